@@ -1,0 +1,243 @@
+"""One game as a Gymnasium environment."""
+
+from collections.abc import Mapping
+from operator import index
+from typing import Any, ClassVar
+
+import gymnasium as gym
+import numpy as np
+import numpy.typing as npt
+from gymnasium.error import ResetNeeded
+
+from continual_arcade.envs.clock import LifetimeClock
+from continual_arcade.envs.core import Core, Features, Snapshot
+from continual_arcade.envs.curricula import ScheduleLike, as_schedule
+from continual_arcade.envs.drawing.screen import Screen, Status
+from continual_arcade.envs.games import make_game
+from continual_arcade.envs.messages import unknown
+from continual_arcade.envs.tunables import Params, differences, resolve
+
+RENDER_MODES = ["rgb_array", "human"]
+FRAMES_PER_SECOND = 30
+
+
+class ArcadeEnv(gym.Env[Features, np.int64]):
+    """One game, whose rules may drift during an agent's life.
+
+    The rules, actions, features and rewards of each game are described on its own page,
+    ``docs/flappy_bird.md`` and ``docs/catcher.md``.
+
+    Args:
+        game: Name of the game, a key of ``GAMES``.
+        schedule: What drifts: a :class:`Schedule`, the name of a shipped one (``"shrink"``), the
+            path of a ``.toml`` or ``.json`` file, plain data, or None for a life without change.
+        phase: Index or name of one phase of the schedule, to stay in it for ever.
+        render_mode: None, ``"rgb_array"`` or ``"human"``.
+        hud: Whether pictures show phase, parameters, score and lifetime step.
+        **options: What the game lets one choose: ``rewards``; for Catcher also ``size``, ``lives``.
+
+    Raises:
+        ValueError: If a name is unknown or a value out of bounds; the message says which.
+    """
+
+    metadata: ClassVar[dict[str, Any]] = {  # type: ignore[misc]  # Gymnasium's is no ClassVar
+        "render_modes": RENDER_MODES,
+        "render_fps": FRAMES_PER_SECOND,
+    }
+
+    def __init__(
+        self,
+        game: str,
+        schedule: ScheduleLike = None,
+        phase: int | str | None = None,
+        render_mode: str | None = None,
+        hud: bool = True,
+        **options: Any,
+    ) -> None:
+        if render_mode is not None and render_mode not in RENDER_MODES:
+            raise ValueError(unknown("render mode", render_mode, RENDER_MODES))
+        self.game = make_game(game, **options)
+        self.clock = LifetimeClock(as_schedule(schedule, self.game), self.game.tunables, phase)
+        self.core = Core(self.game, num_envs=1, lanes=1)
+        self.observation_space = gym.spaces.Box(*self.game.feature_bounds(), dtype=np.float32)
+        self.action_space = gym.spaces.Discrete(self.game.num_actions)
+        self.render_mode = render_mode
+        self.hud = hud
+        self._shows = render_mode == "human"
+        self._screen: Screen | None = None
+        self._phase = self.clock.phase.index
+        self._params: Params = {}
+        self._hold(self.clock.params)
+        self._seeded = False
+        self._ended = True
+        self._bind()
+
+    def _bind(self) -> None:
+        # Looked up once: in step() each lookup would cost as much as a tenth of the game.
+        self._play = self.core.kernels.step_one
+        self._address = self.core.address
+        self._copy_features = self.core.blocks["features"][0].copy
+
+    def __getstate__(self) -> dict[str, Any]:
+        state = self.__dict__.copy()
+        state["_screen"] = None
+        for name in ("_play", "_address", "_copy_features"):
+            del state[name]
+        return state
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__.update(state)
+        self._bind()
+
+    @property
+    def state(self) -> Snapshot:
+        """A copy of the state of the game, by field name."""
+        return self.core.snapshot()
+
+    def reset(
+        self, *, seed: int | None = None, options: dict[str, Any] | None = None
+    ) -> tuple[Features, dict[str, Any]]:
+        """Start an episode.
+
+        The lifetime clock goes on, unless a seed is given: then life and random draws begin anew.
+
+        Args:
+            seed: Seed of the random draws.
+            options: ``{"params": {...}}`` pins parameters for this one episode.
+
+        Raises:
+            ValueError: If an option or a parameter is unknown or out of bounds.
+        """
+        super().reset(seed=seed)
+        pinned = pinned_params(options)
+        clock = self.clock
+        if seed is not None:
+            clock.go_to(0)
+        clock.begin_episode()
+        self._phase = clock.phase.index
+        self._hold(resolve(clock.tunables, {**clock.params, **pinned}) if pinned else clock.params)
+        if seed is not None or not self._seeded:
+            self.core.seed(self.np_random.integers(2**64, size=1, dtype=np.uint64))
+            self._seeded = True
+        self.core.kernels.reset_one(self._address, self._row)
+        self._ended = False
+        if self._shows:
+            self.render()
+        return self._copy_features(), self._info(0.0)
+
+    def step(self, action: np.int64 | int) -> tuple[Features, float, bool, bool, dict[str, Any]]:
+        """Play one step.
+
+        Raises:
+            ResetNeeded: If no episode is running.
+            ValueError: If there is no such action.
+            TypeError: If the action is not a whole number.
+        """
+        if self._ended:
+            raise ResetNeeded("no episode is running: call reset() before step()")
+        try:
+            reward, terminated, score = self._play(self._address, index(action))
+        except (TypeError, OverflowError):
+            raise TypeError(f"an action is a whole number, not {action!r}") from None
+        if reward != reward:  # NaN: the fastest test there is
+            raise ValueError(no_action(action, self.game.actions))
+        clock = self.clock
+        clock.step = lifetime_step = clock.step + 1
+        truncated = lifetime_step >= clock.boundary
+        if terminated or truncated:
+            self._ended = True
+        if self._shows:
+            self.render()
+        info = {
+            "phase": self._phase,
+            "params": self._params.copy(),
+            "lifetime_step": lifetime_step,
+            "phase_changed": False,
+            "score": score,
+        }
+        return self._copy_features(), reward, terminated, truncated, info
+
+    def _hold(self, params: Params) -> None:
+        """Let these parameters hold in the next episode."""
+        if params is not self._params:
+            self._params = params
+            self._row = np.array([list(params.values())])
+
+    def _info(self, score: float) -> dict[str, Any]:
+        return {
+            "phase": self.clock.phase.index,
+            "params": self._params.copy(),
+            "lifetime_step": self.clock.step,
+            "phase_changed": self.clock.phase_changed,
+            "score": score,
+        }
+
+    def render(self) -> npt.NDArray[np.uint8] | None:  # type: ignore[override]
+        """Draw the game: return a picture, shape ``(height, width, 3)``, or show it in a window.
+
+        Raises:
+            ResetNeeded: If no episode has begun.
+            ValueError: If no render mode was chosen.
+        """
+        if self.render_mode is None:
+            raise ValueError("choose a render_mode ('rgb_array' or 'human') when making the env")
+        if not self._seeded:
+            raise ResetNeeded("nothing to draw yet: call reset() before render()")
+        window = self.render_mode == "human"
+        if self._screen is None:
+            self._screen = Screen(self.game, self.hud, window)
+        state = self.state
+        status = status_of(self.clock, self.clock.phase.index, self._params, state["score"])
+        if window:
+            self._screen.show(state, status)
+            return None
+        return self._screen.picture(state, status)
+
+    def close(self) -> None:
+        """Close the window, if there is one."""
+        if self._screen is not None:
+            self._screen.close()
+            self._screen = None
+
+
+def status_of(clock: LifetimeClock, phase: int, params: Params, score: float) -> Status:
+    """Return what the heads-up display says of a game.
+
+    Args:
+        clock: The clock of its life.
+        phase: Index of the phase in which its episode began.
+        params: The parameters of its episode.
+        score: Its score.
+    """
+    scheduled = {name for stretch in clock.schedule.stretches for name in stretch.params}
+    special = scheduled | differences(clock.tunables, params).keys()
+    return Status(
+        score=score,
+        lifetime_step=clock.step,
+        phase=phase,
+        phases=len(clock.schedule),
+        phase_name=clock.schedule.stretches[phase].name,
+        params={
+            name: f"{params[name]:.4g} {clock.tunables[name].unit}"
+            for name in clock.tunables
+            if name in special
+        },
+    )
+
+
+def pinned_params(options: Mapping[str, Any] | None) -> Mapping[str, Any]:
+    """Return the parameters that the options of a reset pin.
+
+    Raises:
+        ValueError: If there are other options.
+    """
+    for name in options or {}:
+        if name != "params":
+            raise ValueError(unknown("reset option", name, ["params"]))
+    return (options or {}).get("params", {})
+
+
+def no_action(action: Any, names: tuple[str, ...]) -> str:
+    """Say that there is no such action."""
+    meanings = ", ".join(f"{number} ({name})" for number, name in enumerate(names))
+    return f"there is no action {action!r}: the actions are {meanings}"

@@ -1,0 +1,337 @@
+"""Many games of one kind as a Gymnasium vector environment."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any, ClassVar
+
+import gymnasium as gym
+import numpy as np
+import numpy.typing as npt
+from gymnasium.error import ResetNeeded
+from gymnasium.utils import seeding
+from gymnasium.vector import AutoresetMode, VectorEnv
+from gymnasium.vector.utils import batch_space
+
+from continual_arcade.envs.arcade_env import (
+    FRAMES_PER_SECOND,
+    no_action,
+    pinned_params,
+    status_of,
+)
+from continual_arcade.envs.clock import LifetimeClock
+from continual_arcade.envs.core import Core, Features, Floats, Mask, Snapshot
+from continual_arcade.envs.curricula import ScheduleLike, as_schedule
+from continual_arcade.envs.drawing.screen import Screen
+from continual_arcade.envs.games import make_game
+from continual_arcade.envs.messages import unknown
+from continual_arcade.envs.tunables import Params, Tunables
+
+Actions = npt.NDArray[np.integer[Any]]
+
+
+class ArcadeVectorEnv(VectorEnv[Features, Actions, Floats]):
+    """Many games of one kind, in one life.
+
+    All sub-environments share one lifetime clock, which counts the transitions of all of them. At a
+    boundary every episode is truncated, so that all of them enter the next phase together. Episodes
+    that end are followed by new ones in the same step (``AutoresetMode.SAME_STEP``):
+    ``infos["final_obs"]`` and ``infos["final_info"]`` then hold what the last episode ended with.
+
+    Values in ``infos`` are arrays of shape ``(num_envs,)``. Those that rarely change (``phase``,
+    ``params``, masks) are shared from step to step and read-only; all other arrays are fresh.
+
+    Args:
+        game: Name of the game, a key of ``GAMES``.
+        num_envs: Number of sub-environments.
+        max_episode_steps: Steps after which an episode is truncated; None for no limit.
+        schedule: As in :class:`~continual_arcade.envs.ArcadeEnv`.
+        phase: As in :class:`~continual_arcade.envs.ArcadeEnv`.
+        render_mode: None or ``"rgb_array"``.
+        hud: As in :class:`~continual_arcade.envs.ArcadeEnv`.
+        **options: As in :class:`~continual_arcade.envs.ArcadeEnv`.
+
+    Raises:
+        ValueError: If a name is unknown or a value out of bounds, or if a phase is shorter than one
+            step of all sub-environments.
+    """
+
+    metadata: ClassVar[dict[str, Any]] = {  # type: ignore[misc]  # Gymnasium's is no ClassVar
+        "render_modes": ["rgb_array"],
+        "render_fps": FRAMES_PER_SECOND,
+        "autoreset_mode": AutoresetMode.SAME_STEP,
+    }
+
+    def __init__(
+        self,
+        game: str,
+        num_envs: int = 1,
+        max_episode_steps: int | None = None,
+        schedule: ScheduleLike = None,
+        phase: int | str | None = None,
+        render_mode: str | None = None,
+        hud: bool = True,
+        **options: Any,
+    ) -> None:
+        if render_mode not in (None, "rgb_array"):
+            raise ValueError(unknown("render mode of a vector env", render_mode, ["rgb_array"]))
+        if isinstance(num_envs, bool) or not isinstance(num_envs, int) or num_envs < 1:
+            raise ValueError(f"num_envs = {num_envs!r} must be a whole number of at least 1")
+        if max_episode_steps is not None and max_episode_steps < 1:
+            raise ValueError(f"max_episode_steps = {max_episode_steps!r} must be at least 1")
+        self.game = make_game(game, **options)
+        self.clock = LifetimeClock(
+            as_schedule(schedule, self.game), self.game.tunables, phase, pace=num_envs
+        )
+        self.core = Core(self.game, num_envs)
+        self.num_envs = num_envs
+        self.render_mode = render_mode
+        self.hud = hud
+        self.single_observation_space = gym.spaces.Box(
+            *self.game.feature_bounds(), dtype=np.float32
+        )
+        self.single_action_space = gym.spaces.Discrete(self.game.num_actions)
+        self.observation_space = batch_space(self.single_observation_space, num_envs)
+        self.action_space = batch_space(self.single_action_space, num_envs)
+        self._limit = np.inf if max_episode_steps is None else float(max_episode_steps)
+        self._conditions = _Conditions(self.game.tunables, num_envs)
+        self._next_params: Params = {}
+        self._running = False
+        self._screen: Screen | None = None
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**self.__dict__, "_screen": None}
+
+    def state(self, index: int) -> Snapshot:
+        """Return a copy of the state of one game, by field name."""
+        return self.core.snapshot(index)
+
+    def reset(
+        self,
+        *,
+        seed: int | Sequence[int] | None = None,
+        options: dict[str, Any] | None = None,
+    ) -> tuple[Features, dict[str, Any]]:
+        """Start an episode in every sub-environment.
+
+        The lifetime clock goes on, unless a seed is given: then life and random draws begin anew.
+
+        Args:
+            seed: Seed of the first sub-environment, which counts up for the others; or one for
+                each.
+            options: ``{"params": {...}}`` pins parameters for this one episode; a value is a number
+                or an array of shape ``(num_envs,)``.
+
+        Raises:
+            ValueError: If an option or a parameter is unknown, out of bounds, or of another shape.
+        """
+        super().reset(seed=seed if isinstance(seed, int) else None)
+        pinned = pinned_params(options)
+        if seed is not None:
+            words = self._words(seed)
+            self.core.seed(words)
+            self.clock.go_to(0)
+        elif not self._running:
+            self.core.seed(self.np_random.integers(2**64, size=self.num_envs, dtype=np.uint64))
+        self.clock.begin_episode()
+        conditions = self._conditions
+        rows = conditions.begin(self.clock, pinned)
+        observations = self.core.reset(rows)
+        self._running = True
+        steps = np.full(self.num_envs, self.clock.step)
+        changed = np.full(self.num_envs, self.clock.phase_changed)
+        return observations, conditions.infos(steps, np.zeros(self.num_envs), changed)
+
+    def step(self, actions: Actions) -> tuple[Features, Floats, Mask, Mask, dict[str, Any]]:
+        """Play one step in every sub-environment.
+
+        Args:
+            actions: Whole numbers, shape ``(num_envs,)``.
+
+        Returns:
+            Observations, rewards, terminations, truncations and infos.
+
+        Raises:
+            ResetNeeded: If the environments were never reset.
+            ValueError: If there is no such action, or not one for each sub-environment.
+            TypeError: If the actions are not whole numbers.
+        """
+        if not self._running:
+            raise ResetNeeded("no episode is running: call reset() before step()")
+        num_envs, clock, core = self.num_envs, self.clock, self.core
+        actions = self._checked(actions)
+
+        # The episodes that begin in this step begin after it, so the clock moves first.
+        clock.step += num_envs
+        boundary = clock.step >= clock.boundary
+        clock.begin_episode()
+        if clock.params is not self._next_params:
+            self._next_params = clock.params
+            self._next_row = np.array([list(clock.params.values())])
+
+        observations = np.empty((num_envs, len(self.game.features)), np.float32)
+        rewards = np.empty(num_envs)
+        terminated = np.empty(num_envs, np.bool_)
+        truncated = np.empty(num_envs, np.bool_)
+        ended = np.empty(num_envs, np.bool_)
+        lifetime_steps = np.empty(num_envs, np.int64)
+        scores = np.empty(num_envs)
+        final_observations = np.zeros(observations.shape, np.float32)
+        final_scores = np.zeros(num_envs)
+        num_ended = core.kernels.step_batch(
+            core.blocks,
+            actions,
+            self._next_row,
+            self._limit,
+            boundary,
+            clock.step,
+            observations,
+            rewards,
+            terminated,
+            truncated,
+            ended,
+            lifetime_steps,
+            scores,
+            final_observations,
+            final_scores,
+        )
+        if num_ended < 0:
+            clock.go_to(clock.step - num_envs)
+            wrong = -1 - num_ended
+            message = no_action(int(actions[wrong]), self.game.actions)
+            raise ValueError(f"sub-environment {wrong}: {message}")
+        conditions = self._conditions
+        if num_ended == 0:
+            infos = conditions.infos(lifetime_steps, scores, conditions.no_one)
+            return observations, rewards, terminated, truncated, infos
+        final_info = conditions.infos(lifetime_steps, final_scores, conditions.no_one)
+        changed = conditions.renew(ended, clock)
+        infos = conditions.infos(lifetime_steps, scores, changed)
+        infos["final_obs"] = final_observations
+        infos["final_info"] = final_info
+        infos["_final_obs"] = infos["_final_info"] = ended
+        return observations, rewards, terminated, truncated, infos
+
+    def _checked(self, actions: Any) -> Actions:
+        array = np.asarray(actions)
+        if array.dtype.kind not in "iu":
+            raise TypeError(f"actions must be whole numbers, not {array.dtype}")
+        if array.shape != (self.num_envs,):
+            raise ValueError(
+                f"actions have shape {array.shape}; one for each sub-environment is "
+                f"({self.num_envs},)"
+            )
+        # One compiled version serves all: int64 is what policies and spaces return.
+        return np.ascontiguousarray(array, np.int64)
+
+    def _words(self, seed: int | Sequence[int]) -> npt.NDArray[np.uint64]:
+        """Return the first state of each generator: what a single environment would have drawn."""
+        seeds = [seed + i for i in range(self.num_envs)] if isinstance(seed, int) else list(seed)
+        if len(seeds) != self.num_envs:
+            raise ValueError(f"{len(seeds)} seeds for {self.num_envs} sub-environments")
+        return np.array(
+            [seeding.np_random(seed)[0].integers(2**64, dtype=np.uint64) for seed in seeds]
+        )
+
+    def render(self) -> tuple[npt.NDArray[np.uint8], ...]:  # type: ignore[override]
+        """Draw every game.
+
+        Returns:
+            A picture of each, shape ``(height, width, 3)``.
+
+        Raises:
+            ResetNeeded: If no episode has begun.
+            ValueError: If no render mode was chosen.
+        """
+        if self.render_mode is None:
+            raise ValueError("choose render_mode='rgb_array' when making the env")
+        if not self._running:
+            raise ResetNeeded("nothing to draw yet: call reset() before render()")
+        if self._screen is None:
+            self._screen = Screen(self.game, self.hud)
+        return tuple(self._picture(self._screen, i) for i in range(self.num_envs))
+
+    def _picture(self, screen: Screen, index: int) -> npt.NDArray[np.uint8]:
+        state = self.state(index)
+        conditions = self._conditions
+        params = dict(zip(self.game.tunables, conditions.rows[index].tolist(), strict=True))
+        phase = int(conditions.phases[index])
+        return screen.picture(state, status_of(self.clock, phase, params, state["score"]))
+
+    def close_extras(self, **kwargs: Any) -> None:
+        """Let go of what pictures need."""
+        if self._screen is not None:
+            self._screen.close()
+            self._screen = None
+
+
+class _Conditions:
+    """What holds in each sub-environment: its phase and its parameters.
+
+    Nearly always the same holds for all of them, for thousands of steps; so the arrays that say so
+    in ``infos`` are made when something changes, and shared, read-only, until then.
+    """
+
+    def __init__(self, tunables: Tunables, num_envs: int) -> None:
+        self.tunables = tunables
+        self.num_envs = num_envs
+        self.everyone = _shared(np.ones(num_envs, np.bool_))
+        self.no_one = _shared(np.zeros(num_envs, np.bool_))
+        self.rows: Floats = np.zeros((num_envs, len(tunables)))
+        self.phases = np.zeros(num_envs, np.int64)
+        self._constant: dict[str, Any] = {}
+        self._same: Params | None = None
+        """The parameters of all sub-environments, if they are all the same."""
+
+    def begin(self, clock: LifetimeClock, pinned: Mapping[str, Any]) -> Floats:
+        """Let the same hold for all, but for what is pinned; return the parameters by row."""
+        rows = np.tile(np.array(list(clock.params.values())), (self.num_envs, 1))
+        columns = list(self.tunables)
+        for name, values in pinned.items():
+            if name not in columns:
+                raise ValueError(unknown("parameter", name, columns))
+            array = np.asarray(values)
+            if array.shape not in ((), (self.num_envs,)):
+                raise ValueError(
+                    f"{name} has shape {array.shape}; give a number or an array of shape "
+                    f"({self.num_envs},)"
+                )
+            for value in np.unique(array):
+                self.tunables[name].check(name, value)
+            rows[:, columns.index(name)] = array
+        self.phases = np.full(self.num_envs, clock.phase.index)
+        self._publish(rows, None if pinned else clock.params)
+        return rows
+
+    def renew(self, begun: Mask, clock: LifetimeClock) -> Mask:
+        """Let what the clock says hold where an episode has begun; return where the phase changed."""
+        if self._same is clock.params:
+            return self.no_one
+        before = self.phases
+        self.phases = np.where(begun, clock.phase.index, before)
+        now = np.array(list(clock.params.values()))
+        rows = np.where(begun[:, np.newaxis], now, self.rows)
+        self._publish(rows, clock.params if np.all(rows == now) else None)
+        return self.phases != before
+
+    def infos(self, lifetime_steps: Any, scores: Floats, changed: Mask) -> dict[str, Any]:
+        """Return the ``infos`` of a step."""
+        infos = self._constant.copy()
+        infos["lifetime_step"] = lifetime_steps
+        infos["score"] = scores
+        infos["phase_changed"] = changed
+        return infos
+
+    def _publish(self, rows: Floats, same: Params | None) -> None:
+        self.rows = rows
+        self._same = same
+        params: dict[str, Any] = {}
+        for name, column in zip(self.tunables, rows.T, strict=True):
+            params[name] = _shared(column.copy())
+            params[f"_{name}"] = self.everyone
+        self._constant = {"phase": _shared(self.phases), "params": params}
+        for name in ("phase", "params", "lifetime_step", "phase_changed", "score"):
+            self._constant[f"_{name}"] = self.everyone
+
+
+def _shared(array: npt.NDArray[Any]) -> npt.NDArray[Any]:
+    array.flags.writeable = False
+    return array

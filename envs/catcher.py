@@ -1,0 +1,309 @@
+"""Catcher: what may drift, what is remembered, and the rules.
+
+The rules are those of the Catcher of the PyGame Learning Environment (Tasfi 2016, commit 3dbe79d),
+exact to the bit, as it runs with pygame 2.3 or newer: rectangles have whole-number places, and a
+fraction is rounded half away from zero. They are written for any field, number of lives and value
+of the tunables.
+
+Lengths are pixels, times are steps; x runs to the right and y runs down. Places are the centres of
+the reference's rectangles.
+"""
+
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from continual_arcade.envs.compiling import rule
+from continual_arcade.envs.game import Feature, Game, Rules
+from continual_arcade.envs.game import rewards as resolve_rewards
+from continual_arcade.envs.lanes import DRAW, OVER
+from continual_arcade.envs.randomness import draw
+from continual_arcade.envs.tunables import Tunable, Tunables
+
+DEFAULT_SIZE = (640, 640)
+DEFAULT_LIVES = 3
+STEP_MILLISECONDS = 1000 / 30
+FALL_PER_HEIGHT = 0.00095 * STEP_MILLISECONDS
+"""Default fall speed, in field heights per step."""
+PUSH_PER_WIDTH = 0.021
+"""Default push, in field widths per step."""
+SMALLEST_FIELD = 16
+"""Below this there is no paddle and no pellet: their sides round to nothing."""
+
+LEFT, RIGHT, NOOP = 0, 1, 2
+
+
+class World(NamedTuple):
+    """What all lanes of a block share."""
+
+    width: float
+    height: float
+    pellet: float
+    """Side of the pellet [px]."""
+    paddle_height: float
+    lives: float
+    positive: float
+    negative: float
+    tick: float
+    loss: float
+
+
+@rule
+def world(block: Any) -> World:
+    """Read what all lanes share, once for a whole loop."""
+    return World(
+        block.width,
+        block.height,
+        block.pellet,
+        block.paddle_height,
+        block.lives_at_start,
+        block.positive,
+        block.negative,
+        block.tick,
+        block.loss,
+    )
+
+
+@rule
+def rounded(value: float) -> float:
+    """Round to the nearest whole number, halves away from zero."""
+    whole = np.trunc(value)
+    fraction = value - whole  # exact, unlike value + 0.5
+    whole = whole + 1.0 if fraction >= 0.5 else whole
+    return whole - 1.0 if fraction <= -0.5 else whole
+
+
+@rule
+def draw_pellet(block: Any, lane: int, world: Any) -> None:
+    """Put the pellet at a random place above the field."""
+    side = world.pellet
+    # The lengths of range(2 side, width - 2 side, side) and of range(side, height // 2, side).
+    columns = np.ceil((world.width - 4.0 * side) / side)
+    rows = np.ceil((np.floor(world.height / 2.0) - side) / side)
+    block.pellet_x[lane] = draw(block, lane, 2.0 * side, side, columns)
+    block.pellet_y[lane] = -draw(block, lane, side, side, rows)
+
+
+@rule
+def begin(block: Any, lane: int, world: Any, params: Any, row: int, velocity: float) -> None:
+    """Start an episode.
+
+    Args:
+        block: The block of the lane.
+        lane: Which lane of it.
+        world: What all lanes share.
+        params: Values of the tunables, in the order of ``tunables()``, shape ``(rows, 4)``.
+        row: The row of ``params`` to use.
+        velocity: The paddle's first velocity [px/step].
+    """
+    block.fall_speed[lane] = params[row, 0]
+    block.paddle_width[lane] = params[row, 1]
+    block.push[lane] = params[row, 2]
+    block.friction[lane] = params[row, 3]
+    block.paddle_x[lane] = rounded(world.width / 2.0 - params[row, 1] / 2.0)
+    block.paddle_velocity[lane] = velocity
+    block.lives[lane] = world.lives
+    draw_pellet(block, lane, world)
+
+
+@rule
+def advance(block: Any, lane: int, world: Any) -> None:
+    """Play one step.
+
+    Every load comes first and every choice is a selection, so that a loop over lanes becomes vector
+    code.
+    """
+    x = block.paddle_x[lane]
+    velocity = block.paddle_velocity[lane]
+    width = block.paddle_width[lane]
+    push = block.push[lane]
+    pellet_x = block.pellet_x[lane]
+    pellet_y = block.pellet_y[lane]
+    lives = block.lives[lane]
+    action = block.action[lane]
+
+    missed = pellet_y >= world.height
+    # Overlap is strict on all four sides; halves of odd sides are rounded down.
+    paddle_left = x - np.floor(width / 2.0)
+    pellet_left = pellet_x - np.floor(world.pellet / 2.0)
+    paddle_top = world.height - world.paddle_height - 3.0 - np.floor(world.paddle_height / 2.0)
+    pellet_top = pellet_y - np.floor(world.pellet / 2.0)
+    caught = (
+        (paddle_left < pellet_left + world.pellet)
+        & (pellet_left < paddle_left + width)
+        & (paddle_top < pellet_top + world.pellet)
+        & (pellet_top < paddle_top + world.paddle_height)
+        & (not missed)
+    )
+    lives = lives - 1.0 if missed else lives
+    over = lives == 0.0
+
+    force = 0.0 - push if action == LEFT else 0.0
+    force = push if action == RIGHT else force
+    velocity = (velocity + force) * (1.0 - block.friction[lane])
+    x = x + velocity
+    at_left = x <= 0.0
+    x = 0.0 if at_left else x
+    at_right = x + width >= world.width
+    x = world.width - width if at_right else x
+
+    block.paddle_x[lane] = rounded(x)
+    block.paddle_velocity[lane] = 0.0 if at_left | at_right else velocity
+    block.pellet_y[lane] = rounded(pellet_y + block.fall_speed[lane])
+    block.lives[lane] = lives
+    block.score[lane] = block.score[lane] + (1.0 if caught else 0.0)
+    block.reward[lane] = (
+        world.tick
+        + (world.positive if caught else 0.0)
+        + (world.negative if missed else 0.0)
+        + (world.loss if over else 0.0)
+    )
+    block.event[lane] = (DRAW if missed | caught else 0) | (OVER if over else 0)
+
+
+@rule
+def settle(block: Any, lane: int, world: Any) -> None:
+    """Drop a new pellet, which has fallen one step already."""
+    draw_pellet(block, lane, world)
+    block.pellet_y[lane] = rounded(block.pellet_y[lane] + block.fall_speed[lane])
+
+
+@rule
+def observe(block: Any, lane: int, world: Any, out: Any, at: int) -> None:
+    """Write the lane's 4 features.
+
+    Args:
+        block: The block of the lane.
+        lane: Which lane of it.
+        world: What all lanes share.
+        out: Flat float32 array to write to.
+        at: Where in it the features of this lane begin.
+    """
+    per_half_width = 2.0 / world.width
+    per_half_height = 2.0 / world.height
+    out[at] = block.paddle_x[lane] * per_half_width - 1.0
+    out[at + 1] = block.paddle_velocity[lane] * (4.0 * per_half_width)
+    out[at + 2] = block.pellet_x[lane] * per_half_width - 1.0
+    out[at + 3] = block.pellet_y[lane] * per_half_height - 1.0
+
+
+REWARDS = {"positive": 1.0, "negative": -1.0, "tick": 0.0, "loss": -5.0}
+"""For a pellet caught, a pellet missed, each step, the last life lost."""
+
+
+def tunables(width: int, height: int) -> Tunables:
+    """Return what may drift on a field of this size."""
+    return {
+        "fall_speed": Tunable(
+            default=FALL_PER_HEIGHT * height,
+            low=height / 640,
+            high=height / 8,
+            unit="px/step",
+            harder="higher",
+            about="speed of the pellet, which acts rounded to whole pixels",
+            too_high="the pellet would jump over the paddle",
+        ),
+        "paddle_width": Tunable(
+            default=float(round(0.2 * width)),
+            low=float(round(0.05 * width)),
+            high=float(round(0.5 * width)),
+            unit="px",
+            harder="lower",
+            about="width of the paddle",
+            integer=True,
+        ),
+        "push": Tunable(
+            default=PUSH_PER_WIDTH * width,
+            low=-2 * PUSH_PER_WIDTH * width,
+            high=2 * PUSH_PER_WIDTH * width,
+            unit="px/step",
+            harder="either",
+            about="what a key adds to the paddle's velocity; negative: the keys are swapped",
+        ),
+        "friction": Tunable(
+            default=0.1,
+            low=0.02,
+            high=0.5,
+            unit="1/step",
+            harder="lower",
+            about="share of its velocity that the paddle loses in a step",
+        ),
+    }
+
+
+def features(width: int, height: int) -> tuple[Feature, ...]:
+    """Describe the observation on a field of this size."""
+    kinds = tunables(width, height)
+    fastest = kinds["push"].high / kinds["friction"].low / (width / 8)
+    fall = 2 * (kinds["fall_speed"].high + 1) / height
+    across = "from -1 at the left wall to 1 at the right"
+    return (
+        Feature("paddle_x", -1.0, 1.0, f"place of the paddle, {across}"),
+        Feature(
+            "paddle_velocity",
+            -fastest,
+            fastest,
+            f"velocity of the paddle in units of {width / 8:g} px/step",
+        ),
+        Feature("pellet_x", -1.0, 1.0, f"place of the pellet, {across}"),
+        Feature("pellet_y", -2.0, 1.0 + fall, "place of the pellet, from -1 at the top to 1"),
+    )
+
+
+def catcher(
+    size: tuple[int, int] = DEFAULT_SIZE,
+    lives: int = DEFAULT_LIVES,
+    rewards: Mapping[str, float] | None = None,
+) -> Game:
+    """Return the game.
+
+    Args:
+        size: Width and height of the field [px].
+        lives: Pellets that may be missed before the episode is over, the last one included.
+        rewards: Replacements for some of ``REWARDS``.
+
+    Raises:
+        ValueError: If the field is too small to play on, or no life is left.
+    """
+    width, height = size
+    for name, side in (("width", width), ("height", height)):
+        if side != int(side) or side < SMALLEST_FIELD:
+            raise ValueError(
+                f"{name} of the field = {side!r} must be a whole number of at least "
+                f"{SMALLEST_FIELD} px"
+            )
+    pellet = round(0.06 * height)
+    if width <= 4 * pellet:
+        raise ValueError(
+            f"a field of {width}x{height} px is too narrow: its pellet has sides of {pellet} px and "
+            f"falls at least two sides away from each wall, so the width must exceed {4 * pellet}"
+        )
+    if lives != int(lives) or lives < 1:
+        raise ValueError(f"lives = {lives!r} must be a whole number of at least 1")
+    return Game(
+        name="Catcher",
+        actions=("left", "right", "no-op"),
+        tunables=tunables(width, height),
+        features=features(width, height),
+        constants={
+            "width": float(width),
+            "height": float(height),
+            "pellet": float(pellet),
+            "paddle_height": float(round(0.04 * height)),
+            "lives_at_start": float(lives),
+            **resolve_rewards(REWARDS, rewards),
+        },
+        lane_fields={
+            "paddle_x": (),
+            "paddle_velocity": (),
+            "pellet_x": (),
+            "pellet_y": (),
+            "lives": (),
+        },
+        rules=Rules(world=world, begin=begin, advance=advance, settle=settle, observe=observe),
+        size=(width, height),
+        points="pellets caught",
+        maker=catcher,
+        options={"size": size, "lives": lives, "rewards": rewards},
+    )

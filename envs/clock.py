@@ -1,0 +1,77 @@
+"""The lifetime clock: where in its schedule an environment stands."""
+
+import sys
+
+from continual_arcade.envs.schedules import Phase, Schedule
+from continual_arcade.envs.tunables import Params, Tunables, resolve
+
+NEVER = sys.maxsize
+"""A lifetime step that no agent reaches."""
+
+
+class LifetimeClock:
+    """Counts the transitions of a life and says what holds.
+
+    The clock survives ``reset()``: an agent lives one long life through many episodes. It rewinds
+    only when an environment is seeded, so that a seeded environment is deterministic. What holds is
+    read when an episode begins, and nothing changes in the middle of one.
+
+    Args:
+        schedule: The life; None for one in which nothing changes.
+        tunables: What the environment lets drift.
+        phase: Index or name of the phase to stay in for ever; None to live through all of them.
+        pace: Transitions by which the clock will move at a time.
+
+    Raises:
+        ValueError: If the schedule does not suit the environment, has no such phase, or has one
+            that the clock would jump over.
+    """
+
+    def __init__(
+        self,
+        schedule: Schedule,
+        tunables: Tunables,
+        phase: int | str | None = None,
+        pace: int = 1,
+    ) -> None:
+        schedule.check(tunables)
+        for stretch in schedule.stretches if len(schedule) > 1 and phase is None else ():
+            if stretch.steps < pace:
+                raise ValueError(
+                    f"phase {stretch.name!r} lasts {stretch.steps} steps, but {pace} environments "
+                    f"take {pace} steps at a time: use fewer environments or longer phases"
+                )
+        self.schedule = schedule
+        self.tunables = tunables
+        self.frozen: Phase | None = None if phase is None else schedule.frozen(phase)
+        self.go_to(0)
+
+    def go_to(self, step: int) -> None:
+        """Move the clock to any lifetime step, as if life had led there."""
+        self.step = step
+        self.phase_changed = False
+        self._enter()
+
+    def begin_episode(self) -> None:
+        """Read what holds from now on."""
+        self.phase_changed = False
+        if self.step >= self._holds_until:
+            before = self.phase.index
+            self._enter()
+            self.phase_changed = self.phase.index != before
+
+    def _enter(self) -> None:
+        self.phase = self.frozen or self.schedule.at(self.step)
+        self.params: Params = resolve(self.tunables, self.phase.params)
+        boundary = None if self.frozen else self.schedule.next_boundary(self.step)
+        self.boundary = NEVER if boundary is None else boundary
+        """The lifetime step at which every episode is truncated."""
+        self._holds_until = self._end_of_params()
+
+    def _end_of_params(self) -> int:
+        index = self.phase.index
+        if self.frozen is not None:
+            return NEVER
+        if self.schedule.stretches[index].until is not None:
+            return self.step
+        return NEVER if index == len(self.schedule) - 1 else self.schedule.ends[index]

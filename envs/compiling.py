@@ -1,0 +1,91 @@
+"""How the rules of a game become machine code, and how that code is kept for the next process.
+
+A game writes its rules as small plain functions over one *lane* (one environment). They are marked
+with :func:`rule`, so that numba can inline them, and meet the loops that drive them (``kernels.py``)
+in :func:`kernel`, which compiles one loop with one game's rules.
+"""
+
+import hashlib
+import warnings
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from types import FunctionType
+from typing import Any, TypeVar, cast
+
+from numba import njit
+
+Function = TypeVar("Function", bound=Callable[..., Any])
+
+# "numpy": divisions by zero give inf instead of a branch, which would keep a loop from vectorising.
+# No fast-math: the games are exact, and the scalar and the vector build must give the same bits.
+_OPTIONS = {"error_model": "numpy"}
+
+
+def rule(function: Function) -> Function:
+    """Mark a function as part of a game's rules: compiled, and always inlined into its loop."""
+    return cast(Function, njit(forceinline=True, **_OPTIONS)(function))
+
+
+def plain(function: Function) -> Function:
+    """Return the Python function behind a compiled one."""
+    return cast(Function, getattr(function, "py_func", function))
+
+
+def rebind(function: Callable[..., Any], names: Mapping[str, Any]) -> FunctionType:
+    """Return a copy of a plain function that finds other things behind some global names.
+
+    Args:
+        function: A plain or compiled function; a compiled one is unwrapped first.
+        names: What the copy sees behind these global names.
+    """
+    source = plain(function)
+    assert isinstance(source, FunctionType)
+    return FunctionType(
+        source.__code__,
+        {**source.__globals__, **names},
+        source.__name__,
+        source.__defaults__,
+        source.__closure__,
+    )
+
+
+def kernel(
+    template: Callable[..., Any], names: Mapping[str, Any], owner: str
+) -> Callable[..., Any]:
+    """Compile a loop with the rules of one game, and cache the machine code on disk.
+
+    Args:
+        template: A plain function that calls rules by name.
+        names: The rules behind those names.
+        owner: Whose rules they are; keeps the cache files of two games apart.
+
+    Returns:
+        The compiled function. Where no folder can hold a cache it is compiled anew in each
+        process, and a warning says so.
+    """
+    function = rebind(template, names)
+    # numba's cache watches only the file that holds the loop. The digest of the whole package in
+    # the name makes it watch the rules too, so that an edited rule never meets stale machine code.
+    function.__qualname__ = f"{template.__name__}.{owner}.{_SOURCES}"
+    try:
+        return cast(Callable[..., Any], njit(cache=True, **_OPTIONS)(function))
+    except RuntimeError as error:
+        if "cannot cache" not in str(error):
+            raise
+        warnings.warn(
+            "No folder to keep compiled code in, so each process compiles the games anew (some "
+            "seconds). Set NUMBA_CACHE_DIR to a writable folder to avoid that.",
+            RuntimeWarning,
+            stacklevel=2,
+        )
+        return cast(Callable[..., Any], njit(**_OPTIONS)(function))
+
+
+def _digest_of_sources() -> str:
+    digest = hashlib.sha256()
+    for path in sorted(Path(__file__).parent.glob("*.py")):
+        digest.update(path.read_bytes())
+    return digest.hexdigest()[:12]
+
+
+_SOURCES = _digest_of_sources()

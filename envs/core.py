@@ -1,0 +1,84 @@
+"""The state of a number of running games, and the compiled code that moves it."""
+
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from continual_arcade.envs.game import Game
+from continual_arcade.envs.kernels import Kernels, compiled
+from continual_arcade.envs.lanes import LANES
+
+Floats = npt.NDArray[np.float64]
+Features = npt.NDArray[np.float32]
+Mask = npt.NDArray[np.bool_]
+Snapshot = dict[str, Any]
+"""The state of one game by field: a float, or an array where a game has several (pipes)."""
+
+
+class Core:
+    """``num_envs`` games of one kind.
+
+    Args:
+        game: The game.
+        num_envs: How many.
+        lanes: Lanes of a block: 1 for a single environment, ``LANES`` for a batch.
+    """
+
+    def __init__(self, game: Game, num_envs: int, lanes: int = LANES) -> None:
+        self.game = game
+        self.num_envs = num_envs
+        self.blocks = np.zeros(-(-num_envs // lanes), game.dtype(lanes))
+        for name, value in game.constants.items():
+            self.blocks[name] = value
+        self._bind()
+
+    def _bind(self) -> None:
+        game = self.game
+        self.kernels: Kernels = compiled(game.rules, game.name, game.num_actions, game.dtype(1))
+        self.address: int = self.blocks.ctypes.data
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {"game": self.game, "num_envs": self.num_envs, "blocks": self.blocks}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__.update(state)
+        self._bind()
+
+    def field(self, name: str) -> npt.NDArray[Any]:
+        """Return a copy of a field of every game, shape ``(num_envs,)`` or ``(num_envs, k)``."""
+        values = self.blocks[name]
+        flat = np.moveaxis(values, -1, 1).reshape(-1, *values.shape[1:-1])
+        return flat[: self.num_envs].copy()
+
+    def seed(self, words: npt.NDArray[np.uint64]) -> None:
+        """Set the state of every generator, shape ``(num_envs,)``."""
+        state = self.blocks["random"]
+        padded = np.zeros(state.size, np.uint64)
+        padded[: self.num_envs] = words
+        state[...] = padded.reshape(state.shape)
+
+    def reset(self, params: Floats, velocity: float = 0.0) -> Features:
+        """Start an episode in every game.
+
+        Args:
+            params: Values of the tunables, shape ``(num_envs, num_tunables)``, or one row for all.
+            velocity: The first velocity of what the player moves [px/step]. The reference carries
+                that of the last episode over; the environments pass 0.
+
+        Returns:
+            The features, shape ``(num_envs, num_features)``.
+        """
+        observations = np.empty((self.num_envs, len(self.game.features)), np.float32)
+        self.kernels.reset(self.blocks, self.num_envs, params, velocity, observations)
+        return observations
+
+    def snapshot(self, index: int = 0) -> Snapshot:
+        """Return the state of one game by field name."""
+        block, lane = divmod(index, self.blocks["action"].shape[1])
+        record = self.blocks[block]
+        state: Snapshot = {name: record[name] for name in self.game.constants}
+        for name in ("score", "steps", *self.game.lane_fields, *self.game.tunables):
+            value = record[name][..., lane]
+            state[name] = value.copy() if value.ndim else float(value)
+        return state

@@ -1,0 +1,114 @@
+"""Pictures of a running game, and the window that shows them.
+
+A picture is drawn from the state of a game alone: nothing here knows a rule. pygame is imported when
+the first screen is opened, so that training on a machine without a display needs none of it.
+"""
+
+from dataclasses import dataclass, field
+from importlib import import_module
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from continual_arcade.envs.core import Snapshot
+from continual_arcade.envs.game import Game
+
+_PAINTERS = {
+    "FlappyBird": "continual_arcade.envs.drawing.flappy_bird",
+    "Catcher": "continual_arcade.envs.drawing.catcher",
+}
+"""Where the ``paint(surface, state, scale)`` of each game stands."""
+
+_HUD_WIDTH = 256
+"""A picture with a heads-up display is enlarged by a whole factor until it is this wide [px]."""
+
+
+@dataclass(frozen=True)
+class Status:
+    """What the heads-up display says."""
+
+    score: float
+    lifetime_step: int
+    phase: int = 0
+    phases: int = 1
+    """Number of phases of the schedule."""
+    phase_name: str = ""
+    params: dict[str, str] = field(default_factory=dict)
+    """What is special about this phase, with units: ``{"gap": "95 px"}``."""
+    title: str = ""
+    """Who plays, if there is anything to say about it."""
+
+
+class Screen:
+    """Draws one game, into arrays or into a window.
+
+    Args:
+        game: The game.
+        hud: Whether to draw a heads-up display over the picture.
+        window: Whether to show the pictures in a window.
+        frames_per_second: How fast the window shows them; None for as fast as they come.
+
+    Raises:
+        RuntimeError: If there is no display to open a window on.
+    """
+
+    def __init__(
+        self,
+        game: Game,
+        hud: bool = True,
+        window: bool = False,
+        frames_per_second: int | None = 30,
+    ) -> None:
+        import pygame
+
+        self.scale = -(-_HUD_WIDTH // game.size[0]) if hud else 1
+        self.hud = hud
+        self.frames_per_second = frames_per_second
+        self._pygame = pygame
+        self._paint = import_module(_PAINTERS[game.name]).paint
+        self._paint_hud = import_module("continual_arcade.envs.drawing.hud").paint
+        size = (game.size[0] * self.scale, game.size[1] * self.scale)
+        self._surface: Any = pygame.Surface(size)
+        self._window: Any = None
+        if window:
+            self._open(size, f"Continual Arcade: {game.name}")
+
+    def _open(self, size: tuple[int, int], title: str) -> None:
+        pygame = self._pygame
+        try:
+            pygame.display.init()
+            self._window = pygame.display.set_mode(size)
+        except pygame.error as error:
+            raise RuntimeError(
+                f"no window can be opened here ({error}): use render_mode='rgb_array', or record "
+                "to a file"
+            ) from error
+        pygame.display.set_caption(title)
+        self._clock = pygame.time.Clock()
+
+    def _draw(self, state: Snapshot, status: Status) -> None:
+        self._paint(self._surface, state, self.scale)
+        if self.hud:
+            self._paint_hud(self._surface, status)
+
+    def picture(self, state: Snapshot, status: Status) -> npt.NDArray[np.uint8]:
+        """Draw the game; return a new array of shape ``(height, width, 3)``."""
+        self._draw(state, status)
+        pixels = self._pygame.surfarray.pixels3d(self._surface)
+        return np.ascontiguousarray(pixels.swapaxes(0, 1))
+
+    def show(self, state: Snapshot, status: Status) -> None:
+        """Draw the game in the window, and wait until the next picture is due."""
+        self._draw(state, status)
+        self._window.blit(self._surface, (0, 0))
+        self._pygame.event.pump()
+        self._pygame.display.flip()
+        if self.frames_per_second is not None:
+            self._clock.tick(self.frames_per_second)
+
+    def close(self) -> None:
+        """Close the window, if there is one. May be called twice."""
+        if self._window is not None:
+            self._pygame.display.quit()
+            self._window = None

@@ -1,0 +1,31 @@
+"""The games by name."""
+
+from collections.abc import Callable
+from inspect import signature
+from typing import Any
+
+from continual_arcade.envs.catcher import catcher
+from continual_arcade.envs.flappy_bird import flappy_bird
+from continual_arcade.envs.game import Game
+from continual_arcade.envs.messages import unknown
+
+GAMES: dict[str, Callable[..., Game]] = {"FlappyBird": flappy_bird, "Catcher": catcher}
+
+
+def make_game(name: str, **options: Any) -> Game:
+    """Make a game by name.
+
+    Args:
+        name: A key of ``GAMES``.
+        **options: What that game lets one choose: rewards, and for Catcher size and lives.
+
+    Raises:
+        ValueError: If the name or an option is unknown, or an option has no sense.
+    """
+    if name not in GAMES:
+        raise ValueError(unknown("game", name, GAMES))
+    known = signature(GAMES[name]).parameters
+    for option in options:
+        if option not in known:
+            raise ValueError(unknown(f"option of {name}", option, known))
+    return GAMES[name](**options)

@@ -1,0 +1,302 @@
+"""Schedules: what the parameters of an environment are at each step of an agent's life.
+
+A schedule is data. It is a pure function of the lifetime step, holds no state, and never changes
+when it is asked, so that training, evaluation, plots and a resumed run all see the same life.
+"""
+
+import hashlib
+import json
+import math
+from bisect import bisect_right
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from itertools import accumulate, pairwise
+from typing import Any
+
+from continual_arcade.envs.messages import unknown
+from continual_arcade.envs.tunables import Params, Tunables, resolve
+
+
+@dataclass(frozen=True)
+class Phase:
+    """What holds at one step of a life."""
+
+    index: int
+    """Which phase of the schedule, from 0."""
+    name: str
+    params: Params
+    """The parameters that the schedule sets; all others keep their defaults."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Stretch:
+    """One phase of a schedule: so many steps with these parameters."""
+
+    name: str
+    steps: int
+    """Length [lifetime steps]."""
+    params: Params = field(default_factory=dict)
+    """The parameters; at the beginning of the phase, if they move."""
+    until: Params | None = None
+    """Where the parameters have moved to, in a straight line, when the phase ends; None: they rest."""
+
+    def __post_init__(self) -> None:
+        if isinstance(self.steps, bool) or not isinstance(self.steps, int) or self.steps < 1:
+            raise ValueError(
+                f"phase {self.name!r} has steps = {self.steps!r}; a phase lasts a whole number of "
+                "steps, at least 1"
+            )
+        for params in (self.params, self.until or {}):
+            for name, value in params.items():
+                if isinstance(value, bool) or not isinstance(value, (int, float)):
+                    raise TypeError(
+                        f"phase {self.name!r} sets {name} = {value!r}, which is not a number"
+                    )
+                if not math.isfinite(value):
+                    raise ValueError(
+                        f"phase {self.name!r} sets {name} = {value!r}, which is not finite"
+                    )
+        if self.until is not None and self.until.keys() != self.params.keys():
+            raise ValueError(
+                f"phase {self.name!r} moves from {sorted(self.params)} until {sorted(self.until)}: "
+                "both must name the same parameters"
+            )
+
+    def params_at(self, fraction: float) -> Params:
+        """Return the parameters after this fraction of the phase, from 0 to 1."""
+        if self.until is None:
+            return dict(self.params)
+        return {
+            name: value + fraction * (self.until[name] - value)
+            for name, value in self.params.items()
+        }
+
+
+@dataclass(frozen=True)
+class Schedule:
+    """A life, phase by phase.
+
+    Args:
+        name: What to call it.
+        stretches: Its phases, in order, at least one.
+
+    Raises:
+        ValueError: If there is no phase.
+    """
+
+    name: str
+    stretches: tuple[Stretch, ...]
+
+    def __post_init__(self) -> None:
+        if not self.stretches:
+            raise ValueError(f"schedule {self.name!r} has no phase; it needs at least one")
+
+    def __len__(self) -> int:
+        return len(self.stretches)
+
+    @property
+    def total_steps(self) -> int:
+        """Length of the life [lifetime steps]."""
+        return self.ends[-1]
+
+    @cached_property
+    def ends(self) -> tuple[int, ...]:
+        """The lifetime step at which each phase has ended."""
+        return tuple(accumulate(stretch.steps for stretch in self.stretches))
+
+    @cached_property
+    def boundaries(self) -> tuple[int, ...]:
+        """The lifetime steps at which a new phase begins at once.
+
+        Where the parameters only drift on, from the end of one phase into the next, there is none:
+        nothing happens there that an agent could be told.
+        """
+        return tuple(
+            end
+            for end, (before, after) in zip(self.ends, pairwise(self.stretches), strict=False)
+            if not _drifts_on(before, after)
+        )
+
+    def index_at(self, step: int) -> int:
+        """Return the index of the phase at a lifetime step; the last phase never ends.
+
+        Raises:
+            ValueError: If the step is negative.
+        """
+        if step < 0:
+            raise ValueError(f"lifetime step {step} is negative; a life begins at step 0")
+        return min(bisect_right(self.ends, step), len(self) - 1)
+
+    def at(self, step: int) -> Phase:
+        """Return what holds at a lifetime step; after the end, what held at the end.
+
+        Raises:
+            ValueError: If the step is negative.
+        """
+        index = self.index_at(step)
+        stretch = self.stretches[index]
+        fraction = min(1.0, 1.0 - (self.ends[index] - step) / stretch.steps)
+        return Phase(index, stretch.name, stretch.params_at(fraction))
+
+    def next_boundary(self, step: int) -> int | None:
+        """Return the first boundary after a lifetime step, or None."""
+        position = bisect_right(self.boundaries, step)
+        return self.boundaries[position] if position < len(self.boundaries) else None
+
+    def frozen(self, phase: int | str) -> Phase:
+        """Return one phase as it is to be played on its own.
+
+        A phase whose parameters move is represented by its middle.
+
+        Args:
+            phase: Index or name; where a name occurs twice, its first occurrence.
+
+        Raises:
+            ValueError: If there is no such phase.
+            TypeError: If it is neither an index nor a name.
+        """
+        names = [stretch.name for stretch in self.stretches]
+        if isinstance(phase, str):
+            if phase not in names:
+                raise ValueError(unknown(f"phase of schedule {self.name!r}", phase, names))
+            index = names.index(phase)
+        elif isinstance(phase, bool) or not hasattr(phase, "__index__"):
+            raise TypeError(f"phase must be an index or a name, not {phase!r}")
+        else:
+            index = phase.__index__()
+            if not 0 <= index < len(self):
+                raise ValueError(
+                    f"phase {index} of schedule {self.name!r}: it has phases 0 to {len(self) - 1} "
+                    f"({', '.join(names)})"
+                )
+        stretch = self.stretches[index]
+        return Phase(index, stretch.name, stretch.params_at(0.5))
+
+    @cached_property
+    def distinct(self) -> tuple[Phase, ...]:
+        """The phases to replay: each frozen, and the ones that come back only once."""
+        seen: list[Params] = []
+        phases = []
+        for index in range(len(self)):
+            phase = self.frozen(index)
+            if phase.params not in seen:
+                seen.append(phase.params)
+                phases.append(phase)
+        return tuple(phases)
+
+    def replayed_as(self, index: int) -> int:
+        """Return the index of the distinct phase that stands for a phase that may come back."""
+        params = self.frozen(index).params
+        return next(phase.index for phase in self.distinct if phase.params == params)
+
+    def with_steps(self, steps: int) -> "Schedule":
+        """Return the same phases, each of this length."""
+        return replace(
+            self, stretches=tuple(replace(stretch, steps=steps) for stretch in self.stretches)
+        )
+
+    def check(self, tunables: Tunables) -> None:
+        """Check every phase against what an environment lets drift.
+
+        Raises:
+            ValueError: If a phase sets an unknown parameter or a value out of bounds.
+        """
+        for stretch in self.stretches:
+            for params in (stretch.params, stretch.until or {}):
+                try:
+                    resolve(tunables, params)
+                except (TypeError, ValueError) as error:
+                    raise ValueError(
+                        f"phase {stretch.name!r} of schedule {self.name!r}: {error}"
+                    ) from error
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """Sixteen hex digits that two schedules share if and only if they prescribe the same life.
+
+        Names do not count.
+        """
+        life = [
+            [
+                stretch.steps,
+                sorted((name, float(value)) for name, value in stretch.params.items()),
+                sorted((name, float(value)) for name, value in (stretch.until or {}).items()),
+            ]
+            for stretch in self.stretches
+        ]
+        return hashlib.sha256(json.dumps(life).encode()).hexdigest()[:16]
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the schedule as plain data; :meth:`from_dict` reads it back."""
+        phases = []
+        for stretch in self.stretches:
+            phase: dict[str, Any] = {
+                "name": stretch.name,
+                "steps": stretch.steps,
+                "params": dict(stretch.params),
+            }
+            if stretch.until is not None:
+                phase["until"] = dict(stretch.until)
+            phases.append(phase)
+        return {"format": FORMAT, "name": self.name, "phases": phases}
+
+    @classmethod
+    def from_dict(cls, data: Mapping[str, Any]) -> "Schedule":
+        """Read a schedule from plain data.
+
+        Raises:
+            ValueError: If the data are not a schedule, or one of a newer format.
+        """
+        version = data.get("format")
+        if not isinstance(version, int) or version < 1:
+            raise ValueError(
+                f"a schedule says format = {FORMAT}; this one says {version!r}, so it is no schedule"
+            )
+        if version > FORMAT:
+            raise ValueError(
+                f"the schedule has format {version} and this version reads up to {FORMAT}: "
+                "update continual-arcade"
+            )
+        _only(data, {"format", "name", "phases"}, "schedule")
+        phases = data.get("phases")
+        if not isinstance(phases, list) or not all(isinstance(phase, Mapping) for phase in phases):
+            raise ValueError(f"phases of a schedule must be a list of tables, not {phases!r}")
+        stretches = []
+        for index, phase in enumerate(phases):
+            _only(phase, {"name", "steps", "params", "until"}, f"phase {index}")
+            if "steps" not in phase:
+                raise ValueError(f"phase {index} does not say how many steps it lasts")
+            for key in ("params", "until"):
+                if not isinstance(phase.get(key, {}), Mapping):
+                    raise ValueError(f"{key} of phase {index} must be a table, not {phase[key]!r}")
+            stretches.append(
+                Stretch(
+                    name=str(phase.get("name", f"phase {index}")),
+                    steps=phase["steps"],
+                    params=dict(phase.get("params", {})),
+                    until=dict(phase["until"]) if "until" in phase else None,
+                )
+            )
+        return cls(str(data.get("name", "unnamed")), tuple(stretches))
+
+
+FORMAT = 1
+"""Version of the serialised form."""
+
+
+def stationary() -> Schedule:
+    """Return the life in which nothing ever changes."""
+    return Schedule("stationary", (Stretch(name="default", steps=1),))
+
+
+def _drifts_on(before: Stretch, after: Stretch) -> bool:
+    if before.until is None and after.until is None:
+        return False
+    return before.params_at(1.0) == after.params_at(0.0)
+
+
+def _only(data: Mapping[str, Any], known: set[str], what: str) -> None:
+    for key in data:
+        if key not in known:
+            raise ValueError(unknown(f"key of a {what}", key, sorted(known)))

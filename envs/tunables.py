@@ -1,0 +1,90 @@
+"""What may drift: the tunables of an environment, and values checked against them."""
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Literal
+
+from continual_arcade.envs.messages import unknown
+
+
+@dataclass(frozen=True, kw_only=True)
+class Tunable:
+    """A parameter of an environment that may change from episode to episode."""
+
+    default: float
+    """Value where nothing else is said."""
+    low: float
+    """Smallest value that is still a game."""
+    high: float
+    """Largest value that is still a game."""
+    unit: str
+    """Unit of the value."""
+    harder: Literal["lower", "higher", "either"]
+    """Which direction makes the game harder; "either" where it makes it another game."""
+    about: str
+    """What it is, in a few words."""
+    integer: bool = False
+    """Whether only whole numbers make sense."""
+    too_low: str = ""
+    """Why a value below ``low`` is refused."""
+    too_high: str = ""
+    """Why a value above ``high`` is refused."""
+
+    def check(self, name: str, value: object) -> float:
+        """Return the value as a float.
+
+        Raises:
+            TypeError: If it is not a number.
+            ValueError: If it is NaN, out of bounds, or a fraction where only whole numbers serve.
+        """
+        if isinstance(value, bool) or not isinstance(value, (int, float)):
+            try:
+                value = float(value)  # type: ignore[arg-type]  # NumPy scalars and the like
+            except (TypeError, ValueError):
+                raise TypeError(f"{name} must be a number, not {value!r}") from None
+        number = float(value)
+        if not self.low <= number <= self.high:
+            why = self.too_low if number < self.low else self.too_high if number > self.high else ""
+            raise ValueError(
+                f"{name} = {number:g} {self.unit} is outside [{self.low:g}, {self.high:g}]"
+                + (f": {why}" if why else "")
+            )
+        if self.integer and not number.is_integer():
+            raise ValueError(f"{name} = {number:g} {self.unit} must be a whole number")
+        return number
+
+
+Tunables = Mapping[str, Tunable]
+Params = dict[str, float]
+"""A value for each tunable of an environment."""
+
+
+def defaults(tunables: Tunables) -> Params:
+    """Return the default of each tunable."""
+    return {name: tunable.default for name, tunable in tunables.items()}
+
+
+def resolve(tunables: Tunables, values: Mapping[str, object]) -> Params:
+    """Complete some values with the defaults, in the order of the tunables.
+
+    Raises:
+        ValueError: If a name is unknown or a value is out of its bounds.
+        TypeError: If a value is not a number.
+    """
+    for name in values:
+        if name not in tunables:
+            raise ValueError(unknown("parameter", name, tunables))
+    return {
+        name: tunable.check(name, values[name]) if name in values else tunable.default
+        for name, tunable in tunables.items()
+    }
+
+
+def differences(tunables: Tunables, params: Mapping[str, float]) -> Params:
+    """Return the values that are not the default: what is special about them."""
+    return {
+        name: value
+        for name, value in params.items()
+        if not math.isclose(value, tunables[name].default, rel_tol=1e-12)
+    }

@@ -1,0 +1,43 @@
+# Everything runs in .venv, built from pinned versions. On Linux: make, git, Python 3.11 or newer.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+INSTALLED := $(VENV)/.installed
+# Two cores, two workers; each test process computes on one thread.
+JOBS ?= 2
+
+.PHONY: demo test check slow bench typing clean
+
+demo: $(INSTALLED)
+	$(BIN)/python -m continual_arcade.scripts.demo
+
+test: $(INSTALLED)
+	$(BIN)/python -m pytest -n $(JOBS)
+
+check: $(INSTALLED) typing
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/pyright --pythonpath $(BIN)/python
+
+slow: $(INSTALLED)
+	$(BIN)/python -m pytest -n $(JOBS) -m slow
+
+bench: $(INSTALLED)
+	$(BIN)/python benchmarks/env_speed.py
+
+# Static checkers do not see where setup.cfg puts the folders; links show them.
+typing:
+	@mkdir -p build/typing/continual_arcade
+	@for folder in envs agents evaluation scripts; do \
+	    ln -sfn ../../../$$folder build/typing/continual_arcade/$$folder; \
+	done
+
+$(INSTALLED): pyproject.toml setup.cfg constraints.txt
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --upgrade pip==$(shell sed -n 's/^pip==//p' constraints.txt)
+	PIP_CONSTRAINT=constraints.txt $(BIN)/python -m pip install --editable . --group dev
+	touch $@
+
+clean:
+	rm -rf $(VENV) build *.egg-info

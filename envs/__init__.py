@@ -1,6 +1,7 @@
 """The world: two arcade games whose rules drift by schedule, as Gymnasium environments.
 
-Importing this package registers ``ContinualArcade/FlappyBird-v0`` and ``ContinualArcade/Catcher-v0``.
+Importing this package registers ``ContinualArcade/FlappyBird-v0`` and
+``ContinualArcade/Catcher-v0``.
 """
 
 from continual_arcade.envs.arcade_env import ArcadeEnv

@@ -63,6 +63,8 @@ class ArcadeEnv(gym.Env[Features, np.int64]):
         self.action_space = gym.spaces.Discrete(self.game.num_actions)
         self.render_mode = render_mode
         self.hud = hud
+        self.title = ""
+        """Who plays, for the heads-up display."""
         self._shows = render_mode == "human"
         self._screen: Screen | None = None
         self._phase = self.clock.phase.index
@@ -123,7 +125,7 @@ class ArcadeEnv(gym.Env[Features, np.int64]):
         self._ended = False
         if self._shows:
             self.render()
-        return self._copy_features(), self._info(0.0)
+        return self._copy_features(), {**clock.info(self._params), "score": 0.0}
 
     def step(self, action: np.int64 | int) -> tuple[Features, float, bool, bool, dict[str, Any]]:
         """Play one step.
@@ -163,16 +165,7 @@ class ArcadeEnv(gym.Env[Features, np.int64]):
             self._params = params
             self._row = np.array([list(params.values())])
 
-    def _info(self, score: float) -> dict[str, Any]:
-        return {
-            "phase": self.clock.phase.index,
-            "params": self._params.copy(),
-            "lifetime_step": self.clock.step,
-            "phase_changed": self.clock.phase_changed,
-            "score": score,
-        }
-
-    def render(self) -> npt.NDArray[np.uint8] | None:  # type: ignore[override]
+    def render(self) -> npt.NDArray[np.uint8] | None:
         """Draw the game: return a picture, shape ``(height, width, 3)``, or show it in a window.
 
         Raises:
@@ -187,11 +180,29 @@ class ArcadeEnv(gym.Env[Features, np.int64]):
         if self._screen is None:
             self._screen = Screen(self.game, self.hud, window)
         state = self.state
-        status = status_of(self.clock, self.clock.phase.index, self._params, state["score"])
+        status = status_of(self.clock, self._phase, self._params, state["score"], self.title)
         if window:
             self._screen.show(state, status)
             return None
         return self._screen.picture(state, status)
+
+    @property
+    def window_closed(self) -> bool:
+        """Whether the user has closed the window."""
+        return self._screen is not None and self._screen.closed
+
+    def require_display(self) -> None:
+        """Make sure that somebody can see the window.
+
+        Without a display SDL draws into memory and says nothing, which is right for a test and
+        wrong for a person who waits for a window.
+
+        Raises:
+            RuntimeError: If there is no display, and ``SDL_VIDEODRIVER`` does not say that none is
+                wanted.
+        """
+        if self._screen is not None:
+            self._screen.require_display()
 
     def close(self) -> None:
         """Close the window, if there is one."""
@@ -200,7 +211,9 @@ class ArcadeEnv(gym.Env[Features, np.int64]):
             self._screen = None
 
 
-def status_of(clock: LifetimeClock, phase: int, params: Params, score: float) -> Status:
+def status_of(
+    clock: LifetimeClock, phase: int, params: Params, score: float, title: str = ""
+) -> Status:
     """Return what the heads-up display says of a game.
 
     Args:
@@ -208,6 +221,7 @@ def status_of(clock: LifetimeClock, phase: int, params: Params, score: float) ->
         phase: Index of the phase in which its episode began.
         params: The parameters of its episode.
         score: Its score.
+        title: Who plays.
     """
     scheduled = {name for stretch in clock.schedule.stretches for name in stretch.params}
     special = scheduled | differences(clock.tunables, params).keys()
@@ -222,6 +236,7 @@ def status_of(clock: LifetimeClock, phase: int, params: Params, score: float) ->
             for name in clock.tunables
             if name in special
         },
+        title=title,
     )
 
 
@@ -234,7 +249,8 @@ def pinned_params(options: Mapping[str, Any] | None) -> Mapping[str, Any]:
     for name in options or {}:
         if name != "params":
             raise ValueError(unknown("reset option", name, ["params"]))
-    return (options or {}).get("params", {})
+    params: Mapping[str, Any] = (options or {}).get("params", {})
+    return params
 
 
 def no_action(action: Any, names: tuple[str, ...]) -> str:

@@ -28,7 +28,7 @@ from continual_arcade.envs.tunables import Params, Tunables
 Actions = npt.NDArray[np.integer[Any]]
 
 
-class ArcadeVectorEnv(VectorEnv[Features, Actions, Floats]):
+class ArcadeVectorEnv(VectorEnv[Features, Actions, Any]):
     """Many games of one kind, in one life.
 
     All sub-environments share one lifetime clock, which counts the transitions of all of them. At a
@@ -231,7 +231,7 @@ class ArcadeVectorEnv(VectorEnv[Features, Actions, Floats]):
             [seeding.np_random(seed)[0].integers(2**64, dtype=np.uint64) for seed in seeds]
         )
 
-    def render(self) -> tuple[npt.NDArray[np.uint8], ...]:  # type: ignore[override]
+    def render(self) -> tuple[npt.NDArray[np.uint8], ...]:
         """Draw every game.
 
         Returns:
@@ -302,7 +302,11 @@ class _Conditions:
         return rows
 
     def renew(self, begun: Mask, clock: LifetimeClock) -> Mask:
-        """Let what the clock says hold where an episode has begun; return where the phase changed."""
+        """Let what the clock says hold where an episode has begun.
+
+        Returns:
+            Where the phase has changed.
+        """
         if self._same is clock.params:
             return self.no_one
         before = self.phases
@@ -310,7 +314,8 @@ class _Conditions:
         now = np.array(list(clock.params.values()))
         rows = np.where(begun[:, np.newaxis], now, self.rows)
         self._publish(rows, clock.params if np.all(rows == now) else None)
-        return self.phases != before
+        changed: Mask = self.phases != before
+        return changed
 
     def infos(self, lifetime_steps: Any, scores: Floats, changed: Mask) -> dict[str, Any]:
         """Return the ``infos`` of a step."""

@@ -68,7 +68,7 @@ def world(block: Any) -> World:
 @rule
 def rounded(value: float) -> float:
     """Round to the nearest whole number, halves away from zero."""
-    whole = np.trunc(value)
+    whole: float = np.trunc(value)
     fraction = value - whole  # exact, unlike value + 0.5
     whole = whole + 1.0 if fraction >= 0.5 else whole
     return whole - 1.0 if fraction <= -0.5 else whole
@@ -276,8 +276,8 @@ def catcher(
     pellet = round(0.06 * height)
     if width <= 4 * pellet:
         raise ValueError(
-            f"a field of {width}x{height} px is too narrow: its pellet has sides of {pellet} px and "
-            f"falls at least two sides away from each wall, so the width must exceed {4 * pellet}"
+            f"a field of {width}x{height} px is too narrow: its pellet has sides of {pellet} px "
+            f"and falls at least two sides away from each wall; the width must exceed {4 * pellet}"
         )
     if lives != int(lives) or lives < 1:
         raise ValueError(f"lives = {lives!r} must be a whole number of at least 1")

@@ -1,6 +1,7 @@
 """The lifetime clock: where in its schedule an environment stands."""
 
 import sys
+from typing import Any
 
 from continual_arcade.envs.schedules import Phase, Schedule
 from continual_arcade.envs.tunables import Params, Tunables, resolve
@@ -59,6 +60,19 @@ class LifetimeClock:
             before = self.phase.index
             self._enter()
             self.phase_changed = self.phase.index != before
+
+    def info(self, params: Params) -> dict[str, Any]:
+        """Return what an environment says of its life in ``info``.
+
+        Args:
+            params: The parameters of the episode.
+        """
+        return {
+            "phase": self.phase.index,
+            "params": params.copy(),
+            "lifetime_step": self.step,
+            "phase_changed": self.phase_changed,
+        }
 
     def _enter(self) -> None:
         self.phase = self.frozen or self.schedule.at(self.step)

@@ -1,8 +1,8 @@
 """How the rules of a game become machine code, and how that code is kept for the next process.
 
 A game writes its rules as small plain functions over one *lane* (one environment). They are marked
-with :func:`rule`, so that numba can inline them, and meet the loops that drive them (``kernels.py``)
-in :func:`kernel`, which compiles one loop with one game's rules.
+with :func:`rule`, so that numba can inline them, and meet the loops that drive them in
+:func:`kernel`, which compiles one loop of ``kernels.py`` with one game's rules.
 """
 
 import hashlib
@@ -16,14 +16,14 @@ from numba import njit
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 
-# "numpy": divisions by zero give inf instead of a branch, which would keep a loop from vectorising.
-# No fast-math: the games are exact, and the scalar and the vector build must give the same bits.
-_OPTIONS = {"error_model": "numpy"}
+# Everywhere error_model="numpy": divisions by zero give inf instead of a branch, which would keep a
+# loop from vectorising. No fast-math: the games are exact, and the scalar and the vector build must
+# give the same bits.
 
 
 def rule(function: Function) -> Function:
     """Mark a function as part of a game's rules: compiled, and always inlined into its loop."""
-    return cast(Function, njit(forceinline=True, **_OPTIONS)(function))
+    return cast(Function, njit(forceinline=True, error_model="numpy")(function))
 
 
 def plain(function: Function) -> Function:
@@ -49,9 +49,7 @@ def rebind(function: Callable[..., Any], names: Mapping[str, Any]) -> FunctionTy
     )
 
 
-def kernel(
-    template: Callable[..., Any], names: Mapping[str, Any], owner: str
-) -> Callable[..., Any]:
+def kernel(template: Callable[..., Any], names: Mapping[str, Any], owner: str) -> Any:
     """Compile a loop with the rules of one game, and cache the machine code on disk.
 
     Args:
@@ -60,7 +58,7 @@ def kernel(
         owner: Whose rules they are; keeps the cache files of two games apart.
 
     Returns:
-        The compiled function. Where no folder can hold a cache it is compiled anew in each
+        The compiled function, numba's dispatcher. Where no folder can hold a cache it is compiled anew in each
         process, and a warning says so.
     """
     function = rebind(template, names)
@@ -68,7 +66,7 @@ def kernel(
     # the name makes it watch the rules too, so that an edited rule never meets stale machine code.
     function.__qualname__ = f"{template.__name__}.{owner}.{_SOURCES}"
     try:
-        return cast(Callable[..., Any], njit(cache=True, **_OPTIONS)(function))
+        return njit(cache=True, error_model="numpy")(function)
     except RuntimeError as error:
         if "cannot cache" not in str(error):
             raise
@@ -78,7 +76,7 @@ def kernel(
             RuntimeWarning,
             stacklevel=2,
         )
-        return cast(Callable[..., Any], njit(**_OPTIONS)(function))
+        return njit(error_model="numpy")(function)
 
 
 def _digest_of_sources() -> str:

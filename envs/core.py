@@ -28,6 +28,7 @@ class Core:
     def __init__(self, game: Game, num_envs: int, lanes: int = LANES) -> None:
         self.game = game
         self.num_envs = num_envs
+        self.lanes = lanes
         self.blocks = np.zeros(-(-num_envs // lanes), game.dtype(lanes))
         for name, value in game.constants.items():
             self.blocks[name] = value
@@ -39,7 +40,9 @@ class Core:
         self.address: int = self.blocks.ctypes.data
 
     def __getstate__(self) -> dict[str, Any]:
-        return {"game": self.game, "num_envs": self.num_envs, "blocks": self.blocks}
+        state = self.__dict__.copy()
+        del state["kernels"], state["address"]
+        return state
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__dict__.update(state)
@@ -73,11 +76,21 @@ class Core:
         self.kernels.reset(self.blocks, self.num_envs, params, velocity, observations)
         return observations
 
+    def cells(self) -> npt.NDArray[np.void]:
+        """Return a copy of every game as a block of one lane, shape ``(num_envs,)``."""
+        cells = np.zeros(self.num_envs, self.game.dtype(1))
+        for name in cells.dtype.names or ():
+            if name in self.game.constants:
+                cells[name] = self.game.constants[name]
+            elif name != "features":
+                cells[name][..., 0] = self.field(name)
+        return cells
+
     def snapshot(self, index: int = 0) -> Snapshot:
         """Return the state of one game by field name."""
-        block, lane = divmod(index, self.blocks["action"].shape[1])
+        block, lane = divmod(index, self.lanes)
         record = self.blocks[block]
-        state: Snapshot = {name: record[name] for name in self.game.constants}
+        state: Snapshot = {name: float(record[name]) for name in self.game.constants}
         for name in ("score", "steps", *self.game.lane_fields, *self.game.tunables):
             value = record[name][..., lane]
             state[name] = value.copy() if value.ndim else float(value)

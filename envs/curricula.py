@@ -1,10 +1,10 @@
 """The schedules that come with the suite, for both games.
 
 ``shrink`` is the classic: each phase is harder than the one before, and contains it. It is a
-curriculum, so training on it may well improve the earlier phases. ``grow`` is the reverse. ``cycle``
-comes back to where it began, twice. ``shuffle:SEED`` takes the phases of ``shrink`` in another order.
-``drift`` goes the way of ``shrink`` smoothly, without a boundary. ``conflict`` changes the physics so
-that the same observation asks for another action: here forgetting shows.
+curriculum, so training on it may well improve the earlier phases. ``grow`` is the reverse.
+``cycle`` comes back to where it began, twice. ``shuffle:SEED`` takes the phases of ``shrink`` in
+another order. ``drift`` goes the way of ``shrink`` smoothly, without a boundary. ``conflict``
+changes the physics so that the same observation asks for another action: here forgetting shows.
 """
 
 from collections.abc import Callable, Mapping
@@ -29,16 +29,17 @@ _HARDER: dict[str, list[Params]] = {
 }
 """The phases of ``shrink``."""
 
+_PUSH = PUSH_PER_WIDTH * DEFAULT_SIZE[0]
 _CONFLICTS: dict[str, dict[str, Params]] = {
     "FlappyBird": {
-        "normal": {"gap": 100.0},
-        "heavy": {"gap": 100.0, "gravity": 1.5, "flap": 7.0},
-        "light": {"gap": 100.0, "gravity": 0.5, "flap": 6.0},
+        "normal": {"gravity": 1.0, "flap": 9.0},
+        "upside down": {"gravity": -1.0, "flap": -9.0},
+        "light": {"gravity": 0.5, "flap": 6.0},
     },
     "Catcher": {
-        "normal": {"fall_speed": 20.0},
-        "swapped": {"fall_speed": 20.0, "push": -PUSH_PER_WIDTH * DEFAULT_SIZE[0]},
-        "icy": {"fall_speed": 20.0, "friction": 0.03},
+        "normal": {"push": _PUSH, "friction": 0.1},
+        "swapped keys": {"push": -_PUSH, "friction": 0.1},
+        "icy": {"push": _PUSH, "friction": 0.03},
     },
 }
 """The phases of ``conflict``."""

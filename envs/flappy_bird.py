@@ -42,8 +42,8 @@ DEFAULT_SPACING = WIDTH / 2
 LAST_PIPE_X = -PIPE_WIDTH
 """A pipe left of this has left the picture."""
 
-# A pipe can kill while the two boxes overlap (both are whole pixels, rounded half away from zero, so
-# the pipe's centre is left of 57 + 17 + 26 - 0.5) and while the bird is "in the pipe" by the
+# A pipe can kill while the two boxes overlap (both are whole pixels, rounded half away from zero,
+# so the pipe's centre is left of 57 + 17 + 26 - 0.5) and while the bird is "in the pipe" by the
 # reference's own second test, which ends when the pipe's right edge passes BIRD_X.
 LETHAL_FROM = BIRD_X - REACH
 LETHAL_TO = BIRD_X + BIRD_WIDTH / 2 + REACH - 0.5
@@ -68,10 +68,20 @@ TUNABLES = {
         too_low="no bird fits through: it is 24 px tall and a flap lifts it by 44",
     ),
     "gravity": Tunable(
-        default=1.0, low=0.4, high=2.0, unit="px/frame²", harder="either", about="pull on the bird"
+        default=1.0,
+        low=-2.0,
+        high=2.0,
+        unit="px/frame²",
+        harder="either",
+        about="pull on the bird; negative: upwards",
     ),
     "flap": Tunable(
-        default=9.0, low=4.0, high=14.0, unit="px/frame", harder="either", about="kick of a flap"
+        default=9.0,
+        low=-14.0,
+        high=14.0,
+        unit="px/frame",
+        harder="either",
+        about="upward kick of a flap; negative: downwards",
     ),
     "scroll": Tunable(
         default=4.0, low=2.0, high=8.0, unit="px/frame", harder="higher", about="speed of the pipes"
@@ -186,7 +196,9 @@ def advance(block: Any, lane: int, world: Any) -> None:
     # A flap acts in its own frame and holds gravity off in the next; to flap in that next frame
     # only stops the bird.
     free = wings != FLAPPING
-    falls = free & (velocity < MAX_FALL)
+    # Gravity may point up, in a world on its head; then so does the fall.
+    slow = velocity < MAX_FALL if gravity > 0.0 else velocity > -MAX_FALL
+    falls = free & slow
     kicks = free & (flap | (wings == ABOUT_TO_FLAP))
     velocity = velocity + gravity if falls else velocity
     velocity = velocity - kick if kicks else velocity
@@ -254,10 +266,11 @@ def observe(block: Any, lane: int, world: Any, out: Any, at: int) -> None:
     out[at + 7] = (second_top + gap) * PER_HALF_FLIGHT - 1.0
 
 
-# The extremes of play: a bird notices its death one step late and moves once more.
-_UP = -2 * TUNABLES["flap"].high
-_DOWN = MAX_FALL + TUNABLES["gravity"].high
-_LOWEST_Y = GROUND - BIRD_HEIGHT + 2 * _DOWN
+# The extremes of play: a bird notices its death one frame late and moves once more. Two kicks, of
+# the start and of a flap, can follow each other; all of it also upside down.
+_FASTEST = 2 * TUNABLES["flap"].high
+_HIGHEST_Y = -2 * _FASTEST
+_LOWEST_Y = GROUND - BIRD_HEIGHT + 2 * _FASTEST
 _FARTHEST = FIRST_PIPE_X + TUNABLES["spacing"].high + REACH - BIRD_X
 
 
@@ -273,11 +286,11 @@ _HEIGHT_SCALE = f"from -1 at the ceiling to 1 at {GROUND - BIRD_HEIGHT:.2f} px, 
 _DISTANCE_SCALE = f"in units of {HALF_WIDTH:.0f} px, less 1"
 
 FEATURES = (
-    Feature("bird_y", _height(2 * _UP), _height(_LOWEST_Y), f"top of the bird, {_HEIGHT_SCALE}"),
+    Feature("bird_y", _height(_HIGHEST_Y), _height(_LOWEST_Y), f"top of the bird, {_HEIGHT_SCALE}"),
     Feature(
         "bird_velocity",
-        _UP / MAX_FALL,
-        _DOWN / MAX_FALL,
+        -_FASTEST / MAX_FALL,
+        _FASTEST / MAX_FALL,
         f"downward velocity of the bird in units of {MAX_FALL:.0f} px/frame",
     ),
     *(

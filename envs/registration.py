@@ -5,7 +5,7 @@ import gymnasium as gym
 from continual_arcade.envs.games import GAMES
 
 MAX_EPISODE_STEPS = 10_000
-"""About 265 pipes, or 300 pellets at their slowest: an agent that plays for ever must be stopped."""
+"""About 265 pipes, or 260 pellets at their slowest: an agent that never loses must be stopped."""
 
 IDS = {game: f"ContinualArcade/{game}-v0" for game in GAMES}
 """The Gymnasium id of each game."""

@@ -39,7 +39,8 @@ class Stretch:
     params: Params = field(default_factory=dict)
     """The parameters; at the beginning of the phase, if they move."""
     until: Params | None = None
-    """Where the parameters have moved to, in a straight line, when the phase ends; None: they rest."""
+    """Where the parameters have moved to, in a straight line, when the phase ends; None if they
+    rest."""
 
     def __post_init__(self) -> None:
         if isinstance(self.steps, bool) or not isinstance(self.steps, int) or self.steps < 1:
@@ -211,6 +212,36 @@ class Schedule:
                         f"phase {stretch.name!r} of schedule {self.name!r}: {error}"
                     ) from error
 
+    def __str__(self) -> str:
+        """Lay the schedule out as a table."""
+        lines = [("phase", "name", "steps", "from", "to", "parameters")]
+        for index, (stretch, end) in enumerate(zip(self.stretches, self.ends, strict=True)):
+            values = [f"{name} = {value:g}" for name, value in stretch.params.items()]
+            if stretch.until is not None:
+                values = [
+                    f"{name} = {value:g} until {stretch.until[name]:g}"
+                    for name, value in stretch.params.items()
+                ]
+            lines.append(
+                (
+                    str(index),
+                    stretch.name,
+                    f"{stretch.steps:,}",
+                    f"{end - stretch.steps:,}",
+                    f"{end:,}",
+                    ", ".join(values) or "defaults",
+                )
+            )
+        widths = [max(len(line[column]) for line in lines) for column in range(5)]
+        body = [
+            f"{line[0]:>{widths[0]}}  {line[1]:<{widths[1]}}  "
+            + "  ".join(f"{line[column]:>{widths[column]}}" for column in (2, 3, 4))
+            + f"  {line[5]}"
+            for line in lines
+        ]
+        head = f"schedule {self.name}, {self.total_steps:,} steps, fingerprint {self.fingerprint}"
+        return "\n".join([head, *body])
+
     @cached_property
     def fingerprint(self) -> str:
         """Sixteen hex digits that two schedules share if and only if they prescribe the same life.
@@ -251,7 +282,7 @@ class Schedule:
         version = data.get("format")
         if not isinstance(version, int) or version < 1:
             raise ValueError(
-                f"a schedule says format = {FORMAT}; this one says {version!r}, so it is no schedule"
+                f"a schedule says format = {FORMAT}; this says {version!r}, so it is no schedule"
             )
         if version > FORMAT:
             raise ValueError(

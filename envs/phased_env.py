@@ -1,0 +1,205 @@
+"""A drifting life for any Gymnasium environment with parameters that can be set."""
+
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, SupportsFloat
+
+import gymnasium as gym
+
+from continual_arcade.envs.clock import LifetimeClock
+from continual_arcade.envs.schedule_files import load
+from continual_arcade.envs.schedules import Schedule
+from continual_arcade.envs.tunables import Params, Tunable, Tunables, resolve
+
+AnyEnv = gym.Env[Any, Any]
+
+
+class PhasedEnv(gym.Wrapper[Any, Any, Any, Any], gym.utils.RecordConstructorArgs):
+    """Lets the parameters of an environment follow a schedule.
+
+    Everything is as in the suite's own games: a lifetime clock that survives ``reset()`` and
+    rewinds when a seed is given, parameters that change only when an episode begins, boundaries
+    that truncate, ``reset(options={"params": {...}})`` to pin an episode, and an ``info`` that says
+    what holds. In a vector environment of wrapped environments each of them has a clock of its own.
+
+    Args:
+        env: The environment.
+        schedule: What drifts: a schedule, plain data, or a path.
+        tunables: What the environment lets drift.
+        apply: Called with the bare environment and all parameters before each episode. It must set
+            whatever is derived from them, too.
+        phase: Index or name of one phase of the schedule, to stay in it for ever.
+
+    Raises:
+        ValueError: If the schedule does not suit the tunables, or has no such phase.
+    """
+
+    def __init__(
+        self,
+        env: AnyEnv,
+        schedule: Schedule | Mapping[str, Any] | str | Path,
+        tunables: Tunables,
+        apply: Callable[[Any, Params], None],
+        phase: int | str | None = None,
+    ) -> None:
+        gym.utils.RecordConstructorArgs.__init__(
+            self, schedule=schedule, tunables=tunables, apply=apply, phase=phase
+        )
+        super().__init__(env)
+        if isinstance(schedule, Mapping):
+            schedule = Schedule.from_dict(schedule)
+        elif not isinstance(schedule, Schedule):
+            schedule = load(schedule)
+        self.clock = LifetimeClock(schedule, tunables, phase)
+        self._apply = apply
+        self._params: Params = self.clock.params
+
+    def reset(
+        self, *, seed: int | None = None, options: dict[str, Any] | None = None
+    ) -> tuple[Any, dict[str, Any]]:
+        """Start an episode with the parameters that hold now.
+
+        Args:
+            seed: Seed of the environment; given one, the life begins anew.
+            options: ``{"params": {...}}`` pins parameters for this one episode; all else is handed
+                on.
+        """
+        others = dict(options or {})
+        pinned = others.pop("params", {})
+        if seed is not None:
+            self.clock.go_to(0)
+        self.clock.begin_episode()
+        self._params = resolve(self.clock.tunables, {**self.clock.params, **pinned})
+        self._apply(self.env.unwrapped, self._params)
+        observation, info = self.env.reset(seed=seed, options=others if options else None)
+        return observation, {**info, **self.clock.info(self._params)}
+
+    def step(self, action: Any) -> tuple[Any, SupportsFloat, bool, bool, dict[str, Any]]:
+        """Play one step; at a boundary the episode is truncated."""
+        observation, reward, terminated, truncated, info = self.env.step(action)
+        self.clock.step += 1
+        self.clock.phase_changed = False
+        truncated = truncated or self.clock.step >= self.clock.boundary
+        info = {**info, **self.clock.info(self._params)}
+        return observation, reward, terminated, truncated, info
+
+
+class SwitchEnv(gym.Env[Any, Any]):
+    """Several environments with equal spaces, one of which is played at a time.
+
+    Args:
+        envs: The environments, at least one.
+
+    Raises:
+        ValueError: If there is none, or their spaces differ.
+    """
+
+    def __init__(self, envs: Sequence[AnyEnv]) -> None:
+        if not envs:
+            raise ValueError("there is no environment to switch to; give at least one")
+        first = envs[0]
+        for index, env in enumerate(envs):
+            for space in ("observation_space", "action_space"):
+                if getattr(env, space) != getattr(first, space):
+                    raise ValueError(
+                        f"environment {index} has {space} {getattr(env, space)}, but environment 0 "
+                        f"has {getattr(first, space)}: all must be equal"
+                    )
+        self.envs = list(envs)
+        self.chosen = 0
+        self.observation_space = first.observation_space
+        self.action_space = first.action_space
+        self.metadata = first.metadata
+        self.render_mode = first.render_mode
+
+    @property
+    def env(self) -> AnyEnv:
+        """The environment that is played now."""
+        return self.envs[self.chosen]
+
+    def reset(
+        self, *, seed: int | None = None, options: dict[str, Any] | None = None
+    ) -> tuple[Any, dict[str, Any]]:
+        """Start an episode in the chosen environment; a seed is given to all of them."""
+        super().reset(seed=seed)
+        if seed is not None:
+            for env in self.envs:
+                env.reset(seed=seed)
+        return self.env.reset(seed=seed, options=options)
+
+    def step(self, action: Any) -> tuple[Any, SupportsFloat, bool, bool, dict[str, Any]]:
+        """Play one step of the chosen environment."""
+        return self.env.step(action)
+
+    def render(self) -> Any:
+        """Draw the chosen environment."""
+        return self.env.render()
+
+    def close(self) -> None:
+        """Close all environments."""
+        for env in self.envs:
+            env.close()
+
+
+def switching(
+    envs: Sequence[AnyEnv],
+    schedule: Schedule | Mapping[str, Any] | str | Path,
+    phase: int | str | None = None,
+) -> PhasedEnv:
+    """Let a schedule say which of several environments is played.
+
+    Args:
+        envs: Environments with equal spaces.
+        schedule: A schedule of the parameter ``env``, the index of the environment.
+        phase: Index or name of one phase of the schedule, to stay in it for ever.
+
+    Raises:
+        ValueError: If the spaces differ, or the schedule names an environment that is not there.
+    """
+    which = Tunable(
+        default=0,
+        low=0,
+        high=len(envs) - 1,
+        unit="",
+        harder="either",
+        about="index of the environment that is played",
+        integer=True,
+    )
+    return PhasedEnv(SwitchEnv(envs), schedule, {"env": which}, _switch, phase)
+
+
+def _switch(env: SwitchEnv, params: Params) -> None:
+    env.chosen = int(params["env"])
+
+
+CARTPOLE: Tunables = {
+    "length": Tunable(
+        default=0.5,
+        low=0.05,
+        high=5.0,
+        unit="m",
+        harder="lower",
+        about="half the length of the pole",
+    ),
+    "masspole": Tunable(
+        default=0.1, low=0.01, high=2.0, unit="kg", harder="higher", about="mass of the pole"
+    ),
+    "masscart": Tunable(
+        default=1.0, low=0.1, high=10.0, unit="kg", harder="either", about="mass of the cart"
+    ),
+    "gravity": Tunable(
+        default=9.8, low=1.0, high=30.0, unit="m/s²", harder="higher", about="pull on the pole"
+    ),
+    "force_mag": Tunable(
+        default=10.0, low=1.0, high=50.0, unit="N", harder="either", about="push of an action"
+    ),
+}
+"""What may drift in Gymnasium's CartPole-v1; see :func:`set_cartpole`."""
+
+
+def set_cartpole(env: Any, params: Params) -> None:
+    """Set the parameters of Gymnasium's CartPole-v1, and what it has derived from them."""
+    for name, value in params.items():
+        setattr(env, name, value)
+    env.total_mass = env.masspole + env.masscart
+    env.polemass_length = env.masspole * env.length

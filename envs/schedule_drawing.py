@@ -1,0 +1,55 @@
+"""Schedules as a picture."""
+
+from pathlib import Path
+from typing import Any
+
+from continual_arcade.envs.schedules import Schedule
+
+
+def draw(schedule: Schedule, path: str | Path) -> None:
+    """Draw each parameter over the life, phase by phase.
+
+    Args:
+        schedule: The schedule.
+        path: Picture to write; the suffix says which kind.
+    """
+    # Environments are made in many processes that never draw; matplotlib takes half a second.
+    import matplotlib as mpl
+    from matplotlib.figure import Figure
+
+    names = sorted({name for stretch in schedule.stretches for name in stretch.params})
+    figure = Figure(figsize=(9, 1.2 + 1.7 * max(1, len(names))), layout="constrained", dpi=120)
+    grid: Any = figure.subplots(max(1, len(names)), sharex=True, squeeze=False)
+    colours = mpl.colormaps["viridis"]
+    starts = (0, *schedule.ends[:-1])
+    for axes, name in zip(grid[:, 0], names or ["nothing drifts"], strict=True):
+        for index, stretch in enumerate(schedule.stretches):
+            start, end = starts[index], schedule.ends[index]
+            shade = colours(0.85 * index / max(1, len(schedule) - 1))
+            axes.axvspan(start, end, color=shade, alpha=0.12, lw=0)
+            if name in stretch.params:
+                ends = [stretch.params_at(0.0)[name], stretch.params_at(1.0)[name]]
+                axes.plot([start, end], ends, color=shade, lw=3, solid_capstyle="butt")
+        for boundary in schedule.boundaries:
+            axes.axvline(boundary, color="0.4", lw=0.8, ls=":")
+        axes.set_ylabel(name)
+        axes.spines[["top", "right"]].set_visible(False)
+        axes.margins(x=0, y=0.2)
+    top = grid[0, 0]
+    for index, stretch in enumerate(schedule.stretches):
+        middle = (starts[index] + schedule.ends[index]) / 2
+        top.annotate(
+            stretch.name,
+            (middle, 1.0),
+            xycoords=("data", "axes fraction"),
+            xytext=(0, 4),
+            textcoords="offset points",
+            ha="center",
+            fontsize=8,
+        )
+    grid[-1, 0].set_xlabel("lifetime step")
+    grid[-1, 0].xaxis.set_major_formatter(lambda value, _: f"{value:,.0f}")
+    figure.suptitle(
+        f"Schedule {schedule.name} (dotted: boundaries)", x=0.01, ha="left", fontsize=11
+    )
+    figure.savefig(path)

@@ -1,0 +1,145 @@
+"""Gymnasium's vector environments as what Stable-Baselines3 calls a VecEnv."""
+
+import time
+from collections.abc import Sequence
+from typing import Any
+
+import gymnasium as gym
+import numpy as np
+from gymnasium.vector import AutoresetMode, VectorEnv
+from stable_baselines3.common.vec_env import VecEnv
+from stable_baselines3.common.vec_env.base_vec_env import VecEnvIndices, VecEnvStepReturn
+
+
+class GymnasiumVecEnv(VecEnv):
+    """Hands a Gymnasium vector environment to Stable-Baselines3.
+
+    Stable-Baselines3 resets a sub-environment in the step in which its episode ends, so the vector
+    environment must do the same. The info of a step that ends an episode is that of the episode
+    that ended, with ``terminal_observation``, ``TimeLimit.truncated`` and the sums of the episode,
+    as Stable-Baselines3 expects them.
+
+    Args:
+        env: The vector environment; its autoreset mode must be ``SAME_STEP``.
+
+    Raises:
+        ValueError: If it resets in any other way.
+    """
+
+    def __init__(self, env: VectorEnv[Any, Any, Any]) -> None:
+        mode = env.metadata.get("autoreset_mode")
+        if mode is not AutoresetMode.SAME_STEP:
+            raise ValueError(
+                f"the vector env has autoreset mode {mode}, whose reset steps would be learnt from "
+                "as if they were play: make it with vector_kwargs={'autoreset_mode': "
+                "AutoresetMode.SAME_STEP}"
+            )
+        self.env = env
+        super().__init__(env.num_envs, env.single_observation_space, env.single_action_space)
+        self._actions: Any = None
+        self._returns = np.zeros(self.num_envs)
+        self._lengths = np.zeros(self.num_envs, np.int64)
+        self._start = time.time()
+
+    def reset(self) -> Any:
+        """Start an episode in every sub-environment; return the observations."""
+        seeds = self._seeds
+        options: dict[str, Any] = {}
+        for given in self._options:
+            options.update(given)
+        seeded = None if any(seed is None for seed in seeds) else seeds
+        observations, infos = self.env.reset(seed=seeded, options=options or None)  # type: ignore[arg-type]
+        self.reset_infos = _by_env(infos, self.num_envs)
+        self._returns[:] = 0.0
+        self._lengths[:] = 0
+        self._reset_seeds()
+        self._reset_options()
+        return observations
+
+    def step_async(self, actions: np.ndarray[Any, Any]) -> None:
+        """Take note of the actions."""
+        self._actions = actions
+
+    def step_wait(self) -> VecEnvStepReturn:
+        """Play one step in every sub-environment."""
+        observations, rewards, terminated, truncated, infos = self.env.step(self._actions)
+        dones = terminated | truncated
+        self._returns += rewards
+        self._lengths += 1
+        final_obs, final_info = infos.pop("final_obs", None), infos.pop("final_info", {})
+        by_env = _by_env(infos, self.num_envs)
+        if dones.any():
+            finals = _by_env(final_info, self.num_envs)
+            for i in np.flatnonzero(dones).tolist():
+                self.reset_infos[i] = by_env[i]
+                by_env[i] = {
+                    **finals[i],
+                    "terminal_observation": final_obs[i],
+                    "TimeLimit.truncated": bool(truncated[i] and not terminated[i]),
+                    "episode": {
+                        "r": float(self._returns[i]),
+                        "l": int(self._lengths[i]),
+                        "t": round(time.time() - self._start, 6),
+                    },
+                }
+                self._returns[i] = 0.0
+                self._lengths[i] = 0
+        return observations, rewards.astype(np.float32), dones, by_env
+
+    def close(self) -> None:
+        """Close the vector environment."""
+        self.env.close()
+
+    def get_images(self) -> Sequence[np.ndarray[Any, Any] | None]:
+        """Return a picture of each sub-environment."""
+        images: Any = self.env.render()
+        return [None] * self.num_envs if images is None else list(images)
+
+    def get_attr(self, attr_name: str, indices: VecEnvIndices = None) -> list[Any]:
+        """Return an attribute of the vector environment, once for each index."""
+        value = getattr(self.env, attr_name)
+        return [value for _ in self._get_indices(indices)]
+
+    def set_attr(self, attr_name: str, value: Any, indices: VecEnvIndices = None) -> None:
+        """Refuse: the sub-environments are no objects of their own."""
+        raise NotImplementedError(
+            f"cannot set {attr_name!r} of single sub-environments: they are rows of one env"
+        )
+
+    def env_method(
+        self,
+        method_name: str,
+        *method_args: Any,
+        indices: VecEnvIndices = None,
+        **method_kwargs: Any,
+    ) -> list[Any]:
+        """Refuse: the sub-environments are no objects of their own."""
+        raise NotImplementedError(
+            f"cannot call {method_name!r} of single sub-environments: they are rows of one env"
+        )
+
+    def env_is_wrapped(
+        self, wrapper_class: type[gym.Wrapper[Any, Any, Any, Any]], indices: VecEnvIndices = None
+    ) -> list[bool]:
+        """Say that no sub-environment is wrapped."""
+        return [False for _ in self._get_indices(indices)]
+
+
+def _by_env(infos: dict[str, Any], num_envs: int) -> list[dict[str, Any]]:
+    """Turn a dict of arrays into a dict for each sub-environment, leaving the masks out."""
+    by_env: list[dict[str, Any]] = [{} for _ in range(num_envs)]
+    for name, values in infos.items():
+        if name.startswith("_"):
+            continue
+        rows = (
+            _by_env(values, num_envs)
+            if isinstance(values, dict)
+            else values.tolist()
+            if isinstance(values, np.ndarray)
+            else list(values)
+        )
+        present = infos.get(f"_{name}")
+        for i, row in enumerate(rows):
+            if present is None or present[i]:
+                by_env[i][name] = row
+    return by_env

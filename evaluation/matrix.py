@@ -1,0 +1,101 @@
+"""The forgetting matrix: how well each phase is played after each phase of training."""
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+from rich.table import Table
+
+from continual_arcade.envs.schedules import Schedule
+from continual_arcade.evaluation.table import BEFORE
+
+
+@dataclass(frozen=True)
+class Matrix:
+    """Mean scores by phase played and stage of training."""
+
+    values: npt.NDArray[np.float64]
+    """Mean scores, shape ``(1 + phases of training, phases played)``. Row 0 is before training and
+    row i after i phases of it; NaN where a phase was not trained to its end."""
+    stages: tuple[str, ...]
+    """Name of each row."""
+    phases: tuple[str, ...]
+    """Name of each column."""
+    learnt: tuple[int, ...]
+    """For each column, the row after its phase was trained for the first time."""
+
+    @property
+    def changes(self) -> npt.NDArray[np.float64]:
+        """Score at the end less score when just learnt, for each column; negative is forgetting.
+
+        NaN for a phase that was not followed by another one: nothing could be forgotten.
+        """
+        last = len(self.values) - 1
+        return np.array(
+            [
+                self.values[last, column] - self.values[row, column] if row < last else np.nan
+                for column, row in enumerate(self.learnt)
+            ]
+        )
+
+
+def forgetting_matrix(table: pd.DataFrame, schedule: Schedule) -> Matrix:
+    """Compute the matrix of one run.
+
+    Args:
+        table: Its tidy table.
+        schedule: Its schedule.
+
+    Raises:
+        ValueError: If the table holds several runs, or none.
+    """
+    if table["run"].nunique() != 1:
+        raise ValueError(f"the matrix is that of one run; the table holds {table['run'].nunique()}")
+    columns = [phase.index for phase in schedule.distinct]
+    means = table.groupby(["trained_phase", "lifetime_step", "eval_phase"])["score"].mean()
+    values = np.full((len(schedule) + 1, len(columns)), np.nan)
+    for row, stage in enumerate([BEFORE, *range(len(schedule))]):
+        steps = table.loc[table["trained_phase"] == stage, "lifetime_step"]
+        end = 0 if stage == BEFORE else schedule.ends[stage]
+        if steps.empty or steps.max() < end:
+            continue
+        for column, phase in enumerate(columns):
+            values[row, column] = means.get((stage, steps.max(), phase), np.nan)
+    names = [stretch.name for stretch in schedule.stretches]
+    return Matrix(
+        values=values,
+        stages=("before training", *(f"after {name}" for name in names)),
+        phases=tuple(names[phase] for phase in columns),
+        learnt=tuple(phase + 1 for phase in columns),
+    )
+
+
+def as_text(matrix: Matrix, points: str) -> Table:
+    """Lay the matrix out for a terminal, a row for each phase played.
+
+    Args:
+        matrix: The matrix.
+        points: What the score counts.
+    """
+    table = Table(
+        title=f"mean {points}",
+        caption="0: before training; 1, 2, ...: after so many phases of it; *: just learnt.\n"
+        "change: at the end less when just learnt; negative is forgetting.",
+        caption_justify="left",
+    )
+    table.add_column("phase played", no_wrap=True)
+    for row in range(len(matrix.stages)):
+        table.add_column(str(row), justify="right", no_wrap=True)
+    table.add_column("change", justify="right", no_wrap=True)
+    for column, phase in enumerate(matrix.phases):
+        cells = [
+            f"*{_number(value)}" if row == matrix.learnt[column] else _number(value)
+            for row, value in enumerate(matrix.values[:, column])
+        ]
+        table.add_row(phase, *cells, _number(matrix.changes[column], "+"))
+    return table
+
+
+def _number(value: float, sign: str = "") -> str:
+    return "-" if np.isnan(value) else f"{value:{sign}.1f}"

@@ -1,0 +1,139 @@
+"""A run on disk: its configuration, its table of evaluations and its checkpoints."""
+
+import json
+import os
+import shutil
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+_ROOM = 200 * 1024 * 1024
+"""Free space that a run wants to see before it begins [bytes]; a long one with many evaluations
+takes a tenth of it."""
+
+
+@dataclass(frozen=True)
+class RunFolder:
+    """The folder of one run.
+
+    ``config.json`` says what was run, ``evaluations.csv`` is the tidy table, ``progress.csv`` the
+    log of training, and ``checkpoints/`` holds the agent at each evaluation.
+    """
+
+    path: Path
+
+    @classmethod
+    def create(cls, root: Path, game: str, schedule: str, method: str, seed: int) -> "RunFolder":
+        """Make a new folder, named after what is run and when.
+
+        Args:
+            root: Where runs are kept; made if it is not there.
+            game: Name of the game.
+            schedule: Name of the schedule.
+            method: Name of the method.
+            seed: Seed of the run.
+
+        Raises:
+            OSError: If no folder can be made there, the disk is nearly full, or the run exists.
+        """
+        utc = datetime.now(UTC).strftime("%Y%m%dT%H%M%SZ")
+        world = f"{game}-{schedule}".replace(":", "-").replace("/", "-")
+        path = root / f"{world}__{method}__{seed}__{utc}"
+        try:
+            root.mkdir(parents=True, exist_ok=True)
+            free = shutil.disk_usage(root).free
+            if free < _ROOM:
+                raise OSError(
+                    f"only {free / 2**20:.0f} MiB are free under {root}, a run wants "
+                    f"{_ROOM / 2**20:.0f}: make room, or choose another folder with --out"
+                )
+            path.mkdir()
+            (path / "checkpoints").mkdir()
+        except FileExistsError as error:
+            raise FileExistsError(
+                f"{error.filename} exists, and nothing is overwritten: choose another folder with "
+                "--out, or wait a second"
+            ) from error
+        except (PermissionError, NotADirectoryError) as error:
+            raise type(error)(
+                f"no run can be written under {root} ({error.strerror}): choose another folder "
+                "with --out"
+            ) from error
+        return cls(path)
+
+    @classmethod
+    def open(cls, path: Path) -> "RunFolder":
+        """Open the folder of a run that was begun before.
+
+        Raises:
+            FileNotFoundError: If there is no run.
+        """
+        if not (path / "config.json").is_file():
+            raise FileNotFoundError(f"{path} is no run: it has no config.json")
+        return cls(path)
+
+    @property
+    def name(self) -> str:
+        """Name of the run."""
+        return self.path.name
+
+    @property
+    def table(self) -> Path:
+        """The tidy table of evaluations."""
+        return self.path / "evaluations.csv"
+
+    def write_config(self, config: Mapping[str, Any]) -> None:
+        """Write down what is run."""
+        text = json.dumps(config, indent=2) + "\n"
+        _write_whole(self.path / "config.json", lambda path: path.write_text(text, "utf-8"))
+
+    def read_config(self) -> dict[str, Any]:
+        """Read what was run.
+
+        Raises:
+            ValueError: If the file is damaged.
+        """
+        path = self.path / "config.json"
+        try:
+            config = json.loads(path.read_text("utf-8"))
+        except (json.JSONDecodeError, UnicodeDecodeError) as error:
+            raise ValueError(f"{path} is damaged: {error}") from error
+        if not isinstance(config, dict):
+            raise ValueError(f"{path} is damaged: it holds no table")
+        return config
+
+    def save_checkpoint(self, step: int, save: Callable[[Path], object]) -> Path:
+        """Keep the agent of a lifetime step; there is all of it or nothing.
+
+        Args:
+            step: The lifetime step.
+            save: Writes the agent to a ``.zip`` file.
+        """
+        path = self.path / "checkpoints" / f"step_{step:012d}.zip"
+        _write_whole(path, save)
+        return path
+
+    def checkpoints(self) -> dict[int, Path]:
+        """Return the checkpoints by lifetime step, in order.
+
+        Raises:
+            FileNotFoundError: If there is none.
+        """
+        found = sorted((self.path / "checkpoints").glob("step_*.zip"))
+        if not found:
+            raise FileNotFoundError(f"{self.path} has no checkpoint yet")
+        return {int(path.stem.removeprefix("step_")): path for path in found}
+
+
+def _write_whole(path: Path, write: Callable[[Path], object]) -> None:
+    """Let a file be written under another name, and give it its own when it is on the disk."""
+    unfinished = path.with_name(f".unfinished-{path.name}")
+    try:
+        write(unfinished)
+        with unfinished.open("rb") as file:
+            os.fsync(file.fileno())
+        unfinished.replace(path)
+    finally:
+        unfinished.unlink(missing_ok=True)

@@ -1,0 +1,1 @@
+"""The doors: commands to train, evaluate, watch and play."""

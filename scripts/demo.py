@@ -1,0 +1,56 @@
+"""The whole way once: train through shrinking gaps, see what was forgotten, watch the agent.
+
+Run it with ``python -m continual_arcade.scripts.demo``.
+"""
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import tyro
+
+from continual_arcade.envs.schedules import Schedule
+from continual_arcade.scripts.cli import run
+from continual_arcade.scripts.train import Train, train
+from continual_arcade.scripts.watch import Watch, watch
+
+
+@dataclass(frozen=True)
+class Demo:
+    """Train a DQN through shrinking gaps, show what it forgot, and film it."""
+
+    out: Path = Path("runs")
+    """Folder in which the run gets a folder of its own."""
+    seed: int = 0
+    """Seed of everything that is random."""
+    phase_steps: int | None = None
+    """Make every phase this long [lifetime steps]; 25,000 if not given."""
+
+
+def demo(args: Demo) -> None:
+    """Train, evaluate and film.
+
+    Raises:
+        ValueError: If an argument makes no sense.
+        OSError: If the run cannot be written.
+    """
+    begun = time.perf_counter()
+    print("Flappy Bird, six phases, the gap shrinks from 100 to 75 px. Training takes minutes.")
+    folder = train(Train(seed=args.seed, out=args.out, phase_steps=args.phase_steps))
+    last = len(Schedule.from_dict(folder.read_config()["schedule"])) - 1
+    for name, phase in (("first", 0), ("last", last)):
+        film = folder.path / f"{name}_phase.gif"
+        watch(Watch(player=str(folder.path), phase=str(phase), record=film))
+    seconds = time.perf_counter() - begun
+    print(f"done in {seconds / 60:.1f} minutes; everything is in {folder.path}")
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Run the command."""
+    args = tyro.cli(Demo, args=arguments, description=__doc__)
+    run(lambda: demo(args))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,85 @@
+"""Who plays: an agent from a run, the oracle, or chance."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from gymnasium import spaces
+
+from continual_arcade.agents.continual_dqn import ContinualDQN
+from continual_arcade.envs.oracles import Oracle
+from continual_arcade.evaluation.evaluator import Policy
+from continual_arcade.evaluation.run_folder import RunFolder
+
+
+@dataclass
+class RandomPlayer:
+    """Chooses actions uniformly.
+
+    Args:
+        actions: The action space.
+        seed: Seed of the choices.
+    """
+
+    actions: spaces.Discrete
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        self._rng = np.random.default_rng(self.seed)
+
+    def predict(self, observation: Any, *, deterministic: bool = True) -> tuple[Any, None]:
+        """Return an action for each observation."""
+        shape = np.shape(observation)[:-1]
+        return self._rng.integers(self.actions.n, size=shape), None
+
+
+def agent_at(folder: RunFolder, step: int | None = None) -> tuple[ContinualDQN, int]:
+    """Load an agent of a run.
+
+    The checkpoint is Stable-Baselines3's own format, which can hold code: load only runs you trust.
+
+    Args:
+        folder: The run.
+        step: Lifetime step of the checkpoint; None for the last one.
+
+    Returns:
+        The agent, and its lifetime step.
+
+    Raises:
+        FileNotFoundError: If there is no checkpoint.
+        ValueError: If there is none of that step, or it is damaged.
+    """
+    checkpoints = folder.checkpoints()
+    if step is None:
+        step = max(checkpoints)
+    if step not in checkpoints:
+        steps = ", ".join(map(str, checkpoints))
+        raise ValueError(f"{folder.path} has no checkpoint of step {step}: it has those of {steps}")
+    return load_agent(checkpoints[step]), step
+
+
+def load_agent(path: Path) -> ContinualDQN:
+    """Load an agent from a checkpoint.
+
+    Raises:
+        ValueError: If the file is damaged, or none of ours.
+    """
+    try:
+        return ContinualDQN.load(path, device="cpu")
+    except Exception as error:  # what a broken zip raises depends on where it is broken
+        raise ValueError(f"{path} is damaged or no checkpoint: {error}") from error
+
+
+def scripted(name: str, env: Any, seed: int) -> Policy:
+    """Return the oracle or the random player for an environment.
+
+    Args:
+        name: ``"oracle"`` or ``"random"``.
+        env: The environment it plays in.
+        seed: Seed of the random player.
+    """
+    return Oracle(env) if name == "oracle" else RandomPlayer(env.action_space, seed)
+
+
+SCRIPTED = ("oracle", "random")

@@ -1,0 +1,472 @@
+"""How fast the environments are, beside their peers, measured in the same run on one core.
+
+Run it as ``python benchmarks/env_speed.py``. Peers that are not installed are left out. Every
+contestant plays actions drawn beforehand, uniformly, and its episodes begin anew where they end, as
+its users would have it; what a reset costs is part of the game.
+"""
+
+import os
+
+from measuring import (
+    ONE_THREAD,
+    Contestant,
+    Result,
+    Run,
+    in_turn,
+    machine,
+    pin_to_one_core,
+    race,
+    table,
+)
+
+os.environ.update(ONE_THREAD, JAX_PLATFORMS="cpu", PYGAME_HIDE_SUPPORT_PROMPT="1")
+
+import contextlib
+import importlib
+import io
+import json
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import asdict, dataclass
+from functools import partial
+from itertools import cycle, islice
+from pathlib import Path
+from typing import Any
+
+import gymnasium as gym
+import numpy as np
+import tyro
+
+from continual_arcade.envs import IDS
+
+SEED = 0
+LIFE = 150_000
+"""Steps after which a single environment is seeded anew: the length of the ``shrink`` schedule."""
+DRAWN = 4_096
+"""Actions drawn for a single environment, then repeated."""
+DRAWN_BATCHES = 64
+"""Batches of actions drawn for a vector environment, then repeated."""
+PROMISED_NUM_ENVS = 1_024
+"""Size of the batch for which speed is promised."""
+
+CARTPOLE = "CartPole-v1"
+PEER_FEATURES = "flappy-bird-gymnasium, features"
+PEER_LIDAR = "flappy-bird-gymnasium, default (lidar)"
+PUFFER = "PufferLib Pong (C; reuses its arrays)"
+IMPORT = "import continual_arcade.envs"
+
+PACKAGES = (
+    "continual-arcade",
+    "gymnasium",
+    "numpy",
+    "numba",
+    "flappy-bird-gymnasium",
+    "envpool",
+    "gymnax",
+    "jax",
+    "pufferlib",
+)
+
+
+@dataclass(frozen=True)
+class Args:
+    """Measure the speed of the environments and of their peers."""
+
+    rounds: int = 7
+    """How often everything is measured, in turn."""
+    seconds: float = 0.5
+    """About how long one measurement of speed takes [s]."""
+    num_envs: tuple[int, ...] = (PROMISED_NUM_ENVS,)
+    """Sizes of vector environments, a table for each."""
+    json: Path | None = None
+    """Where to write the raw numbers."""
+
+
+# --- one environment ------------------------------------------------------------------------------
+
+
+def one_env(env_id: str, module: str | None = None, **options: Any) -> Run:
+    """Set up one environment with the default wrappers of ``gym.make``.
+
+    Args:
+        env_id: Its id.
+        module: The module that registers it.
+        **options: What ``gym.make`` is given.
+    """
+    if module is not None:
+        peer(module)
+    env = gym.make(env_id, **options)
+    actions = list(drawn(env.action_space, DRAWN))
+    reset, step = env.reset, env.step
+
+    def run(num_steps: int) -> int:
+        for lived in range(0, num_steps, LIFE):
+            reset(seed=SEED)
+            for action in islice(cycle(actions), min(LIFE, num_steps - lived)):
+                _, _, terminated, truncated, _ = step(action)
+                if terminated or truncated:
+                    reset()
+        return num_steps
+
+    return run
+
+
+def single_contestants() -> list[Contestant]:
+    """Return who plays as one environment; the first is what all are compared with."""
+    install = "pip install --no-deps flappy-bird-gymnasium; it needs matplotlib and pygame-ce"
+    peer_env = partial(one_env, "FlappyBird-v0", module="flappy_bird_gymnasium")
+    return [
+        Contestant(name=CARTPOLE, make=partial(one_env, CARTPOLE)),
+        *(
+            Contestant(
+                name=f"{env_id}, {schedule}", make=partial(one_env, env_id, schedule=schedule)
+            )
+            for env_id in IDS.values()
+            for schedule in ("stationary", "shrink")
+        ),
+        Contestant(name=PEER_FEATURES, make=partial(peer_env, use_lidar=False), install=install),
+        Contestant(name=PEER_LIDAR, make=peer_env, install=install),
+    ]
+
+
+# --- many environments ----------------------------------------------------------------------------
+
+
+def batches(step: Callable[[Any], Any], actions: Sequence[Any], num_envs: int) -> Run:
+    """Return a run that plays batch after batch.
+
+    Args:
+        step: Plays one batch.
+        actions: Batches of actions, repeated in this order.
+        num_envs: Steps that ``step`` makes.
+    """
+
+    def run(num_steps: int) -> int:
+        count = max(1, num_steps // num_envs)
+        for batch in islice(cycle(actions), count):
+            step(batch)
+        return count * num_envs
+
+    return run
+
+
+def gymnasium_batch(env_id: str, num_envs: int) -> Run:
+    """Set up the vector environment that an id has of its own."""
+    env = gym.make_vec(env_id, num_envs=num_envs, vectorization_mode="vector_entry_point")
+    env.reset(seed=SEED)
+    actions = list(drawn(env.single_action_space, DRAWN_BATCHES, num_envs))
+    return batches(env.step, actions, num_envs)
+
+
+def envpool_catch(num_envs: int) -> Run:
+    """Set up EnvPool's Catch."""
+    env = peer("envpool").make(
+        "Catch-v0", env_type="gymnasium", num_envs=num_envs, num_threads=1, seed=SEED
+    )
+    env.reset()
+    actions = drawn(env.action_space, DRAWN_BATCHES, num_envs).astype(np.int32)
+    return batches(env.step, list(actions), num_envs)
+
+
+def gymnax_catch(num_envs: int, scanned: bool) -> Run:
+    """Set up gymnax's Catch, compiled.
+
+    Args:
+        num_envs: Size of the batch.
+        scanned: Whether the loop over ``DRAWN_BATCHES`` steps is compiled too; it then returns only
+            sums, as if the learner sat inside. If not, Python calls each step and waits for it.
+    """
+    jax = peer("jax")
+    env, params = peer("gymnax").make("Catch-bsuite")
+
+    def step(carry: Any, actions: Any) -> Any:
+        key, states = carry
+        key, subkey = jax.random.split(key)
+        keys = jax.random.split(subkey, num_envs)
+        seen, states, *outcome, _ = jax.vmap(env.step, (0, 0, 0, None))(
+            keys, states, actions, params
+        )
+        return (key, states), (seen, outcome)
+
+    def scan(carry: Any, actions: Any) -> Any:
+        def summed(carry: Any, actions: Any) -> Any:
+            carry, outcome = step(carry, actions)
+            return carry, jax.tree.map(jax.numpy.sum, outcome)
+
+        return jax.lax.scan(summed, carry, actions)
+
+    keys = jax.random.split(jax.random.key(SEED), num_envs)
+    _, states = jax.vmap(env.reset, (0, None))(keys, params)
+    carry = (jax.random.key(SEED), states)
+    play = jax.jit(scan if scanned else step)
+    actions = jax.numpy.asarray(drawn(env.action_space(params), DRAWN_BATCHES, num_envs))
+
+    def play_on(batch: Any) -> None:
+        nonlocal carry
+        carry, outcome = play(carry, batch)
+        jax.block_until_ready(outcome)
+
+    if scanned:
+        return batches(play_on, [actions], actions.size)
+    return batches(play_on, list(actions), num_envs)
+
+
+def puffer_pong(num_envs: int) -> Run:
+    """Set up PufferLib's Pong, which is written in C."""
+    env = peer("pufferlib.ocean.pong.pong").Pong(num_envs=num_envs)
+    env.reset()
+    actions = drawn(env.single_action_space, DRAWN_BATCHES, num_envs)
+    return batches(env.step, list(actions), num_envs)
+
+
+def vector_contestants(num_envs: int) -> list[Contestant]:
+    """Return who plays as a batch; the first is what all are compared with."""
+
+    def own(env_id: str) -> Contestant:
+        return Contestant(name=env_id, make=partial(gymnasium_batch, env_id, num_envs))
+
+    def other(name: str, make: Callable[..., Run], install: str, **options: Any) -> Contestant:
+        return Contestant(
+            name=name, make=partial(make, num_envs, **options), install=f"pip install {install}"
+        )
+
+    gymnax = "--no-deps gymnax; it needs jax, flax, six, seaborn and pyyaml"
+    return [
+        own(CARTPOLE),
+        *(own(env_id) for env_id in IDS.values()),
+        other("EnvPool Catch", envpool_catch, "envpool"),
+        other("gymnax Catch, step by step", gymnax_catch, gymnax, scanned=False),
+        other("gymnax Catch, compiled scan, sums only", gymnax_catch, gymnax, scanned=True),
+        other(PUFFER, puffer_pong, "pufferlib"),
+    ]
+
+
+# --- what contestants share -----------------------------------------------------------------------
+
+
+def drawn(space: Any, *shape: int) -> Any:
+    """Draw actions from a discrete space, uniformly."""
+    return np.random.default_rng(SEED).integers(int(space.n), size=shape)
+
+
+def peer(module: str) -> Any:
+    """Import a peer in silence, and where it can leave nothing behind.
+
+    PufferLib puts a link into the current folder, and the Gym it imports prints a notice.
+    """
+    with (
+        tempfile.TemporaryDirectory() as folder,
+        contextlib.chdir(folder),
+        contextlib.redirect_stdout(io.StringIO()),
+        contextlib.redirect_stderr(io.StringIO()),
+    ):
+        return importlib.import_module(module)
+
+
+# --- start-up -------------------------------------------------------------------------------------
+
+IMPORTING = """
+import json, sys, time
+start = time.perf_counter()
+import continual_arcade.envs
+seconds = time.perf_counter() - start
+print(json.dumps([seconds, [name for name in ("pygame", "torch") if name in sys.modules]]))
+"""
+
+STEPPING = """
+import gymnasium as gym
+import continual_arcade.envs
+env = {env}
+env.reset(seed=0)
+env.step(env.action_space.sample())
+print(flush=True)
+"""
+
+STARTED = {env_id: f"gym.make({env_id!r})" for env_id in IDS.values()} | {
+    f"{env_id} x {PROMISED_NUM_ENVS:,}": f"gym.make_vec({env_id!r}, {PROMISED_NUM_ENVS})"
+    for env_id in IDS.values()
+}
+"""Expressions that make an environment, by name."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class StartUp:
+    """What was measured of fresh processes, in seconds."""
+
+    importing: Result
+    cold: list[Result]
+    """The first step of an environment whose code must be compiled."""
+    warm: list[Result]
+    """The first step in a later process."""
+    unwanted: list[str]
+    """What the import pulled in that it should not."""
+
+    @property
+    def results(self) -> list[Result]:
+        """All times."""
+        return [self.importing, *self.cold, *self.warm]
+
+
+def start_up(rounds: int) -> StartUp:
+    """Measure fresh processes."""
+    unwanted: set[str] = set()
+
+    def importing() -> float:
+        seconds, names = json.loads(subprocess.check_output([sys.executable, "-c", IMPORTING]))
+        unwanted.update(names)
+        return float(seconds)
+
+    importing()  # not counted: it may compile Python files and fill the disk cache
+    measures: dict[str, Callable[[], float]] = {IMPORT: importing}
+    with tempfile.TemporaryDirectory() as folder:
+        for number, (name, env) in enumerate(STARTED.items()):
+            cache = Path(folder) / str(number)
+            measures[f"{name}, cold cache"] = partial(first_step, env, cache, cold=True)
+            measures[f"{name}, warm cache"] = partial(first_step, env, cache, cold=False)
+        values = in_turn(measures, rounds)
+    importing_, *steps = (Result(name=name, values=times) for name, times in values.items())
+    return StartUp(
+        importing=importing_, cold=steps[::2], warm=steps[1::2], unwanted=sorted(unwanted)
+    )
+
+
+def first_step(env: str, cache: Path, cold: bool) -> float:
+    """Return the time from the start of a process to the end of the first step [s].
+
+    Args:
+        env: Expression that makes the environment.
+        cache: Where compiled code is kept.
+        cold: Whether to empty that folder first.
+    """
+    if cold:
+        shutil.rmtree(cache, ignore_errors=True)
+        cache.mkdir()
+    start = time.perf_counter()
+    with subprocess.Popen(
+        [sys.executable, "-c", STEPPING.format(env=env)],
+        env={**os.environ, "NUMBA_CACHE_DIR": str(cache)},
+        stdout=subprocess.PIPE,
+    ) as process:
+        assert process.stdout is not None
+        stepped = process.stdout.readline()
+        seconds = time.perf_counter() - start
+    if not stepped:
+        raise RuntimeError(f"{env} made no step; see above")
+    return seconds
+
+
+# --- promises -------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, kw_only=True)
+class Verdict:
+    """A promise, and what became of it."""
+
+    promise: str
+    measured: str
+    met: bool | None
+    """None if it could not be judged."""
+
+    def __str__(self) -> str:
+        """Return it as a line."""
+        fate = {True: "met", False: "MISSED", None: "not judged"}[self.met]
+        return f"{self.promise:<98}{self.measured:>10}  {fate}"
+
+
+def verdicts(
+    single: Sequence[Result], batch: Sequence[Result], started: StartUp
+) -> Iterator[Verdict]:
+    """Judge every promise.
+
+    Args:
+        single: Speed of single environments.
+        batch: Speed of ``PROMISED_NUM_ENVS`` environments.
+        started: What was measured of fresh processes.
+    """
+    one = {result.name: result for result in single}
+    many = {result.name: result for result in batch}
+    ours = [result for result in single if result.name.startswith(tuple(IDS.values()))]
+    flappy = [result for result in ours if result.name.startswith(IDS["FlappyBird"])]
+    games = [many[env_id] for env_id in IDS.values()]
+    yield from faster("one env", ours, one[CARTPOLE], 5)
+    yield from faster("one env", flappy, one[PEER_FEATURES], 5)
+    yield from faster("one env", flappy, one[PEER_LIDAR], 300)
+    yield from faster(f"{PROMISED_NUM_ENVS:,} envs", games, many[CARTPOLE], 5)
+    yield from faster(f"{PROMISED_NUM_ENVS:,} envs", games, many[PUFFER], 1)
+    yield sooner(started.importing, 1.5)
+    yield Verdict(
+        promise=f"{IMPORT}: no pygame, no torch",
+        measured=", ".join(started.unwanted) or "neither",
+        met=not started.unwanted,
+    )
+    for result in started.warm:
+        yield sooner(result, 1.0)
+
+
+def faster(where: str, ours: Sequence[Result], peer: Result, factor: float) -> Iterator[Verdict]:
+    """Judge whether each of ours is so many times as fast as a peer."""
+    for mine in ours:
+        promise = f"{where}: {mine.name} >= {factor:g} x {peer.name}"
+        if peer.absent:
+            yield Verdict(promise=promise, measured="-", met=None)
+        else:
+            ratio = mine.ratio_to(peer)
+            yield Verdict(promise=promise, measured=f"{ratio:.2f} x", met=ratio >= factor)
+
+
+def sooner(result: Result, seconds: float) -> Verdict:
+    """Judge whether something takes less than so many seconds."""
+    return Verdict(
+        promise=f"{result.name} < {seconds:g} s",
+        measured=f"{result.median:.3f} s",
+        met=result.median < seconds,
+    )
+
+
+# --- report ---------------------------------------------------------------------------------------
+
+
+def main(args: Args) -> None:
+    """Measure, print tables and verdicts, and save the raw numbers if asked to."""
+    gym.logger.min_level = gym.logger.ERROR  # peers break rules that the checker complains about
+    core = pin_to_one_core()
+    about = machine(PACKAGES) | {"core": core}
+    print(f"{about['cpu']}, {about['cores']} cores; pinned to core: {core}; load {about['load']}")
+    print(
+        f"Python {about['python']};",
+        ", ".join(f"{k} {v}" for k, v in about["packages"].items() if v),
+    )
+    print(f"Medians of {args.rounds} rounds of {args.seconds:g} s, everyone in turn; ratios too.")
+
+    single = race(single_contestants(), args.rounds, args.seconds)
+    print("\n" + table("one env through gym.make", "steps/s", single, single[0]))
+    vectors: dict[int, list[Result]] = {}
+    for size in sorted({PROMISED_NUM_ENVS, *args.num_envs}):
+        vectors[size] = race(vector_contestants(size), args.rounds, args.seconds)
+        print("\n" + table(f"{size:,} envs", "steps/s", vectors[size], vectors[size][0]))
+    started = start_up(args.rounds)
+    print("\n" + table("fresh processes: import, start to first step", "seconds", started.results))
+    judged = list(verdicts(single, vectors[PROMISED_NUM_ENVS], started))
+    print("\n" + "\n".join(map(str, judged)))
+
+    if args.json is not None:
+        data = {
+            "machine": about,
+            "rounds": args.rounds,
+            "seconds": args.seconds,
+            "one_env": [asdict(result) for result in single],
+            "vectors": {
+                size: [asdict(result) for result in results] for size, results in vectors.items()
+            },
+            "start_up": asdict(started),
+            "verdicts": [asdict(verdict) for verdict in judged],
+        }
+        args.json.write_text(json.dumps(data, indent=1) + "\n")
+
+
+if __name__ == "__main__":
+    main(tyro.cli(Args))

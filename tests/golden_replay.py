@@ -25,6 +25,7 @@ from continual_arcade.envs.game import Game, Rules
 from continual_arcade.envs.kernels import Kernels, compiled
 
 Trace = dict[str, npt.NDArray[Any]]
+Loops = Callable[[npt.NDArray[np.void]], Kernels]
 
 LONGEST_TAPE = 64
 """Draws that one row may hold."""
@@ -87,16 +88,17 @@ class Replay:
     Args:
         game: The game.
         params: The tunables.
-        kernels: The loops to run; the compiled ones of the taped rules unless others are given.
+        loops: Makes the loops to run for the state that it is given; without it they are the
+            compiled ones, with the rules on the tape.
     """
 
-    def __init__(self, game: Game, params: list[float], kernels: Kernels | None = None) -> None:
+    def __init__(self, game: Game, params: list[float], loops: Loops | None = None) -> None:
         self.cell = np.zeros(1, taped_dtype(game))
         for name, value in game.constants.items():
             self.cell[name] = value
         self.params = np.array([params])
         self.observation = np.zeros((1, len(game.features)), np.float32)
-        self.kernels = kernels or _kernels(game.name)
+        self.kernels = loops(self.cell) if loops else _kernels(game.name)
 
     def feed(self, draws: npt.NDArray[np.float64]) -> None:
         """Put the draws of the next row on the tape."""
@@ -233,13 +235,13 @@ def _catcher_features(row: dict[str, float], width: float, height: float) -> lis
     ]
 
 
-def replay_trace(trace: Trace, tally: Tally, kernels: Kernels | None = None) -> None:
+def replay_trace(trace: Trace, tally: Tally, loops: Loops | None = None) -> None:
     """Replay one trace and compare every row with it.
 
     Args:
         trace: The columns of a file.
         tally: Where to count.
-        kernels: The loops to run; the compiled ones of the taped rules unless others are given.
+        loops: As in :class:`Replay`.
 
     Raises:
         ValueError: If the trace is none of these games as the rules have them.
@@ -257,7 +259,7 @@ def replay_trace(trace: Trace, tally: Tally, kernels: Kernels | None = None) -> 
     columns = _flappy_bird_columns if flappy else _catcher_columns
     actions = [game.actions.index({"noop": "no-op"}.get(name, name)) for name in meta["actions"]]
     noop = game.actions.index("no-op")
-    replay = Replay(game, params, kernels)
+    replay = Replay(game, params, loops)
 
     numeric = {name: values.astype(np.float64) for name, values in trace.items() if name != "meta"}
     used = trace["draw_kind"] != _UNUSED_DRAW
@@ -310,10 +312,36 @@ def replay_trace(trace: Trace, tally: Tally, kernels: Kernels | None = None) -> 
 
 
 _ROW_COLUMNS = frozenset(
-    "reward game_over lives score player_y player_vel next_dist next_top next_bottom nextnext_dist "
-    "nextnext_top nextnext_bottom flapped thrust bird_colour pipe_colour back_colour pipe_gap "
-    "pipe0_x pipe0_gap_start pipe1_x pipe1_gap_start pipe2_x pipe2_gap_start "
-    "player_x fruit_x fruit_y cur_fall".split()
+    {
+        "reward",
+        "game_over",
+        "lives",
+        "score",
+        "player_y",
+        "player_vel",
+        "next_dist",
+        "next_top",
+        "next_bottom",
+        "nextnext_dist",
+        "nextnext_top",
+        "nextnext_bottom",
+        "flapped",
+        "thrust",
+        "bird_colour",
+        "pipe_colour",
+        "back_colour",
+        "pipe_gap",
+        "pipe0_x",
+        "pipe0_gap_start",
+        "pipe1_x",
+        "pipe1_gap_start",
+        "pipe2_x",
+        "pipe2_gap_start",
+        "player_x",
+        "fruit_x",
+        "fruit_y",
+        "cur_fall",
+    }
 )
 """Columns with a number for each row. Not compared: bird_frame and base_x, which are pictures only
 and no state of ours."""

@@ -101,7 +101,11 @@ class Screen:
         """Draw the game; return a new array of shape ``(height, width, 3)``."""
         self._draw(state, status)
         pixels = self._pygame.surfarray.pixels3d(self._surface)
-        return np.ascontiguousarray(pixels.swapaxes(0, 1))
+        width, height, channels = pixels.shape
+        picture = np.empty((height, width, channels), np.uint8)
+        for channel in range(channels):  # one by one is four times as fast as all at once
+            picture[..., channel] = pixels[..., channel].T
+        return picture
 
     def show(self, state: Snapshot, status: Status) -> None:
         """Draw the game in the window, and wait until the next picture is due."""

@@ -110,9 +110,11 @@ class ArcadeEnv(gym.Env[Features, np.int64]):
         Raises:
             ValueError: If an option or a parameter is unknown or out of bounds.
         """
-        super().reset(seed=seed)
-        pinned = pinned_params(options)
         clock = self.clock
+        # Checked before anything moves: a reset that fails changes nothing.
+        pinned = pinned_params(options)
+        resolve(clock.tunables, pinned)
+        super().reset(seed=seed)
         if seed is not None:
             clock.go_to(0)
         clock.begin_episode()

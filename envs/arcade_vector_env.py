@@ -123,16 +123,17 @@ class ArcadeVectorEnv(VectorEnv[Features, Actions, Any]):
         Raises:
             ValueError: If an option or a parameter is unknown, out of bounds, or of another shape.
         """
+        # Checked before anything moves: a reset that fails changes nothing.
+        conditions = self._conditions
+        pinned = conditions.checked(pinned_params(options))
+        words = None if seed is None else self._words(seed)
         super().reset(seed=seed if isinstance(seed, int) else None)
-        pinned = pinned_params(options)
-        if seed is not None:
-            words = self._words(seed)
+        if words is not None:
             self.core.seed(words)
             self.clock.go_to(0)
         elif not self._running:
             self.core.seed(self.np_random.integers(2**64, size=self.num_envs, dtype=np.uint64))
         self.clock.begin_episode()
-        conditions = self._conditions
         rows = conditions.begin(self.clock, pinned)
         observations = self.core.reset(rows)
         self._running = True
@@ -281,22 +282,29 @@ class _Conditions:
         self._same: Params | None = None
         """The parameters of all sub-environments, if they are all the same."""
 
-    def begin(self, clock: LifetimeClock, pinned: Mapping[str, Any]) -> Floats:
-        """Let the same hold for all, but for what is pinned; return the parameters by row."""
-        rows = np.tile(np.array(list(clock.params.values())), (self.num_envs, 1))
-        columns = list(self.tunables)
+    def checked(self, pinned: Mapping[str, Any]) -> dict[str, Floats]:
+        """Return the parameters to pin as arrays."""
+        arrays = {}
         for name, values in pinned.items():
-            if name not in columns:
-                raise ValueError(unknown("parameter", name, columns))
+            if name not in self.tunables:
+                raise ValueError(unknown("parameter", name, self.tunables))
             array = np.asarray(values)
             if array.shape not in ((), (self.num_envs,)):
                 raise ValueError(
                     f"{name} has shape {array.shape}; give a number or an array of shape "
                     f"({self.num_envs},)"
                 )
-            for value in np.unique(array):
+            for value in set(array.reshape(-1).tolist()):
                 self.tunables[name].check(name, value)
-            rows[:, columns.index(name)] = array
+            arrays[name] = array.astype(np.float64)
+        return arrays
+
+    def begin(self, clock: LifetimeClock, pinned: Mapping[str, Floats]) -> Floats:
+        """Let the same hold for all, but for what is pinned; return the parameters by row."""
+        rows = np.tile(np.array(list(clock.params.values())), (self.num_envs, 1))
+        columns = list(self.tunables)
+        for name, values in pinned.items():
+            rows[:, columns.index(name)] = values
         self.phases = np.full(self.num_envs, clock.phase.index)
         self._publish(rows, None if pinned else clock.params)
         return rows

@@ -66,6 +66,7 @@ class PhasedEnv(gym.Wrapper[Any, Any, Any, Any], gym.utils.RecordConstructorArgs
         """
         others = dict(options or {})
         pinned = others.pop("params", {})
+        resolve(self.clock.tunables, pinned)  # checked before anything moves
         if seed is not None:
             self.clock.go_to(0)
         self.clock.begin_episode()

@@ -3,7 +3,9 @@
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, SupportsFloat
+
+import numpy as np
 
 from continual_arcade.envs.messages import unknown
 
@@ -38,11 +40,8 @@ class Tunable:
             TypeError: If it is not a number.
             ValueError: If it is NaN, out of bounds, or a fraction where only whole numbers serve.
         """
-        if isinstance(value, bool) or not isinstance(value, (int, float)):
-            try:
-                value = float(value)  # type: ignore[arg-type]  # NumPy scalars and the like
-            except (TypeError, ValueError):
-                raise TypeError(f"{name} must be a number, not {value!r}") from None
+        if isinstance(value, (bool, np.bool, str)) or not isinstance(value, SupportsFloat):
+            raise TypeError(f"{name} must be a number, not {value!r}")
         number = float(value)
         if not self.low <= number <= self.high:
             why = self.too_low if number < self.low else self.too_high if number > self.high else ""

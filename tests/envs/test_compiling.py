@@ -1,0 +1,86 @@
+"""Compiled code is kept for the next process, and never outlives the rules it was made from."""
+
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import continual_arcade.envs as package
+
+PLAY = """
+import sys, warnings
+import gymnasium as gym
+import continual_arcade.envs
+env = gym.make("ContinualArcade/Catcher-v0")
+env.reset(seed=0)
+print(env.step(0)[0].tolist())
+"""
+
+
+def run(code: str, **environment: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-W", "error::UserWarning", "-c", code],
+        capture_output=True,
+        text=True,
+        check=False,
+        env={**os.environ, **environment},
+    )
+
+
+def test_importing_needs_neither_pygame_nor_torch() -> None:
+    code = (
+        "import sys, continual_arcade.envs as e, gymnasium as gym\n"
+        "env = gym.make('ContinualArcade/FlappyBird-v0'); env.reset(); env.step(0)\n"
+        "gym.make_vec('ContinualArcade/FlappyBird-v0', num_envs=2).reset()\n"
+        "print(sorted({'pygame', 'torch', 'stable_baselines3', 'matplotlib'} & set(sys.modules)))"
+    )
+    result = run(code)
+    assert result.returncode == 0, result.stderr
+    assert result.stdout == "[]\n"
+
+
+def test_the_second_process_compiles_nothing(tmp_path: Path) -> None:
+    first = run(PLAY, NUMBA_CACHE_DIR=str(tmp_path))
+    assert first.returncode == 0, first.stderr
+    made = {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*.nb?")}
+    assert made
+    second = run(PLAY, NUMBA_CACHE_DIR=str(tmp_path))
+    assert second.stdout == first.stdout
+    assert {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*.nb?")} == made
+
+
+def test_an_edited_rule_meets_no_stale_code(tmp_path: Path) -> None:
+    """numba watches only the file that holds the loop; the rules stand in another one."""
+    source = Path(str(package.__file__)).parent
+    copy = tmp_path / "site" / "continual_arcade" / "envs"
+    shutil.copytree(source, copy, ignore=shutil.ignore_patterns("__pycache__"))
+    cache = str(tmp_path / "cache")
+    paths = {"PYTHONPATH": str(tmp_path / "site"), "NUMBA_CACHE_DIR": cache}
+    code = "import continual_arcade.envs as e; print(e.__file__)" + PLAY
+    before = run(code, **paths)
+    assert before.stdout.startswith(str(copy)), before.stderr
+    rules = copy / "catcher.py"
+    rules.write_text(rules.read_text().replace("force = 0.0 - push", "force = 0.0 - 2.0 * push"))
+    after = run(code, **paths)
+    assert after.returncode == 0, after.stderr
+    assert after.stdout != before.stdout
+
+
+def test_without_a_folder_for_the_cache_it_runs_and_says_so(tmp_path: Path) -> None:
+    """As for a package that root installed, used by somebody without a home."""
+    source = Path(str(package.__file__)).parent
+    copy = tmp_path / "site" / "continual_arcade" / "envs"
+    shutil.copytree(source, copy, ignore=shutil.ignore_patterns("__pycache__"))
+    (copy / "__pycache__").write_text("in the way")
+    (tmp_path / "home").write_text("no folder")
+    result = run(
+        PLAY,
+        PYTHONPATH=str(tmp_path / "site"),
+        PYTHONDONTWRITEBYTECODE="1",
+        HOME=str(tmp_path / "home"),
+        XDG_CACHE_HOME=str(tmp_path / "home"),
+    )
+    assert result.returncode == 0, result.stderr
+    assert "NUMBA_CACHE_DIR" in result.stderr
+    assert result.stdout == run(PLAY).stdout

@@ -1,0 +1,100 @@
+"""Every phase of every shipped schedule can be solved: an oracle does."""
+
+from typing import Any
+
+import gymnasium as gym
+import numpy as np
+import pytest
+
+from continual_arcade.envs import GAMES, IDS, SHIPPED, make_game, shipped
+from continual_arcade.envs.oracles import Oracle
+
+EPISODES = 5
+STEPS = 1_800
+
+
+def play(env: Any, policy: Any, **reset: Any) -> tuple[np.ndarray, np.ndarray]:
+    """Play one episode in each sub-environment; return scores and lengths."""
+    env.reset(**reset)
+    scores, lengths = np.zeros(env.num_envs), np.zeros(env.num_envs)
+    running = np.ones(env.num_envs, np.bool_)
+    while running.any():
+        actions, _ = policy.predict(None)
+        *_, terminated, truncated, infos = env.step(actions)
+        lengths[running] += 1
+        ends = running & (terminated | truncated)
+        if ends.any():
+            scores[ends] = infos["final_info"]["score"][ends]
+            running &= ~ends
+    return scores, lengths
+
+
+@pytest.mark.parametrize("game", GAMES)
+@pytest.mark.parametrize("name", SHIPPED)
+def test_every_phase_is_solved(game: str, name: str) -> None:
+    made = make_game(game)
+    phases = shipped(name, made).distinct
+    env = gym.make_vec(IDS[game], num_envs=EPISODES * len(phases), max_episode_steps=STEPS)
+    params = {
+        key: np.repeat([phase.params.get(key, kind.default) for phase in phases], EPISODES)
+        for key, kind in made.tunables.items()
+    }
+    seeds = list(range(EPISODES)) * len(phases)
+    scores, lengths = play(env, Oracle(env), seed=seeds, options={"params": params})
+    assert (lengths == STEPS).all(), dict(zip([p.name for p in phases], lengths, strict=False))
+    if game == "FlappyBird":
+        assert (scores == 47).all()
+    else:
+        assert (scores >= 40).all()
+
+
+def test_fifty_pipes_at_the_narrowest_gap() -> None:
+    env = gym.make_vec(IDS["FlappyBird"], num_envs=3, max_episode_steps=1_920)
+    scores, _ = play(env, Oracle(env), seed=1, options={"params": {"gap": 60.0}})
+    assert (scores >= 50).all()
+
+
+def test_the_search_is_what_solves_it() -> None:
+    """The rule of thumb that the search tries first fails at the narrowest gap on its own."""
+    env: Any = gym.make_vec(IDS["FlappyBird"], num_envs=10, max_episode_steps=STEPS)
+
+    class RuleOfThumb:
+        def predict(self, _: Any) -> tuple[np.ndarray, None]:
+            y, velocity = env.core.field("bird_y"), env.core.field("bird_velocity")
+            xs, tops = env.core.field("pipe_x"), env.core.field("pipe_top")
+            top = np.where(xs[:, 0] > 31, tops[:, 0], tops[:, 1])
+            flap = y + velocity > top + env.core.field("gap") - 24 - 10
+            return np.where(flap, 0, 1), None
+
+    scores, _ = play(env, RuleOfThumb(), seed=1, options={"params": {"gap": 75.0}})
+    assert scores.mean() < 40
+
+
+def test_the_search_does_not_see_what_will_be_drawn() -> None:
+    """Another future behind the visible pipes must not change what is done now."""
+    env: Any = gym.make_vec(IDS["FlappyBird"], num_envs=64)
+    env.reset(seed=0)
+    rng = np.random.default_rng(0)
+    for _ in range(30):
+        env.step((rng.random(64) > 0.08).astype(np.int64))
+    now = Oracle(env).predict()[0]
+    env.core.seed(rng.integers(2**64, size=64, dtype=np.uint64))
+    np.testing.assert_array_equal(Oracle(env).predict()[0], now)
+
+
+@pytest.mark.parametrize("game", GAMES)
+def test_the_oracle_plays_single_environments(game: str) -> None:
+    env = gym.make(IDS[game], max_episode_steps=300)
+    observation, _ = env.reset(seed=3)
+    oracle = Oracle(env)
+    for _ in range(300):
+        action, _ = oracle.predict(observation)
+        observation, _, terminated, truncated, info = env.step(action)
+        assert not terminated
+    assert truncated
+    assert info["score"] >= 6
+
+
+def test_the_oracle_plays_nothing_else() -> None:
+    with pytest.raises(TypeError, match="CartPoleEnv"):
+        Oracle(gym.make("CartPole-v1"))

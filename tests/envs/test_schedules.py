@@ -1,0 +1,298 @@
+"""A schedule is a pure function of the lifetime step, and travels as data."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from continual_arcade.envs import (
+    GAMES,
+    SHIPPED,
+    Phase,
+    Schedule,
+    Stretch,
+    load,
+    make_game,
+    save,
+    shipped,
+)
+from continual_arcade.envs.curricula import as_schedule
+from continual_arcade.envs.schedule_drawing import draw
+from continual_arcade.envs.schedule_files import dumps, loads
+
+names = st.text(st.characters(codec="utf-8", exclude_categories=("Cs", "Cc")), max_size=12)
+params = st.dictionaries(names, st.floats(-1e6, 1e6), max_size=3)
+
+
+@st.composite
+def stretches(draw: Any) -> Stretch:
+    start = draw(params)
+    until = {name: draw(st.floats(-1e6, 1e6)) for name in start} if draw(st.booleans()) else None
+    return Stretch(name=draw(names), steps=draw(st.integers(1, 1000)), params=start, until=until)
+
+
+schedules = st.builds(Schedule, names, st.lists(stretches(), min_size=1, max_size=6).map(tuple))
+
+EVERY = pytest.mark.parametrize("game", GAMES)
+EVERY_SCHEDULE = pytest.mark.parametrize("name", [*SHIPPED, "shuffle:3"])
+
+
+def by_hand(schedule: Schedule, step: int) -> Phase:
+    """The definition, one step at a time."""
+    for index, stretch in enumerate(schedule.stretches):
+        if step < stretch.steps or index == len(schedule) - 1:
+            fraction = min(1.0, step / stretch.steps)
+            return Phase(index, stretch.name, stretch.params_at(fraction))
+        step -= stretch.steps
+    raise AssertionError
+
+
+@given(schedules, st.integers(0, 8000))
+def test_at_is_the_phase_that_a_count_finds(schedule: Schedule, step: int) -> None:
+    ours, expected = schedule.at(step), by_hand(schedule, step)
+    assert (ours.index, ours.name) == (expected.index, expected.name)
+    assert ours.params == pytest.approx(expected.params)
+    assert schedule.at(step) == ours
+
+
+@given(schedules)
+def test_phases_begin_and_end_where_they_say(schedule: Schedule) -> None:
+    assert schedule.total_steps == sum(stretch.steps for stretch in schedule.stretches)
+    for index, end in enumerate(schedule.ends):
+        assert schedule.at(end - 1).index == index
+        assert schedule.at(end).index == min(index + 1, len(schedule) - 1)
+
+
+@given(schedules, st.integers(0, 8000))
+def test_the_next_boundary_is_the_first_one_to_come(schedule: Schedule, step: int) -> None:
+    to_come = [boundary for boundary in schedule.boundaries if boundary > step]
+    assert schedule.next_boundary(step) == (to_come[0] if to_come else None)
+    assert set(schedule.boundaries) <= set(schedule.ends[:-1])
+
+
+@given(schedules, st.sampled_from([".toml", ".json"]))
+def test_a_schedule_survives_a_file(schedule: Schedule, suffix: str) -> None:
+    again = loads(dumps(schedule, suffix), suffix)
+    assert again == schedule
+    assert again.fingerprint == schedule.fingerprint
+
+
+@given(schedules, st.integers(1, 1000))
+def test_the_fingerprint_sees_the_life_and_nothing_else(schedule: Schedule, more: int) -> None:
+    renamed = Schedule(
+        "another",
+        tuple(
+            Stretch(name="x", steps=s.steps, params=s.params, until=s.until)
+            for s in schedule.stretches
+        ),
+    )
+    assert renamed.fingerprint == schedule.fingerprint
+    first, *rest = schedule.stretches
+    longer = Stretch(
+        name=first.name, steps=first.steps + more, params=first.params, until=first.until
+    )
+    assert Schedule(schedule.name, (longer, *rest)).fingerprint != schedule.fingerprint
+    shifted = Stretch(name=first.name, steps=first.steps, params={**first.params, "zz": 1.0})
+    assert Schedule(schedule.name, (shifted, *rest)).fingerprint != schedule.fingerprint
+
+
+def test_the_fingerprint_is_the_same_tomorrow() -> None:
+    """It stands in the runs of others: a change of it needs a new format."""
+    assert shipped("shrink", make_game("FlappyBird")).fingerprint == "2c93bd7f16b9add1"
+
+
+@EVERY
+@EVERY_SCHEDULE
+def test_shipped_schedules_suit_their_game(game: str, name: str) -> None:
+    schedule = shipped(name, make_game(game))
+    schedule.check(make_game(game).tunables)
+    assert loads(dumps(schedule, ".toml"), ".toml") == schedule
+
+
+def test_shrink_is_the_classic() -> None:
+    flappy = shipped("shrink", make_game("FlappyBird"))
+    assert [s.steps for s in flappy.stretches] == [25_000] * 6
+    assert [s.params for s in flappy.stretches] == [{"gap": float(g)} for g in range(100, 74, -5)]
+    catcher = shipped("shrink", make_game("Catcher"))
+    assert [s.params for s in catcher.stretches] == [
+        {"fall_speed": float(speed)} for speed in range(20, 26)
+    ]
+
+
+@EVERY
+def test_the_other_schedules_are_what_they_are_called(game: str) -> None:
+    made = make_game(game)
+    shrink, grow, cycle, drift = (
+        shipped(name, made) for name in ("shrink", "grow", "cycle", "drift")
+    )
+    values = [stretch.params for stretch in shrink.stretches]
+    assert [stretch.params for stretch in grow.stretches] == values[::-1]
+    first = [i for i, stretch in enumerate(cycle.stretches) if stretch.params == values[0]]
+    assert first == [0, 3, 6]  # back to the first phase, twice
+    shuffles = [[s.params for s in shipped(f"shuffle:{seed}", made).stretches] for seed in range(9)]
+    assert all(sorted(map(str, order)) == sorted(map(str, values)) for order in shuffles)
+    assert len({str(order) for order in shuffles}) > 6
+    assert drift.boundaries == ()
+    assert drift.at(0).params == values[0]
+    assert drift.at(drift.total_steps).params == pytest.approx(values[-1])
+    steps = [next(iter(drift.at(step).params.values())) for step in range(0, 150_001, 30)]
+    assert max(abs(b - a) for a, b in zip(steps, steps[1:], strict=False)) < 0.01
+
+
+def test_a_schedule_asks_for_nothing_random() -> None:
+    """Asking never changes the answer, in whatever order it is asked."""
+    schedule = shipped("drift", make_game("FlappyBird"))
+    forwards = [schedule.at(step) for step in range(0, 150_000, 1_000)]
+    backwards = [schedule.at(step) for step in reversed(range(0, 150_000, 1_000))]
+    assert forwards == backwards[::-1]
+
+
+def test_a_phase_that_moves_is_frozen_at_its_middle() -> None:
+    schedule = Schedule("s", (Stretch(name="r", steps=10, params={"a": 1.0}, until={"a": 3.0}),))
+    assert schedule.frozen(0).params == {"a": 2.0}
+    assert schedule.frozen("r") == schedule.frozen(0)
+
+
+def test_phases_that_come_back_are_played_once() -> None:
+    cycle = shipped("cycle", make_game("FlappyBird"))
+    assert [phase.index for phase in cycle.distinct] == [0, 1, 2]
+    assert [cycle.replayed_as(index) for index in range(7)] == [0, 1, 2, 0, 1, 2, 0]
+
+
+def test_a_drift_into_a_rest_has_no_boundary_and_a_jump_has() -> None:
+    ramp = Stretch(name="ramp", steps=10, params={"a": 1.0}, until={"a": 2.0})
+    rest = Stretch(name="rest", steps=10, params={"a": 2.0})
+    jump = Stretch(name="jump", steps=10, params={"a": 5.0})
+    assert Schedule("s", (ramp, rest, jump, jump)).boundaries == (20, 30)
+
+
+def test_the_table_says_it_all() -> None:
+    text = str(shipped("drift", make_game("Catcher")))
+    assert "150,000 steps" in text
+    assert "fall_speed = 20 until 20.8333" in text
+    assert len(text.splitlines()) == 8
+
+
+@pytest.mark.parametrize("name", ["shrink", "conflict", "drift"])
+def test_a_schedule_draws_itself(tmp_path: Path, name: str) -> None:
+    path = tmp_path / "schedule.png"
+    draw(shipped(name, make_game("FlappyBird")), path)
+    assert path.read_bytes().startswith(b"\x89PNG")
+
+
+def test_save_never_overwrites(tmp_path: Path) -> None:
+    schedule = shipped("grow", make_game("Catcher"))
+    path = tmp_path / "grow.toml"
+    save(schedule, path)
+    assert load(path) == schedule
+    with pytest.raises(FileExistsError):
+        save(schedule, path)
+    with pytest.raises(ValueError, match=r"\.yaml"):
+        save(schedule, tmp_path / "grow.yaml")
+
+
+GOOD = {"format": 1, "name": "x", "phases": [{"name": "a", "steps": 5, "params": {"gap": 90.0}}]}
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"format": 2}, "update continual-arcade"),
+        ({"format": None}, "says None, so it is no schedule"),
+        ({"phases": []}, "no phase"),
+        ({"phases": "many"}, "must be a list of tables"),
+        ({"fases": []}, "did you mean 'phases'"),
+        ({"phases": [{"name": "a"}]}, "how many steps"),
+        ({"phases": [{"steps": 0}]}, "steps = 0"),
+        ({"phases": [{"steps": -4}]}, "steps = -4"),
+        ({"phases": [{"steps": 2.5}]}, "steps = 2.5"),
+        ({"phases": [{"steps": True}]}, "steps = True"),
+        ({"phases": [{"steps": 5, "param": {}}]}, "did you mean 'params'"),
+        ({"phases": [{"steps": 5, "params": {"gap": float("nan")}}]}, "gap = nan"),
+        ({"phases": [{"steps": 5, "params": [1]}]}, "must be a table"),
+        ({"phases": [{"steps": 5, "params": {"gap": 90}, "until": {"gravity": 1}}]}, "same param"),
+    ],
+)
+def test_data_that_are_no_schedule(change: dict[str, Any], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        Schedule.from_dict({**GOOD, **change})
+
+
+def test_values_that_are_no_numbers() -> None:
+    data = {**GOOD, "phases": [{"steps": 5, "params": {"gap": "wide"}}]}
+    with pytest.raises(TypeError, match="gap = 'wide'"):
+        Schedule.from_dict(data)
+
+
+@pytest.mark.parametrize(
+    ("suffix", "text", "message"),
+    [
+        (".toml", "format = 1\nphases = [", "broken.toml: not readable as TOML"),
+        (".json", '{"format": 1', "broken.json: not readable as JSON"),
+        (".json", "[1, 2]", "a schedule is a table, not list"),
+        (".toml", "format = 9", "broken.toml: the schedule has format 9"),
+    ],
+)
+def test_broken_files_are_named(tmp_path: Path, suffix: str, text: str, message: str) -> None:
+    path = tmp_path / f"broken{suffix}"
+    path.write_text(text)
+    with pytest.raises(ValueError, match=message):
+        load(path)
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("shrnk", "did you mean 'shrink'"),
+        ("shuffle:x", "whole number"),
+        ("grow:3", "takes no argument"),
+        ("", "unknown schedule ''"),
+    ],
+)
+def test_unknown_names(name: str, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        shipped(name, make_game("FlappyBird"))
+
+
+def test_shipped_schedules_are_for_the_field_they_were_made_for() -> None:
+    with pytest.raises(ValueError, match="640x640"):
+        shipped("shrink", make_game("Catcher", size=(64, 64)))
+
+
+def test_a_schedule_for_another_game_is_refused() -> None:
+    catcher = shipped("shrink", make_game("Catcher"))
+    with pytest.raises(ValueError, match="unknown parameter 'fall_speed'"):
+        catcher.check(make_game("FlappyBird").tunables)
+    narrow = Schedule("s", (Stretch(name="narrow", steps=5, params={"gap": 20.0}),))
+    with pytest.raises(ValueError, match="phase 'narrow'.*no bird fits through"):
+        narrow.check(make_game("FlappyBird").tunables)
+
+
+def test_a_schedule_may_be_given_in_many_ways(tmp_path: Path) -> None:
+    game = make_game("FlappyBird")
+    schedule = shipped("shrink", game)
+    path = tmp_path / "s.json"
+    path.write_text(json.dumps(schedule.to_dict()))
+    for given_as in (schedule, "shrink", schedule.to_dict(), path, str(path)):
+        assert as_schedule(given_as, game) == schedule
+    assert len(as_schedule(None, game)) == 1
+    with pytest.raises(TypeError, match="not 5"):
+        as_schedule(5, game)  # type: ignore[arg-type]
+    with pytest.raises(FileNotFoundError):
+        as_schedule("missing.toml", game)
+
+
+def test_phases_by_index_and_name() -> None:
+    schedule = shipped("shrink", make_game("FlappyBird"))
+    assert schedule.frozen("gap 90").index == 2
+    for wrong, message in ((6, "phases 0 to 5"), (-1, "phases 0 to 5"), ("gap 91", "did you mean")):
+        with pytest.raises(ValueError, match=message):
+            schedule.frozen(wrong)
+    for no_phase in (1.5, None, True):
+        with pytest.raises(TypeError, match="an index or a name"):
+            schedule.frozen(no_phase)  # type: ignore[arg-type]
+    with pytest.raises(ValueError, match="negative"):
+        schedule.at(-1)

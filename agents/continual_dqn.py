@@ -34,7 +34,8 @@ class ContinualDQN(DQN):
     def __init__(
         self, policy: Any, env: Any, *, action_prior: Sequence[float] | None = None, **kwargs: Any
     ) -> None:
-        self.action_prior = None if action_prior is None else tuple(map(float, action_prior))
+        # A list, because that is what a saved tuple comes back as.
+        self.action_prior = None if action_prior is None else [float(p) for p in action_prior]
         super().__init__(policy, env, **kwargs)
 
     def _setup_model(self) -> None:
@@ -48,7 +49,7 @@ class ContinualDQN(DQN):
             prior = np.array(self.action_prior)
             if prior.shape != (actions.n,) or (prior < 0).any() or not np.isclose(prior.sum(), 1):
                 raise ValueError(
-                    f"action_prior = {list(self.action_prior)} must give each of the {actions.n} "
+                    f"action_prior = {self.action_prior} must give each of the {actions.n} "
                     "actions a probability, with a sum of 1"
                 )
 

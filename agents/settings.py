@@ -5,6 +5,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 import gymnasium as gym
+from stable_baselines3.common.buffers import NStepReplayBuffer
 
 from continual_arcade.agents.continual_dqn import ContinualDQN
 from continual_arcade.agents.vec_env import GymnasiumVecEnv
@@ -20,7 +21,11 @@ ceiling; the paddle may as well go anywhere."""
 
 @dataclass(frozen=True)
 class DQNSettings:
-    """How the agent learns."""
+    """How the agent learns.
+
+    Raises:
+        ValueError: If a setting makes no sense; the message says which.
+    """
 
     num_envs: int = 8
     """Games that are played side by side."""
@@ -51,6 +56,36 @@ class DQNSettings:
     max_grad_norm: float = 10.0
     """Norm to which gradients are clipped."""
 
+    def __post_init__(self) -> None:
+        for name in (
+            "num_envs",
+            "batch_size",
+            "gradient_steps",
+            "buffer_size",
+            "n_steps",
+            "target_update_interval",
+        ):
+            if getattr(self, name) < 1:
+                raise ValueError(f"{name} = {getattr(self, name)} must be at least 1")
+        for name in (
+            "gamma",
+            "exploration_initial_eps",
+            "exploration_final_eps",
+            "exploration_fraction",
+        ):
+            if not 0 <= getattr(self, name) <= 1:
+                raise ValueError(f"{name} = {getattr(self, name)} must be from 0 to 1")
+        for name in ("learning_rate", "max_grad_norm"):
+            if not 0 < getattr(self, name) < float("inf"):
+                raise ValueError(f"{name} = {getattr(self, name)} must be positive and finite")
+        if any(units < 1 for units in self.hidden):
+            raise ValueError(f"hidden = {self.hidden} must give each layer at least 1 unit")
+        if self.buffer_size < self.batch_size:
+            raise ValueError(
+                f"buffer_size = {self.buffer_size} is smaller than batch_size = "
+                f"{self.batch_size}: there would never be enough to learn from"
+            )
+
 
 def build_dqn(
     game: str, schedule: Schedule, settings: DQNSettings, seed: int, **options: Any
@@ -65,24 +100,21 @@ def build_dqn(
         **options: Options of the game.
 
     Raises:
-        ValueError: If a setting makes no sense.
+        ValueError: If the seed is out of range.
     """
+    if not 0 <= seed < 2**32:
+        raise ValueError(f"seed = {seed} must be from 0 to {2**32 - 1}")
     keywords = asdict(settings)
     num_envs, hidden = keywords.pop("num_envs"), keywords.pop("hidden")
-    for name in ("batch_size", "buffer_size", "gradient_steps", "n_steps"):
-        if keywords[name] < 1:
-            raise ValueError(f"{name} = {keywords[name]} must be at least 1")
-    if settings.buffer_size < settings.batch_size:
-        raise ValueError(
-            f"buffer_size = {settings.buffer_size} is smaller than batch_size = "
-            f"{settings.batch_size}: there would never be enough to learn from"
-        )
     env = gym.make_vec(IDS[game], num_envs=num_envs, schedule=schedule, **options)
     return ContinualDQN(
         "MlpPolicy",
         GymnasiumVecEnv(env),
         action_prior=ACTION_PRIORS[game],
         train_freq=1,
+        # What n_steps=... would choose; but then load() warns of its own choice.
+        replay_buffer_class=NStepReplayBuffer,
+        replay_buffer_kwargs={"n_steps": keywords.pop("n_steps"), "gamma": settings.gamma},
         policy_kwargs={"net_arch": list(hidden)},
         device="cpu",
         seed=seed,

@@ -434,7 +434,7 @@ def main(args: Args) -> None:
     """Measure, print tables and verdicts, and save the raw numbers if asked to."""
     gym.logger.min_level = gym.logger.ERROR  # peers break rules that the checker complains about
     core = pin_to_one_core()
-    about = machine(PACKAGES) | {"core": core}
+    about: dict[str, Any] = machine(PACKAGES) | {"core": core}
     print(f"{about['cpu']}, {about['cores']} cores; pinned to core: {core}; load {about['load']}")
     print(
         f"Python {about['python']};",

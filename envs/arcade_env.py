@@ -12,7 +12,8 @@ from gymnasium.error import ResetNeeded
 from continual_arcade.envs.clock import LifetimeClock
 from continual_arcade.envs.core import Core, Features, Snapshot
 from continual_arcade.envs.curricula import ScheduleLike, as_schedule
-from continual_arcade.envs.drawing.screen import Screen, Status
+from continual_arcade.envs.drawing.screen import Screen
+from continual_arcade.envs.drawing.status import Status
 from continual_arcade.envs.games import make_game
 from continual_arcade.envs.messages import unknown
 from continual_arcade.envs.tunables import Params, differences, resolve

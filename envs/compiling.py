@@ -58,8 +58,8 @@ def kernel(template: Callable[..., Any], names: Mapping[str, Any], owner: str) -
         owner: Whose rules they are; keeps the cache files of two games apart.
 
     Returns:
-        The compiled function, numba's dispatcher. Where no folder can hold a cache it is compiled anew in each
-        process, and a warning says so.
+        The compiled function, numba's dispatcher. Where no folder can hold a cache it is compiled
+        anew in each process, and a warning says so.
     """
     function = rebind(template, names)
     # numba's cache watches only the file that holds the loop. The digest of the whole package in

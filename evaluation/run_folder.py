@@ -25,22 +25,27 @@ class RunFolder:
     path: Path
 
     @classmethod
-    def create(cls, root: Path, game: str, schedule: str, method: str, seed: int) -> "RunFolder":
-        """Make a new folder, named after what is run and when.
+    def new(cls, root: Path, game: str, schedule: str, method: str, seed: int) -> "RunFolder":
+        """Name a new folder after what is run and when; :meth:`make` puts it on the disk.
 
         Args:
-            root: Where runs are kept; made if it is not there.
+            root: Where runs are kept.
             game: Name of the game.
             schedule: Name of the schedule.
             method: Name of the method.
             seed: Seed of the run.
+        """
+        utc = datetime.now(UTC).strftime("%Y%m%dT%H%M%SZ")
+        world = f"{game}-{schedule}".replace(":", "-").replace("/", "-")
+        return cls(root / f"{world}__{method}__{seed}__{utc}")
+
+    def make(self) -> None:
+        """Make the folder, and those above it.
 
         Raises:
             OSError: If no folder can be made there, the disk is nearly full, or the run exists.
         """
-        utc = datetime.now(UTC).strftime("%Y%m%dT%H%M%SZ")
-        world = f"{game}-{schedule}".replace(":", "-").replace("/", "-")
-        path = root / f"{world}__{method}__{seed}__{utc}"
+        path, root = self.path, self.path.parent
         try:
             root.mkdir(parents=True, exist_ok=True)
             free = shutil.disk_usage(root).free
@@ -61,7 +66,6 @@ class RunFolder:
                 f"no run can be written under {root} ({error.strerror}): choose another folder "
                 "with --out"
             ) from error
-        return cls(path)
 
     @classmethod
     def open(cls, path: Path) -> "RunFolder":

@@ -42,6 +42,9 @@ class Row:
     """Eight hex digits of the parameters that were played."""
 
 
+_KEYS = ["run", "lifetime_step", "trained_phase", "eval_phase", "episode"]
+"""What makes a row the only one of its kind."""
+
 COLUMNS = [field.name if field.name != "returned" else "return" for field in fields(Row)]
 
 
@@ -122,8 +125,10 @@ def read(path: Path) -> pd.DataFrame:
         raise ValueError(
             f"{path} is damaged in line {int(damaged.to_numpy().argmax()) + 2}: a value is missing"
         )
-    keys = ["run", "lifetime_step", "trained_phase", "eval_phase", "episode"]
-    twice = table.duplicated(keys)
+    for name in COLUMNS:
+        if name not in ("run", "params_hash") and table[name].dtype.kind not in "if":
+            raise ValueError(f"{path} is damaged: {name} is no number in some line")
+    twice = table.duplicated(_KEYS)
     if twice.any():
         raise ValueError(
             f"{path} holds the episode of line {int(twice.to_numpy().argmax()) + 2} twice"
@@ -133,8 +138,7 @@ def read(path: Path) -> pd.DataFrame:
 
 def same(one: pd.DataFrame, other: pd.DataFrame) -> bool:
     """Return whether two tables hold the same episodes with the same outcome, in any order."""
-    keys = ["run", "lifetime_step", "trained_phase", "eval_phase", "episode"]
     first, second = (
-        table.sort_values(keys).reset_index(drop=True)[COLUMNS] for table in (one, other)
+        table.sort_values(_KEYS).reset_index(drop=True)[COLUMNS] for table in (one, other)
     )
     return first.equals(second)

@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Sequence
+from contextlib import closing
 from dataclasses import asdict, dataclass, field
 from importlib.metadata import version
 from pathlib import Path
@@ -80,20 +81,18 @@ def train(args: Train) -> RunFolder:
         args.game, schedule, episodes=args.eval_episodes, max_steps=args.eval_max_steps
     )
     agent = build_dqn(args.game, schedule, args.dqn, args.seed)
+    folder = RunFolder.new(args.out, args.game, schedule.name, METHOD, args.seed)
+    progress = _Progress(schedule, evaluator, shown=args.progress)
+    evaluation = EvaluationCallback(
+        evaluator, schedule, folder, seed=args.seed, every=args.eval_every, report=progress.report
+    )
     # Made last, so that a mistake in the arguments leaves nothing behind.
-    folder = RunFolder.create(args.out, args.game, schedule.name, METHOD, args.seed)
+    folder.make()
     folder.write_config(_config(args, schedule))
-    agent.set_logger(configure(str(folder.path), ["csv"]))
+    logger = configure(str(folder.path), ["csv"])
+    agent.set_logger(logger)
     begun = time.perf_counter()
-    with _Progress(schedule, evaluator, shown=args.progress) as progress:
-        evaluation = EvaluationCallback(
-            evaluator,
-            schedule,
-            folder,
-            seed=args.seed,
-            every=args.eval_every,
-            report=progress.report,
-        )
+    with closing(logger), closing(progress.bar):
         agent.learn(schedule.total_steps, callback=CallbackList([evaluation, progress]))
     elapsed = time.perf_counter() - begun
     console = Console()
@@ -153,12 +152,6 @@ class _Progress(BaseCallback):
             total=schedule.total_steps, unit="step", disable=None if shown else True
         )
         self._phase = -1
-
-    def __enter__(self) -> "_Progress":
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.bar.close()
 
     def _on_step(self) -> bool:
         phase = self.schedule.index_at(max(0, self.num_timesteps - 1))

@@ -1,8 +1,10 @@
 """Films of a game: pictures, one after the other, in a GIF or MP4 file."""
 
+import subprocess
 from collections.abc import Iterable
+from contextlib import suppress
+from itertools import chain
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -41,55 +43,62 @@ def write(path: Path, pictures: Iterable[Picture], frames_per_second: int) -> in
 
     Raises:
         ValueError: If the path is refused, or there is no picture.
-        OSError: If the file cannot be written.
+        OSError: If the file cannot be written, for one because the disk is full.
     """
-    import imageio_ffmpeg
-
     check_path(path)
-    count = 0
-    encoder: Any = None
+    remaining = iter(pictures)
+    first = next(remaining, None)
+    if first is None:
+        raise ValueError(f"there is no picture to write to {path}")
     # The suffix stays: it tells the encoder which kind of film to write.
     unfinished = path.with_name(f".unfinished-{path.name}")
+    count = 0
     try:
-        for picture in pictures:
-            count += 1
-            if encoder is None:
-                height, width, _ = picture.shape
-                encoder = imageio_ffmpeg.write_frames(
-                    str(unfinished),
-                    (width, height),
-                    fps=frames_per_second,
-                    ffmpeg_log_level="error",
-                    **_ENCODINGS[path.suffix],
-                )
-                encoder.send(None)
-            encoder.send(np.ascontiguousarray(picture).tobytes())
-        if encoder is None:
-            raise ValueError(f"there is no picture to write to {path}")
-        encoder.close()
+        with _encoder(unfinished, first.shape, frames_per_second) as encoder:
+            assert encoder.stdin is not None
+            for count, picture in enumerate(chain([first], remaining), start=1):
+                if picture.shape != first.shape:
+                    raise ValueError(
+                        f"picture {count} has shape {picture.shape}, the first one {first.shape}"
+                    )
+                # A pipe that breaks is the encoder's failure, which is asked for below.
+                with suppress(BrokenPipeError):
+                    encoder.stdin.write(np.ascontiguousarray(picture, np.uint8).data)
+            _, complaint = encoder.communicate()
+        if encoder.returncode != 0:
+            raise OSError(f"{path} could not be written: {complaint.decode().strip()}")
         unfinished.replace(path)
     finally:
-        if encoder is not None:
-            encoder.close()
         unfinished.unlink(missing_ok=True)
     return count
 
 
-_ENCODINGS: dict[str, dict[str, Any]] = {
-    ".gif": {
-        "codec": "gif",
-        "pix_fmt_out": "pal8",
-        "quality": None,
-        "macro_block_size": 1,
-        # One palette for the whole film, and no dithering: flat colours stay flat, and what does
-        # not move costs nothing.
-        "output_params": [
-            "-vf",
-            "split[a][b];[a]palettegen[p];[b][p]paletteuse=dither=none:diff_mode=rectangle",
-            "-loop",
-            "0",
-        ],
-    },
-    # H.264 wants even sides; other sizes are scaled to them.
-    ".mp4": {"codec": "libx264", "quality": 8, "macro_block_size": 2},
+def _encoder(path: Path, shape: tuple[int, ...], rate: int) -> "subprocess.Popen[bytes]":
+    """Start ffmpeg. imageio's own writer takes a film for good that ffmpeg could not finish."""
+    from imageio_ffmpeg import get_ffmpeg_exe
+
+    height, width, _ = shape
+    pictures = ["-f", "rawvideo", "-pix_fmt", "rgb24", "-s", f"{width}x{height}", "-r", f"{rate}"]
+    return subprocess.Popen(
+        [get_ffmpeg_exe(), "-v", "error", *pictures, "-i", "-", *_ENCODINGS[path.suffix], path],
+        stdin=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+    )
+
+
+_ENCODINGS = {
+    # One palette for the whole film, and no dithering: flat colours stay flat, and what does not
+    # move costs nothing. Shown for ever.
+    ".gif": [
+        "-vf",
+        "split[a][b];[a]palettegen[p];[b][p]paletteuse=dither=none:diff_mode=rectangle",
+        "-loop",
+        "0",
+    ],
+    # Every player knows H.264 with half the colours, which wants even sides.
+    ".mp4": [
+        "-vf",
+        "pad=ceil(iw/2)*2:ceil(ih/2)*2",
+        *("-c:v", "libx264", "-pix_fmt", "yuv420p", "-crf", "20"),
+    ],
 }

@@ -12,8 +12,8 @@ from typing import Literal, NamedTuple
 
 import pygame
 
-from continual_arcade.envs.drawing.screen import Status
 from continual_arcade.envs.drawing.shapes import Colour
+from continual_arcade.envs.drawing.status import Status
 
 Edge = Literal["top", "bottom"]
 """At which border of a picture the display stands."""

@@ -5,7 +5,6 @@ when the first screen is opened, so that training on a machine without a display
 """
 
 import os
-from dataclasses import dataclass, field
 from importlib import import_module
 from typing import Any
 
@@ -13,6 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from continual_arcade.envs.core import Snapshot
+from continual_arcade.envs.drawing.status import Status
 from continual_arcade.envs.game import Game
 
 _PAINTERS = {
@@ -25,22 +25,6 @@ _HUD_WIDTH = 256
 """A picture with a heads-up display is enlarged by a whole factor until it is this wide [px]."""
 
 _INVISIBLE_DRIVERS = ("dummy", "offscreen")
-
-
-@dataclass(frozen=True)
-class Status:
-    """What the heads-up display says."""
-
-    score: float
-    lifetime_step: int
-    phase: int = 0
-    phases: int = 1
-    """Number of phases of the schedule."""
-    phase_name: str = ""
-    params: dict[str, str] = field(default_factory=dict)
-    """What is special about this phase, with units: ``{"gap": "95 px"}``."""
-    title: str = ""
-    """Who plays, if there is anything to say about it."""
 
 
 class Screen:

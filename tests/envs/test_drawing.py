@@ -21,7 +21,8 @@ from continual_arcade.envs.core import Core, Snapshot
 from continual_arcade.envs.drawing import catcher as catcher_art
 from continual_arcade.envs.drawing import flappy_bird as flappy_bird_art
 from continual_arcade.envs.drawing import hud
-from continual_arcade.envs.drawing.screen import Screen, Status
+from continual_arcade.envs.drawing.screen import Screen
+from continual_arcade.envs.drawing.status import Status
 from continual_arcade.envs.flappy_bird import flappy_bird
 from continual_arcade.envs.game import Game
 

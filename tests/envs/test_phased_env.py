@@ -112,14 +112,14 @@ def test_a_list_of_environments_with_equal_spaces() -> None:
     bare: Any = heavy.unwrapped
     bare.gravity = 30.0
     env = switching([light, heavy], schedule)
-    _, info = env.reset(seed=0)
+    env.reset(seed=0)
     switch: Any = env.unwrapped
     played = []
     for step in range(60):
         played.append(switch.envs.index(switch.env))
-        *_, terminated, truncated, info = env.step(step % 2)
+        *_, terminated, truncated, _ = env.step(step % 2)
         if terminated or truncated:
-            _, info = env.reset()
+            env.reset()
     assert played == [0] * 20 + [1] * 20 + [0] * 20
     check_env(SwitchEnv([gym.make("CartPole-v1"), gym.make("CartPole-v1")]), skip_render_check=True)
     env.close()

@@ -1,6 +1,7 @@
 """A schedule is a pure function of the lifetime step, and travels as data."""
 
 import json
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -139,7 +140,7 @@ def test_the_other_schedules_are_what_they_are_called(game: str) -> None:
     assert drift.at(0).params == values[0]
     assert drift.at(drift.total_steps).params == pytest.approx(values[-1])
     steps = [next(iter(drift.at(step).params.values())) for step in range(0, 150_001, 30)]
-    assert max(abs(b - a) for a, b in zip(steps, steps[1:], strict=False)) < 0.01
+    assert max(abs(b - a) for a, b in pairwise(steps)) < 0.01
 
 
 def test_a_schedule_asks_for_nothing_random() -> None:
@@ -267,7 +268,7 @@ def test_a_schedule_for_another_game_is_refused() -> None:
     with pytest.raises(ValueError, match="unknown parameter 'fall_speed'"):
         catcher.check(make_game("FlappyBird").tunables)
     narrow = Schedule("s", (Stretch(name="narrow", steps=5, params={"gap": 20.0}),))
-    with pytest.raises(ValueError, match="phase 'narrow'.*no bird fits through"):
+    with pytest.raises(ValueError, match=r"phase 'narrow'.*no bird fits through"):
         narrow.check(make_game("FlappyBird").tunables)
 
 

@@ -1,0 +1,19 @@
+"""What the heads-up display has to say."""
+
+from dataclasses import dataclass, field
+
+
+@dataclass(frozen=True)
+class Status:
+    """What the heads-up display says."""
+
+    score: float
+    lifetime_step: int
+    phase: int = 0
+    phases: int = 1
+    """Number of phases of the schedule."""
+    phase_name: str = ""
+    params: dict[str, str] = field(default_factory=dict)
+    """What is special about this phase, with units: ``{"gap": "95 px"}``."""
+    title: str = ""
+    """Who plays, if there is anything to say about it."""

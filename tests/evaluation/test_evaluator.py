@@ -1,0 +1,107 @@
+"""The evaluator plays every phase on fixed seeds, and disturbs nothing."""
+
+from typing import Any
+
+import gymnasium as gym
+import numpy as np
+import pytest
+
+from continual_arcade.agents import DQNSettings, build_dqn
+from continual_arcade.envs import IDS, Schedule, make_game, shipped
+from continual_arcade.envs.oracles import Oracle
+from continual_arcade.evaluation import EvaluationCallback, Evaluator, RunFolder
+
+FLAPPY = make_game("FlappyBird")
+
+
+class Rule:
+    """A policy that sees only the observation: flap below the middle of the next opening."""
+
+    def predict(self, observation: Any, *, deterministic: bool = True) -> tuple[Any, None]:
+        observation = np.atleast_2d(observation)
+        return np.where(observation[:, 0] > observation[:, 4] - 0.22, 0, 1), None
+
+
+def by_hand(game: str, schedule: Schedule, episode_seed: int, phase: int, limit: int) -> Any:
+    """One episode of one phase, played in a single environment."""
+    env = gym.make(IDS[game], schedule=schedule, phase=phase, max_episode_steps=limit)
+    observation, info = env.reset(seed=episode_seed)
+    policy, total, steps, over = Rule(), 0.0, 0, False
+    while not over:
+        actions, _ = policy.predict(observation)
+        observation, reward, terminated, truncated, info = env.step(int(actions[0]))
+        total, steps, over = total + float(reward), steps + 1, terminated or truncated
+    return total, info["score"], steps
+
+
+@pytest.mark.parametrize("name", ["shrink", "conflict", "drift"])
+def test_each_episode_is_what_a_single_environment_plays(name: str) -> None:
+    schedule = shipped(name, FLAPPY)
+    evaluator = Evaluator("FlappyBird", schedule, episodes=3, max_steps=400)
+    played = evaluator.play(Rule())
+    assert played.scores.shape == (len(schedule), 3)
+    for position, phase in enumerate(evaluator.phases):
+        for episode, seed in enumerate(evaluator.seeds):
+            expected = by_hand("FlappyBird", schedule, seed, phase.index, 400)
+            ours = (played.returns, played.scores, played.lengths)
+            assert tuple(values[position, episode] for values in ours) == expected
+
+
+def test_it_plays_the_same_again() -> None:
+    evaluator = Evaluator("Catcher", shipped("shrink", make_game("Catcher")), episodes=4)
+    oracle = Oracle(evaluator.env)
+    one, other = evaluator.play(oracle), evaluator.play(oracle)
+    for name in ("returns", "scores", "lengths"):
+        np.testing.assert_array_equal(getattr(one, name), getattr(other, name))
+    assert one.steps == 6 * 4 * 1_800
+    assert one.seconds > 0
+
+
+def test_every_phase_and_agent_meets_the_same_pipes() -> None:
+    evaluator = Evaluator("FlappyBird", shipped("conflict", FLAPPY), episodes=5)
+    evaluator.play(Rule())
+    evaluator.env.reset(seed=evaluator.seeds * 3)
+    tops = evaluator.env.core.field("pipe_top").reshape(3, 5, 3)
+    np.testing.assert_array_equal(tops[0], tops[1])
+    np.testing.assert_array_equal(tops[0], tops[2])
+    assert len(np.unique(tops[0], axis=0)) == 5
+
+
+def test_a_phase_that_comes_back_is_played_once() -> None:
+    evaluator = Evaluator("FlappyBird", shipped("cycle", FLAPPY), episodes=1, max_steps=50)
+    assert [phase.index for phase in evaluator.phases] == [0, 1, 2]
+
+
+def test_the_limit_is_a_known_ceiling() -> None:
+    evaluator = Evaluator("FlappyBird", shipped("shrink", FLAPPY), episodes=2)
+    assert (evaluator.play(Oracle(evaluator.env)).scores == 47).all()
+
+
+@pytest.mark.parametrize(("name", "value"), [("episodes", 0), ("max_steps", -1)])
+def test_sizes_must_be_positive(name: str, value: int) -> None:
+    with pytest.raises(ValueError, match=f"{name} = {value}"):
+        Evaluator("FlappyBird", shipped("shrink", FLAPPY), **{name: value})
+
+
+def test_a_schedule_for_another_game_is_refused() -> None:
+    with pytest.raises(ValueError, match="fall_speed"):
+        Evaluator("FlappyBird", shipped("shrink", make_game("Catcher")))
+
+
+def test_evaluation_does_not_change_training(tmp_path: Any) -> None:
+    """A life with evaluations on the way ends with the same bits as one without."""
+    schedule = shipped("shrink", FLAPPY).with_steps(200)
+    ends = []
+    for every in (0, 50, None):
+        agent = build_dqn(
+            "FlappyBird", schedule, DQNSettings(learning_starts=100, hidden=(16,)), seed=3
+        )
+        callback = None
+        if every is not None:
+            folder = RunFolder(tmp_path / str(every))
+            folder.make()
+            evaluator = Evaluator("FlappyBird", schedule, episodes=2, max_steps=100)
+            callback = EvaluationCallback(evaluator, schedule, folder, seed=3, every=every)
+        agent.learn(schedule.total_steps, callback=callback)
+        ends.append(b"".join(p.detach().numpy().tobytes() for p in agent.q_net.parameters()))
+    assert ends[0] == ends[1] == ends[2]

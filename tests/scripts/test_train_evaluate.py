@@ -1,0 +1,229 @@
+"""A whole life from the command line, and its evaluation done again."""
+
+import csv
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from continual_arcade.evaluation.table import read
+from continual_arcade.scripts import demo, evaluate, schedule, train, watch
+
+ROOT = Path(__file__).parents[2]
+SHORT = [
+    "--phase-steps",
+    "400",
+    "--eval-every",
+    "300",
+    "--eval-episodes",
+    "2",
+    "--eval-max-steps",
+    "60",
+    "--dqn.learning-starts",
+    "100",
+    "--dqn.hidden",
+    "16",
+]
+
+
+def one_run(root: Path) -> Path:
+    (path,) = root.iterdir()
+    return path
+
+
+@pytest.fixture(scope="module")
+def life(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run of three phases."""
+    root = tmp_path_factory.mktemp("runs")
+    train.main(["--schedule", "conflict", "--out", str(root), "--seed", "5", *SHORT])
+    return one_run(root)
+
+
+def test_a_run_is_on_the_disk(life: Path) -> None:
+    names = {path.name for path in life.iterdir()}
+    assert {
+        "config.json",
+        "evaluations.csv",
+        "progress.csv",
+        "checkpoints",
+        "matrix.png",
+        "curves.png",
+    } <= names
+    config = json.loads((life / "config.json").read_text())
+    assert config["seed"] == 5
+    assert config["schedule"]["name"] == "conflict"
+    assert config["settings"]["hidden"] == [16]
+    assert config["evaluation"] == {"every": 300, "episodes": 2, "max_steps": 60}
+    assert config["versions"]["torch"].startswith("2.")
+    assert re.fullmatch(r"[0-9a-f]{16}", config["fingerprint"])
+    with (life / "progress.csv").open() as file:
+        assert next(csv.DictReader(file))["time/total_timesteps"]
+
+
+def test_the_table_has_every_evaluation(life: Path) -> None:
+    table = read(life / "evaluations.csv")
+    stages = table.drop_duplicates("lifetime_step")[["lifetime_step", "trained_phase"]]
+    assert stages.to_numpy().tolist() == [
+        [0, -1],
+        [304, 0],  # eight games take eight steps at a time
+        [400, 0],
+        [600, 1],
+        [800, 1],
+        [904, 2],
+        [1200, 2],
+    ]
+    assert len(table) == 7 * 3 * 2
+    assert set(table["seed"]) == {5}
+    assert set(table["run"]) == {life.name}
+    assert table["length"].max() <= 60
+    steps = {int(p.stem.removeprefix("step_")) for p in (life / "checkpoints").iterdir()}
+    assert steps == set(stages["lifetime_step"])
+
+
+def test_evaluating_again_gives_the_same_table(life: Path, capsys: Any) -> None:
+    out = life.parent / "again"
+    evaluate.main([str(life), "--out", str(out)])
+    assert "every episode came out as it did in the run" in capsys.readouterr().out
+    assert (out / "evaluations.csv").read_text() == (life / "evaluations.csv").read_text()
+    assert (out / "matrix.png").is_file()
+    with pytest.raises(SystemExit, match="2"):
+        evaluate.main([str(life), "--out", str(out)])
+    assert "exists" in capsys.readouterr().err
+
+
+def test_evaluating_with_more_episodes(life: Path) -> None:
+    out = life.parent / "more"
+    evaluate.main([str(life), "--out", str(out), "--episodes", "3", "--max-steps", "30"])
+    table = read(out / "evaluations.csv")
+    assert len(table) == 7 * 3 * 3
+    assert table["length"].max() <= 30
+
+
+def test_same_seed_same_run(tmp_path: Path, life: Path) -> None:
+    train.main(["--schedule", "conflict", "--out", str(tmp_path), "--seed", "5", *SHORT])
+    one, other = (
+        read(path / "evaluations.csv").drop(columns="run") for path in (life, one_run(tmp_path))
+    )
+    assert one.equals(other)
+
+
+def test_a_damaged_checkpoint_is_named(tmp_path: Path, life: Path, capsys: Any) -> None:
+    copy = tmp_path / life.name
+    subprocess.run(["cp", "-r", str(life), str(copy)], check=True)
+    checkpoint = sorted((copy / "checkpoints").iterdir())[2]
+    checkpoint.write_bytes(checkpoint.read_bytes()[:1000])
+    with pytest.raises(SystemExit, match="2"):
+        evaluate.main([str(copy)])
+    assert f"{checkpoint} is damaged" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--schedule", "shrnk"], "did you mean 'shrink'"),
+        (["--schedule", "missing.toml"], "missing.toml"),
+        (["--phase-steps", "0"], "steps = 0"),
+        (["--phase-steps", "3"], "lasts 3 steps, but 8 environments"),
+        (["--eval-episodes", "0"], "episodes = 0"),
+        (["--eval-every", "-1"], "every = -1"),
+        (["--dqn.batch-size", "0"], "batch_size = 0"),
+        (["--dqn.buffer-size", "10"], "buffer_size = 10 is smaller"),
+        (["--out", "/dev/null/runs"], "--out"),
+        (["--seed", "-1"], "seed = -1"),
+    ],
+)
+def test_mistakes_are_said_before_anything_is_written(
+    tmp_path: Path, arguments: list[str], message: str, capsys: Any
+) -> None:
+    with pytest.raises(SystemExit, match="2"):
+        train.main(["--out", str(tmp_path / "runs"), *arguments])
+    assert message in capsys.readouterr().err
+    assert not (tmp_path / "runs").exists()
+
+
+def test_an_unknown_game_is_refused_with_the_known_ones(capsys: Any) -> None:
+    with pytest.raises(SystemExit, match="2"):
+        train.main(["--game", "FlapyBird"])
+    assert "FlappyBird" in capsys.readouterr().err
+
+
+def test_runs_that_are_none(tmp_path: Path, capsys: Any) -> None:
+    for path, message in ((tmp_path / "none", "is no run"), (tmp_path, "is no run")):
+        with pytest.raises(SystemExit, match="2"):
+            evaluate.main([str(path)])
+        assert message in capsys.readouterr().err
+
+
+def test_a_killed_run_keeps_what_it_had(tmp_path: Path) -> None:
+    """A real process, killed at once in the middle of its life."""
+    process = subprocess.Popen(
+        [
+            *(sys.executable, str(ROOT / "scripts" / "train.py"), "--out", str(tmp_path)),
+            *("--schedule", "conflict", "--phase-steps", "20000", "--eval-every", "400"),
+            *("--eval-episodes", "1", "--eval-max-steps", "50", "--dqn.hidden", "16"),
+        ],
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        env={**os.environ, "OMP_NUM_THREADS": "1"},
+    )
+    try:
+        deadline = time.monotonic() + 120
+        while len(list(tmp_path.glob("*/checkpoints/step_*.zip"))) < 3:
+            assert process.poll() is None
+            assert time.monotonic() < deadline
+            time.sleep(0.05)
+    finally:
+        process.send_signal(signal.SIGKILL)
+        process.wait()
+    run = one_run(tmp_path)
+    table = read(run / "evaluations.csv")  # whole rows only
+    assert table["lifetime_step"].nunique() >= 2
+    out = tmp_path / "again"
+    evaluate.main([str(run), "--out", str(out)])
+    again = read(out / "evaluations.csv")
+    assert len(again) >= 2 * 3
+
+
+def test_the_demo_makes_everything(tmp_path: Path, capsys: Any) -> None:
+    demo.main(["--out", str(tmp_path), "--phase-steps", "300"])
+    run = one_run(tmp_path)
+    for name in ("matrix.png", "first_phase.gif", "last_phase.gif"):
+        assert (run / name).stat().st_size > 1000
+    assert "mean pipes passed" in capsys.readouterr().out
+
+
+def test_a_trained_agent_can_be_watched(life: Path, tmp_path: Path, capsys: Any) -> None:
+    for player, extra in (
+        (life, []),
+        (life, ["--checkpoint", "400", "--phase", "upside down"]),
+        (life / "checkpoints" / "step_000000000800.zip", ["--schedule", "shrink"]),
+    ):
+        film = tmp_path / f"{len(list(tmp_path.iterdir()))}.gif"
+        watch.main([str(player), "--record", str(film), "--seconds", "1", *extra])
+        assert film.read_bytes().startswith(b"GIF89a")
+    with pytest.raises(SystemExit, match="2"):
+        watch.main([str(life), "--record", str(tmp_path / "x.gif"), "--checkpoint", "7"])
+    assert "it has those of 0, 304, 400" in capsys.readouterr().err
+
+
+def test_schedules_from_the_command_line(tmp_path: Path, capsys: Any) -> None:
+    for name in ("s.png", "s.toml", "s.json"):
+        schedule.main(["drift", "--game", "Catcher", "--out", str(tmp_path / name)])
+    printed = capsys.readouterr().out
+    assert "fall_speed = 20 until 20.8333" in printed
+    schedule.main([str(tmp_path / "s.toml"), "--game", "Catcher"])
+    for arguments, message in (
+        (["drift", "--out", str(tmp_path / "s.png")], "exists"),
+        ([str(tmp_path / "s.toml")], "unknown parameter 'fall_speed'"),
+        (["drif"], "did you mean 'drift'"),
+    ):
+        with pytest.raises(SystemExit, match="2"):
+            schedule.main(arguments)
+        assert message in capsys.readouterr().err

@@ -1,0 +1,125 @@
+"""The wheel holds what the folders hold, and works where there is no checkout."""
+
+import configparser
+import os
+import subprocess
+import sys
+import zipfile
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+MAPPED = ("envs", "agents", "evaluation", "scripts")
+
+
+def on_disk() -> dict[str, Path]:
+    """Every package and sub-package, by import name."""
+    return {
+        ".".join(("continual_arcade", *folder.relative_to(ROOT).parts)): folder
+        for mapped in MAPPED
+        for folder in (ROOT / mapped, *(ROOT / mapped).rglob("*"))
+        if (folder / "__init__.py").is_file()
+    }
+
+
+@pytest.fixture(scope="module")
+def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("wheel")
+    # A copy, so that no build folder is left behind, and no old one is packed.
+    source = folder / "source"
+    files = subprocess.run(
+        ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"],
+        cwd=ROOT,
+        capture_output=True,
+        check=True,
+    ).stdout.decode()
+    for name in filter(None, files.split("\0")):
+        if name.startswith((*MAPPED, "setup.cfg", "pyproject.toml", "README.md", "LICENSE")):
+            (source / name).parent.mkdir(parents=True, exist_ok=True)
+            (source / name).write_bytes((ROOT / name).read_bytes())
+    pip = [sys.executable, "-m", "pip", "wheel", "--quiet", "--no-deps", "--no-build-isolation"]
+    subprocess.run([*pip, "--wheel-dir", str(folder), str(source)], check=True, capture_output=True)
+    (path,) = folder.glob("*.whl")
+    return path
+
+
+def test_setup_cfg_names_every_package_of_the_disk() -> None:
+    config = configparser.ConfigParser()
+    config.read(ROOT / "setup.cfg")
+    options = config["options"]
+    assert sorted(options["packages"].split()) == sorted(on_disk())
+    mapping = dict(line.split(" = ") for line in options["package_dir"].strip().splitlines())
+    assert mapping == {f"continual_arcade.{name}": name for name in MAPPED}
+
+
+def test_the_wheel_holds_what_the_disk_holds(wheel: Path) -> None:
+    packed = {
+        name for name in zipfile.ZipFile(wheel).namelist() if name.startswith("continual_arcade/")
+    }
+    expected = {
+        "/".join((*package.split("."), path.name))
+        for package, folder in on_disk().items()
+        for path in folder.iterdir()
+        if path.suffix == ".py" or path.name == "py.typed"
+    }
+    assert packed == expected
+    assert sum(name.endswith("py.typed") for name in packed) == len(MAPPED)
+
+
+def test_the_wheel_brings_no_other_name(wheel: Path) -> None:
+    tops = {name.split("/")[0] for name in zipfile.ZipFile(wheel).namelist()}
+    assert {top for top in tops if not top.endswith(".dist-info")} == {"continual_arcade"}
+
+
+def test_the_wheel_works_outside_the_checkout(wheel: Path, tmp_path: Path) -> None:
+    site = tmp_path / "site"
+    install = [sys.executable, "-m", "pip", "install", "--quiet", "--no-deps", "--target"]
+    subprocess.run([*install, str(site), str(wheel)], check=True, capture_output=True)
+    code = (
+        "import gymnasium as gym, continual_arcade.envs as envs, continual_arcade.scripts.demo\n"
+        "print(envs.__file__)\n"
+        "env = gym.make('ContinualArcade/FlappyBird-v0', schedule='shrink', "
+        "render_mode='rgb_array')\n"
+        "env.reset(seed=0); env.step(0); print(env.render().shape)\n"
+    )
+    environment = {**os.environ, "PYTHONPATH": str(site)}
+    result = subprocess.run(
+        [sys.executable, "-c", code],
+        cwd=tmp_path,
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert result.returncode == 0, result.stderr
+    where, shape = result.stdout.splitlines()
+    assert where.startswith(str(site))
+    assert shape == "(512, 288, 3)"
+    train = subprocess.run(
+        [
+            *(sys.executable, "-m", "continual_arcade.scripts.train", "--out", "runs"),
+            *("--phase-steps", "40", "--eval-episodes", "1", "--eval-max-steps", "20"),
+        ],
+        cwd=tmp_path,
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert train.returncode == 0, train.stderr
+    assert len(list((tmp_path / "runs").glob("FlappyBird-shrink__dqn__0__*"))) == 1
+
+
+def test_every_command_says_what_it_does() -> None:
+    for command in ("train", "evaluate", "watch", "play", "schedule", "demo"):
+        for arguments in (["-m", f"continual_arcade.scripts.{command}"], [f"scripts/{command}.py"]):
+            result = subprocess.run(
+                [sys.executable, *arguments, "--help"],
+                cwd=ROOT,
+                capture_output=True,
+                text=True,
+                check=False,
+            )
+            assert result.returncode == 0, result.stderr
+            assert "usage:" in result.stdout

@@ -87,16 +87,7 @@ def draw_pellet(block: Any, lane: int, world: Any) -> None:
 
 @rule
 def begin(block: Any, lane: int, world: Any, params: Any, row: int, velocity: float) -> None:
-    """Start an episode.
-
-    Args:
-        block: The block of the lane.
-        lane: Which lane of it.
-        world: What all lanes share.
-        params: Values of the tunables, in the order of ``tunables()``, shape ``(rows, 4)``.
-        row: The row of ``params`` to use.
-        velocity: The paddle's first velocity [px/step].
-    """
+    """Start an episode with a row of ``params``, which are in the order of ``tunables()``."""
     block.fall_speed[lane] = params[row, 0]
     block.paddle_width[lane] = params[row, 1]
     block.push[lane] = params[row, 2]

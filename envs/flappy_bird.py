@@ -122,16 +122,7 @@ def draw_top(block: Any, lane: int) -> float:
 
 @rule
 def begin(block: Any, lane: int, world: Any, params: Any, row: int, velocity: float) -> None:
-    """Start an episode.
-
-    Args:
-        block: The block of the lane.
-        lane: Which lane of it.
-        world: What all lanes share.
-        params: Values of the tunables, in the order of ``TUNABLES``, shape ``(rows, 5)``.
-        row: The row of ``params`` to use.
-        velocity: The bird's first velocity [px/frame].
-    """
+    """Start an episode with a row of ``params``, which are in the order of ``TUNABLES``."""
     block.gap[lane] = params[row, 0]
     block.gravity[lane] = params[row, 1]
     block.flap[lane] = params[row, 2]

@@ -20,7 +20,8 @@ class Rules(NamedTuple):
     world: Callable[..., Any]
     """``world(block)``: read what all lanes share."""
     begin: Callable[..., None]
-    """``begin(block, lane, world, params, row, velocity)``: start an episode."""
+    """``begin(block, lane, world, params, row, velocity)``: start an episode, with the tunables in
+    ``params[row]`` and what the player moves at this velocity [px/step]."""
     advance: Callable[..., None]
     """``advance(block, lane, world)``: play one step; sets ``reward`` and ``event``."""
     settle: Callable[..., None]

@@ -12,7 +12,7 @@ import tyro
 
 from continual_arcade.envs import make_game
 from continual_arcade.envs.curricula import as_schedule
-from continual_arcade.envs.schedule_drawing import draw
+from continual_arcade.envs.drawing.schedule import draw
 from continual_arcade.envs.schedule_files import SUFFIXES, save
 from continual_arcade.scripts.cli import run
 

@@ -1,1 +1,1 @@
-"""Pictures and films of the games."""
+"""Pictures of games and schedules, and films."""

@@ -21,7 +21,7 @@ from continual_arcade.envs import (
     shipped,
 )
 from continual_arcade.envs.curricula import as_schedule
-from continual_arcade.envs.schedule_drawing import draw
+from continual_arcade.envs.drawing.schedule import draw
 from continual_arcade.envs.schedule_files import dumps, loads
 
 names = st.text(st.characters(codec="utf-8", exclude_categories=("Cs", "Cc")), max_size=12)

@@ -7,6 +7,7 @@ Importing this package registers ``ContinualArcade/FlappyBird-v0`` and
 from continual_arcade.envs.arcade_env import ArcadeEnv
 from continual_arcade.envs.arcade_vector_env import ArcadeVectorEnv
 from continual_arcade.envs.curricula import SHIPPED, shipped
+from continual_arcade.envs.drawing.schedule import draw as draw_schedule
 from continual_arcade.envs.games import GAMES, make_game
 from continual_arcade.envs.registration import IDS, register
 from continual_arcade.envs.schedule_files import load, save
@@ -23,6 +24,7 @@ __all__ = [
     "Schedule",
     "Stretch",
     "Tunable",
+    "draw_schedule",
     "load",
     "make_game",
     "save",

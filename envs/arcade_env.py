@@ -128,7 +128,7 @@ class ArcadeEnv(gym.Env[Features, np.int64]):
         self._ended = False
         if self._shows:
             self.render()
-        return self._copy_features(), {**clock.info(self._params), "score": 0.0}
+        return self._copy_features(), {**clock.info(self._params), "score": 0}
 
     def step(self, action: np.int64 | int) -> tuple[Features, float, bool, bool, dict[str, Any]]:
         """Play one step.

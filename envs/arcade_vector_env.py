@@ -139,7 +139,7 @@ class ArcadeVectorEnv(VectorEnv[Features, Actions, Any]):
         self._running = True
         steps = np.full(self.num_envs, self.clock.step)
         changed = np.full(self.num_envs, self.clock.phase_changed)
-        return observations, conditions.infos(steps, np.zeros(self.num_envs), changed)
+        return observations, conditions.infos(steps, np.zeros(self.num_envs, np.int64), changed)
 
     def step(self, actions: Actions) -> tuple[Features, Floats, Mask, Mask, dict[str, Any]]:
         """Play one step in every sub-environment.
@@ -174,9 +174,9 @@ class ArcadeVectorEnv(VectorEnv[Features, Actions, Any]):
         truncated = np.empty(num_envs, np.bool_)
         ended = np.empty(num_envs, np.bool_)
         lifetime_steps = np.empty(num_envs, np.int64)
-        scores = np.empty(num_envs)
+        scores = np.empty(num_envs, np.int64)
         final_observations = np.zeros(observations.shape, np.float32)
-        final_scores = np.zeros(num_envs)
+        final_scores = np.zeros(num_envs, np.int64)
         num_ended = core.kernels.step_batch(
             core.blocks,
             actions,
@@ -325,7 +325,7 @@ class _Conditions:
         changed: Mask = self.phases != before
         return changed
 
-    def infos(self, lifetime_steps: Any, scores: Floats, changed: Mask) -> dict[str, Any]:
+    def infos(self, lifetime_steps: Any, scores: Any, changed: Mask) -> dict[str, Any]:
         """Return the ``infos`` of a step."""
         infos = self._constant.copy()
         infos["lifetime_step"] = lifetime_steps

@@ -134,7 +134,7 @@ def _step_batch(
                 num_ended += 1
                 final_observations[first + lane] = observations[first + lane]
                 final_scores[first + lane] = block.score[lane]
-                scores[first + lane] = 0.0
+                scores[first + lane] = 0
                 begin(block, lane, shared, next_params, 0, 0.0)
                 block.score[lane] = 0.0
                 block.steps[lane] = 0.0
@@ -142,7 +142,7 @@ def _step_batch(
     return num_ended
 
 
-def _step_one(address: int, action: int) -> tuple[float, bool, float]:
+def _step_one(address: int, action: int) -> tuple[float, bool, int]:
     """Play one step in a block of one lane, given by its address in memory.
 
     Returns:
@@ -150,7 +150,7 @@ def _step_one(address: int, action: int) -> tuple[float, bool, float]:
         nothing has moved, if there is no such action.
     """
     if action < 0 or action >= num_actions:
-        return float("nan"), False, 0.0
+        return float("nan"), False, 0
     block = cell_at(address)
     shared = world(block)
     block.action[0] = action
@@ -159,7 +159,7 @@ def _step_one(address: int, action: int) -> tuple[float, bool, float]:
     if block.event[0] & DRAW:
         settle(block, 0, shared)
     observe(block, 0, shared, block.features, 0)
-    return block.reward[0], (block.event[0] & OVER) != 0, block.score[0]
+    return block.reward[0], (block.event[0] & OVER) != 0, int(block.score[0])
 
 
 def _reset_one(address: int, params: Any) -> None:
@@ -182,7 +182,7 @@ class Kernels(NamedTuple):
 
     reset: Callable[..., None]
     step_batch: Callable[..., int]
-    step_one: Callable[[int, int], tuple[float, bool, float]]
+    step_one: Callable[[int, int], tuple[float, bool, int]]
     reset_one: Callable[[int, Any], None]
 
 

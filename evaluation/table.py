@@ -1,7 +1,9 @@
 """The tidy table of evaluations: one row for each episode that was played."""
 
 import csv
+import errno
 import hashlib
+import io
 import json
 import os
 from collections.abc import Iterable, Mapping
@@ -90,18 +92,26 @@ def append(path: Path, new: Iterable[Row]) -> None:
     """Append rows to a table, which is made if it is not there.
 
     The rows are on the disk when this returns: a run that is killed keeps all its evaluations.
+    They are written all at once or not at all, so that a table never ends in half a row.
 
     Raises:
-        OSError: If the disk is full or the file cannot be written.
+        OSError: If the disk is full or the file cannot be written; the message names the file.
     """
-    begins = not path.exists()
-    with path.open("a", newline="", encoding="utf-8") as file:
-        writer = csv.writer(file)
-        if begins:
-            writer.writerow(COLUMNS)
-        writer.writerows(asdict(row).values() for row in new)
-        file.flush()
-        os.fsync(file.fileno())
+    text = io.StringIO(newline="")
+    writer = csv.writer(text)
+    if not path.exists():
+        writer.writerow(COLUMNS)
+    writer.writerows(asdict(row).values() for row in new)
+    data = text.getvalue().encode()
+    with path.open("ab", buffering=0) as file:
+        before = file.tell()
+        try:
+            if file.write(data) < len(data):
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+            os.fsync(file.fileno())
+        except OSError as error:
+            file.truncate(before)
+            raise OSError(error.errno, error.strerror, str(path)) from error
 
 
 def read(path: Path) -> pd.DataFrame:

@@ -17,8 +17,8 @@ def run(command: Callable[[], None]) -> None:
         sys.exit(130)
     except OSError as error:
         message = str(error)
-        if error.errno in (errno.ENOSPC, errno.EDQUOT):
-            message = f"{error}: the disk is full. What was written before is intact; make room."
+        if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
+            message = f"{error}: there is no room. What was written before is intact."
         print(f"error: {message}", file=sys.stderr)
         sys.exit(2)
     except (ValueError, RuntimeError) as error:

@@ -1,5 +1,6 @@
 """The tidy table: whole rows, on the disk at once, and nothing taken for granted when read."""
 
+import resource
 from pathlib import Path
 
 import numpy as np
@@ -80,6 +81,20 @@ def test_damaged_tables_are_named(tmp_path: Path, damage: object, message: str) 
     with pytest.raises(ValueError, match=message) as error:
         read(path)
     assert str(path) in str(error.value)
+
+
+def test_a_full_disk_leaves_whole_rows(tmp_path: Path) -> None:
+    path = tmp_path / "t.csv"
+    append(path, evaluation(0, -1))  # type: ignore[arg-type]
+    before = path.read_bytes()
+    previous = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (len(before) + 50, previous[1]))
+    try:
+        with pytest.raises(OSError, match=r"t\.csv"):
+            append(path, evaluation(9, 0))  # type: ignore[arg-type]
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, previous)
+    assert path.read_bytes() == before
 
 
 def test_a_missing_table_is_said_to_be_missing(tmp_path: Path) -> None:

@@ -4,6 +4,7 @@ import csv
 import json
 import os
 import re
+import resource
 import signal
 import subprocess
 import sys
@@ -189,6 +190,30 @@ def test_a_killed_run_keeps_what_it_had(tmp_path: Path) -> None:
     evaluate.main([str(run), "--out", str(out)])
     again = read(out / "evaluations.csv")
     assert len(again) >= 2 * 3
+
+
+def test_a_disk_that_fills_ends_the_run_with_a_message(tmp_path: Path, life: Path) -> None:
+    """A real process whose files may not grow beyond 20 KiB."""
+    assert life.is_dir()  # so that everything is compiled
+    result = subprocess.run(
+        [
+            *(sys.executable, str(ROOT / "scripts" / "train.py"), "--out", str(tmp_path)),
+            *("--schedule", "conflict", "--phase-steps", "4000", "--eval-every", "80"),
+            *("--eval-episodes", "6", "--eval-max-steps", "5", "--dqn.hidden", "4"),
+        ],
+        capture_output=True,
+        text=True,
+        check=False,
+        preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (20 * 1024, 20 * 1024)),
+    )
+    assert result.returncode == 2, result.stderr
+    run = one_run(tmp_path)
+    assert re.search(r"(evaluations\.csv|step_\d+\.zip)': there is no room\.", result.stderr)
+    assert "Traceback" not in result.stderr
+    table = read(run / "evaluations.csv")  # whole rows only
+    assert len(table) % (3 * 6) == 0
+    assert len(list((run / "checkpoints").glob("step_*.zip"))) >= 1
+    assert not list((run / "checkpoints").glob(".unfinished*"))
 
 
 def test_the_demo_makes_everything(tmp_path: Path, capsys: Any) -> None:

@@ -77,14 +77,14 @@ class ArcadeEnv(gym.Env[Features, np.int64]):
 
     def _bind(self) -> None:
         # Looked up once: in step() each lookup would cost as much as a tenth of the game.
-        self._play = self.core.kernels.step_one
-        self._address = self.core.address
+        self._begin, self._play = self.core.single
+        self._address = self.core.blocks.ctypes.data
         self._copy_features = self.core.blocks["features"][0].copy
 
     def __getstate__(self) -> dict[str, Any]:
         state = self.__dict__.copy()
         state["_screen"] = None
-        for name in ("_play", "_address", "_copy_features"):
+        for name in ("_begin", "_play", "_address", "_copy_features"):
             del state[name]
         return state
 
@@ -124,7 +124,7 @@ class ArcadeEnv(gym.Env[Features, np.int64]):
         if seed is not None or not self._seeded:
             self.core.seed(self.np_random.integers(2**64, size=1, dtype=np.uint64))
             self._seeded = True
-        self.core.kernels.reset_one(self._address, self._row)
+        self._begin(self._address, self._row, 0.0)
         self._ended = False
         if self._shows:
             self.render()

@@ -177,7 +177,7 @@ class ArcadeVectorEnv(VectorEnv[Features, Actions, Any]):
         scores = np.empty(num_envs, np.int64)
         final_observations = np.zeros(observations.shape, np.float32)
         final_scores = np.zeros(num_envs, np.int64)
-        num_ended = core.kernels.step_batch(
+        num_ended = core.batch.step(
             core.blocks,
             actions,
             self._next_row,

@@ -1,12 +1,18 @@
 """The state of a number of running games, and the compiled code that moves it."""
 
+from functools import cached_property
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from continual_arcade.envs.game import Game
-from continual_arcade.envs.kernels import Kernels, compiled
+from continual_arcade.envs.kernels import (
+    BatchKernels,
+    SingleKernels,
+    batch_kernels,
+    single_kernels,
+)
 from continual_arcade.envs.lanes import LANES
 
 Floats = npt.NDArray[np.float64]
@@ -32,21 +38,24 @@ class Core:
         self.blocks = np.zeros(-(-num_envs // lanes), game.dtype(lanes))
         for name, value in game.constants.items():
             self.blocks[name] = value
-        self._bind()
-
-    def _bind(self) -> None:
-        game = self.game
-        self.kernels: Kernels = compiled(game.rules, game.name, game.num_actions, game.dtype(1))
-        self.address: int = self.blocks.ctypes.data
 
     def __getstate__(self) -> dict[str, Any]:
         state = self.__dict__.copy()
-        del state["kernels"], state["address"]
+        for name in ("batch", "single"):
+            state.pop(name, None)
         return state
 
-    def __setstate__(self, state: dict[str, Any]) -> None:
-        self.__dict__.update(state)
-        self._bind()
+    @cached_property
+    def batch(self) -> BatchKernels:
+        """The compiled loops that move all games."""
+        game = self.game
+        return batch_kernels(game.rules, game.name, game.num_actions)
+
+    @cached_property
+    def single(self) -> SingleKernels:
+        """The compiled code that moves a single game, by the address of its block."""
+        game = self.game
+        return single_kernels(game.rules, game.name, game.num_actions, game.dtype(1))
 
     def field(self, name: str) -> npt.NDArray[Any]:
         """Return a copy of a field of every game, shape ``(num_envs,)`` or ``(num_envs, k)``."""
@@ -73,7 +82,7 @@ class Core:
             The features, shape ``(num_envs, num_features)``.
         """
         observations = np.empty((self.num_envs, len(self.game.features)), np.float32)
-        self.kernels.reset(self.blocks, self.num_envs, params, velocity, observations)
+        self.batch.reset(self.blocks, self.num_envs, params, velocity, observations)
         return observations
 
     def cells(self) -> npt.NDArray[np.void]:

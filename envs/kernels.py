@@ -31,7 +31,9 @@ cell_at: Callable[..., Any] = _stand_in
 num_actions = 0
 
 
-def _reset(blocks: Any, num_envs: int, params: Any, velocity: float, observations: Any) -> None:
+def _reset_batch(
+    blocks: Any, num_envs: int, params: Any, velocity: float, observations: Any
+) -> None:
     """Start an episode in each environment.
 
     Args:
@@ -142,8 +144,28 @@ def _step_batch(
     return num_ended
 
 
-def _step_one(address: int, action: int) -> tuple[float, bool, int]:
-    """Play one step in a block of one lane, given by its address in memory.
+def _reset_single(address: int, params: Any, velocity: float) -> None:
+    """Start an episode in a block of one lane.
+
+    Args:
+        address: Where in memory the block lies.
+        params: Values of the tunables, shape ``(1, num_tunables)``.
+        velocity: The first velocity of what the player moves [px/step].
+    """
+    block = cell_at(address)
+    shared = world(block)
+    begin(block, 0, shared, params, 0, velocity)
+    block.score[0] = 0.0
+    block.steps[0] = 0.0
+    observe(block, 0, shared, block.features, 0)
+
+
+def _step_single(address: int, action: int) -> tuple[float, bool, int]:
+    """Play one step in a block of one lane.
+
+    Args:
+        address: Where in memory the block lies.
+        action: What to do.
 
     Returns:
         The reward, whether the episode is over by the rules, and the score; the reward is NaN, and
@@ -162,33 +184,36 @@ def _step_one(address: int, action: int) -> tuple[float, bool, int]:
     return block.reward[0], (block.event[0] & OVER) != 0, int(block.score[0])
 
 
-def _reset_one(address: int, params: Any) -> None:
-    """Start an episode in a block of one lane, given by its address in memory.
-
-    Args:
-        address: Where the block lies.
-        params: Values of the tunables, shape ``(1, num_tunables)``.
-    """
-    block = cell_at(address)
-    shared = world(block)
-    begin(block, 0, shared, params, 0, 0.0)
-    block.score[0] = 0.0
-    block.steps[0] = 0.0
-    observe(block, 0, shared, block.features, 0)
-
-
-class Kernels(NamedTuple):
-    """The compiled loops of one game."""
+class BatchKernels(NamedTuple):
+    """The compiled loops over the blocks of a batch."""
 
     reset: Callable[..., None]
-    step_batch: Callable[..., int]
-    step_one: Callable[[int, int], tuple[float, bool, int]]
-    reset_one: Callable[[int, Any], None]
+    step: Callable[..., int]
+
+
+class SingleKernels(NamedTuple):
+    """The compiled code for one block of one lane."""
+
+    reset: Callable[[int, Any, float], None]
+    step: Callable[[int, int], tuple[float, bool, int]]
 
 
 @cache
-def compiled(rules: Rules, owner: str, actions: int, cell: Any) -> Kernels:
-    """Compile the loops with the rules of one game.
+def batch_kernels(rules: Rules, owner: str, actions: int) -> BatchKernels:
+    """Compile the loops over a batch with the rules of one game, when they are first called.
+
+    Args:
+        rules: The rules.
+        owner: Name of the game.
+        actions: Its number of actions.
+    """
+    names = {**rules._asdict(), "num_actions": actions}
+    return BatchKernels(kernel(_reset_batch, names, owner), kernel(_step_batch, names, owner))
+
+
+@cache
+def single_kernels(rules: Rules, owner: str, actions: int, cell: Any) -> SingleKernels:
+    """Compile the code for a single environment with the rules of one game.
 
     Args:
         rules: The rules.
@@ -197,12 +222,11 @@ def compiled(rules: Rules, owner: str, actions: int, cell: Any) -> Kernels:
         cell: The dtype of a block of one lane.
     """
     names = {**rules._asdict(), "num_actions": actions, "cell_at": _cell_pointer(cell)}
-    return Kernels(
-        reset=kernel(_reset, names, owner),
-        step_batch=kernel(_step_batch, names, owner),
-        # Called with known types, a compiled function need not look them up: a third off the call.
-        step_one=kernel(_step_one, names, owner).compile((types.int64, types.int64)),
-        reset_one=kernel(_reset_one, names, owner).compile((types.int64, types.float64[:, ::1])),
+    reset, step = kernel(_reset_single, names, owner), kernel(_step_single, names, owner)
+    # Called with types that are known, compiled code need not look them up: a third off the call.
+    return SingleKernels(
+        reset=reset.compile((types.int64, types.float64[:, ::1], types.float64)),
+        step=step.compile((types.int64, types.int64)),
     )
 
 
@@ -211,7 +235,7 @@ def _cell_pointer(dtype: Any) -> Any:
 
     A call from Python costs 0.1 us with an integer and 0.25 us with a structured array, whose type
     is looked up each time; a whole step of the rules costs less than that. The caller answers for
-    the address: :class:`~continual_arcade.envs.core.Core` keeps the array it belongs to alive.
+    the address, and keeps the array that it belongs to alive.
     """
     record = numba.from_dtype(dtype)
 

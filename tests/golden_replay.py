@@ -22,10 +22,10 @@ import numpy.typing as npt
 from continual_arcade.envs import catcher, flappy_bird
 from continual_arcade.envs.compiling import plain, rule
 from continual_arcade.envs.game import Game, Rules
-from continual_arcade.envs.kernels import Kernels, compiled
+from continual_arcade.envs.kernels import SingleKernels, single_kernels
 
 Trace = dict[str, npt.NDArray[Any]]
-Loops = Callable[[npt.NDArray[np.void]], Kernels]
+Loops = Callable[[npt.NDArray[np.void]], SingleKernels]
 
 LONGEST_TAPE = 64
 """Draws that one row may hold."""
@@ -70,10 +70,10 @@ def taped_dtype(game: Game) -> np.dtype[np.void]:
 
 
 @cache
-def _kernels(name: str) -> Kernels:
+def _kernels(name: str) -> SingleKernels:
     module, game = _MODULES[name]
     dtype = taped_dtype(game())
-    return compiled(taped(module), f"{name}Replay", game().num_actions, dtype)
+    return single_kernels(taped(module), f"{name}Replay", game().num_actions, dtype)
 
 
 _MODULES: dict[str, tuple[ModuleType, Callable[..., Game]]] = {
@@ -88,16 +88,16 @@ class Replay:
     Args:
         game: The game.
         params: The tunables.
-        loops: Makes the loops to run for the state that it is given; without it they are the
-            compiled ones, with the rules on the tape.
+        loops: Makes the code to run for the state that it is given; without it that is the compiled
+            one, with the rules on the tape.
     """
 
     def __init__(self, game: Game, params: list[float], loops: Loops | None = None) -> None:
         self.cell = np.zeros(1, taped_dtype(game))
         for name, value in game.constants.items():
             self.cell[name] = value
+        self.address = self.cell.ctypes.data
         self.params = np.array([params])
-        self.observation = np.zeros((1, len(game.features)), np.float32)
         self.kernels = loops(self.cell) if loops else _kernels(game.name)
 
     def feed(self, draws: npt.NDArray[np.float64]) -> None:
@@ -108,12 +108,11 @@ class Replay:
 
     def reset(self, velocity: float) -> None:
         """Start an episode with this velocity."""
-        self.kernels.reset(self.cell, 1, self.params, velocity, self.observation)
+        self.kernels.reset(self.address, self.params, velocity)
 
     def step(self, action: int) -> tuple[float, bool]:
         """Play one step; return the reward and whether the game is over."""
-        reward, over, _ = self.kernels.step_one(self.cell.ctypes.data, action)
-        self.observation[0] = self.cell["features"][0]
+        reward, over, _ = self.kernels.step(self.address, action)
         return reward, over
 
     def value(self, name: str, index: int | None = None) -> float:
@@ -306,7 +305,7 @@ def replay_trace(trace: Trace, tally: Tally, loops: Loops | None = None) -> None
             else _catcher_features(row, meta["width"], meta["height"])
         )
         for feature, ours, theirs in zip(
-            game.features, replay.observation[0], features, strict=True
+            game.features, replay.cell["features"][0], features, strict=True
         ):
             compare(f"{where} feature {feature.name}", float(ours), float(np.float32(theirs)))
 

@@ -15,7 +15,7 @@ import pytest
 
 from continual_arcade.envs import catcher, flappy_bird, kernels
 from continual_arcade.envs.compiling import rebind
-from continual_arcade.envs.kernels import Kernels
+from continual_arcade.envs.kernels import SingleKernels
 
 GOLDEN = Path(__file__).parents[1] / "golden"
 
@@ -129,19 +129,15 @@ def mutant(module: ModuleType, old: str, new: str) -> ModuleType:
     return copy
 
 
-def loops_of(module: ModuleType, num_actions: int) -> Callable[[Any], Kernels]:
-    """The loops with the rules of a module, as plain Python."""
+def loops_of(module: ModuleType, num_actions: int) -> Callable[[Any], SingleKernels]:
+    """The code that moves a single game, with the rules of a module, as plain Python."""
 
-    def loops(cells: Any) -> Kernels:
+    def loops(cells: Any) -> SingleKernels:
         cell = cells.view(np.recarray)
         rules = golden_replay.taped(module, finish=lambda function: function)
         names = {**rules._asdict(), "num_actions": num_actions, "cell_at": lambda _: cell[0]}
-        reset, step = rebind(kernels._reset, names), rebind(kernels._step_one, names)
-        return Kernels(
-            reset=lambda blocks, *rest: reset(cell, *rest),
-            step_batch=kernels._step_batch,
-            step_one=step,
-            reset_one=kernels._reset_one,
+        return SingleKernels(
+            reset=rebind(kernels._reset_single, names), step=rebind(kernels._step_single, names)
         )
 
     return loops

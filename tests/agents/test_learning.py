@@ -1,0 +1,54 @@
+"""The agent learns, and forgets: over five seeds each. Takes minutes; run by ``make slow``."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from continual_arcade.agents import DQNSettings, build_dqn
+from continual_arcade.envs import Schedule, make_game, shipped
+from continual_arcade.evaluation import (
+    EvaluationCallback,
+    Evaluator,
+    RunFolder,
+    forgetting_matrix,
+)
+from continual_arcade.evaluation.table import read
+
+SEEDS = range(5)
+STEPS = 25_000
+
+pytestmark = pytest.mark.slow
+
+
+def lives(schedule: Schedule, root: Path) -> np.ndarray:
+    """The forgetting matrix of each seed."""
+    torch.set_num_threads(1)
+    matrices = []
+    for seed in SEEDS:
+        agent = build_dqn("FlappyBird", schedule, DQNSettings(), seed)
+        folder = RunFolder.new(root, "FlappyBird", schedule.name, "dqn", seed)
+        folder.make()
+        evaluator = Evaluator("FlappyBird", schedule)
+        callback = EvaluationCallback(evaluator, schedule, folder, seed=seed)
+        agent.learn(schedule.total_steps, callback=callback)
+        matrices.append(forgetting_matrix(read(folder.table), schedule).values)
+        print(f"seed {seed}: {np.round(matrices[-1], 1).tolist()}")
+    return np.array(matrices)
+
+
+def test_it_learns_the_first_phase(tmp_path: Path) -> None:
+    first = shipped("shrink", make_game("FlappyBird")).stretches[:1]
+    scores = lives(Schedule("first phase", first), tmp_path)[:, 1, 0]
+    assert scores.mean() > 10
+    assert (scores > 1).all()
+
+
+def test_it_forgets_what_conflicts(tmp_path: Path) -> None:
+    game = make_game("FlappyBird")
+    both = shipped("conflict", game).with_steps(STEPS).stretches[:2]
+    matrices = lives(Schedule("two", both), tmp_path)
+    learnt, later = matrices[:, 1, 0], matrices[:, 2, 0]
+    assert learnt.mean() > 10
+    assert later.mean() < 0.2 * learnt.mean()

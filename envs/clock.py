@@ -18,7 +18,7 @@ class LifetimeClock:
     read when an episode begins, and nothing changes in the middle of one.
 
     Args:
-        schedule: The life; None for one in which nothing changes.
+        schedule: The life.
         tunables: What the environment lets drift.
         phase: Index or name of the phase to stay in for ever; None to live through all of them.
         pace: Transitions by which the clock will move at a time.

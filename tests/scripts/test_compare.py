@@ -1,0 +1,119 @@
+"""Runs that differ only by their seed, put together."""
+
+import csv
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from continual_arcade.envs import make_game, shipped
+from continual_arcade.evaluation.table import COLUMNS
+from continual_arcade.scripts import compare
+
+SCHEDULE = shipped("conflict", make_game("FlappyBird")).with_steps(100)
+
+
+def a_run(
+    root: Path, seed: int, scores: list[tuple[float, float, float]], lr: float = 1e-3
+) -> Path:
+    """Write a run whose agent had ``scores[stage][phase]`` after each phase of training."""
+    path = root / f"run{seed}_{lr}"
+    path.mkdir()
+    config = {
+        "game": "FlappyBird",
+        "schedule": SCHEDULE.to_dict(),
+        "fingerprint": SCHEDULE.fingerprint,
+        "method": "dqn",
+        "seed": seed,
+        "settings": {"learning_rate": lr},
+        "evaluation": {"every": 0, "episodes": 2, "max_steps": 60},
+    }
+    (path / "config.json").write_text(json.dumps(config))
+    with (path / "evaluations.csv").open("w", newline="") as file:
+        writer = csv.DictWriter(file, COLUMNS)
+        writer.writeheader()
+        for stage, of_stage in enumerate(scores, start=-1):
+            for phase, score in enumerate(of_stage):
+                for episode, noise in enumerate((-0.5, 0.5)):
+                    writer.writerow(
+                        {
+                            "run": path.name,
+                            "seed": seed,
+                            "lifetime_step": (stage + 1) * 100,
+                            "trained_phase": stage,
+                            "eval_phase": phase,
+                            "episode": episode,
+                            "return": 0.0,
+                            "score": score + noise,
+                            "length": 60,
+                            "eval_seed": episode,
+                            "params_hash": "0" * 8,
+                        }
+                    )
+    return path
+
+
+NOTHING = (0.0, 0.0, 0.0)
+
+
+@pytest.fixture
+def three(tmp_path: Path) -> list[Path]:
+    return [
+        a_run(tmp_path, 0, [NOTHING, (10, 1, 0), (4, 8, 0), (2, 6, 9)]),
+        a_run(tmp_path, 1, [NOTHING, (12, 1, 0), (4, 8, 0), (4, 6, 9)]),
+        a_run(tmp_path, 2, [NOTHING, (14, 1, 0), (4, 8, 0), (3, 6, 9)]),
+    ]
+
+
+def output(capsys: Any, *paths: Path) -> tuple[str, dict[str, list[str]]]:
+    compare.main([str(path) for path in paths])
+    text = capsys.readouterr().out
+    rows = {}
+    for line in text.splitlines():
+        cells = [cell.strip() for cell in re.split("[│┃]", line)[1:-1]]
+        if cells:
+            rows[cells[0]] = cells[1:]
+    return text, rows
+
+
+def test_means_and_intervals_by_hand(three: list[Path], capsys: Any) -> None:
+    text, rows = output(capsys, *three)
+    # t(0.975, 2) = 4.3027; standard deviations 2, 1 and, of -8, -8, -11, sqrt(3).
+    assert rows["normal"] == ["12.0 ± 5.0", "3.0 ± 2.5", "-9.0 ± 4.3"]
+    assert rows["upside down"] == ["8.0 ± 0.0", "6.0 ± 0.0", "-2.0 ± 0.0"]
+    assert rows["light"] == ["9.0 ± 0.0", "9.0 ± 0.0", "-"]
+    # Of each run first: (10+8+9)/3 = 9, 29/3, 31/3; (2+6+9)/3, ...; (-8-2)/2, -5, -6.5.
+    assert rows["all"] == ["9.7 ± 1.7", "6.0 ± 0.8", "-5.5 ± 2.2"]
+    assert "seeds 0, 1, 2" in text
+
+
+def test_other_settings_are_another_table(three: list[Path], tmp_path: Path, capsys: Any) -> None:
+    other = a_run(tmp_path, 0, [NOTHING, (1, 1, 1), (1, 1, 1), (1, 1, 1)], lr=0.5)
+    text, _ = output(capsys, *three, other)
+    assert text.count("FlappyBird, conflict, dqn") == 2
+    assert "seeds 0, 1, 2" in text
+    assert "seeds 0." in text
+
+
+def test_a_run_that_was_cut_off_is_left_out(three: list[Path], tmp_path: Path, capsys: Any) -> None:
+    short = a_run(tmp_path, 3, [NOTHING, (99, 99, 99)])
+    text, rows = output(capsys, *three, short)
+    assert "left out" in text
+    assert rows["normal"][0] == "12.0 ± 5.0"
+
+
+def test_the_same_life_twice_is_refused(three: list[Path], capsys: Any) -> None:
+    with pytest.raises(SystemExit) as error:
+        compare.main([str(three[0]), str(three[1]), str(three[0])])
+    assert error.value.code == 2
+    assert "seed 0 is there twice" in capsys.readouterr().err
+
+
+def test_mistakes(tmp_path: Path, capsys: Any) -> None:
+    for arguments, message in (([], "no run is given"), ([str(tmp_path)], "is no run")):
+        with pytest.raises(SystemExit) as error:
+            compare.main(arguments)
+        assert error.value.code == 2
+        assert message in capsys.readouterr().err

@@ -41,7 +41,11 @@ def draw_matrix(matrix: Matrix, points: str, title: str, path: Path) -> None:
         axes: Any = figure.subplots()
         top = max(1.0, float(np.nanmax(matrix.values, initial=0.0)))
         image = axes.imshow(
-            matrix.values.T, cmap="YlGnBu", vmin=min(0.0, float(np.nanmin(matrix.values))), vmax=top
+            matrix.values.T,
+            cmap="YlGnBu",
+            vmin=min(0.0, float(np.nanmin(matrix.values))),
+            vmax=top,
+            aspect="auto",
         )
         for stage in range(stages):
             for phase in range(phases):

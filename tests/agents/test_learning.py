@@ -14,6 +14,7 @@ from continual_arcade.evaluation import (
     RunFolder,
     forgetting_matrix,
 )
+from continual_arcade.evaluation.statistics import mean_over_runs
 from continual_arcade.evaluation.table import read
 
 SEEDS = range(5)
@@ -51,4 +52,6 @@ def test_it_forgets_what_conflicts(tmp_path: Path) -> None:
     matrices = lives(Schedule("two", both), tmp_path)
     learnt, later = matrices[:, 1, 0], matrices[:, 2, 0]
     assert learnt.mean() > 10
-    assert later.mean() < 0.2 * learnt.mean()
+    # Half as long phases as the schedule's own, and replay that holds both: less is lost here.
+    change = mean_over_runs(later - learnt)
+    assert change.mean + change.half_width < 0

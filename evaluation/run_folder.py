@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import shutil
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -36,8 +37,8 @@ class RunFolder:
             seed: Seed of the run.
         """
         utc = datetime.now(UTC).strftime("%Y%m%dT%H%M%SZ")
-        world = f"{game}-{schedule}".replace(":", "-").replace("/", "-")
-        return cls(root / f"{world}__{method}__{seed}__{utc}")
+        parts = (f"{game}-{schedule}", method, str(seed), utc)
+        return cls(root / "__".join(re.sub(r"[^\w.+-]", "-", part) for part in parts))
 
     def make(self) -> None:
         """Make the folder, and those above it.
@@ -87,6 +88,15 @@ class RunFolder:
     def table(self) -> Path:
         """The tidy table of evaluations."""
         return self.path / "evaluations.csv"
+
+    @property
+    def training_state(self) -> Path:
+        """What training needs to go on, as it was last kept."""
+        return self.path / "checkpoints" / "training.zip"
+
+    def progress_from(self, step: int) -> Path:
+        """Return the log of the training that begins at a lifetime step."""
+        return self.path / (f"progress_from_{step:012d}.csv" if step else "progress.csv")
 
     def write_config(self, config: Mapping[str, Any]) -> None:
         """Write down what is run."""

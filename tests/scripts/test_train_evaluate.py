@@ -84,7 +84,7 @@ def test_the_table_has_every_evaluation(life: Path) -> None:
     assert set(table["seed"]) == {5}
     assert set(table["run"]) == {life.name}
     assert table["length"].max() <= 60
-    steps = {int(p.stem.removeprefix("step_")) for p in (life / "checkpoints").iterdir()}
+    steps = {int(p.stem.removeprefix("step_")) for p in (life / "checkpoints").glob("step_*")}
     assert steps == set(stages["lifetime_step"])
 
 
@@ -138,6 +138,19 @@ def test_a_damaged_checkpoint_is_named(tmp_path: Path, life: Path, capsys: Any) 
         (["--dqn.buffer-size", "10"], "buffer_size = 10 is smaller"),
         (["--out", "/dev/null/runs"], "--out"),
         (["--seed", "-1"], "seed = -1"),
+        (["--save-every", "-1"], "save_every = -1"),
+        (["--method", "mer-lasy"], "did you mean 'mer-lazy'"),
+        (["--part", "ewv"], "did you mean 'ewc'"),
+        (["--part", "ewc:lamda=3"], "did you mean 'lam'"),
+        (["--part", "ewc:lam=-3"], "lam = -3.0 must be"),
+        (["--part", "ewc:lam=nan"], "lam = nan must be"),
+        (["--part", "ewc:lam"], "must be written setting=value"),
+        (["--part", "ewc", "--part", "ewc:lam=2"], "'ewc' is given twice"),
+        (["--method", "mer", "--part", "reptile"], "'mer' and 'reptile' cannot be combined"),
+        (["--replay", "reservor"], "did you mean 'reservoir'"),
+        (["--replay", "mix:long_term_fraction=2"], "long_term_fraction"),
+        (["--schedule", "drift", "--method", "ewc"], "part 'ewc' needs to be told where phases"),
+        (["--part", "mer:algorithm=1"], "plain SGD"),
     ],
 )
 def test_mistakes_are_said_before_anything_is_written(

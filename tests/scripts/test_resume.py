@@ -1,0 +1,168 @@
+"""Runs that were killed, and went on: the end is the same bits as without."""
+
+import random
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from continual_arcade.agents import METHODS
+from continual_arcade.agents.saving import KIND
+from continual_arcade.agents.state_files import load_state
+from continual_arcade.evaluation.table import read, same
+from continual_arcade.scripts import train
+
+SHORT = [
+    "--schedule=conflict",
+    "--phase-steps=672",  # three phases: 2,016 steps
+    "--eval-every=500",
+    "--eval-episodes=2",
+    "--eval-max-steps=60",
+    "--save-every=160",
+    "--dqn.learning-starts=100",
+    "--dqn.num-envs=4",
+    "--dqn.batch-size=16",
+    "--dqn.buffer-size=600",
+    "--dqn.hidden=16",
+    "--no-progress",
+]
+FEW = {"mer-faithful": ["--part=si:lam=0.1"], "ewc": ["--dqn.dropout=0.1", "--dqn.layer-norm"]}
+
+
+def arguments(method: str, out: Path) -> list[str]:
+    return [*SHORT, f"--method={method}", f"--out={out}", "--seed=3", *FEW.get(method, [])]
+
+
+def one_run(root: Path) -> Path:
+    (path,) = root.iterdir()
+    return path
+
+
+def killed(command: list[str], seconds: float) -> bool:
+    """Run a process, and kill it after a while; return whether it was still running."""
+    process = subprocess.Popen(
+        [sys.executable, "-m", "continual_arcade.scripts.train", *command],
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+    )
+    try:
+        _, errors = process.communicate(timeout=seconds)
+    except subprocess.TimeoutExpired:
+        process.send_signal(signal.SIGKILL)
+        process.communicate()
+        return True
+    assert process.returncode == 0, errors.decode()
+    return False
+
+
+def end_of(run: Path) -> dict[str, Any]:
+    return load_state(run / "checkpoints" / "training.zip", KIND)
+
+
+def assert_equal(one: Any, other: Any, where: str = "") -> None:
+    """Compare two trees bit by bit."""
+    assert type(one) is type(other), where
+    if isinstance(one, dict):
+        assert one.keys() == other.keys(), where
+        for key in one:
+            if key not in ("t",):  # seconds since the beginning
+                assert_equal(one[key], other[key], f"{where}.{key}")
+    elif isinstance(one, list):
+        assert len(one) == len(other), where
+        for i, (a, b) in enumerate(zip(one, other, strict=True)):
+            assert_equal(a, b, f"{where}[{i}]")
+    elif hasattr(one, "tobytes"):
+        assert one.tobytes() == other.tobytes(), where
+    elif hasattr(one, "numpy"):
+        assert one.numpy().tobytes() == other.numpy().tobytes(), where
+    else:
+        assert one == other or (one != one and other != other), where
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_killed_at_any_moment_it_ends_with_the_same_bits(method: str, tmp_path: Path) -> None:
+    whole, broken = tmp_path / "whole", tmp_path / "broken"
+    begun = time.monotonic()
+    train.main(arguments(method, whole))
+    lasts = time.monotonic() - begun
+    moments = random.Random(method)
+    # At a random moment of its work, which begins when there is a folder.
+    process = subprocess.Popen(
+        [sys.executable, "-m", "continual_arcade.scripts.train", *arguments(method, broken)],
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
+    while not (broken.exists() and any(broken.glob("*/config.json"))):
+        assert process.poll() is None
+        time.sleep(0.01)
+    time.sleep(moments.uniform(0, 0.5 * lasts))
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    run = one_run(broken)
+    # Once more at any moment, of starting up or of work, and then to the end.
+    if killed(["--resume", str(run), "--no-progress"], moments.uniform(0, 2 * lasts)):
+        train.main(["--resume", str(run), "--no-progress"])
+    first, second = one_run(whole), run
+    expected, found = end_of(first), end_of(second)
+    assert expected["counters"]["num_timesteps"] >= 2_016
+    assert_equal(expected, found)
+    rows, again = read(first / "evaluations.csv"), read(second / "evaluations.csv")
+    again["run"] = rows["run"]
+    assert same(rows, again)
+    names = [sorted(p.name for p in (r / "checkpoints").iterdir()) for r in (first, second)]
+    assert names[0] == names[1]
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    root = tmp_path_factory.mktemp("finished")
+    train.main([*SHORT, f"--out={root}"])
+    return one_run(root)
+
+
+def refusal(run: Path, capsys: Any) -> str:
+    with pytest.raises(SystemExit) as error:
+        train.main(["--resume", str(run), "--no-progress"])
+    assert error.value.code == 2
+    text: str = capsys.readouterr().err
+    return text
+
+
+def test_a_finished_run_is_not_gone_on_with(finished: Path, capsys: Any) -> None:
+    before = (finished / "evaluations.csv").read_bytes()
+    assert "is finished: there is nothing to go on with" in refusal(finished, capsys)
+    assert (finished / "evaluations.csv").read_bytes() == before
+
+
+def test_a_damaged_state_is_named_and_nothing_is_changed(
+    finished: Path, tmp_path: Path, capsys: Any
+) -> None:
+    run = tmp_path / "run"
+    shutil.copytree(finished, run)
+    state = run / "checkpoints" / "training.zip"
+    state.write_bytes(state.read_bytes()[:-200])
+    files = {path: path.read_bytes() for path in run.rglob("*") if path.is_file()}
+    assert "training.zip" in refusal(run, capsys)
+    assert files == {path: path.read_bytes() for path in run.rglob("*") if path.is_file()}
+
+
+def test_a_folder_without_a_run(tmp_path: Path, capsys: Any) -> None:
+    assert "is no run" in refusal(tmp_path, capsys)
+
+
+def test_a_run_cut_off_before_anything_was_kept_begins_anew(finished: Path, tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    shutil.copytree(finished, run)
+    (run / "checkpoints" / "training.zip").unlink()
+    with (run / "evaluations.csv").open("a") as file:
+        file.write("half a li")
+    train.main(["--resume", str(run), "--no-progress"])
+    assert_equal(end_of(finished), end_of(run))
+    rows, again = read(finished / "evaluations.csv"), read(run / "evaluations.csv")
+    again["run"] = rows["run"]
+    assert same(rows, again)

@@ -345,7 +345,9 @@ class _Conditions:
         self.phases = np.where(begun, clock.phase.index, before)
         now = np.array(list(clock.params.values()))
         rows = np.where(begun[:, np.newaxis], now, self.rows)
-        self._publish(rows, clock.params if np.all(rows == now) else None)
+        # Two phases may have the same parameters: then some are still in the first of them.
+        all_renewed = np.all(rows == now) and np.all(self.phases == clock.phase.index)
+        self._publish(rows, clock.params if all_renewed else None)
         changed: Mask = self.phases != before
         return changed
 

@@ -18,7 +18,8 @@ def _lines() -> Iterator[str]:
     for method in METHODS.values():
         made_of = ", ".join([f"--replay {method.replay}", *(f"--part {p}" for p in method.parts)])
         yield f"  {method.name}: {method.text} [{made_of}]"
-    yield "parts:"
+    yield ""
+    yield "parts, with their settings:"
     for name, part in PARTS.items():
         first = (inspect.getdoc(part) or "").split("\n", 1)[0]
         settings = ", ".join(

@@ -1,8 +1,8 @@
 """Train an agent through a whole life, and show what it forgot.
 
-python -m continual_arcade.scripts.train --game FlappyBird --schedule conflict --method mer
-python -m continual_arcade.scripts.train --replay reservoir --part ewc:lam=10 --part reptile
-python -m continual_arcade.scripts.train --resume runs/RUN
+    python -m continual_arcade.scripts.train --schedule conflict --method mer
+    python -m continual_arcade.scripts.train --replay reservoir --part ewc:lam=10 --part reptile
+    python -m continual_arcade.scripts.train --resume runs/RUN
 """
 
 import platform
@@ -51,13 +51,13 @@ class Train:
     phase_steps: int | None = None
     """Make every phase this long [lifetime steps]."""
     method: str = "finetune"
-    """Continual-learning method; they are listed below."""
+    """Continual-learning method; they are listed above."""
     replay: str | None = None
     """Kind of replay instead of the method's: fifo, reservoir, balanced, or
     mix:fifo_size=N,long_term_fraction=F."""
     part: tyro.conf.UseAppendAction[tuple[str, ...]] = ()
     """A part to add to the method's, such as ewc:lam=10; may be given several times. They are
-    listed below."""
+    listed above."""
     seed: int = 0
     """Seed of everything that is random."""
     out: Path = Path("runs")

@@ -93,8 +93,12 @@ def test_other_settings_are_another_table(three: list[Path], tmp_path: Path, cap
     other = a_run(tmp_path, 0, [NOTHING, (1, 1, 1), (1, 1, 1), (1, 1, 1)], lr=0.5)
     text, _ = output(capsys, *three, other)
     assert text.count("FlappyBird, conflict, dqn") == 2
-    assert "seeds 0, 1, 2" in text
-    assert "seeds 0." in text
+    assert "seeds 0, 1, 2;" in text
+    assert "seeds 0;" in text
+    # And a table over both, with the phase that each run plays worst: 2, 4 and 3.
+    _, over_all = text.split("over all phases", 1)
+    assert "dqn    │    3 │        9.7 ± 1.7 │  6.0 ± 0.8 │ -5.5 ± 2.2 │ 3.0 ± 2.5" in over_all
+    assert "dqn    │    1 │              1.0 │        1.0 │       +0.0 │       1.0" in over_all
 
 
 def test_a_run_that_was_cut_off_is_left_out(three: list[Path], tmp_path: Path, capsys: Any) -> None:

@@ -14,6 +14,7 @@ from typing import Any
 
 import pytest
 
+from continual_arcade.agents import ContinualDQN
 from continual_arcade.evaluation.table import read
 from continual_arcade.scripts import demo, evaluate, schedule, train, watch
 
@@ -265,3 +266,14 @@ def test_schedules_from_the_command_line(tmp_path: Path, capsys: Any) -> None:
         with pytest.raises(SystemExit, match="2"):
             schedule.main(arguments)
         assert message in capsys.readouterr().err
+
+
+def test_a_life_that_diverges_keeps_the_agent_from_before(tmp_path: Path, capsys: Any) -> None:
+    with pytest.raises(SystemExit, match="2"):
+        train.main(
+            [*SHORT, "--schedule", "conflict", "--out", str(tmp_path), "--dqn.learning-rate=1e30"]
+        )
+    assert re.search(r"at step \d+ the loss is .* learning has diverged", capsys.readouterr().err)
+    run = one_run(tmp_path)
+    agent = ContinualDQN.load(run / "checkpoints" / "before_divergence.zip", device="cpu")
+    assert all(bool(p.isfinite().all()) for p in agent.q_net.parameters())

@@ -116,6 +116,8 @@ class ContinualDQN(DQN):
         self._network_rng = np.random.default_rng(network)
         self.life = Life(self.n_envs)
         for part, stream in zip(self.parts, streams, strict=True):
+            if part.watches_replay:
+                _ = self.replay  # raises if it is of another kind
             part.bind(self, np.random.default_rng(stream))
         if self.env is not None:
             self._check_env(self.env)
@@ -367,6 +369,7 @@ class ContinualDQN(DQN):
         self, env: VecEnv, callback: Any, *args: Any, **kwargs: Any
     ) -> RolloutReturn:
         """Play, as in the parent; before that, tell the parts of phases that ended and began."""
+        self.policy.set_training_mode(False)  # what parts compute at a phase end is without dropout
         for ended, phase in self.life.news():
             if ended is not None:
                 for part in self.parts:

@@ -79,6 +79,7 @@ _PRESETS = (
         "from-scratch",
         "Network, optimiser and replay begin anew with each phase: the reference for plasticity.",
         parts=("reset",),
+        settings={"epsilon": "per_phase"},
     ),
     Method(
         "reservoir",
@@ -166,6 +167,8 @@ def compose(name: str, replay: str | None = None, parts: Sequence[str] = ()) -> 
     method = METHODS[name]
     if replay is None and not parts:
         return method
+    if replay is not None and method.remembers_all:
+        raise ValueError(f"{name} is a replay that holds all: leave --replay {replay} out")
     pieces = [name] if name != "finetune" else []
     pieces += ([] if replay is None else [replay]) + list(parts)
     return Method(

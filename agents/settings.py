@@ -1,6 +1,6 @@
 """Settings of the DQN that suit these games."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
@@ -10,6 +10,7 @@ import torch
 from continual_arcade.agents.continual_dqn import ContinualDQN
 from continual_arcade.agents.exploration import EpsilonRule, Exploration
 from continual_arcade.agents.methods import METHODS, Method
+from continual_arcade.agents.parts import Part
 from continual_arcade.agents.vec_env import GymnasiumVecEnv
 from continual_arcade.envs import IDS, Schedule
 from continual_arcade.envs.messages import unknown
@@ -150,6 +151,7 @@ def build_agent(
     settings: DQNSettings | None = None,
     seed: int = 0,
     method: Method = METHODS["finetune"],
+    parts: Sequence[Part] = (),
     **options: Any,
 ) -> ContinualDQN:
     """Make an agent, and the games it will live in.
@@ -160,6 +162,7 @@ def build_agent(
         settings: How it learns; defaults that suit the games if not given.
         seed: Seed of everything that is random: games, network, exploration, replay, parts.
         method: The continual-learning method.
+        parts: Parts to add to the method's, such as your own.
         **options: Options of the game.
 
     Raises:
@@ -172,7 +175,7 @@ def build_agent(
     return ContinualDQN(
         "MlpPolicy",
         make_life(game, schedule, s.num_envs, **options),
-        parts=method.make_parts(),
+        parts=[*method.make_parts(), *parts],
         double_q=s.double_q,
         exploration=Exploration(s.epsilon, ACTION_PRIORS[game]),
         replay_buffer_class=replay,

@@ -1,8 +1,8 @@
 """Train an agent through a whole life, and show what it forgot.
 
-    python -m continual_arcade.scripts.train --schedule conflict --method mer
-    python -m continual_arcade.scripts.train --replay reservoir --part ewc:lam=10 --part reptile
-    python -m continual_arcade.scripts.train --resume runs/RUN
+python -m continual_arcade.scripts.train --schedule conflict --method mer
+python -m continual_arcade.scripts.train --replay reservoir --part ewc:lam=10 --part reptile
+python -m continual_arcade.scripts.train --resume runs/RUN
 """
 
 import platform
@@ -11,7 +11,7 @@ import sys
 import time
 from collections.abc import Sequence
 from contextlib import closing
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, fields
 from importlib.metadata import version
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -116,6 +116,13 @@ def _begin(args: Train) -> RunFolder:
 
 def _go_on(args: Train) -> RunFolder:
     assert args.resume is not None
+    default = Train(resume=args.resume, progress=args.progress)
+    for given in fields(Train):
+        if getattr(args, given.name) != getattr(default, given.name):
+            raise ValueError(
+                f"{given.name} = {getattr(args, given.name)} cannot be set with --resume: a run "
+                "goes on as it began"
+            )
     folder = RunFolder.open(args.resume)
     config = folder.read_config()
     schedule = Schedule.from_dict(config["schedule"])

@@ -135,6 +135,11 @@ class Part:
         return type(self).batches is not Part.batches
 
     @property
+    def watches_replay(self) -> bool:
+        """Whether it wants to know what is stored, which only replay of this suite tells."""
+        return type(self).stored is not Part.stored
+
+    @property
     def defers_target(self) -> bool:
         """Whether the target network must not be synchronised now."""
         return False

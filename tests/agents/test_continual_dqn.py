@@ -20,7 +20,7 @@ from continual_arcade.agents import (
     GymnasiumVecEnv,
     build_agent,
 )
-from continual_arcade.agents.parts import L2
+from continual_arcade.agents.parts import AGEM, EWC, L2, MER, Clear, Clone, Part
 from continual_arcade.agents.replay import FIFOReplayBuffer, MixReplayBuffer
 from continual_arcade.envs import IDS, make_game, shipped
 
@@ -449,3 +449,10 @@ def test_parts_and_observations_that_keep_changing_are_refused() -> None:
     env = VecNormalize(GymnasiumVecEnv(gym.make_vec(FLAPPY, num_envs=2, schedule="shrink")))
     with pytest.raises(ValueError, match="VecNormalize keeps changing"):
         ContinualDQN("MlpPolicy", env, parts=[L2()], device="cpu")
+
+
+@pytest.mark.parametrize("part", [EWC(), MER(), AGEM(), Clone(), Clear()])
+def test_parts_that_watch_replay_need_one_that_tells(part: Part) -> None:
+    env = GymnasiumVecEnv(gym.make_vec(FLAPPY, num_envs=2, schedule="shrink"))
+    with pytest.raises(ValueError, match="ReplayBuffer does not tell where transitions"):
+        ContinualDQN("MlpPolicy", env, parts=[part], device="cpu")

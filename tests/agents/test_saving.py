@@ -34,8 +34,16 @@ from tiny import (
 )
 from torch import nn
 
-from continual_arcade.agents import METHODS, ContinualDQN, Method, build_agent, make_life, saving
-from continual_arcade.agents.parts import AGEM, EWC, SI, Clear, Clone, Part
+from continual_arcade.agents import (
+    METHODS,
+    ContinualDQN,
+    Exploration,
+    Method,
+    build_agent,
+    make_life,
+    saving,
+)
+from continual_arcade.agents.parts import AGEM, EWC, SI, Clear, Clone, Part, Reptile
 from continual_arcade.agents.replay import MixReplayBuffer
 from continual_arcade.envs import make_game, shipped
 
@@ -135,6 +143,14 @@ def test_arguments_may_be_replaced(trained: ContinualDQN, tmp_path: Path) -> Non
     bare = ContinualDQN.load(tmp_path / "agent", device="cpu", parts=[])
     assert bare.parts == []
     np.testing.assert_array_equal(answers(bare), answers(trained))
+
+
+def test_a_policy_can_be_made_anew_from_what_it_says_of_itself(trained: ContinualDQN) -> None:
+    other = type(trained.policy)(**trained.policy._get_constructor_parameters())
+    other.load_state_dict(trained.policy.state_dict())
+    assert str(other.q_net) == str(trained.q_net)
+    assert "Dropout(p=0.1" in str(other.q_net)
+    assert "LayerNorm" in str(other.q_net)
 
 
 def test_a_loaded_agent_may_live_elsewhere(trained: ContinualDQN, tmp_path: Path) -> None:
@@ -250,6 +266,26 @@ def test_whatever_is_left_out_is_missed(
         assert list(differences(inside(resumed()), inside(model)))
 
 
+def test_exploration_per_phase_goes_on(tmp_path: Path) -> None:
+    path = tmp_path / "training.zip"
+    model = agent(exploration_fraction=1.0)
+    model.exploration = Exploration("per_phase")
+    live(model, SAVED, callback=SaveAt(SAVED - 4, path))
+    loaded = ContinualDQN.load(path, life(), "cpu")
+    live(loaded, 4, reset_num_timesteps=False)
+    assert loaded.exploration_rate == model.exploration_rate
+    assert loaded.exploration_rate == pytest.approx(1 - 0.95 * (SAVED - PHASE) / PHASE)
+
+
+def test_a_target_that_waits_goes_on_waiting(tmp_path: Path) -> None:
+    path = tmp_path / "training.zip"
+    model = live(agent(Reptile(every=50)), callback=SaveAt(SAVED, path))
+    loaded = ContinualDQN.load(path, life(), "cpu")
+    assert loaded._sync_due
+    live(loaded, LIFE - SAVED, reset_num_timesteps=False)
+    assert not list(differences(inside(loaded), inside(model)))
+
+
 def test_a_plain_file_does_not_go_on(tmp_path: Path) -> None:
     model = live(of_method("mix"), SAVED)
     model.save(tmp_path / "agent")
@@ -318,6 +354,8 @@ def test_a_function_must_be_handed_in(tmp_path: Path) -> None:
             ContinualDQN.load(path, env, "cpu")
     for given in ({"learning_rate": rate}, {"custom_objects": {"learning_rate": rate}}):
         loaded = ContinualDQN.load(path, life(), "cpu", **given)
+        now = loaded.optimizer.param_groups[0]["lr"]
+        assert now == pytest.approx(rate(1 - SAVED / LIFE))
         live(loaded, LIFE - SAVED, reset_num_timesteps=False)
         assert not list(differences(inside(loaded), inside(model)))
     other = ContinualDQN.load(path, life(), "cpu", learning_rate=1e-3)
@@ -369,6 +407,8 @@ def test_a_class_of_somebody_else_must_be_handed_in(tmp_path: Path) -> None:
         "stable_baselines3.common.utils:os.PathLike",
         "stable_baselines3.common.vec_env.subproc_vec_env:mp.Process",
         "continual_arcade.agents.saving:Path",
+        "torch.nn.modules.linear:Module",
+        "continual_arcade.agents.replay:ReplayBuffer",
         "torch.nn",
     ],
 )

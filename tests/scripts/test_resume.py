@@ -166,3 +166,10 @@ def test_a_run_cut_off_before_anything_was_kept_begins_anew(finished: Path, tmp_
     rows, again = read(finished / "evaluations.csv"), read(run / "evaluations.csv")
     again["run"] = rows["run"]
     assert same(rows, again)
+
+
+def test_a_run_goes_on_as_it_began(finished: Path, capsys: Any) -> None:
+    with pytest.raises(SystemExit) as error:
+        train.main(["--resume", str(finished), "--seed", "4"])
+    assert error.value.code == 2
+    assert "seed = 4 cannot be set with --resume" in capsys.readouterr().err

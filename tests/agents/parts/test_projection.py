@@ -209,6 +209,7 @@ def test_the_step_is_projected_as_a_whole(part: Any) -> None:
     class Compare(Part):
         name: ClassVar[str] = "compare"
         touched: list[bool] = field(default_factory=list)
+        errors: list[float] = field(default_factory=list)
 
         def __post_init__(self) -> None:
             self.stepped: list[torch.Tensor] = []
@@ -225,15 +226,22 @@ def test_the_step_is_projected_as_a_whole(part: Any) -> None:
             (agem,) = (other for other in learner.parts if isinstance(other, AGEM))
             if not agem._reference:
                 return
-            descent = flat([b - s for b, s in zip(agem._before, self.stepped, strict=True)])
-            if descent.astype(np.float64) @ flat(agem._reference) > 1e-9:
-                now = [tensor.detach() for tensor in learner.q_net.parameters()]
-                self.touched.append(flat(now).tobytes() != flat(self.stepped).tobytes())
+            before, stepped = flat(agem._before), flat(self.stepped)
+            reference = flat(agem._reference).astype(np.float64)
+            now = flat([tensor.detach() for tensor in learner.q_net.parameters()])
+            step = stepped.astype(np.float64) - before
+            if step @ reference < -1e-9:
+                self.touched.append(now.tobytes() != stepped.tobytes())
+            elif step @ reference > 1e-9:
+                step -= (step @ reference) / (reference @ reference) * reference
+                self.errors.append(float(np.abs(now - (before + step)).max()))
 
     compare = Compare()
     live(agent(part(), compare, gradient_steps=4), 2 * PHASE)
     assert len(compare.touched) > 30
     assert any(compare.touched) == (part is ByTensor)
+    assert compare.errors
+    assert (max(compare.errors) < 1e-6) == (part is AGEM)
 
 
 def test_the_last_transitions_of_each_phase_are_kept() -> None:

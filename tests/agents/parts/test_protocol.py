@@ -27,6 +27,7 @@ from tiny import (
 )
 
 from continual_arcade.agents import METHODS, ContinualDQN, compose
+from continual_arcade.agents.life import Life
 from continual_arcade.agents.parts import (
     EWC,
     L2,
@@ -179,6 +180,28 @@ def test_phases_told_too_early_or_too_late_are_noticed(kind: Any) -> None:
     live(agent(spy, kind=kind))
     with pytest.raises(AssertionError):
         check_phases(spy.events)
+
+
+class Several:
+    """Environments that begin episodes in these phases."""
+
+    def __init__(self, *phases: int) -> None:
+        self.reset_infos = [{"phase": phase} for phase in phases]
+
+
+def test_a_phase_has_ended_when_nobody_is_in_it_any_more() -> None:
+    following = Life(3)
+    following.begin(Several(0, 0, 0))  # type: ignore[arg-type]
+    assert list(following.news()) == [(None, 0)]
+    following.enter(0, 0)
+    for dones, phases, news in (
+        ([True, False, False], (1, 9, 9), []),
+        ([False, False, True], (9, 9, 1), []),
+        ([True, False, False], (2, 9, 9), []),
+        ([False, True, False], (9, 2, 9), [(0, 1)]),
+    ):
+        following.episodes_ended(np.array(dones), Several(*phases))  # type: ignore[arg-type]
+        assert list(following.news()) == news
 
 
 @dataclass
@@ -702,6 +725,14 @@ def test_fresh_networks_follow_from_the_seed_alone() -> None:
     # Dropout draws from the global generator, the more the more is learnt.
     assert not list(differences(fresh(1, 1, 0.2), fresh(1, 3, 0.5)))
     assert list(differences(fresh(1, 1, 0.2), fresh(2, 1, 0.2)))
+
+
+def test_drawing_a_network_leaves_the_global_generator_alone() -> None:
+    model = live(agent(), PHASE)
+    before, drawn = bits(model), torch.get_rng_state()
+    model.reinitialise(network=True, optimizer=True, replay=True)
+    assert torch.equal(torch.get_rng_state(), drawn)
+    assert bits(model) != before
 
 
 class Lazy(Reset):

@@ -445,6 +445,7 @@ class ContinualDQN(DQN):
 
         Raises:
             TypeError: If something cannot be written as data.
+            ValueError: If there is nothing to go on with, or replay is not one of this suite.
             OSError: If the file cannot be written; an older one is then untouched.
         """
         save_agent(self, _path(path), resumable=True)

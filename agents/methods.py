@@ -5,6 +5,7 @@ from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from continual_arcade.agents.parts import Part, parse_part
+from continual_arcade.agents.parts.catalogue import check_together
 from continual_arcade.agents.replay import (
     BalancedReplayBuffer,
     FIFOReplayBuffer,
@@ -35,7 +36,8 @@ class Method:
     """A continual-learning method: what is added to a DQN, as text.
 
     Raises:
-        ValueError: If the text names no replay or part, or a setting makes no sense.
+        ValueError: If the text names no replay or part, a setting makes no sense, or parts exclude
+            each other.
     """
 
     name: str
@@ -51,7 +53,7 @@ class Method:
     """Whether replay is to hold a whole life."""
 
     def __post_init__(self) -> None:
-        self.make_parts()
+        check_together(self.make_parts())
         self.make_replay()
 
     def make_parts(self) -> list[Part]:

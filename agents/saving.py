@@ -81,6 +81,7 @@ def save_agent(agent: Any, path: Path, *, resumable: bool) -> None:
 
     Raises:
         TypeError: If something cannot be written as data; the message says what.
+        ValueError: If it is to be resumable, and there is nothing to go on with.
         OSError: If the file cannot be written.
     """
     state = {
@@ -123,6 +124,9 @@ def load_agent(cls: Any, path: Path, env: Any, device: Any, overrides: dict[str,
     }
     if "exploration" in arguments:
         arguments["exploration"] = _exploration(arguments["exploration"])
+    for name in ("n_steps", "gamma", "seed"):
+        if name in overrides:  # these are handed on to replay, too
+            (arguments.get("replay_buffer_kwargs") or {}).pop(name, None)
     parts = overrides.pop("parts", None)
     if parts is None:
         parts = [_make_part(kept, path) for kept in state["parts"]]
@@ -174,9 +178,9 @@ def _restore(agent: Any, state: dict[str, Any], path: Path) -> None:
 def _training(agent: Any) -> dict[str, Any]:
     """Return what only training needs."""
     if agent._vec_normalize_env is not None:
-        raise TypeError("a VecNormalize cannot be saved to go on with: save it on its own")
+        raise ValueError("a VecNormalize cannot be saved to go on with: save it on its own")
     if agent.env is None or agent._last_obs is None:
-        raise TypeError("there is nothing to go on with: learn() was not called yet")
+        raise ValueError("there is nothing to go on with: learn() was not called yet")
     legacy = np.random.get_state(legacy=False)  # noqa: NPY002  # the parent's draws come from it
     return {
         "replay": agent.replay.state_dict(),

@@ -324,10 +324,10 @@ def test_another_process_goes_on_the_same(tmp_path: Path) -> None:
 
 def test_training_that_has_not_begun_cannot_be_kept(tmp_path: Path) -> None:
     path = tmp_path / "training.zip"
-    with pytest.raises(TypeError, match=r"nothing to go on with: learn\(\) was not called"):
+    with pytest.raises(ValueError, match=r"nothing to go on with: learn\(\) was not called"):
         agent().save_training(path)
     agent().save(path)  # but the agent itself can
-    with pytest.raises(TypeError, match=r"nothing to go on with"):
+    with pytest.raises(ValueError, match=r"nothing to go on with"):
         ContinualDQN.load(path, device="cpu").save_training(path)
 
 
@@ -617,3 +617,11 @@ def test_what_save_does_not_take(trained: ContinualDQN, tmp_path: Path) -> None:
     model.save(tmp_path / "agent")
     with pytest.raises(ValueError, match="choose a replay_buffer_class"):
         model.save_training(tmp_path / "agent")
+
+
+def test_what_is_handed_in_reaches_replay(tmp_path: Path) -> None:
+    path = tmp_path / "agent.zip"
+    agent(gamma=0.9).save(path)
+    assert ContinualDQN.load(path, device="cpu").replay.gamma == 0.9
+    other = ContinualDQN.load(path, device="cpu", gamma=0.5, n_steps=2)
+    assert (other.gamma, other.replay.gamma, other.replay.n_steps) == (0.5, 0.5, 2)

@@ -10,7 +10,7 @@ from torch.nn import functional
 
 from continual_arcade.agents.n_step import Transitions
 from continual_arcade.agents.parts.part import Batch, Learner, Part, State, check_range
-from continual_arcade.agents.parts.recent import Recent
+from continual_arcade.agents.parts.recent import Remembering
 from continual_arcade.envs.messages import unknown
 
 What = Literal["q", "advantage", "policy"]
@@ -117,7 +117,7 @@ class Clear(_Cloning):
 
 
 @dataclass
-class Clone(_Cloning):
+class Clone(Remembering, _Cloning):
     """Holds the values that the network had at the end of each phase, on states of that phase.
 
     At each phase end some of its last states are kept with their values; later phases are learnt
@@ -144,22 +144,12 @@ class Clone(_Cloning):
         for name in ("states", "batch"):
             if getattr(self, name) < 1:
                 raise ValueError(f"clone: {name} = {getattr(self, name)} must be at least 1")
-        self._recent = Recent(self.states)
-
-    def stored(
-        self,
-        learner: Learner,
-        transitions: Transitions,
-        rows: npt.NDArray[np.int64],
-        slots: npt.NDArray[np.int64],
-    ) -> None:
-        """Remember what was played."""
-        self._recent.add(transitions)
+        self.remember(self.states)
 
     def phase_end(self, learner: Learner, phase: int) -> None:
         """Keep states of the phase, and their values."""
-        played = self._recent.all()
-        self._recent.clear()
+        played = self.recent.all()
+        self.recent.clear()
         values = q_values(learner, played)
         if self.observations is None or self.values is None:
             self.observations, self.values = played.observations, values
@@ -182,7 +172,6 @@ class Clone(_Cloning):
         """Return what is kept."""
         return {
             **super().state_dict(),
-            "recent": self._recent.state_dict(),
             "observations": self.observations,
             "values": self.values,
         }
@@ -190,7 +179,6 @@ class Clone(_Cloning):
     def load_state_dict(self, state: State) -> None:
         """Put it back."""
         super().load_state_dict(state)
-        self._recent.load_state_dict(state["recent"])
         self.observations, self.values = state["observations"], state["values"]
 
 

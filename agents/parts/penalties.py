@@ -4,7 +4,6 @@ from dataclasses import dataclass, field
 from typing import ClassVar, Literal
 
 import numpy as np
-import numpy.typing as npt
 import torch
 
 from continual_arcade.agents import importance
@@ -19,7 +18,7 @@ from continual_arcade.agents.parts.part import (
     parameters,
 )
 from continual_arcade.agents.parts.quadratic import QuadraticPenalty, cloned
-from continual_arcade.agents.parts.recent import Recent
+from continual_arcade.agents.parts.recent import Remembering
 from continual_arcade.envs.messages import unknown
 
 Normalisation = Literal["mean", "trace", "none"]
@@ -41,7 +40,7 @@ class L2(QuadraticPenalty):
 
 
 @dataclass
-class SampledPenalty(QuadraticPenalty):
+class SampledPenalty(Remembering, QuadraticPenalty):
     """A penalty whose importance is estimated from the last transitions of the phase."""
 
     samples: int = 2048
@@ -57,38 +56,19 @@ class SampledPenalty(QuadraticPenalty):
         known = ("mean", "trace", "none")
         if self.normalise not in known:
             raise ValueError(unknown(f"normalisation of {self.name}", self.normalise, known))
-        self._recent = Recent(self.samples)
-
-    def stored(
-        self,
-        learner: Learner,
-        transitions: Transitions,
-        rows: npt.NDArray[np.int64],
-        slots: npt.NDArray[np.int64],
-    ) -> None:
-        """Remember what was played."""
-        self._recent.add(transitions)
+        self.remember(self.samples)
 
     def phase_start(self, learner: Learner, phase: int) -> None:
         """Forget what belonged to the last phase."""
-        self._recent.clear()
+        self.recent.clear()
 
     def importance(self, learner: Learner) -> Parameters:
         """Estimate the importance and normalise it."""
-        return importance.normalise(self.estimate(learner, self._recent.all()), self.normalise)
+        return importance.normalise(self.estimate(learner, self.recent.all()), self.normalise)
 
     def estimate(self, learner: Learner, transitions: Transitions) -> Parameters:
         """Estimate the importance from transitions of the phase."""
         raise NotImplementedError
-
-    def state_dict(self) -> State:
-        """Return anchors, averages and what was played."""
-        return {**super().state_dict(), "recent": self._recent.state_dict()}
-
-    def load_state_dict(self, state: State) -> None:
-        """Put them back."""
-        super().load_state_dict(state)
-        self._recent.load_state_dict(state["recent"])
 
 
 @dataclass

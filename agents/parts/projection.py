@@ -12,13 +12,12 @@ from continual_arcade.agents.importance import Parameters
 from continual_arcade.agents.n_step import Transitions
 from continual_arcade.agents.parts.part import (
     Learner,
-    Part,
     State,
     copies,
     gradients,
     parameters,
 )
-from continual_arcade.agents.parts.recent import Recent
+from continual_arcade.agents.parts.recent import Remembering
 from continual_arcade.envs.messages import unknown
 
 
@@ -40,7 +39,7 @@ def projected(vector: Parameters, reference: Parameters) -> Parameters | None:
 
 
 @dataclass
-class AGEM(Part):
+class AGEM(Remembering):
     """A-GEM: the step must not raise the loss on a batch of remembered transitions.
 
     At each phase end its last transitions are kept. If a gradient points against that of a batch
@@ -68,7 +67,7 @@ class AGEM(Part):
                 raise ValueError(f"agem: {name} = {getattr(self, name)} must be at least 1")
         if self.what not in ("update", "gradient"):
             raise ValueError(unknown("what of agem", self.what, ("update", "gradient")))
-        self._recent = Recent(self.transitions)
+        self.remember(self.transitions)
         self._reference: Parameters = []
         self._before: Parameters = []
         self._steps = self._projections = 0
@@ -83,20 +82,10 @@ class AGEM(Part):
                 stacklevel=2,
             )
 
-    def stored(
-        self,
-        learner: Learner,
-        transitions: Transitions,
-        rows: npt.NDArray[np.int64],
-        slots: npt.NDArray[np.int64],
-    ) -> None:
-        """Remember what was played."""
-        self._recent.add(transitions)
-
     def phase_end(self, learner: Learner, phase: int) -> None:
         """Keep transitions of the phase."""
-        played = self._recent.state_dict()
-        self._recent.clear()
+        played = self.recent.state_dict()
+        self.recent.clear()
         self.kept = {
             name: np.concatenate([self.kept[name], column]) if self.kept else column
             for name, column in played.items()
@@ -146,12 +135,10 @@ class AGEM(Part):
         """Return what is kept."""
         return {
             **super().state_dict(),
-            "recent": self._recent.state_dict(),
             "kept": self.kept,
         }
 
     def load_state_dict(self, state: State) -> None:
         """Put it back."""
         super().load_state_dict(state)
-        self._recent.load_state_dict(state["recent"])
         self.kept = dict(state["kept"])

@@ -4,8 +4,10 @@ from collections import deque
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from continual_arcade.agents.n_step import Transitions
+from continual_arcade.agents.parts.part import Learner, Part, State
 
 _FIELDS = (
     "observations",
@@ -73,3 +75,37 @@ class Recent:
         self.clear()
         if state:
             self.add(Transitions(**state))
+
+
+class Remembering(Part):
+    """A part that remembers the newest transitions of the phase."""
+
+    recent: Recent
+    """What it remembers; set by :meth:`remember`."""
+
+    def remember(self, count: int) -> None:
+        """Begin to remember.
+
+        Args:
+            count: How many transitions.
+        """
+        self.recent = Recent(count)
+
+    def stored(
+        self,
+        learner: Learner,
+        transitions: Transitions,
+        rows: npt.NDArray[np.int64],
+        slots: npt.NDArray[np.int64],
+    ) -> None:
+        """Remember what was played."""
+        self.recent.add(transitions)
+
+    def state_dict(self) -> State:
+        """Return what is remembered, too."""
+        return {**super().state_dict(), "recent": self.recent.state_dict()}
+
+    def load_state_dict(self, state: State) -> None:
+        """Put it back."""
+        super().load_state_dict(state)
+        self.recent.load_state_dict(state["recent"])

@@ -159,7 +159,7 @@ def _summary(groups: list[_Group]) -> Table:
         caption=f"{_CAPTION}\nworst: at the end, in the phase that each run plays worst.",
         caption_justify="left",
     )
-    table.add_column("method")
+    table.add_column("method", overflow="fold")
     for name in ("runs", "when just learnt", "at the end", "change", "worst"):
         table.add_column(name, justify="right", no_wrap=True)
     for group in groups:

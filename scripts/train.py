@@ -134,7 +134,11 @@ def _go_on(args: Train) -> RunFolder:
     else:  # it was cut off before anything was kept, and begins anew
         agent = build_agent(config["game"], schedule, settings, config["seed"], method)
     if agent.num_timesteps >= schedule.total_steps:
-        raise ValueError(f"{folder.path} is finished: there is nothing to go on with")
+        # Perhaps it was cut off before it could show what came out.
+        console = Console()
+        show(folder, folder.table, console)
+        console.print("it was trained to the end of its life before")
+        return folder
     evaluator = _evaluator(config, schedule)
     callbacks = _Callbacks(config, schedule, evaluator, folder, shown=args.progress)
     rewind(folder, agent.num_timesteps)
@@ -250,11 +254,11 @@ class _Saves(BaseCallback):
         super().__init__()
         self.path = path
         self.every = every
-        self._intervals = -1
+        self._intervals = 0
 
     def _on_training_start(self) -> None:
-        if self.num_timesteps:
-            self._intervals = self.num_timesteps // max(self.every, 1)
+        # Nothing is kept at the very beginning: a run cut off there begins anew.
+        self._intervals = self.num_timesteps // max(self.every, 1)
 
     def _on_rollout_start(self) -> None:
         # The one moment at which every transition is stored and learnt from.

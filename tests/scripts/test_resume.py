@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from continual_arcade.agents import METHODS
+from continual_arcade.agents import METHODS, ContinualDQN
 from continual_arcade.agents.saving import KIND
 from continual_arcade.agents.state_files import load_state
 from continual_arcade.evaluation.table import read, same
@@ -104,7 +104,7 @@ def test_killed_at_any_moment_it_ends_with_the_same_bits(method: str, tmp_path: 
     process.send_signal(signal.SIGKILL)
     process.wait()
     run = one_run(broken)
-    # Once more at any moment, of starting up or of work, and then to the end.
+    # Once more at any moment, of starting up, of work or of drawing, and then to the end.
     if killed(["--resume", str(run), "--no-progress"], moments.uniform(0, 2 * lasts)):
         train.main(["--resume", str(run), "--no-progress"])
     first, second = one_run(whole), run
@@ -116,6 +116,29 @@ def test_killed_at_any_moment_it_ends_with_the_same_bits(method: str, tmp_path: 
     assert same(rows, again)
     names = [sorted(p.name for p in (r / "checkpoints").iterdir()) for r in (first, second)]
     assert names[0] == names[1]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("method", METHODS)
+def test_it_goes_on_from_every_state_that_it_kept(
+    method: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    save = ContinualDQN.save_training
+
+    def save_and_copy(agent: ContinualDQN, path: Path) -> None:
+        save(agent, path)
+        run = path.parents[1]
+        shutil.copytree(run, tmp_path / "kept" / str(agent.num_timesteps) / run.name)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(ContinualDQN, "save_training", save_and_copy)
+        train.main(arguments(method, tmp_path / "whole"))
+    expected = end_of(one_run(tmp_path / "whole"))
+    kept = list((tmp_path / "kept").iterdir())
+    assert len(kept) == 13  # every 160 of 2,016 steps, and at the end
+    for root in kept:
+        train.main(["--resume", str(one_run(root)), "--no-progress"])
+        assert_equal(expected, end_of(one_run(root)), root.name)
 
 
 @pytest.fixture(scope="module")
@@ -133,10 +156,16 @@ def refusal(run: Path, capsys: Any) -> str:
     return text
 
 
-def test_a_finished_run_is_not_gone_on_with(finished: Path, capsys: Any) -> None:
-    before = (finished / "evaluations.csv").read_bytes()
-    assert "is finished: there is nothing to go on with" in refusal(finished, capsys)
-    assert (finished / "evaluations.csv").read_bytes() == before
+def test_a_finished_run_shows_what_came_out(finished: Path, capsys: Any) -> None:
+    drawn = {finished / "matrix.png", finished / "curves.png"}
+    files = {p: p.read_bytes() for p in finished.rglob("*") if p.is_file() and p not in drawn}
+    for picture in drawn:
+        picture.unlink(missing_ok=True)  # as if it had been killed before it drew
+    train.main(["--resume", str(finished), "--no-progress"])
+    assert "it was trained to the end of its life before" in capsys.readouterr().out
+    after = {p: p.read_bytes() for p in finished.rglob("*") if p.is_file()}
+    assert after.keys() == files.keys() | drawn
+    assert files.items() <= after.items()
 
 
 def test_a_damaged_state_is_named_and_nothing_is_changed(

@@ -1,6 +1,6 @@
 """Put runs that differ only by their seed together: what is kept, and how sure that is.
 
-python -m continual_arcade.scripts.compare runs/FlappyBird-conflict__dqn__*
+python -m continual_arcade.scripts.compare runs/FlappyBird-conflict__*
 """
 
 import json

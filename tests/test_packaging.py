@@ -108,7 +108,7 @@ def test_the_wheel_works_outside_the_checkout(wheel: Path, tmp_path: Path) -> No
         check=False,
     )
     assert train.returncode == 0, train.stderr
-    assert len(list((tmp_path / "runs").glob("FlappyBird-shrink__dqn__0__*"))) == 1
+    assert len(list((tmp_path / "runs").glob("FlappyBird-shrink__finetune__0__*"))) == 1
 
 
 def test_every_command_says_what_it_does() -> None:

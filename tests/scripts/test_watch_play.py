@@ -97,7 +97,7 @@ def test_a_disk_that_fills_leaves_nothing(tmp_path: Path) -> None:
         (["oracle", "--schedule", "shrnk"], "did you mean 'shrink'"),
         (["oracle", "--episodes", "0"], "episodes = 0"),
         (["oracle", "--seconds", "-1"], "seconds = -1"),
-        ([__file__], "damaged or no checkpoint"),
+        ([__file__], "is damaged, or no state file"),
         (["tests"], "is no run"),
     ],
 )

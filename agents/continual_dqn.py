@@ -21,7 +21,7 @@ from torch.nn.functional import smooth_l1_loss
 
 from continual_arcade.agents.exploration import Exploration
 from continual_arcade.agents.life import Life
-from continual_arcade.agents.networks import ContinualPolicy
+from continual_arcade.agents.networks import ContinualPolicy, evaluation_mode
 from continual_arcade.agents.parts.catalogue import check_together
 from continual_arcade.agents.parts.part import Batch, Part
 from continual_arcade.agents.replay import TransitionReplayBuffer
@@ -98,7 +98,7 @@ class ContinualDQN(DQN):
         super().__init__(policy, env, _init_setup_model=False, **kwargs)
         self.measures = False
         self.last_td_loss = 0.0
-        self._sync_due = False
+        self._syncs_due = 0
         if set_up:
             self._setup_model()
 
@@ -136,6 +136,8 @@ class ContinualDQN(DQN):
                 "leave it out, or the parts"
             )
         self.life.look_at(env)
+        if self.exploration is not None and self.exploration.epsilon == "per_phase":
+            self.life.progress_of_phase()  # raises if there are no phases
         if self.life.has_boundaries:
             return
         for part in self.parts:
@@ -181,7 +183,8 @@ class ContinualDQN(DQN):
         with torch.no_grad():
             values = self.q_net_target(samples.next_observations)
             if self.double_q:
-                best = self.q_net(samples.next_observations).argmax(1, keepdim=True)
+                with evaluation_mode(self.q_net):  # as in play: without dropout
+                    best = self.q_net(samples.next_observations).argmax(1, keepdim=True)
                 values = values.gather(1, best)
             else:
                 values = values.max(1).values.reshape(-1, 1)
@@ -232,7 +235,7 @@ class ContinualDQN(DQN):
             DivergedError: If the loss or its gradient is not finite; before the parameters change.
         """
         replay = self.replay_buffer
-        if isinstance(replay, TransitionReplayBuffer) and replay.size() < batch_size:
+        if isinstance(replay, TransitionReplayBuffer) and replay.seen < batch_size:
             return  # replay was begun anew, or has not begun
         self.policy.set_training_mode(True)
         self._update_learning_rate(self.policy.optimizer)
@@ -240,8 +243,7 @@ class ContinualDQN(DQN):
         for batch in self._batches(gradient_steps, batch_size):
             losses.append(self._update(batch))
             self._n_updates += 1
-        if self._sync_due:
-            self._synchronise()
+        self._synchronise()
         if losses:
             self.logger.record("train/n_updates", self._n_updates, exclude="tensorboard")
             self.logger.record("train/loss", np.mean(losses))
@@ -286,6 +288,8 @@ class ContinualDQN(DQN):
             self.logger.record("train/clip_factor", clipped)
         self.policy.optimizer.step()
         for part in parts:
+            part.project_update(self)
+        for part in parts:
             part.constrain(self)
         for part in parts:
             part.interpolate(self)
@@ -294,17 +298,21 @@ class ContinualDQN(DQN):
         return self.last_td_loss
 
     def _synchronise(self) -> None:
-        """Copy the network to the target network, unless a part has it wait."""
-        self._sync_due = any(part.defers_target for part in self.parts)
-        if not self._sync_due:
-            polyak_update(self.q_net.parameters(), self.q_net_target.parameters(), self.tau)
-            polyak_update(self.batch_norm_stats, self.batch_norm_stats_target, 1.0)
+        """Copy the network to the target network where it is due, unless a part has it wait."""
+        if not self._syncs_due or any(part.defers_target for part in self.parts):
+            return
+        # Those that had to wait are made up for, all in one.
+        tau = self.tau if self._syncs_due == 1 else 1 - (1 - self.tau) ** self._syncs_due
+        polyak_update(self.q_net.parameters(), self.q_net_target.parameters(), tau)
+        polyak_update(self.batch_norm_stats, self.batch_norm_stats_target, 1.0)
+        self._syncs_due = 0
 
     # Life: acting, storing, phases.
 
     def _on_step(self) -> None:
         self._n_calls += 1
         if self._n_calls % max(self.target_update_interval // self.n_envs, 1) == 0:
+            self._syncs_due += 1
             self._synchronise()
         self.exploration_rate = self._epsilon()
         self.logger.record("rollout/exploration_rate", self.exploration_rate)
@@ -315,7 +323,7 @@ class ContinualDQN(DQN):
             return self.exploration_final_eps
         remaining = self._current_progress_remaining
         if rule == "per_phase":
-            remaining = 1 - self.life.progress_of_phase(self.num_timesteps)
+            remaining = 1 - self.life.progress_of_phase()
         return self.exploration_schedule(remaining)
 
     def _sample_action(
@@ -369,15 +377,19 @@ class ContinualDQN(DQN):
         self, env: VecEnv, callback: Any, *args: Any, **kwargs: Any
     ) -> RolloutReturn:
         """Play, as in the parent; before that, tell the parts of phases that ended and began."""
+        self._tell_phases()
+        return super().collect_rollouts(env, callback, *args, **kwargs)
+
+    def _tell_phases(self) -> None:
         self.policy.set_training_mode(False)  # what parts compute at a phase end is without dropout
-        for ended, phase in self.life.news():
+        news = self.life.news()
+        if news is not None:
+            ended, begun = news
             if ended is not None:
                 for part in self.parts:
                     part.phase_end(self, ended)
-            self.life.enter(phase, self.num_timesteps)
             for part in self.parts:
-                part.phase_start(self, phase)
-        return super().collect_rollouts(env, callback, *args, **kwargs)
+                part.phase_start(self, begun)
 
     def _store_transition(
         self,
@@ -393,8 +405,7 @@ class ContinualDQN(DQN):
             for part in self.parts:
                 part.stored(self, replay_buffer.latest, *replay_buffer.placed)
         assert self.env is not None
-        if dones.any():
-            self.life.episodes_ended(dones, self.env)
+        self.life.stepped(infos, dones, self.env)
 
     def dump_logs(self) -> None:
         """Write a line of the log, with what parts and replay have to tell."""

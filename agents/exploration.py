@@ -1,6 +1,5 @@
 """When and how an agent explores."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -55,5 +54,6 @@ class Exploration:
 
     def draw(self, rng: np.random.Generator, actions: int, size: int) -> npt.NDArray[np.int64]:
         """Draw exploratory actions, shape ``(size,)``."""
-        prior: Sequence[float] | None = self.prior
+        # To the last digit, which the draw insists on.
+        prior = None if self.prior is None else np.array(self.prior) / sum(self.prior)
         return rng.choice(actions, size=size, p=prior).astype(np.int64)

@@ -12,7 +12,6 @@ a factor near the number of states.
 
 import math
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
 from typing import Literal, TypeAlias
 
 import torch
@@ -21,23 +20,13 @@ from stable_baselines3.dqn.policies import QNetwork
 from torch import nn
 from torch.func import functional_call, jacrev, vmap
 
+from continual_arcade.agents.networks import evaluation_mode
+
 Parameters: TypeAlias = list[torch.Tensor]
 """One tensor per parameter of a network, in the order of ``network.parameters()``."""
 
 CHUNK = 256
 """States whose Jacobians are in memory at a time."""
-
-
-@contextmanager
-def _evaluation_mode(network: nn.Module) -> Iterator[None]:
-    """Switch dropout and the like off; afterwards each module is as it was."""
-    flags = [(module, module.training) for module in network.modules()]
-    network.eval()
-    try:
-        yield
-    finally:
-        for module, training in flags:
-            module.training = training
 
 
 def _check_states(network: nn.Module, states: torch.Tensor, chunk: int) -> None:
@@ -90,7 +79,7 @@ def _jacobians(
     for some in torch.split(states.detach(), chunk):
         # Not around the yield: a caller that stops early would leave the network in this mode for
         # as long as something keeps this generator alive.
-        with _evaluation_mode(network):
+        with evaluation_mode(network):
             jacobians, at = differentiate(parameters, some)
         yield at, [jacobians[name] for name in parameters]
 
@@ -119,7 +108,7 @@ def median_gap(network: nn.Module, states: torch.Tensor, *, chunk: int = CHUNK) 
     """
     _check_states(network, states, chunk)
     gaps = []
-    with _evaluation_mode(network), torch.no_grad():
+    with evaluation_mode(network), torch.no_grad():
         for some in torch.split(states, chunk):
             values = network(some)
             _check_values(values, len(some), 2)

@@ -1,6 +1,7 @@
 """The Q-network, with dropout and layer normalisation as options."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from functools import partial
 from typing import Any
 
@@ -16,7 +17,7 @@ class ContinualPolicy(DQNPolicy):
         *args: As in the parent.
         layer_norm: Normalise each hidden layer before its activation (Ba et al. 2016).
         dropout: Probability that a hidden unit is left out in training (Srivastava et al. 2014);
-            never in play, in the target network, or in an estimate of importance.
+            never in play, in targets, or in an estimate of importance.
         **kwargs: As in the parent.
 
     Raises:
@@ -56,6 +57,18 @@ class ContinualPolicy(DQNPolicy):
     def _get_constructor_parameters(self) -> dict[str, Any]:
         data = super()._get_constructor_parameters()
         return {**data, "layer_norm": self.layer_norm, "dropout": self.dropout}
+
+
+@contextmanager
+def evaluation_mode(network: nn.Module) -> Iterator[None]:
+    """Switch dropout and the like off; afterwards each module is as it was."""
+    flags = [(module, module.training) for module in network.modules()]
+    network.eval()
+    try:
+        yield
+    finally:
+        for module, training in flags:
+            module.training = training
 
 
 def _dropout(probability: float, _features: int) -> nn.Module:

@@ -464,8 +464,8 @@ class MixReplayBuffer(TransitionReplayBuffer):
     Args:
         *args: As in the parent.
         fifo_size: Slots of the recent ones; None for half of them.
-        long_term_fraction: Part of a batch that comes from the sample of the whole life, rounded
-            to whole transitions (a half to the even number).
+        long_term_fraction: Part of a batch that comes from the sample of the whole life. What is
+            left of a whole transition decides by chance, so that it holds on average.
         **kwargs: As in the parent.
 
     Raises:
@@ -519,7 +519,10 @@ class MixReplayBuffer(TransitionReplayBuffer):
 
     def _draw(self, batch_size: int) -> Ints:
         recent, long_term = self._held()
-        old = round(self.long_term_fraction * batch_size)
+        old, rest = divmod(self.long_term_fraction * batch_size, 1)
+        if rest:  # drawn, so that batches of one come from both
+            old += self.rng.random() < rest
+        old = int(old)
         return np.concatenate(
             [
                 self.fifo_size + self.rng.integers(long_term, size=old),

@@ -58,7 +58,7 @@ _COUNTERS = (
     "_episode_num",
     "exploration_rate",
     "_current_progress_remaining",
-    "_sync_due",
+    "_syncs_due",
 )
 _MODULES = re.compile(
     r"torch\.nn\.modules\.\w+|torch\.optim\.\w+|"
@@ -172,7 +172,16 @@ def _restore(agent: Any, state: dict[str, Any], path: Path) -> None:
     by_name = {kept["name"]: kept["state"] for kept in state["parts"]}
     for part in agent.parts:
         if part.name in by_name:
-            part.load_state_dict(by_name[part.name])
+            part.load_state_dict(_on_device(by_name[part.name], agent.device))
+
+
+def _on_device(state: Any, device: torch.device) -> Any:
+    """Return a tree whose tensors lie on a device."""
+    if isinstance(state, dict):
+        return {key: _on_device(value, device) for key, value in state.items()}
+    if isinstance(state, list):
+        return [_on_device(value, device) for value in state]
+    return state.to(device) if isinstance(state, torch.Tensor) else state
 
 
 def _training(agent: Any) -> dict[str, Any]:
@@ -181,6 +190,12 @@ def _training(agent: Any) -> dict[str, Any]:
         raise ValueError("a VecNormalize cannot be saved to go on with: save it on its own")
     if agent.env is None or agent._last_obs is None:
         raise ValueError("there is nothing to go on with: learn() was not called yet")
+    # Of the class: a wrapper hands on what its env has, and would leave its own state out.
+    if not hasattr(type(agent.env), "state_dict"):
+        raise TypeError(
+            f"{type(agent.env).__name__} has no state_dict(), so that a life in it cannot be gone "
+            "on with: live in a GymnasiumVecEnv around a vector environment of this suite"
+        )
     legacy = np.random.get_state(legacy=False)  # noqa: NPY002  # the parent's draws come from it
     return {
         "replay": agent.replay.state_dict(),
@@ -243,8 +258,13 @@ def _make_part(kept: dict[str, Any], path: Path) -> Part:
 
 def _plain(value: Any, name: str) -> Any:
     """Turn an argument into plain data; a class becomes its name, a tuple is marked as one."""
-    if value is None or isinstance(value, bool | int | float | str):
+    if isinstance(value, np.generic):
+        value = value.item()
+    if value is None:
         return value
+    for kind in (bool, int, float, str):
+        if isinstance(value, kind):
+            return kind(value)
     if isinstance(value, TrainFreq):
         return {"tuple": [value.frequency, value.unit.value]}
     if isinstance(value, tuple):

@@ -1,5 +1,6 @@
 """Settings of the DQN that suit these games."""
 
+import numbers
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Literal
@@ -85,8 +86,13 @@ class DQNSettings:
             "n_steps",
             "target_update_interval",
         ):
-            if getattr(self, name) < 1:
-                raise ValueError(f"{name} = {getattr(self, name)} must be at least 1")
+            value = getattr(self, name)
+            if not isinstance(value, numbers.Integral) or value < 1:
+                raise ValueError(f"{name} = {value!r} must be a whole number, at least 1")
+        if not isinstance(self.learning_starts, numbers.Integral) or self.learning_starts < 0:
+            raise ValueError(
+                f"learning_starts = {self.learning_starts!r} must be a whole number, at least 0"
+            )
         for name in (
             "gamma",
             "exploration_initial_eps",
@@ -133,6 +139,9 @@ def settings_of(method: Method, settings: DQNSettings, schedule: Schedule) -> DQ
         method: The method.
         settings: What was set.
         schedule: The life; it tells how much there is to remember.
+
+    Raises:
+        ValueError: If the life is over before learning starts.
     """
     default = DQNSettings()
     changes = {
@@ -140,6 +149,11 @@ def settings_of(method: Method, settings: DQNSettings, schedule: Schedule) -> DQ
         for name, value in method.settings.items()
         if getattr(settings, name) == getattr(default, name)
     }
+    if settings.learning_starts >= schedule.total_steps:
+        raise ValueError(
+            f"learning_starts = {settings.learning_starts:,}, but the life ends after "
+            f"{schedule.total_steps:,} steps: nothing would be learnt"
+        )
     if method.remembers_all:
         changes["buffer_size"] = schedule.total_steps + settings.num_envs
     return replace(settings, **changes)
@@ -166,8 +180,14 @@ def build_agent(
         **options: Options of the game.
 
     Raises:
-        ValueError: If the seed is out of range, or the method does not suit the schedule.
+        TypeError: If the method is none.
+        ValueError: If there is no such game, the seed is out of range, or the method does not suit
+            the schedule.
     """
+    if game not in IDS:
+        raise ValueError(unknown("game", game, IDS))
+    if not isinstance(method, Method):
+        raise TypeError(f"method = {method!r} is no method: use METHODS[...] or compose(...)")
     if not 0 <= seed < 2**32:
         raise ValueError(f"seed = {seed} must be from 0 to {2**32 - 1}")
     s = settings_of(method, settings or DQNSettings(), schedule)

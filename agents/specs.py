@@ -25,6 +25,8 @@ def parse(
     name, _, rest = text.partition(":")
     if name not in choices:
         raise ValueError(unknown(kind, name, choices))
+    if text.endswith(":"):
+        raise ValueError(f"{text!r} ends where a setting should follow: leave the colon out")
     types = choices[name]
     settings: dict[str, Any] = {}
     for assignment in filter(None, rest.split(",")):

@@ -101,6 +101,8 @@ class FakeLearner:
             part.project(self)
         self.optimizer.step()
         for part in self.parts:
+            part.project_update(self)
+        for part in self.parts:
             part.constrain(self)
         for part in self.parts:
             part.interpolate(self)

@@ -112,7 +112,7 @@ def inside(agent: ContinualDQN) -> dict[str, Any]:
             agent._n_calls,
             agent._episode_num,
             agent.exploration_rate,
-            agent._sync_due,
+            agent._syncs_due,
         ],
         "exploration": agent._exploration_rng.bit_generator.state,
         "network": agent._network_rng.bit_generator.state,
@@ -172,6 +172,9 @@ class Spy(Part):
 
     def project(self, learner: Any) -> None:
         self.events.append((self.label, "project"))
+
+    def project_update(self, learner: Any) -> None:
+        self.events.append((self.label, "project_update"))
 
     def constrain(self, learner: Any) -> None:
         self.events.append((self.label, "constrain"))

@@ -50,12 +50,21 @@ def check_together(parts: Sequence[Part]) -> None:
     """Check that parts can be combined.
 
     Raises:
+        TypeError: If one of them is no part.
         ValueError: If two of them have one name, exclude each other, or both plan the batches.
     """
     for i, part in enumerate(parts):
+        if not isinstance(part, Part):
+            raise TypeError(
+                f"parts hold {part!r}, which is no part: make one, such as EWC(lam=10) or "
+                "make_part('ewc', {'lam': 10})"
+            )
         for other in parts[:i]:
             if part.name == other.name:
-                raise ValueError(f"part {part.name!r} is given twice: leave one out")
+                raise ValueError(
+                    f"part {part.name!r} is given twice: leave one out; to set up that of a method "
+                    f"in another way, give --part {part.name}:... without the method"
+                )
             if part.name in other.conflicts or other.name in part.conflicts:
                 raise ValueError(
                     f"parts {other.name!r} and {part.name!r} cannot be combined: leave one out"

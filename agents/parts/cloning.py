@@ -9,7 +9,15 @@ import torch
 from torch.nn import functional
 
 from continual_arcade.agents.n_step import Transitions
-from continual_arcade.agents.parts.part import Batch, Learner, Part, State, check_range
+from continual_arcade.agents.networks import evaluation_mode
+from continual_arcade.agents.parts.part import (
+    Batch,
+    Learner,
+    Part,
+    State,
+    check_range,
+    check_whole,
+)
 from continual_arcade.agents.parts.recent import Remembering
 from continual_arcade.envs.messages import unknown
 
@@ -79,8 +87,7 @@ class Clear(_Cloning):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if self.after < 0:
-            raise ValueError(f"clear: after = {self.after} must not be negative")
+        check_whole(self, after=0)
 
     def bind(self, learner: Learner, rng: np.random.Generator) -> None:
         """Make room in replay for the values."""
@@ -141,15 +148,12 @@ class Clone(Remembering, _Cloning):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        for name in ("states", "batch"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"clone: {name} = {getattr(self, name)} must be at least 1")
+        check_whole(self, states=1, batch=1)
         self.remember(self.states)
 
     def phase_end(self, learner: Learner, phase: int) -> None:
         """Keep states of the phase, and their values."""
-        played = self.recent.all()
-        self.recent.clear()
+        played = self.played(phase)
         values = q_values(learner, played)
         if self.observations is None or self.values is None:
             self.observations, self.values = played.observations, values
@@ -184,13 +188,7 @@ class Clone(Remembering, _Cloning):
 
 def q_values(learner: Learner, transitions: Transitions) -> npt.NDArray[np.float32]:
     """Return Q of the observations, shape ``(count, actions)``, as in play: without dropout."""
-    network = learner.q_net
-    training = network.training
-    network.set_training_mode(False)
-    try:
-        with torch.no_grad():
-            samples = learner.replay.as_samples(transitions)
-            values: npt.NDArray[np.float32] = network(samples.observations).cpu().numpy()
-            return values
-    finally:
-        network.set_training_mode(training)
+    samples = learner.replay.as_samples(transitions)
+    with evaluation_mode(learner.q_net), torch.no_grad():
+        values: npt.NDArray[np.float32] = learner.q_net(samples.observations).cpu().numpy()
+    return values

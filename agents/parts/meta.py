@@ -22,6 +22,7 @@ from continual_arcade.agents.parts.part import (
     Part,
     State,
     check_range,
+    check_whole,
     copies,
     parameters,
 )
@@ -70,8 +71,7 @@ class Reptile(Part):
     """Gradient steps since."""
 
     def __post_init__(self) -> None:
-        if self.every < 1:
-            raise ValueError(f"reptile: every = {self.every} must be at least 1")
+        check_whole(self, every=1)
         check_range(self, eps=(0.0, 1.0))
 
     def bind(self, learner: Learner, rng: np.random.Generator) -> None:
@@ -151,9 +151,7 @@ class MER(Part):
         self.algorithm = str(self.algorithm)  # type: ignore[assignment]  # 1 is meant as "1"
         if self.algorithm not in _ALGORITHMS:
             raise ValueError(unknown("algorithm of mer", self.algorithm, _ALGORITHMS))
-        for name, least in (("memories", 0), ("repeats", 1)):
-            if getattr(self, name) < least:
-                raise ValueError(f"mer: {name} = {getattr(self, name)} must be at least {least}")
+        check_whole(self, memories=0, repeats=1)
         check_range(self, beta=(0.0, 1.0), gamma=(0.0, 1.0))
         if self.beta != 1 and self.algorithm != "1":
             raise ValueError(

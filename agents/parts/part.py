@@ -10,6 +10,7 @@ One gradient step of a learner with parts goes::
     add_gradient     every part; gradients in closed form
     project          every part; the whole gradient may be changed
     clipping, optimiser
+    project_update   every part; the optimiser's step may be changed as a whole
     constrain        every part; parameters that must not move are put back
     interpolate      every part; parameters may be moved as a whole
     after_update     every part; the parameters are those of the next step
@@ -18,6 +19,8 @@ and around it, in the life: ``phase_start``, ``stored`` after each step of the e
 ``phase_end`` when all of its transitions are stored and learnt from, before anything is reset.
 """
 
+import math
+import numbers
 from collections.abc import Iterator
 from dataclasses import dataclass, fields
 from typing import Any, ClassVar, Protocol
@@ -120,8 +123,13 @@ class Part:
             rng: A generator for this part alone.
 
         Raises:
-            ValueError: If the part cannot do its work with this learner.
+            ValueError: If the part cannot do its work with this learner, or serves another one.
         """
+        if hasattr(self, "rng"):
+            raise ValueError(
+                f"part {self.name!r} serves another agent, and knows what that one learnt: make a "
+                "new part for each agent"
+            )
         self.rng = rng
 
     @property
@@ -148,7 +156,12 @@ class Part:
         """A phase begins."""
 
     def phase_end(self, learner: Learner, phase: int) -> None:
-        """A phase has ended, and another one follows."""
+        """A phase has ended, and another one follows.
+
+        Args:
+            learner: The learner.
+            phase: Its index; the last one, if several drifted into one another.
+        """
 
     def stored(
         self,
@@ -186,8 +199,11 @@ class Part:
     def project(self, learner: Learner) -> None:
         """The gradient may be changed as a whole."""
 
+    def project_update(self, learner: Learner) -> None:
+        """The optimiser has stepped; its step may be changed as a whole."""
+
     def constrain(self, learner: Learner) -> None:
-        """The optimiser has stepped; parameters may be put back."""
+        """Parameters that must not move may be put back."""
 
     def interpolate(self, learner: Learner) -> None:
         """Parameters may be moved as a whole."""
@@ -233,6 +249,24 @@ def gradients(learner: Learner) -> list[torch.Tensor]:
     return [gradient for gradient in found if gradient is not None]
 
 
+def check_whole(part: Part, **least: int) -> None:
+    """Check that settings are whole numbers, and large enough.
+
+    Args:
+        part: The part.
+        **least: Lowest value of each setting.
+
+    Raises:
+        ValueError: If one is not.
+    """
+    for name, low in least.items():
+        value = getattr(part, name)
+        if not isinstance(value, numbers.Integral) or value < low:
+            raise ValueError(
+                f"{part.name}: {name} = {value!r} must be a whole number, at least {low}"
+            )
+
+
 def check_range(part: Part, **bounds: tuple[float, float]) -> None:
     """Check that settings lie in closed intervals.
 
@@ -245,6 +279,6 @@ def check_range(part: Part, **bounds: tuple[float, float]) -> None:
     """
     for name, (low, high) in bounds.items():
         value = getattr(part, name)
-        if not low <= value <= high or value == float("inf"):
+        if not (isinstance(value, int | float) and low <= value <= high and value < math.inf):
             limit = f"from {low:g} to {high:g}" if high < float("inf") else f"at least {low:g}"
-            raise ValueError(f"{part.name}: {name} = {value} must be finite and {limit}")
+            raise ValueError(f"{part.name}: {name} = {value!r} must be finite and {limit}")

@@ -13,6 +13,7 @@ from continual_arcade.agents.parts.part import (
     Learner,
     State,
     check_range,
+    check_whole,
     copies,
     gradients,
     parameters,
@@ -34,7 +35,7 @@ class L2(QuadraticPenalty):
 
     name: ClassVar[str] = "l2"
 
-    def importance(self, learner: Learner) -> Parameters:
+    def importance(self, learner: Learner, phase: int) -> Parameters:
         """Return ones."""
         return [torch.ones_like(tensor) for tensor in copies(parameters(learner))]
 
@@ -51,20 +52,22 @@ class SampledPenalty(Remembering, QuadraticPenalty):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if self.samples < 1:
-            raise ValueError(f"{self.name}: samples = {self.samples} must be at least 1")
+        check_whole(self, samples=1)
         known = ("mean", "trace", "none")
         if self.normalise not in known:
             raise ValueError(unknown(f"normalisation of {self.name}", self.normalise, known))
         self.remember(self.samples)
 
-    def phase_start(self, learner: Learner, phase: int) -> None:
-        """Forget what belonged to the last phase."""
-        self.recent.clear()
-
-    def importance(self, learner: Learner) -> Parameters:
+    def importance(self, learner: Learner, phase: int) -> Parameters:
         """Estimate the importance and normalise it."""
-        return importance.normalise(self.estimate(learner, self.recent.all()), self.normalise)
+        estimate = self.estimate(learner, self.played(phase))
+        try:
+            return importance.normalise(estimate, self.normalise)
+        except ValueError as error:
+            raise ValueError(
+                f"{self.name}: at the end of phase {phase} {error}, so nothing can be held: raise "
+                "the temperature of fisher='policy', or choose another penalty"
+            ) from error
 
     def estimate(self, learner: Learner, transitions: Transitions) -> Parameters:
         """Estimate the importance from transitions of the phase."""
@@ -221,7 +224,7 @@ class SI(QuadraticPenalty):
         ):
             path.addcmul_(gradient, now.detach() - before, value=-1)
 
-    def importance(self, learner: Learner) -> Parameters:
+    def importance(self, learner: Learner, phase: int) -> Parameters:
         """Return what each parameter did, relative to how far it went."""
         return [
             path / ((now.detach() - start).square() + self.damping)

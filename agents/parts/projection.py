@@ -13,11 +13,12 @@ from continual_arcade.agents.n_step import Transitions
 from continual_arcade.agents.parts.part import (
     Learner,
     State,
+    check_whole,
     copies,
     gradients,
     parameters,
 )
-from continual_arcade.agents.parts.recent import Remembering
+from continual_arcade.agents.parts.recent import Remembering, columns
 from continual_arcade.envs.messages import unknown
 
 
@@ -62,9 +63,7 @@ class AGEM(Remembering):
     """Columns of the kept transitions, of all phases."""
 
     def __post_init__(self) -> None:
-        for name in ("transitions", "batch"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"agem: {name} = {getattr(self, name)} must be at least 1")
+        check_whole(self, transitions=1, batch=1)
         if self.what not in ("update", "gradient"):
             raise ValueError(unknown("what of agem", self.what, ("update", "gradient")))
         self.remember(self.transitions)
@@ -84,12 +83,9 @@ class AGEM(Remembering):
 
     def phase_end(self, learner: Learner, phase: int) -> None:
         """Keep transitions of the phase."""
-        played = self.recent.state_dict()
-        self.recent.clear()
-        self.kept = {
-            name: np.concatenate([self.kept[name], column]) if self.kept else column
-            for name, column in played.items()
-        }
+        for name, column in columns(self.played(phase)).items():
+            kept = [self.kept[name]] if name in self.kept else []
+            self.kept[name] = np.concatenate([*kept, column])
 
     def project(self, learner: Learner) -> None:
         """Project the gradient, or get ready to project the step."""
@@ -109,7 +105,7 @@ class AGEM(Remembering):
         for gradient, new in zip(found, changed or [], strict=False):
             gradient.copy_(new)
 
-    def constrain(self, learner: Learner) -> None:
+    def project_update(self, learner: Learner) -> None:
         """Project the step."""
         if self.what != "update" or not self._reference:
             return

@@ -70,7 +70,7 @@ class QuadraticPenalty(Part):
         self._warned = False
 
     @abstractmethod
-    def importance(self, learner: Learner) -> Parameters:
+    def importance(self, learner: Learner, phase: int) -> Parameters:
         """Return how much each parameter matters for the phase that ends.
 
         While it is asked the network holds the parameters that become the anchor.
@@ -89,7 +89,7 @@ class QuadraticPenalty(Part):
         anchor = [a.clone() for a in self.average] if self.anchor == "ema" else before
         _set(now, anchor)
         try:
-            importance = self.importance(learner)
+            importance = self.importance(learner, phase)
         finally:
             _set(now, before)
         self.add_anchor(importance, anchor)

@@ -1,6 +1,7 @@
 """The last transitions of a phase: what a finished phase looked like under the agent's own play."""
 
 from collections import deque
+from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
@@ -56,19 +57,13 @@ class Recent:
             ValueError: If nothing is.
         """
         if not self._count:
-            raise ValueError("no transition of this phase was seen: it ended before it began")
-        columns = {
-            name: np.concatenate([getattr(batch, name) for batch in self._batches])
-            for name in _FIELDS
-        }
-        return Transitions(**{name: c[-self.capacity :] for name, c in columns.items()})
+            raise ValueError("no transition is kept")
+        joined = concatenated(self._batches)
+        return joined.take(np.arange(len(joined))[-self.capacity :])
 
     def state_dict(self) -> dict[str, Any]:
         """Return what is kept as arrays."""
-        if not self._count:
-            return {}
-        kept = self.all()
-        return {name: getattr(kept, name) for name in _FIELDS}
+        return columns(self.all()) if self._count else {}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Put back what :meth:`state_dict` returned."""
@@ -78,18 +73,19 @@ class Recent:
 
 
 class Remembering(Part):
-    """A part that remembers the newest transitions of the phase."""
+    """A part that remembers the newest transitions of each phase, until it has ended."""
 
-    recent: Recent
-    """What it remembers; set by :meth:`remember`."""
+    recent: dict[int, Recent]
+    """What it remembers, by phase; set by :meth:`remember`."""
 
     def remember(self, count: int) -> None:
         """Begin to remember.
 
         Args:
-            count: How many transitions.
+            count: How many transitions of a phase.
         """
-        self.recent = Recent(count)
+        self._capacity = count
+        self.recent = {}
 
     def stored(
         self,
@@ -99,13 +95,50 @@ class Remembering(Part):
         slots: npt.NDArray[np.int64],
     ) -> None:
         """Remember what was played."""
-        self.recent.add(transitions)
+        # The next phase may have begun, in some sub-environments or all, before this one is told
+        # to have ended.
+        phases = set(transitions.phases.tolist())
+        for phase in phases:
+            of_phase = transitions
+            if len(phases) > 1:
+                of_phase = transitions.take(np.flatnonzero(transitions.phases == phase))
+            self.recent.setdefault(phase, Recent(self._capacity)).add(of_phase)
+
+    def played(self, phase: int) -> Transitions:
+        """Return the newest transitions of a phase that has ended, and forget them.
+
+        Those of earlier ones, which drifted into it, count as its own.
+
+        Raises:
+            ValueError: If there are none.
+        """
+        ended = sorted(p for p in self.recent if p <= phase)
+        found = [self.recent.pop(p).all() for p in ended]
+        if not found:
+            raise ValueError(f"no transition of phase {phase} was seen: it ended before it began")
+        joined = concatenated(found)
+        return joined.take(np.arange(len(joined))[-self._capacity :])
 
     def state_dict(self) -> State:
         """Return what is remembered, too."""
-        return {**super().state_dict(), "recent": self.recent.state_dict()}
+        recent = {str(phase): recent.state_dict() for phase, recent in self.recent.items()}
+        return {**super().state_dict(), "recent": recent}
 
     def load_state_dict(self, state: State) -> None:
         """Put it back."""
         super().load_state_dict(state)
-        self.recent.load_state_dict(state["recent"])
+        self.recent = {}
+        for phase, kept in state["recent"].items():
+            self.recent[int(phase)] = recent = Recent(self._capacity)
+            recent.load_state_dict(kept)
+
+
+def columns(transitions: Transitions) -> dict[str, npt.NDArray[Any]]:
+    """Return transitions as arrays by name, of which :class:`Transitions` are made again."""
+    return {name: getattr(transitions, name) for name in _FIELDS}
+
+
+def concatenated(batches: Iterable[Transitions]) -> Transitions:
+    """Return one batch after the other as one."""
+    every = [columns(batch) for batch in batches]
+    return Transitions(**{name: np.concatenate([c[name] for c in every]) for name in _FIELDS})

@@ -19,10 +19,12 @@ from continual_arcade.agents import (
     Exploration,
     GymnasiumVecEnv,
     build_agent,
+    make_life,
 )
 from continual_arcade.agents.parts import AGEM, EWC, L2, MER, Clear, Clone, Part
 from continual_arcade.agents.replay import FIFOReplayBuffer, MixReplayBuffer
 from continual_arcade.envs import IDS, make_game, shipped
+from continual_arcade.envs.schedules import stationary
 
 FLAPPY = IDS["FlappyBird"]
 
@@ -283,7 +285,7 @@ def epsilons(rule: Any, schedule: str = "conflict") -> dict[int, float]:
     settings = DQNSettings(
         num_envs=4,
         hidden=(4,),
-        learning_starts=10**6,
+        learning_starts=1_199,
         epsilon=rule,
         exploration_initial_eps=0.9,
         exploration_final_eps=0.1,
@@ -311,8 +313,9 @@ def test_epsilon_over_the_whole_life() -> None:
 def test_epsilon_over_each_phase() -> None:
     found = epsilons("per_phase")
     for step, epsilon in found.items():
-        # The step that ends a phase is still one of it.
-        into = (step - 4) % 400 + 4
+        # What was set after the last step of a phase is for the first one of the next; the last
+        # phase of all has none.
+        into = 400 if step == 1_200 else step % 400
         assert epsilon == pytest.approx(max(0.1, 0.9 - 0.8 * into / 200)), step
 
 
@@ -321,11 +324,11 @@ def test_epsilon_constant() -> None:
 
 
 def test_epsilon_per_phase_needs_phases() -> None:
-    model = ContinualDQN(
-        "MlpPolicy", Chain(), exploration=Exploration("per_phase"), learning_starts=5, device="cpu"
-    )
-    with pytest.raises(ValueError, match="needs a schedule"):
-        model.learn(20)
+    with pytest.raises(ValueError, match="needs several phases, but this environment, which has n"):
+        ContinualDQN("MlpPolicy", Chain(), exploration=Exploration("per_phase"))
+    still = make_life("FlappyBird", stationary(), 2)
+    with pytest.raises(ValueError, match="needs several phases, but schedule 'stationary' has on"):
+        ContinualDQN("MlpPolicy", still, exploration=Exploration("per_phase"))
 
 
 @pytest.mark.parametrize("prior", [(0.5, 0.6), (-0.1, 1.1), (0.2, 0.3, 0.5), (0.5,)])

@@ -326,17 +326,20 @@ def test_nothing_is_completed_before_there_are_enough_steps(kind: Kind) -> None:
 
 @pytest.mark.parametrize("batch", [1, 2, 5, 8, 33])
 @pytest.mark.parametrize("fraction", [0.0, 0.25, 0.5, 0.9, 1.0])
-def test_a_mixed_batch_has_exactly_its_fraction_of_the_long_term(
-    fraction: float, batch: int
-) -> None:
+def test_a_mixed_batch_has_its_fraction_of_the_long_term(fraction: float, batch: int) -> None:
     buffer = make(MixReplayBuffer, 20, fifo_size=6, long_term_fraction=fraction)
-    for number in range(50):
+    drawn = 0
+    for number in range(1_000):
         offer(buffer, number)
         assert len(buffer.sample(batch).observations) == batch
         assert set(buffer.sampled) <= set(buffer.stored_slots())
-        assert (buffer.sampled >= 6).sum() == round(fraction * batch)
+        old = int((buffer.sampled >= 6).sum())
+        assert abs(old - fraction * batch) < 1
+        drawn += old
+    # On average it is exact; the deviation of a sum of coins is at most sqrt(1,000) / 2.
+    assert abs(drawn - 1_000 * fraction * batch) <= 4 * np.sqrt(1_000) / 2
     recent = buffer.observations[:6, 0, 0]
-    assert set(recent) == set(range(44, 50))
+    assert set(recent) == set(range(994, 1_000))
 
 
 @pytest.mark.parametrize(

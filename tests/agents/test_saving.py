@@ -281,7 +281,7 @@ def test_a_target_that_waits_goes_on_waiting(tmp_path: Path) -> None:
     path = tmp_path / "training.zip"
     model = live(agent(Reptile(every=50)), callback=SaveAt(SAVED, path))
     loaded = ContinualDQN.load(path, life(), "cpu")
-    assert loaded._sync_due
+    assert loaded._syncs_due
     live(loaded, LIFE - SAVED, reset_num_timesteps=False)
     assert not list(differences(inside(loaded), inside(model)))
 

@@ -230,7 +230,7 @@ def check_targets(part: Reptile) -> None:
         train(*args, **kwargs)
         bases.append(part.base)
         targets.append(now(life.q_net_target))
-        waits += life._sync_due
+        waits += bool(life._syncs_due)
 
     life.train = watched  # type: ignore[method-assign]
     tiny.live(life)

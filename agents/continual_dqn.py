@@ -434,12 +434,12 @@ class ContinualDQN(DQN):
         As in the parent, replay is left out; :meth:`save_training` keeps it, too.
 
         Args:
-            path: The file; ``.zip`` is added to a name without a suffix.
+            path: The file, ``.zip`` is added to a name without a suffix; or one open for writing.
             exclude: Not supported: the file has all of the agent.
             include: Not supported.
 
         Raises:
-            TypeError: If something cannot be written as data, or ``path`` is no path.
+            TypeError: If something cannot be written as data.
             OSError: If the file cannot be written.
         """
         if exclude is not None or include is not None:
@@ -477,7 +477,7 @@ class ContinualDQN(DQN):
         """Read an agent from a file. No code of the file is run, unless it is to be trusted.
 
         Args:
-            path: The file.
+            path: The file, or one open for reading.
             env: What the agent is to live in; None to use it for play only. With a file of
                 :meth:`save_training` it is put where it was, and ``learn(...,
                 reset_num_timesteps=False)`` goes on.
@@ -501,8 +501,8 @@ class ContinualDQN(DQN):
         return agent
 
 
-def _path(path: Any) -> Path:
+def _path(path: Any) -> Any:
     if not isinstance(path, str | Path):
-        raise TypeError(f"{path!r} is no path: an agent is written to a file of its own")
+        return path
     file = Path(path)
     return file if file.suffix else file.with_suffix(".zip")

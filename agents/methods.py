@@ -1,7 +1,7 @@
 """Methods by name: lists of parts, with a kind of replay and what else belongs to them."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, fields
 from typing import Any
 
 from continual_arcade.agents.parts import Part, parse_part
@@ -71,7 +71,17 @@ class Method:
 
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> "Method":
-        """Make a method from what :meth:`to_dict` returned."""
+        """Make a method from what :meth:`to_dict` returned.
+
+        Raises:
+            ValueError: If it is that of another version, or makes no sense.
+        """
+        known = {f.name for f in fields(cls)}
+        if data.keys() != known:
+            raise ValueError(
+                f"a method has {', '.join(sorted(known))}; this one has {', '.join(sorted(data))}: "
+                "it was written by another version"
+            )
         return cls(**{**data, "parts": tuple(data["parts"])})
 
 

@@ -7,10 +7,12 @@ are looked up.
 
 import dataclasses
 import re
+import warnings
 from collections import deque
+from collections.abc import Iterable
 from importlib import import_module
 from pathlib import Path
-from typing import Any
+from typing import IO, Any, TypeAlias
 
 import numpy as np
 import torch
@@ -19,9 +21,9 @@ from stable_baselines3.common.buffers import ReplayBuffer
 from stable_baselines3.common.type_aliases import TrainFreq
 
 from continual_arcade.agents.exploration import Exploration
-from continual_arcade.agents.parts.catalogue import PARTS, make_part
+from continual_arcade.agents.parts.catalogue import PARTS, make_part, setting_types
 from continual_arcade.agents.parts.part import Part
-from continual_arcade.agents.state_files import load_state, save_state
+from continual_arcade.agents.state_files import load_state, other_versions, save_state
 
 KIND = "agent"
 """What the files say they are."""
@@ -50,6 +52,30 @@ _ARGUMENTS = (
     "double_q",
 )
 """Arguments of the constructor that are attributes of the same name."""
+_ALL_ARGUMENTS = (*_ARGUMENTS, "stats_window_size", "exploration")
+_KEYS = (
+    "arguments",
+    "policy",
+    "parts",
+    "spaces",
+    "n_envs",
+    "counters",
+    "network",
+    "optimizer",
+    "generators",
+    "life",
+    "training",
+)
+_TRAINING_KEYS = (
+    "replay",
+    "env",
+    "last_obs",
+    "episode_starts",
+    "episodes",
+    "actions",
+    "numpy",
+    "torch",
+)
 _COUNTERS = (
     "num_timesteps",
     "_total_timesteps",
@@ -66,11 +92,12 @@ _MODULES = re.compile(
     r"continual_arcade\.agents\.(networks|replay)"
 )
 """Where classes that a file names may be defined: modules that do nothing when imported."""
+AnyFile: TypeAlias = str | Path | IO[bytes]
 _KINDS = (torch.nn.Module, torch.optim.Optimizer, ReplayBuffer)
 """What such a class may be."""
 
 
-def save_agent(agent: Any, path: Path, *, resumable: bool) -> None:
+def save_agent(agent: Any, path: AnyFile, *, resumable: bool) -> None:
     """Write an agent to a file; there is all of it or what was there before.
 
     Args:
@@ -102,7 +129,7 @@ def save_agent(agent: Any, path: Path, *, resumable: bool) -> None:
     save_state(path, state, KIND)
 
 
-def load_agent(cls: Any, path: Path, env: Any, device: Any, overrides: dict[str, Any]) -> Any:
+def load_agent(cls: Any, path: AnyFile, env: Any, device: Any, overrides: dict[str, Any]) -> Any:
     """Read an agent from a file that :func:`save_agent` wrote.
 
     Args:
@@ -117,6 +144,8 @@ def load_agent(cls: Any, path: Path, env: Any, device: Any, overrides: dict[str,
         OSError: If it cannot be read.
     """
     state = load_state(path, KIND)
+    _check_keys(state, _KEYS, "it", path)
+    _check_keys(state["arguments"], _ALL_ARGUMENTS, "its arguments", path)
     arguments = {
         name: _argument(value, name, path)
         for name, value in state["arguments"].items()
@@ -152,7 +181,22 @@ def load_agent(cls: Any, path: Path, env: Any, device: Any, overrides: dict[str,
     return agent
 
 
-def _restore(agent: Any, state: dict[str, Any], path: Path) -> None:
+def _check_keys(found: Iterable[str], expected: Iterable[str], what: str, path: AnyFile) -> None:
+    """Check that a table of a file has what this version writes, and nothing else."""
+    lacking, more = set(expected) - set(found), set(found) - set(expected)
+    if lacking or more:
+        raise ValueError(
+            f"{path} was written by another version: {what} "
+            + " and ".join(
+                f"{verb} {', '.join(sorted(names))}"
+                for verb, names in (("lacks", lacking), ("has", more))
+                if names
+            )
+            + ". Load it with that version, or make it anew"
+        )
+
+
+def _restore(agent: Any, state: dict[str, Any], path: AnyFile) -> None:
     try:
         agent.policy.load_state_dict(state["network"])
     except RuntimeError as error:
@@ -163,6 +207,8 @@ def _restore(agent: Any, state: dict[str, Any], path: Path) -> None:
         group["lr"] = rate
     moments = {int(key): value for key, value in state["optimizer"]["state"].items()}
     optimizer.load_state_dict({"state": moments, "param_groups": now["param_groups"]})
+    _check_keys(state["counters"], _COUNTERS, "its counters", path)
+    _check_keys(state["life"], agent.life.state_dict(), "its life", path)
     for name, value in state["counters"].items():
         setattr(agent, name, value)
     generators = (agent._exploration_rng, agent._network_rng)
@@ -172,7 +218,9 @@ def _restore(agent: Any, state: dict[str, Any], path: Path) -> None:
     by_name = {kept["name"]: kept["state"] for kept in state["parts"]}
     for part in agent.parts:
         if part.name in by_name:
-            part.load_state_dict(_on_device(by_name[part.name], agent.device))
+            kept = by_name[part.name]
+            _check_keys(kept, part.state_dict(), f"the state of {part.name}", path)
+            part.load_state_dict(_on_device(kept, agent.device))
 
 
 def _on_device(state: Any, device: torch.device) -> Any:
@@ -209,7 +257,15 @@ def _training(agent: Any) -> dict[str, Any]:
     }
 
 
-def _resume(agent: Any, training: dict[str, Any], path: Path) -> None:
+def _resume(agent: Any, training: dict[str, Any], path: AnyFile) -> None:
+    _check_keys(training, _TRAINING_KEYS, "its training", path)
+    if changed := other_versions(path):
+        listed = ", ".join(f"{name} {then} ({now} here)" for name, (then, now) in changed.items())
+        warnings.warn(
+            f"{path} was written with {listed}: training goes on, but perhaps not bit for bit as "
+            "it would have there",
+            stacklevel=2,
+        )
     agent.replay.load_state_dict(training["replay"])
     agent.env.load_state_dict(training["env"])
     agent._last_obs = training["last_obs"]
@@ -246,13 +302,14 @@ def _part(part: Any) -> dict[str, Any]:
     }
 
 
-def _make_part(kept: dict[str, Any], path: Path) -> Part:
+def _make_part(kept: dict[str, Any], path: AnyFile) -> Part:
     if kept["name"] not in PARTS:
         raise ValueError(
             f"{path} has a part {kept['name']!r}, which is not one of this suite: make it, and "
             "hand all parts to load(..., parts=[...])"
         )
     settings = {name: _from_plain(value) for name, value in kept["settings"].items()}
+    _check_keys(settings, setting_types(PARTS[kept["name"]]), f"part {kept['name']!r}", path)
     return make_part(kept["name"], settings)
 
 
@@ -280,7 +337,7 @@ def _plain(value: Any, name: str) -> Any:
     raise TypeError(f"{name} = {value!r} cannot be saved as data")
 
 
-def _argument(value: Any, name: str, path: Path) -> Any:
+def _argument(value: Any, name: str, path: AnyFile) -> Any:
     """Return an argument from plain data; a function among it must be handed in anew."""
     if function := _function_in(value, name):
         raise ValueError(

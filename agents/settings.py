@@ -2,7 +2,7 @@
 
 import numbers
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from typing import Any, Literal
 
 import gymnasium as gym
@@ -76,6 +76,23 @@ class DQNSettings:
     """Part of the whole life, or of each phase, in which it falls from one to the other."""
     max_grad_norm: float = 10.0
     """Norm to which gradients are clipped."""
+
+    @classmethod
+    def from_dict(cls, data: Mapping[str, Any]) -> "DQNSettings":
+        """Read the settings that a run wrote down.
+
+        Raises:
+            ValueError: If they are those of another version, or make no sense.
+        """
+        known = {f.name for f in fields(cls)}
+        for name in data:
+            if name not in known:
+                raise ValueError(unknown("setting", name, known))
+        if lacking := sorted(known - data.keys()):
+            raise ValueError(
+                f"the settings lack {', '.join(lacking)}: they were written by another version"
+            )
+        return cls(**{**data, "hidden": tuple(data["hidden"])})
 
     def __post_init__(self) -> None:
         for name in (

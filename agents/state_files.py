@@ -54,14 +54,15 @@ _DAMAGE = (
 """What reading a damaged file may raise, whichever byte it is that is wrong."""
 
 
-def save_state(path: str | Path, state: dict[str, Any], kind: str) -> None:
+def save_state(path: str | Path | IO[bytes], state: dict[str, Any], kind: str) -> None:
     """Write a state tree to a file, in place of an older one of that name.
 
     The file is there as a whole or not at all, even if the process is killed or the machine stops:
     until the last byte is on the disk, it has a name that begins with ``.unfinished-``.
 
     Args:
-        path: The file.
+        path: The file; or one that is open for writing, which then has whatever was written when
+            something fails.
         state: The tree.
         kind: What the tree describes, which :func:`load_state` must ask for.
 
@@ -70,7 +71,6 @@ def save_state(path: str | Path, state: dict[str, Any], kind: str) -> None:
             is written.
         OSError: If the file cannot be written. An older file stays as it was.
     """
-    path = Path(path)
     arrays: list[AnyArray] = []
     head = {
         "format": _FORMAT,
@@ -79,6 +79,10 @@ def save_state(path: str | Path, state: dict[str, Any], kind: str) -> None:
         "state": _pack(state, "state", arrays),
     }
     text = json.dumps(head, allow_nan=False).encode()
+    if not isinstance(path, str | Path):
+        _write(path, text, arrays)
+        return
+    path = Path(path)
     unfinished = path.with_name(f".unfinished-{path.name}")
     try:
         with unfinished.open("wb") as file:
@@ -94,11 +98,11 @@ def save_state(path: str | Path, state: dict[str, Any], kind: str) -> None:
             unfinished.unlink()
 
 
-def load_state(path: str | Path, kind: str) -> dict[str, Any]:
+def load_state(path: str | Path | IO[bytes], kind: str) -> dict[str, Any]:
     """Read a state tree from a file.
 
     Args:
-        path: The file.
+        path: The file, or one that is open for reading.
         kind: What the tree must describe.
 
     Raises:
@@ -106,8 +110,7 @@ def load_state(path: str | Path, kind: str) -> dict[str, Any]:
             written by a newer version.
         OSError: If the file cannot be read.
     """
-    path = Path(path)
-    with path.open("rb") as file:
+    with _opened(path) as file:
         archive, head = _open(path, file)
         if head["kind"] != kind:
             raise ValueError(
@@ -125,13 +128,27 @@ def load_state(path: str | Path, kind: str) -> dict[str, Any]:
             return state
 
 
-def is_foreign(path: str | Path) -> bool:
+def other_versions(path: str | Path | IO[bytes]) -> dict[str, tuple[Any, str]]:
+    """Return the libraries that a file was written with in other versions: (then, now) by name.
+
+    Raises:
+        ValueError: If the file is damaged, is none of ours, or was written by a newer version.
+        OSError: If the file cannot be read.
+    """
+    with _opened(path) as file:
+        _, head = _open(path, file)
+    then = head.get("versions", {})
+    now = {name: version(name) for name in _VERSIONS}
+    return {name: (then.get(name), now[name]) for name in now if then.get(name) != now[name]}
+
+
+def is_foreign(path: str | Path | IO[bytes]) -> bool:
     """Say whether a file is in Stable-Baselines3's own format, which can run code when loaded.
 
     Raises:
         OSError: If the file cannot be read.
     """
-    with Path(path).open("rb") as file:
+    with _opened(path) as file:
         try:
             return _is_sb3(zipfile.ZipFile(file))
         except (*_DAMAGE, OSError):
@@ -212,7 +229,18 @@ def _sync_folder(folder: Path) -> None:
         os.close(descriptor)
 
 
-def _open(path: Path, file: IO[bytes]) -> tuple[zipfile.ZipFile, dict[str, Any]]:
+@contextmanager
+def _opened(path: str | Path | IO[bytes]) -> Iterator[IO[bytes]]:
+    if isinstance(path, str | Path):
+        with Path(path).open("rb") as file:
+            yield file
+    else:
+        path.seek(0)
+        yield path
+        path.seek(0)
+
+
+def _open(path: str | Path | IO[bytes], file: IO[bytes]) -> tuple[zipfile.ZipFile, dict[str, Any]]:
     """Open a file, and read what it says of itself."""
     with _damage_named(path):
         archive = zipfile.ZipFile(file)
@@ -247,7 +275,7 @@ def _is_sb3(archive: zipfile.ZipFile) -> bool:
 
 
 @contextmanager
-def _damage_named(path: Path) -> Iterator[None]:
+def _damage_named(path: str | Path | IO[bytes]) -> Iterator[None]:
     try:
         yield
     except (*_DAMAGE, OSError) as error:

@@ -8,6 +8,7 @@ from typing import Any
 import gymnasium as gym
 import numpy as np
 from gymnasium.vector import AutoresetMode, VectorEnv
+from stable_baselines3.common.monitor import Monitor
 from stable_baselines3.common.vec_env import VecEnv
 from stable_baselines3.common.vec_env.base_vec_env import VecEnvIndices, VecEnvStepReturn
 
@@ -177,8 +178,8 @@ class GymnasiumVecEnv(VecEnv):
     def env_is_wrapped(
         self, wrapper_class: type[gym.Wrapper[Any, Any, Any, Any]], indices: VecEnvIndices = None
     ) -> list[bool]:
-        """Say that no sub-environment is wrapped."""
-        return [False for _ in self._get_indices(indices)]
+        """Say that no sub-environment is wrapped, except in a Monitor: what that tells is told."""
+        return [wrapper_class is Monitor for _ in self._get_indices(indices)]
 
 
 def _by_env(infos: dict[str, Any], num_envs: int) -> list[dict[str, Any]]:

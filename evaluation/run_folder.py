@@ -15,6 +15,10 @@ _ROOM = 200 * 1024 * 1024
 takes a tenth of it."""
 
 
+_NEEDED = {"game", "schedule", "method", "method_spec", "seed", "settings", "evaluation"}
+"""What the configuration of a run cannot do without."""
+
+
 @dataclass(frozen=True)
 class RunFolder:
     """The folder of one run.
@@ -107,7 +111,7 @@ class RunFolder:
         """Read what was run.
 
         Raises:
-            ValueError: If the file is damaged.
+            ValueError: If the file is damaged, or of another version.
         """
         path = self.path / "config.json"
         try:
@@ -116,6 +120,11 @@ class RunFolder:
             raise ValueError(f"{path} is damaged: {error}") from error
         if not isinstance(config, dict):
             raise ValueError(f"{path} is damaged: it holds no table")
+        if lacking := sorted(_NEEDED - config.keys()):
+            raise ValueError(
+                f"{path} lacks {', '.join(lacking)}: the run was made by another version, which "
+                "can read it"
+            )
         return config
 
     def save_checkpoint(self, step: int, save: Callable[[Path], object]) -> Path:

@@ -1,7 +1,9 @@
 """Train an agent through a whole life, and show what it forgot.
 
 python -m continual_arcade.scripts.train --schedule conflict --method mer
+
 python -m continual_arcade.scripts.train --replay reservoir --part ewc:lam=10 --part reptile
+
 python -m continual_arcade.scripts.train --resume runs/RUN
 """
 
@@ -47,7 +49,8 @@ class Train:
     game: Literal["FlappyBird", "Catcher"] = "FlappyBird"
     """What is played."""
     schedule: str = "shrink"
-    """What drifts: shrink, grow, cycle, shuffle:SEED, drift, conflict, or a .toml or .json file."""
+    """What drifts: shrink, grow, cycle, shuffle:SEED, drift, conflict, stationary, or a .toml or
+    .json file."""
     phase_steps: int | None = None
     """Make every phase this long [lifetime steps]."""
     method: str = "finetune"
@@ -127,10 +130,17 @@ def _go_on(args: Train) -> RunFolder:
     config = folder.read_config()
     schedule = Schedule.from_dict(config["schedule"])
     method = Method.from_dict(config["method_spec"])
-    settings = DQNSettings(**{**config["settings"], "hidden": tuple(config["settings"]["hidden"])})
+    settings = DQNSettings.from_dict(config["settings"])
     if folder.training_state.exists():
         life = make_life(config["game"], schedule, settings.num_envs)
         agent = ContinualDQN.load(folder.training_state, env=life, device="cpu")
+        begun = [(part.name, part.settings) for part in method.make_parts()]
+        found = [(part.name, part.settings) for part in agent.parts]
+        if (agent.seed, found) != (config["seed"], begun):
+            raise ValueError(
+                f"{folder.training_state} belongs to another run: it has seed {agent.seed} and "
+                f"parts {found}, this run has seed {config['seed']} and parts {begun}"
+            )
     else:  # it was cut off before anything was kept, and begins anew
         agent = build_agent(config["game"], schedule, settings, config["seed"], method)
     if agent.num_timesteps >= schedule.total_steps:
@@ -162,9 +172,14 @@ def _live(
                 callback=CallbackList(callbacks.all),
                 reset_num_timesteps=lived == 0,
             )
-        except DivergedError:
-            agent.save(folder.path / "checkpoints" / "before_divergence.zip")
-            raise
+        except DivergedError as error:
+            finite = folder.path / "checkpoints" / "before_divergence.zip"
+            agent.save(finite)
+            evaluated = max(folder.checkpoints().items())[1]
+            raise DivergedError(
+                f"{error}. The agent as it was evaluated last is in {evaluated}; its last finite "
+                f"parameters, which may be far off already, are in {finite}"
+            ) from error
     elapsed = time.perf_counter() - begun
     console = Console()
     show(folder, folder.table, console)
@@ -314,8 +329,24 @@ class _Progress(BaseCallback):
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run the command."""
-    args = tyro.cli(Train, args=arguments, description=f"{__doc__}\n{catalogue()}")
-    run(lambda: print(f"the run is in {train(args).path}"))
+    given = sys.argv[1:] if arguments is None else arguments
+    listed = catalogue() if {"-h", "--help"} & set(given) else ""
+    args = tyro.cli(Train, args=given, description=f"{__doc__}\n{listed}")
+
+    def command() -> None:
+        if args.resume is not None:
+            _check_alone(given)
+        print(f"the run is in {train(args).path}")
+
+    run(command)
+
+
+def _check_alone(given: Sequence[str]) -> None:
+    """Refuse what cannot be given with --resume, also where it equals a default."""
+    for argument in given:
+        name = argument.partition("=")[0]
+        if name.startswith("-") and name not in ("--resume", "--progress", "--no-progress"):
+            raise ValueError(f"{name} cannot be given with --resume: a run goes on as it began")
 
 
 if __name__ == "__main__":

@@ -1,16 +1,20 @@
 """The learner: the parent's bits without extras, and each extra against an oracle of its own."""
 
+from pathlib import Path
 from typing import Any
 
 import gymnasium as gym
 import numpy as np
 import pytest
+import tiny
 import torch
 from gymnasium import spaces
 from scipy import stats
 from stable_baselines3 import DQN
+from stable_baselines3.common.callbacks import CheckpointCallback, EvalCallback
 from stable_baselines3.common.type_aliases import ReplayBufferSamples
 from stable_baselines3.common.vec_env import VecNormalize
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from continual_arcade.agents import (
     ContinualDQN,
@@ -21,7 +25,7 @@ from continual_arcade.agents import (
     build_agent,
     make_life,
 )
-from continual_arcade.agents.parts import AGEM, EWC, L2, MER, Clear, Clone, Part
+from continual_arcade.agents.parts import AGEM, EWC, L2, MER, Clear, Clone, Part, Reptile
 from continual_arcade.agents.replay import FIFOReplayBuffer, MixReplayBuffer
 from continual_arcade.envs import IDS, make_game, shipped
 from continual_arcade.envs.schedules import stationary
@@ -459,3 +463,104 @@ def test_parts_that_watch_replay_need_one_that_tells(part: Part) -> None:
     env = GymnasiumVecEnv(gym.make_vec(FLAPPY, num_envs=2, schedule="shrink"))
     with pytest.raises(ValueError, match="ReplayBuffer does not tell where transitions"):
         ContinualDQN("MlpPolicy", env, parts=[part], device="cpu")
+
+
+# The target network.
+
+
+def check_made_up_for(kind: type[ContinualDQN]) -> None:
+    """A target that waits for four updates ends where four updates towards one place lead."""
+    tau, every = 0.1, 5
+    model = tiny.agent(
+        Reptile(every=every, eps=1.0), kind=kind, tau=tau, target_update_interval=tiny.NUM_ENVS
+    )
+    tiny.live(model, tiny.LEARNING_STARTS)  # nothing is learnt yet
+    expected = {name: t.clone() for name, t in model.q_net_target.state_dict().items()}
+    tiny.live(model, every * tiny.NUM_ENVS, reset_num_timesteps=False)
+    for _ in range(every - 1):  # the first one came before the first gradient step
+        for name, tensor in model.q_net.state_dict().items():
+            expected[name] = (1 - tau) * expected[name] + tau * tensor
+    for name, tensor in model.q_net_target.state_dict().items():
+        torch.testing.assert_close(tensor, expected[name], rtol=1e-5, atol=1e-6)
+
+
+def test_target_updates_that_had_to_wait_are_made_up_for() -> None:
+    check_made_up_for(ContinualDQN)
+
+
+def test_one_update_for_all_that_waited_fails_that_test() -> None:
+    class Once(ContinualDQN):
+        def _synchronise(self) -> None:
+            self._syncs_due = min(self._syncs_due, 1)
+            super()._synchronise()
+
+    with pytest.raises(AssertionError):
+        check_made_up_for(Once)
+
+
+# What others bring along.
+
+
+def test_callbacks_of_stable_baselines3_work(tmp_path: Path) -> None:
+    model = tiny.agent()
+    held_out = make_life("FlappyBird", tiny.CONFLICT, 2, phase=1, max_episode_steps=40)
+    evaluation = EvalCallback(
+        held_out, n_eval_episodes=2, eval_freq=30, log_path=str(tmp_path), verbose=0
+    )
+    checkpoints = CheckpointCallback(40, str(tmp_path), name_prefix="agent")
+    model.learn(tiny.LIFE, callback=[evaluation, checkpoints])
+    assert len(np.load(tmp_path / "evaluations.npz")["results"]) == 3
+    found = sorted(tmp_path.glob("agent_*_steps.zip"))
+    assert len(found) == 2
+    loaded = ContinualDQN.load(found[-1], device="cpu")
+    assert loaded.num_timesteps == 320
+
+
+def test_tensorboard_is_written(tmp_path: Path) -> None:
+    model = tiny.agent(EWC(samples=20), tensorboard_log=str(tmp_path))
+    model.learn(tiny.LIFE, log_interval=1, tb_log_name="life")
+    events = EventAccumulator(str(tmp_path / "life_1")).Reload()
+    assert {"train/loss", "rollout/exploration_rate", "replay/stored_phase_0"} <= set(
+        events.Tags()["scalars"]
+    )
+    losses = [event.value for event in events.Scalars("train/loss")]
+    assert losses
+    assert all(np.isfinite(losses))
+
+
+# Mistakes.
+
+
+@pytest.mark.parametrize(
+    ("parts", "message"),
+    [(["ewc"], "'ewc', which is no part: make one"), ([EWC], "which is no part: make one")],
+)
+def test_what_is_no_part(parts: Any, message: str) -> None:
+    with pytest.raises(TypeError, match=message):
+        ContinualDQN("MlpPolicy", Chain(), parts=parts)
+
+
+def test_a_part_serves_one_agent() -> None:
+    part = EWC()
+    tiny.agent(part)
+    with pytest.raises(ValueError, match=r"'ewc' serves another agent.*make a new part"):
+        tiny.agent(part)
+
+
+def test_what_agents_cannot_be_built_of() -> None:
+    with pytest.raises(ValueError, match="did you mean 'FlappyBird'"):
+        build_agent("FlappyBrid", tiny.CONFLICT)
+    with pytest.raises(TypeError, match=r"method = 'ewc' is no method: use METHODS\[...\]"):
+        build_agent("FlappyBird", tiny.CONFLICT, method="ewc")  # type: ignore[arg-type]
+    with pytest.raises(ValueError, match="the life ends after 360 steps: nothing would be learnt"):
+        build_agent("FlappyBird", tiny.CONFLICT, DQNSettings(learning_starts=360))
+    for wrong in ({"batch_size": 16.5}, {"learning_starts": -5}, {"learning_starts": 0.5}):
+        (name,) = wrong
+        with pytest.raises(ValueError, match=f"{name} = .* must be a whole number, at least"):
+            DQNSettings(**wrong)  # type: ignore[arg-type]
+
+
+def test_a_prior_that_sums_to_one_but_for_the_last_digits() -> None:
+    prior = Exploration("global", (0.333333, 0.666666))
+    drawn = prior.draw(np.random.default_rng(0), 2, 30_000)
+    assert abs(drawn.mean() - 2 / 3) < 4 * np.sqrt(2 / 9 / 30_000)

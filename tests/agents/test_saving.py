@@ -1,6 +1,7 @@
 """Agents as files: what comes back, what goes on bit for bit, and what is refused."""
 
 import base64
+import io
 import json
 import os
 import pickle
@@ -17,7 +18,7 @@ import pytest
 import torch
 from gymnasium.error import ResetNeeded
 from stable_baselines3 import DQN
-from stable_baselines3.common.vec_env import DummyVecEnv
+from stable_baselines3.common.vec_env import DummyVecEnv, VecCheckNan
 from tiny import (
     CONFLICT,
     LIFE,
@@ -42,6 +43,7 @@ from continual_arcade.agents import (
     build_agent,
     make_life,
     saving,
+    state_files,
 )
 from continual_arcade.agents.parts import AGEM, EWC, SI, Clear, Clone, Part, Reptile
 from continual_arcade.agents.replay import MixReplayBuffer
@@ -611,12 +613,100 @@ def test_what_save_does_not_take(trained: ContinualDQN, tmp_path: Path) -> None:
     for kwargs in ({"exclude": ["policy"]}, {"include": ["env"]}):
         with pytest.raises(TypeError, match="not supported"):
             trained.save(tmp_path / "agent", **kwargs)  # type: ignore[arg-type]
-    with (tmp_path / "file").open("wb") as file, pytest.raises(TypeError, match="is no path"):
-        trained.save(file)
     live(model := agent(replay=None, n_steps=1), PHASE)  # type: ignore[arg-type]
     model.save(tmp_path / "agent")
     with pytest.raises(ValueError, match="choose a replay_buffer_class"):
         model.save_training(tmp_path / "agent")
+
+
+def test_open_files_and_streams_do_as_well(trained: ContinualDQN, tmp_path: Path) -> None:
+    stream = io.BytesIO()
+    trained.save(stream)
+    loaded = ContinualDQN.load(stream, device="cpu")
+    np.testing.assert_array_equal(answers(loaded), answers(trained))
+    with (tmp_path / "file").open("wb") as file:
+        trained.save(file)
+    with (tmp_path / "file").open("rb") as file:
+        loaded = ContinualDQN.load(file, device="cpu")
+    np.testing.assert_array_equal(answers(loaded), answers(trained))
+    theirs = DQN("MlpPolicy", life(), device="cpu", seed=1, buffer_size=100)
+    theirs.save(foreign := io.BytesIO())
+    with pytest.raises(ValueError, match="trust=True"):
+        ContinualDQN.load(foreign, device="cpu")
+    loaded = ContinualDQN.load(foreign, device="cpu", trust=True)
+    np.testing.assert_array_equal(answers(loaded), answers(theirs))
+
+
+def test_numbers_of_numpy_are_kept_as_numbers(tmp_path: Path) -> None:
+    strengths = np.geomspace(0.1, 10, 3)
+    model = live(
+        agent(
+            EWC(lam=strengths[1], samples=np.int64(20)),  # type: ignore[arg-type]
+            learning_rate=np.float64(1e-3),
+            batch_size=np.int32(16),
+        ),
+        PHASE + 20,
+    )
+    model.save(tmp_path / "agent")
+    loaded = ContinualDQN.load(tmp_path / "agent", device="cpu")
+    (part,) = loaded.parts
+    assert isinstance(part, EWC)
+    assert (type(part.lam), part.lam) == (float, float(strengths[1]))
+    assert (type(loaded.learning_rate), loaded.learning_rate) == (float, 1e-3)
+
+
+# What another version might have written otherwise, and how to get there.
+OTHERS: dict[str, Callable[[dict[str, Any]], Any]] = {
+    "it lacks life": lambda state: state.pop("life"),
+    "it has more": lambda state: state.update(more=1),
+    "its arguments lacks gamma": lambda state: state["arguments"].pop("gamma"),
+    "its counters lacks _n_calls": lambda state: state["counters"].pop("_n_calls"),
+    "its life lacks phases": lambda state: state["life"].pop("phases"),
+    "its training lacks replay": lambda state: state["training"].pop("replay"),
+    "part 'ewc' lacks fisher": lambda state: state["parts"][0]["settings"].pop("fisher"),
+    "part 'ewc' has theta": lambda state: state["parts"][0]["settings"].update(theta=1),
+    "the state of ewc lacks omega": lambda state: state["parts"][0]["state"].pop("omega"),
+}
+
+
+@pytest.mark.parametrize("difference", OTHERS)
+def test_a_file_of_another_version_is_named(
+    difference: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "training.zip"
+    model = live(agent(EWC(samples=20)), PHASE + 20)
+    kept = saving.save_state
+
+    def tampered(path: Any, state: dict[str, Any], kind: str) -> None:
+        OTHERS[difference](state)
+        kept(path, state, kind)
+
+    monkeypatch.setattr(saving, "save_state", tampered)
+    model.save_training(path)
+    found = rf"training.zip was written by another version: {difference}.*make it anew"
+    with pytest.raises(ValueError, match=found):
+        ContinualDQN.load(path, life(), "cpu")
+
+
+def test_going_on_with_other_libraries_is_warned_of(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "training.zip"
+    live(agent(), PHASE).save_training(path)
+    now = state_files.version
+    monkeypatch.setattr(
+        state_files, "version", lambda name: "99.0" if name == "torch" else now(name)
+    )
+    with pytest.warns(UserWarning, match=r"written with torch .* \(99.0 here\): .*not bit for bit"):
+        ContinualDQN.load(path, life(), "cpu")
+    ContinualDQN.load(path, device="cpu")  # to play it makes no difference
+
+
+def test_a_wrapper_whose_state_would_be_left_out(tmp_path: Path) -> None:
+    model = live(agent(env=VecCheckNan(life())), 60)
+    with pytest.raises(TypeError, match=r"VecCheckNan has no state_dict\(\)"):
+        model.save_training(tmp_path / "training.zip")
+    assert not list(tmp_path.iterdir())
 
 
 def test_what_is_handed_in_reaches_replay(tmp_path: Path) -> None:

@@ -132,7 +132,8 @@ def test_a_damaged_checkpoint_is_named(tmp_path: Path, life: Path, capsys: Any) 
         (["--schedule", "shrnk"], "did you mean 'shrink'"),
         (["--schedule", "missing.toml"], "missing.toml"),
         (["--phase-steps", "0"], "steps = 0"),
-        (["--phase-steps", "3"], "lasts 3 steps, but 8 environments"),
+        (["--phase-steps", "30"], "the life ends after 180 steps: nothing would be learnt"),
+        (["--phase-steps", "3", "--dqn.learning-starts", "1"], "lasts 3 steps, but 8 environments"),
         (["--eval-episodes", "0"], "episodes = 0"),
         (["--eval-every", "-1"], "every = -1"),
         (["--dqn.batch-size", "0"], "batch_size = 0"),
@@ -273,7 +274,14 @@ def test_a_life_that_diverges_keeps_the_agent_from_before(tmp_path: Path, capsys
         train.main(
             [*SHORT, "--schedule", "conflict", "--out", str(tmp_path), "--dqn.learning-rate=1e30"]
         )
-    assert re.search(r"at step \d+ the loss is .* learning has diverged", capsys.readouterr().err)
-    run = one_run(tmp_path)
-    agent = ContinualDQN.load(run / "checkpoints" / "before_divergence.zip", device="cpu")
-    assert all(bool(p.isfinite().all()) for p in agent.q_net.parameters())
+    message = capsys.readouterr().err
+    assert re.search(r"at step \d+ the loss is .* learning has diverged", message)
+    # Both files that it names are there: the one may be far off, the other is as it was played.
+    finite, evaluated = (
+        ContinualDQN.load(one_run(tmp_path) / "checkpoints" / name, device="cpu")
+        for name in ("before_divergence.zip", "step_000000000000.zip")
+        if str(one_run(tmp_path) / "checkpoints" / name) in message
+    )
+    assert all(bool(p.isfinite().all()) for p in finite.q_net.parameters())
+    assert all(float(p.detach().abs().max()) < 1 for p in evaluated.q_net.parameters())
+    assert finite.num_timesteps > evaluated.num_timesteps == 0

@@ -2,8 +2,10 @@
 
 import copy
 import math
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, ClassVar
+from unittest import mock
 
 import numpy as np
 import pytest
@@ -12,7 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from tiny import LIFE, NUM_ENVS, PHASE, History, agent, bits, differences, inside, live
 
-from continual_arcade.agents.parts import Batch, Clear, Clone, Part
+from continual_arcade.agents.parts import Batch, Clear, Clone, Part, cloning
 from continual_arcade.agents.parts.cloning import cloning_loss, q_values
 from continual_arcade.agents.replay import FIFOReplayBuffer, MixReplayBuffer
 
@@ -23,6 +25,19 @@ SEEDS = st.integers(0, 2**32 - 1)
 
 def normal(seed: int, *shape: int, dtype: torch.dtype = torch.float64) -> torch.Tensor:
     return torch.randn(*shape, generator=torch.Generator().manual_seed(seed), dtype=dtype)
+
+
+def fails(check: Callable[[], object]) -> None:
+    """A deliberately wrong variant must not pass the check."""
+    with pytest.raises(AssertionError):
+        check()
+
+
+def move(model: Any) -> None:
+    """Change what the network says."""
+    with torch.no_grad():
+        for tensor in model.q_net.parameters():
+            tensor.mul_(1.5)
 
 
 # --- the loss -----------------------------------------------------------------------------------
@@ -359,6 +374,108 @@ def test_the_cloning_batch_is_drawn_from_all_phases() -> None:
     assert loss is not None
     assert float(loss.detach()) == pytest.approx(every, rel=0.05)
     assert all(half != pytest.approx(every, rel=0.05) for half in halves)
+
+
+class Misread(Clone):
+    """Does not do as it is set."""
+
+    wrong: ClassVar[dict[str, Any]] = {}
+
+    def loss(self, learner: Any, batch: Batch) -> torch.Tensor | None:
+        with mock.patch.multiple(self, **self.wrong):
+            return super().loss(learner, batch)
+
+
+class OfValues(Misread):
+    wrong: ClassVar[dict[str, Any]] = {"what": "q"}
+
+
+class Untempered(Misread):
+    wrong: ClassVar[dict[str, Any]] = {"temperature": 1.0}
+
+
+class Twice(Misread):
+    wrong: ClassVar[dict[str, Any]] = {"batch": 10}
+
+
+class Unweighed(Misread):
+    wrong: ClassVar[dict[str, Any]] = {"alpha": 1.0}
+
+
+def check_clone(what: Any, kind: type[Clone]) -> None:
+    """The loss is the one by hand, of as many states as it is set to draw."""
+    clone = kind(alpha=0.3, what=what, temperature=0.5, batch=5)
+    model = live(agent(clone), PHASE + NUM_ENVS)
+    move(model)
+    assert clone.observations is not None
+    assert clone.values is not None
+    ahead = copy.deepcopy(clone.rng)
+    drawn = ahead.integers(len(clone.values), size=5)
+    now = torch.as_tensor(answers(model.q_net, clone.observations[drawn]))
+    expected = 0.3 * by_hand(now, torch.as_tensor(clone.values[drawn]), what, 0.5)
+    loss = clone.loss(model, model.sample(16))
+    assert loss is not None
+    assert float(loss.detach()) == pytest.approx(expected, rel=1e-3)
+    assert clone.rng.bit_generator.state == ahead.bit_generator.state
+
+
+@each_what
+def test_the_loss_on_kept_states_does_as_it_is_set(what: Any) -> None:
+    check_clone(what, Clone)
+    mistakes: list[type[Clone]] = [Twice, Unweighed]
+    mistakes += [] if what == "q" else [OfValues]
+    mistakes += [Untempered] if what == "policy" else []
+    for mistake in mistakes:
+        fails(lambda mistake=mistake: check_clone(what, mistake))  # type: ignore[misc]
+
+
+def noisy(learner: Any, transitions: Any) -> Any:
+    values = q_values(learner, transitions)
+    return values + 0.01 * np.random.default_rng(0).normal(size=values.shape).astype(np.float32)
+
+
+def of_target(learner: Any, transitions: Any) -> Any:
+    with mock.patch.object(learner, "q_net", learner.q_net_target):
+        return q_values(learner, transitions)
+
+
+def pull(model: Any, batch: Batch) -> float:
+    """How strongly the parameters are pulled."""
+    loss = model.parts[0].loss(model, batch)
+    slopes = torch.autograd.grad(loss, list(model.q_net.parameters()))
+    return max(float(slope.abs().max()) for slope in slopes)
+
+
+def check_at_rest(part: Clear | Clone) -> None:
+    """What was just stored pulls nowhere, until the network moves."""
+    model = live(agent(part, gradient_steps=4, learning_rate=3e-3), PHASE)
+    slots = np.arange(40)
+    if isinstance(part, Clear):
+        part.stored(model, model.replay.stored(slots), slots, slots)
+    else:
+        part.phase_end(model, 0)
+    batch = Batch(model.replay.gather(slots), slots)
+    assert pull(model, batch) < 1e-6
+    model.train(1, 16)
+    assert pull(model, batch) > 1e-5
+    move(model)
+    assert pull(model, batch) > 1e-3
+
+
+@each_what
+@pytest.mark.parametrize("kind", [Clear, Clone])
+@pytest.mark.parametrize("mistake", [None, noisy, of_target])
+def test_what_was_just_stored_pulls_nowhere(
+    kind: Any, what: Any, mistake: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings = {"alpha": 1.0, "what": what, "temperature": 0.5}
+    if kind is Clear:
+        settings["after"] = 0
+    if mistake is None:
+        check_at_rest(kind(**settings))
+        return
+    monkeypatch.setattr(cloning, "q_values", mistake)
+    fails(lambda: check_at_rest(kind(**settings)))
 
 
 def test_asking_for_values_changes_nothing() -> None:

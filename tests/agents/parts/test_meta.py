@@ -15,9 +15,10 @@ from scipy import stats
 from stable_baselines3.common.type_aliases import ReplayBufferSamples
 from torch import nn
 
-from continual_arcade.agents import build_agent, compose
+from continual_arcade.agents import ContinualDQN, build_agent, compose
 from continual_arcade.agents.n_step import Transitions
-from continual_arcade.agents.parts import MER, Batch, Part, Reptile, make_part
+from continual_arcade.agents.parts import MER, Batch, Part, Reptile, make_part, meta
+from continual_arcade.agents.parts.meta import draw_back
 from continual_arcade.agents.parts.part import copies, parameters
 from continual_arcade.agents.replay import ReservoirReplayBuffer
 
@@ -293,20 +294,63 @@ def everything(name: str) -> Any:
     }[name]()
 
 
-@pytest.mark.parametrize("name", ["reptile", "1", "6", "7", "batched"])
-def test_neither_the_target_network_nor_buffers_are_drawn_back(name: str) -> None:
-    learner = FakeLearner(Counting(), error, [everything(name)], draw=stream())
-    for tensor in learner.q_net_target.parameters():
-        tensor.data.add_(1.0)
-    target, start = copy.deepcopy(learner.q_net_target.state_dict()), now(learner.q_net)
+class Moving(Part):
+    """Has the target network move in each step, as nothing but a synchronisation should."""
+
+    name: ClassVar[str] = "moving"
+
+    def before_update(self, learner: Any) -> None:
+        with torch.no_grad():
+            for tensor in learner.q_net_target.parameters():
+                tensor.add_(1.0)
+        self.target = copy.deepcopy(learner.q_net_target.state_dict())
+
+
+def with_target(learner: Any) -> list[Any]:
+    return [*learner.q_net.parameters(), *learner.q_net_target.parameters()]
+
+
+def with_buffers(learner: Any) -> list[Any]:
+    return list(learner.q_net.state_dict(keep_vars=True).values())
+
+
+def target_along(learner: Any, base: Tensors, rate: float) -> None:
+    """Draws the target network to where the other one began."""
+    draw_back(learner, base, rate)
+    with torch.no_grad():
+        for tensor, start in zip(learner.q_net_target.parameters(), base, strict=True):
+            tensor.copy_(start + rate * (tensor - start))
+
+
+def check_parameters_only(name: str) -> None:
+    """The target network is where it was put, and buffers are what the steps made of them."""
+    moving = Moving()
+    learner = FakeLearner(Counting(), error, [moving, everything(name)], draw=stream())
+    start = now(learner.q_net)
     learner.play(transitions(normal(3, 2, FEATURES).numpy(), normal(4, 2).numpy()))
+    # Its last step is followed by an interpolation.
     learner.train(4, 2)
     steps = len(learner.learnt)
     assert steps >= 4
     assert not same_bits(start, learner.q_net.parameters())
     assert int(learner.q_net.calls) == steps
     assert float(learner.q_net.share) == 0.5**steps
-    assert not list(tiny.differences(target, learner.q_net_target.state_dict()))
+    assert not list(tiny.differences(moving.target, learner.q_net_target.state_dict()))
+
+
+@pytest.mark.parametrize("name", ["reptile", "1", "6", "7", "batched"])
+def test_neither_the_target_network_nor_buffers_are_drawn_back(
+    name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    check_parameters_only(name)
+    for what, mistake in (
+        ("parameters", with_target),
+        ("parameters", with_buffers),
+        ("draw_back", target_along),
+    ):
+        with monkeypatch.context() as patched:
+            patched.setattr(meta, what, mistake)
+            fails(lambda: check_parameters_only(name))
 
 
 # --- MER in mini-batches ------------------------------------------------------------------------
@@ -383,6 +427,85 @@ def test_a_block_is_drawn_back_to_where_it_began() -> None:
         ]
         all_close(now(learner.q_net), expected)
         assert not same_bits(now(plain.q_net), expected)
+
+
+class Within(Part):
+    """Has the target network wait until a block has begun, if it is to; notes where steps end."""
+
+    name: ClassVar[str] = "within"
+
+    def __init__(self, waits: bool) -> None:
+        self.holds, self.waits = waits, False
+        self.end: Tensors = []
+
+    @property
+    def defers_target(self) -> bool:
+        return self.waits
+
+    def stored(self, learner: Any, transitions: Any, rows: Any, slots: Any) -> None:
+        self.waits = self.holds
+
+    def before_update(self, learner: Any) -> None:
+        self.waits = False
+
+    def constrain(self, learner: Any) -> None:
+        self.end = now(learner.q_net)
+
+
+class Anytime(ContinualDQN):
+    """Synchronises as soon as it may."""
+
+    def _update(self, batch: Batch) -> float:
+        loss = super()._update(batch)
+        self._synchronise()
+        return loss
+
+
+class Lazy(MER):
+    """Draws back when the next block begins."""
+
+    def interpolate(self, learner: Any) -> None:
+        pass
+
+    def batches(self, learner: Any, steps: int, batch_size: int) -> Iterator[Batch]:
+        super().interpolate(learner)
+        yield from super().batches(learner, steps, batch_size)
+
+
+def check_mer_targets(part: MER, waits: bool, kind: type[ContinualDQN] = ContinualDQN) -> None:
+    """The target network only ever is where a block ended, drawn back."""
+    within = Within(waits)
+    life = tiny.agent(part, within, kind=kind, replay=ReservoirReplayBuffer, gradient_steps=4)
+    drawn, targets, in_blocks = [now(life.q_net)], [], 0
+    train = life.train
+
+    def watched(*args: Any, **kwargs: Any) -> None:
+        nonlocal in_blocks
+        base, before, within.end = now(life.q_net), now(life.q_net_target), []
+        train(*args, **kwargs)
+        if within.end:
+            pairs = zip(base, within.end, strict=True)
+            drawn.append([start + part.gamma * (end - start) for start, end in pairs])
+        targets.extend([before, now(life.q_net_target)])
+        in_blocks += not same_bits(*targets[-2:])
+
+    life.train = watched  # type: ignore[method-assign]
+    tiny.live(life)
+    assert all(any(same_bits(target, each) for each in drawn) for target in targets)
+    assert sum(not same_bits(a, b) for a, b in pairwise(targets)) >= 4
+    assert (in_blocks >= 4) == waits
+
+
+@pytest.mark.parametrize("waits", [False, True])
+def test_the_target_network_only_sees_blocks_of_mer_that_are_drawn_back(
+    waits: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    check_mer_targets(MER(gamma=0.3), waits)
+    fails(lambda: check_mer_targets(Lazy(gamma=0.3), waits))
+    if waits:
+        fails(lambda: check_mer_targets(MER(gamma=0.3), waits, Anytime))
+    monkeypatch.setattr(meta, "draw_back", target_along)
+    fails(lambda: check_mer_targets(MER(gamma=0.3), waits))
 
 
 class Everywhere(MER):

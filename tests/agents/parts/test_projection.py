@@ -1,6 +1,7 @@
 """Projection: against its closed form, a minimiser, and what steps do to the remembered loss."""
 
 import warnings
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
@@ -9,7 +10,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from scipy.optimize import minimize
+from scipy.optimize import minimize, nnls
 from tiny import LIFE, PHASE, History, agent, bits, inside, live
 
 from continual_arcade.agents.importance import Parameters
@@ -100,6 +101,83 @@ def test_it_is_the_nearest_vector_that_does_no_harm(shapes: Any, seed: int) -> N
     np.testing.assert_allclose(flat(changed), found.x, atol=1e-5)
     if len(shapes) > 1:
         assert not np.allclose(flat(by_tensor(vector, reference)), found.x, atol=1e-2)
+
+
+def gem(vector: np.ndarray, *memories: np.ndarray) -> np.ndarray:
+    """GEM (Lopez-Paz & Ranzato 2017, eqs. 8 to 11), by its dual: v >= 0 of least |g + v G|^2."""
+    v, _ = nnls(np.stack(memories, 1), -vector)
+    return np.asarray(vector + np.stack(memories, 1) @ v)
+
+
+def unconditional(vector: Parameters, reference: Parameters) -> Parameters:
+    """A mistake: what points along the reference is taken away, too."""
+    turned = projected([-tensor for tensor in vector], reference)
+    return projected(vector, reference) or [-tensor for tensor in turned or []]
+
+
+def halfway(vector: Parameters, reference: Parameters) -> Parameters:
+    """A mistake: divides by the wrong square."""
+    found = projected(vector, [2**0.5 * tensor for tensor in reference])
+    return [(a + b) / 2 for a, b in zip(vector, found or vector, strict=True)]
+
+
+def reflected(vector: Parameters, reference: Parameters) -> Parameters:
+    """A mistake: goes twice as far."""
+    found = projected(vector, reference) or vector
+    return [2 * b - a for a, b in zip(vector, found, strict=True)]
+
+
+def as_it_is(vector: Parameters, reference: Parameters) -> Parameters:
+    return projected(vector, reference) or vector
+
+
+Projection = Callable[[Parameters, Parameters], Parameters]
+
+
+def check_gem(project: Projection, seed: int) -> None:
+    """It solves GEM's programme, and nothing that does no harm is nearer."""
+    vector, reference = vectors(seed)
+    g, r = flat(vector), flat(reference)
+    found = flat(project(vector, reference))
+    np.testing.assert_allclose(found, gem(g, r), rtol=1e-9, atol=1e-12)
+    others = (
+        found
+        + np.random.default_rng(seed).normal(size=(200, len(g))) * np.logspace(-3, 1, 200)[:, None]
+    )
+    harmless = others[others @ r >= 0]
+    assert len(harmless) > 20
+    assert (((harmless - g) ** 2).sum(1) >= ((found - g) ** 2).sum() - 1e-12).all()
+
+
+@settings(deadline=None)
+@given(seed=SEEDS)
+def test_of_one_memory_it_is_gem(seed: int) -> None:
+    check_gem(as_it_is, seed)
+
+
+@pytest.mark.parametrize("mistake", [unconditional, halfway, reflected, by_tensor])
+def test_a_mistake_is_not_gem(mistake: Projection) -> None:
+    wrong = 0
+    for seed in range(20):
+        try:
+            check_gem(mistake, seed)
+        except AssertionError:
+            wrong += 1
+    assert wrong > 5  # where there is something to project, or nothing
+
+
+def test_of_two_memories_it_is_not_gem() -> None:
+    """Their mean may be spared, and one of them harmed."""
+    harmed = 0
+    for seed in range(20):
+        (vector, one), (two, _) = vectors(seed), vectors(seed + 1000)
+        mean = [(a + b) / 2 for a, b in zip(one, two, strict=True)]
+        g, memories = flat(vector), (flat(one), flat(two))
+        both = gem(g, *memories)
+        assert all(both @ memory > -1e-12 for memory in memories)
+        found = flat(as_it_is(vector, mean))
+        harmed += any(found @ memory < -1e-3 for memory in memories)
+    assert harmed > 5
 
 
 def test_tensor_by_tensor_is_another_projection() -> None:

@@ -2,9 +2,10 @@
 
 import copy
 import math
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
 from typing import Any, ClassVar, Literal
+from unittest import mock
 
 import numpy as np
 import pytest
@@ -16,6 +17,7 @@ from hypothesis import strategies as st
 from torch import nn
 
 from continual_arcade.agents import build_agent, compose
+from continual_arcade.agents.continual_dqn import DivergedError
 from continual_arcade.agents.importance import Parameters
 from continual_arcade.agents.parts import (
     EWC,
@@ -159,7 +161,10 @@ class LatestEWC(EWC):
     merge: ClassVar[Literal["sum", "latest"]] = "latest"
 
 
-def task(seed: int) -> tuple[torch.Tensor, torch.Tensor]:
+Task = tuple[torch.Tensor, torch.Tensor]
+
+
+def task(seed: int) -> Task:
     """Inputs of unequal scale, so that importances differ; and what is to be predicted."""
     x = normal(seed, 30, FEATURES) * torch.tensor([0.5, 1.0, 1.5])
     return x, x @ normal(seed + 100, FEATURES) + 0.1 * normal(seed + 200, 30)
@@ -176,24 +181,25 @@ def regression(part: Part, **settings: Any) -> FakeLearner:
     return FakeLearner(network, loss, [part], lr=0.2, **settings)
 
 
-def learn_tasks(part: Part, count: int) -> tuple[torch.Tensor, list[torch.Tensor]]:
+def learn_tasks(
+    part: Part, tasks: Sequence[Task], steps: int = 400
+) -> tuple[torch.Tensor, list[torch.Tensor]]:
     """Learn one task after the other; return where it ends, and where each one ended."""
     learner, ends = regression(part), []
     learner.put(torch.zeros(FEATURES))
-    for seed in range(count):
-        x, y = task(seed)
-        learner.play(transitions(x.numpy()))
-        learner._draw = lambda _, data=(x, y): Batch(data)  # type: ignore[misc]
-        learner.train(400)
+    for phase, data in enumerate(tasks):
+        if phase:
+            learner.end_phase(phase - 1)
+        learner.play(transitions(data[0].numpy()))
+        learner._draw = lambda _, data=data: Batch(data)  # type: ignore[misc]
+        learner.train(steps)
         ends.append(joined(now(learner.q_net)))
-        if seed < count - 1:
-            learner.end_phase(seed)
     return ends[-1], ends[:-1]
 
 
 def check_closed_form(part: QuadraticPenalty, count: int, fisher: bool) -> None:
     """Where it ends solves (H + lam sum F_k) theta = b + lam sum F_k theta_k."""
-    found, anchors = learn_tasks(part, count)
+    found, anchors = learn_tasks(part, [task(seed) for seed in range(count)])
     x, y = task(count - 1)
     left, right = x.T @ x / len(x), x.T @ y / len(x)
     for seed, anchor in enumerate(anchors):
@@ -243,6 +249,219 @@ def test_only_the_newest_transitions_of_the_phase_tell_the_importance() -> None:
     learner.play(transitions(normal(1, 4, FEATURES).numpy()))
     learner.end_phase(1)
     close(joined(part.omega), (x[-10:] ** 2).mean(0) + (normal(1, 4, FEATURES) ** 2).mean(0))
+
+
+# --- linear regression on all tasks together ----------------------------------------------------
+
+
+class OfTheMean(EWC):
+    """Squares the mean gradient of the states, in which they cancel each other."""
+
+    def estimate(self, learner: Any, transitions: Any) -> Parameters:
+        mean = learner.q_net(torch.from_numpy(transitions.observations)).mean()
+        slopes = torch.autograd.grad(mean, list(learner.q_net.parameters()))
+        return [slope.square() for slope in slopes]
+
+
+class EachAnchor(OnlineEWC):
+    """Holds each phase around its own anchor, though the later ones know of the earlier phases."""
+
+    merge: ClassVar[Literal["sum", "latest"]] = "sum"
+
+
+class NewestOnly(OnlineEWC):
+    """Forgets the penalty before the latest."""
+
+    def add_anchor(self, importance: Parameters, anchor: Parameters) -> None:
+        self.omega = []
+        super().add_anchor(importance, anchor)
+
+
+def rotation(seed: int, rows: int = FEATURES) -> torch.Tensor:
+    """Orthonormal columns."""
+    return torch.linalg.qr(normal(seed, rows, FEATURES)).Q
+
+
+def uncorrelated(seed: int) -> Task:
+    """Inputs that are orthogonal: their Fisher information is its diagonal."""
+    x = 30**0.5 * rotation(seed, 30) * torch.tensor([0.8, 1.0, 1.3])
+    return x, x @ normal(seed + 100, FEATURES) + 0.1 * normal(seed + 200, 30)
+
+
+def turned(data: Task, basis: torch.Tensor) -> Task:
+    """The same task in other coordinates."""
+    return data[0] @ basis, data[1]
+
+
+def check_joint(part: QuadraticPenalty, tasks: Sequence[Task]) -> None:
+    """Learnt one after the other, the tasks end where least squares on all their data do."""
+    found, _ = learn_tasks(part, tasks, 200)
+    x, y = (torch.cat(column) for column in zip(*tasks, strict=True))
+    close(found, torch.linalg.lstsq(x, y[:, None]).solution[:, 0], rtol=1e-8)
+
+
+def test_where_fisher_is_diagonal_ewc_ends_at_the_joint_solution() -> None:
+    tasks = [uncorrelated(0), turned(uncorrelated(1), rotation(9))]
+    check_joint(EWC(lam=1.0, normalise="none"), tasks)
+    for wrong in (EWC(lam=2.0, normalise="none"), EWC(lam=1.0), L2(lam=1.0)):
+        fails(lambda wrong=wrong: check_joint(wrong, tasks))  # type: ignore[misc]
+    fails(lambda: check_joint(DoubledEWC(lam=1.0, normalise="none"), tasks))
+    fails(lambda: check_joint(OfTheMean(lam=1.0, normalise="none"), tasks))
+
+
+def test_in_its_eigenbasis_any_fisher_ends_at_the_joint_solution() -> None:
+    tasks = [turned(uncorrelated(seed), rotation(seed + 7)) for seed in range(2)]
+    fails(lambda: check_joint(EWC(lam=1.0, normalise="none"), tasks))
+    basis = torch.linalg.eigh(tasks[0][0].T @ tasks[0][0]).eigenvectors
+    check_joint(EWC(lam=1.0, normalise="none"), [turned(data, basis) for data in tasks])
+
+
+def test_of_three_tasks_the_latest_anchor_knows_of_both_before() -> None:
+    tasks = [uncorrelated(0), uncorrelated(1), turned(uncorrelated(2), rotation(9))]
+    settings: dict[str, Any] = {"lam": 1.0, "decay": 1.0, "normalise": "none"}
+    check_joint(OnlineEWC(**settings), tasks)
+    for wrong in (EachAnchor, NewestOnly, FirstAnchor):
+        fails(lambda wrong=wrong: check_joint(wrong(**settings), tasks))  # type: ignore[misc]
+    fails(lambda: check_joint(OnlineEWC(**{**settings, "decay": 0.9}), tasks))
+
+
+# --- which importance it is ---------------------------------------------------------------------
+
+Terms = Callable[[int, torch.Tensor], list[tuple[float, torch.Tensor]]]
+REWARDS = 2 * normal(81, 30)
+ACTIONS = np.arange(30) % 2
+
+
+def targets(samples: Any) -> torch.Tensor:
+    """What is to be learnt, which is not the rewards."""
+    return 2 * samples.rewards - 1  # type: ignore[no-any-return]
+
+
+def slopes_of(learner: FakeLearner, terms: Terms) -> Iterator[tuple[float, torch.Tensor]]:
+    """Go through all terms of all states, one by one."""
+    for row, state in enumerate(task(0)[0]):
+        for weight, term in terms(row, learner.q_net(state[None])[0]):
+            slopes = torch.autograd.grad(term, learner.q_net.parameters(), retain_graph=True)
+            yield weight, joined(slopes)
+
+
+def gauss(row: int, q: torch.Tensor) -> list[tuple[float, torch.Tensor]]:
+    return [(1.0, value) for value in q]
+
+
+def policy(temperature: float) -> Terms:
+    def terms(row: int, q: torch.Tensor) -> list[tuple[float, torch.Tensor]]:
+        powers = (q / temperature).exp()
+        return [(float(p.detach()), p.log()) for p in powers / powers.sum()]
+
+    return terms
+
+
+def huber(row: int, q: torch.Tensor) -> list[tuple[float, torch.Tensor]]:
+    error = (q[ACTIONS[row]] - (2 * REWARDS[row] - 1)).abs()
+    return [(1.0, error**2 / 2 if error < 1 else error - 0.5)]
+
+
+def ended(part: Any) -> FakeLearner:
+    """A learner of two values whose first phase has ended."""
+    learner = make_learner(part)
+    learner.td_targets = targets  # type: ignore[method-assign]
+    played = transitions(task(0)[0].numpy(), REWARDS.numpy())
+    learner.play(replace(played, actions=ACTIONS[:, None]))
+    learner.end_phase()
+    return learner
+
+
+def check_fisher(part: EWC, terms: Terms) -> None:
+    """The importance is the mean square of the gradients of these terms."""
+    learner = ended(part)
+    expected = sum(weight * slope.square() for weight, slope in slopes_of(learner, terms))
+    close(joined(part.omega), expected / 30)
+
+
+def median_gap() -> float:
+    values = make_learner(EWC()).q_net(task(0)[0]).detach().numpy()
+    return float(np.median(np.abs(values[:, 0] - values[:, 1])))
+
+
+class Misread(EWC):
+    """Does not do as it is set."""
+
+    wrong: ClassVar[dict[str, Any]] = {}
+
+    def estimate(self, learner: Any, transitions: Any) -> Parameters:
+        with mock.patch.multiple(self, **self.wrong):
+            return super().estimate(learner, transitions)
+
+
+class TakenForTd(Misread):
+    wrong: ClassVar[dict[str, Any]] = {"fisher": "td"}
+
+
+class TakenForGauss(Misread):
+    wrong: ClassVar[dict[str, Any]] = {"fisher": "gauss"}
+
+
+class Untempered(Misread):
+    wrong: ClassVar[dict[str, Any]] = {"temperature": None}
+
+
+class AtOne(Misread):
+    wrong: ClassVar[dict[str, Any]] = {"temperature": 1.0}
+
+
+class OfRewards(EWC):
+    """Takes the rewards for the targets."""
+
+    def estimate(self, learner: Any, transitions: Any) -> Parameters:
+        with mock.patch.object(learner, "td_targets", lambda samples: samples.rewards):
+            return super().estimate(learner, transitions)
+
+
+@pytest.mark.parametrize(
+    ("settings", "terms", "wrong"),
+    [
+        ({}, gauss, ()),
+        ({"fisher": "gauss"}, gauss, (TakenForTd,)),
+        ({"fisher": "policy", "temperature": 0.3}, policy(0.3), (TakenForTd, Untempered)),
+        ({"fisher": "policy"}, None, (TakenForTd, TakenForGauss, AtOne)),
+        ({"fisher": "td"}, huber, (TakenForGauss, OfRewards)),
+    ],
+)
+def test_ewc_estimates_the_fisher_information_it_is_set_to(
+    settings: dict[str, Any], terms: Terms | None, wrong: Any
+) -> None:
+    terms = terms or policy(median_gap())
+    check_fisher(EWC(normalise="none", **settings), terms)
+    for mistake in wrong:
+        fails(lambda mistake=mistake: check_fisher(mistake(normalise="none", **settings), terms))  # type: ignore[misc]
+
+
+def check_output(part: MAS, centred: bool) -> None:
+    """The importance is the mean of |d ||f||^2 / dtheta|."""
+
+    def terms(row: int, q: torch.Tensor) -> list[tuple[float, torch.Tensor]]:
+        f = q - q.mean() if centred else q
+        return [(1.0, (f**2).sum())]
+
+    expected = sum(slope.abs() for _, slope in slopes_of(ended(part), terms))
+    close(joined(part.omega), expected / 30)
+
+
+class ValuesMAS(MAS):
+    """Always takes the values themselves."""
+
+    def estimate(self, learner: Any, transitions: Any) -> Parameters:
+        with mock.patch.object(self, "output", "q"):
+            return super().estimate(learner, transitions)
+
+
+def test_mas_rates_advantages_unless_it_is_told_to_rate_values() -> None:
+    check_output(MAS(normalise="none"), centred=True)
+    check_output(MAS(normalise="none", output="advantage"), centred=True)
+    check_output(MAS(normalise="none", output="q"), centred=False)
+    fails(lambda: check_output(MAS(normalise="none", output="q"), centred=True))
+    fails(lambda: check_output(ValuesMAS(normalise="none"), centred=True))
 
 
 # --- MAS ----------------------------------------------------------------------------------------
@@ -579,6 +798,99 @@ def test_at_the_anchor_nothing_pulls_and_importance_is_not_negative(name: str) -
     assert all((omega >= 0).all() for omega in part.omega)
     assert any((omega > 0).any() for omega in part.omega)
     assert any(gradient.any() for gradient in FakeLearner.gradient_of(life, part))  # type: ignore[arg-type]
+
+
+@dataclass
+class Rated(L2):
+    """Rates with the network as it finds it, and notes what it would be without dropout."""
+
+    def importance(self, learner: Any, phase: int) -> Parameters:
+        states = torch.as_tensor(learner.replay.stored(np.arange(20)).observations)
+
+        def rate(network: Any) -> Parameters:
+            length = network(states).square().sum()
+            return [slope.abs() for slope in torch.autograd.grad(length, network.parameters())]
+
+        self.expected = rate(copy.deepcopy(learner.q_net).eval())
+        return rate(learner.q_net)
+
+
+class StillLearning(Part):
+    """Leaves dropout on, as it is in gradient steps."""
+
+    name: ClassVar[str] = "still-learning"
+
+    def phase_end(self, learner: Any, phase: int) -> None:
+        learner.policy.set_training_mode(True)
+
+
+def check_without_dropout(*before: Part) -> None:
+    """What a part computes at a phase end is what the network says in play."""
+    part = Rated(lam=0.0)
+    life = tiny.live(tiny.agent(*before, part, policy={"dropout": 0.5}), tiny.PHASE + 8)
+    assert life._n_updates > 10
+    assert same_bits(part.omega, part.expected)
+
+
+def test_at_a_phase_end_parts_find_the_network_without_dropout() -> None:
+    check_without_dropout()
+    fails(lambda: check_without_dropout(StillLearning()))
+
+
+class Endless(Part):
+    """Adds a single number that is none, from the second phase on."""
+
+    name: ClassVar[str] = "endless"
+    needs_boundaries: ClassVar[bool] = True
+    entry: float = 0.0
+
+    def phase_end(self, learner: Any, phase: int) -> None:
+        self.entry = math.inf
+
+    def add_gradient(self, learner: Any) -> None:
+        gradients(learner)[-1][0] += self.entry
+
+
+class Kept(Part):
+    """Keeps what there was before the step."""
+
+    name: ClassVar[str] = "kept"
+
+    def before_update(self, learner: Any) -> None:
+        self.bits = tiny.bits(learner)
+        self.moments = copy.deepcopy(learner.optimizer.state_dict())
+
+
+def check_stopped(part: Part) -> None:
+    """It stops in the first step of the second phase, before anything has changed."""
+    kept, message = Kept(), ""
+    life = tiny.agent(part, kept)
+    try:
+        tiny.live(life, tiny.PHASE + 8)
+    except DivergedError as error:
+        message = str(error)
+    assert f"at step {tiny.PHASE + tiny.NUM_ENVS} the loss is {life.last_td_loss} " in message
+    assert f"the strength of {part.name}" in message
+    assert math.isfinite(life.last_td_loss)
+    assert tiny.bits(life) == kept.bits
+    assert not list(tiny.differences(life.optimizer.state_dict(), kept.moments))
+
+
+@pytest.mark.parametrize(
+    "part",
+    [
+        lambda: make_part("l2", {"lam": 1e300}),
+        lambda: make_part("clone", {"alpha": 1e300}),
+        Endless,
+    ],
+    ids=["l2", "clone", "endless"],
+)
+def test_a_pull_that_is_not_finite_stops_before_the_parameters_change(
+    part: Callable[[], Part], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    check_stopped(part())
+    monkeypatch.setattr(torch, "isfinite", torch.ones_like)  # the norm is never looked at
+    fails(lambda: check_stopped(part()))
 
 
 # --- what is logged -----------------------------------------------------------------------------

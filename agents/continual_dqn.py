@@ -276,15 +276,15 @@ class ContinualDQN(DQN):
             part.add_gradient(self)
         for part in parts:
             part.project(self)
-        norm = torch.nn.utils.clip_grad_norm_(self.policy.parameters(), self.max_grad_norm)
-        if not math.isfinite(self.last_td_loss) or (parts and not torch.isfinite(norm)):
+        norm = float(torch.nn.utils.clip_grad_norm_(self.policy.parameters(), self.max_grad_norm))
+        if not (math.isfinite(self.last_td_loss) and math.isfinite(norm)):
             raise DivergedError(
                 f"at step {self.num_timesteps} the loss is {self.last_td_loss} and its gradient's "
-                f"norm {float(norm)}: learning has diverged; lower the learning rate"
+                f"norm {norm}: learning has diverged; lower the learning rate"
                 + (f" or the strength of {', '.join(p.name for p in parts)}" if parts else "")
             )
         if self.measures:
-            clipped = min(1.0, self.max_grad_norm / max(float(norm), 1e-30))
+            clipped = min(1.0, self.max_grad_norm / max(norm, 1e-30))
             self.logger.record("train/clip_factor", clipped)
         self.policy.optimizer.step()
         for part in parts:

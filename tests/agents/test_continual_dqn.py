@@ -528,6 +528,14 @@ def test_tensorboard_is_written(tmp_path: Path) -> None:
     assert all(np.isfinite(losses))
 
 
+def test_a_gradient_that_is_not_finite_stops_learning_without_parts_too() -> None:
+    model = tiny.agent()
+    model.q_net.q_net[-1].bias.register_hook(lambda gradient: gradient * float("inf"))
+    with pytest.raises(DivergedError, match=f"at step {tiny.LEARNING_STARTS + 4} the loss is"):
+        tiny.live(model)
+    assert all(bool(p.isfinite().all()) for p in model.q_net.parameters())
+
+
 # Mistakes.
 
 

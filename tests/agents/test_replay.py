@@ -13,6 +13,7 @@ from typing import Any
 import gymnasium as gym
 import numpy as np
 import pytest
+import tiny
 import torch
 from gymnasium import spaces
 from hypothesis import given, settings
@@ -23,6 +24,7 @@ from stable_baselines3.common.buffers import NStepReplayBuffer, ReplayBuffer
 from stable_baselines3.common.vec_env import DummyVecEnv, VecNormalize
 
 from continual_arcade.agents import GymnasiumVecEnv, replay
+from continual_arcade.agents.parts import MER
 from continual_arcade.agents.replay import (
     BalancedReplayBuffer,
     FIFOReplayBuffer,
@@ -713,3 +715,33 @@ def test_an_agent_learns_from_it_and_saves_it(kind: Kind, tmp_path: Path) -> Non
     loaded = agent.replay_buffer
     assert isinstance(loaded, kind)
     assert flat(loaded.state_dict()) == flat(buffer.state_dict())
+
+
+def test_a_balanced_memory_below_a_batch_is_learnt_from_all_the_same() -> None:
+    """Three phases share 16 slots, of which 15 are used: less than a batch."""
+    model = tiny.agent(replay=BalancedReplayBuffer, buffer_size=16, n_steps=1)
+    tiny.live(model)
+    assert model.replay.size() == 15
+    assert model._n_updates == (tiny.LIFE - tiny.LEARNING_STARTS) // tiny.NUM_ENVS
+
+
+def test_single_draws_of_mer_come_from_both_halves_of_a_mix() -> None:
+    model = tiny.agent(
+        MER(algorithm="1", memories=3),
+        replay=MixReplayBuffer,
+        policy={"optimizer_class": torch.optim.SGD},
+        learning_rate=1e-4,
+    )
+    drawn: list[int] = []
+    sample = model.replay.sample
+
+    def noting(*args: Any, **kwargs: Any) -> Any:
+        batch = sample(*args, **kwargs)
+        drawn.extend(model.replay.sampled.tolist())
+        return batch
+
+    model.replay.sample = noting  # type: ignore[method-assign]
+    tiny.live(model)
+    old = sum(slot >= model.replay.fifo_size for slot in drawn)  # type: ignore[attr-defined]
+    assert len(drawn) == 3 * (tiny.LIFE - tiny.LEARNING_STARTS)
+    assert abs(old - len(drawn) / 2) < 4 * np.sqrt(len(drawn)) / 2

@@ -116,9 +116,9 @@ def unconditional(vector: Parameters, reference: Parameters) -> Parameters:
 
 
 def halfway(vector: Parameters, reference: Parameters) -> Parameters:
-    """A mistake: divides by the wrong square."""
-    found = projected(vector, [2**0.5 * tensor for tensor in reference])
-    return [(a + b) / 2 for a, b in zip(vector, found or vector, strict=True)]
+    """A mistake: takes away half of what points against the reference."""
+    found = projected(vector, reference) or vector
+    return [(a + b) / 2 for a, b in zip(vector, found, strict=True)]
 
 
 def reflected(vector: Parameters, reference: Parameters) -> Parameters:
@@ -269,7 +269,7 @@ def test_only_what_adam_voids_is_warned_of() -> None:
 class ByTensor(AGEM):
     """The mistake of :func:`by_tensor` in a life."""
 
-    def constrain(self, learner: Any) -> None:
+    def project_update(self, learner: Any) -> None:
         with torch.no_grad():
             for now, before, reference in zip(
                 learner.q_net.parameters(), self._before, self._reference, strict=False

@@ -29,6 +29,7 @@ from tiny import (
 from continual_arcade.agents import METHODS, ContinualDQN, compose
 from continual_arcade.agents.life import Life
 from continual_arcade.agents.parts import (
+    AGEM,
     EWC,
     L2,
     MAS,
@@ -538,6 +539,37 @@ class Mask(Part):
                 learner.q_net.parameters(), self.frozen, self.kept, strict=True
             )
         ]
+
+
+class Undone(AGEM):
+    """A mistake: the step is projected where masks have put weights back already."""
+
+    def project_update(self, learner: Any) -> None:
+        pass
+
+    def constrain(self, learner: Any) -> None:
+        super().project_update(learner)
+
+
+@pytest.mark.parametrize("mask_first", [True, False])
+@pytest.mark.parametrize(("kind", "holds"), [(AGEM, True), (Undone, False)])
+def test_a_hard_mask_holds_beside_a_projected_step(
+    kind: type[AGEM], holds: bool, mask_first: bool
+) -> None:
+    mask, agem = Mask(), kind(transitions=60, batch=16)
+    parts = [mask, agem] if mask_first else [agem, mask]
+    model = agent(*parts, learning_rate=0.03)  # so large that steps contradict each other
+    kept = []
+
+    def note() -> None:
+        if mask.frozen:
+            kept.append(all(mask.is_frozen(model)))
+
+    model.optimizer.register_step_pre_hook(lambda *_: note())
+    live(model)
+    # Where the mask comes last, it puts back what the projection moved after all.
+    assert all(kept) == (holds or not mask_first)
+    assert len(kept) == 2 * PHASE // NUM_ENVS
 
 
 @pytest.mark.parametrize("optimizer", [torch.optim.Adam, torch.optim.SGD])

@@ -279,7 +279,8 @@ class NewestOnly(OnlineEWC):
 
 def rotation(seed: int, rows: int = FEATURES) -> torch.Tensor:
     """Orthonormal columns."""
-    return torch.linalg.qr(normal(seed, rows, FEATURES)).Q
+    basis: torch.Tensor = torch.linalg.qr(normal(seed, rows, FEATURES)).Q
+    return basis
 
 
 def uncorrelated(seed: int) -> Task:

@@ -32,6 +32,8 @@ class Compare:
 
     folders: Annotated[tuple[Path, ...], tyro.conf.Positional]
     """Folders of runs."""
+    against: str = "finetune"
+    """Method from which the difference of the others is taken, seed by seed, if it is there."""
 
 
 @dataclass
@@ -40,8 +42,21 @@ class _Group:
 
     world: str
     method: str
+    settings: dict[str, Any]
     points: str
     matrices: dict[int, Matrix]
+
+    def less(self, other: "_Group") -> Estimate | None:
+        """Estimate how much higher the mean over all phases is at the end, seed by seed."""
+        seeds = sorted(self.matrices.keys() & other.matrices.keys())
+        if self is other or not seeds:
+            return None
+        return mean_over_runs(
+            [
+                self.matrices[seed].values[-1].mean() - other.matrices[seed].values[-1].mean()
+                for seed in seeds
+            ]
+        )
 
     @property
     def scores(self) -> "_Scores":
@@ -122,6 +137,9 @@ def compare(args: Compare, console: Console) -> None:
             console.print(_table(group))
         if len(groups) > 1:
             console.print(_summary(list(groups.values())))
+        base = next((g for g in groups.values() if g.method == args.against), None)
+        if base is not None and len(groups) > 1:
+            console.print(_differences(list(groups.values()), base))
 
 
 def _key(config: dict[str, Any], *names: str) -> str:
@@ -130,7 +148,8 @@ def _key(config: dict[str, Any], *names: str) -> str:
 
 def _group(config: dict[str, Any], schedule: Schedule) -> _Group:
     world = f"{config['game']}, {schedule.name}"
-    return _Group(world, config["method"], make_game(config["game"]).points, {})
+    points = make_game(config["game"]).points
+    return _Group(world, config["method"], config["settings"], points, {})
 
 
 def _table(group: _Group) -> Table:
@@ -165,8 +184,35 @@ def _summary(groups: list[_Group]) -> Table:
     for group in groups:
         scores = group.scores
         runs = str(len(group.matrices))
-        table.add_row(group.method, runs, *_cells(scores.of_all), f"{scores.worst:.1f}")
+        table.add_row(_label(group, groups), runs, *_cells(scores.of_all), f"{scores.worst:.1f}")
     return table
+
+
+def _differences(groups: list[_Group], base: _Group) -> Table:
+    """Lay out how much more the methods come to than one of them."""
+    table = Table(
+        title=f"{base.world}: mean {base.points} over all phases at the end, less {base.method}",
+        caption="mean difference of runs with equal seeds ± 95 % t interval.",
+        caption_justify="left",
+    )
+    table.add_column("method", overflow="fold")
+    for name in ("pairs", f"less {base.method}"):
+        table.add_column(name, justify="right", no_wrap=True)
+    for group in groups:
+        if (difference := group.less(base)) is not None:
+            table.add_row(_label(group, groups), str(difference.runs), f"{difference:+.1f}")
+    return table
+
+
+def _label(group: _Group, groups: list[_Group]) -> str:
+    """Name a group: its method, and the settings in which others of that method differ."""
+    namesakes = [other.settings for other in groups if other.method == group.method]
+    differing = [
+        f"{name}={value}"
+        for name, value in group.settings.items()
+        if any(settings.get(name) != value for settings in namesakes)
+    ]
+    return ", ".join([group.method, *differing])
 
 
 def _cells(estimates: list[Estimate]) -> list[str]:

@@ -1,7 +1,20 @@
-"""The learner: a DQN on Stable-Baselines3 for one long life, and the adapter that feeds it."""
+"""The learner: a DQN on Stable-Baselines3 that takes continual-learning methods as parts."""
 
-from continual_arcade.agents.continual_dqn import ContinualDQN
-from continual_arcade.agents.settings import DQNSettings, build_dqn
+from continual_arcade.agents.continual_dqn import ContinualDQN, DivergedError
+from continual_arcade.agents.exploration import Exploration
+from continual_arcade.agents.methods import METHODS, Method, compose
+from continual_arcade.agents.settings import DQNSettings, build_agent, make_life
 from continual_arcade.agents.vec_env import GymnasiumVecEnv
 
-__all__ = ["ContinualDQN", "DQNSettings", "GymnasiumVecEnv", "build_dqn"]
+__all__ = [
+    "METHODS",
+    "ContinualDQN",
+    "DQNSettings",
+    "DivergedError",
+    "Exploration",
+    "GymnasiumVecEnv",
+    "Method",
+    "build_agent",
+    "compose",
+    "make_life",
+]

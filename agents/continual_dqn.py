@@ -1,70 +1,336 @@
-"""A DQN for one long life: exploration that suits the game, in every sub-environment on its own."""
+"""A DQN for one long life, which takes continual-learning methods as parts."""
 
-from collections.abc import Sequence
-from typing import Any
+import io
+import math
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+from typing import Any, ClassVar, Self
 
 import numpy as np
 import numpy.typing as npt
+import torch
 from gymnasium import spaces
 from stable_baselines3 import DQN
+from stable_baselines3.common.buffers import ReplayBuffer
 from stable_baselines3.common.noise import ActionNoise
+from stable_baselines3.common.policies import BasePolicy
+from stable_baselines3.common.type_aliases import ReplayBufferSamples, RolloutReturn
+from stable_baselines3.common.utils import polyak_update
+from stable_baselines3.common.vec_env import VecEnv
+from torch.nn.functional import smooth_l1_loss
+
+from continual_arcade.agents.exploration import Exploration
+from continual_arcade.agents.life import Life
+from continual_arcade.agents.networks import ContinualPolicy, evaluation_mode
+from continual_arcade.agents.parts.catalogue import check_together
+from continual_arcade.agents.parts.part import Batch, Part
+from continual_arcade.agents.replay import TransitionReplayBuffer
+from continual_arcade.agents.saving import load_agent, save_agent
+from continual_arcade.agents.state_files import is_foreign
+
+_MEASURED = 100
+"""Of so many gradient steps one is measured for the log."""
+
+
+class DivergedError(RuntimeError):
+    """The loss or its gradient is not finite any more; the parameters still are."""
 
 
 class ContinualDQN(DQN):
-    """Stable-Baselines3's DQN with an exploration of its own.
+    """Stable-Baselines3's DQN, open to continual-learning methods.
 
-    Two things differ from the parent. An exploratory action is drawn from ``action_prior``: to flap
-    with probability 1/2, as a uniform choice does, keeps a bird at the ceiling, where it never
-    meets a pipe. And each sub-environment tosses its own coin; the parent tosses one for all of
-    them, so that all or none explore.
-
-    A whole life is one call of ``learn()``: ``exploration_fraction`` is a fraction of the life, not
-    of a phase.
+    Without further arguments it is the parent, bit for bit. What may be added:
 
     Args:
-        policy: As in the parent.
+        policy: As in the parent; ``"MlpPolicy"`` also takes ``layer_norm`` and ``dropout``.
         env: As in the parent.
-        action_prior: Probability of each action in exploration; None for a uniform choice.
-        **kwargs: As in the parent.
+        parts: Continual-learning methods, see :mod:`continual_arcade.agents.parts`. The order
+            matters only between parts that change the same thing.
+        double_q: Let the online network choose the action whose value the target network gives
+            (van Hasselt et al. 2016).
+        exploration: How it explores; None for the parent's way, in which all sub-environments
+            explore together, uniformly.
+        **kwargs: As in the parent. With a replay buffer of this suite, ``n_steps`` and ``gamma``
+            are handed on to it, and its draws are seeded with ``seed``.
+
+    A whole life is one call of ``learn()``; phases are events on the way, taken from
+    ``info["phase"]``.
 
     Raises:
-        ValueError: If the prior is no distribution over the actions.
+        ValueError: If parts exclude each other, or do not go with the environment.
     """
 
+    policy_aliases: ClassVar[dict[str, type[BasePolicy]]] = {
+        **DQN.policy_aliases,
+        "MlpPolicy": ContinualPolicy,
+    }
+
     def __init__(
-        self, policy: Any, env: Any, *, action_prior: Sequence[float] | None = None, **kwargs: Any
+        self,
+        policy: Any,
+        env: Any,
+        *,
+        parts: Sequence[Part] = (),
+        double_q: bool = False,
+        exploration: Exploration | None = None,
+        **kwargs: Any,
     ) -> None:
-        # A list, because that is what a saved tuple comes back as.
-        self.action_prior = None if action_prior is None else [float(p) for p in action_prior]
-        super().__init__(policy, env, **kwargs)
+        self.parts = list(parts)
+        self.double_q = double_q
+        self.exploration = exploration
+        check_together(self.parts)
+        set_up = kwargs.pop("_init_setup_model", True)
+        kind = kwargs.get("replay_buffer_class")
+        if kind is not None and issubclass(kind, TransitionReplayBuffer):
+            size, batch = kwargs.get("buffer_size", 1_000_000), kwargs.get("batch_size", 32)
+            if size < batch:
+                raise ValueError(
+                    f"buffer_size = {size} is smaller than batch_size = {batch}: there would never "
+                    "be enough to learn from"
+                )
+            given = kwargs.get("replay_buffer_kwargs") or {}
+            kwargs["replay_buffer_kwargs"] = {
+                "n_steps": kwargs.pop("n_steps", 1),
+                "gamma": kwargs.get("gamma", 0.99),
+                "seed": kwargs.get("seed") or 0,
+                **given,
+            }
+        super().__init__(policy, env, _init_setup_model=False, **kwargs)
+        self.measures = False
+        self.last_td_loss = 0.0
+        self._syncs_due = 0
+        if set_up:
+            self._setup_model()
 
     def _setup_model(self) -> None:
         super()._setup_model()
-        # load() comes here a second time, with the generator restored: it must go on, not restart.
-        if not hasattr(self, "_exploration_rng"):
-            self._exploration_rng = np.random.default_rng(self.seed)
-        actions = self.action_space
-        assert isinstance(actions, spaces.Discrete)
-        if self.action_prior is not None:
-            prior = np.array(self.action_prior)
-            if prior.shape != (actions.n,) or (prior < 0).any() or not np.isclose(prior.sum(), 1):
+        assert isinstance(self.action_space, spaces.Discrete)
+        self._actions = int(self.action_space.n)
+        if self.exploration is not None:
+            self.exploration.check_actions(self._actions)
+        # Streams of their own: a part more does not change what the others draw.
+        exploration, network, *streams = np.random.SeedSequence(self.seed).spawn(
+            2 + len(self.parts)
+        )
+        self._exploration_rng = np.random.default_rng(exploration)
+        self._network_rng = np.random.default_rng(network)
+        self.life = Life(self.n_envs)
+        for part, stream in zip(self.parts, streams, strict=True):
+            if part.watches_replay:
+                _ = self.replay  # raises if it is of another kind
+            part.bind(self, np.random.default_rng(stream))
+        if self.env is not None:
+            self._check_env(self.env)
+
+    def set_env(self, env: Any, force_reset: bool = True) -> None:
+        """Set the environment, as in the parent; it must go with the parts."""
+        super().set_env(env, force_reset)
+        assert self.env is not None
+        self._check_env(self.env)
+
+    def _check_env(self, env: VecEnv) -> None:
+        """Check that parts and environment go together."""
+        if self.parts and self._vec_normalize_env is not None:
+            raise ValueError(
+                "parts remember observations as they are, which VecNormalize keeps changing: "
+                "leave it out, or the parts"
+            )
+        self.life.look_at(env)
+        if self.exploration is not None and self.exploration.epsilon == "per_phase":
+            self.life.progress_of_phase()  # raises if there are no phases
+        if self.life.has_boundaries:
+            return
+        for part in self.parts:
+            if part.needs_boundaries:
                 raise ValueError(
-                    f"action_prior = {self.action_prior} must give each of the {actions.n} "
-                    "actions a probability, with a sum of 1"
+                    f"part {part.name!r} needs to be told where phases end, but "
+                    f"{self.life.description} has no phase that ends: choose another schedule "
+                    "(shrink, conflict, ...), or leave the part out"
                 )
 
-    def _explore(self, count: int) -> npt.NDArray[np.int64]:
-        """Draw exploratory actions, shape ``(count,)``."""
-        assert isinstance(self.action_space, spaces.Discrete)
-        return self._exploration_rng.choice(
-            int(self.action_space.n), size=count, p=self.action_prior
-        ).astype(np.int64)
+    # What parts may use: see ``parts.part.Learner``.
+
+    @property
+    def optimizer(self) -> torch.optim.Optimizer:
+        """What moves the parameters of ``q_net``."""
+        return self.policy.optimizer
+
+    @property
+    def replay(self) -> TransitionReplayBuffer:
+        """The replay memory.
+
+        Raises:
+            ValueError: If it is not one of this suite.
+        """
+        if not isinstance(self.replay_buffer, TransitionReplayBuffer):
+            raise ValueError(
+                f"{type(self.replay_buffer).__name__} does not tell where transitions are stored: "
+                "choose a replay_buffer_class of continual_arcade.agents.replay"
+            )
+        return self.replay_buffer
+
+    def sample(self, batch_size: int) -> Batch:
+        """Draw a batch from replay."""
+        buffer = self.replay_buffer
+        assert buffer is not None
+        samples = buffer.sample(batch_size, env=self._vec_normalize_env)
+        slots = buffer.sampled if isinstance(buffer, TransitionReplayBuffer) else None
+        return Batch(samples, slots)
+
+    def td_targets(self, samples: ReplayBufferSamples) -> torch.Tensor:
+        """Return the targets of the samples, shape ``(batch, 1)``, without a gradient."""
+        discounts = self.gamma if samples.discounts is None else samples.discounts
+        with torch.no_grad():
+            values = self.q_net_target(samples.next_observations)
+            if self.double_q:
+                with evaluation_mode(self.q_net):  # as in play: without dropout
+                    best = self.q_net(samples.next_observations).argmax(1, keepdim=True)
+                values = values.gather(1, best)
+            else:
+                values = values.max(1).values.reshape(-1, 1)
+            targets: torch.Tensor = samples.rewards + (1 - samples.dones) * discounts * values
+        return targets
+
+    def td_loss(self, samples: ReplayBufferSamples) -> torch.Tensor:
+        """Return the mean TD loss of the samples (Huber, delta = 1), with a gradient."""
+        targets = self.td_targets(samples)
+        values = self.q_net(samples.observations).gather(1, samples.actions.long())
+        return smooth_l1_loss(values, targets)
+
+    def reinitialise(self, network: bool, optimizer: bool, replay: bool) -> None:
+        """Begin anew with some of what was learnt.
+
+        Args:
+            network: Draw the parameters again; the target network gets the same.
+            optimizer: Forget the optimiser's moments.
+            replay: Forget all transitions.
+        """
+        if network:
+            with torch.random.fork_rng(devices=[]):
+                torch.manual_seed(int(self._network_rng.integers(2**63)))
+                fresh = self.policy_class(
+                    self.observation_space,
+                    self.action_space,
+                    self.lr_schedule,
+                    **self.policy_kwargs,
+                )
+            # In place: optimiser and aliases hold on to the tensors.
+            self.policy.load_state_dict(fresh.state_dict())
+        if optimizer:
+            self.policy.optimizer.state.clear()
+        if replay:
+            assert self.replay_buffer is not None
+            self.replay_buffer.reset()
+
+    # The gradient step.
+
+    def train(self, gradient_steps: int, batch_size: int = 100) -> None:
+        """Learn from replay after a step of the environments.
+
+        Args:
+            gradient_steps: Gradient steps, unless a part plans them otherwise.
+            batch_size: Transitions of a batch.
+
+        Raises:
+            DivergedError: If the loss or its gradient is not finite; before the parameters change.
+        """
+        replay = self.replay_buffer
+        if isinstance(replay, TransitionReplayBuffer) and replay.seen < batch_size:
+            return  # replay was begun anew, or has not begun
+        self.policy.set_training_mode(True)
+        self._update_learning_rate(self.policy.optimizer)
+        losses = []
+        for batch in self._batches(gradient_steps, batch_size):
+            losses.append(self._update(batch))
+            self._n_updates += 1
+        self._synchronise()
+        if losses:
+            self.logger.record("train/n_updates", self._n_updates, exclude="tensorboard")
+            self.logger.record("train/loss", np.mean(losses))
+
+    def _batches(self, gradient_steps: int, batch_size: int) -> Iterator[Batch]:
+        for part in self.parts:
+            if part.plans_batches:
+                return part.batches(self, gradient_steps, batch_size)
+        return (self.sample(batch_size) for _ in range(gradient_steps))
+
+    def _update(self, batch: Batch) -> float:
+        """Make one gradient step; the order is that of ``parts.part``."""
+        parts = self.parts
+        self.measures = bool(parts) and self._n_updates % _MEASURED == 0
+        for part in parts:
+            part.before_update(self)
+        loss = self.td_loss(batch.samples)
+        if batch.weight != 1.0:
+            loss = batch.weight * loss
+        self.last_td_loss = loss.item()
+        self.policy.optimizer.zero_grad()
+        torch.autograd.backward(loss)
+        for part in parts:
+            part.on_td_gradient(self)
+        for part in parts:
+            extra = part.loss(self, batch)
+            if extra is not None:
+                torch.autograd.backward(extra)
+        for part in parts:
+            part.add_gradient(self)
+        for part in parts:
+            part.project(self)
+        norm = float(torch.nn.utils.clip_grad_norm_(self.policy.parameters(), self.max_grad_norm))
+        if not (math.isfinite(self.last_td_loss) and math.isfinite(norm)):
+            raise DivergedError(
+                f"at step {self.num_timesteps} the loss is {self.last_td_loss} and its gradient's "
+                f"norm {norm}: learning has diverged; lower the learning rate"
+                + (f" or the strength of {', '.join(p.name for p in parts)}" if parts else "")
+            )
+        if self.measures:
+            clipped = min(1.0, self.max_grad_norm / max(norm, 1e-30))
+            self.logger.record("train/clip_factor", clipped)
+        self.policy.optimizer.step()
+        for part in parts:
+            part.project_update(self)
+        for part in parts:
+            part.constrain(self)
+        for part in parts:
+            part.interpolate(self)
+        for part in parts:
+            part.after_update(self)
+        return self.last_td_loss
+
+    def _synchronise(self) -> None:
+        """Copy the network to the target network where it is due, unless a part has it wait."""
+        if not self._syncs_due or any(part.defers_target for part in self.parts):
+            return
+        # Those that had to wait are made up for, all in one.
+        tau = self.tau if self._syncs_due == 1 else 1 - (1 - self.tau) ** self._syncs_due
+        polyak_update(self.q_net.parameters(), self.q_net_target.parameters(), tau)
+        polyak_update(self.batch_norm_stats, self.batch_norm_stats_target, 1.0)
+        self._syncs_due = 0
+
+    # Life: acting, storing, phases.
+
+    def _on_step(self) -> None:
+        self._n_calls += 1
+        if self._n_calls % max(self.target_update_interval // self.n_envs, 1) == 0:
+            self._syncs_due += 1
+            self._synchronise()
+        self.exploration_rate = self._epsilon()
+        self.logger.record("rollout/exploration_rate", self.exploration_rate)
+
+    def _epsilon(self) -> float:
+        rule = "global" if self.exploration is None else self.exploration.epsilon
+        if rule == "constant":
+            return self.exploration_final_eps
+        remaining = self._current_progress_remaining
+        if rule == "per_phase":
+            remaining = 1 - self.life.progress_of_phase()
+        return self.exploration_schedule(remaining)
 
     def _sample_action(
         self, learning_starts: int, action_noise: ActionNoise | None = None, n_envs: int = 1
     ) -> tuple[npt.NDArray[Any], npt.NDArray[Any]]:
-        if self.num_timesteps < learning_starts:
-            actions = self._explore(n_envs)
+        if self.exploration is not None and self.num_timesteps < learning_starts:
+            actions = self.exploration.draw(self._exploration_rng, self._actions, n_envs)
             return actions, actions
         return super()._sample_action(learning_starts, action_noise, n_envs)
 
@@ -86,11 +352,157 @@ class ContinualDQN(DQN):
         Returns:
             The actions, and ``state``.
         """
+        if self.exploration is None:
+            return super().predict(observation, state, episode_start, deterministic)
         actions, state = self.policy.predict(observation, state, episode_start, deterministic=True)
         if deterministic:
             return actions, state
         actions = np.asarray(actions)
         chosen = np.atleast_1d(actions)
         explores = self._exploration_rng.random(len(chosen)) < self.exploration_rate
-        chosen = np.where(explores, self._explore(len(chosen)), chosen)
-        return chosen.reshape(actions.shape), state
+        drawn = self.exploration.draw(self._exploration_rng, self._actions, len(chosen))
+        return np.where(explores, drawn, chosen).reshape(actions.shape), state
+
+    def _setup_learn(self, *args: Any, **kwargs: Any) -> Any:
+        goes_on = self._last_obs is not None and self.num_timesteps > 0
+        result = super()._setup_learn(*args, **kwargs)
+        assert self.env is not None
+        if not goes_on or self.num_timesteps == 0:
+            self.life.begin(self.env)
+            if isinstance(self.replay_buffer, TransitionReplayBuffer):
+                self.replay_buffer.drop_pending()
+        return result
+
+    def collect_rollouts(
+        self, env: VecEnv, callback: Any, *args: Any, **kwargs: Any
+    ) -> RolloutReturn:
+        """Play, as in the parent; before that, tell the parts of phases that ended and began."""
+        self._tell_phases()
+        return super().collect_rollouts(env, callback, *args, **kwargs)
+
+    def _tell_phases(self) -> None:
+        self.policy.set_training_mode(False)  # what parts compute at a phase end is without dropout
+        news = self.life.news()
+        if news is not None:
+            ended, begun = news
+            if ended is not None:
+                for part in self.parts:
+                    part.phase_end(self, ended)
+            for part in self.parts:
+                part.phase_start(self, begun)
+
+    def _store_transition(
+        self,
+        replay_buffer: ReplayBuffer,
+        buffer_action: npt.NDArray[Any],
+        new_obs: Any,
+        reward: npt.NDArray[Any],
+        dones: npt.NDArray[Any],
+        infos: list[dict[str, Any]],
+    ) -> None:
+        super()._store_transition(replay_buffer, buffer_action, new_obs, reward, dones, infos)
+        if isinstance(replay_buffer, TransitionReplayBuffer):
+            for part in self.parts:
+                part.stored(self, replay_buffer.latest, *replay_buffer.placed)
+        assert self.env is not None
+        self.life.stepped(infos, dones, self.env)
+
+    def dump_logs(self) -> None:
+        """Write a line of the log, with what parts and replay have to tell."""
+        for part in self.parts:
+            part.log(self)
+        if isinstance(self.replay_buffer, TransitionReplayBuffer):
+            for what, shares in (
+                ("stored", self.replay_buffer.phase_shares()),
+                ("drawn", self.replay_buffer.batch_phase_shares()),
+            ):
+                for phase, share in shares.items():
+                    self.logger.record(f"replay/{what}_phase_{phase}", share)
+            self.replay_buffer.reset_batch_counts()
+        super().dump_logs()
+
+    # Files.
+
+    def save(
+        self,
+        path: str | Path | io.BufferedIOBase,
+        exclude: Iterable[str] | None = None,
+        include: Iterable[str] | None = None,
+    ) -> None:
+        """Write the agent to a file that holds data and no code.
+
+        As in the parent, replay is left out; :meth:`save_training` keeps it, too.
+
+        Args:
+            path: The file, ``.zip`` is added to a name without a suffix; or one open for writing.
+            exclude: Not supported: the file has all of the agent.
+            include: Not supported.
+
+        Raises:
+            TypeError: If something cannot be written as data.
+            OSError: If the file cannot be written.
+        """
+        if exclude is not None or include is not None:
+            raise TypeError("exclude and include are not supported: the file has all of the agent")
+        save_agent(self, _path(path), resumable=False)
+
+    def save_training(self, path: str | Path) -> None:
+        """Write all that training needs to go on bit for bit: :meth:`load` with an equal env.
+
+        Call it between steps, as ``on_rollout_start`` of a callback is.
+
+        Args:
+            path: The file; it is replaced as a whole.
+
+        Raises:
+            TypeError: If something cannot be written as data.
+            ValueError: If there is nothing to go on with, or replay is not one of this suite.
+            OSError: If the file cannot be written; an older one is then untouched.
+        """
+        save_agent(self, _path(path), resumable=True)
+
+    @classmethod
+    def load(
+        cls,
+        path: str | Path | io.BufferedIOBase,
+        env: Any = None,
+        device: torch.device | str = "auto",
+        custom_objects: dict[str, Any] | None = None,
+        print_system_info: bool = False,
+        force_reset: bool = True,
+        *,
+        trust: bool = False,
+        **kwargs: Any,
+    ) -> Self:
+        """Read an agent from a file. No code of the file is run, unless it is to be trusted.
+
+        Args:
+            path: The file, or one open for reading.
+            env: What the agent is to live in; None to use it for play only. With a file of
+                :meth:`save_training` it is put where it was, and ``learn(...,
+                reset_num_timesteps=False)`` goes on.
+            device: Where the network is to be.
+            custom_objects: Arguments that are to be others than in the file.
+            print_system_info: As in the parent; only for files of its format.
+            force_reset: As in the parent; only for files of its format.
+            trust: Also read files in Stable-Baselines3's own format, which can run any code.
+            **kwargs: Arguments that are to be others than in the file.
+
+        Raises:
+            ValueError: If the file is damaged, foreign or of a newer version, or does not fit.
+            OSError: If it cannot be read.
+        """
+        if trust and is_foreign(_path(path)):
+            return super().load(
+                path, env, device, custom_objects, print_system_info, force_reset, **kwargs
+            )
+        overrides = {**(custom_objects or {}), **kwargs}
+        agent: Self = load_agent(cls, _path(path), env, device, overrides)
+        return agent
+
+
+def _path(path: Any) -> Any:
+    if not isinstance(path, str | Path):
+        return path
+    file = Path(path)
+    return file if file.suffix else file.with_suffix(".zip")

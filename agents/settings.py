@@ -1,15 +1,20 @@
 """Settings of the DQN that suit these games."""
 
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass
-from typing import Any
+import numbers
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, fields, replace
+from typing import Any, Literal
 
 import gymnasium as gym
-from stable_baselines3.common.buffers import NStepReplayBuffer
+import torch
 
 from continual_arcade.agents.continual_dqn import ContinualDQN
+from continual_arcade.agents.exploration import EpsilonRule, Exploration
+from continual_arcade.agents.methods import METHODS, Method
+from continual_arcade.agents.parts import Part
 from continual_arcade.agents.vec_env import GymnasiumVecEnv
 from continual_arcade.envs import IDS, Schedule
+from continual_arcade.envs.messages import unknown
 
 ACTION_PRIORS: Mapping[str, tuple[float, ...] | None] = {
     "FlappyBird": (0.1, 0.9),
@@ -17,6 +22,11 @@ ACTION_PRIORS: Mapping[str, tuple[float, ...] | None] = {
 }
 """Probability of each action in exploration. A bird that flaps half of the time stays at the
 ceiling; the paddle may as well go anywhere."""
+
+_OPTIMIZERS: Mapping[str, type[torch.optim.Optimizer]] = {
+    "adam": torch.optim.Adam,
+    "sgd": torch.optim.SGD,
+}
 
 
 @dataclass(frozen=True)
@@ -31,30 +41,58 @@ class DQNSettings:
     """Games that are played side by side."""
     hidden: tuple[int, ...] = (128, 128)
     """Units of each hidden layer."""
+    layer_norm: bool = False
+    """Normalise each hidden layer."""
+    dropout: float = 0.0
+    """Probability that a hidden unit is left out in training."""
+    optimizer: Literal["adam", "sgd"] = "adam"
+    """What makes the gradient steps; ``sgd`` is plain, without momentum."""
     learning_rate: float = 3e-4
-    """Step size of Adam."""
+    """Step size of the optimiser."""
     batch_size: int = 128
     """Transitions of an update."""
     gradient_steps: int = 4
     """Updates after each step of all games."""
     buffer_size: int = 50_000
-    """Transitions that replay remembers; the oldest is forgotten first."""
+    """Transitions that replay remembers."""
     learning_starts: int = 1_000
     """Lifetime steps before the first update."""
     n_steps: int = 3
     """Length of the returns that values are learnt from [steps]."""
     gamma: float = 0.99
     """Discount of a step."""
+    double_q: bool = True
+    """Let the online network choose the action whose value the target network gives."""
     target_update_interval: int = 1_000
     """Lifetime steps between copies of the network to the target network."""
+    epsilon: EpsilonRule = "global"
+    """Whether exploration fades over the whole life, over each phase, or is constant (the final
+    one)."""
     exploration_initial_eps: float = 0.5
     """Probability of an exploratory action at the beginning of life."""
     exploration_final_eps: float = 0.01
     """Probability of an exploratory action once exploration is over."""
     exploration_fraction: float = 0.15
-    """Part of the whole life in which that probability falls from one to the other."""
+    """Part of the whole life, or of each phase, in which it falls from one to the other."""
     max_grad_norm: float = 10.0
     """Norm to which gradients are clipped."""
+
+    @classmethod
+    def from_dict(cls, data: Mapping[str, Any]) -> "DQNSettings":
+        """Read the settings that a run wrote down.
+
+        Raises:
+            ValueError: If they are those of another version, or make no sense.
+        """
+        known = {f.name for f in fields(cls)}
+        for name in data:
+            if name not in known:
+                raise ValueError(unknown("setting", name, known))
+        if lacking := sorted(known - data.keys()):
+            raise ValueError(
+                f"the settings lack {', '.join(lacking)}: they were written by another version"
+            )
+        return cls(**{**data, "hidden": tuple(data["hidden"])})
 
     def __post_init__(self) -> None:
         for name in (
@@ -65,8 +103,13 @@ class DQNSettings:
             "n_steps",
             "target_update_interval",
         ):
-            if getattr(self, name) < 1:
-                raise ValueError(f"{name} = {getattr(self, name)} must be at least 1")
+            value = getattr(self, name)
+            if not isinstance(value, numbers.Integral) or value < 1:
+                raise ValueError(f"{name} = {value!r} must be a whole number, at least 1")
+        if not isinstance(self.learning_starts, numbers.Integral) or self.learning_starts < 0:
+            raise ValueError(
+                f"learning_starts = {self.learning_starts!r} must be a whole number, at least 0"
+            )
         for name in (
             "gamma",
             "exploration_initial_eps",
@@ -75,6 +118,10 @@ class DQNSettings:
         ):
             if not 0 <= getattr(self, name) <= 1:
                 raise ValueError(f"{name} = {getattr(self, name)} must be from 0 to 1")
+        if not 0 <= self.dropout < 1:
+            raise ValueError(f"dropout = {self.dropout} must be at least 0 and below 1")
+        if self.optimizer not in _OPTIMIZERS:
+            raise ValueError(unknown("optimizer", self.optimizer, _OPTIMIZERS))
         for name in ("learning_rate", "max_grad_norm"):
             if not 0 < getattr(self, name) < float("inf"):
                 raise ValueError(f"{name} = {getattr(self, name)} must be positive and finite")
@@ -87,36 +134,107 @@ class DQNSettings:
             )
 
 
-def build_dqn(
-    game: str, schedule: Schedule, settings: DQNSettings, seed: int, **options: Any
+def make_life(game: str, schedule: Schedule, num_envs: int, **options: Any) -> GymnasiumVecEnv:
+    """Make the games that an agent lives in.
+
+    Args:
+        game: Name of the game.
+        schedule: Its life.
+        num_envs: Games that are played side by side.
+        **options: Options of the game.
+    """
+    env = gym.make_vec(IDS[game], num_envs=num_envs, schedule=schedule, **options)
+    return GymnasiumVecEnv(env)
+
+
+def settings_of(method: Method, settings: DQNSettings, schedule: Schedule) -> DQNSettings:
+    """Return the settings with those that belong to a method.
+
+    A setting that is not at its default was chosen on purpose, and stays.
+
+    Args:
+        method: The method.
+        settings: What was set.
+        schedule: The life; it tells how much there is to remember.
+
+    Raises:
+        ValueError: If the life is over before learning starts.
+    """
+    default = DQNSettings()
+    changes = {
+        name: value
+        for name, value in method.settings.items()
+        if getattr(settings, name) == getattr(default, name)
+    }
+    if settings.learning_starts >= schedule.total_steps:
+        raise ValueError(
+            f"learning_starts = {settings.learning_starts:,}, but the life ends after "
+            f"{schedule.total_steps:,} steps: nothing would be learnt"
+        )
+    if method.remembers_all:
+        changes["buffer_size"] = schedule.total_steps + settings.num_envs
+    return replace(settings, **changes)
+
+
+def build_agent(
+    game: str,
+    schedule: Schedule,
+    settings: DQNSettings | None = None,
+    seed: int = 0,
+    method: Method = METHODS["finetune"],
+    parts: Sequence[Part] = (),
+    **options: Any,
 ) -> ContinualDQN:
     """Make an agent, and the games it will live in.
 
     Args:
         game: Name of the game.
         schedule: Its life.
-        settings: How it learns.
-        seed: Seed of everything that is random: games, network, exploration, replay.
+        settings: How it learns; defaults that suit the games if not given.
+        seed: Seed of everything that is random: games, network, exploration, replay, parts.
+        method: The continual-learning method.
+        parts: Parts to add to the method's, such as your own.
         **options: Options of the game.
 
     Raises:
-        ValueError: If the seed is out of range.
+        TypeError: If the method is none.
+        ValueError: If there is no such game, the seed is out of range, or the method does not suit
+            the schedule.
     """
+    if game not in IDS:
+        raise ValueError(unknown("game", game, IDS))
+    if not isinstance(method, Method):
+        raise TypeError(f"method = {method!r} is no method: use METHODS[...] or compose(...)")
     if not 0 <= seed < 2**32:
         raise ValueError(f"seed = {seed} must be from 0 to {2**32 - 1}")
-    keywords = asdict(settings)
-    num_envs, hidden = keywords.pop("num_envs"), keywords.pop("hidden")
-    env = gym.make_vec(IDS[game], num_envs=num_envs, schedule=schedule, **options)
+    s = settings_of(method, settings or DQNSettings(), schedule)
+    replay, replay_settings = method.make_replay()
     return ContinualDQN(
         "MlpPolicy",
-        GymnasiumVecEnv(env),
-        action_prior=ACTION_PRIORS[game],
+        make_life(game, schedule, s.num_envs, **options),
+        parts=[*method.make_parts(), *parts],
+        double_q=s.double_q,
+        exploration=Exploration(s.epsilon, ACTION_PRIORS[game]),
+        replay_buffer_class=replay,
+        replay_buffer_kwargs={"n_steps": s.n_steps, **replay_settings},
+        policy_kwargs={
+            "net_arch": list(s.hidden),
+            "layer_norm": s.layer_norm,
+            "dropout": s.dropout,
+            "optimizer_class": _OPTIMIZERS[s.optimizer],
+        },
+        learning_rate=s.learning_rate,
+        buffer_size=s.buffer_size,
+        learning_starts=s.learning_starts,
+        batch_size=s.batch_size,
+        gamma=s.gamma,
         train_freq=1,
-        # What n_steps=... would choose; but then load() warns of its own choice.
-        replay_buffer_class=NStepReplayBuffer,
-        replay_buffer_kwargs={"n_steps": keywords.pop("n_steps"), "gamma": settings.gamma},
-        policy_kwargs={"net_arch": list(hidden)},
+        gradient_steps=s.gradient_steps,
+        target_update_interval=s.target_update_interval,
+        exploration_initial_eps=s.exploration_initial_eps,
+        exploration_final_eps=s.exploration_final_eps,
+        exploration_fraction=s.exploration_fraction,
+        max_grad_norm=s.max_grad_norm,
         device="cpu",
         seed=seed,
-        **keywords,
     )

@@ -1,12 +1,14 @@
 """Gymnasium's vector environments as what Stable-Baselines3 calls a VecEnv."""
 
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from copy import deepcopy
 from typing import Any
 
 import gymnasium as gym
 import numpy as np
 from gymnasium.vector import AutoresetMode, VectorEnv
+from stable_baselines3.common.monitor import Monitor
 from stable_baselines3.common.vec_env import VecEnv
 from stable_baselines3.common.vec_env.base_vec_env import VecEnvIndices, VecEnvStepReturn
 
@@ -86,6 +88,61 @@ class GymnasiumVecEnv(VecEnv):
                 self._lengths[i] = 0
         return observations, rewards.astype(np.float32), dones, by_env
 
+    def state_dict(self) -> dict[str, Any]:
+        """Return all that decides how life goes on, between two steps.
+
+        The clock on the wall is not in it: ``t`` of an episode's sums counts from the making of
+        each adapter.
+
+        Returns:
+            A tree of plain values and arrays, none of which changes with the environment.
+
+        Raises:
+            NotImplementedError: If the vector environment has no state to give.
+        """
+        return deepcopy(
+            {
+                "returns": self._returns,
+                "lengths": self._lengths,
+                "reset_infos": self.reset_infos,
+                "seeds": self._seeds,
+                "options": self._options,
+                "env": self._stateful().state_dict(),
+            }
+        )
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Go on exactly where another adapter was.
+
+        Args:
+            state: What :meth:`state_dict` returned there.
+
+        Raises:
+            ValueError: If its vector environment was another one, or made with other options; then
+                nothing has changed.
+            NotImplementedError: If the vector environment cannot take a state.
+        """
+        state = deepcopy(dict(state))
+        count = len(state["returns"])
+        if count != self.num_envs:
+            raise ValueError(
+                f"the state belongs to {count} sub-environments, this has {self.num_envs}: make as "
+                "many"
+            )
+        self._stateful().load_state_dict(state["env"])
+        self._returns, self._lengths = state["returns"], state["lengths"]
+        self.reset_infos = state["reset_infos"]
+        self._seeds, self._options = state["seeds"], state["options"]
+
+    def _stateful(self) -> Any:
+        # Of the class: a wrapper might hand on what its env has, and leave its own state out.
+        if not hasattr(type(self.env), "state_dict"):
+            raise NotImplementedError(
+                f"{type(self.env).__name__} has no state_dict(), so that a life in it cannot be "
+                "interrupted: use one of this suite's own vector environments, unwrapped"
+            )
+        return self.env
+
     def close(self) -> None:
         """Close the vector environment."""
         self.env.close()
@@ -121,8 +178,8 @@ class GymnasiumVecEnv(VecEnv):
     def env_is_wrapped(
         self, wrapper_class: type[gym.Wrapper[Any, Any, Any, Any]], indices: VecEnvIndices = None
     ) -> list[bool]:
-        """Say that no sub-environment is wrapped."""
-        return [False for _ in self._get_indices(indices)]
+        """Say that no sub-environment is wrapped, except in a Monitor: what that tells is told."""
+        return [wrapper_class is Monitor for _ in self._get_indices(indices)]
 
 
 def _by_env(infos: dict[str, Any], num_envs: int) -> list[dict[str, Any]]:

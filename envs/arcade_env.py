@@ -2,18 +2,20 @@
 
 from collections.abc import Mapping
 from operator import index
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Protocol
 
 import gymnasium as gym
 import numpy as np
 import numpy.typing as npt
 from gymnasium.error import ResetNeeded
+from gymnasium.utils import seeding
 
 from continual_arcade.envs.clock import LifetimeClock
 from continual_arcade.envs.core import Core, Features, Snapshot
 from continual_arcade.envs.curricula import ScheduleLike, as_schedule
 from continual_arcade.envs.drawing.screen import Screen
 from continual_arcade.envs.drawing.status import Status
+from continual_arcade.envs.game import Game
 from continual_arcade.envs.games import make_game
 from continual_arcade.envs.messages import unknown
 from continual_arcade.envs.tunables import Params, differences, resolve
@@ -162,6 +164,39 @@ class ArcadeEnv(gym.Env[Features, np.int64]):
         }
         return self._copy_features(), reward, terminated, truncated, info
 
+    def state_dict(self) -> dict[str, Any]:
+        """Return all that decides how life goes on.
+
+        Wrappers count for themselves and are not in it; nor are the generators of the spaces.
+
+        Returns:
+            A tree of plain values and arrays, none of which changes with the environment.
+        """
+        return {
+            **shared_state(self, "ArcadeEnv"),
+            "phase": self._phase,
+            "params": self._params.copy(),
+            "seeded": self._seeded,
+            "ended": self._ended,
+        }
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Go on exactly where another environment was.
+
+        Args:
+            state: What :meth:`state_dict` returned there.
+
+        Raises:
+            ValueError: If that was another game, another life, or made with other options; the
+                message says which. Then nothing has changed.
+        """
+        check_state(state, self.state_dict())
+        load_shared_state(self, state)
+        self._phase = state["phase"]
+        self._hold(dict(state["params"]))
+        self._seeded = state["seeded"]
+        self._ended = state["ended"]
+
     def _hold(self, params: Params) -> None:
         """Let these parameters hold in the next episode."""
         if params is not self._params:
@@ -212,6 +247,86 @@ class ArcadeEnv(gym.Env[Features, np.int64]):
         if self._screen is not None:
             self._screen.close()
             self._screen = None
+
+
+class _Playing(Protocol):
+    """What both kinds of environments have."""
+
+    game: Game
+    clock: LifetimeClock
+    core: Core
+    _np_random: np.random.Generator | None
+    _np_random_seed: int | None
+
+
+def shared_state(env: _Playing, kind: str) -> dict[str, Any]:
+    """Return the part of the state that both kinds of environments have.
+
+    Args:
+        env: The environment.
+        kind: Which kind it is.
+    """
+    random = env._np_random
+    return {
+        "made": {
+            "kind": kind,
+            "game": env.game.name,
+            "num_envs": env.core.num_envs,
+            **env.game.constants,
+        },
+        "clock": env.clock.state_dict(),
+        "blocks": env.core.blocks.copy(),
+        "generator": None if random is None else random.bit_generator.state,
+        "generator_seed": env._np_random_seed,
+    }
+
+
+def check_state(state: Mapping[str, Any], own: Mapping[str, Any]) -> None:
+    """Make sure that a state suits an environment.
+
+    Args:
+        state: The state.
+        own: The state of the environment as it is now.
+
+    Raises:
+        ValueError: If the environments were not made alike.
+    """
+    made: Mapping[str, Any] = state.get("made", {})
+    for name, value in own["made"].items():
+        if made.get(name) != value:
+            raise ValueError(
+                f"the state belongs to an environment with {name} = {made.get(name)!r}, this one "
+                f"has {name} = {value!r}: make it as that one was made"
+            )
+    for name, value in own.items():
+        if name not in state:
+            raise ValueError(f"the state has no {name!r}: it is damaged")
+        if isinstance(value, np.ndarray):
+            theirs = np.asarray(state[name])
+            if (theirs.shape, theirs.dtype) != (value.shape, value.dtype):
+                raise ValueError(
+                    f"{name!r} of the state is laid out in another way than here: it comes from "
+                    "another version, or is damaged"
+                )
+
+
+def load_shared_state(env: _Playing, state: Mapping[str, Any]) -> None:
+    """Take over the part of a state that both kinds of environments have.
+
+    Raises:
+        ValueError: If the life is another one, or the generator is of another kind; then nothing
+            has changed.
+    """
+    random: np.random.Generator | None = None
+    if state["generator"] is not None:
+        random, _ = seeding.np_random(0)
+        try:
+            random.bit_generator.state = state["generator"]
+        except (KeyError, TypeError, ValueError) as error:
+            raise ValueError(f"the state has a generator of another kind: {error}") from error
+    env.clock.load_state_dict(state["clock"])
+    env._np_random, env._np_random_seed = random, state["generator_seed"]
+    env.core.blocks[...] = state["blocks"]
 
 
 def status_of(

@@ -13,8 +13,11 @@ from gymnasium.vector.utils import batch_space
 
 from continual_arcade.envs.arcade_env import (
     FRAMES_PER_SECOND,
+    check_state,
+    load_shared_state,
     no_action,
     pinned_params,
+    shared_state,
     status_of,
 )
 from continual_arcade.envs.clock import LifetimeClock
@@ -211,6 +214,27 @@ class ArcadeVectorEnv(VectorEnv[Features, Actions, Any]):
         infos["_final_obs"] = infos["_final_info"] = ended
         return observations, rewards, terminated, truncated, infos
 
+    def state_dict(self) -> dict[str, Any]:
+        """Return all that decides how life goes on; see :meth:`ArcadeEnv.state_dict`."""
+        state = shared_state(self, "ArcadeVectorEnv")
+        state["made"]["max_episode_steps"] = self._limit
+        return {**state, **self._conditions.state_dict(self.clock), "running": self._running}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Go on exactly where another environment was.
+
+        Args:
+            state: What :meth:`state_dict` returned there.
+
+        Raises:
+            ValueError: If that was another game, another life, or made with other options; the
+                message says which. Then nothing has changed.
+        """
+        check_state(state, self.state_dict())
+        load_shared_state(self, state)
+        self._conditions.load_state_dict(state, self.clock)
+        self._running = state["running"]
+
     def _checked(self, actions: Any) -> Actions:
         array = np.asarray(actions)
         if array.dtype.kind not in "iu":
@@ -321,9 +345,24 @@ class _Conditions:
         self.phases = np.where(begun, clock.phase.index, before)
         now = np.array(list(clock.params.values()))
         rows = np.where(begun[:, np.newaxis], now, self.rows)
-        self._publish(rows, clock.params if np.all(rows == now) else None)
+        # Two phases may have the same parameters: then some are still in the first of them.
+        all_renewed = np.all(rows == now) and np.all(self.phases == clock.phase.index)
+        self._publish(rows, clock.params if all_renewed else None)
         changed: Mask = self.phases != before
         return changed
+
+    def state_dict(self, clock: LifetimeClock) -> dict[str, Any]:
+        """Return what holds, and whether the clock is known to say the same."""
+        return {
+            "phases": self.phases.copy(),
+            "rows": self.rows.copy(),
+            "same": self._same is clock.params,
+        }
+
+    def load_state_dict(self, state: Mapping[str, Any], clock: LifetimeClock) -> None:
+        """Let hold what held elsewhere, under a clock that stands as it stood there."""
+        self.phases = state["phases"].copy()
+        self._publish(state["rows"].copy(), clock.params if state["same"] else None)
 
     def infos(self, lifetime_steps: Any, scores: Any, changed: Mask) -> dict[str, Any]:
         """Return the ``infos`` of a step."""

@@ -1,6 +1,7 @@
 """The lifetime clock: where in its schedule an environment stands."""
 
 import sys
+from collections.abc import Mapping
 from typing import Any
 
 from continual_arcade.envs.schedules import Phase, Schedule
@@ -61,6 +62,41 @@ class LifetimeClock:
             self._enter()
             self.phase_changed = self.phase.index != before
 
+    def state_dict(self) -> dict[str, Any]:
+        """Return where the clock stands, and the life it counts."""
+        return {
+            "fingerprint": self.schedule.fingerprint,
+            "frozen": None if self.frozen is None else self.frozen.index,
+            "step": self.step,
+            "read_at": self._read_at,
+            "phase_changed": self.phase_changed,
+        }
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Go on from where another clock stood.
+
+        Args:
+            state: What :meth:`state_dict` returned.
+
+        Raises:
+            ValueError: If the other clock counted another life; then nothing has moved.
+        """
+        own = self.state_dict()
+        for name, about in (("fingerprint", "schedule"), ("frozen", "phase")):
+            if state[name] != own[name]:
+                raise ValueError(
+                    f"the state belongs to a life with {about} {state[name]}, this one has "
+                    f"{about} {own[name]}: use the same schedule and phase"
+                )
+        if not 0 <= state["read_at"] <= state["step"]:
+            raise ValueError(
+                f"the state is damaged: at step {state['step']} it holds what was read at step "
+                f"{state['read_at']}"
+            )
+        self.go_to(state["read_at"])
+        self.step = state["step"]
+        self.phase_changed = state["phase_changed"]
+
     def info(self, params: Params) -> dict[str, Any]:
         """Return what an environment says of its life in ``info``.
 
@@ -75,6 +111,7 @@ class LifetimeClock:
         }
 
     def _enter(self) -> None:
+        self._read_at = self.step
         self.phase = self.frozen or self.schedule.at(self.step)
         self.params: Params = resolve(self.tunables, self.phase.params)
         boundary = None if self.frozen else self.schedule.next_boundary(self.step)

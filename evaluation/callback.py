@@ -1,5 +1,6 @@
 """Evaluations on the way through a life, as a Stable-Baselines3 callback."""
 
+from bisect import bisect_right
 from collections.abc import Callable
 
 from stable_baselines3.common.callbacks import BaseCallback
@@ -52,20 +53,22 @@ class EvaluationCallback(BaseCallback):
         self._intervals = 0
 
     def _on_training_start(self) -> None:
-        self._evaluate(BEFORE)
+        self._look_at_the_clock()
+        if not self.num_timesteps:  # else training goes on, and what lies behind was evaluated
+            self._evaluate(BEFORE)
 
     def _on_step(self) -> bool:
         ended, intervals = self._ended, self._intervals
-        ends = self.schedule.ends
-        while self._ended < len(ends) and self.num_timesteps >= ends[self._ended]:
-            self._ended += 1
-        if self.every:
-            self._intervals = self.num_timesteps // self.every
+        self._look_at_the_clock()
         if self._ended > ended:
             self._evaluate(self._ended - 1)
         elif self._intervals > intervals:
-            self._evaluate(min(self._ended, len(ends) - 1))
+            self._evaluate(min(self._ended, len(self.schedule) - 1))
         return True
+
+    def _look_at_the_clock(self) -> None:
+        self._ended = bisect_right(self.schedule.ends, self.num_timesteps)
+        self._intervals = self.num_timesteps // self.every if self.every else 0
 
     def _evaluate(self, trained_phase: int) -> None:
         played = self.evaluator.play(self.model)

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import shutil
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -12,6 +13,10 @@ from typing import Any
 _ROOM = 200 * 1024 * 1024
 """Free space that a run wants to see before it begins [bytes]; a long one with many evaluations
 takes a tenth of it."""
+
+
+_NEEDED = {"game", "schedule", "method", "method_spec", "seed", "settings", "evaluation"}
+"""What the configuration of a run cannot do without."""
 
 
 @dataclass(frozen=True)
@@ -36,8 +41,8 @@ class RunFolder:
             seed: Seed of the run.
         """
         utc = datetime.now(UTC).strftime("%Y%m%dT%H%M%SZ")
-        world = f"{game}-{schedule}".replace(":", "-").replace("/", "-")
-        return cls(root / f"{world}__{method}__{seed}__{utc}")
+        parts = (f"{game}-{schedule}", method, str(seed), utc)
+        return cls(root / "__".join(re.sub(r"[^\w.+-]", "-", part) for part in parts))
 
     def make(self) -> None:
         """Make the folder, and those above it.
@@ -88,6 +93,15 @@ class RunFolder:
         """The tidy table of evaluations."""
         return self.path / "evaluations.csv"
 
+    @property
+    def training_state(self) -> Path:
+        """What training needs to go on, as it was last kept."""
+        return self.path / "checkpoints" / "training.zip"
+
+    def progress_from(self, step: int) -> Path:
+        """Return the log of the training that begins at a lifetime step."""
+        return self.path / (f"progress_from_{step:012d}.csv" if step else "progress.csv")
+
     def write_config(self, config: Mapping[str, Any]) -> None:
         """Write down what is run."""
         text = json.dumps(config, indent=2) + "\n"
@@ -97,7 +111,7 @@ class RunFolder:
         """Read what was run.
 
         Raises:
-            ValueError: If the file is damaged.
+            ValueError: If the file is damaged, or of another version.
         """
         path = self.path / "config.json"
         try:
@@ -106,6 +120,11 @@ class RunFolder:
             raise ValueError(f"{path} is damaged: {error}") from error
         if not isinstance(config, dict):
             raise ValueError(f"{path} is damaged: it holds no table")
+        if lacking := sorted(_NEEDED - config.keys()):
+            raise ValueError(
+                f"{path} lacks {', '.join(lacking)}: the run was made by another version, which "
+                "can read it"
+            )
         return config
 
     def save_checkpoint(self, step: int, save: Callable[[Path], object]) -> Path:

@@ -1,6 +1,6 @@
 """Put runs that differ only by their seed together: what is kept, and how sure that is.
 
-python -m continual_arcade.scripts.compare runs/FlappyBird-conflict__dqn__*
+python -m continual_arcade.scripts.compare runs/FlappyBird-conflict__*
 """
 
 import json
@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import numpy as np
+import numpy.typing as npt
 import tyro
 from rich.console import Console
 from rich.table import Table
@@ -18,9 +19,11 @@ from continual_arcade.envs.games import make_game
 from continual_arcade.envs.schedules import Schedule
 from continual_arcade.evaluation.matrix import Matrix, forgetting_matrix
 from continual_arcade.evaluation.run_folder import RunFolder
-from continual_arcade.evaluation.statistics import mean_over_runs
+from continual_arcade.evaluation.statistics import Estimate, mean_over_runs
 from continual_arcade.evaluation.table import read
 from continual_arcade.scripts.cli import run
+
+Floats = npt.NDArray[np.float64]
 
 
 @dataclass(frozen=True)
@@ -29,19 +32,82 @@ class Compare:
 
     folders: Annotated[tuple[Path, ...], tyro.conf.Positional]
     """Folders of runs."""
+    against: str = "finetune"
+    """Method from which the difference of the others is taken, seed by seed, if it is there."""
 
 
 @dataclass
 class _Group:
     """Runs that differ only by their seed."""
 
-    title: str
+    world: str
+    method: str
+    settings: dict[str, Any]
     points: str
     matrices: dict[int, Matrix]
 
+    def less(self, other: "_Group") -> Estimate | None:
+        """Estimate how much higher the mean over all phases is at the end, seed by seed."""
+        seeds = sorted(self.matrices.keys() & other.matrices.keys())
+        if self is other or not seeds:
+            return None
+        return mean_over_runs(
+            [
+                self.matrices[seed].values[-1].mean() - other.matrices[seed].values[-1].mean()
+                for seed in seeds
+            ]
+        )
+
+    @property
+    def scores(self) -> "_Scores":
+        """What the runs come to."""
+        matrices = [self.matrices[seed] for seed in sorted(self.matrices)]
+        rows = list(enumerate(matrices[0].learnt))
+        return _Scores(
+            learnt=np.array([[m.values[row, i] for i, row in rows] for m in matrices]),
+            end=np.array([m.values[-1] for m in matrices]),
+            change=np.array([m.changes for m in matrices]),
+        )
+
+
+@dataclass
+class _Scores:
+    """Scores of some runs, each of shape ``(runs, phases played)``."""
+
+    learnt: Floats
+    end: Floats
+    change: Floats
+
+    def of_phase(self, index: int) -> list[Estimate]:
+        """Estimate the three of them for one phase."""
+        return [mean_over_runs(v[:, index]) for v in (self.learnt, self.end, self.change)]
+
+    @property
+    def of_all(self) -> list[Estimate]:
+        """Estimate the three of them for all phases: one number for each run first."""
+        followed = ~np.isnan(self.change).all(axis=0)
+        # A mean of no number is NaN, and no warning.
+        change = self.change[:, followed].sum(axis=1) / (followed.sum() or np.nan)
+        return [
+            mean_over_runs(v) for v in (self.learnt.mean(axis=1), self.end.mean(axis=1), change)
+        ]
+
+    @property
+    def worst(self) -> Estimate:
+        """Estimate the score at the end in the phase that each run plays worst."""
+        return mean_over_runs(self.end.min(axis=1))
+
+
+_FORMATS = (".1f", ".1f", "+.1f")
+_CAPTION = (
+    "mean over runs ± 95 % t interval.\n"
+    "change: at the end less when just learnt; negative is forgetting.\n"
+    "all: each run's mean over its phases; changes over those that another followed."
+)
+
 
 def compare(args: Compare, console: Console) -> None:
-    """Print a table for each set of runs that differ only by their seed.
+    """Print a table for each set of runs that differ only by their seed, and one over methods.
 
     Raises:
         ValueError: If there is nothing to compare, a run is damaged, or a seed was run twice.
@@ -49,7 +115,7 @@ def compare(args: Compare, console: Console) -> None:
     """
     if not args.folders:
         raise ValueError("no run is given: name at least one folder")
-    groups: dict[str, _Group] = {}
+    worlds: dict[str, dict[str, _Group]] = {}
     for path in args.folders:
         folder = RunFolder.open(path)
         config = folder.read_config()
@@ -58,61 +124,99 @@ def compare(args: Compare, console: Console) -> None:
         if np.isnan(matrix.values[-1]).any():
             console.print(f"left out, because it did not come to its end: {path}")
             continue
-        group = groups.setdefault(_all_but_the_seed(config), _group(config, schedule))
+        groups = worlds.setdefault(_key(config, "game", "fingerprint", "evaluation"), {})
+        group = groups.setdefault(_key(config, "method", "settings"), _group(config, schedule))
         if config["seed"] in group.matrices:
             raise ValueError(
                 f"seed {config['seed']} is there twice ({path} is the second): the same life is "
                 "no new evidence, leave one out"
             )
         group.matrices[config["seed"]] = matrix
-    for group in groups.values():
-        console.print(_table(group))
+    for groups in worlds.values():
+        for group in groups.values():
+            console.print(_table(group))
+        if len(groups) > 1:
+            console.print(_summary(list(groups.values())))
+        base = next((g for g in groups.values() if g.method == args.against), None)
+        if base is not None and len(groups) > 1:
+            console.print(_differences(list(groups.values()), base))
 
 
-def _all_but_the_seed(config: dict[str, Any]) -> str:
-    keys = ("game", "fingerprint", "method", "settings", "evaluation")
-    return json.dumps([config[key] for key in keys], sort_keys=True)
+def _key(config: dict[str, Any], *names: str) -> str:
+    return json.dumps([config[name] for name in names], sort_keys=True)
 
 
 def _group(config: dict[str, Any], schedule: Schedule) -> _Group:
-    title = f"{config['game']}, {schedule.name}, {config['method']}"
-    return _Group(title, make_game(config["game"]).points, {})
+    world = f"{config['game']}, {schedule.name}"
+    points = make_game(config["game"]).points
+    return _Group(world, config["method"], config["settings"], points, {})
 
 
 def _table(group: _Group) -> Table:
     """Lay out the score of each phase when it was just learnt and at the end."""
-    matrices = list(group.matrices.values())
-    phases, learnt = matrices[0].phases, matrices[0].learnt
-    # Shape (runs, phases played) each.
-    when_learnt = np.array([[m.values[row, i] for i, row in enumerate(learnt)] for m in matrices])
-    at_the_end = np.array([m.values[-1] for m in matrices])
-    changes = np.array([m.changes for m in matrices])
+    phases = next(iter(group.matrices.values())).phases
+    scores = group.scores
     seeds = ", ".join(str(seed) for seed in sorted(group.matrices))
     table = Table(
-        title=f"{group.title}: mean {group.points}",
-        caption=f"mean over runs ± 95 % t interval; seeds {seeds}.\n"
-        "change: at the end less when just learnt; negative is forgetting.\n"
-        "all: each run's mean over its phases; changes over those that another followed.",
+        title=f"{group.world}, {group.method}: mean {group.points}",
+        caption=f"seeds {seeds}; {_CAPTION}",
         caption_justify="left",
     )
     table.add_column("phase played", no_wrap=True)
     for name in ("when just learnt", "at the end", "change"):
         table.add_column(name, justify="right", no_wrap=True)
-    columns = [(when_learnt, ".1f"), (at_the_end, ".1f"), (changes, "+.1f")]
     for i, phase in enumerate(phases):
-        cells = [f"{mean_over_runs(values[:, i]):{spec}}" for values, spec in columns]
-        table.add_row(phase, *cells, end_section=i == len(phases) - 1)
-    # One number for each run first, then the interval: phases of one run are not independent.
-    followed = ~np.isnan(changes).all(axis=0)
-    means = [when_learnt.mean(axis=1), at_the_end.mean(axis=1)]
-    means.append(
-        changes[:, followed].mean(axis=1) if followed.any() else np.full(len(matrices), np.nan)
-    )
-    cells = [
-        f"{mean_over_runs(values):{spec}}" for values, (_, spec) in zip(means, columns, strict=True)
-    ]
-    table.add_row("all", *cells)
+        table.add_row(phase, *_cells(scores.of_phase(i)), end_section=i == len(phases) - 1)
+    table.add_row("all", *_cells(scores.of_all))
     return table
+
+
+def _summary(groups: list[_Group]) -> Table:
+    """Lay out what the methods come to over all phases."""
+    table = Table(
+        title=f"{groups[0].world}: mean {groups[0].points} over all phases",
+        caption=f"{_CAPTION}\nworst: at the end, in the phase that each run plays worst.",
+        caption_justify="left",
+    )
+    table.add_column("method", overflow="fold")
+    for name in ("runs", "when just learnt", "at the end", "change", "worst"):
+        table.add_column(name, justify="right", no_wrap=True)
+    for group in groups:
+        scores = group.scores
+        runs = str(len(group.matrices))
+        table.add_row(_label(group, groups), runs, *_cells(scores.of_all), f"{scores.worst:.1f}")
+    return table
+
+
+def _differences(groups: list[_Group], base: _Group) -> Table:
+    """Lay out how much more the methods come to than one of them."""
+    table = Table(
+        title=f"{base.world}: mean {base.points} over all phases at the end, less {base.method}",
+        caption="mean difference of runs with equal seeds ± 95 % t interval.",
+        caption_justify="left",
+    )
+    table.add_column("method", overflow="fold")
+    for name in ("pairs", f"less {base.method}"):
+        table.add_column(name, justify="right", no_wrap=True)
+    for group in groups:
+        if (difference := group.less(base)) is not None:
+            table.add_row(_label(group, groups), str(difference.runs), f"{difference:+.1f}")
+    return table
+
+
+def _label(group: _Group, groups: list[_Group]) -> str:
+    """Name a group: its method, and the settings in which others of that method differ."""
+    namesakes = [other.settings for other in groups if other.method == group.method]
+    differing = [
+        f"{name}={value}"
+        for name, value in group.settings.items()
+        if any(settings.get(name) != value for settings in namesakes)
+    ]
+    return ", ".join([group.method, *differing])
+
+
+def _cells(estimates: list[Estimate]) -> list[str]:
+    return [f"{e:{spec}}" for e, spec in zip(estimates, _FORMATS, strict=True)]
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

@@ -1,6 +1,6 @@
 """Play the checkpoints of a run again, and compute its table and matrix anew.
 
-python -m continual_arcade.scripts.evaluate runs/FlappyBird-shrink__dqn__0__20261121T120000Z
+python -m continual_arcade.scripts.evaluate runs/FlappyBird-shrink__finetune__0__20261121T120000Z
 """
 
 from collections.abc import Sequence

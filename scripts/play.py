@@ -1,6 +1,7 @@
 """Play a game yourself, through phases that change under your hands.
 
 python -m continual_arcade.scripts.play FlappyBird
+
 python -m continual_arcade.scripts.play Catcher --schedule conflict
 """
 

@@ -1,6 +1,10 @@
 """Train an agent through a whole life, and show what it forgot.
 
-python -m continual_arcade.scripts.train --game FlappyBird --schedule shrink --seed 0
+python -m continual_arcade.scripts.train --schedule conflict --method mer
+
+python -m continual_arcade.scripts.train --replay reservoir --part ewc:lam=10 --part reptile
+
+python -m continual_arcade.scripts.train --resume runs/RUN
 """
 
 import platform
@@ -9,7 +13,7 @@ import sys
 import time
 from collections.abc import Sequence
 from contextlib import closing
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, fields
 from importlib.metadata import version
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -18,20 +22,23 @@ import torch
 import tyro
 from rich.console import Console
 from stable_baselines3.common.callbacks import BaseCallback, CallbackList
-from stable_baselines3.common.logger import configure
+from stable_baselines3.common.logger import CSVOutputFormat, Logger
 from tqdm import tqdm
 
-from continual_arcade.agents.settings import DQNSettings, build_dqn
+from continual_arcade.agents.continual_dqn import ContinualDQN, DivergedError
+from continual_arcade.agents.methods import Method, compose
+from continual_arcade.agents.settings import DQNSettings, build_agent, make_life, settings_of
 from continual_arcade.envs import make_game
 from continual_arcade.envs.curricula import as_schedule
 from continual_arcade.envs.schedules import Schedule
 from continual_arcade.evaluation.callback import EvaluationCallback
 from continual_arcade.evaluation.evaluator import EPISODES, MAX_STEPS, Evaluator, Played
 from continual_arcade.evaluation.report import show
+from continual_arcade.evaluation.rewinding import rewind
 from continual_arcade.evaluation.run_folder import RunFolder
+from continual_arcade.scripts.catalogue import catalogue
 from continual_arcade.scripts.cli import run
 
-METHOD = "dqn"
 _VERSIONS = ("continual-arcade", "gymnasium", "stable-baselines3", "torch", "numpy", "numba")
 
 
@@ -42,13 +49,26 @@ class Train:
     game: Literal["FlappyBird", "Catcher"] = "FlappyBird"
     """What is played."""
     schedule: str = "shrink"
-    """What drifts: shrink, grow, cycle, shuffle:SEED, drift, conflict, or a .toml or .json file."""
+    """What drifts: shrink, grow, cycle, shuffle:SEED, drift, conflict, stationary, or a .toml or
+    .json file."""
     phase_steps: int | None = None
     """Make every phase this long [lifetime steps]."""
+    method: str = "finetune"
+    """Continual-learning method; they are listed above."""
+    replay: str | None = None
+    """Kind of replay instead of the method's: fifo, reservoir, balanced, or
+    mix:fifo_size=N,long_term_fraction=F."""
+    part: tyro.conf.UseAppendAction[tuple[str, ...]] = ()
+    """A part to add to the method's, such as ewc:lam=10; may be given several times. They are
+    listed above."""
     seed: int = 0
     """Seed of everything that is random."""
     out: Path = Path("runs")
     """Folder in which the run gets a folder of its own."""
+    resume: Path | None = None
+    """Folder of a run to go on with where it was cut off; all else is then as it was."""
+    save_every: int = 12_500
+    """Interval between the states from which a run can go on [lifetime steps]; 0 for none."""
     eval_every: int = 12_500
     """Interval between evaluations beside those at phase ends [lifetime steps]; 0 for none."""
     eval_episodes: int = EPISODES
@@ -62,56 +82,134 @@ class Train:
 
 
 def train(args: Train) -> RunFolder:
-    """Train one agent.
+    """Train one agent, or go on with one.
 
     Returns:
         The folder of the run.
 
     Raises:
         ValueError: If an argument makes no sense; said before anything is written.
+        DivergedError: If the loss is not finite any more; the agent from before is kept.
         OSError: If the run cannot be written.
     """
     # Networks of this size gain nothing from a second thread, and lose much when cores are shared.
     torch.set_num_threads(1)
+    return _begin(args) if args.resume is None else _go_on(args)
+
+
+def _begin(args: Train) -> RunFolder:
+    if args.save_every < 0:
+        raise ValueError(f"save_every = {args.save_every} must not be negative; 0 is for never")
     game = make_game(args.game)
     schedule = as_schedule(args.schedule, game)
     if args.phase_steps is not None:
         schedule = schedule.with_steps(args.phase_steps)
-    evaluator = Evaluator(
-        args.game, schedule, episodes=args.eval_episodes, max_steps=args.eval_max_steps
-    )
-    agent = build_dqn(args.game, schedule, args.dqn, args.seed)
-    folder = RunFolder.new(args.out, args.game, schedule.name, METHOD, args.seed)
-    progress = _Progress(schedule, evaluator, shown=args.progress)
-    evaluation = EvaluationCallback(
-        evaluator, schedule, folder, seed=args.seed, every=args.eval_every, report=progress.report
-    )
+    method = compose(args.method, args.replay, args.part)
+    settings = settings_of(method, args.dqn, schedule)
+    config = _config(args, schedule, method, settings)
+    evaluator = _evaluator(config, schedule)
+    agent = build_agent(args.game, schedule, settings, args.seed, method)
+    folder = RunFolder.new(args.out, args.game, schedule.name, method.name, args.seed)
+    callbacks = _Callbacks(config, schedule, evaluator, folder, shown=args.progress)
     # Made last, so that a mistake in the arguments leaves nothing behind.
     folder.make()
-    folder.write_config(_config(args, schedule))
-    logger = configure(str(folder.path), ["csv"])
+    folder.write_config(config)
+    return _live(agent, schedule, folder, callbacks)
+
+
+def _go_on(args: Train) -> RunFolder:
+    assert args.resume is not None
+    default = Train(resume=args.resume, progress=args.progress)
+    for given in fields(Train):
+        if getattr(args, given.name) != getattr(default, given.name):
+            raise ValueError(
+                f"{given.name} = {getattr(args, given.name)} cannot be set with --resume: a run "
+                "goes on as it began"
+            )
+    folder = RunFolder.open(args.resume)
+    config = folder.read_config()
+    schedule = Schedule.from_dict(config["schedule"])
+    method = Method.from_dict(config["method_spec"])
+    settings = DQNSettings.from_dict(config["settings"])
+    if folder.training_state.exists():
+        life = make_life(config["game"], schedule, settings.num_envs)
+        agent = ContinualDQN.load(folder.training_state, env=life, device="cpu")
+        begun = [(part.name, part.settings) for part in method.make_parts()]
+        found = [(part.name, part.settings) for part in agent.parts]
+        if (agent.seed, found) != (config["seed"], begun):
+            raise ValueError(
+                f"{folder.training_state} belongs to another run: it has seed {agent.seed} and "
+                f"parts {found}, this run has seed {config['seed']} and parts {begun}"
+            )
+    else:  # it was cut off before anything was kept, and begins anew
+        agent = build_agent(config["game"], schedule, settings, config["seed"], method)
+    if agent.num_timesteps >= schedule.total_steps:
+        # Perhaps it was cut off before it could show what came out.
+        console = Console()
+        show(folder, folder.table, console)
+        console.print("it was trained to the end of its life before")
+        return folder
+    evaluator = _evaluator(config, schedule)
+    callbacks = _Callbacks(config, schedule, evaluator, folder, shown=args.progress)
+    rewind(folder, agent.num_timesteps)
+    return _live(agent, schedule, folder, callbacks)
+
+
+def _live(
+    agent: ContinualDQN, schedule: Schedule, folder: RunFolder, callbacks: "_Callbacks"
+) -> RunFolder:
+    """Train to the end of life, and show what was forgotten."""
+    logger = Logger(
+        str(folder.path), [CSVOutputFormat(str(folder.progress_from(agent.num_timesteps)))]
+    )
     agent.set_logger(logger)
+    lived = agent.num_timesteps
     begun = time.perf_counter()
-    with closing(logger), closing(progress.bar):
-        agent.learn(schedule.total_steps, callback=CallbackList([evaluation, progress]))
+    with closing(logger), closing(callbacks.progress.bar):
+        try:
+            agent.learn(
+                schedule.total_steps - lived,
+                callback=CallbackList(callbacks.all),
+                reset_num_timesteps=lived == 0,
+            )
+        except DivergedError as error:
+            finite = folder.path / "checkpoints" / "before_divergence.zip"
+            agent.save(finite)
+            evaluated = max(folder.checkpoints().items())[1]
+            raise DivergedError(
+                f"{error}. The agent as it was evaluated last is in {evaluated}; its last finite "
+                f"parameters, which may be far off already, are in {finite}"
+            ) from error
     elapsed = time.perf_counter() - begun
     console = Console()
     show(folder, folder.table, console)
+    evaluation = callbacks.evaluation
     console.print(
-        f"trained {schedule.total_steps:,} steps in {elapsed - evaluation.seconds:.0f} s, "
+        f"trained {schedule.total_steps - lived:,} steps in {elapsed - evaluation.seconds:.0f} s, "
         f"evaluated {evaluation.steps:,} steps in {evaluation.seconds:.0f} s"
     )
     return folder
 
 
-def _config(args: Train, schedule: Schedule) -> dict[str, Any]:
+def _evaluator(config: dict[str, Any], schedule: Schedule) -> Evaluator:
+    recorded = config["evaluation"]
+    return Evaluator(
+        config["game"], schedule, episodes=recorded["episodes"], max_steps=recorded["max_steps"]
+    )
+
+
+def _config(
+    args: Train, schedule: Schedule, method: Method, settings: DQNSettings
+) -> dict[str, Any]:
     return {
         "game": args.game,
         "schedule": schedule.to_dict(),
         "fingerprint": schedule.fingerprint,
-        "method": METHOD,
+        "method": method.name,
+        "method_spec": method.to_dict(),
         "seed": args.seed,
-        "settings": asdict(args.dqn),
+        "settings": asdict(settings),
+        "save_every": args.save_every,
         "evaluation": {
             "every": args.eval_every,
             "episodes": args.eval_episodes,
@@ -139,6 +237,63 @@ def _git_commit() -> str | None:
     return f"{commit}+" if changes else commit
 
 
+class _Callbacks:
+    """What happens on the way through a life."""
+
+    def __init__(
+        self,
+        config: dict[str, Any],
+        schedule: Schedule,
+        evaluator: Evaluator,
+        folder: RunFolder,
+        *,
+        shown: bool,
+    ) -> None:
+        self.progress = _Progress(schedule, evaluator, shown=shown)
+        self.evaluation = EvaluationCallback(
+            evaluator,
+            schedule,
+            folder,
+            seed=config["seed"],
+            every=config["evaluation"]["every"],
+            report=self.progress.report,
+        )
+        saves = _Saves(folder.training_state, config["save_every"])
+        self.all: list[BaseCallback] = [self.evaluation, saves, self.progress]
+
+
+class _Saves(BaseCallback):
+    """Keeps, now and then, all that training needs to go on."""
+
+    def __init__(self, path: Path, every: int) -> None:
+        super().__init__()
+        self.path = path
+        self.every = every
+        self._intervals = 0
+
+    def _on_training_start(self) -> None:
+        # Nothing is kept at the very beginning: a run cut off there begins anew.
+        self._intervals = self.num_timesteps // max(self.every, 1)
+
+    def _on_rollout_start(self) -> None:
+        # The one moment at which every transition is stored and learnt from.
+        if self.every and self.num_timesteps // self.every > self._intervals:
+            self._intervals = self.num_timesteps // self.every
+            self._save()
+
+    def _on_training_end(self) -> None:
+        if self.every:
+            self._save()
+
+    def _save(self) -> None:
+        agent = self.model
+        assert isinstance(agent, ContinualDQN)
+        agent.save_training(self.path)
+
+    def _on_step(self) -> bool:
+        return True
+
+
 class _Progress(BaseCallback):
     """A bar that shows how far the life has come, and how the last evaluation went."""
 
@@ -152,6 +307,9 @@ class _Progress(BaseCallback):
             total=schedule.total_steps, unit="step", disable=None if shown else True
         )
         self._phase = -1
+
+    def _on_training_start(self) -> None:
+        self.bar.update(self.num_timesteps - self.bar.n)
 
     def _on_step(self) -> bool:
         phase = self.schedule.index_at(max(0, self.num_timesteps - 1))
@@ -171,8 +329,24 @@ class _Progress(BaseCallback):
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run the command."""
-    args = tyro.cli(Train, args=arguments, description=__doc__)
-    run(lambda: print(f"the run is in {train(args).path}"))
+    given = sys.argv[1:] if arguments is None else arguments
+    listed = catalogue() if {"-h", "--help"} & set(given) else ""
+    args = tyro.cli(Train, args=given, description=f"{__doc__}\n{listed}")
+
+    def command() -> None:
+        if args.resume is not None:
+            _check_alone(given)
+        print(f"the run is in {train(args).path}")
+
+    run(command)
+
+
+def _check_alone(given: Sequence[str]) -> None:
+    """Refuse what cannot be given with --resume, also where it equals a default."""
+    for argument in given:
+        name = argument.partition("=")[0]
+        if name.startswith("-") and name not in ("--resume", "--progress", "--no-progress"):
+            raise ValueError(f"{name} cannot be given with --resume: a run goes on as it began")
 
 
 if __name__ == "__main__":

@@ -1,6 +1,7 @@
 """Watch an agent, the oracle or chance play any phase: in a window, or recorded to a film.
 
 python -m continual_arcade.scripts.watch oracle --game Catcher --schedule shrink --phase 5
+
 python -m continual_arcade.scripts.watch runs/RUN --phase 0 --record first_phase.gif
 """
 
@@ -87,6 +88,12 @@ def watch(args: Watch) -> None:
     bare = env.unwrapped
     assert isinstance(bare, ArcadeEnv)
     bare.title = scene.title
+    sees = getattr(scene.agent, "observation_space", env.observation_space)
+    if sees != env.observation_space:
+        raise ValueError(
+            f"{args.player} learnt to play what shows {sees}, {scene.game} shows "
+            f"{env.observation_space}: choose its game with --game"
+        )
     policy = scene.agent or scripted(args.player, env, args.seed)
     pictures = _pictures(env, policy, args)
     if args.record is None:
@@ -118,7 +125,13 @@ def _scene(args: Watch) -> _Scene:
         schedule = args.schedule or config["schedule"]
         return _Scene(args.game or config["game"], schedule, title, agent)
     agent = load_agent(path)
-    return _Scene(args.game or "FlappyBird", args.schedule or "shrink", path.stem, agent)
+    game, schedule = "FlappyBird", "shrink"
+    try:  # a checkpoint lies in a run, unless somebody moved it
+        config = RunFolder.open(path.parents[1]).read_config()
+        game, schedule = config["game"], config["schedule"]
+    except (FileNotFoundError, IndexError):
+        pass
+    return _Scene(args.game or game, args.schedule or schedule, path.stem, agent)
 
 
 def _pictures(env: gym.Env[Any, Any], policy: Policy, args: Watch) -> Iterator[Any]:

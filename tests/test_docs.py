@@ -1,23 +1,36 @@
 """The documentation says what the code does: its examples run, its tables are the code's."""
 
+import inspect
 import re
+from collections.abc import Mapping
+from dataclasses import fields
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from continual_arcade.agents import METHODS, DQNSettings
+from continual_arcade.agents.methods import REPLAYS
+from continual_arcade.agents.parts import PARTS, parse_part
+from continual_arcade.agents.parts.catalogue import setting_types
+from continual_arcade.agents.replay import TransitionReplayBuffer
 from continual_arcade.envs import GAMES, SHIPPED, make_game
 from continual_arcade.envs.catcher import REWARDS as CATCHER_REWARDS
 from continual_arcade.envs.flappy_bird import REWARDS as FLAPPY_REWARDS
 
 ROOT = Path(__file__).parents[1]
-PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
 PAGE_OF = {"FlappyBird": ROOT / "docs" / "flappy_bird.md", "Catcher": ROOT / "docs" / "catcher.md"}
 REWARDS = {"FlappyBird": FLAPPY_REWARDS, "Catcher": CATCHER_REWARDS}
+METHOD_PAGES = ROOT / "docs" / "methods"
+INDEX = METHOD_PAGES / "README.md"
+PART_PAGE = {name: METHOD_PAGES / f"{name.replace('-', '_')}.md" for name in PARTS}
+PART_PAGE["reset"] = METHOD_PAGES / "from_scratch.md"
 
 
 def blocks(language: str) -> list[pytest.param]:  # type: ignore[valid-type]
     return [
-        pytest.param(block, id=f"{page.name}:{number}")
+        pytest.param(block, id=f"{page.relative_to(ROOT)}:{number}")
         for page in PAGES
         for number, block in enumerate(
             re.findall(rf"```{language}\n(.*?)```", page.read_text("utf-8"), re.DOTALL)
@@ -78,6 +91,106 @@ def test_every_schedule_is_documented() -> None:
     text = (ROOT / "docs" / "schedules.md").read_text("utf-8")
     for name in SHIPPED:
         assert f"`{name}" in text
+
+
+def tables(page: Path) -> list[list[list[str]]]:
+    """All tables of a page, each as rows of cells, the header first."""
+    found: list[list[list[str]]] = []
+    before = ""
+    for line in page.read_text("utf-8").splitlines():
+        if line.startswith("|"):
+            if not before.startswith("|"):
+                found.append([])
+            found[-1].append([cell.strip() for cell in line.removesuffix("|")[1:].split("|")])
+        before = line
+    return found
+
+
+def documented(page: Path) -> dict[str, str]:
+    """The settings that a page names, in order, and their defaults."""
+    return {
+        row[0].strip("`"): row[1]
+        for header, _, *rest in tables(page)
+        if header == ["setting", "default", "unit", "meaning"]
+        for row in rest
+    }
+
+
+def in_words(defaults: Mapping[str, Any]) -> dict[str, str]:
+    return {name: str(value) for name, value in defaults.items()}
+
+
+def own_defaults(replay: type[TransitionReplayBuffer]) -> dict[str, Any]:
+    """What a kind of replay can be told on the command line."""
+    return {
+        name: parameter.default
+        for name, parameter in inspect.signature(replay).parameters.items()
+        if parameter.kind is inspect.Parameter.KEYWORD_ONLY
+        and name not in inspect.signature(TransitionReplayBuffer).parameters
+    }
+
+
+def test_every_method_is_in_the_index_as_it_is() -> None:
+    (table,) = (t for t in tables(INDEX) if t[0][:3] == ["method", "replay", "parts"])
+    listed = {row[0].strip("`"): row[1:] for row in table[2:]}
+    assert list(listed) == list(METHODS)
+    for name, (replay, parts, told, page) in listed.items():
+        method = METHODS[name]
+        assert replay == f"`{method.replay}`"
+        assert parts == ", ".join(f"`{part}`" for part in method.parts)
+        needed = any(part.needs_boundaries for part in method.make_parts())
+        assert told == ("yes" if needed else "no"), name
+        assert re.fullmatch(r"\[\w+\]\(\w+\.md(#[\w-]+)?\)", page), name
+
+
+@pytest.mark.parametrize("part", PARTS)
+def test_every_part_is_in_the_index(part: str) -> None:
+    text = INDEX.read_text("utf-8")
+    assert f"`{part}`" in text
+    assert f"({PART_PAGE[part].name}" in text
+
+
+@pytest.mark.parametrize("part", PARTS)
+def test_every_setting_of_a_part_is_documented_with_its_default(part: str) -> None:
+    found, made = documented(PART_PAGE[part]), PARTS[part]()
+    assert list(found) == list(setting_types(PARTS[part]))
+    assert found == in_words(made.settings)
+    # And they can be written so on a command line.
+    text = ",".join(f"{name}={value}" for name, value in found.items())
+    assert parse_part(f"{part}:{text}") == made
+
+
+def test_every_setting_of_the_learner_is_documented_with_its_default() -> None:
+    settings = DQNSettings()
+    defaults = in_words({f.name: getattr(settings, f.name) for f in fields(settings)})
+    assert documented(METHOD_PAGES / "finetune.md") == defaults
+    options = documented(METHOD_PAGES / "network_options.md")
+    assert options == {name: defaults[name] for name in ("layer_norm", "dropout")}
+
+
+def test_every_kind_of_replay_is_documented_with_its_settings() -> None:
+    page = METHOD_PAGES / "replay.md"
+    (table,) = (t for t in tables(page) if t[0][0] == "kind")
+    assert [row[0].strip("`") for row in table[2:]] == list(REPLAYS)
+    text = page.read_text("utf-8")
+    for name in REPLAYS:
+        assert f"\n## {name.capitalize()}\n" in text
+    expected: dict[str, Any] = {}
+    for replay in REPLAYS.values():
+        expected |= own_defaults(replay)
+    assert documented(page) == in_words(expected)
+
+
+@pytest.mark.parametrize("page", sorted(METHOD_PAGES.glob("*.md")), ids=lambda page: page.name)
+def test_every_page_of_a_method_has_what_is_looked_for(page: Path) -> None:
+    text = page.read_text("utf-8")
+    assert "```python" in text
+    assert "python -m continual_arcade.scripts.train" in text
+    if page != INDEX:
+        for piece in ("$$", "Source:", "iffers", "**When:**", "**When not:**", "**Composes**"):
+            assert piece in text, piece
+        assert "**Log:**" in text or "## Log" in text
+        assert f"({page.name}" in INDEX.read_text("utf-8")
 
 
 def test_links_lead_somewhere() -> None:

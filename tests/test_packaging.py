@@ -99,7 +99,16 @@ def test_the_wheel_works_outside_the_checkout(wheel: Path, tmp_path: Path) -> No
     train = subprocess.run(
         [
             *(sys.executable, "-m", "continual_arcade.scripts.train", "--out", "runs"),
-            *("--phase-steps", "40", "--eval-episodes", "1", "--eval-max-steps", "20"),
+            *(
+                "--dqn.learning-starts",
+                "100",
+                "--phase-steps",
+                "40",
+                "--eval-episodes",
+                "1",
+                "--eval-max-steps",
+                "20",
+            ),
         ],
         cwd=tmp_path,
         env=environment,
@@ -108,11 +117,11 @@ def test_the_wheel_works_outside_the_checkout(wheel: Path, tmp_path: Path) -> No
         check=False,
     )
     assert train.returncode == 0, train.stderr
-    assert len(list((tmp_path / "runs").glob("FlappyBird-shrink__dqn__0__*"))) == 1
+    assert len(list((tmp_path / "runs").glob("FlappyBird-shrink__finetune__0__*"))) == 1
 
 
 def test_every_command_says_what_it_does() -> None:
-    for command in ("train", "evaluate", "watch", "play", "schedule", "demo"):
+    for command in ("train", "evaluate", "compare", "watch", "play", "schedule", "demo"):
         for arguments in (["-m", f"continual_arcade.scripts.{command}"], [f"scripts/{command}.py"]):
             result = subprocess.run(
                 [sys.executable, *arguments, "--help"],

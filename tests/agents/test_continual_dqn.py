@@ -1,4 +1,4 @@
-"""Exploration that suits the game, in every sub-environment on its own."""
+"""The learner: the parent's bits without extras, and each extra against an oracle of its own."""
 
 from pathlib import Path
 from typing import Any
@@ -6,36 +6,233 @@ from typing import Any
 import gymnasium as gym
 import numpy as np
 import pytest
+import tiny
+import torch
+from gymnasium import spaces
 from scipy import stats
 from stable_baselines3 import DQN
+from stable_baselines3.common.callbacks import CheckpointCallback, EvalCallback
+from stable_baselines3.common.type_aliases import ReplayBufferSamples
+from stable_baselines3.common.vec_env import VecNormalize
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-from continual_arcade.agents import ContinualDQN, DQNSettings, GymnasiumVecEnv, build_dqn
+from continual_arcade.agents import (
+    ContinualDQN,
+    DivergedError,
+    DQNSettings,
+    Exploration,
+    GymnasiumVecEnv,
+    build_agent,
+    make_life,
+)
+from continual_arcade.agents.parts import AGEM, EWC, L2, MER, Clear, Clone, Part, Reptile
+from continual_arcade.agents.replay import FIFOReplayBuffer, MixReplayBuffer
 from continual_arcade.envs import IDS, make_game, shipped
+from continual_arcade.envs.schedules import stationary
 
 FLAPPY = IDS["FlappyBird"]
 
 
-def agent(num_envs: int = 4, prior: Any = (0.1, 0.9), **kwargs: Any) -> ContinualDQN:
-    env = GymnasiumVecEnv(gym.make_vec(FLAPPY, num_envs=num_envs))
+def bits(model: DQN) -> bytes:
+    return b"".join(p.detach().numpy().tobytes() for p in model.policy.parameters())
+
+
+# Without extras.
+
+
+@pytest.mark.parametrize("num_envs", [1, 4])
+def test_without_extras_it_is_the_parent_bit_for_bit(num_envs: int) -> None:
+    results = []
+    for cls in (DQN, ContinualDQN):
+        env = GymnasiumVecEnv(gym.make_vec(FLAPPY, num_envs=num_envs, schedule="shrink"))
+        model = cls(
+            "MlpPolicy",
+            env,
+            seed=1,
+            learning_starts=100,
+            buffer_size=1_000,
+            train_freq=2,
+            gradient_steps=1,
+            target_update_interval=200,
+            exploration_fraction=0.5,
+            device="cpu",
+        )
+        model.learn(2_000)
+        results.append((bits(model), model._n_updates, model.exploration_rate))
+    assert results[0] == results[1]
+    assert results[0][1] > 200
+
+
+# Targets.
+
+
+class Chain(gym.Env[Any, Any]):
+    """Five states in a row; right leads to a reward of 1 at the end, left back to the first."""
+
+    observation_space = spaces.Box(0.0, 1.0, (5,), np.float32)
+    action_space = spaces.Discrete(2)
+    slip = 0.0
+
+    def reset(self, *, seed: int | None = None, options: Any = None) -> tuple[Any, dict[str, Any]]:
+        super().reset(seed=seed)
+        self.state = int(self.np_random.integers(5))
+        return self.seen(), {}
+
+    def seen(self) -> Any:
+        return np.eye(5, dtype=np.float32)[self.state]
+
+    def step(self, action: Any) -> tuple[Any, float, bool, bool, dict[str, Any]]:
+        if action == 0:
+            self.state = 0
+            return self.seen(), 0.1, False, False, {}
+        if self.state == 4:
+            return self.seen(), 1.0, True, False, {}
+        self.state += 1
+        return self.seen(), 0.0, False, False, {}
+
+
+def optimal(gamma: float) -> np.ndarray:
+    """Value iteration, shape (states, actions)."""
+    q = np.zeros((5, 2))
+    for _ in range(1_000):
+        v = q.max(axis=1)
+        right = np.append(gamma * v[1:], 1.0)
+        q = np.stack([np.full(5, 0.1 + gamma * v[0]), right], axis=1)
+    return q
+
+
+def chain_agent(double_q: bool, n_steps: int) -> ContinualDQN:
+    env = gym.wrappers.TimeLimit(Chain(), 10)
     return ContinualDQN(
-        "MlpPolicy", env, action_prior=prior, seed=kwargs.pop("seed", 0), device="cpu", **kwargs
+        "MlpPolicy",
+        env,
+        double_q=double_q,
+        exploration=Exploration("constant"),
+        replay_buffer_class=FIFOReplayBuffer,
+        n_steps=n_steps,
+        gamma=0.9,
+        learning_rate=2e-3,
+        learning_starts=100,
+        buffer_size=5_000,
+        train_freq=1,
+        target_update_interval=50,
+        # All steps explore: then the returns of several steps are those of the uniform policy,
+        # so only the one-step learner is asked for the optimal values.
+        exploration_final_eps=1.0,
+        policy_kwargs={"net_arch": [32]},
+        seed=0,
+        device="cpu",
     )
 
 
-def choices(model: ContinualDQN, rate: float, rounds: int) -> np.ndarray:
+@pytest.mark.parametrize("double_q", [False, True])
+def test_it_learns_the_values_of_a_chain(double_q: bool) -> None:
+    model = chain_agent(double_q, n_steps=1)
+    model.learn(6_000)
+    with torch.no_grad():
+        learnt = model.q_net(torch.eye(5)).numpy()
+    # Episodes of 10 steps are truncated: were that taken for death, all values would be too low.
+    np.testing.assert_allclose(learnt, optimal(0.9), atol=0.05)
+
+
+def test_truncation_taken_for_death_fails_that_test(monkeypatch: pytest.MonkeyPatch) -> None:
+    model = chain_agent(False, n_steps=1)
+    add = FIFOReplayBuffer.add
+
+    def deadly(self: Any, *args: Any) -> None:
+        add(self, *args[:-1], [{} for _ in args[-1]])  # the infos say nothing of a truncation
+
+    monkeypatch.setattr(FIFOReplayBuffer, "add", deadly)
+    model.learn(6_000)
+    with torch.no_grad():
+        learnt = model.q_net(torch.eye(5)).numpy()
+    assert np.abs(learnt - optimal(0.9)).max() > 0.1
+
+
+def linear(model: ContinualDQN, online: list[list[float]], target: list[list[float]]) -> None:
+    """Make Q a table over the five states of the chain."""
+    for network, table in ((model.q_net, online), (model.q_net_target, target)):
+        with torch.no_grad():
+            layer: Any = network.q_net[0]
+            layer.weight.copy_(torch.tensor(table).T)
+            layer.bias.zero_()
+
+
+@pytest.mark.parametrize(("double_q", "value"), [(False, 5.0), (True, 2.0)])
+def test_targets_by_hand(double_q: bool, value: float) -> None:
+    model = ContinualDQN(
+        "MlpPolicy", Chain(), double_q=double_q, policy_kwargs={"net_arch": []}, device="cpu"
+    )
+    zero = [0.0, 0.0]
+    # In state 1 the online network likes action 1, whose target value is 2; the other's is 5.
+    linear(model, [zero, [3.0, 4.0], zero, zero, zero], [zero, [5.0, 2.0], zero, zero, zero])
+    states = torch.eye(5)
+    samples = ReplayBufferSamples(
+        observations=states[[0, 0]],
+        actions=torch.tensor([[1], [1]]),
+        next_observations=states[[1, 1]],
+        dones=torch.tensor([[0.0], [1.0]]),
+        rewards=torch.tensor([[0.5], [0.5]]),
+        discounts=torch.tensor([[0.81], [0.81]]),
+    )
+    expected = [[0.5 + 0.81 * value], [0.5]]
+    assert model.td_targets(samples).tolist() == [pytest.approx(row) for row in expected]
+    # Q(0, 1) = 0; Huber with delta 1.
+    errors = [abs(row[0]) for row in expected]
+    huber = [e - 0.5 if e > 1 else 0.5 * e * e for e in errors]
+    assert model.td_loss(samples).item() == pytest.approx(np.mean(huber))
+
+
+def test_the_target_network_follows_at_its_interval() -> None:
+    model = chain_agent(False, 1)
+    seen = []
+    on_step = model._on_step
+
+    def spy() -> None:
+        before = [p.clone() for p in model.q_net_target.parameters()]
+        on_step()
+        now = list(model.q_net_target.parameters())
+        changed = any(not torch.equal(a, b) for a, b in zip(before, now, strict=True))
+        same = all(torch.equal(a, b) for a, b in zip(model.q_net.parameters(), now, strict=True))
+        if changed:
+            assert same
+            seen.append(model.num_timesteps)
+
+    model._on_step = spy  # type: ignore[method-assign]
+    model.learn(400)
+    assert seen == [150, 200, 250, 300, 350, 400]  # at 50 and 100 nothing has been learnt yet
+
+
+# Exploration.
+
+
+def agent(num_envs: int = 4, prior: Any = (0.1, 0.9), **kwargs: Any) -> ContinualDQN:
+    env = GymnasiumVecEnv(gym.make_vec(FLAPPY, num_envs=num_envs))
+    exploration = Exploration(prior=prior)
+    seed = kwargs.pop("seed", 0)
+    return ContinualDQN(
+        "MlpPolicy", env, exploration=exploration, seed=seed, device="cpu", **kwargs
+    )
+
+
+def choices(model: DQN, rate: float, rounds: int) -> np.ndarray:
     """Actions in one and the same situation, shape (rounds, num_envs)."""
     model.exploration_rate = rate
     observations = np.zeros((4, 8), np.float32)
     return np.stack([model.predict(observations)[0] for _ in range(rounds)])
 
 
-def test_each_sub_environment_tosses_its_own_coin() -> None:
-    model = agent(prior=(0.5, 0.5))
+def coins(model: DQN) -> float:
+    """How well the number of deviating sub-environments agrees with a coin for each: a p-value."""
     greedy = model.predict(np.zeros((4, 8), np.float32), deterministic=True)[0]
     deviating = (choices(model, 0.5, 4_000) != greedy).sum(axis=1)
     # Each deviates with probability 1/2 * 1/2, on its own: a binomial distribution.
     expected = 4_000 * stats.binom(4, 0.25).pmf(range(5))
-    assert stats.chisquare(np.bincount(deviating, minlength=5), expected).pvalue > 0.001
+    return float(stats.chisquare(np.bincount(deviating, minlength=5), expected).pvalue)
+
+
+def test_each_sub_environment_tosses_its_own_coin() -> None:
+    assert coins(agent(prior=(0.5, 0.5))) > 0.001
 
 
 def test_plain_dqn_fails_that_test() -> None:
@@ -43,10 +240,7 @@ def test_plain_dqn_fails_that_test() -> None:
     np.random.seed(0)  # noqa: NPY002  # the parent knows only the global generator
     model = DQN("MlpPolicy", GymnasiumVecEnv(gym.make_vec(FLAPPY, num_envs=4)), device="cpu")
     model.action_space.seed(0)
-    greedy = model.predict(np.zeros((4, 8), np.float32), deterministic=True)[0]
-    deviating = (choices(model, 0.5, 4_000) != greedy).sum(axis=1)  # type: ignore[arg-type]
-    expected = 4_000 * stats.binom(4, 0.25).pmf(range(5))
-    assert stats.chisquare(np.bincount(deviating, minlength=5), expected).pvalue < 1e-9
+    assert coins(model) < 1e-9
 
 
 @pytest.mark.parametrize(("prior", "flaps"), [((0.1, 0.9), 0.1), (None, 0.5), ((1.0, 0.0), 1.0)])
@@ -81,18 +275,6 @@ def test_single_observations() -> None:
     assert action in (0, 1)
 
 
-def train(seed: int) -> list[np.ndarray]:
-    model = agent(seed=seed, learning_starts=50, train_freq=1)
-    model.learn(600)
-    return [parameter.detach().numpy() for parameter in model.q_net.parameters()]
-
-
-def test_same_seed_same_bits() -> None:
-    for one, other in zip(train(3), train(3), strict=True):
-        assert one.tobytes() == other.tobytes()
-    assert any(not np.array_equal(a, b) for a, b in zip(train(3), train(4), strict=True))
-
-
 def test_exploration_leaves_the_global_generator_alone() -> None:
     model = agent()
     np.random.seed(5)  # noqa: NPY002  # it is what must not be touched
@@ -101,33 +283,140 @@ def test_exploration_leaves_the_global_generator_alone() -> None:
     assert np.random.get_state()[1].tobytes() == before  # type: ignore[union-attr, index]  # noqa: NPY002
 
 
-def test_a_loaded_agent_explores_on_where_it_was(tmp_path: Path) -> None:
-    model = agent(learning_starts=50)
-    model.learn(200)
-    path = tmp_path / "agent.zip"
-    model.save(path)
-    loaded = ContinualDQN.load(path, device="cpu")
-    assert loaded.action_prior == model.action_prior == [0.1, 0.9]
-    np.testing.assert_array_equal(choices(model, 0.7, 50), choices(loaded, 0.7, 50))
+def epsilons(rule: Any, schedule: str = "conflict") -> dict[int, float]:
+    """Epsilon at each step of a life of three phases of 400 steps."""
+    life = shipped(schedule, make_game("FlappyBird")).with_steps(400)
+    settings = DQNSettings(
+        num_envs=4,
+        hidden=(4,),
+        learning_starts=1_199,
+        epsilon=rule,
+        exploration_initial_eps=0.9,
+        exploration_final_eps=0.1,
+        exploration_fraction=0.5,
+    )
+    model = build_agent("FlappyBird", life, settings)
+    found = {}
+    on_step = model._on_step
+
+    def spy() -> None:
+        on_step()
+        found[model.num_timesteps] = model.exploration_rate
+
+    model._on_step = spy  # type: ignore[method-assign]
+    model.learn(life.total_steps)
+    return found
 
 
-@pytest.mark.parametrize("prior", [(0.5,), (0.5, 0.6), (-0.1, 1.1), (0.2, 0.3, 0.5)])
+def test_epsilon_over_the_whole_life() -> None:
+    found = epsilons("global")
+    for step, epsilon in found.items():
+        assert epsilon == pytest.approx(max(0.1, 0.9 - 0.8 * step / 600))
+
+
+def test_epsilon_over_each_phase() -> None:
+    found = epsilons("per_phase")
+    for step, epsilon in found.items():
+        # What was set after the last step of a phase is for the first one of the next; the last
+        # phase of all has none.
+        into = 400 if step == 1_200 else step % 400
+        assert epsilon == pytest.approx(max(0.1, 0.9 - 0.8 * into / 200)), step
+
+
+def test_epsilon_constant() -> None:
+    assert set(epsilons("constant").values()) == {0.1}
+
+
+def test_epsilon_per_phase_needs_phases() -> None:
+    with pytest.raises(ValueError, match="needs several phases, but this environment, which has n"):
+        ContinualDQN("MlpPolicy", Chain(), exploration=Exploration("per_phase"))
+    still = make_life("FlappyBird", stationary(), 2)
+    with pytest.raises(ValueError, match="needs several phases, but schedule 'stationary' has on"):
+        ContinualDQN("MlpPolicy", still, exploration=Exploration("per_phase"))
+
+
+@pytest.mark.parametrize("prior", [(0.5, 0.6), (-0.1, 1.1), (0.2, 0.3, 0.5), (0.5,)])
 def test_priors_that_are_none(prior: Any) -> None:
-    with pytest.raises(ValueError, match="action_prior"):
+    with pytest.raises(ValueError, match="action prior"):
         agent(prior=prior)
 
 
+# Learning.
+
+
+def learnt(seed: int, **kwargs: Any) -> bytes:
+    model = agent(seed=seed, learning_starts=50, train_freq=1, **kwargs)
+    model.learn(600)
+    return bits(model)
+
+
+@pytest.mark.parametrize("replay", [None, MixReplayBuffer])
+def test_same_seed_same_bits(replay: Any) -> None:
+    kwargs = {"replay_buffer_class": replay, "buffer_size": 500}
+    assert learnt(3, **kwargs) == learnt(3, **kwargs)
+    assert learnt(3, **kwargs) != learnt(4, **kwargs)
+
+
+def test_learning_leaves_the_global_generator_alone() -> None:
+    model = agent(learning_starts=50, replay_buffer_class=FIFOReplayBuffer, buffer_size=500)
+    np.random.seed(5)  # noqa: NPY002  # it is what must not be touched
+    before = np.random.get_state()[1].tobytes()  # type: ignore[union-attr, index]  # noqa: NPY002
+    model.learn(300)
+    assert np.random.get_state()[1].tobytes() == before  # type: ignore[union-attr, index]  # noqa: NPY002
+
+
+def test_a_loss_that_is_no_number_stops_before_the_parameters_change() -> None:
+    model = agent(learning_starts=50, replay_buffer_class=FIFOReplayBuffer, buffer_size=500)
+    model.learn(200)
+    replay = model.replay
+    replay.rewards[:] = np.nan
+    before = bits(model)
+    with pytest.raises(DivergedError, match="at step 224 the loss is nan"):
+        model.learn(100, reset_num_timesteps=False)
+    assert bits(model) == before
+
+
+@pytest.mark.parametrize("options", [{"layer_norm": True}, {"dropout": 0.5}])
+def test_policy_options(options: dict[str, Any]) -> None:
+    model = agent(policy_kwargs={"net_arch": [16, 16], **options}, learning_starts=50, train_freq=1)
+    kinds = [type(layer).__name__ for layer in model.q_net.q_net]
+    name = "LayerNorm" if "layer_norm" in options else "Dropout"
+    assert kinds == ["Linear", name, "ReLU", "Linear", name, "ReLU", "Linear"]
+    model.learn(300)
+    observations = np.random.default_rng(0).normal(size=(20, 8)).astype(np.float32)
+    states = torch.as_tensor(observations)
+    # In play nothing is left out: the same values each time, and those of the greedy actions.
+    model.policy.set_training_mode(False)
+    with torch.no_grad():
+        assert torch.equal(model.q_net(states), model.q_net(states))
+        assert torch.equal(model.q_net_target(states), model.q_net_target(states))
+    model.policy.set_training_mode(True)
+    with torch.no_grad():
+        assert torch.equal(model.q_net(states), model.q_net(states)) == (name == "LayerNorm")
+        assert torch.equal(model.q_net_target(states), model.q_net_target(states))
+
+
+@pytest.mark.parametrize("dropout", [-0.1, 1.0, float("nan")])
+def test_dropout_out_of_range(dropout: float) -> None:
+    with pytest.raises(ValueError, match="dropout"):
+        agent(policy_kwargs={"dropout": dropout})
+
+
+# Settings.
+
+
 @pytest.mark.parametrize("game", IDS)
-def test_build_dqn_uses_the_settings(game: str) -> None:
+def test_build_agent_uses_the_settings(game: str) -> None:
     settings = DQNSettings(num_envs=3, hidden=(16,), n_steps=5, batch_size=7, buffer_size=300)
     schedule = shipped("conflict", make_game(game))
-    model = build_dqn(game, schedule, settings, seed=1)
+    model = build_agent(game, schedule, settings, seed=1)
     assert model.n_envs == 3
     assert model.batch_size == 7
-    assert model.replay_buffer.n_steps == 5  # type: ignore[union-attr]
+    assert model.replay.n_steps == 5
     assert next(model.q_net.parameters()).shape[0] == 16
     assert model.get_env().get_attr("clock")[0].schedule == schedule  # type: ignore[union-attr]
-    assert (model.action_prior is None) == (game == "Catcher")
+    assert model.exploration is not None
+    assert (model.exploration.prior is None) == (game == "Catcher")
 
 
 @pytest.mark.parametrize(
@@ -142,9 +431,144 @@ def test_build_dqn_uses_the_settings(game: str) -> None:
         ({"learning_rate": float("nan")}, "learning_rate = nan"),
         ({"exploration_initial_eps": 2.0}, "exploration_initial_eps = 2"),
         ({"hidden": (0,)}, "hidden"),
+        ({"dropout": 1.0}, "dropout = 1"),
+        ({"optimizer": "adams"}, "did you mean 'adam'"),
+        ({"epsilon": "per_fase"}, "did you mean 'per_phase'"),
     ],
 )
 def test_settings_that_make_no_sense(change: dict[str, Any], message: str) -> None:
     schedule = shipped("shrink", make_game("FlappyBird"))
     with pytest.raises(ValueError, match=message):
-        build_dqn("FlappyBird", schedule, DQNSettings(**change), seed=0)
+        build_agent("FlappyBird", schedule, DQNSettings(**change), seed=0)
+
+
+def test_a_buffer_smaller_than_a_batch_is_refused() -> None:
+    with pytest.raises(ValueError, match="buffer_size = 20 is smaller than batch_size = 32"):
+        agent(replay_buffer_class=FIFOReplayBuffer, buffer_size=20)
+
+
+def test_memory_optimisation_is_refused() -> None:
+    with pytest.raises(ValueError, match="optimize_memory_usage"):
+        agent(replay_buffer_class=MixReplayBuffer, optimize_memory_usage=True, buffer_size=100)
+
+
+def test_parts_and_observations_that_keep_changing_are_refused() -> None:
+    env = VecNormalize(GymnasiumVecEnv(gym.make_vec(FLAPPY, num_envs=2, schedule="shrink")))
+    with pytest.raises(ValueError, match="VecNormalize keeps changing"):
+        ContinualDQN("MlpPolicy", env, parts=[L2()], device="cpu")
+
+
+@pytest.mark.parametrize("part", [EWC(), MER(), AGEM(), Clone(), Clear()])
+def test_parts_that_watch_replay_need_one_that_tells(part: Part) -> None:
+    env = GymnasiumVecEnv(gym.make_vec(FLAPPY, num_envs=2, schedule="shrink"))
+    with pytest.raises(ValueError, match="ReplayBuffer does not tell where transitions"):
+        ContinualDQN("MlpPolicy", env, parts=[part], device="cpu")
+
+
+# The target network.
+
+
+def check_made_up_for(kind: type[ContinualDQN]) -> None:
+    """A target that waits for four updates ends where four updates towards one place lead."""
+    tau, every = 0.1, 5
+    model = tiny.agent(
+        Reptile(every=every, eps=1.0), kind=kind, tau=tau, target_update_interval=tiny.NUM_ENVS
+    )
+    tiny.live(model, tiny.LEARNING_STARTS)  # nothing is learnt yet
+    expected = {name: t.clone() for name, t in model.q_net_target.state_dict().items()}
+    tiny.live(model, every * tiny.NUM_ENVS, reset_num_timesteps=False)
+    for _ in range(every - 1):  # the first one came before the first gradient step
+        for name, tensor in model.q_net.state_dict().items():
+            expected[name] = (1 - tau) * expected[name] + tau * tensor
+    for name, tensor in model.q_net_target.state_dict().items():
+        torch.testing.assert_close(tensor, expected[name], rtol=1e-5, atol=1e-6)
+
+
+def test_target_updates_that_had_to_wait_are_made_up_for() -> None:
+    check_made_up_for(ContinualDQN)
+
+
+def test_one_update_for_all_that_waited_fails_that_test() -> None:
+    class Once(ContinualDQN):
+        def _synchronise(self) -> None:
+            self._syncs_due = min(self._syncs_due, 1)
+            super()._synchronise()
+
+    with pytest.raises(AssertionError):
+        check_made_up_for(Once)
+
+
+# What others bring along.
+
+
+def test_callbacks_of_stable_baselines3_work(tmp_path: Path) -> None:
+    model = tiny.agent()
+    held_out = make_life("FlappyBird", tiny.CONFLICT, 2, phase=1, max_episode_steps=40)
+    evaluation = EvalCallback(
+        held_out, n_eval_episodes=2, eval_freq=30, log_path=str(tmp_path), verbose=0
+    )
+    checkpoints = CheckpointCallback(40, str(tmp_path), name_prefix="agent")
+    model.learn(tiny.LIFE, callback=[evaluation, checkpoints])
+    assert len(np.load(tmp_path / "evaluations.npz")["results"]) == 3
+    found = sorted(tmp_path.glob("agent_*_steps.zip"))
+    assert len(found) == 2
+    loaded = ContinualDQN.load(found[-1], device="cpu")
+    assert loaded.num_timesteps == 320
+
+
+def test_tensorboard_is_written(tmp_path: Path) -> None:
+    model = tiny.agent(EWC(samples=20), tensorboard_log=str(tmp_path))
+    model.learn(tiny.LIFE, log_interval=1, tb_log_name="life")
+    events = EventAccumulator(str(tmp_path / "life_1")).Reload()
+    assert {"train/loss", "rollout/exploration_rate", "replay/stored_phase_0"} <= set(
+        events.Tags()["scalars"]
+    )
+    losses = [event.value for event in events.Scalars("train/loss")]
+    assert losses
+    assert all(np.isfinite(losses))
+
+
+def test_a_gradient_that_is_not_finite_stops_learning_without_parts_too() -> None:
+    model = tiny.agent()
+    model.q_net.q_net[-1].bias.register_hook(lambda gradient: gradient * float("inf"))
+    with pytest.raises(DivergedError, match=f"at step {tiny.LEARNING_STARTS + 4} the loss is"):
+        tiny.live(model)
+    assert all(bool(p.isfinite().all()) for p in model.q_net.parameters())
+
+
+# Mistakes.
+
+
+@pytest.mark.parametrize(
+    ("parts", "message"),
+    [(["ewc"], "'ewc', which is no part: make one"), ([EWC], "which is no part: make one")],
+)
+def test_what_is_no_part(parts: Any, message: str) -> None:
+    with pytest.raises(TypeError, match=message):
+        ContinualDQN("MlpPolicy", Chain(), parts=parts)
+
+
+def test_a_part_serves_one_agent() -> None:
+    part = EWC()
+    tiny.agent(part)
+    with pytest.raises(ValueError, match=r"'ewc' serves another agent.*make a new part"):
+        tiny.agent(part)
+
+
+def test_what_agents_cannot_be_built_of() -> None:
+    with pytest.raises(ValueError, match="did you mean 'FlappyBird'"):
+        build_agent("FlappyBrid", tiny.CONFLICT)
+    with pytest.raises(TypeError, match=r"method = 'ewc' is no method: use METHODS\[...\]"):
+        build_agent("FlappyBird", tiny.CONFLICT, method="ewc")  # type: ignore[arg-type]
+    with pytest.raises(ValueError, match="the life ends after 360 steps: nothing would be learnt"):
+        build_agent("FlappyBird", tiny.CONFLICT, DQNSettings(learning_starts=360))
+    for wrong in ({"batch_size": 16.5}, {"learning_starts": -5}, {"learning_starts": 0.5}):
+        (name,) = wrong
+        with pytest.raises(ValueError, match=f"{name} = .* must be a whole number, at least"):
+            DQNSettings(**wrong)  # type: ignore[arg-type]
+
+
+def test_a_prior_that_sums_to_one_but_for_the_last_digits() -> None:
+    prior = Exploration("global", (0.333333, 0.666666))
+    drawn = prior.draw(np.random.default_rng(0), 2, 30_000)
+    assert abs(drawn.mean() - 2 / 3) < 4 * np.sqrt(2 / 9 / 30_000)

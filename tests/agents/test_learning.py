@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from continual_arcade.agents import DQNSettings, build_dqn
+from continual_arcade.agents import DQNSettings, build_agent
 from continual_arcade.envs import Schedule, make_game, shipped
 from continual_arcade.evaluation import (
     EvaluationCallback,
@@ -28,7 +28,7 @@ def lives(schedule: Schedule, root: Path) -> np.ndarray:
     torch.set_num_threads(1)
     matrices = []
     for seed in SEEDS:
-        agent = build_dqn("FlappyBird", schedule, DQNSettings(), seed)
+        agent = build_agent("FlappyBird", schedule, DQNSettings(), seed)
         folder = RunFolder.new(root, "FlappyBird", schedule.name, "dqn", seed)
         folder.make()
         evaluator = Evaluator("FlappyBird", schedule)

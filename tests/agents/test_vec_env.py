@@ -123,7 +123,9 @@ def test_single_sub_environments_cannot_be_reached() -> None:
     with pytest.raises(NotImplementedError, match="'hud'"):
         env.set_attr("hud", False)
     assert env.get_attr("num_envs") == [2, 2]
-    assert env.env_is_wrapped(Monitor) == [False, False]
+    # The sums of episodes are told as Monitor tells them, so that nobody misses it.
+    assert env.env_is_wrapped(Monitor) == [True, True]
+    assert env.env_is_wrapped(gym.wrappers.TimeLimit) == [False, False]
 
 
 def test_options_and_pictures() -> None:

@@ -168,6 +168,28 @@ def test_drift_reaches_each_sub_environment_with_its_own_next_episode() -> None:
     assert len(set(held)) > 2
 
 
+def test_a_phase_without_a_jump_reaches_each_sub_environment_with_its_own_next_episode() -> None:
+    # The parameters are the same in both phases, so nothing is truncated where they meet.
+    life = Schedule(
+        "level",
+        (
+            Stretch(name="one", steps=400, params={"gap": 100.0}, until={"gap": 100.0}),
+            Stretch(name="two", steps=8_000, params={"gap": 100.0}),
+        ),
+    )
+    env = vector(4, schedule=life)
+    env.reset(seed=0)
+    rng = np.random.default_rng(0)
+    phases = np.zeros(4, int)
+    for _ in range(1_000):
+        _, _, terminated, truncated, infos = env.step((rng.random(4) < 0.93).astype(int))
+        begun = terminated | truncated
+        step = int(infos["lifetime_step"].max())
+        phases = np.where(begun & (step >= 400), 1, phases)
+        np.testing.assert_array_equal(infos["phase"], phases)
+    assert (phases == 1).all()
+
+
 def test_parameters_can_be_pinned_for_each_sub_environment() -> None:
     env = vector(4, schedule=gaps(100, 80, steps=10_000))
     pinned = np.array([100.0, 90.0, 80.0, 70.0])

@@ -6,7 +6,7 @@ import gymnasium as gym
 import numpy as np
 import pytest
 
-from continual_arcade.agents import DQNSettings, build_dqn
+from continual_arcade.agents import DQNSettings, build_agent
 from continual_arcade.envs import IDS, Schedule, make_game, shipped
 from continual_arcade.envs.oracles import Oracle
 from continual_arcade.evaluation import EvaluationCallback, Evaluator, RunFolder
@@ -93,7 +93,7 @@ def test_evaluation_does_not_change_training(tmp_path: Any) -> None:
     schedule = shipped("shrink", FLAPPY).with_steps(200)
     ends = []
     for every in (0, 50, None):
-        agent = build_dqn(
+        agent = build_agent(
             "FlappyBird", schedule, DQNSettings(learning_starts=100, hidden=(16,)), seed=3
         )
         callback = None

@@ -86,8 +86,14 @@ def test_the_configuration_comes_back(tmp_path: Path) -> None:
     folder = create(tmp_path)
     with pytest.raises(FileNotFoundError, match="no run: it has no config"):
         RunFolder.open(folder.path)
-    folder.write_config({"seed": 3, "nested": {"a": [1, 2]}})
-    assert RunFolder.open(folder.path).read_config() == {"seed": 3, "nested": {"a": [1, 2]}}
+    names = ("game", "schedule", "method", "method_spec", "seed", "settings", "evaluation")
+    config: dict[str, object] = {**dict.fromkeys(names, 3), "nested": {"a": [1, 2]}}
+    folder.write_config(config)
+    assert RunFolder.open(folder.path).read_config() == config
+    for name in names:
+        folder.write_config({key: value for key, value in config.items() if key != name})
+        with pytest.raises(ValueError, match=rf"config\.json lacks {name}: .* another version"):
+            folder.read_config()
 
 
 @pytest.mark.parametrize("text", ["{", "[1]", "\udcff"])

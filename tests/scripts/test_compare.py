@@ -16,16 +16,21 @@ SCHEDULE = shipped("conflict", make_game("FlappyBird")).with_steps(100)
 
 
 def a_run(
-    root: Path, seed: int, scores: list[tuple[float, float, float]], lr: float = 1e-3
+    root: Path,
+    seed: int,
+    scores: list[tuple[float, float, float]],
+    lr: float = 1e-3,
+    method: str = "dqn",
 ) -> Path:
     """Write a run whose agent had ``scores[stage][phase]`` after each phase of training."""
-    path = root / f"run{seed}_{lr}"
+    path = root / f"run{seed}_{lr}_{method}"
     path.mkdir()
     config = {
         "game": "FlappyBird",
         "schedule": SCHEDULE.to_dict(),
         "fingerprint": SCHEDULE.fingerprint,
-        "method": "dqn",
+        "method": method,
+        "method_spec": {},
         "seed": seed,
         "settings": {"learning_rate": lr},
         "evaluation": {"every": 0, "episodes": 2, "max_steps": 60},
@@ -93,8 +98,32 @@ def test_other_settings_are_another_table(three: list[Path], tmp_path: Path, cap
     other = a_run(tmp_path, 0, [NOTHING, (1, 1, 1), (1, 1, 1), (1, 1, 1)], lr=0.5)
     text, _ = output(capsys, *three, other)
     assert text.count("FlappyBird, conflict, dqn") == 2
-    assert "seeds 0, 1, 2" in text
-    assert "seeds 0." in text
+    assert "seeds 0, 1, 2;" in text
+    assert "seeds 0;" in text
+    # And a table over both, with the phase that each run plays worst: 2, 4 and 3.
+    _, over_all = text.split("over all phases", 1)
+    rows = [re.split(" *│ *", line)[1:-1] for line in over_all.splitlines() if "│" in line]
+    assert [row[1:] for row in rows if row[1]] == [
+        ["3", "9.7 ± 1.7", "6.0 ± 0.8", "-5.5 ± 2.2", "3.0 ± 2.5"],
+        ["1", "1.0", "1.0", "+0.0", "1.0"],
+    ]
+    # What tells the two apart is named, in as many lines as there is room for.
+    assert "".join(row[0] for row in rows) == "dqn,learning_rate=0.001dqn,learning_rate=0.5"
+
+
+def test_differences_are_of_equal_seeds(three: list[Path], tmp_path: Path, capsys: Any) -> None:
+    # At the end 17/3, 19/3, 18/3 without it; with it 3, 7 and, of another seed, 100.
+    others = [
+        a_run(tmp_path, seed, [NOTHING, *[(end,) * 3] * 3], method="mer")
+        for seed, end in ((0, 3.0), (1, 7.0), (5, 100.0))
+    ]
+    paths = [str(path) for path in (*three, *others)]
+    compare.main([*paths, "--against", "dqn"])
+    table = capsys.readouterr().out.rpartition("┏")[2]
+    # -8/3 and 2/3: mean -1, standard deviation 10/3/sqrt(2), t(0.975, 1) = 12.706.
+    assert re.findall(r"│ (\w+) +│ +(\d) │ +(\S+ ± \S+) │", table) == [("mer", "2", "-1.0 ± 21.2")]
+    compare.main(paths)
+    assert "pairs" not in capsys.readouterr().out
 
 
 def test_a_run_that_was_cut_off_is_left_out(three: list[Path], tmp_path: Path, capsys: Any) -> None:

@@ -14,6 +14,7 @@ from typing import Any
 
 import pytest
 
+from continual_arcade.agents import ContinualDQN
 from continual_arcade.evaluation.table import read
 from continual_arcade.scripts import demo, evaluate, schedule, train, watch
 
@@ -84,7 +85,7 @@ def test_the_table_has_every_evaluation(life: Path) -> None:
     assert set(table["seed"]) == {5}
     assert set(table["run"]) == {life.name}
     assert table["length"].max() <= 60
-    steps = {int(p.stem.removeprefix("step_")) for p in (life / "checkpoints").iterdir()}
+    steps = {int(p.stem.removeprefix("step_")) for p in (life / "checkpoints").glob("step_*")}
     assert steps == set(stages["lifetime_step"])
 
 
@@ -131,13 +132,27 @@ def test_a_damaged_checkpoint_is_named(tmp_path: Path, life: Path, capsys: Any) 
         (["--schedule", "shrnk"], "did you mean 'shrink'"),
         (["--schedule", "missing.toml"], "missing.toml"),
         (["--phase-steps", "0"], "steps = 0"),
-        (["--phase-steps", "3"], "lasts 3 steps, but 8 environments"),
+        (["--phase-steps", "30"], "the life ends after 180 steps: nothing would be learnt"),
+        (["--phase-steps", "3", "--dqn.learning-starts", "1"], "lasts 3 steps, but 8 environments"),
         (["--eval-episodes", "0"], "episodes = 0"),
         (["--eval-every", "-1"], "every = -1"),
         (["--dqn.batch-size", "0"], "batch_size = 0"),
         (["--dqn.buffer-size", "10"], "buffer_size = 10 is smaller"),
         (["--out", "/dev/null/runs"], "--out"),
         (["--seed", "-1"], "seed = -1"),
+        (["--save-every", "-1"], "save_every = -1"),
+        (["--method", "mer-lasy"], "did you mean 'mer-lazy'"),
+        (["--part", "ewv"], "did you mean 'ewc'"),
+        (["--part", "ewc:lamda=3"], "did you mean 'lam'"),
+        (["--part", "ewc:lam=-3"], "lam = -3.0 must be"),
+        (["--part", "ewc:lam=nan"], "lam = nan must be"),
+        (["--part", "ewc:lam"], "must be written setting=value"),
+        (["--part", "ewc", "--part", "ewc:lam=2"], "'ewc' is given twice"),
+        (["--method", "mer", "--part", "reptile"], "'mer' and 'reptile' cannot be combined"),
+        (["--replay", "reservor"], "did you mean 'reservoir'"),
+        (["--replay", "mix:long_term_fraction=2"], "long_term_fraction"),
+        (["--schedule", "drift", "--method", "ewc"], "part 'ewc' needs to be told where phases"),
+        (["--part", "mer:algorithm=1"], "plain SGD"),
     ],
 )
 def test_mistakes_are_said_before_anything_is_written(
@@ -252,3 +267,21 @@ def test_schedules_from_the_command_line(tmp_path: Path, capsys: Any) -> None:
         with pytest.raises(SystemExit, match="2"):
             schedule.main(arguments)
         assert message in capsys.readouterr().err
+
+
+def test_a_life_that_diverges_keeps_the_agent_from_before(tmp_path: Path, capsys: Any) -> None:
+    with pytest.raises(SystemExit, match="2"):
+        train.main(
+            [*SHORT, "--schedule", "conflict", "--out", str(tmp_path), "--dqn.learning-rate=1e30"]
+        )
+    message = capsys.readouterr().err
+    assert re.search(r"at step \d+ the loss is .* learning has diverged", message)
+    # Both files that it names are there: the one may be far off, the other is as it was played.
+    finite, evaluated = (
+        ContinualDQN.load(one_run(tmp_path) / "checkpoints" / name, device="cpu")
+        for name in ("before_divergence.zip", "step_000000000000.zip")
+        if str(one_run(tmp_path) / "checkpoints" / name) in message
+    )
+    assert all(bool(p.isfinite().all()) for p in finite.q_net.parameters())
+    assert all(float(p.detach().abs().max()) < 1 for p in evaluated.q_net.parameters())
+    assert finite.num_timesteps > evaluated.num_timesteps == 0

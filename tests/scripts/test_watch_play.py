@@ -15,7 +15,7 @@ import pytest
 from PIL import Image
 
 from continual_arcade.envs.drawing import film
-from continual_arcade.scripts import play, watch
+from continual_arcade.scripts import play, train, watch
 
 
 def frames(path: Path) -> list[np.ndarray]:
@@ -97,7 +97,7 @@ def test_a_disk_that_fills_leaves_nothing(tmp_path: Path) -> None:
         (["oracle", "--schedule", "shrnk"], "did you mean 'shrink'"),
         (["oracle", "--episodes", "0"], "episodes = 0"),
         (["oracle", "--seconds", "-1"], "seconds = -1"),
-        ([__file__], "damaged or no checkpoint"),
+        ([__file__], "is damaged, or no state file"),
         (["tests"], "is no run"),
     ],
 )
@@ -105,6 +105,36 @@ def test_mistakes(arguments: list[str], message: str, capsys: Any) -> None:
     with pytest.raises(SystemExit, match="2"):
         watch.main(arguments)
     assert message in capsys.readouterr().err
+
+
+def test_a_checkpoint_is_played_in_the_life_it_comes_from(tmp_path: Path, capsys: Any) -> None:
+    train.main(
+        [
+            *("--game", "Catcher", "--schedule", "conflict", "--phase-steps", "200"),
+            *("--eval-every", "0", "--eval-episodes", "1", "--eval-max-steps", "20"),
+            *("--dqn.hidden", "8", "--no-progress", "--out", str(tmp_path / "runs")),
+            *("--dqn.learning-starts", "100"),
+        ]
+    )
+    (run,) = (tmp_path / "runs").iterdir()
+    checkpoint = run / "checkpoints" / "step_000000000600.zip"
+    # "swapped keys" is a phase of conflict in Catcher, and in nothing else.
+    options = ["--phase", "swapped keys", "--seconds", "0.2", "--record"]
+    watch.main([str(checkpoint), *options, str(tmp_path / "film.gif")])
+    assert frames(tmp_path / "film.gif")[0].shape == (640, 640, 3)
+    moved = checkpoint.rename(tmp_path / "agent.zip")
+    capsys.readouterr()
+    with pytest.raises(SystemExit, match="2"):
+        watch.main([str(moved), "--record", str(tmp_path / "other.gif")])
+    assert "choose its game with --game" in capsys.readouterr().err
+    assert not (tmp_path / "other.gif").exists()
+    watch.main(
+        [
+            *(str(moved), "--game", "Catcher", "--schedule", "conflict"),
+            *options,
+            str(tmp_path / "other.gif"),
+        ]
+    )
 
 
 def test_no_film_is_overwritten(tmp_path: Path, capsys: Any) -> None:

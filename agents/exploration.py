@@ -1,0 +1,59 @@
+"""When and how an agent explores."""
+
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+import numpy.typing as npt
+
+from continual_arcade.envs.messages import unknown
+
+EpsilonRule = Literal["global", "per_phase", "constant"]
+_RULES = ("global", "per_phase", "constant")
+
+
+@dataclass(frozen=True)
+class Exploration:
+    """Epsilon-greedy exploration for one long life.
+
+    Each sub-environment tosses a coin of its own. An exploratory action is drawn from ``prior``: to
+    flap with probability 1/2, as a uniform choice does, keeps a bird at the ceiling, where it never
+    meets a pipe.
+
+    Raises:
+        ValueError: If the prior is no distribution, or there is no such rule.
+    """
+
+    epsilon: EpsilonRule = "global"
+    """How epsilon goes from ``exploration_initial_eps`` to ``exploration_final_eps``: in the first
+    ``exploration_fraction`` of the life; of each phase; or not at all (``constant``), and is the
+    final one throughout."""
+    prior: tuple[float, ...] | None = None
+    """Probability of each action in exploration; None for a uniform choice."""
+
+    def __post_init__(self) -> None:
+        if self.epsilon not in _RULES:
+            raise ValueError(unknown("rule for epsilon", self.epsilon, _RULES))
+        if self.prior is not None:
+            prior = np.array(self.prior)
+            if prior.ndim != 1 or not (prior >= 0).all() or not np.isclose(prior.sum(), 1):
+                raise ValueError(
+                    f"action prior {self.prior} must give each action a probability, and sum to 1"
+                )
+
+    def check_actions(self, count: int) -> None:
+        """Check that the prior is one over so many actions.
+
+        Raises:
+            ValueError: If it is not.
+        """
+        if self.prior is not None and len(self.prior) != count:
+            raise ValueError(
+                f"action prior {self.prior} must give each of the {count} actions a probability"
+            )
+
+    def draw(self, rng: np.random.Generator, actions: int, size: int) -> npt.NDArray[np.int64]:
+        """Draw exploratory actions, shape ``(size,)``."""
+        # To the last digit, which the draw insists on.
+        prior = None if self.prior is None else np.array(self.prior) / sum(self.prior)
+        return rng.choice(actions, size=size, p=prior).astype(np.int64)

@@ -1,0 +1,125 @@
+"""Which phase of its life an agent is in, as its environments tell."""
+
+from bisect import bisect_right
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from stable_baselines3.common.vec_env import VecEnv
+
+from continual_arcade.envs.clock import LifetimeClock
+from continual_arcade.envs.schedules import Schedule
+
+
+class Life:
+    """Follows the phases of a number of environments.
+
+    A phase has ended when no sub-environment is in it any more; phases are told apart by
+    ``info["phase"]``, which only grows. Phases that drift into one another, so that there is no
+    boundary between them, are one to the parts.
+
+    Args:
+        num_envs: Number of sub-environments.
+    """
+
+    def __init__(self, num_envs: int) -> None:
+        self.schedule: Schedule | None = None
+        self.has_boundaries = False
+        self.has_phases = False
+        """Whether there is a schedule of several phases to live through."""
+        self.description = "this environment"
+        self.phase: int | None = None
+        """The phase that the parts know of; None before the life begins."""
+        self.step = 0
+        """Where the clock of the environments stood last [lifetime steps]."""
+        self._phases = np.zeros(num_envs, np.int64)
+
+    def look_at(self, env: VecEnv) -> None:
+        """Find out what the schedule of the environments is."""
+        # Others have a clock, too: that of Gymnasium's CartPole is pygame's, or None.
+        clock = env.get_attr("clock")[0] if env.has_attr("clock") else None
+        if not isinstance(clock, LifetimeClock):
+            self.schedule = None
+            self.description = "this environment, which has no schedule,"
+            self.has_boundaries = self.has_phases = False
+            return
+        self.schedule = clock.schedule
+        self.description = f"schedule {clock.schedule.name!r}"
+        self.has_boundaries = clock.frozen is None and bool(clock.schedule.boundaries)
+        self.has_phases = clock.frozen is None and len(clock.schedule) > 1
+
+    def begin(self, env: VecEnv) -> None:
+        """Begin, or go on, with environments that were just reset.
+
+        Raises:
+            ValueError: If they do not tell their phase, although they live through several.
+        """
+        infos = env.unwrapped.reset_infos
+        if self.has_phases and not all("phase" in info for info in infos):
+            raise ValueError(
+                f"{self.description} has several phases, but the info of a reset does not say "
+                "which one it is: leave out the wrapper that drops info['phase']"
+            )
+        self._phases = np.array([info.get("phase", 0) for info in infos], np.int64)
+        self.step = min((info.get("lifetime_step", 0) for info in infos), default=0)
+        if self.phase is not None and self._phases.min() < self.phase:
+            self.phase = None  # another life: clocks do not run backwards
+
+    def stepped(self, infos: list[dict[str, Any]], dones: npt.NDArray[Any], env: VecEnv) -> None:
+        """Take note of a step, and of the phases of the episodes that follow.
+
+        Args:
+            infos: What each sub-environment said of the step.
+            dones: Where an episode ended, shape ``(num_envs,)``.
+            env: The environments.
+        """
+        self.step = min(info.get("lifetime_step", 0) for info in infos)
+        for i in np.flatnonzero(dones):
+            self._phases[i] = env.unwrapped.reset_infos[i].get("phase", 0)
+
+    def news(self) -> tuple[int | None, int] | None:
+        """Return what ended and began since the last call, None if nothing.
+
+        Returns:
+            The phase that ended, the last of those that drifted into one another; None at the
+            beginning of life. And the phase that began.
+        """
+        before, now = self.phase, int(self._phases.min())
+        self.phase = now
+        if before is None:
+            return None, now
+        section = self._section(before)
+        if self._section(now) == section:
+            return None
+        return max(phase for phase in range(now) if self._section(phase) == section), now
+
+    def _section(self, phase: int) -> int:
+        """Return how many boundaries there are before a phase begins."""
+        if self.schedule is None:
+            return phase
+        begins = self.schedule.ends[phase] - self.schedule.stretches[phase].steps
+        return bisect_right(self.schedule.boundaries, begins)
+
+    def progress_of_phase(self) -> float:
+        """Return how much of the phase is over by the clock, from 0 to 1.
+
+        Raises:
+            ValueError: If there is no schedule of several phases.
+        """
+        if self.schedule is None or not self.has_phases:
+            raise ValueError(
+                f"exploration per phase needs several phases, but {self.description} has only one: "
+                "choose epsilon 'global' or 'constant'"
+            )
+        index = self.schedule.index_at(self.step)
+        left = self.schedule.ends[index] - self.step
+        return min(1.0, 1.0 - left / self.schedule.stretches[index].steps)
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return where life stands."""
+        return {"phase": self.phase, "step": self.step, "phases": self._phases}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Go on from there."""
+        self.phase, self.step = state["phase"], state["step"]
+        self._phases = np.array(state["phases"], np.int64)

@@ -1,0 +1,249 @@
+"""Transitions over several steps, put together before they are stored.
+
+A replay memory that overwrites in any order cannot look for the next steps in the next slots, so
+the returns must be complete when a transition goes in.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Transitions:
+    """A batch of transitions; row by row the same length ``n``."""
+
+    observations: npt.NDArray[Any]
+    """Where each begins, shape ``(n, *obs_shape)``."""
+    actions: npt.NDArray[Any]
+    """What was done there, shape ``(n, action_dim)``."""
+    rewards: npt.NDArray[np.float32]
+    """Discounted sums of the rewards that followed, shape ``(n,)``."""
+    next_observations: npt.NDArray[Any]
+    """Where each ends, shape ``(n, *obs_shape)``; in the step that ends an episode, its last
+    observation."""
+    dones: npt.NDArray[np.float32]
+    """1 where the episode terminated there, else 0, shape ``(n,)``. An episode that was only cut
+    off has 0: its value goes on."""
+    discounts: npt.NDArray[np.float32]
+    """Discount of the value of the next observation, ``gamma ** k`` after ``k`` rewards, shape
+    ``(n,)``."""
+    phases: npt.NDArray[np.int64]
+    """Phase in which each began, shape ``(n,)``."""
+
+    def __len__(self) -> int:
+        return len(self.rewards)
+
+    def take(self, rows: Sequence[int] | npt.NDArray[np.int64]) -> "Transitions":
+        """Return a copy of some rows, in this order."""
+        chosen = np.asarray(rows, np.int64)
+        return Transitions(
+            self.observations[chosen],
+            self.actions[chosen],
+            self.rewards[chosen],
+            self.next_observations[chosen],
+            self.dones[chosen],
+            self.discounts[chosen],
+            self.phases[chosen],
+        )
+
+
+class NStepAccumulator:
+    """Turns single steps of several sub-environments into transitions over ``n_steps`` steps.
+
+    In the middle of an episode a sub-environment completes one transition per step, as soon as it
+    has ``n_steps`` of them. When its episode ends, all that are pending are completed, with the
+    rewards that there were. No return crosses the end of an episode.
+
+    Rewards are summed in float64, oldest first, and rounded to float32 once, when complete.
+
+    Args:
+        n_steps: Rewards of a full transition.
+        gamma: Discount of a step.
+        n_envs: Sub-environments.
+        obs_shape: Shape of an observation.
+        obs_dtype: Type of an observation.
+        action_dim: Numbers in an action.
+        action_dtype: Type of an action.
+
+    Raises:
+        ValueError: If a number makes no sense; the message says which.
+    """
+
+    def __init__(
+        self,
+        n_steps: int,
+        gamma: float,
+        n_envs: int,
+        obs_shape: tuple[int, ...],
+        obs_dtype: npt.DTypeLike,
+        action_dim: int,
+        action_dtype: npt.DTypeLike,
+    ) -> None:
+        self.n_steps = whole_number("n_steps", n_steps)
+        self.n_envs = whole_number("n_envs", n_envs)
+        if not 0 <= gamma <= 1:
+            raise ValueError(f"gamma = {gamma} must be from 0 to 1")
+        self.gamma = float(gamma)
+
+        pending = (n_envs, n_steps)
+        self._observations = np.zeros((*pending, *obs_shape), obs_dtype)
+        self._actions = np.zeros((*pending, action_dim), action_dtype)
+        self._returns = np.zeros(pending, np.float64)
+        self._phases = np.zeros(pending, np.int64)
+        self._counts = np.zeros(n_envs, np.int64)
+        self._newest = 0
+
+        # All sub-environments write to the same column, one further each step, so that which column
+        # is how old depends on the newest one only.
+        columns = np.arange(n_steps)
+        self._by_age = (columns[:, None] + 1 + columns) % n_steps  # [newest, oldest first]
+        self._weights = self.gamma ** ((columns[:, None] - columns) % n_steps).astype(np.float64)
+        self._ages = columns[::-1].copy()
+        self._discounts = (self.gamma ** (columns + 1.0)).astype(np.float32)
+
+    @property
+    def pending(self) -> int:
+        """Steps that wait for later rewards, in all sub-environments together."""
+        return int(self._counts.sum())
+
+    def push(
+        self,
+        obs: npt.NDArray[Any],
+        actions: npt.NDArray[Any],
+        rewards: npt.NDArray[Any],
+        next_obs: npt.NDArray[Any],
+        dones: npt.NDArray[Any],
+        timeouts: npt.NDArray[Any],
+        phases: npt.NDArray[Any],
+    ) -> Transitions:
+        """Take one step of every sub-environment; return the transitions that it completes.
+
+        Args:
+            obs: Observations before the step, shape ``(n_envs, *obs_shape)``.
+            actions: Shape ``(n_envs, action_dim)``.
+            rewards: Shape ``(n_envs,)``.
+            next_obs: Observations after the step, the last ones of an episode where it ends.
+            dones: Where an episode ends, shape ``(n_envs,)``.
+            timeouts: Where that end only cuts it off, shape ``(n_envs,)``.
+            phases: Phase of the step, shape ``(n_envs,)``.
+
+        Returns:
+            The transitions, sub-environment by sub-environment, the oldest first. They share no
+            memory with the arguments.
+
+        Raises:
+            ValueError: If an argument has the wrong number of elements.
+        """
+        obs = np.reshape(obs, (self.n_envs, *self._observations.shape[2:]))
+        next_obs = np.reshape(next_obs, obs.shape)
+        actions = np.reshape(actions, (self.n_envs, self._actions.shape[2]))
+        rewards = np.reshape(rewards, self.n_envs)
+        phases = np.reshape(phases, self.n_envs)
+        ended = np.reshape(dones, self.n_envs).astype(np.bool_)
+        terminated = ended & ~np.reshape(timeouts, self.n_envs).astype(np.bool_)
+        if self.n_steps == 1:
+            return Transitions(
+                np.array(obs, self._observations.dtype),
+                np.array(actions, self._actions.dtype),
+                rewards.astype(np.float32),
+                np.array(next_obs, self._observations.dtype),
+                terminated.astype(np.float32),
+                self._discounts.repeat(self.n_envs),
+                phases.astype(np.int64),
+            )
+
+        self._newest = newest = (self._newest + 1) % self.n_steps
+        self._observations[:, newest] = obs
+        self._actions[:, newest] = actions
+        self._phases[:, newest] = phases
+        self._returns[:, newest] = 0.0
+        self._returns += self._weights[newest] * rewards[:, None]
+        self._counts += 1
+
+        waiting = self._ages < self._counts[:, None]
+        full = self._ages == self.n_steps - 1
+        rows, places = np.nonzero(waiting & (full | ended[:, None]))
+        columns = self._by_age[newest][places]
+        completed = Transitions(
+            self._observations[rows, columns],
+            self._actions[rows, columns],
+            self._returns[rows, columns].astype(np.float32),
+            next_obs[rows].astype(self._observations.dtype, copy=False),
+            terminated[rows].astype(np.float32),
+            self._discounts[self._ages[places]],
+            self._phases[rows, columns],
+        )
+        np.minimum(self._counts, self.n_steps - 1, out=self._counts)
+        self._counts[ended] = 0
+        return completed
+
+    def clear(self) -> None:
+        """Forget the pending steps."""
+        self._counts[:] = 0
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return what is pending, as plain numbers and arrays."""
+        return {
+            "gamma": self.gamma,
+            "newest": self._newest,
+            **{name: array.copy() for name, array in self._arrays().items()},
+        }
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Go on from what was pending.
+
+        Raises:
+            ValueError: If it was saved with another discount or other shapes; the message says
+                which. Nothing has changed then.
+        """
+        if state["gamma"] != self.gamma:
+            raise ValueError(f"gamma is {self.gamma} here and {state['gamma']} in the saved steps")
+        arrays = self._arrays()
+        saved = {
+            name: same_layout(f"pending {name}", state[name], array.shape, array.dtype)
+            for name, array in arrays.items()
+        }
+        self._newest = int(state["newest"])
+        for name, array in arrays.items():
+            array[...] = saved[name]
+
+    def _arrays(self) -> dict[str, npt.NDArray[Any]]:
+        return {
+            "observations": self._observations,
+            "actions": self._actions,
+            "returns": self._returns,
+            "phases": self._phases,
+            "counts": self._counts,
+        }
+
+
+def whole_number(name: str, value: float) -> int:
+    """Return a number that counts something.
+
+    Raises:
+        ValueError: If it is not a whole number of at least 1.
+    """
+    if not value >= 1 or value % 1 != 0:
+        raise ValueError(f"{name} = {value} must be a whole number, at least 1")
+    return int(value)
+
+
+def same_layout(
+    name: str, saved: Any, shape: tuple[int, ...], dtype: np.dtype[Any]
+) -> npt.NDArray[Any]:
+    """Return a saved array, if it fits.
+
+    Raises:
+        ValueError: If its shape or type is another one.
+    """
+    array = np.asarray(saved)
+    if array.shape != shape or array.dtype != dtype:
+        raise ValueError(
+            f"{name} have shape {shape} and type {dtype} here, and shape {array.shape} and type "
+            f"{array.dtype} in what was saved"
+        )
+    return array

@@ -1,0 +1,75 @@
+"""The Q-network, with dropout and layer normalisation as options."""
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from functools import partial
+from typing import Any
+
+from stable_baselines3.common.torch_layers import create_mlp
+from stable_baselines3.dqn.policies import DQNPolicy, QNetwork
+from torch import nn
+
+
+class ContinualPolicy(DQNPolicy):
+    """Stable-Baselines3's DQN policy, with two more options.
+
+    Args:
+        *args: As in the parent.
+        layer_norm: Normalise each hidden layer before its activation (Ba et al. 2016).
+        dropout: Probability that a hidden unit is left out in training (Srivastava et al. 2014);
+            never in play, in targets, or in an estimate of importance.
+        **kwargs: As in the parent.
+
+    Raises:
+        ValueError: If ``dropout`` is no probability below 1.
+    """
+
+    def __init__(
+        self, *args: Any, layer_norm: bool = False, dropout: float = 0.0, **kwargs: Any
+    ) -> None:
+        if not 0 <= dropout < 1:
+            raise ValueError(f"dropout = {dropout} must be at least 0 and below 1")
+        self.layer_norm = layer_norm
+        self.dropout = dropout
+        super().__init__(*args, **kwargs)
+
+    def make_q_net(self) -> QNetwork:
+        """Make a Q-network."""
+        network = super().make_q_net()
+        # Without the options the network is the parent's, down to the draws of its parameters.
+        if self.layer_norm or self.dropout:
+            between: list[Any] = []
+            if self.layer_norm:
+                between.append(nn.LayerNorm)
+            if self.dropout:
+                # After normalisation and before the activation, where ReLU commutes with it.
+                between.append(partial(_dropout, self.dropout))
+            layers: Sequence[nn.Module] = create_mlp(
+                network.features_dim,
+                int(network.action_space.n),
+                network.net_arch,
+                network.activation_fn,
+                post_linear_modules=between,
+            )
+            network.q_net = nn.Sequential(*layers).to(self.device)
+        return network
+
+    def _get_constructor_parameters(self) -> dict[str, Any]:
+        data = super()._get_constructor_parameters()
+        return {**data, "layer_norm": self.layer_norm, "dropout": self.dropout}
+
+
+@contextmanager
+def evaluation_mode(network: nn.Module) -> Iterator[None]:
+    """Switch dropout and the like off; afterwards each module is as it was."""
+    flags = [(module, module.training) for module in network.modules()]
+    network.eval()
+    try:
+        yield
+    finally:
+        for module, training in flags:
+            module.training = training
+
+
+def _dropout(probability: float, _features: int) -> nn.Module:
+    return nn.Dropout(probability)

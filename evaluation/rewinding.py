@@ -1,0 +1,52 @@
+"""Taking a run back to where it can go on: what was written after that is written again."""
+
+import csv
+import os
+from pathlib import Path
+
+from continual_arcade.evaluation.run_folder import RunFolder
+
+
+def rewind(folder: RunFolder, step: int) -> None:
+    """Remove what a run wrote after a lifetime step, and lines that were cut off.
+
+    Args:
+        folder: The run.
+        step: The last lifetime step that stays; 0 if it begins anew, and nothing stays.
+    """
+    last = step if step else -1
+    _keep_lines(folder.table, "lifetime_step", last)
+    for log in folder.path.glob("progress*.csv"):
+        _keep_lines(log, "time/total_timesteps", last)
+    for path in (folder.path / "checkpoints").glob("step_*.zip"):
+        if int(path.stem.removeprefix("step_")) > last:
+            path.unlink()
+    if step == 0:
+        folder.training_state.unlink(missing_ok=True)
+
+
+def _keep_lines(path: Path, column: str, last: int) -> None:
+    """Keep the whole lines of a table up to a step; a table without any is removed."""
+    if not path.exists():
+        return
+    lines = path.read_bytes().decode("utf-8").splitlines(keepends=True)
+    header = next(csv.reader(lines[:1]), [])
+    kept = [
+        line
+        for line in lines[1:]
+        if line.endswith("\n") and _step(next(csv.reader([line])), header, column) <= last
+    ]
+    if not kept:
+        path.unlink()
+        return
+    unfinished = path.with_name(f".unfinished-{path.name}")
+    with unfinished.open("w", encoding="utf-8", newline="") as file:
+        file.writelines([lines[0], *kept])
+        file.flush()
+        os.fsync(file.fileno())
+    unfinished.replace(path)
+
+
+def _step(cells: list[str], header: list[str], column: str) -> float:
+    values = dict(zip(header, cells, strict=False))
+    return float(values.get(column) or "inf")

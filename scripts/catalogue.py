@@ -1,0 +1,51 @@
+"""What methods, kinds of replay and parts there are, as text for the help of commands."""
+
+import inspect
+from collections.abc import Iterator
+from typing import Any, Literal, get_args, get_origin
+
+from docstring_parser import parse_from_object
+
+from continual_arcade.agents.methods import METHODS, REPLAYS
+from continual_arcade.agents.parts import PARTS, Part
+from continual_arcade.agents.parts.catalogue import setting_types
+
+
+def catalogue() -> str:
+    """List the methods, the kinds of replay, and the parts with their settings."""
+    return "\n".join(_lines())
+
+
+def _lines() -> Iterator[str]:
+    yield "methods, for --method:"
+    for method in METHODS.values():
+        made_of = ", ".join([f"--replay {method.replay}", *(f"--part {p}" for p in method.parts)])
+        yield f"  {method.name}: {method.text} [{made_of}]"
+    yield ""
+    yield "kinds of replay, for --replay:"
+    for name, replay in REPLAYS.items():
+        yield f"  {name}: {_first_line(replay)}"
+    yield ""
+    yield "parts, for --part, each with its settings:"
+    for name, part in PARTS.items():
+        yield f"  {name}: {_first_line(part)}"
+        about = _about_settings(part)
+        for setting, kind in setting_types(part).items():
+            yield f"    {setting}={getattr(part, setting)}{_choices(kind)}: {about[setting]}"
+
+
+def _first_line(thing: type[Any]) -> str:
+    return (inspect.getdoc(thing) or "").split("\n", 1)[0]
+
+
+def _choices(kind: Any) -> str:
+    return f" ({', '.join(get_args(kind))})" if get_origin(kind) is Literal else ""
+
+
+def _about_settings(part: type[Part]) -> dict[str, str]:
+    """Return what the source says of each setting, below its field."""
+    about: dict[str, str] = {}
+    for cls in reversed(part.__mro__[:-1]):
+        for field in parse_from_object(cls).params:
+            about[field.arg_name] = " ".join((field.description or "").split())
+    return about

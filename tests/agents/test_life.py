@@ -1,0 +1,208 @@
+"""That an agent follows its life, in whatever environments and rollouts it lives."""
+
+from collections.abc import Callable
+from typing import Any
+
+import gymnasium as gym
+import numpy as np
+import pytest
+from stable_baselines3 import DQN
+from stable_baselines3.common.vec_env import DummyVecEnv, SubprocVecEnv, VecCheckNan
+from tiny import CONFLICT, LIFE, NUM_ENVS, PHASE, Spy, agent, bits, life, live
+
+from continual_arcade.agents import ContinualDQN, Exploration, make_life
+from continual_arcade.agents.life import Life
+from continual_arcade.agents.parts import EWC, Clone
+from continual_arcade.agents.parts.recent import Recent
+from continual_arcade.envs import IDS, Schedule, make_game, shipped
+from continual_arcade.envs.schedules import Stretch
+
+TOLD = [
+    ("phase_start", 0),
+    ("phase_end", 0),
+    ("phase_start", 1),
+    ("phase_end", 1),
+    ("phase_start", 2),
+]
+
+
+def told(spy: Spy) -> list[Any]:
+    return [event[1:] for event in spy.events if event[1] in ("phase_start", "phase_end")]
+
+
+def one_by_one(count: int = NUM_ENVS) -> list[Callable[[], Any]]:
+    """Makers of environments each with a clock of its own, which lives a whole life."""
+    return [lambda: gym.make(IDS["FlappyBird"], schedule=CONFLICT) for _ in range(count)]
+
+
+# --- environments of others ---------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", ["CartPole-v1", "MountainCar-v0"])
+def test_a_clock_that_is_none_of_ours_is_left_alone(name: str) -> None:
+    # Those have an attribute `clock`, which is pygame's.
+    settings: dict[str, Any] = {"learning_starts": 20, "buffer_size": 100, "device": "cpu"}
+    ours, parents = (
+        kind("MlpPolicy", name, seed=1, **settings).learn(120) for kind in (ContinualDQN, DQN)
+    )
+    assert bits(ours) == bits(parents)  # type: ignore[arg-type]
+
+
+def test_environments_in_other_processes() -> None:
+    plain = SubprocVecEnv([lambda: gym.make("CartPole-v1")] * 2)
+    assert not ContinualDQN("MlpPolicy", plain, buffer_size=100, device="cpu").life.has_phases
+    plain.close()
+    ours = SubprocVecEnv(one_by_one(2))
+    spy = Spy()
+    live(agent(spy, env=ours), 2 * LIFE + 100)
+    assert told(spy) == TOLD
+    ours.close()
+
+
+@pytest.mark.parametrize("wrap", [VecCheckNan, lambda env: VecCheckNan(VecCheckNan(env))])
+def test_wrappers_of_vector_environments_hide_no_phase(wrap: Any) -> None:
+    spy = Spy()
+    live(agent(spy, env=wrap(life())))
+    assert told(spy) == TOLD
+
+
+def test_a_wrapper_that_drops_the_phase_is_named() -> None:
+    class Silent(gym.Wrapper[Any, Any, Any, Any]):
+        def reset(self, **kwargs: Any) -> Any:
+            return self.env.reset(**kwargs)[0], {}
+
+    silent = DummyVecEnv([lambda: Silent(gym.make(IDS["FlappyBird"], schedule=CONFLICT))])
+    # Gymnasium's wrappers hand on no attributes by themselves, but Stable-Baselines3 looks deeper.
+    with pytest.raises(ValueError, match="does not say which one it is: leave out the wrapper"):
+        live(agent(EWC(), env=silent))
+
+
+# --- several calls of learn ---------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("reset", [True, False])
+def test_a_call_for_each_phase_tells_all_phases(reset: bool) -> None:
+    spy = Spy()
+    model = agent(spy)
+    for _ in range(3):
+        live(model, PHASE, reset_num_timesteps=reset)
+    live(model, NUM_ENVS, reset_num_timesteps=reset)
+    assert told(spy) == TOLD
+
+
+def test_another_life_begins_with_its_first_phase() -> None:
+    spy = Spy()
+    model = live(agent(spy))
+    model.set_env(life())
+    live(model, NUM_ENVS)
+    assert told(spy) == [*TOLD, ("phase_start", 0)]
+
+
+# --- rollouts longer than a step ----------------------------------------------------------------
+
+
+def check_of_phase(seen: dict[int, set[int]]) -> None:
+    assert seen == {0: {0}, 1: {1}}
+
+
+def memory_at_phase_ends(kind: type[Clone]) -> dict[int, set[int]]:
+    """Phases of the states that a part has of each phase that ended."""
+    seen: dict[int, set[int]] = {}
+
+    class Watched(kind):  # type: ignore[misc, valid-type]
+        def played(self, phase: int) -> Any:
+            found = super().played(phase)
+            assert len(found) == 60
+            seen[phase] = set(found.phases.tolist())
+            return found
+
+    live(agent(Watched(states=60), train_freq=16, buffer_size=1_000), LIFE + 100)
+    return seen
+
+
+def test_what_is_remembered_of_a_phase_is_of_that_phase() -> None:
+    check_of_phase(memory_at_phase_ends(Clone))
+
+
+def test_newest_of_all_phases_fails_that_test() -> None:
+    class Newest(Clone):
+        """A mistake: what came last, of whichever phase."""
+
+        def stored(self, learner: Any, transitions: Any, rows: Any, slots: Any) -> None:
+            self.recent.setdefault(0, Recent(self._capacity)).add(transitions)
+
+        def played(self, phase: int) -> Any:
+            return self.recent[0].all()
+
+    with pytest.raises(AssertionError):
+        check_of_phase(memory_at_phase_ends(Newest))
+
+
+# --- drifting phases ----------------------------------------------------------------------------
+
+
+def gap(first: float, until: float | None = None, steps: int = PHASE) -> Stretch:
+    name = f"{first} to {until}"
+    params = {"gap": first}
+    after = None if until is None else {"gap": until}
+    return Stretch(name=name, steps=steps, params=params, until=after)
+
+
+def test_phases_that_drift_into_one_another_are_one() -> None:
+    joined = Schedule("joined", (gap(100, 90), gap(90, 80), gap(100), gap(70, 75), gap(75)))
+    assert joined.boundaries == (2 * PHASE, 3 * PHASE)
+    spy, clone = Spy(), Clone(states=10_000)
+    live(agent(spy, clone, env=make_life("FlappyBird", joined, NUM_ENVS)), joined.total_steps)
+    assert told(spy) == [
+        ("phase_start", 0),
+        ("phase_end", 1),
+        ("phase_start", 2),
+        ("phase_end", 2),
+        ("phase_start", 3),
+    ]
+    # All states of the two that were one, and those of the third.
+    assert clone.observations is not None
+    assert len(clone.observations) == 3 * PHASE
+
+
+# --- exploration over each phase ----------------------------------------------------------------
+
+
+def test_each_clock_counts_its_own_steps() -> None:
+    model = agent(env=DummyVecEnv(one_by_one()), exploration_fraction=1.0)
+    model.exploration = Exploration("per_phase")
+    live(model, NUM_ENVS * PHASE // 2)
+    # Half of the phase has passed by each clock.
+    assert model.exploration_rate == pytest.approx(1 - 0.95 / 2)
+
+
+def test_progress_of_a_phase_by_the_clock() -> None:
+    following = Life(1)
+    following.look_at(life())
+
+    class Env:
+        reset_infos = ({"phase": 0, "lifetime_step": 0},)
+        unwrapped: Any
+
+    Env.unwrapped = Env
+    following.begin(Env)  # type: ignore[arg-type]
+    for step, progress in ((0, 0), (30, 0.25), (PHASE, 0), (2 * PHASE - 1, 119 / 120), (LIFE, 1)):
+        following.stepped([{"lifetime_step": step}], np.array([False]), Env)  # type: ignore[arg-type]
+        assert following.progress_of_phase() == pytest.approx(progress)
+
+
+def test_a_single_phase_has_no_exploration_of_its_own() -> None:
+    one = Schedule("one", (gap(100),))
+    env = make_life("FlappyBird", one, 2)
+    with pytest.raises(ValueError, match="schedule 'one' has only one"):
+        ContinualDQN("MlpPolicy", env, exploration=Exploration("per_phase"))
+    frozen = gym.make(IDS["FlappyBird"], schedule=CONFLICT, phase=1)
+    with pytest.raises(ValueError, match="schedule 'conflict' has only one"):
+        ContinualDQN("MlpPolicy", frozen, exploration=Exploration("per_phase"))
+    drifting = shipped("drift", make_game("FlappyBird")).with_steps(40)
+    ContinualDQN(
+        "MlpPolicy",
+        make_life("FlappyBird", drifting, 2),
+        exploration=Exploration("per_phase"),
+        buffer_size=100,
+    )

@@ -1,0 +1,299 @@
+"""The state of an environment: another one goes on with it exactly, or refuses it as it was."""
+
+from pathlib import Path
+from typing import Any
+
+import gymnasium as gym
+import numpy as np
+import pytest
+from gymnasium.vector import AutoresetMode, SyncVectorEnv
+
+from continual_arcade.agents import GymnasiumVecEnv
+from continual_arcade.agents.state_files import load_state, save_state
+from continual_arcade.envs import (
+    GAMES,
+    ArcadeEnv,
+    ArcadeVectorEnv,
+    Schedule,
+    Stretch,
+    make_game,
+    shipped,
+)
+
+EVERY_GAME = pytest.mark.parametrize("game", GAMES)
+EVERY_LIFE = pytest.mark.parametrize("life", [None, "shrink", "drift", "conflict", "frozen"])
+STEPS = 300
+COUNT = 5
+
+
+def options(game: str, life: str | None) -> dict[str, Any]:
+    """Phases are so short that many steps, and many episodes, cross them."""
+    if life is None:
+        return {}
+    if life == "frozen":
+        return {"schedule": shipped("conflict", make_game(game)).with_steps(90), "phase": 1}
+    # As a file would give it: another object in each environment.
+    return {"schedule": shipped(life, make_game(game)).with_steps(90).to_dict()}
+
+
+def pins(game: str, rng: np.random.Generator) -> dict[str, Any] | None:
+    """Sometimes pin a parameter of the next episode."""
+    if rng.random() < 0.7:
+        return None
+    name = {"FlappyBird": "gap", "Catcher": "fall_speed"}[game]
+    tunable = make_game(game).tunables[name]
+    return {"params": {name: tunable.low + rng.random() * (tunable.default - tunable.low)}}
+
+
+def play(env: ArcadeEnv, seed: int, steps: int) -> list[Any]:
+    """Play, and begin an episode where one has ended, with actions and pins of a seed."""
+    rng = np.random.default_rng(seed)
+    seen: list[Any] = []
+    for _ in range(steps):
+        if env._ended:
+            seen.append(env.reset(options=pins(env.game.name, rng)))
+        seen.append(env.step(int(rng.random() < 0.9)))
+        seen.append(env.state)
+    return seen
+
+
+def play_many(env: ArcadeVectorEnv, seed: int, steps: int) -> list[Any]:
+    rng = np.random.default_rng(seed)
+    seen: list[Any] = []
+    for _ in range(steps):
+        if rng.random() < 0.02:
+            seen.append(env.reset(options=pins(env.game.name, rng)))
+        seen.append(env.step((rng.random(env.num_envs) < 0.9).astype(np.int64)))
+    return [*seen, *(env.state(i) for i in range(env.num_envs))]
+
+
+def adapted(game: str, life: str | None, count: int = COUNT) -> GymnasiumVecEnv:
+    return GymnasiumVecEnv(ArcadeVectorEnv(game, count, 60, **options(game, life)))
+
+
+def play_adapted(env: GymnasiumVecEnv, seed: int, steps: int) -> list[Any]:
+    rng = np.random.default_rng(seed)
+    seen: list[Any] = []
+    for _ in range(steps):
+        *step, infos = env.step((rng.random(env.num_envs) < 0.9).astype(np.int64))
+        for info in infos:
+            if "episode" in info:
+                del info["episode"]["t"]  # by the clock on the wall
+        seen.append([*step, infos, list(env.reset_infos)])
+    return seen
+
+
+def assert_same(one: Any, other: Any) -> None:
+    assert type(one) is type(other)
+    if isinstance(one, np.ndarray):
+        assert one.dtype == other.dtype
+        assert one.flags.writeable == other.flags.writeable
+        assert np.array_equal(one, other)
+    elif isinstance(one, dict):
+        assert one.keys() == other.keys()
+        for key in one:
+            assert_same(one[key], other[key])
+    elif isinstance(one, (tuple, list)):
+        assert len(one) == len(other)
+        for a, b in zip(one, other, strict=True):
+            assert_same(a, b)
+    else:
+        assert one == other
+
+
+def through_a_file(state: dict[str, Any], folder: Path) -> dict[str, Any]:
+    save_state(folder / "state", state, "environment")
+    return load_state(folder / "state", "environment")
+
+
+@EVERY_GAME
+@EVERY_LIFE
+@pytest.mark.parametrize("seed", [0, 1, 2])
+def test_a_single_life_goes_on(game: str, life: str | None, seed: int, tmp_path: Path) -> None:
+    env = ArcadeEnv(game, **options(game, life))
+    env.reset(seed=seed)
+    play(env, seed, int(np.random.default_rng(seed).integers(400)))
+    state = env.state_dict()
+    expected = play(env, seed + 1, STEPS)
+    for kept in (state, through_a_file(state, tmp_path)):
+        other = ArcadeEnv(game, **options(game, life))
+        other.load_state_dict(kept)
+        assert_same(other.state_dict(), state)  # and `state` did not change meanwhile
+        assert_same(play(other, seed + 1, STEPS), expected)
+    # An environment that has lived, too, takes it over.
+    env.load_state_dict(state)
+    assert_same(play(env, seed + 1, STEPS), expected)
+
+
+@EVERY_GAME
+@EVERY_LIFE
+@pytest.mark.parametrize("seed", [0, 1, 2])
+def test_a_life_of_many_goes_on(game: str, life: str | None, seed: int, tmp_path: Path) -> None:
+    env = ArcadeVectorEnv(game, COUNT, 70, **options(game, life))
+    env.reset(seed=seed)
+    play_many(env, seed, int(np.random.default_rng(seed).integers(100)))
+    state = env.state_dict()
+    expected = play_many(env, seed + 1, STEPS)
+    for kept in (state, through_a_file(state, tmp_path)):
+        other = ArcadeVectorEnv(game, COUNT, 70, **options(game, life))
+        other.load_state_dict(kept)
+        assert_same(other.state_dict(), state)
+        assert_same(play_many(other, seed + 1, STEPS), expected)
+    env.load_state_dict(state)
+    assert_same(play_many(env, seed + 1, STEPS), expected)
+
+
+@EVERY_GAME
+@EVERY_LIFE
+def test_what_stable_baselines3_sees_goes_on(game: str, life: str | None, tmp_path: Path) -> None:
+    env = adapted(game, life)
+    env.seed(3)
+    env.reset()
+    play_adapted(env, 3, 77)
+    state = env.state_dict()
+    expected = play_adapted(env, 4, STEPS)
+    assert any("terminal_observation" in info for step in expected for info in step[3])
+    for kept in (state, through_a_file(state, tmp_path)):
+        other = adapted(game, life)
+        other.load_state_dict(kept)
+        assert_same(other.state_dict(), state)
+        assert_same(play_adapted(other, 4, STEPS), expected)
+
+
+@pytest.mark.parametrize("place", range(36, 56))
+def test_at_and_around_a_boundary(place: int) -> None:
+    """Also where an episode ends at the boundary, and where the life is over."""
+    phases = (
+        Stretch(name="rest", steps=40, params={"gap": 100.0}),
+        Stretch(name="move", steps=5, params={"gap": 100.0}, until={"gap": 90.0}),
+        Stretch(name="on", steps=5, params={"gap": 90.0}, until={"gap": 90.0}),
+        Stretch(name="stay", steps=5, params={"gap": 90.0}),
+    )
+    env, other = (ArcadeEnv("FlappyBird", Schedule("s", phases)) for _ in range(2))
+    many, others = (ArcadeVectorEnv("FlappyBird", 4, 3, Schedule("s", phases)) for _ in range(2))
+    env.reset(seed=0)
+    play(env, 0, place)
+    other.load_state_dict(env.state_dict())
+    assert_same(play(other, 1, 40), play(env, 1, 40))
+    many.reset(seed=0)
+    play_many(many, 0, place // 4)
+    others.load_state_dict(many.state_dict())
+    assert_same(play_many(others, 1, 40), play_many(many, 1, 40))
+
+
+def test_pinned_parameters_of_a_running_episode_go_on() -> None:
+    gaps = np.array([100.0, 90.0, 80.0])
+    env = ArcadeVectorEnv("FlappyBird", 3)
+    env.reset(seed=0, options={"params": {"gap": gaps}})
+    other = ArcadeVectorEnv("FlappyBird", 3)
+    other.load_state_dict(env.state_dict())
+    assert other.step(np.ones(3, np.int64))[-1]["params"]["gap"].tolist() == gaps.tolist()
+    single = ArcadeEnv("FlappyBird")
+    single.reset(seed=0, options={"params": {"gap": 77.0}})
+    fresh = ArcadeEnv("FlappyBird")
+    fresh.load_state_dict(single.state_dict())
+    assert fresh.step(1)[-1]["params"]["gap"] == fresh.state["gap"] == 77.0
+
+
+def test_before_the_first_reset() -> None:
+    for make in (lambda: ArcadeEnv("Catcher"), lambda: ArcadeVectorEnv("Catcher", 2)):
+        env, other = make(), make()
+        env.reset(seed=1)
+        env.load_state_dict(other.state_dict())
+        with pytest.raises(gym.error.ResetNeeded):
+            env.step(1)
+        assert_same(env.state_dict(), other.state_dict())
+        env.np_random, other.np_random = np.random.default_rng(5), np.random.default_rng(5)
+        assert_same(env.reset(), other.reset())
+
+
+def test_unseeded_generators_go_on() -> None:
+    env, other = ArcadeEnv("Catcher"), ArcadeEnv("Catcher")
+    env.reset()
+    other.load_state_dict(env.state_dict())
+    assert other.np_random_seed == env.np_random_seed
+    assert other.np_random.random() == env.np_random.random()
+
+
+def test_a_wait_for_seeds_and_options_goes_on() -> None:
+    env, other = adapted("FlappyBird", None), adapted("FlappyBird", None)
+    env.seed(9)
+    env.set_options({"params": {"gap": 66.0}})
+    other.load_state_dict(env.state_dict())
+    np.testing.assert_array_equal(env.reset(), other.reset())
+    assert_same(env.reset_infos, other.reset_infos)
+    assert other.reset_infos[0]["params"]["gap"] == 66.0
+
+
+SHRINK = options("FlappyBird", "shrink")
+OTHERS: list[tuple[Any, str]] = [
+    (ArcadeVectorEnv("Catcher", 2, 50), "game = 'FlappyBird', this one has game = 'Catcher'"),
+    (ArcadeVectorEnv("FlappyBird", 3, 50, **SHRINK), "num_envs = 2, this one has num_envs = 3"),
+    (ArcadeVectorEnv("FlappyBird", 2, **SHRINK), "max_episode_steps = 50.*= inf"),
+    (ArcadeVectorEnv("FlappyBird", 2, 50, **SHRINK, rewards={"loss": -1.0}), "loss = -5.0"),
+    (ArcadeVectorEnv("FlappyBird", 2, 50), "life with schedule [0-9a-f]{16}.*same schedule"),
+    (ArcadeVectorEnv("FlappyBird", 2, 50, **SHRINK, phase=2), "phase None, this one has phase 2"),
+    (ArcadeEnv("FlappyBird", **SHRINK), "kind = 'ArcadeVectorEnv'"),
+]
+
+
+@pytest.mark.parametrize(("other", "message"), OTHERS)
+def test_what_does_not_fit_is_refused_and_changes_nothing(other: Any, message: str) -> None:
+    env = ArcadeVectorEnv("FlappyBird", 2, 50, **SHRINK)
+    env.reset(seed=0)
+    play_many(env, 0, 60)
+    other.reset(seed=4)
+    before = other.state_dict()
+    with pytest.raises(ValueError, match=message):
+        other.load_state_dict(env.state_dict())
+    assert_same(other.state_dict(), before)
+
+
+@pytest.mark.parametrize(
+    ("entry", "value", "message"),
+    [
+        ("blocks", np.zeros(3), "'blocks' of the state is laid out in another way"),
+        ("rows", np.zeros((3, 5)), "'rows' of the state"),
+        ("generator", {"bit_generator": "MT19937"}, "generator of another kind"),
+        ("clock", {"step": 3, "read_at": 4}, "at step 3 it holds what was read at step 4"),
+        ("phases", None, "has no 'phases'"),
+    ],
+)
+def test_damaged_states_change_nothing(entry: str, value: Any, message: str) -> None:
+    env = ArcadeVectorEnv("FlappyBird", 2)
+    env.reset(seed=0)
+    before = env.state_dict()
+    state = env.state_dict()
+    if value is None:
+        del state[entry]
+    else:
+        state[entry] = {**state[entry], **value} if isinstance(value, dict) else value
+    with pytest.raises(ValueError, match=message):
+        env.load_state_dict(state)
+    assert_same(env.state_dict(), before)
+
+
+def test_an_adapter_refuses_before_anything_changes() -> None:
+    env, more, life = (
+        adapted("Catcher", None),
+        adapted("Catcher", None, 6),
+        adapted("Catcher", "drift"),
+    )
+    env.seed(0)
+    env.reset()
+    play_adapted(env, 0, 50)
+    for other, message in ((more, "5 sub-environments, this has 6"), (life, "schedule")):
+        before = other.state_dict()
+        with pytest.raises(ValueError, match=message):
+            other.load_state_dict(env.state_dict())
+        assert_same(other.state_dict(), before)
+
+
+def test_environments_without_a_state_say_so() -> None:
+    env = GymnasiumVecEnv(
+        SyncVectorEnv([lambda: gym.make("CartPole-v1")] * 2, autoreset_mode=AutoresetMode.SAME_STEP)
+    )
+    with pytest.raises(NotImplementedError, match=r"SyncVectorEnv has no state_dict\(\)"):
+        env.state_dict()
+    with pytest.raises(NotImplementedError, match="SyncVectorEnv"):
+        env.load_state_dict(adapted("Catcher", None, 2).state_dict())

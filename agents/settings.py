@@ -156,9 +156,6 @@ def settings_of(method: Method, settings: DQNSettings, schedule: Schedule) -> DQ
         method: The method.
         settings: What was set.
         schedule: The life; it tells how much there is to remember.
-
-    Raises:
-        ValueError: If the life is over before learning starts.
     """
     default = DQNSettings()
     changes = {
@@ -166,11 +163,6 @@ def settings_of(method: Method, settings: DQNSettings, schedule: Schedule) -> DQ
         for name, value in method.settings.items()
         if getattr(settings, name) == getattr(default, name)
     }
-    if settings.learning_starts >= schedule.total_steps:
-        raise ValueError(
-            f"learning_starts = {settings.learning_starts:,}, but the life ends after "
-            f"{schedule.total_steps:,} steps: nothing would be learnt"
-        )
     if method.remembers_all:
         changes["buffer_size"] = schedule.total_steps + settings.num_envs
     return replace(settings, **changes)

@@ -106,6 +106,11 @@ def _begin(args: Train) -> RunFolder:
         schedule = schedule.with_steps(args.phase_steps)
     method = compose(args.method, args.replay, args.part)
     settings = settings_of(method, args.dqn, schedule)
+    if settings.learning_starts >= schedule.total_steps:
+        raise ValueError(
+            f"learning_starts = {settings.learning_starts:,}, but the life ends after "
+            f"{schedule.total_steps:,} steps: nothing would be learnt"
+        )
     config = _config(args, schedule, method, settings)
     evaluator = _evaluator(config, schedule)
     agent = build_agent(args.game, schedule, settings, args.seed, method)

@@ -560,12 +560,17 @@ def test_what_agents_cannot_be_built_of() -> None:
         build_agent("FlappyBrid", tiny.CONFLICT)
     with pytest.raises(TypeError, match=r"method = 'ewc' is no method: use METHODS\[...\]"):
         build_agent("FlappyBird", tiny.CONFLICT, method="ewc")  # type: ignore[arg-type]
-    with pytest.raises(ValueError, match="the life ends after 360 steps: nothing would be learnt"):
-        build_agent("FlappyBird", tiny.CONFLICT, DQNSettings(learning_starts=360))
     for wrong in ({"batch_size": 16.5}, {"learning_starts": -5}, {"learning_starts": 0.5}):
         (name,) = wrong
         with pytest.raises(ValueError, match=f"{name} = .* must be a whole number, at least"):
             DQNSettings(**wrong)  # type: ignore[arg-type]
+
+
+def test_a_stationary_game_is_a_life_without_end() -> None:
+    agent = build_agent("Catcher", stationary(), DQNSettings(num_envs=2, learning_starts=20))
+    agent.learn(200)
+    assert agent.num_timesteps == 200
+    assert agent._n_updates > 0
 
 
 def test_a_prior_that_sums_to_one_but_for_the_last_digits() -> None:

@@ -100,8 +100,26 @@ class Life:
         begins = self.schedule.ends[phase] - self.schedule.stretches[phase].steps
         return bisect_right(self.schedule.boundaries, begins)
 
-    def progress_of_phase(self) -> float:
+    def catch_up(self, step: int, phases: npt.NDArray[np.int64]) -> None:
+        """Take note of steps that were not told one by one.
+
+        Args:
+            step: Where the clock of the environments stands [lifetime steps].
+            phases: Phases of the running episodes, shape ``(num_envs,)``.
+        """
+        self.step = step
+        self._phases[:] = phases
+
+    @property
+    def phases(self) -> npt.NDArray[np.int64]:
+        """Phases of the running episodes, a copy, shape ``(num_envs,)``."""
+        return self._phases.copy()
+
+    def progress_of_phase(self, ahead: int = 0) -> float:
         """Return how much of the phase is over by the clock, from 0 to 1.
+
+        Args:
+            ahead: Look so much further ahead [lifetime steps].
 
         Raises:
             ValueError: If there is no schedule of several phases.
@@ -111,8 +129,9 @@ class Life:
                 f"exploration per phase needs several phases, but {self.description} has only one: "
                 "choose epsilon 'global' or 'constant'"
             )
-        index = self.schedule.index_at(self.step)
-        left = self.schedule.ends[index] - self.step
+        step = self.step + ahead
+        index = self.schedule.index_at(step)
+        left = self.schedule.ends[index] - step
         return min(1.0, 1.0 - left / self.schedule.stretches[index].steps)
 
     def state_dict(self) -> dict[str, Any]:

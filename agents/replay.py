@@ -6,7 +6,7 @@ memories here hold, and they differ only in where a transition goes and which on
 """
 
 from abc import abstractmethod
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import numpy as np
@@ -109,6 +109,8 @@ class TransitionReplayBuffer(ReplayBuffer):
         self.columns: dict[str, npt.NDArray[Any]] = {}
         """What others store with the transitions, by name; see :meth:`add_column`."""
         self._fills: dict[str, Any] = {}
+        self.drawn_phases = np.zeros(1, np.int64)
+        """How often a transition of each phase was drawn, since the counts were reset."""
         self.seen = 0
         """Transitions that were offered so far."""
         self._forget()
@@ -121,7 +123,7 @@ class TransitionReplayBuffer(ReplayBuffer):
         """Rows of ``latest``, and the slots in which these lie now."""
         self.sampled: Ints = nothing
         """Slots of the last batch, shape ``(batch_size,)``."""
-        self._drawn: dict[int, int] = {}
+        self.reset_batch_counts()
 
     @property
     def n_steps(self) -> int:
@@ -206,6 +208,7 @@ class TransitionReplayBuffer(ReplayBuffer):
         else:
             timeouts = np.zeros(self.num_envs, np.bool_)
         phases = np.array([info.get("phase", 0) for info in infos], np.int64)
+        self.expect_phases(phases)
         latest = self.accumulator.push(obs, action, reward, next_obs, done, timeouts, phases)
         rows, slots = _last_in_each(*self._place(latest))
         kept = latest.take(rows)
@@ -221,6 +224,18 @@ class TransitionReplayBuffer(ReplayBuffer):
         self.seen += len(latest)
         self.latest, self.placed = latest, (rows, slots)
         self._set_cursor()
+
+    def expect_phases(self, phases: Ints) -> None:
+        """Be ready to count the draws of these phases.
+
+        Raises:
+            ValueError: If one is negative.
+        """
+        if phases.min() < 0:
+            raise ValueError(f"info['phase'] = {phases.min()} must not be negative")
+        if phases.max() >= len(self.drawn_phases):
+            more = np.zeros(phases.max() + 1 - len(self.drawn_phases), np.int64)
+            self.drawn_phases = np.concatenate([self.drawn_phases, more])
 
     def _set_cursor(self) -> None:
         stored = self.size()
@@ -247,9 +262,7 @@ class TransitionReplayBuffer(ReplayBuffer):
         if not self.seen:
             raise ValueError("there is nothing to draw: no transition has been completed yet")
         self.sampled = slots = self._draw(whole_number("batch_size", batch_size))
-        phases, counts = np.unique(self.phases[slots], return_counts=True)
-        for phase, count in zip(phases.tolist(), counts.tolist(), strict=True):
-            self._drawn[phase] = self._drawn.get(phase, 0) + count
+        self.drawn_phases += np.bincount(self.phases[slots], minlength=len(self.drawn_phases))
         return self.gather(slots, env)
 
     def stored(self, slots: Ints) -> Transitions:
@@ -320,16 +333,15 @@ class TransitionReplayBuffer(ReplayBuffer):
 
     def phase_shares(self) -> dict[int, float]:
         """Return which part of the stored transitions began in which phase."""
-        phases, counts = np.unique(self.phases[self.stored_slots()], return_counts=True)
-        return _shares(dict(zip(phases.tolist(), counts.tolist(), strict=True)))
+        return _shares(np.bincount(self.phases[self.stored_slots()]))
 
     def batch_phase_shares(self) -> dict[int, float]:
         """Return which part of the draws since the last reset of the counts is of which phase."""
-        return _shares(self._drawn)
+        return _shares(self.drawn_phases)
 
     def reset_batch_counts(self) -> None:
         """Begin to count the draws anew."""
-        self._drawn = {}
+        self.drawn_phases[:] = 0
 
     def reset(self) -> None:
         """Forget everything, what is pending too; the generators go on where they are."""
@@ -355,7 +367,7 @@ class TransitionReplayBuffer(ReplayBuffer):
             "slots": slots,
             "arrays": {name: array[slots] for name, array in self._arrays().items()},
             "columns": {name: column[slots] for name, column in self.columns.items()},
-            "drawn": {str(phase): count for phase, count in self._drawn.items()},
+            "drawn_phases": self.drawn_phases.copy(),
             "own": self._own_state(),
         }
 
@@ -392,7 +404,7 @@ class TransitionReplayBuffer(ReplayBuffer):
         self.placement_rng.bit_generator.state = state["placement_rng"]
         self._load_own_state(state["own"])
         self._forget()
-        self._drawn = {int(phase): count for phase, count in state["drawn"].items()}
+        self.drawn_phases = np.array(state["drawn_phases"], np.int64)
         self._set_cursor()
 
     def _layout(self) -> dict[str, Any]:
@@ -573,8 +585,7 @@ class BalancedReplayBuffer(TransitionReplayBuffer):
         offered: dict[int, list[int]] = {}
         for row, phase in enumerate(transitions.phases.tolist()):
             offered.setdefault(phase, []).append(row)
-        if not offered.keys() <= self._seen_of.keys():
-            self._make_room([phase for phase in offered if phase not in self._seen_of])
+        self.make_room_for(offered)
         rows, slots = [np.zeros(0, np.int64)], [np.zeros(0, np.int64)]
         for phase, of_phase in offered.items():
             stored, held, members = self.size(), self._held(phase), self._members[phase]
@@ -588,8 +599,18 @@ class BalancedReplayBuffer(TransitionReplayBuffer):
             slots.append(members[places])
         return np.concatenate(rows), np.concatenate(slots)
 
-    def _make_room(self, arrivals: list[int]) -> None:
-        """Shrink the older phases to the share that is theirs beside new ones."""
+    def make_room_for(self, offered: Iterable[int]) -> None:
+        """Shrink the older phases to the share that is theirs beside new ones.
+
+        Args:
+            offered: Phases of transitions that are about to be stored.
+
+        Raises:
+            ValueError: If there are more phases than slots.
+        """
+        arrivals = [phase for phase in dict.fromkeys(offered) if phase not in self._seen_of]
+        if not arrivals:
+            return
         phases = len(self._seen_of) + len(arrivals)
         share = self.buffer_size // phases
         if share == 0:
@@ -671,6 +692,6 @@ def _last_in_each(rows: Ints, slots: Ints) -> tuple[Ints, Ints]:
     return rows[kept], slots[kept]
 
 
-def _shares(counts: Mapping[int, int]) -> dict[int, float]:
-    total = sum(counts.values())
-    return {phase: counts[phase] / total for phase in sorted(counts)}
+def _shares(counts: Ints) -> dict[int, float]:
+    total = counts.sum()
+    return {int(phase): float(counts[phase] / total) for phase in np.flatnonzero(counts)}

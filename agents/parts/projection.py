@@ -69,7 +69,8 @@ class AGEM(Remembering):
         self.remember(self.transitions)
         self._reference: Parameters = []
         self._before: Parameters = []
-        self._steps = self._projections = 0
+        self.tally = np.zeros(2, np.int64)
+        """Gradient steps since the last line of the log, and how many of them were projected."""
 
     def bind(self, learner: Learner, rng: np.random.Generator) -> None:
         """Warn of an optimiser that turns projected gradients."""
@@ -118,14 +119,13 @@ class AGEM(Remembering):
                 tensor.copy_(before - step)
 
     def _count(self, was_projected: bool) -> None:
-        self._steps += 1
-        self._projections += was_projected
+        self.tally += (1, was_projected)
 
     def log(self, learner: Learner) -> None:
         """Record how often a step was projected since the last line."""
-        if self._steps:
-            learner.logger.record("agem/projected", self._projections / self._steps)
-            self._steps = self._projections = 0
+        if self.tally[0]:
+            learner.logger.record("agem/projected", self.tally[1] / self.tally[0])
+            self.tally[:] = 0
 
     def state_dict(self) -> State:
         """Return what is kept."""

@@ -1,0 +1,324 @@
+"""A life in one compiled loop: the games of this suite are played, stored and learnt from in it.
+
+Python is entered only when something is due: a callback, a line of the log, the end of a phase, or
+after a tenth of a second, so that progress is shown and Ctrl-C is heard. Where it is entered makes
+no difference to what is learnt.
+"""
+
+import math
+import time
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+from stable_baselines3.common.callbacks import BaseCallback
+from stable_baselines3.common.type_aliases import RolloutReturn
+
+from continual_arcade.agents.compiled import update
+from continual_arcade.agents.compiled.compilation import compiled
+from continual_arcade.agents.compiled.draws import stream_of
+from continual_arcade.agents.compiled.engine import CompiledEngine
+from continual_arcade.agents.compiled.life import Acting, Play, World, life_kernel
+from continual_arcade.agents.due import skip, steps_until_due
+from continual_arcade.agents.replay import BalancedReplayBuffer
+from continual_arcade.agents.vec_env import GymnasiumVecEnv
+from continual_arcade.envs.arcade_vector_env import ArcadeVectorEnv, Outlook
+
+_INTERVAL = 0.1
+"""How long a loop may last, about [s]."""
+_LONGEST = 4096
+"""Steps of the longest loop."""
+
+
+class FusedLife:
+    """Lets an agent live in its games, a stretch at a time.
+
+    Args:
+        engine: What learns.
+        agent: Who lives.
+        env: Where; see :func:`is_served`.
+    """
+
+    def __init__(self, engine: CompiledEngine, agent: Any, env: GymnasiumVecEnv) -> None:
+        assert isinstance(env.env, ArcadeVectorEnv)
+        self.env = env
+        self._engine = engine
+        self._agent = agent
+        self._games = env.env
+        self._kernel: Callable[..., int] = life_kernel(
+            self._games.game.rules, self._games.game.name, self._games.game.num_actions
+        )
+        self._pace = 64 / _INTERVAL
+        """Steps per second that the last loops have made."""
+        count, features = env.num_envs, self._games.single_observation_space.shape[0]
+        self._play = Play(
+            observations=np.zeros((count, features), np.float32),
+            before=np.zeros((count, features), np.float32),
+            final_observations=np.zeros((count, features), np.float32),
+            actions=np.zeros(count, np.int64),
+            rewards=np.zeros(count),
+            terminated=np.zeros(count, np.bool_),
+            truncated=np.zeros(count, np.bool_),
+            ended=np.zeros(count, np.bool_),
+            lifetime_steps=np.zeros(count, np.int64),
+            scores=np.zeros(count, np.int64),
+            final_scores=np.zeros(count, np.int64),
+            phases=np.zeros(count, np.int64),
+            begun=np.zeros(count, np.int64),
+            former=np.zeros(count, np.int64),
+            changed=np.zeros(count, np.bool_),
+            returns=np.zeros(count),
+            lengths=np.zeros(count, np.int64),
+            episode_returns=np.zeros(0),
+            episode_lengths=np.zeros(0, np.int64),
+        )
+        exploration = agent.exploration
+        prior = exploration.prior
+        # What Generator.choice compares its draws with.
+        shares = np.zeros(0) if prior is None else np.array(prior) / sum(prior)
+        sums = shares.cumsum()
+        self._cumulated = sums if prior is None else sums / sums[-1]
+        self._buffer = np.zeros(count * int(sum(engine.widths[1:])), np.float32)
+
+    def _longest(self) -> int:
+        """Return how many steps a loop may last by the clock on the wall."""
+        return max(1, min(_LONGEST, int(self._pace * _INTERVAL)))
+
+    def collect(self, callback: BaseCallback, log_interval: int | None) -> RolloutReturn:
+        """Play rollouts, and learn from all but the last, until something is due.
+
+        Args:
+            callback: Told of it as of one rollout of one step.
+            log_interval: Episodes between lines of the log; None for no log.
+
+        Raises:
+            DivergedError: If the loss or its gradient is not finite.
+        """
+        agent, count = self._agent, self.env.num_envs
+        agent.policy.set_training_mode(False)
+        callback.on_rollout_start()
+        rollout = agent.train_freq.frequency
+        gradient_steps = agent.gradient_steps if agent.gradient_steps >= 0 else rollout * count
+        steps = min(
+            self._longest(),
+            -(-(agent._total_timesteps - agent.num_timesteps) // count),
+            steps_until_due(callback, agent.num_timesteps, count, agent.callback_every),
+        )
+        rollouts = max(1, -(-int(steps) // rollout))
+        until_log = math.inf
+        if log_interval is not None:
+            until_log = log_interval - agent._episode_num % log_interval
+        lived = self.live(rollouts * rollout, rollout, gradient_steps, until_log)
+        agent.check_finite(lived.status == update.DONE, self._engine.loss, self._engine.norm)
+        agent.logger.record("rollout/exploration_rate", agent.exploration_rate)
+        skip(callback, lived.steps - 1, count)
+        callback.update_locals({**self._last_step(lived), "self": agent, "env": self.env})
+        goes_on = callback.on_step()
+        if goes_on:
+            if lived.episodes >= until_log:
+                agent.dump_logs()
+            callback.on_rollout_end()
+        return RolloutReturn(rollout * count, lived.episodes, goes_on)
+
+    def live(self, steps: int, train_every: int, gradient_steps: int, episodes: float) -> "Lived":
+        """Play, and learn after each rollout but the last.
+
+        Args:
+            steps: Steps of all games, a multiple of ``train_every``.
+            train_every: Steps of a rollout.
+            gradient_steps: Gradient steps after each.
+            episodes: Return after the rollout in which so many have ended; inf for never.
+
+        Returns:
+            What happened.
+        """
+        begun = time.perf_counter()
+        agent, engine, games = self._agent, self._engine, self._games
+        engine.before(gradient_steps, agent.batch_size)
+        c = engine.control[0]
+        phases = agent.life.phases
+        outlook = games.outlook(steps)
+        rates, learning_rates = self._rates(steps)
+        c["steps"], c["lived"], c["halfway"], c["episodes"] = steps, 0, 0, 0
+        c["train_every"], c["phase"] = train_every, phases.min()
+        c["episodes_wanted"] = min(episodes, np.iinfo(np.int64).max)
+        if gradient_steps == 0:
+            c["learning_starts"] = np.iinfo(np.int64).max
+        play = self._ready(steps, phases)
+        agent.replay.expect_phases(outlook.phases)
+        engine.make_stage_for(steps, train_every)
+        world = World(
+            blocks=games.core.blocks,
+            limit=games.limit,
+            clock=games.clock.step,
+            params=outlook.params,
+            phases=outlook.phases,
+            boundaries=outlook.boundaries,
+        )
+        acting = Acting(
+            rates=rates,
+            learning_rates=learning_rates,
+            cumulated=self._cumulated,
+            num_actions=games.game.num_actions,
+            draws=stream_of(agent._exploration_rng),
+            buffer=self._buffer,
+        )
+        view = engine.view()
+        arguments = (engine.control, view, engine.pending, world, play, acting)
+        compiled(self._kernel, arguments)
+        status = update.DONE
+        try:
+            status = self._kernel(*arguments)
+            while status == update.LACKS_ROOM:
+                view = self._with_room(view)
+                status = self._kernel(engine.control, view, *arguments[2:])
+        finally:  # also if Ctrl-C comes in the meantime
+            lived = int(c["lived"])
+            engine.after(view)
+            self._catch_up(outlook, play, lived)
+            agent.exploration_rate = float(rates[lived])
+        elapsed = time.perf_counter() - begun
+        self._pace += 0.5 * (lived / elapsed - self._pace)
+        return Lived(status, lived, int(c["episodes"]), outlook)
+
+    def _with_room(self, view: update.Agent) -> update.Agent:
+        """Let a balanced memory make room for the phases on the stage."""
+        engine, replay = self._engine, self._agent.replay
+        assert isinstance(replay, BalancedReplayBuffer)
+        engine.take_members(view)
+        c = engine.control[0]
+        fresh = view.stage.phases[int(c["fresh"]) : int(c["staged"])]
+        replay.seen = int(c["seen"])
+        replay.make_room_for(fresh)
+        return engine.view()
+
+    def _rates(self, steps: int) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
+        """Return how much is explored before, and how fast is learnt after, each step.
+
+        Returns:
+            Shapes ``(steps + 1,)`` and ``(steps,)``.
+        """
+        agent, count = self._agent, self.env.num_envs
+        rates, learning_rates = np.empty(steps + 1), np.empty(steps)
+        rates[0] = agent.exploration_rate
+        for k in range(steps):
+            moved = count * (k + 1)
+            remaining = 1.0 - float(agent.num_timesteps + moved) / float(agent._total_timesteps)
+            rates[k + 1] = agent.epsilon_at(remaining, moved)
+            learning_rates[k] = agent.lr_schedule(remaining)
+        return rates, learning_rates
+
+    def _ready(self, steps: int, phases: npt.NDArray[np.int64]) -> Play:
+        most = steps * self.env.num_envs
+        if len(self._play.episode_lengths) < most:
+            self._play = self._play._replace(
+                episode_returns=np.zeros(most), episode_lengths=np.zeros(most, np.int64)
+            )
+        play = self._play = self._play._replace(
+            returns=self.env.episode_returns, lengths=self.env.episode_lengths
+        )
+        play.observations[:] = self._agent._last_obs
+        play.phases[:] = phases
+        play.begun[:] = play.former[:] = -1
+        return play
+
+    def _catch_up(self, outlook: Outlook, play: Play, lived: int) -> None:
+        """Let agent and games know of the steps that were lived."""
+        agent, games, c = self._agent, self._games, self._engine.control[0]
+        before, count = games.clock.step, self.env.num_envs
+        self.old_phases, self.old_params = games.conditions
+        games.catch_up(outlook, lived, play.begun)
+        agent.life.catch_up(games.clock.step, play.phases)
+        agent._last_obs = play.observations.copy()
+        agent._current_progress_remaining = 1.0 - float(agent.num_timesteps) / float(
+            agent._total_timesteps
+        )
+        for i in np.flatnonzero(play.begun >= 0).tolist():
+            k = int(play.begun[i])
+            self.env.reset_infos[i] = {
+                "phase": int(outlook.phases[k]),
+                "params": self._named(outlook.params[k]),
+                "lifetime_step": before + count * (k + 1),
+                "score": 0,
+                "phase_changed": bool(play.changed[i]),
+            }
+        episodes = int(c["episodes"])
+        agent._episode_num += episodes
+        now = self.env.elapsed()
+        kept = range(max(0, episodes - agent._stats_window_size), episodes)
+        agent.ep_info_buffer.extend(
+            {
+                "r": float(play.episode_returns[i]),
+                "l": int(play.episode_lengths[i]),
+                "t": now,
+            }
+            for i in kept
+        )
+
+    def _named(self, row: npt.NDArray[np.float64]) -> dict[str, float]:
+        return dict(zip(self._games.game.tunables, row.tolist(), strict=True))
+
+    def _last_step(self, lived: "Lived") -> dict[str, Any]:
+        """Return what a callback may look at of the last step, by the names it looks for."""
+        play, games = self._play, self._games
+        rows, phases = games.conditions[1], games.conditions[0]
+        infos: list[dict[str, Any]] = []
+        for i in range(self.env.num_envs):
+            info: dict[str, Any] = {
+                "phase": int(phases[i]),
+                "params": self._named(rows[i]),
+                "lifetime_step": games.clock.step,
+                "score": int(play.scores[i]),
+                "phase_changed": False,
+            }
+            if play.ended[i]:
+                former = int(play.former[i])
+                if former >= 0:
+                    info["phase"] = int(lived.outlook.phases[former])
+                    info["params"] = self._named(lived.outlook.params[former])
+                else:
+                    info["phase"] = int(self.old_phases[i])
+                    info["params"] = self._named(self.old_params[i])
+                info["score"] = int(play.final_scores[i])
+                info["terminal_observation"] = play.final_observations[i].copy()
+                info["TimeLimit.truncated"] = bool(play.truncated[i] and not play.terminated[i])
+                info["episode"] = self._ended_now(i)
+            infos.append(info)
+        return {
+            "new_obs": self._agent._last_obs,
+            "rewards": play.rewards.astype(np.float32),
+            "dones": play.ended.copy(),
+            "actions": play.actions.copy(),
+            "infos": infos,
+        }
+
+    def _ended_now(self, env: int) -> dict[str, Any]:
+        """Return the sums of the episode that a game has just ended."""
+        # They are the last ones noted, game by game.
+        after = int(self._play.ended[env + 1 :].sum())
+        return dict(self._agent.ep_info_buffer[-1 - after])
+
+
+class Lived(NamedTuple):
+    """What happened in a loop."""
+
+    status: int
+    """``DONE`` or ``DIVERGED``."""
+    steps: int
+    """Steps of all games."""
+    episodes: int
+    """Episodes that ended."""
+    outlook: Outlook
+    """What the steps held."""
+
+
+def is_served(agent: Any, env: Any) -> bool:
+    """Return whether an agent can live in an environment in one loop with it."""
+    return (
+        type(env) is GymnasiumVecEnv
+        and type(env.env) is ArcadeVectorEnv
+        and agent.exploration is not None
+        and agent.train_freq.unit.value == "step"
+        and agent.action_noise is None
+    )

@@ -10,7 +10,8 @@ of the average would be cheaper, but in it the states cancel each other: its squ
 a factor near the number of states.
 
 Every estimate is made of two things: mixes, which are weighted sums of the values of a state, and
-the size of their gradients, the square or the absolute value.
+the size of their gradients, the square or the absolute value. In plain perceptrons there is a short
+way to the mean size (``mlp.py``); all other networks are differentiated state by state.
 """
 
 import math
@@ -23,13 +24,14 @@ from stable_baselines3.dqn.policies import QNetwork
 from torch import nn
 from torch.func import functional_call, jacrev, vmap
 
+from continual_arcade.agents.mlp import Perceptron, as_perceptron
 from continual_arcade.agents.networks import evaluation_mode
 
 Parameters: TypeAlias = list[torch.Tensor]
 """One tensor per parameter of a network, in the order of ``network.parameters()``."""
 
 Size: TypeAlias = Callable[[torch.Tensor], torch.Tensor]
-"""``torch.square`` or ``torch.abs``."""
+"""``torch.square`` or ``torch.abs``; the size of a product is the product of the sizes."""
 
 CHUNK = 256
 """States whose gradients are in memory at a time."""
@@ -91,11 +93,15 @@ def _rate(
     Returns:
         The mean over the states of sum_m size(sum_a mix_ma dQ_a/dtheta_i).
     """
+    perceptron = as_perceptron(network)
     total = [torch.zeros_like(parameter) for parameter in network.parameters()]
     chunks = zip(torch.split(states, chunk), torch.split(mixes, chunk), strict=True)
     with evaluation_mode(network), torch.no_grad():
         for some, their_mixes in chunks:
-            sums = _sizes(network, some, their_mixes, size)
+            if perceptron:
+                sums = _sizes_in_perceptron(perceptron, some, their_mixes, size)
+            else:
+                sums = _sizes(network, some, their_mixes, size)
             for entry, term in zip(total, sums, strict=True):
                 entry += term
     return [entry / len(states) for entry in total]
@@ -113,6 +119,17 @@ def _sizes(network: nn.Module, states: torch.Tensor, mixes: torch.Tensor, size: 
 
     gradients = vmap(jacrev(mixed), in_dims=(None, 0, 0))(parameters, states, mixes)
     return [size(gradients[name]).sum((0, 1)) for name in parameters]
+
+
+def _sizes_in_perceptron(
+    perceptron: Perceptron, states: torch.Tensor, mixes: torch.Tensor, size: Size
+) -> Parameters:
+    """Sum up the sizes of all gradients from those of their factors."""
+    sums = []
+    for slopes, inputs in perceptron.factors(states, mixes):
+        sizes = size(slopes).sum(1)
+        sums += [sizes.T @ size(inputs), sizes.sum(0)]
+    return sums
 
 
 def median_gap(network: nn.Module, states: torch.Tensor, *, chunk: int = CHUNK) -> float:

@@ -1,7 +1,7 @@
 """Importance of parameters, against loops over states, closed forms and the usual mistakes."""
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import gymnasium as gym
@@ -17,6 +17,7 @@ from torch.nn import functional
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
+from continual_arcade.agents import importance as importance_module
 from continual_arcade.agents.importance import (
     Parameters,
     fisher_gauss,
@@ -48,6 +49,15 @@ KINDS: dict[str, Callable[..., Parameters]] = {
     ),
 }
 every_kind = pytest.mark.parametrize("kind", KINDS)
+
+
+@pytest.fixture(autouse=True, scope="module", params=["perceptrons", "any network"])
+def way(request: pytest.FixtureRequest) -> Iterator[str]:
+    """Everything here holds for both ways to the gradients."""
+    with pytest.MonkeyPatch.context() as patch:
+        if request.param == "any network":
+            patch.setattr(importance_module, "as_perceptron", lambda network: None)
+        yield request.param
 
 
 def generator(seed: int) -> torch.Generator:

@@ -22,8 +22,8 @@ from torch.nn.functional import smooth_l1_loss
 from continual_arcade.agents.compiled.engine import MEASURED, CompiledEngine
 from continual_arcade.agents.compiled.living import FusedLife, is_served
 from continual_arcade.agents.compiled.support import obstacle
-from continual_arcade.agents.compiled.update import DONE
 from continual_arcade.agents.exploration import Exploration
+from continual_arcade.agents.kernels.update import DONE
 from continual_arcade.agents.life import Life
 from continual_arcade.agents.n_step import whole_number
 from continual_arcade.agents.networks import ContinualPolicy, evaluation_mode
@@ -298,9 +298,7 @@ class ContinualDQN(DQN):
         if losses:
             self._log_training(float(np.mean(losses)))
 
-    def _train_compiled(
-        self, engine: CompiledEngine, gradient_steps: int, batch_size: int
-    ) -> None:
+    def _train_compiled(self, engine: CompiledEngine, gradient_steps: int, batch_size: int) -> None:
         self._update_learning_rate(self.policy.optimizer)
         status, loss = engine.train(gradient_steps, batch_size)
         self.check_finite(status == DONE, engine.loss, engine.norm)
@@ -478,9 +476,9 @@ class ContinualDQN(DQN):
         return self._fused.collect(callback, kwargs.get("log_interval"))
 
     def _tell_phases(self) -> None:
-        self.policy.set_training_mode(False)  # what parts compute at a phase end is without dropout
         news = self.life.news()
         if news is not None:
+            self.policy.set_training_mode(False)  # what parts compute now is without dropout
             ended, begun = news
             if ended is not None:
                 for part in self.parts:

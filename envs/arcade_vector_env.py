@@ -217,8 +217,10 @@ class ArcadeVectorEnv(VectorEnv[Features, Actions, Any]):
 
     @property
     def conditions(self) -> tuple[npt.NDArray[np.int64], Floats]:
-        """Phase and tunables of the running episodes, shapes ``(num_envs,)`` and ``(num_envs,
-        num_tunables)``; never changed in place."""
+        """Phase and tunables of the running episodes; never changed in place.
+
+        Their shapes are ``(num_envs,)`` and ``(num_envs, num_tunables)``.
+        """
         return self._conditions.phases, self._conditions.rows
 
     @property

@@ -75,7 +75,8 @@ def kernel(template: Callable[..., Any], names: Mapping[str, Any], owner: str) -
             raise
         warnings.warn(
             "No folder to keep compiled code in, so each process compiles anew (some seconds for a "
-            "game, half a minute for a learner). Set NUMBA_CACHE_DIR to a writable folder to avoid that.",
+            "game, half a minute for a learner). Set NUMBA_CACHE_DIR to a writable folder to avoid "
+            "that.",
             RuntimeWarning,
             stacklevel=2,
         )

@@ -1,1 +1,1 @@
-"""The compiled engine: what an agent does at every step, as machine code."""
+"""The compiled engine: it serves an agent with machine code, made from ``agents.kernels``."""

@@ -11,9 +11,9 @@ from typing import Any
 import numpy as np
 import torch
 
-from continual_arcade.agents.compiled import methods, update
-from continual_arcade.agents.compiled.draws import Stream, stream_of
 from continual_arcade.agents.compiled.vectors import FlatVector
+from continual_arcade.agents.kernels import methods, update
+from continual_arcade.agents.kernels.draws import Stream, stream_of
 from continual_arcade.agents.parts.cloning import Clear, Clone
 from continual_arcade.agents.parts.mask import HardMask
 from continual_arcade.agents.parts.meta import MER, Reptile
@@ -139,9 +139,7 @@ class CloningBinding:
 class RememberedBinding:
     """Shows the transitions that A-GEM keeps."""
 
-    def __init__(
-        self, parts: Sequence[Part], like: Sequence[torch.Tensor], features: int
-    ) -> None:
+    def __init__(self, parts: Sequence[Part], like: Sequence[torch.Tensor], features: int) -> None:
         self.part: AGEM | None = only(parts, AGEM)
         size = sum(tensor.numel() for tensor in like) if self.part is not None else 0
         self.compiled = methods.Remembered(

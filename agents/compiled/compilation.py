@@ -3,7 +3,7 @@
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -13,13 +13,31 @@ _PATIENCE = 2.0
 """How long it may take before a word is said [s]."""
 
 
-def compiled(kernel: Any, arguments: tuple[Any, ...]) -> None:
-    """Compile a kernel for arguments of these types, or read it from the cache."""
-    signature = tuple(numba.typeof(argument) for argument in arguments)
-    if signature in kernel.overloads:
-        return
-    with _announced():
-        kernel.compile(signature)
+class Entry:
+    """A kernel that is called with arguments of types that hardly ever change.
+
+    To look up the types of a hundred arrays costs more than many a call does with them.
+
+    Args:
+        kernel: What numba made of a function.
+    """
+
+    def __init__(self, kernel: Any) -> None:
+        self._kernel = kernel
+        self._entries: dict[tuple[Any, ...], Callable[..., Any]] = {}
+
+    def prepared(self, arguments: tuple[Any, ...]) -> Callable[..., Any]:
+        """Return machine code for arguments of these types: compiled, or read from the cache.
+
+        Args:
+            arguments: Like those it will be called with; with others, whose arrays have another
+                number of dimensions, element type or layout, anything may happen.
+        """
+        signature = tuple(numba.typeof(argument) for argument in arguments)
+        if signature not in self._entries:
+            with _announced():
+                self._entries[signature] = self._kernel.compile(signature)
+        return self._entries[signature]
 
 
 @contextmanager

@@ -11,7 +11,6 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from continual_arcade.agents.compiled import memory, update
 from continual_arcade.agents.compiled.bindings import (
     CloningBinding,
     InterpolationBinding,
@@ -20,11 +19,12 @@ from continual_arcade.agents.compiled.bindings import (
     PenaltyBinding,
     RememberedBinding,
 )
-from continual_arcade.agents.compiled.compilation import compiled
-from continual_arcade.agents.compiled.draws import stream_of
-from continual_arcade.agents.compiled.network import Network, Shape, best, forward
+from continual_arcade.agents.compiled.compilation import Entry
 from continual_arcade.agents.compiled.support import REPLAYS
 from continual_arcade.agents.compiled.vectors import FlatVector
+from continual_arcade.agents.kernels import memory, update
+from continual_arcade.agents.kernels.draws import stream_of
+from continual_arcade.agents.kernels.network import Network, Shape, act
 from continual_arcade.agents.n_step import Transitions
 from continual_arcade.agents.parts.cloning import Clear, Clone
 from continual_arcade.agents.parts.projection import AGEM
@@ -52,11 +52,13 @@ class CompiledEngine:
         self._replay: TransitionReplayBuffer = agent.replay
         self.control = np.zeros(1, update.CONTROL)
         self._c: Any = self.control[0]
-        parameters = list(agent.q_net.parameters())
-        like = [parameter.detach() for parameter in parameters]
+        self._parameters = list(agent.q_net.parameters())
+        self._target_parameters = list(agent.q_net_target.parameters())
+        like = [parameter.detach() for parameter in self._parameters]
         self._online, self._target = FlatVector(like), FlatVector(like)
         self._first, self._second = FlatVector(like), FlatVector(like)
-        self._moments = torch.zeros(len(like))
+        self._moment_counts = np.zeros(len(like), np.float32)
+        self._moments = torch.from_numpy(self._moment_counts)
         widths = [agent.q_net.q_net[0].in_features]
         widths += [layer.out_features for layer in list(agent.q_net.q_net)[::2]]
         self.widths = np.array(widths, np.int64)
@@ -67,6 +69,11 @@ class CompiledEngine:
         self._mask = MaskBinding(agent.parts, like)
         self._interpolation = InterpolationBinding(agent.parts, like, self._c)
         self._rows = 0
+        self.version = 0
+        """Changes with anything whose type may have changed with it; see :meth:`view`."""
+        self._places: tuple[Any, ...] = (None,) * 8
+        self._act: Any = None
+        self._learn: tuple[int, Any] = (-1, None)
         self._set_up()
 
     # What compiled code works on.
@@ -81,6 +88,7 @@ class CompiledEngine:
             c["long_term_fraction"] = self._replay.long_term_fraction
         c["adam"] = type(agent.policy.optimizer) is torch.optim.Adam
         c["measure_every"] = MEASURED if agent.parts else 0
+        c["alone"] = not c["adam"] and len(agent.parts) == 1 and self._interpolation.mer is not None
         clear = next((part for part in agent.parts if isinstance(part, Clear)), None)
         c["clear_after"] = -1 if clear is None else max(clear.after, agent.learning_starts)
         self._watchers = [part for part in agent.parts if isinstance(part, Remembering)]
@@ -88,12 +96,26 @@ class CompiledEngine:
         n_envs, n_steps = agent.n_envs, self._replay.n_steps
         own = [part.batch for part in agent.parts if isinstance(part, Clone | AGEM)]
         self._most_completed = n_envs * n_steps
-        self._make_room(max(agent.batch_size + self._most_completed, *own, 0))
+        singles = (
+            0 if self._interpolation.mer is None else 2 * (self._interpolation.mer.memories + 1)
+        )
+        self._make_room(max(agent.batch_size + self._most_completed, singles, *own))
         self._make_stage(self._most_completed)
         starts = np.cumsum([0, *((self.widths[:-1] + 1) * self.widths[1:])])[:-1]
         self._shape = Shape(self.widths, starts.astype(np.int64))
         size = len(self._online.array)
         self._gradients = np.zeros((2, size), np.float32)
+        replay, count = self._replay, self._replay.buffer_size
+        self._flat: dict[str, npt.NDArray[Any]] = {
+            "observations": replay.observations.reshape(count, -1),
+            "next_observations": replay.next_observations.reshape(count, -1),
+            "actions": replay.actions.reshape(count),
+            "rewards": replay.rewards.reshape(count),
+            "dones": replay.dones.reshape(count),
+            "discounts": replay.discounts,
+            "phases": replay.phases,
+            "q_values": replay.columns.get("q_values", np.zeros((0, self.widths[-1]), np.float32)),
+        }
         pending = self._replay.accumulator
         features = self.widths[0]
         self.pending = memory.Pending(
@@ -143,7 +165,6 @@ class CompiledEngine:
 
     def _memory(self) -> memory.Memory:
         replay = self._replay
-        count = replay.buffer_size
         nothing = np.zeros(0, np.int64)
         members, phases, seen = np.zeros((0, 1), np.int64), nothing, nothing
         if isinstance(replay, BalancedReplayBuffer) and replay._members:
@@ -151,16 +172,7 @@ class CompiledEngine:
             phases = np.array(list(replay._seen_of), np.int64)
             seen = np.array(list(replay._seen_of.values()), np.int64)
         return memory.Memory(
-            observations=replay.observations.reshape(count, -1),
-            next_observations=replay.next_observations.reshape(count, -1),
-            actions=replay.actions.reshape(count),
-            rewards=replay.rewards.reshape(count),
-            dones=replay.dones.reshape(count),
-            discounts=replay.discounts,
-            phases=replay.phases,
-            q_values=replay.columns.get(
-                "q_values", np.zeros((0, int(self.widths[-1])), np.float32)
-            ),
+            **self._flat,
             counts=replay.drawn_phases,
             members=members,
             member_phases=phases,
@@ -170,7 +182,29 @@ class CompiledEngine:
         )
 
     def view(self) -> update.Agent:
-        """Return everything that compiled code reads and writes, as it lies now."""
+        """Return everything that compiled code reads and writes, as it lies now.
+
+        ``version`` changes with anything whose type may have changed with it.
+        """
+        places = (
+            self._penalties.compiled,
+            self._path.compiled,
+            self._cloning.compiled,
+            self._remembered.compiled,
+            self._mask.compiled,
+            self._stage,
+            self._batch,
+            self._replay.drawn_phases,
+        )
+        if any(now is not then for now, then in zip(places, self._places, strict=True)):
+            self._places = places
+            self.version += 1
+            self._view = self._viewed()
+        elif isinstance(self._replay, BalancedReplayBuffer):  # keeps its counts in plain numbers
+            self._view = self._view._replace(memory=self._memory())
+        return self._view
+
+    def _viewed(self) -> update.Agent:
         return update.Agent(
             net=Network(
                 shape=self._shape,
@@ -203,8 +237,8 @@ class CompiledEngine:
     def before(self, gradient_steps: int, batch_size: int) -> None:
         """Bring what compiled code reads up to date."""
         agent, c = self._agent, self._c
-        self._online.house(agent.q_net.parameters())
-        self._target.house(agent.q_net_target.parameters())
+        self._online.house(self._parameters)
+        self._target.house(self._target_parameters)
         self._before_moments()
         c["batch_size"], c["gradient_steps"] = batch_size, gradient_steps
         c["double_q"], c["tau"] = agent.double_q, agent.tau
@@ -230,11 +264,17 @@ class CompiledEngine:
         if not c["adam"]:
             return
         (c["beta_1"], c["beta_2"]), c["epsilon"] = group["betas"], group["eps"]
-        for i, parameter in enumerate(self._agent.q_net.parameters()):
+        # They are replaced or forgotten all together.
+        kept = optimizer.state.get(self._parameters[0])
+        if kept is None or kept.get("exp_avg") is not self._first.views[0]:
+            self._adopt_moments(optimizer)
+        c["moments"] = self._moment_counts[0]
+
+    def _adopt_moments(self, optimizer: torch.optim.Optimizer) -> None:
+        """Let the optimiser's moments lie where compiled code works on them."""
+        for i, parameter in enumerate(self._parameters):
             first, second, step = self._first.views[i], self._second.views[i], self._moments[i]
             state = optimizer.state[parameter]
-            if state.get("exp_avg") is first:
-                continue
             if state:
                 first.copy_(state["exp_avg"])
                 second.copy_(state["exp_avg_sq"])
@@ -243,7 +283,6 @@ class CompiledEngine:
                 for tensor in (first, second, step):
                     tensor.zero_()
             state["step"], state["exp_avg"], state["exp_avg_sq"] = step, first, second
-        c["moments"] = int(self._moments[0])
 
     def _load_stage(self) -> None:
         """Put back on the stage what MER has not learnt yet."""
@@ -289,7 +328,7 @@ class CompiledEngine:
         agent._n_calls, agent._syncs_due = int(c["calls"]), int(c["syncs_due"])
         agent.last_td_loss = float(c["loss"])
         if c["adam"]:
-            self._moments.fill_(int(c["moments"]))
+            self._moment_counts[:] = c["moments"]
         self._replay.seen = int(c["seen"])
         self._replay.accumulator._newest = int(c["newest"])
         self._replay._set_cursor()
@@ -346,12 +385,12 @@ class CompiledEngine:
         self._make_room(batch_size + self._most_completed)
         self.before(gradient_steps, batch_size)
         c = self._c
-        learn, view = _learn_kernel(), self.view()
-        arguments = (self.control, view)
-        compiled(learn, arguments)
+        view = self.view()
+        if self._learn[0] != self.version:
+            self._learn = self.version, _learn_entry().prepared((self.control, view))
         status = update.DONE
         try:
-            status = learn(*arguments)
+            status = self._learn[1](self.control, view)
         finally:  # also if Ctrl-C comes in the meantime
             self.after(view)
         return status, c["sum_of_losses"] / c["losses"] if c["losses"] else None
@@ -375,40 +414,26 @@ class CompiledEngine:
 
     def best_actions(self, observations: npt.NDArray[Any]) -> npt.NDArray[np.int64]:
         """Return the actions of highest value, shape ``(count,)``."""
-        self._online.house(self._agent.q_net.parameters())
+        self._online.house(self._parameters)
         inputs = np.ascontiguousarray(observations, np.float32)
         rows = len(inputs)
         if rows * int(self.widths[1:].sum()) > len(self._activations):
             self._make_room(rows)
-        act = _acting_kernel()
         arguments = (self._shape, self._online.array, inputs, self._activations)
-        compiled(act, arguments)
-        chosen: npt.NDArray[np.int64] = act(*arguments)
+        if self._act is None:
+            self._act = _acting_entry().prepared(arguments)
+        chosen: npt.NDArray[np.int64] = self._act(*arguments)
         return chosen
 
 
 _NO_ROWS = np.zeros(0, np.int64)
 
 
-def _learn(control: Any, a: Any) -> int:
-    """Learn once; see ``update.train``."""
-    return update.train(control[0], a)
-
-
-def _act(shape: Any, parameters: Any, inputs: Any, buffer: Any) -> Any:
-    """Return the best action for each observation."""
-    values = forward(shape, parameters, inputs, buffer)
-    chosen = np.empty(len(inputs), np.int64)
-    for row in range(len(inputs)):
-        chosen[row] = best(values, row)
-    return chosen
+@cache
+def _learn_entry() -> Entry:
+    return Entry(kernel(update.learn, {}, "learner"))
 
 
 @cache
-def _learn_kernel() -> Any:
-    return kernel(_learn, {}, "learner")
-
-
-@cache
-def _acting_kernel() -> Any:
-    return kernel(_act, {}, "learner")
+def _acting_entry() -> Entry:
+    return Entry(kernel(act, {}, "learner"))

@@ -8,6 +8,7 @@ no difference to what is learnt.
 import math
 import time
 from collections.abc import Callable
+from functools import cache
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -15,15 +16,18 @@ import numpy.typing as npt
 from stable_baselines3.common.callbacks import BaseCallback
 from stable_baselines3.common.type_aliases import RolloutReturn
 
-from continual_arcade.agents.compiled import update
-from continual_arcade.agents.compiled.compilation import compiled
-from continual_arcade.agents.compiled.draws import stream_of
+from continual_arcade.agents.compiled.compilation import Entry
 from continual_arcade.agents.compiled.engine import CompiledEngine
-from continual_arcade.agents.compiled.life import Acting, Play, World, life_kernel
 from continual_arcade.agents.due import skip, steps_until_due
+from continual_arcade.agents.kernels import update
+from continual_arcade.agents.kernels.draws import stream_of
+from continual_arcade.agents.kernels.life import Acting, Play, World, live
 from continual_arcade.agents.replay import BalancedReplayBuffer
 from continual_arcade.agents.vec_env import GymnasiumVecEnv
 from continual_arcade.envs.arcade_vector_env import ArcadeVectorEnv, Outlook
+from continual_arcade.envs.compiling import kernel
+from continual_arcade.envs.game import Rules
+from continual_arcade.envs.kernels import batch_kernels
 
 _INTERVAL = 0.1
 """How long a loop may last, about [s]."""
@@ -46,9 +50,9 @@ class FusedLife:
         self._engine = engine
         self._agent = agent
         self._games = env.env
-        self._kernel: Callable[..., int] = life_kernel(
-            self._games.game.rules, self._games.game.name, self._games.game.num_actions
-        )
+        game = self._games.game
+        self._entry = _life_entry(game.rules, game.name, game.num_actions)
+        self._kernel: tuple[int, Callable[..., int]] = (-1, lambda *_: update.DONE)
         self._pace = 64 / _INTERVAL
         """Steps per second that the last loops have made."""
         count, features = env.num_envs, self._games.single_observation_space.shape[0]
@@ -96,7 +100,6 @@ class FusedLife:
             DivergedError: If the loss or its gradient is not finite.
         """
         agent, count = self._agent, self.env.num_envs
-        agent.policy.set_training_mode(False)
         callback.on_rollout_start()
         rollout = agent.train_freq.frequency
         gradient_steps = agent.gradient_steps if agent.gradient_steps >= 0 else rollout * count
@@ -166,13 +169,14 @@ class FusedLife:
         )
         view = engine.view()
         arguments = (engine.control, view, engine.pending, world, play, acting)
-        compiled(self._kernel, arguments)
+        if self._kernel[0] != engine.version:
+            self._kernel = engine.version, self._entry.prepared(arguments)
         status = update.DONE
         try:
-            status = self._kernel(*arguments)
+            status = self._kernel[1](*arguments)
             while status == update.LACKS_ROOM:
                 view = self._with_room(view)
-                status = self._kernel(engine.control, view, *arguments[2:])
+                status = self._kernel[1](engine.control, view, *arguments[2:])
         finally:  # also if Ctrl-C comes in the meantime
             lived = int(c["lived"])
             engine.after(view)
@@ -322,3 +326,16 @@ def is_served(agent: Any, env: Any) -> bool:
         and agent.train_freq.unit.value == "step"
         and agent.action_noise is None
     )
+
+
+@cache
+def _life_entry(rules: Rules, owner: str, actions: int) -> Entry:
+    """Return the loop with the rules of one game.
+
+    Args:
+        rules: The rules.
+        owner: Name of the game.
+        actions: Its number of actions.
+    """
+    step = batch_kernels(rules, owner, actions).step
+    return Entry(kernel(live, {"step_batch": step}, owner))

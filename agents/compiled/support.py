@@ -110,7 +110,14 @@ def _optimizer(agent: Any) -> str | None:
         return f"the optimizer is {type(optimizer).__name__}: it serves Adam and SGD"
     if len(optimizer.param_groups) != 1:
         return f"the optimizer has {len(optimizer.param_groups)} groups of parameters, not one"
-    plain = ("weight_decay", "momentum", "nesterov", "amsgrad", "maximize", "decoupled_weight_decay")
+    plain = (
+        "weight_decay",
+        "momentum",
+        "nesterov",
+        "amsgrad",
+        "maximize",
+        "decoupled_weight_decay",
+    )
     for name in plain:
         if optimizer.param_groups[0].get(name):
             return f"the optimizer has {name}: it serves Adam and SGD without"
@@ -150,8 +157,7 @@ def _part(part: Part) -> str | None:
         )
     for kind in lineage[: lineage.index(base)]:
         for name, value in vars(kind).items():
-            dunder = name.startswith("__")
-            if (callable(value) or isinstance(value, property)) and not dunder:
-                if name not in _OWN and hasattr(base, name):
-                    return f"part {part.name!r} changes {name}() of {base.__name__}"
+            works = (callable(value) or isinstance(value, property)) and not name.startswith("__")
+            if works and name not in _OWN and hasattr(base, name):
+                return f"part {part.name!r} changes {name}() of {base.__name__}"
     return None

@@ -21,14 +21,13 @@ class FlatVector:
         size = sum(tensor.numel() for tensor in like)
         self.array = np.zeros(size, np.float32) if array is None else array
         pieces = torch.from_numpy(self.array).split([tensor.numel() for tensor in like])
-        self.views = [
-            piece.view(tensor.shape) for piece, tensor in zip(pieces, like, strict=True)
-        ]
+        self.views = [piece.view(tensor.shape) for piece, tensor in zip(pieces, like, strict=True)]
+        self._addresses = [view.data_ptr() for view in self.views]
 
     def house(self, parameters: Iterable[torch.nn.Parameter]) -> None:
         """Let parameters lie in the vector, with the values they have."""
-        for parameter, view in zip(parameters, self.views, strict=True):
-            if parameter.data_ptr() != view.data_ptr():
+        for parameter, view, address in zip(parameters, self.views, self._addresses, strict=True):
+            if parameter.data_ptr() != address:
                 view.copy_(parameter.detach())
                 parameter.data = view
 

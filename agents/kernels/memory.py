@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 from numba import njit
 
-from continual_arcade.agents.compiled.draws import Stream, below, fraction
+from continual_arcade.agents.kernels.draws import Stream, below, fraction
 
 FIFO, RESERVOIR, MIX, BALANCED = range(4)
 """Kinds of memory."""
@@ -138,8 +138,8 @@ def lacks_room(memory: Any, kind: int, stage: Any, first: int, end: int) -> bool
     """Return whether a balanced memory must make room for a phase before it takes these rows."""
     if kind != BALANCED:
         return False
-    for row in range(first, end):
-        if index_of(memory.member_phases, stage.phases[row]) < 0:
+    for phase in stage.phases[first:end]:  # noqa: SIM110  # compiled code has no any()
+        if index_of(memory.member_phases, phase) < 0:
             return True
     return False
 
@@ -154,7 +154,9 @@ def index_of(phases: Any, phase: int) -> int:
 
 
 @njit(error_model="numpy")
-def place(memory: Any, kind: int, fifo_size: int, seen: int, stage: Any, first: int, end: int) -> int:
+def place(
+    memory: Any, kind: int, fifo_size: int, seen: int, stage: Any, first: int, end: int
+) -> int:
     """Store rows of the stage, in order; a later one may take the slot of an earlier one.
 
     Returns:
@@ -162,11 +164,11 @@ def place(memory: Any, kind: int, fifo_size: int, seen: int, stage: Any, first: 
     """
     placed = 0
     capacity = len(memory.rewards)
-    if kind == FIFO or kind == MIX:
+    if kind in (FIFO, MIX):
         size = fifo_size if kind == MIX else capacity
         for row in range(first, end):
             placed = _put(memory, stage, placed, row, (seen + row - first) % size)
-    if kind == RESERVOIR or kind == MIX:
+    if kind in (RESERVOIR, MIX):
         offset = fifo_size if kind == MIX else 0
         for row in range(first, end):
             slot = _reservoir(memory.placement, seen + row - first, capacity - offset)

@@ -1,24 +1,19 @@
 """Living and learning in one compiled loop, with a game of this suite.
 
-``_live`` is a template: where it names ``step_batch``, the loop of the game's own rules takes its
+``live`` is a template: where it names ``step_batch``, the loop of the game's own rules takes its
 place when it is compiled. Python is entered only when the loop returns.
 """
 
-from collections.abc import Callable
-from functools import cache
 from typing import Any, NamedTuple, NoReturn
 
 import numpy as np
 import numpy.typing as npt
 from numba import njit
 
-from continual_arcade.agents.compiled.draws import Stream, below, fraction
-from continual_arcade.agents.compiled.memory import Pending, lacks_room, place, push
-from continual_arcade.agents.compiled.network import best, forward
-from continual_arcade.agents.compiled.update import DONE, LACKS_ROOM, PLAIN, synchronise, train
-from continual_arcade.envs.compiling import kernel
-from continual_arcade.envs.game import Rules
-from continual_arcade.envs.kernels import batch_kernels
+from continual_arcade.agents.kernels.draws import Stream, below, fraction
+from continual_arcade.agents.kernels.memory import lacks_room, place, push
+from continual_arcade.agents.kernels.network import best, forward
+from continual_arcade.agents.kernels.update import DONE, LACKS_ROOM, PLAIN, synchronise, train
 
 
 def step_batch(*_: Any) -> NoReturn:
@@ -90,7 +85,7 @@ class Acting(NamedTuple):
     """For the outputs of the network's layers."""
 
 
-def _live(control: Any, a: Any, pending: Any, world: Any, play: Any, acting: Any) -> int:
+def live(control: Any, a: Any, pending: Any, world: Any, play: Any, acting: Any) -> int:
     """Play some steps in all games, and learn after each but the last.
 
     What follows the last step is left to the caller, who may want to look at the agent before.
@@ -246,17 +241,3 @@ def _end_episodes(c: Any, play: Any, phase: int, k: int) -> bool:
     if not ended:
         return False
     return c.episodes >= c.episodes_wanted or np.min(play.phases) != c.phase
-
-
-@cache
-def life_kernel(rules: Rules, owner: str, actions: int) -> Callable[..., int]:
-    """Compile the loop with the rules of one game, when it is first called.
-
-    Args:
-        rules: The rules.
-        owner: Name of the game.
-        actions: Its number of actions.
-    """
-    step = batch_kernels(rules, owner, actions).step
-    compiled: Callable[..., int] = kernel(_live, {"step_batch": step}, owner)
-    return compiled

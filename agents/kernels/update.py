@@ -10,9 +10,9 @@ import numpy as np
 import numpy.typing as npt
 from numba import njit
 
-from continual_arcade.agents.compiled.draws import Stream, below, shuffle
-from continual_arcade.agents.compiled.memory import Memory, Stage, draw
-from continual_arcade.agents.compiled.methods import (
+from continual_arcade.agents.kernels.draws import Stream, below, shuffle
+from continual_arcade.agents.kernels.memory import Memory, Stage, draw
+from continual_arcade.agents.kernels.methods import (
     Cloning,
     Mask,
     Path,
@@ -31,7 +31,8 @@ from continual_arcade.agents.compiled.methods import (
     walked,
     without_opposed,
 )
-from continual_arcade.agents.compiled.network import WIDE, Network, backward, best, forward
+from continual_arcade.agents.kernels.network import WIDE, Network, backward, best, forward
+from continual_arcade.agents.kernels.single import descend_once
 
 DONE, DIVERGED, LACKS_ROOM = range(3)
 """Why compiled code returns."""
@@ -61,6 +62,7 @@ CONTROL = np.dtype(
             "measure_every",
             "clear_after",
             "keeps_stage",
+            "alone",
             # Where it stands.
             "timesteps",
             "updates",
@@ -141,6 +143,16 @@ class Agent(NamedTuple):
     """Draws of the part that plans batches."""
 
 
+def learn(control: Any, a: Any) -> int:
+    """Learn once; see :func:`train`, of which this is the way in from Python.
+
+    Args:
+        control: The control record, shape ``(1,)``.
+        a: The agent.
+    """
+    return train(control[0], a)
+
+
 @njit(error_model="numpy")
 def train(c: Any, a: Any) -> int:
     """Learn what is to be learnt after a step of the environments.
@@ -191,6 +203,11 @@ def _take(a: Any, source: Any, index: int, row: int, rows: int) -> None:
     for j in range(inputs.shape[1]):
         inputs[row, j] = source.observations[index, j]
         inputs[rows + row, j] = source.next_observations[index, j]
+    _take_rest(a, source, index, row)
+
+
+@njit(error_model="numpy")
+def _take_rest(a: Any, source: Any, index: int, row: int) -> None:
     a.batch.actions[row] = source.actions[index]
     a.batch.rewards[row] = source.rewards[index]
     a.batch.discounts[row] = (np.float32(1.0) - source.dones[index]) * source.discounts[index]
@@ -228,37 +245,88 @@ def _learn_single(c: Any, a: Any, current: int) -> int:
     for repeat in range(repeats):
         copy(a.net.online, a.inner)
         for i in range(c.memories):
-            # One by one: that is how a mixed memory decides where each comes from.
-            draw(
-                a.memory,
-                c.kind,
-                c.fifo_size,
-                c.long_term_fraction,
-                c.seen,
-                a.batch.slots[i : i + 1],
-            )
+            _draw_one(c, a, i)
         if c.plan == ALGORITHM_7:
             shuffle(a.plans, order)
         else:
             for i in range(examples):
                 # The last index is the current transition, which is first in algorithm 1.
                 order[i] = (i + c.memories) % examples if c.plan == ALGORITHM_1 else i
-        for i in range(examples):
-            weight = 1.0
-            if order[i] == c.memories:
-                _take(a, a.stage, current, 0, 1)
-                weight = float(c.repeats) if c.plan == ALGORITHM_7 else 1.0
-            else:
-                _take(a, a.memory, a.batch.slots[order[i]], 0, 1)
-            inner = outer = 1.0
-            if i == examples - 1:
-                inner = c.mer_beta if c.plan == ALGORITHM_1 else c.mer_gamma
-                if c.plan == ALGORITHM_1 and repeat == repeats - 1:
-                    outer = c.mer_gamma
-            status = update(c, a, 1, weight, inner, outer)
-            if status != DONE:
-                return status
+        inner, outer = c.mer_gamma, 1.0
+        if c.plan == ALGORITHM_1:
+            inner = c.mer_beta
+            outer = c.mer_gamma if repeat == repeats - 1 else 1.0
+        if c.alone:
+            status = _learn_alone(c, a, current, order, inner, outer)
+        else:
+            status = _learn_in_turn(c, a, current, order, inner, outer)
+        if status != DONE:
+            return status
     return DONE
+
+
+@njit(error_model="numpy")
+def _draw_one(c: Any, a: Any, i: int) -> None:
+    """Draw the slot of a single example: by itself, so that a mixed memory decides for each."""
+    slots = a.batch.slots[i : i + 1]
+    draw(a.memory, c.kind, c.fifo_size, c.long_term_fraction, c.seen, slots)
+
+
+@njit(error_model="numpy")
+def _weight(c: Any, index: int) -> float:
+    return float(c.repeats) if c.plan == ALGORITHM_7 and index == c.memories else 1.0
+
+
+@njit(error_model="numpy")
+def _learn_in_turn(c: Any, a: Any, current: int, order: Any, inner: float, outer: float) -> int:
+    """Learn the examples, each with all that the parts do in a gradient step."""
+    for i in range(len(order)):
+        if order[i] == c.memories:
+            _take(a, a.stage, current, 0, 1)
+        else:
+            _take(a, a.memory, a.batch.slots[order[i]], 0, 1)
+        last = i == len(order) - 1
+        rates = (inner, outer) if last else (1.0, 1.0)
+        status = update(c, a, 1, _weight(c, order[i]), rates[0], rates[1])
+        if status != DONE:
+            return status
+    return DONE
+
+
+@njit(error_model="numpy")
+def _learn_alone(c: Any, a: Any, current: int, order: Any, inner: float, outer: float) -> int:
+    """The same where MER is the only part, over plain SGD."""
+    net, count = a.net, len(order)
+    for i in range(count):
+        # In pairs; and once more in a row, for the target network, which rests in the meantime.
+        if order[i] == c.memories:
+            _take_pair(a, a.stage, current, i, count)
+        else:
+            _take_pair(a, a.memory, a.batch.slots[order[i]], i, count)
+        a.batch.slopes[i, 0] = _weight(c, order[i])
+    others = forward(net.shape, net.target, net.inputs[2 * count : 3 * count], net.others)
+    for i in range(count):
+        pair = net.inputs[2 * i : 2 * i + 2]
+        if not descend_once(c, net, pair, others[i : i + 1], a.batch, i):
+            return DIVERGED
+        if c.updates % c.measure_every == 0:
+            c.clip_factor = min(1.0, c.max_grad_norm / max(c.norm, 1e-30))
+        c.updates += 1
+        c.losses += 1
+        c.sum_of_losses += c.loss
+    draw_back(net.online, a.inner, inner)
+    draw_back(net.online, a.outer, outer)
+    return DONE
+
+
+@njit(error_model="numpy")
+def _take_pair(a: Any, source: Any, index: int, row: int, rows: int) -> None:
+    inputs = a.net.inputs
+    for j in range(inputs.shape[1]):
+        inputs[2 * row, j] = source.observations[index, j]
+        inputs[2 * row + 1, j] = source.next_observations[index, j]
+        inputs[2 * rows + row, j] = source.next_observations[index, j]
+    _take_rest(a, source, index, row)
 
 
 @njit(error_model="numpy")

@@ -143,3 +143,22 @@ def best(values: Any, row: int) -> int:
         if value > highest or (np.isnan(value) and not np.isnan(highest)):
             chosen = action
     return chosen
+
+
+def act(shape: Any, parameters: Any, inputs: Any, buffer: Any) -> Any:
+    """Return the best action for each observation.
+
+    Args:
+        shape: The network's.
+        parameters: Its parameters.
+        inputs: The observations, shape ``(rows, features)``.
+        buffer: For the outputs of the layers.
+
+    Returns:
+        Shape ``(rows,)``.
+    """
+    values = forward(shape, parameters, inputs, buffer)
+    chosen = np.empty(len(inputs), np.int64)
+    for row in range(len(inputs)):
+        chosen[row] = best(values, row)
+    return chosen

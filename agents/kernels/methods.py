@@ -10,8 +10,8 @@ import numpy as np
 import numpy.typing as npt
 from numba import njit
 
-from continual_arcade.agents.compiled.draws import Stream, below
-from continual_arcade.agents.compiled.network import WIDE, backward, forward
+from continual_arcade.agents.kernels.draws import Stream, below
+from continual_arcade.agents.kernels.network import WIDE, backward, forward
 
 Vector = npt.NDArray[np.float32]
 

@@ -180,7 +180,8 @@ def live(
     failures = [life.reason for life in over if life.failed]
     if signals:
         _say_how_to_go_on(signals[0], running, waiting, jobs, arguments)
-        print(*failures, sep="\n", file=sys.stderr)
+        for failure in failures:
+            print(failure, file=sys.stderr)
         sys.exit(128 + signals[0])
     if paths := [life.path for life in over if life.path and not life.failed]:
         compare(Compare(tuple(paths)), Console())

@@ -4,6 +4,8 @@ python -m continual_arcade.scripts.train --schedule conflict --method mer
 
 python -m continual_arcade.scripts.train --replay reservoir --part ewc:lam=10 --part reptile
 
+python -m continual_arcade.scripts.train --seeds 0..19 --jobs 4
+
 python -m continual_arcade.scripts.train --resume runs/RUN
 """
 
@@ -13,11 +15,12 @@ import sys
 import time
 from collections.abc import Sequence
 from contextlib import closing
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import asdict, dataclass, field, fields, replace
 from importlib.metadata import version
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
+import numpy as np
 import torch
 import tyro
 from rich.console import Console
@@ -36,6 +39,7 @@ from continual_arcade.evaluation.evaluator import EPISODES, MAX_STEPS, Evaluator
 from continual_arcade.evaluation.report import show
 from continual_arcade.evaluation.rewinding import rewind
 from continual_arcade.evaluation.run_folder import RunFolder
+from continual_arcade.scripts import lives
 from continual_arcade.scripts.catalogue import catalogue
 from continual_arcade.scripts.cli import run
 
@@ -81,6 +85,27 @@ class Train:
     """How the agent learns."""
 
 
+@dataclass(frozen=True)
+class TrainMany(Train):
+    """What can be asked of the command: one life, or several that differ by their seed."""
+
+    seeds: str | None = None
+    """Train a life for each of these seeds, side by side: 0..19 (both ends), 0,3,7 or 0..4,8."""
+    jobs: int | None = None
+    """Lives at a time, each in a process of its own; as many as there are cores if not given."""
+
+
+@dataclass(frozen=True)
+class _Prepared:
+    """A life whose arguments make sense, and of which nothing is on the disk yet."""
+
+    agent: ContinualDQN
+    schedule: Schedule
+    folder: RunFolder
+    config: dict[str, Any]
+    callbacks: "_Callbacks"
+
+
 def train(args: Train) -> RunFolder:
     """Train one agent, or go on with one.
 
@@ -98,6 +123,15 @@ def train(args: Train) -> RunFolder:
 
 
 def _begin(args: Train) -> RunFolder:
+    life = _prepare(args)
+    # Made last, so that a mistake in the arguments leaves nothing behind.
+    life.folder.make()
+    life.folder.write_config(life.config)
+    print(f"{lives.FOLDER_IS}{life.folder.path}", flush=True)
+    return _live(life.agent, life.schedule, life.folder, life.callbacks)
+
+
+def _prepare(args: Train) -> _Prepared:
     if args.save_every < 0:
         raise ValueError(f"save_every = {args.save_every} must not be negative; 0 is for never")
     game = make_game(args.game)
@@ -116,10 +150,7 @@ def _begin(args: Train) -> RunFolder:
     agent = build_agent(args.game, schedule, settings, args.seed, method)
     folder = RunFolder.new(args.out, args.game, schedule.name, method.name, args.seed)
     callbacks = _Callbacks(config, schedule, evaluator, folder, shown=args.progress)
-    # Made last, so that a mistake in the arguments leaves nothing behind.
-    folder.make()
-    folder.write_config(config)
-    return _live(agent, schedule, folder, callbacks)
+    return _Prepared(agent, schedule, folder, config, callbacks)
 
 
 def _go_on(args: Train) -> RunFolder:
@@ -336,14 +367,49 @@ def main(arguments: Sequence[str] | None = None) -> None:
     """Run the command."""
     given = sys.argv[1:] if arguments is None else arguments
     listed = catalogue() if {"-h", "--help"} & set(given) else ""
-    args = tyro.cli(Train, args=given, description=f"{__doc__}\n{listed}")
+    args = tyro.cli(TrainMany, args=given, description=f"{__doc__}\n{listed}")
 
     def command() -> None:
         if args.resume is not None:
             _check_alone(given)
-        print(f"the run is in {train(args).path}")
+        if args.seeds is None and args.jobs is None:
+            print(f"the run is in {train(args).path}")
+        else:
+            _train_many(args, given)
 
     run(command)
+
+
+def _train_many(args: TrainMany, given: Sequence[str]) -> None:
+    """Check what all lives are told, once and before anything is written, and train them."""
+    if args.seeds is None:
+        raise ValueError(f"jobs = {args.jobs} is for many lives: name their seeds with --seeds")
+    if any(argument.partition("=")[0] == "--seed" for argument in given):
+        raise ValueError("--seed and --seeds cannot be given together: name all seeds in --seeds")
+    seeds = lives.parse_seeds(args.seeds)
+    jobs = lives.cores() if args.jobs is None else args.jobs
+    if jobs < 1:
+        raise ValueError(f"jobs = {jobs} must be at least 1")
+    life = _prepare(replace(args, seed=seeds[0], progress=False))
+    life.folder.make_root()
+    warm_up(args)
+    others = lives.without(("--seeds", "--jobs"), given)
+    lives.live(seeds, jobs, others, life.schedule.total_steps, shown=args.progress)
+
+
+def warm_up(args: Train) -> None:
+    """Compile what all lives run, once, so that they do not all do it at the same time.
+
+    The machine code goes to a cache on the disk, where their processes find it.
+
+    Args:
+        args: What is trained.
+    """
+    schedule = as_schedule(args.schedule, make_game(args.game))
+    env = make_life(args.game, schedule, args.dqn.num_envs)
+    env.reset()
+    env.step(np.zeros(args.dqn.num_envs, np.int64))
+    env.close()
 
 
 def _check_alone(given: Sequence[str]) -> None:

@@ -163,6 +163,13 @@ class ContinualDQN(DQN):
         if self.verbose >= 1:
             print(f"engine: {self.engine_report}")
 
+    def _current_engine(self) -> CompiledEngine | None:
+        """Return the compiled engine, if there is one; a new one if replay is another one now."""
+        if self._compiled is not None and self._compiled.replay is not self.replay_buffer:
+            self._compiled = self._fused = None
+            self._choose_engine()
+        return self._compiled
+
     @property
     def runs_compiled(self) -> bool:
         """Whether the compiled engine computes."""
@@ -282,8 +289,9 @@ class ContinualDQN(DQN):
         Raises:
             DivergedError: If the loss or its gradient is not finite; before the parameters change.
         """
-        if self._compiled is not None:
-            self._train_compiled(self._compiled, gradient_steps, batch_size)
+        engine = self._current_engine()
+        if engine is not None:
+            self._train_compiled(engine, gradient_steps, batch_size)
             return
         replay = self.replay_buffer
         if isinstance(replay, TransitionReplayBuffer) and replay.seen < batch_size:
@@ -469,10 +477,11 @@ class ContinualDQN(DQN):
         from but for the last, until something is due.
         """
         self._tell_phases()
-        if self._compiled is None or not is_served(self, env):
+        engine = self._current_engine()
+        if engine is None or not is_served(env, self):
             return super().collect_rollouts(env, callback, *args, **kwargs)
         if self._fused is None or self._fused.env is not env:
-            self._fused = FusedLife(self._compiled, self, env)
+            self._fused = FusedLife(engine, self, env)
         return self._fused.collect(callback, kwargs.get("log_interval"))
 
     def _tell_phases(self) -> None:

@@ -41,8 +41,9 @@ def steps_until_due(
             ),
             default=math.inf,
         )
-    if hasattr(callback, "next_due"):
-        due = callback.next_due(num_timesteps)
+    next_due = getattr(callback, "next_due", None)
+    if next_due is not None:
+        due = next_due(num_timesteps)
         return math.inf if due is None else max(1, -(-(due - num_timesteps) // num_envs))
     # Of these classes alone: one derived from them may want more.
     kind = type(callback)

@@ -50,6 +50,8 @@ _ARGUMENTS = (
     "verbose",
     "seed",
     "double_q",
+    "engine",
+    "callback_every",
 )
 """Arguments of the constructor that are attributes of the same name."""
 _ALL_ARGUMENTS = (*_ARGUMENTS, "stats_window_size", "exploration")

@@ -20,7 +20,6 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-import numpy as np
 import torch
 import tyro
 from rich.console import Console
@@ -128,6 +127,7 @@ def _begin(args: Train) -> RunFolder:
     life.folder.make()
     life.folder.write_config(life.config)
     print(f"{lives.FOLDER_IS}{life.folder.path}", flush=True)
+    print(f"engine: {life.agent.engine_report}", flush=True)
     return _live(life.agent, life.schedule, life.folder, life.callbacks)
 
 
@@ -145,9 +145,11 @@ def _prepare(args: Train) -> _Prepared:
             f"learning_starts = {settings.learning_starts:,}, but the life ends after "
             f"{schedule.total_steps:,} steps: nothing would be learnt"
         )
+    agent = build_agent(args.game, schedule, settings, args.seed, method)
+    # What runs is written down, so that the run goes on with it wherever it is resumed.
+    settings = replace(settings, engine="compiled" if agent.runs_compiled else "torch")
     config = _config(args, schedule, method, settings)
     evaluator = _evaluator(config, schedule)
-    agent = build_agent(args.game, schedule, settings, args.seed, method)
     folder = RunFolder.new(args.out, args.game, schedule.name, method.name, args.seed)
     callbacks = _Callbacks(config, schedule, evaluator, folder, shown=args.progress)
     return _Prepared(agent, schedule, folder, config, callbacks)
@@ -169,7 +171,9 @@ def _go_on(args: Train) -> RunFolder:
     settings = DQNSettings.from_dict(config["settings"])
     if folder.training_state.exists():
         life = make_life(config["game"], schedule, settings.num_envs)
-        agent = ContinualDQN.load(folder.training_state, env=life, device="cpu")
+        agent = ContinualDQN.load(
+            folder.training_state, env=life, device="cpu", engine=settings.engine
+        )
         begun = [(part.name, part.settings) for part in method.make_parts()]
         found = [(part.name, part.settings) for part in agent.parts]
         if (agent.seed, found) != (config["seed"], begun):
@@ -321,6 +325,10 @@ class _Saves(BaseCallback):
         if self.every:
             self._save()
 
+    def next_due(self, num_timesteps: int) -> int | None:
+        """Return when the next state is to be kept."""
+        return (num_timesteps // self.every + 1) * self.every if self.every else None
+
     def _save(self) -> None:
         agent = self.model
         assert isinstance(agent, ContinualDQN)
@@ -355,6 +363,10 @@ class _Progress(BaseCallback):
             self.bar.set_description(f"phase {phase + 1}/{len(self.schedule)}: {name}")
         self.bar.update(min(self.num_timesteps, self.schedule.total_steps) - self.bar.n)
         return True
+
+    def next_due(self, num_timesteps: int) -> int | None:
+        """Return that there is no hurry: the bar moves whenever there is a call."""
+        return None
 
     def report(self, step: int, played: Played) -> None:
         """Show the mean score in each phase."""
@@ -406,9 +418,13 @@ def warm_up(args: Train) -> None:
         args: What is trained.
     """
     schedule = as_schedule(args.schedule, make_game(args.game))
-    env = make_life(args.game, schedule, args.dqn.num_envs)
-    env.reset()
-    env.step(np.zeros(args.dqn.num_envs, np.int64))
+    method = compose(args.method, args.replay, args.part)
+    settings = replace(settings_of(method, args.dqn, schedule), learning_starts=1)
+    agent = build_agent(args.game, schedule, settings, args.seed, method)
+    agent.learn(2 * settings.num_envs)
+    env = agent.get_env()
+    assert env is not None
+    agent.predict(env.reset(), deterministic=True)
     env.close()
 
 

@@ -9,6 +9,7 @@ from typing import Any
 
 import numba
 
+_typeof: Any = numba.typeof
 _PATIENCE = 2.0
 """How long it may take before a word is said [s]."""
 
@@ -33,7 +34,7 @@ class Entry:
             arguments: Like those it will be called with; with others, whose arrays have another
                 number of dimensions, element type or layout, anything may happen.
         """
-        signature = tuple(numba.typeof(argument) for argument in arguments)
+        signature = tuple(_typeof(argument) for argument in arguments)
         if signature not in self._entries:
             with _announced():
                 self._entries[signature] = self._kernel.compile(signature)

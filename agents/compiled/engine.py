@@ -49,7 +49,7 @@ class CompiledEngine:
 
     def __init__(self, agent: Any) -> None:
         self._agent = agent
-        self._replay: TransitionReplayBuffer = agent.replay
+        self.replay: TransitionReplayBuffer = agent.replay
         self.control = np.zeros(1, update.CONTROL)
         self._c: Any = self.control[0]
         self._parameters = list(agent.q_net.parameters())
@@ -82,10 +82,10 @@ class CompiledEngine:
         """Write down what does not change."""
         agent, c = self._agent, self._c
         c["num_envs"] = agent.n_envs
-        c["kind"] = REPLAYS.index(type(self._replay))  # type: ignore[arg-type]
-        if isinstance(self._replay, MixReplayBuffer):
-            c["fifo_size"] = self._replay.fifo_size
-            c["long_term_fraction"] = self._replay.long_term_fraction
+        c["kind"] = REPLAYS.index(type(self.replay))
+        if isinstance(self.replay, MixReplayBuffer):
+            c["fifo_size"] = self.replay.fifo_size
+            c["long_term_fraction"] = self.replay.long_term_fraction
         c["adam"] = type(agent.policy.optimizer) is torch.optim.Adam
         c["measure_every"] = MEASURED if agent.parts else 0
         c["alone"] = not c["adam"] and len(agent.parts) == 1 and self._interpolation.mer is not None
@@ -93,7 +93,7 @@ class CompiledEngine:
         c["clear_after"] = -1 if clear is None else max(clear.after, agent.learning_starts)
         self._watchers = [part for part in agent.parts if isinstance(part, Remembering)]
         c["keeps_stage"] = bool(self._watchers)
-        n_envs, n_steps = agent.n_envs, self._replay.n_steps
+        n_envs, n_steps = agent.n_envs, self.replay.n_steps
         own = [part.batch for part in agent.parts if isinstance(part, Clone | AGEM)]
         self._most_completed = n_envs * n_steps
         singles = (
@@ -105,7 +105,7 @@ class CompiledEngine:
         self._shape = Shape(self.widths, starts.astype(np.int64))
         size = len(self._online.array)
         self._gradients = np.zeros((2, size), np.float32)
-        replay, count = self._replay, self._replay.buffer_size
+        replay, count = self.replay, self.replay.buffer_size
         self._flat: dict[str, npt.NDArray[Any]] = {
             "observations": replay.observations.reshape(count, -1),
             "next_observations": replay.next_observations.reshape(count, -1),
@@ -116,7 +116,7 @@ class CompiledEngine:
             "phases": replay.phases,
             "q_values": replay.columns.get("q_values", np.zeros((0, self.widths[-1]), np.float32)),
         }
-        pending = self._replay.accumulator
+        pending = self.replay.accumulator
         features = self.widths[0]
         self.pending = memory.Pending(
             observations=pending._observations.reshape(n_envs, n_steps, features),
@@ -147,7 +147,7 @@ class CompiledEngine:
         )
 
     def _make_stage(self, rows: int) -> None:
-        replay = self._replay
+        replay = self.replay
         features = int(self.widths[0])
         kind = replay.observations.dtype
         placed = 2 * rows  # a mixed memory stores what it takes twice
@@ -164,7 +164,7 @@ class CompiledEngine:
         )
 
     def _memory(self) -> memory.Memory:
-        replay = self._replay
+        replay = self.replay
         nothing = np.zeros(0, np.int64)
         members, phases, seen = np.zeros((0, 1), np.int64), nothing, nothing
         if isinstance(replay, BalancedReplayBuffer) and replay._members:
@@ -194,13 +194,13 @@ class CompiledEngine:
             self._mask.compiled,
             self._stage,
             self._batch,
-            self._replay.drawn_phases,
+            self.replay.drawn_phases,
         )
         if any(now is not then for now, then in zip(places, self._places, strict=True)):
             self._places = places
             self.version += 1
             self._view = self._viewed()
-        elif isinstance(self._replay, BalancedReplayBuffer):  # keeps its counts in plain numbers
+        elif isinstance(self.replay, BalancedReplayBuffer):  # keeps its counts in plain numbers
             self._view = self._view._replace(memory=self._memory())
         return self._view
 
@@ -247,8 +247,8 @@ class CompiledEngine:
         c["sync_every"] = max(agent.target_update_interval // agent.n_envs, 1)
         c["timesteps"], c["updates"] = agent.num_timesteps, agent._n_updates
         c["calls"], c["syncs_due"] = agent._n_calls, agent._syncs_due
-        c["seen"] = self._replay.seen
-        c["newest"] = self._replay.accumulator._newest
+        c["seen"] = self.replay.seen
+        c["newest"] = self.replay.accumulator._newest
         self._penalties.before()
         self._path.before()
         self._cloning.before()
@@ -307,7 +307,7 @@ class CompiledEngine:
 
     def _staged(self, first: int, end: int) -> Transitions:
         """Return a copy of rows of the stage."""
-        stage, replay = self._stage, self._replay
+        stage, replay = self._stage, self.replay
         count = end - first
         shape = (count, *replay.obs_shape)
         return Transitions(
@@ -329,9 +329,9 @@ class CompiledEngine:
         agent.last_td_loss = float(c["loss"])
         if c["adam"]:
             self._moment_counts[:] = c["moments"]
-        self._replay.seen = int(c["seen"])
-        self._replay.accumulator._newest = int(c["newest"])
-        self._replay._set_cursor()
+        self.replay.seen = int(c["seen"])
+        self.replay.accumulator._newest = int(c["newest"])
+        self.replay._set_cursor()
         self._penalties.after()
         self._remembered.after()
         self._interpolation.after()
@@ -346,7 +346,7 @@ class CompiledEngine:
 
     def take_members(self, view: update.Agent) -> None:
         """Take note of which slots belong to which phase in a balanced memory."""
-        replay, held = self._replay, view.memory
+        replay, held = self.replay, view.memory
         if isinstance(replay, BalancedReplayBuffer):
             for i, phase in enumerate(held.member_phases.tolist()):
                 replay._members[phase] = held.members[i]
@@ -360,15 +360,15 @@ class CompiledEngine:
             train_every: Steps after which it is learnt from at the latest.
         """
         kept = steps if self._watchers else min(steps, train_every)
-        rows = int(self._c["staged"]) + (kept + self._replay.n_steps) * self._agent.n_envs
+        rows = int(self._c["staged"]) + (kept + self.replay.n_steps) * self._agent.n_envs
         if self._interpolation.mer is not None:
             rows += self._agent.batch_size  # nothing is learnt before replay holds a batch
             self._make_room(self._agent.batch_size + rows)
         if rows > len(self._stage.rewards):
             waiting, count = self._stage, int(self._c["staged"])
             self._make_stage(rows)
-            for new, old in zip(self._stage[:7], waiting[:7], strict=True):
-                new[:count] = old[:count]
+            for name in _COLUMNS:
+                getattr(self._stage, name)[:count] = getattr(waiting, name)[:count]
 
     # Learning.
 
@@ -427,6 +427,16 @@ class CompiledEngine:
 
 
 _NO_ROWS = np.zeros(0, np.int64)
+_COLUMNS = (
+    "observations",
+    "actions",
+    "rewards",
+    "next_observations",
+    "dones",
+    "discounts",
+    "phases",
+)
+"""What a row of the stage consists of."""
 
 
 @cache

@@ -9,7 +9,7 @@ import math
 import time
 from collections.abc import Callable
 from functools import cache
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeGuard
 
 import numpy as np
 import numpy.typing as npt
@@ -55,7 +55,7 @@ class FusedLife:
         self._kernel: tuple[int, Callable[..., int]] = (-1, lambda *_: update.DONE)
         self._pace = 64 / _INTERVAL
         """Steps per second that the last loops have made."""
-        count, features = env.num_envs, self._games.single_observation_space.shape[0]
+        count, features = env.num_envs, len(self._games.game.features)
         self._play = Play(
             observations=np.zeros((count, features), np.float32),
             before=np.zeros((count, features), np.float32),
@@ -317,7 +317,7 @@ class Lived(NamedTuple):
     """What the steps held."""
 
 
-def is_served(agent: Any, env: Any) -> bool:
+def is_served(env: Any, agent: Any) -> TypeGuard[GymnasiumVecEnv]:
     """Return whether an agent can live in an environment in one loop with it."""
     return (
         type(env) is GymnasiumVecEnv

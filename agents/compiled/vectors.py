@@ -20,7 +20,7 @@ class FlatVector:
     def __init__(self, like: Sequence[torch.Tensor], array: Vector | None = None) -> None:
         size = sum(tensor.numel() for tensor in like)
         self.array = np.zeros(size, np.float32) if array is None else array
-        pieces = torch.from_numpy(self.array).split([tensor.numel() for tensor in like])
+        pieces = torch.split(torch.from_numpy(self.array), [tensor.numel() for tensor in like])
         self.views = [piece.view(tensor.shape) for piece, tensor in zip(pieces, like, strict=True)]
         self._addresses = [view.data_ptr() for view in self.views]
 

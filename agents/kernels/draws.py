@@ -9,6 +9,7 @@ import ctypes
 from typing import Any, NamedTuple
 
 import numpy as np
+from llvmlite import ir
 from numba import njit, types
 from numba.extending import intrinsic
 
@@ -40,8 +41,6 @@ def _caller(result: Any) -> Any:
     @intrinsic
     def call(typing_context: Any, function: Any, state: Any) -> Any:
         def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-            from llvmlite import ir
-
             kind = ir.FunctionType(context.get_value_type(result), [ir.IntType(8).as_pointer()])
             pointer = builder.inttoptr(arguments[0], kind.as_pointer())
             return builder.call(
@@ -58,13 +57,13 @@ _call_double = _caller(types.float64)
 
 
 @njit(error_model="numpy")
-def fraction(stream: Any) -> float:
+def fraction(stream: Any) -> Any:
     """Draw uniformly from [0, 1), as ``rng.random()``."""
     return _call_double(stream.next_double, stream.state)
 
 
 @njit(error_model="numpy")
-def below(stream: Any, count: int) -> int:
+def below(stream: Any, count: Any) -> Any:
     """Draw uniformly from 0 .. count - 1, as ``rng.integers(count)``; count is below 2**32.
 
     Multiply and shift with rejection (Lemire 2019, "Fast random integer generation in an

@@ -167,7 +167,7 @@ def _choose(c: Any, net: Any, play: Any, acting: Any, k: int) -> None:
             play.actions[env] = -1
     for env in range(c.num_envs):
         if len(acting.cumulated):
-            drawn = np.searchsorted(acting.cumulated, fraction(acting.draws), side="right")
+            drawn: Any = np.searchsorted(acting.cumulated, fraction(acting.draws), side="right")
         else:
             drawn = below(acting.draws, acting.num_actions)
         if play.actions[env] < 0:  # left open: it explores
@@ -217,7 +217,7 @@ def _store(c: Any, a: Any) -> None:
 
 
 @njit(error_model="numpy")
-def _end_episodes(c: Any, play: Any, phase: int, k: int) -> bool:
+def _end_episodes(c: Any, play: Any, phase: int, k: int) -> Any:
     """Take note of the episodes that ended.
 
     Returns:

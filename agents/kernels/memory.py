@@ -85,7 +85,7 @@ def push(
     env: int,
     observation: Any,
     action: int,
-    reward: float,
+    reward: Any,
     next_observation: Any,
     ended: bool,
     terminated: bool,

@@ -444,7 +444,7 @@ def _refer(c: Any, a: Any) -> None:
 
 
 @njit(error_model="numpy", fastmath=WIDE)
-def _norm(vector: Any) -> float:
+def _norm(vector: Any) -> Any:
     square = np.float32(0.0)
     for i in range(len(vector)):
         square += vector[i] * vector[i]

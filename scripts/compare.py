@@ -43,6 +43,7 @@ class _Group:
     world: str
     method: str
     settings: dict[str, Any]
+    """Those of the learner, and what the method adds: methods of one name need not be one."""
     points: str
     matrices: dict[int, Matrix]
 
@@ -125,7 +126,9 @@ def compare(args: Compare, console: Console) -> None:
             console.print(f"left out, because it did not come to its end: {path}")
             continue
         groups = worlds.setdefault(_key(config, "game", "fingerprint", "evaluation"), {})
-        group = groups.setdefault(_key(config, "method", "settings"), _group(config, schedule))
+        found = _group(config, schedule)
+        key = json.dumps([found.method, found.settings], sort_keys=True)
+        group = groups.setdefault(key, found)
         if config["seed"] in group.matrices:
             raise ValueError(
                 f"seed {config['seed']} is there twice ({path} is the second): the same life is "
@@ -149,7 +152,10 @@ def _key(config: dict[str, Any], *names: str) -> str:
 def _group(config: dict[str, Any], schedule: Schedule) -> _Group:
     world = f"{config['game']}, {schedule.name}"
     points = make_game(config["game"]).points
-    return _Group(world, config["method"], config["settings"], points, {})
+    spec = config["method_spec"]
+    added = {name: spec[name] for name in ("replay", "parts", "remembers_all")}
+    added["parts"] = "+".join(added["parts"]) or "none"
+    return _Group(world, config["method"], {**config["settings"], **added}, points, {})
 
 
 def _table(group: _Group) -> Table:

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from continual_arcade.agents import METHODS, Method, compose
 from continual_arcade.envs import make_game, shipped
 from continual_arcade.evaluation.table import COLUMNS
 from continual_arcade.scripts import compare
@@ -21,16 +22,17 @@ def a_run(
     scores: list[tuple[float, float, float]],
     lr: float = 1e-3,
     method: str = "dqn",
+    spec: Method = METHODS["finetune"],
 ) -> Path:
     """Write a run whose agent had ``scores[stage][phase]`` after each phase of training."""
-    path = root / f"run{seed}_{lr}_{method}"
+    path = root / f"run{seed}_{lr}_{method}_{spec.name}"
     path.mkdir()
     config = {
         "game": "FlappyBird",
         "schedule": SCHEDULE.to_dict(),
         "fingerprint": SCHEDULE.fingerprint,
         "method": method,
-        "method_spec": {},
+        "method_spec": spec.to_dict(),
         "seed": seed,
         "settings": {"learning_rate": lr},
         "evaluation": {"every": 0, "episodes": 2, "max_steps": 60},
@@ -109,6 +111,22 @@ def test_other_settings_are_another_table(three: list[Path], tmp_path: Path, cap
     ]
     # What tells the two apart is named, in as many lines as there is room for.
     assert "".join(row[0] for row in rows) == "dqn,learning_rate=0.001dqn,learning_rate=0.5"
+
+
+def test_methods_of_one_name_are_not_put_together(tmp_path: Path, capsys: Any) -> None:
+    part = compose("finetune", parts=["mer"])  # without the reservoir of the method
+    runs = [
+        a_run(tmp_path, seed, [NOTHING, *[(score,) * 3] * 3], method="mer", spec=spec)
+        for seed, score, spec in ((0, 3.0, METHODS["mer"]), (1, 5.0, part))
+    ]
+    text, _ = output(capsys, *runs)
+    assert "4.0" not in text  # the mean of both
+    assert text.count("FlappyBird, conflict, mer") == 2
+    over_all = text.split("over all phases", 1)[1].splitlines()
+    labels = "".join(re.split(" *│ *", line)[1] for line in over_all if "│" in line)
+    assert labels.replace(" ", "") == (
+        "mer,replay=reservoir,parts=mer:algorithm=batched,gamma=0.3mer,replay=fifo,parts=mer"
+    )
 
 
 def test_differences_are_of_equal_seeds(three: list[Path], tmp_path: Path, capsys: Any) -> None:

@@ -99,7 +99,8 @@ def test_means_and_intervals_by_hand(three: list[Path], capsys: Any) -> None:
 def test_other_settings_are_another_table(three: list[Path], tmp_path: Path, capsys: Any) -> None:
     other = a_run(tmp_path, 0, [NOTHING, (1, 1, 1), (1, 1, 1), (1, 1, 1)], lr=0.5)
     text, _ = output(capsys, *three, other)
-    assert text.count("FlappyBird, conflict, dqn") == 2
+    for rate in ("0.001", "0.5"):
+        assert text.count(f"FlappyBird, conflict, dqn, learning_rate={rate}") == 1
     assert "seeds 0, 1, 2;" in text
     assert "seeds 0;" in text
     # And a table over both, with the phase that each run plays worst: 2, 4 and 3.
@@ -142,6 +143,39 @@ def test_differences_are_of_equal_seeds(three: list[Path], tmp_path: Path, capsy
     assert re.findall(r"│ (\w+) +│ +(\d) │ +(\S+ ± \S+) │", table) == [("mer", "2", "-1.0 ± 21.2")]
     compare.main(paths)
     assert "pairs" not in capsys.readouterr().out
+
+
+def test_what_differences_are_taken_from_is_named(
+    three: list[Path], tmp_path: Path, capsys: Any
+) -> None:
+    other = a_run(tmp_path, 0, [NOTHING, *[(1.0,) * 3] * 3], lr=0.5)
+    paths = [str(path) for path in (*three, other)]
+    # Of seed 0: 17/3 at the end, and 1.
+    for against, label, row in (
+        ("dqn", "dqn, learning_rate=0.001", ("dqn,learning_rate=0.5", "-4.7")),
+        ("dqn, learning_rate=0.5", "dqn, learning_rate=0.5", ("dqn,learning_rate=0.001", "+4.7")),
+    ):
+        compare.main([*paths, "--against", against])
+        before, _, body = capsys.readouterr().out.rpartition("┏")
+        title = before[before.rindex("worst:") :]  # after the caption of the table before
+        assert " ".join(title.split()).endswith(f"at the end, less {label}")
+        cells = [re.split(" *│ *", line)[1:-1] for line in body.splitlines() if "│" in line]
+        assert "".join(line[0] for line in cells).replace(" ", "") == row[0]
+        assert [line[2] for line in cells if line[2]] == [row[1]]
+
+
+def test_nothing_is_compared_with_what_is_not_there(three: list[Path], capsys: Any) -> None:
+    for against, message in (
+        ("dgn", "unknown method 'dgn': did you mean 'dqn'? known are dqn"),
+        ("finetune", "unknown method 'finetune': known are dqn"),
+        ("dqn, x=1", "unknown method 'dqn, x=1': did you mean 'dqn'"),
+    ):
+        with pytest.raises(SystemExit) as error:
+            compare.main([*map(str, three), "--against", against])
+        assert error.value.code == 2
+        captured = capsys.readouterr()
+        assert message in captured.err
+        assert not captured.out
 
 
 def test_a_run_that_was_cut_off_is_left_out(three: list[Path], tmp_path: Path, capsys: Any) -> None:

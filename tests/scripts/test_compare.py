@@ -35,6 +35,7 @@ def a_run(
         "method_spec": spec.to_dict(),
         "seed": seed,
         "settings": {"learning_rate": lr},
+        "save_every": 0,
         "evaluation": {"every": 0, "episodes": 2, "max_steps": 60},
     }
     (path / "config.json").write_text(json.dumps(config))

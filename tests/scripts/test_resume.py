@@ -198,6 +198,8 @@ def test_the_state_of_another_run_is_not_gone_on_with(
     ("change", "message"),
     [
         (lambda config: config.pop("method_spec"), "lacks method_spec"),
+        (lambda config: config.pop("save_every"), "lacks save_every"),
+        (lambda config: config["evaluation"].pop("every"), "lacks evaluation.every"),
         (lambda config: config["settings"].update(gama=1), "unknown setting 'gama'"),
         (lambda config: config["settings"].pop("gamma"), "the settings lack gamma"),
         (lambda config: config["method_spec"].pop("text"), "it was written by another version"),

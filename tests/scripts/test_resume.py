@@ -164,8 +164,9 @@ def test_a_finished_run_shows_what_came_out(finished: Path, capsys: Any) -> None
     files = {p: p.read_bytes() for p in finished.rglob("*") if p.is_file() and p not in drawn}
     for picture in drawn:
         picture.unlink(missing_ok=True)  # as if it had been killed before it drew
-    train.main(["--resume", str(finished), "--no-progress"])
-    assert "it was trained to the end of its life before" in capsys.readouterr().out
+    for quiet in ("--no-progress", "--no_progress"):  # tyro takes both
+        train.main(["--resume", str(finished), quiet])
+        assert "it was trained to the end of its life before" in capsys.readouterr().out
     after = {p: p.read_bytes() for p in finished.rglob("*") if p.is_file()}
     assert after.keys() == files.keys() | drawn
     assert files.items() <= after.items()

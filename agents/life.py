@@ -61,9 +61,11 @@ class Life:
                 "which one it is: leave out the wrapper that drops info['phase']"
             )
         self._phases = np.array([info.get("phase", 0) for info in infos], np.int64)
-        self.step = min((info.get("lifetime_step", 0) for info in infos), default=0)
-        if self.phase is not None and self._phases.min() < self.phase:
+        # Who does not tell the step is where it was.
+        step = min((info.get("lifetime_step", self.step) for info in infos), default=0)
+        if self.phase is not None and (step < self.step or self._phases.min() < self.phase):
             self.phase = None  # another life: clocks do not run backwards
+        self.step = step
 
     def stepped(self, infos: list[dict[str, Any]], dones: npt.NDArray[Any], env: VecEnv) -> None:
         """Take note of a step, and of the phases of the episodes that follow.

@@ -1,6 +1,7 @@
 """That an agent follows its life, in whatever environments and rollouts it lives."""
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import gymnasium as gym
@@ -96,6 +97,42 @@ def test_another_life_begins_with_its_first_phase() -> None:
     model.set_env(life())
     live(model, NUM_ENVS)
     assert told(spy) == [*TOLD, ("phase_start", 0)]
+
+
+@pytest.mark.parametrize("lived", [PHASE // 2, PHASE - NUM_ENVS])
+def test_another_life_begins_although_the_phase_is_the_same(lived: int) -> None:
+    spy = Spy()
+    model = live(agent(spy), lived)
+    model.set_env(life())
+    live(model)
+    assert told(spy) == [("phase_start", 0), *TOLD]
+    # Nor does the number of steps matter, but where the clock stands.
+    again = agent(spy := Spy())
+    for _ in range(3):
+        live(again, PHASE // 4)
+    assert told(spy) == [("phase_start", 0)]
+
+
+def test_a_loaded_agent_begins_another_life(tmp_path: Path) -> None:
+    spy = Spy()
+    live(agent(), PHASE // 2).save(tmp_path / "agent")
+    loaded = ContinualDQN.load(tmp_path / "agent", life(), "cpu", parts=[spy])
+    live(loaded)
+    assert told(spy) == TOLD
+
+
+def test_an_environment_that_tells_no_step_goes_on() -> None:
+    class Steps(gym.Wrapper[Any, Any, Any, Any]):
+        def reset(self, **kwargs: Any) -> Any:
+            observation, info = self.env.reset(**kwargs)
+            return observation, {"phase": info["phase"]}
+
+    spy = Spy()
+    (make,) = one_by_one(1)
+    model = agent(spy, env=DummyVecEnv([lambda: Steps(make())]))
+    for _ in range(2):
+        live(model, PHASE // 4)
+    assert told(spy) == [("phase_start", 0)]
 
 
 # --- rollouts longer than a step ----------------------------------------------------------------

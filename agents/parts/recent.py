@@ -86,6 +86,14 @@ class Remembering(Part):
         """
         self._capacity = count
         self.recent = {}
+        self._ended = False
+
+    def phase_start(self, learner: Learner, phase: int) -> None:
+        """Forget what was played in another life, if this is the first phase of one."""
+        super().phase_start(learner, phase)
+        if not self._ended:  # else some of this phase may have been played already
+            self.recent = {}
+        self._ended = False
 
     def stored(
         self,
@@ -112,6 +120,7 @@ class Remembering(Part):
         Raises:
             ValueError: If there are none.
         """
+        self._ended = True
         ended = sorted(p for p in self.recent if p <= phase)
         found = [self.recent.pop(p).all() for p in ended]
         if not found:

@@ -113,6 +113,17 @@ def test_another_life_begins_although_the_phase_is_the_same(lived: int) -> None:
     assert told(spy) == [("phase_start", 0)]
 
 
+@pytest.mark.parametrize("train_freq", [1, 20])
+def test_what_was_played_in_another_life_is_not_remembered(train_freq: int) -> None:
+    clone = Clone(states=10_000)
+    model = live(agent(clone, train_freq=train_freq), PHASE // 2)
+    model.set_env(life())
+    # With long rollouts some of the second phase is stored before the first is told to have ended.
+    live(model)
+    assert clone.observations is not None
+    assert len(clone.observations) == 2 * PHASE
+
+
 def test_a_loaded_agent_begins_another_life(tmp_path: Path) -> None:
     spy = Spy()
     live(agent(), PHASE // 2).save(tmp_path / "agent")

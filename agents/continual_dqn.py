@@ -197,6 +197,10 @@ class ContinualDQN(DQN):
         values = self.q_net(samples.observations).gather(1, samples.actions.long())
         return smooth_l1_loss(values, targets)
 
+    def ends_with(self, phase: int) -> int:
+        """Return the phase that the parts will be told of when this one has ended."""
+        return self.life.ends_with(phase)
+
     def reinitialise(self, network: bool, optimizer: bool, replay: bool) -> None:
         """Begin anew with some of what was learnt.
 

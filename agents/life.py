@@ -1,6 +1,5 @@
 """Which phase of its life an agent is in, as its environments tell."""
 
-from bisect import bisect_right
 from typing import Any
 
 import numpy as np
@@ -90,17 +89,18 @@ class Life:
         self.phase = now
         if before is None:
             return None, now
-        section = self._section(before)
-        if self._section(now) == section:
-            return None
-        return max(phase for phase in range(now) if self._section(phase) == section), now
+        ends_with = self.ends_with(before)
+        return None if self.ends_with(now) == ends_with else (ends_with, now)
 
-    def _section(self, phase: int) -> int:
-        """Return how many boundaries there are before a phase begins."""
+    def ends_with(self, phase: int) -> int:
+        """Return the last of the phases that a phase drifts into; itself, if into none."""
         if self.schedule is None:
             return phase
         begins = self.schedule.ends[phase] - self.schedule.stretches[phase].steps
-        return bisect_right(self.schedule.boundaries, begins)
+        boundary = self.schedule.next_boundary(begins)
+        if boundary is None:
+            return len(self.schedule) - 1
+        return self.schedule.ends.index(boundary)
 
     def progress_of_phase(self) -> float:
         """Return how much of the phase is over by the clock, from 0 to 1.

@@ -93,6 +93,13 @@ class Learner(Protocol):
         """Return the mean TD loss of the samples, with a gradient."""
         ...
 
+    def ends_with(self, phase: int) -> int:
+        """Return the phase that :meth:`Part.phase_end` is told of when this one has ended.
+
+        It is a later one if this one drifts into it.
+        """
+        ...
+
     def reinitialise(self, network: bool, optimizer: bool, replay: bool) -> None:
         """Begin anew with some of what was learnt."""
         ...

@@ -213,6 +213,40 @@ def test_phases_that_drift_into_one_another_are_one() -> None:
     assert len(clone.observations) == 3 * PHASE
 
 
+def check_memory(clone: Clone) -> None:
+    assert sum(len(recent) for recent in clone.recent.values()) == 20
+    kept = clone.state_dict()["recent"]
+    assert sum(len(columns["rewards"]) for columns in kept.values()) == 20
+
+
+def after_drifting(kind: type[Clone]) -> Clone:
+    """A part after many phases that drift into one another, and of which none has ended."""
+    drifting = [gap(60, steps=40)]
+    drifting += [gap(100 - i, 99 - i, steps=40) for i in range(10)]
+    schedule = Schedule("drifting", tuple(drifting))
+    assert schedule.boundaries == (40,)
+    clone = kind(states=20)
+    live(agent(clone, env=make_life("FlappyBird", schedule, NUM_ENVS)), schedule.total_steps)
+    return clone
+
+
+def test_phases_that_drift_into_one_another_are_remembered_as_one() -> None:
+    check_memory(after_drifting(Clone))
+
+
+def test_a_memory_for_each_phase_fails_that_test() -> None:
+    class Hoarder(Clone):
+        """A mistake: each phase is remembered, as if it could end."""
+
+        def stored(self, learner: Any, transitions: Any, rows: Any, slots: Any) -> None:
+            for phase in set(transitions.phases.tolist()):
+                of_phase = transitions.take(np.flatnonzero(transitions.phases == phase))
+                self.recent.setdefault(phase, Recent(self._capacity)).add(of_phase)
+
+    with pytest.raises(AssertionError):
+        check_memory(after_drifting(Hoarder))
+
+
 # --- exploration over each phase ----------------------------------------------------------------
 
 

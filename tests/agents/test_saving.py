@@ -579,6 +579,33 @@ def test_an_agent_that_needs_phases_is_refused_where_there_are_none(tmp_path: Pa
 
 
 @dataclass
+class Grown(Part):
+    """A part of somebody else, which has something to keep only once a phase has ended."""
+
+    name: ClassVar[str] = "grown"
+
+    def __post_init__(self) -> None:
+        self.kept: dict[str, Any] = {}
+
+    def phase_end(self, learner: Any, phase: int) -> None:
+        self.kept[f"phase_{phase}"] = phase
+
+    def state_dict(self) -> dict[str, Any]:
+        return {**super().state_dict(), **self.kept}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        super().load_state_dict(state)
+        self.kept = {key: value for key, value in state.items() if key != "rng"}
+
+
+def test_a_part_of_somebody_else_may_keep_what_it_likes(tmp_path: Path) -> None:
+    live(agent(Grown())).save(tmp_path / "agent")
+    loaded = ContinualDQN.load(tmp_path / "agent", device="cpu", parts=[part := Grown()])
+    assert part.kept == {"phase_0": 0, "phase_1": 1}
+    assert loaded.parts == [part]
+
+
+@dataclass
 class Opaque(Part):
     """A part that cannot be written as data."""
 

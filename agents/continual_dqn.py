@@ -23,7 +23,7 @@ from continual_arcade.agents.exploration import Exploration
 from continual_arcade.agents.life import Life
 from continual_arcade.agents.networks import ContinualPolicy, evaluation_mode
 from continual_arcade.agents.parts.catalogue import check_together
-from continual_arcade.agents.parts.part import Batch, Part
+from continual_arcade.agents.parts.part import Batch, Part, all_or_none
 from continual_arcade.agents.replay import TransitionReplayBuffer
 from continual_arcade.agents.saving import load_agent, save_agent
 from continual_arcade.agents.state_files import is_foreign
@@ -115,12 +115,13 @@ class ContinualDQN(DQN):
         self._exploration_rng = np.random.default_rng(exploration)
         self._network_rng = np.random.default_rng(network)
         self.life = Life(self.n_envs)
-        for part, stream in zip(self.parts, streams, strict=True):
-            if part.watches_replay:
-                _ = self.replay  # raises if it is of another kind
-            part.bind(self, np.random.default_rng(stream))
-        if self.env is not None:
-            self._check_env(self.env)
+        with all_or_none(self.parts):
+            for part, stream in zip(self.parts, streams, strict=True):
+                if part.watches_replay:
+                    _ = self.replay  # raises if it is of another kind
+                part.bind(self, np.random.default_rng(stream))
+            if self.env is not None:
+                self._check_env(self.env)
 
     def set_env(self, env: Any, force_reset: bool = True) -> None:
         """Set the environment, as in the parent; it must go with the parts."""

@@ -22,7 +22,7 @@ from stable_baselines3.common.type_aliases import TrainFreq
 
 from continual_arcade.agents.exploration import Exploration
 from continual_arcade.agents.parts.catalogue import PARTS, make_part, setting_types
-from continual_arcade.agents.parts.part import Part
+from continual_arcade.agents.parts.part import Part, all_or_none
 from continual_arcade.agents.state_files import load_state, other_versions, save_state
 
 KIND = "agent"
@@ -172,9 +172,10 @@ def load_agent(cls: Any, path: AnyFile, env: Any, device: Any, overrides: dict[s
     if env is not None:
         env = cls._wrap_env(env, agent.verbose)
         agent.n_envs = env.num_envs
-    agent._setup_model()
-    if env is not None:
-        agent.set_env(env)
+    with all_or_none(agent.parts):
+        agent._setup_model()
+        if env is not None:
+            agent.set_env(env)
     _restore(agent, state, path)
     if state["training"] is not None and env is not None:
         _resume(agent, state["training"], path)

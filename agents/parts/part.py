@@ -21,7 +21,8 @@ and around it, in the life: ``phase_start``, ``stored`` after each step of the e
 
 import math
 import numbers
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, fields
 from typing import Any, ClassVar, Protocol
 
@@ -232,6 +233,18 @@ class Part:
             state: A tree that was kept, by the same part with the same settings.
         """
         self.rng.bit_generator.state = state["rng"]
+
+
+@contextmanager
+def all_or_none(parts: Iterable[Part]) -> Iterator[None]:
+    """Bind parts within; if anything fails there, those that were free before are free again."""
+    free = [part for part in parts if not hasattr(part, "rng")]
+    try:
+        yield
+    except BaseException:
+        for part in free:
+            part.__dict__.pop("rng", None)
+        raise
 
 
 def parameters(learner: Learner) -> list[torch.nn.Parameter]:

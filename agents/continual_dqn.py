@@ -137,17 +137,16 @@ class ContinualDQN(DQN):
                 "leave it out, or the parts"
             )
         self.life.look_at(env)
-        if self.exploration is not None and self.exploration.epsilon == "per_phase":
-            self.life.progress_of_phase()  # raises if there are no phases
-        if self.life.has_boundaries:
-            return
         for part in self.parts:
-            if part.needs_boundaries:
+            if part.needs_boundaries and not self.life.has_boundaries:
                 raise ValueError(
                     f"part {part.name!r} needs to be told where phases end, but "
                     f"{self.life.description} has no phase that ends: choose another schedule "
                     "(shrink, conflict, ...), or leave the part out"
                 )
+        # Last: another epsilon would not help a part.
+        if self.exploration is not None and self.exploration.epsilon == "per_phase":
+            self.life.progress_of_phase()  # raises if there are no phases
 
     # What parts may use: see ``parts.part.Learner``.
 

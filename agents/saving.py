@@ -286,6 +286,8 @@ def _arguments(agent: Any) -> dict[str, Any]:
     found["stats_window_size"] = agent._stats_window_size
     if found["replay_buffer_class"] is not None and found["replay_buffer_kwargs"]:
         found["n_steps"] = 1  # the buffer's own arguments say it already
+    if found["tensorboard_log"] is not None:
+        found["tensorboard_log"] = str(found["tensorboard_log"])
     exploration = agent.exploration
     found["exploration"] = None if exploration is None else dataclasses.asdict(exploration)
     return {name: _plain(value, name) for name, value in found.items()}

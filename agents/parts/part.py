@@ -299,6 +299,8 @@ def check_range(part: Part, **bounds: tuple[float, float]) -> None:
     """
     for name, (low, high) in bounds.items():
         value = getattr(part, name)
-        if not (isinstance(value, int | float) and low <= value <= high and value < math.inf):
+        is_number = isinstance(value, numbers.Real) and not isinstance(value, bool)
+        number = float(value) if is_number else math.nan
+        if not (low <= number <= high and number < math.inf):
             limit = f"from {low:g} to {high:g}" if high < float("inf") else f"at least {low:g}"
             raise ValueError(f"{part.name}: {name} = {value!r} must be finite and {limit}")

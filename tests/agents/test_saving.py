@@ -45,7 +45,7 @@ from continual_arcade.agents import (
     saving,
     state_files,
 )
-from continual_arcade.agents.parts import AGEM, EWC, SI, Clear, Clone, Part, Reptile
+from continual_arcade.agents.parts import AGEM, EWC, L2, SI, Clear, Clone, Part, Reptile
 from continual_arcade.agents.replay import MixReplayBuffer
 from continual_arcade.envs import make_game, shipped
 
@@ -666,9 +666,11 @@ def test_open_files_and_streams_do_as_well(trained: ContinualDQN, tmp_path: Path
 
 def test_numbers_of_numpy_are_kept_as_numbers(tmp_path: Path) -> None:
     strengths = np.geomspace(0.1, 10, 3)
+    held = L2(lam=np.float32(0.5), ema_decay=np.int64(1))  # type: ignore[arg-type]
     model = live(
         agent(
             EWC(lam=strengths[1], samples=np.int64(20)),  # type: ignore[arg-type]
+            held,
             learning_rate=np.float64(1e-3),
             batch_size=np.int32(16),
         ),
@@ -676,9 +678,14 @@ def test_numbers_of_numpy_are_kept_as_numbers(tmp_path: Path) -> None:
     )
     model.save(tmp_path / "agent")
     loaded = ContinualDQN.load(tmp_path / "agent", device="cpu")
-    (part,) = loaded.parts
+    part, other = loaded.parts
     assert isinstance(part, EWC)
+    assert isinstance(other, L2)
     assert (type(part.lam), part.lam) == (float, float(strengths[1]))
+    assert (type(other.lam), other.lam, other.ema_decay) == (float, 0.5, 1)
+    assert held.omega  # something was learnt with it
+    with pytest.raises(ValueError, match="lam = True must be finite"):
+        L2(lam=True)
     assert (type(loaded.learning_rate), loaded.learning_rate) == (float, 1e-3)
 
 
@@ -742,3 +749,21 @@ def test_what_is_handed_in_reaches_replay(tmp_path: Path) -> None:
     assert ContinualDQN.load(path, device="cpu").replay.gamma == 0.9
     other = ContinualDQN.load(path, device="cpu", gamma=0.5, n_steps=2)
     assert (other.gamma, other.replay.gamma, other.replay.n_steps) == (0.5, 0.5, 2)
+
+
+def test_a_prior_and_a_folder_may_be_given_as_other_things(tmp_path: Path) -> None:
+    prior: Any = np.array([0.25, 0.75])
+    for given in (prior, list(prior), prior.astype(np.float32)):
+        assert Exploration("global", given) == Exploration("global", (0.25, 0.75))
+    model = ContinualDQN(
+        "MlpPolicy",
+        life(),
+        exploration=Exploration("global", prior),
+        tensorboard_log=tmp_path / "log",
+        buffer_size=100,
+        device="cpu",
+    )
+    model.save(tmp_path / "agent")
+    loaded = ContinualDQN.load(tmp_path / "agent", device="cpu")
+    assert loaded.exploration == Exploration("global", (0.25, 0.75))
+    assert loaded.tensorboard_log == str(tmp_path / "log")

@@ -2,7 +2,7 @@
 
 import io
 import math
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, ClassVar, Self
 
@@ -14,6 +14,7 @@ from stable_baselines3 import DQN
 from stable_baselines3.common.buffers import ReplayBuffer
 from stable_baselines3.common.noise import ActionNoise
 from stable_baselines3.common.policies import BasePolicy
+from stable_baselines3.common.save_util import load_from_zip_file
 from stable_baselines3.common.type_aliases import ReplayBufferSamples, RolloutReturn
 from stable_baselines3.common.utils import polyak_update
 from stable_baselines3.common.vec_env import VecEnv
@@ -99,11 +100,16 @@ class ContinualDQN(DQN):
         self.measures = False
         self.last_td_loss = 0.0
         self._syncs_due = 0
+        self._network: Callable[[BasePolicy], object] | None = None
+        """Puts a network in place of the new one, for :meth:`load`."""
         if set_up:
             self._setup_model()
 
     def _setup_model(self) -> None:
         super()._setup_model()
+        if self._network is not None:  # parts may begin where the network is
+            self._network(self.policy)
+            self._network = None
         assert isinstance(self.action_space, spaces.Discrete)
         self._actions = int(self.action_space.n)
         if self.exploration is not None:
@@ -497,6 +503,9 @@ class ContinualDQN(DQN):
             OSError: If it cannot be read.
         """
         if trust and is_foreign(_path(path)):
+            if kwargs.get("parts"):
+                _, network, _ = load_from_zip_file(path, load_data=False, device=device)
+                kwargs["_network"] = lambda policy: policy.load_state_dict(network["policy"])
             return super().load(
                 path, env, device, custom_objects, print_system_info, force_reset, **kwargs
             )

@@ -10,6 +10,7 @@ import re
 import warnings
 from collections import deque
 from collections.abc import Iterable
+from functools import partial
 from importlib import import_module
 from pathlib import Path
 from typing import IO, Any, TypeAlias
@@ -172,6 +173,7 @@ def load_agent(cls: Any, path: AnyFile, env: Any, device: Any, overrides: dict[s
     if env is not None:
         env = cls._wrap_env(env, agent.verbose)
         agent.n_envs = env.num_envs
+    agent._network = partial(_put_network, state["network"], path)
     with all_or_none(agent.parts):
         agent._setup_model()
         if env is not None:
@@ -197,11 +199,14 @@ def _check_keys(found: Iterable[str], expected: Iterable[str], what: str, path: 
         )
 
 
-def _restore(agent: Any, state: dict[str, Any], path: AnyFile) -> None:
+def _put_network(network: dict[str, torch.Tensor], path: AnyFile, policy: Any) -> None:
     try:
-        agent.policy.load_state_dict(state["network"])
+        policy.load_state_dict(network)
     except RuntimeError as error:
         raise ValueError(f"{path}: the network is another one: {error}") from error
+
+
+def _restore(agent: Any, state: dict[str, Any], path: AnyFile) -> None:
     optimizer = agent.policy.optimizer
     now = optimizer.state_dict()
     for group, rate in zip(now["param_groups"], state["optimizer"]["rates"], strict=True):

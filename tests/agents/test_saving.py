@@ -341,6 +341,73 @@ def test_a_file_of_training_is_also_an_agent(tmp_path: Path) -> None:
     assert loaded.env is None
 
 
+# --- other parts than in the file ---------------------------------------------------------------
+
+
+@pytest.mark.parametrize("trust", [False, True])
+def test_parts_that_the_file_does_not_have_begin_where_its_network_is(
+    trust: bool, tmp_path: Path
+) -> None:
+    path = tmp_path / "agent.zip"
+    if trust:
+        theirs = DQN("MlpPolicy", life(), device="cpu", seed=1, buffer_size=100)
+        theirs.learn(2 * PHASE)
+        theirs.save(path)
+    else:
+        live(agent(), PHASE).save(path)
+    parts = [Reptile(), L2(anchor="ema")]
+    loaded = ContinualDQN.load(path, device="cpu", trust=trust, parts=parts)
+    before = [tensor.detach().clone() for tensor in loaded.q_net.parameters()]
+    assert list(differences(before, [torch.zeros_like(tensor) for tensor in before]))
+    assert not list(differences(parts[0].state_dict()["base"], before))
+    assert not list(differences(parts[1].state_dict()["average"], before))
+
+
+@pytest.mark.parametrize("kind", [L2, EWC])
+def test_another_anchor_than_in_the_file(kind: Any, tmp_path: Path) -> None:
+    for saved, wanted in (("last", "ema"), ("ema", "last"), ("ema", "ema")):
+        path = tmp_path / f"{saved}.zip"
+        kept = kind(anchor=saved, lam=0.1)
+        live(agent(kept), callback=SaveAt(SAVED, path))
+        part = kind(anchor=wanted, lam=0.1)
+        loaded = ContinualDQN.load(path, life(), "cpu", parts=[part])
+        network = [tensor.detach().clone() for tensor in loaded.q_net.parameters()]
+        if wanted == "last":
+            assert part.average == []
+        else:
+            assert (saved == "ema") == bool(list(differences(part.average, network)))
+        live(loaded, LIFE - SAVED, reset_num_timesteps=False)
+        if wanted == saved:
+            assert not list(differences(part.state_dict(), kept.state_dict()))
+
+
+@dataclass
+class Grown(Part):
+    """A part of somebody else, which has something to keep only once a phase has ended."""
+
+    name: ClassVar[str] = "grown"
+
+    def __post_init__(self) -> None:
+        self.kept: dict[str, Any] = {}
+
+    def phase_end(self, learner: Any, phase: int) -> None:
+        self.kept[f"phase_{phase}"] = phase
+
+    def state_dict(self) -> dict[str, Any]:
+        return {**super().state_dict(), **self.kept}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        super().load_state_dict(state)
+        self.kept = {key: value for key, value in state.items() if key != "rng"}
+
+
+def test_a_part_of_somebody_else_may_keep_what_it_likes(tmp_path: Path) -> None:
+    live(agent(Grown())).save(tmp_path / "agent")
+    loaded = ContinualDQN.load(tmp_path / "agent", device="cpu", parts=[part := Grown()])
+    assert part.kept == {"phase_0": 0, "phase_1": 1}
+    assert loaded.parts == [part]
+
+
 # --- what is refused ----------------------------------------------------------------------------
 
 
@@ -576,33 +643,6 @@ def test_an_agent_that_needs_phases_is_refused_where_there_are_none(tmp_path: Pa
     drift = shipped("drift", make_game("FlappyBird"))
     with pytest.raises(ValueError, match="part 'ewc' needs to be told where phases end"):
         ContinualDQN.load(tmp_path / "agent", life(drift), "cpu")
-
-
-@dataclass
-class Grown(Part):
-    """A part of somebody else, which has something to keep only once a phase has ended."""
-
-    name: ClassVar[str] = "grown"
-
-    def __post_init__(self) -> None:
-        self.kept: dict[str, Any] = {}
-
-    def phase_end(self, learner: Any, phase: int) -> None:
-        self.kept[f"phase_{phase}"] = phase
-
-    def state_dict(self) -> dict[str, Any]:
-        return {**super().state_dict(), **self.kept}
-
-    def load_state_dict(self, state: dict[str, Any]) -> None:
-        super().load_state_dict(state)
-        self.kept = {key: value for key, value in state.items() if key != "rng"}
-
-
-def test_a_part_of_somebody_else_may_keep_what_it_likes(tmp_path: Path) -> None:
-    live(agent(Grown())).save(tmp_path / "agent")
-    loaded = ContinualDQN.load(tmp_path / "agent", device="cpu", parts=[part := Grown()])
-    assert part.kept == {"phase_0": 0, "phase_1": 1}
-    assert loaded.parts == [part]
 
 
 @dataclass

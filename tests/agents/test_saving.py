@@ -22,6 +22,7 @@ from stable_baselines3.common.vec_env import DummyVecEnv, VecCheckNan
 from tiny import (
     CONFLICT,
     LIFE,
+    NUM_ENVS,
     PHASE,
     SETTINGS,
     Corridor,
@@ -381,6 +382,18 @@ def test_another_anchor_than_in_the_file(kind: Any, tmp_path: Path) -> None:
             assert not list(differences(part.state_dict(), kept.state_dict()))
 
 
+def test_values_are_stored_from_now_on_or_no_more(tmp_path: Path) -> None:
+    for saved, wanted in (([], [Clear(after=0)]), ([Clear(after=0)], [])):
+        path = tmp_path / f"{len(saved)}.zip"
+        live(agent(*saved), callback=SaveAt(SAVED, path))
+        loaded = ContinualDQN.load(path, life(), "cpu", parts=wanted)
+        assert loaded.replay.seen == SAVED - 2 * NUM_ENVS  # returns of three steps
+        assert all(np.isnan(column).all() for column in loaded.replay.columns.values())
+        live(loaded, LIFE - SAVED, reset_num_timesteps=False)
+        assert set(loaded.replay.columns) == ({"q_values"} if wanted else set())
+        assert not any(np.isnan(column).all() for column in loaded.replay.columns.values())
+
+
 @dataclass
 class Grown(Part):
     """A part of somebody else, which has something to keep only once a phase has ended."""
@@ -634,8 +647,6 @@ def test_training_goes_on_only_in_an_equal_environment(tmp_path: Path) -> None:
         ContinualDQN.load(path, life(CONFLICT.with_steps(PHASE + 4)), "cpu")
     with pytest.raises(ValueError, match="kind is 'MixReplayBuffer' here and 'FIFO"):
         ContinualDQN.load(path, life(), "cpu", replay_buffer_class=MixReplayBuffer)
-    with pytest.raises(ValueError, match="the columns are"):
-        ContinualDQN.load(path, life(), "cpu", parts=[Clear()])
 
 
 def test_an_agent_that_needs_phases_is_refused_where_there_are_none(tmp_path: Path) -> None:

@@ -18,12 +18,13 @@ from typing import IO, Any, TypeAlias
 import numpy as np
 import torch
 from gymnasium import spaces
-from stable_baselines3.common.buffers import ReplayBuffer
+from stable_baselines3.common.buffers import NStepReplayBuffer, ReplayBuffer
 from stable_baselines3.common.type_aliases import TrainFreq
 
 from continual_arcade.agents.exploration import Exploration
 from continual_arcade.agents.parts.catalogue import PARTS, make_part, setting_types
 from continual_arcade.agents.parts.part import Part, all_or_none
+from continual_arcade.agents.replay import TransitionReplayBuffer
 from continual_arcade.agents.state_files import load_state, other_versions, save_state
 
 KIND = "agent"
@@ -154,9 +155,11 @@ def load_agent(cls: Any, path: AnyFile, env: Any, device: Any, overrides: dict[s
     }
     if "exploration" in arguments:
         arguments["exploration"] = _exploration(arguments["exploration"])
-    for name in ("n_steps", "gamma", "seed"):
-        if name in overrides:  # these are handed on to replay, too
-            (arguments.get("replay_buffer_kwargs") or {}).pop(name, None)
+    kind = {**arguments, **overrides}["replay_buffer_class"]
+    if kind is not None and issubclass(kind, TransitionReplayBuffer):
+        for name in ("n_steps", "gamma", "seed"):
+            if name in overrides:  # these are handed on to replay, too
+                (arguments.get("replay_buffer_kwargs") or {}).pop(name, None)
     parts = overrides.pop("parts", None)
     if parts is None:
         parts = [_make_part(kept, path) for kept in state["parts"]]
@@ -289,13 +292,26 @@ def _resume(agent: Any, training: dict[str, Any], path: AnyFile) -> None:
 def _arguments(agent: Any) -> dict[str, Any]:
     found = {name: getattr(agent, name) for name in _ARGUMENTS}
     found["stats_window_size"] = agent._stats_window_size
-    if found["replay_buffer_class"] is not None and found["replay_buffer_kwargs"]:
+    kind, given = agent.replay_buffer_class, agent.replay_buffer_kwargs or {}
+    if kind is not None and issubclass(kind, TransitionReplayBuffer):
         found["n_steps"] = 1  # the buffer's own arguments say it already
+    elif _follows(kind, agent.n_steps, given):
+        found["replay_buffer_class"] = None
+        found["replay_buffer_kwargs"] = {
+            name: value for name, value in given.items() if name not in ("n_steps", "gamma")
+        }
     if found["tensorboard_log"] is not None:
         found["tensorboard_log"] = str(found["tensorboard_log"])
     exploration = agent.exploration
     found["exploration"] = None if exploration is None else dataclasses.asdict(exploration)
     return {name: _plain(value, name) for name, value in found.items()}
+
+
+def _follows(kind: Any, n_steps: int, kwargs: dict[str, Any]) -> bool:
+    """Say whether the parent would choose this replay itself, to suit ``n_steps``."""
+    if n_steps == 1:
+        return kind is ReplayBuffer
+    return kind is NStepReplayBuffer and kwargs.get("n_steps") == n_steps
 
 
 def _exploration(value: dict[str, Any] | None) -> Exploration | None:

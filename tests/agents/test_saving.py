@@ -18,6 +18,7 @@ import pytest
 import torch
 from gymnasium.error import ResetNeeded
 from stable_baselines3 import DQN
+from stable_baselines3.common.buffers import NStepReplayBuffer, ReplayBuffer
 from stable_baselines3.common.vec_env import DummyVecEnv, VecCheckNan
 from tiny import (
     CONFLICT,
@@ -818,3 +819,48 @@ def test_a_prior_and_a_folder_may_be_given_as_other_things(tmp_path: Path) -> No
     loaded = ContinualDQN.load(tmp_path / "agent", device="cpu")
     assert loaded.exploration == Exploration("global", (0.25, 0.75))
     assert loaded.tensorboard_log == str(tmp_path / "log")
+
+
+@pytest.mark.parametrize(
+    ("made_with", "given", "n_steps", "gamma"),
+    [
+        ({"n_steps": 2}, {}, 2, 0.95),
+        ({"n_steps": 2}, {"gamma": 0.5}, 2, 0.5),
+        ({"n_steps": 2}, {"n_steps": 3}, 3, 0.95),
+        ({"n_steps": 2}, {"n_steps": 1}, 1, 0.95),
+        ({}, {}, 1, 0.95),
+        ({}, {"n_steps": 3}, 3, 0.95),
+        ({"replay_buffer_kwargs": {"handle_timeout_termination": False}}, {"n_steps": 3}, 3, 0.95),
+    ],
+)
+def test_replay_of_the_parent_follows_what_is_handed_in(
+    made_with: dict[str, Any], given: dict[str, Any], n_steps: int, gamma: float, tmp_path: Path
+) -> None:
+    path = tmp_path / "agent.zip"
+    kwargs: dict[str, Any] = {"gamma": 0.95, "buffer_size": 100, "learning_starts": 20, **made_with}
+    live(ContinualDQN("MlpPolicy", life(), device="cpu", **kwargs), 60).save(path)
+    loaded = ContinualDQN.load(path, life(), "cpu", **given)
+    loaded.save(path)  # what was handed in is kept
+    for model in (loaded, ContinualDQN.load(path, life(), "cpu")):
+        buffer: Any = model.replay_buffer
+        assert type(buffer) is (ReplayBuffer if n_steps == 1 else NStepReplayBuffer)
+        assert (model.n_steps, model.gamma) == (n_steps, gamma)
+        if n_steps > 1:
+            assert (buffer.n_steps, buffer.gamma) == (n_steps, gamma)
+        assert buffer.handle_timeout_termination == ("replay_buffer_kwargs" not in made_with)
+        live(model, 60)
+
+
+def test_replay_that_was_chosen_stays(tmp_path: Path) -> None:
+    path = tmp_path / "agent.zip"
+    chosen = {"n_steps": 4, "gamma": 0.9}
+    ContinualDQN(
+        "MlpPolicy",
+        life(),
+        replay_buffer_class=NStepReplayBuffer,
+        replay_buffer_kwargs=chosen,
+        buffer_size=100,
+        device="cpu",
+    ).save(path)
+    buffer: Any = ContinualDQN.load(path, device="cpu", gamma=0.5).replay_buffer
+    assert (type(buffer), buffer.n_steps, buffer.gamma) == (NStepReplayBuffer, 4, 0.9)

@@ -2,7 +2,7 @@
 
 import io
 import math
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, ClassVar, Literal, Self
 
@@ -14,6 +14,7 @@ from stable_baselines3 import DQN
 from stable_baselines3.common.buffers import ReplayBuffer
 from stable_baselines3.common.noise import ActionNoise
 from stable_baselines3.common.policies import BasePolicy
+from stable_baselines3.common.save_util import load_from_zip_file
 from stable_baselines3.common.type_aliases import ReplayBufferSamples, RolloutReturn
 from stable_baselines3.common.utils import polyak_update
 from stable_baselines3.common.vec_env import VecEnv
@@ -28,7 +29,7 @@ from continual_arcade.agents.life import Life
 from continual_arcade.agents.n_step import whole_number
 from continual_arcade.agents.networks import ContinualPolicy, evaluation_mode
 from continual_arcade.agents.parts.catalogue import check_together
-from continual_arcade.agents.parts.part import Batch, Part
+from continual_arcade.agents.parts.part import Batch, Part, all_or_none
 from continual_arcade.agents.replay import TransitionReplayBuffer
 from continual_arcade.agents.saving import load_agent, save_agent
 from continual_arcade.agents.state_files import is_foreign
@@ -118,11 +119,16 @@ class ContinualDQN(DQN):
         self.measures = False
         self.last_td_loss = 0.0
         self._syncs_due = 0
+        self._network: Callable[[BasePolicy], object] | None = None
+        """Puts a network in place of the new one, for :meth:`load`."""
         if set_up:
             self._setup_model()
 
     def _setup_model(self) -> None:
         super()._setup_model()
+        if self._network is not None:  # parts may begin where the network is
+            self._network(self.policy)
+            self._network = None
         assert isinstance(self.action_space, spaces.Discrete)
         self._actions = int(self.action_space.n)
         if self.exploration is not None:
@@ -134,13 +140,14 @@ class ContinualDQN(DQN):
         self._exploration_rng = np.random.default_rng(exploration)
         self._network_rng = np.random.default_rng(network)
         self.life = Life(self.n_envs)
-        for part, stream in zip(self.parts, streams, strict=True):
-            if part.watches_replay:
-                _ = self.replay  # raises if it is of another kind
-            part.bind(self, np.random.default_rng(stream))
-        if self.env is not None:
-            self._check_env(self.env)
-        self._choose_engine()
+        with all_or_none(self.parts):
+            for part, stream in zip(self.parts, streams, strict=True):
+                if part.watches_replay:
+                    _ = self.replay  # raises if it is of another kind
+                part.bind(self, np.random.default_rng(stream))
+            if self.env is not None:
+                self._check_env(self.env)
+            self._choose_engine()
 
     def _choose_engine(self) -> None:
         """Choose what computes.
@@ -180,8 +187,9 @@ class ContinualDQN(DQN):
         super().set_env(env, force_reset)
         assert self.env is not None
         self._check_env(self.env)
-        if self._compiled is not None and (found := obstacle(self)) is not None:
-            raise ValueError(f"the compiled engine cannot serve this agent: {found}")
+        if self._compiled is not None and obstacle(self) is not None:
+            self._compiled = self._fused = None
+            self._choose_engine()
 
     def _check_env(self, env: VecEnv) -> None:
         """Check that parts and environment go together."""
@@ -191,17 +199,16 @@ class ContinualDQN(DQN):
                 "leave it out, or the parts"
             )
         self.life.look_at(env)
-        if self.exploration is not None and self.exploration.epsilon == "per_phase":
-            self.life.progress_of_phase()  # raises if there are no phases
-        if self.life.has_boundaries:
-            return
         for part in self.parts:
-            if part.needs_boundaries:
+            if part.needs_boundaries and not self.life.has_boundaries:
                 raise ValueError(
                     f"part {part.name!r} needs to be told where phases end, but "
                     f"{self.life.description} has no phase that ends: choose another schedule "
                     "(shrink, conflict, ...), or leave the part out"
                 )
+        # Last: another epsilon would not help a part.
+        if self.exploration is not None and self.exploration.epsilon == "per_phase":
+            self.life.progress_of_phase()  # raises if there are no phases
 
     # What parts may use: see ``parts.part.Learner``.
 
@@ -251,6 +258,10 @@ class ContinualDQN(DQN):
         targets = self.td_targets(samples)
         values = self.q_net(samples.observations).gather(1, samples.actions.long())
         return smooth_l1_loss(values, targets)
+
+    def ends_with(self, phase: int) -> int:
+        """Return the phase that the parts will be told of when this one has ended."""
+        return self.life.ends_with(phase)
 
     def reinitialise(self, network: bool, optimizer: bool, replay: bool) -> None:
         """Begin anew with some of what was learnt.
@@ -597,6 +608,9 @@ class ContinualDQN(DQN):
             OSError: If it cannot be read.
         """
         if trust and is_foreign(_path(path)):
+            if kwargs.get("parts"):
+                _, network, _ = load_from_zip_file(path, load_data=False, device=device)
+                kwargs["_network"] = lambda policy: policy.load_state_dict(network["policy"])
             return super().load(
                 path, env, device, custom_objects, print_system_info, force_reset, **kwargs
             )

@@ -1,6 +1,5 @@
 """Which phase of its life an agent is in, as its environments tell."""
 
-from bisect import bisect_right
 from typing import Any
 
 import numpy as np
@@ -61,9 +60,11 @@ class Life:
                 "which one it is: leave out the wrapper that drops info['phase']"
             )
         self._phases = np.array([info.get("phase", 0) for info in infos], np.int64)
-        self.step = min((info.get("lifetime_step", 0) for info in infos), default=0)
-        if self.phase is not None and self._phases.min() < self.phase:
+        # Who does not tell the step is where it was.
+        step = min((info.get("lifetime_step", self.step) for info in infos), default=0)
+        if self.phase is not None and (step < self.step or self._phases.min() < self.phase):
             self.phase = None  # another life: clocks do not run backwards
+        self.step = step
 
     def stepped(self, infos: list[dict[str, Any]], dones: npt.NDArray[Any], env: VecEnv) -> None:
         """Take note of a step, and of the phases of the episodes that follow.
@@ -88,17 +89,18 @@ class Life:
         self.phase = now
         if before is None:
             return None, now
-        section = self._section(before)
-        if self._section(now) == section:
-            return None
-        return max(phase for phase in range(now) if self._section(phase) == section), now
+        ends_with = self.ends_with(before)
+        return None if self.ends_with(now) == ends_with else (ends_with, now)
 
-    def _section(self, phase: int) -> int:
-        """Return how many boundaries there are before a phase begins."""
+    def ends_with(self, phase: int) -> int:
+        """Return the last of the phases that a phase drifts into; itself, if into none."""
         if self.schedule is None:
             return phase
         begins = self.schedule.ends[phase] - self.schedule.stretches[phase].steps
-        return bisect_right(self.schedule.boundaries, begins)
+        boundary = self.schedule.next_boundary(begins)
+        if boundary is None:
+            return len(self.schedule) - 1
+        return self.schedule.ends.index(boundary)
 
     def catch_up(self, step: int, phases: npt.NDArray[np.int64]) -> None:
         """Take note of steps that were not told one by one.

@@ -374,7 +374,8 @@ class TransitionReplayBuffer(ReplayBuffer):
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Become what was saved.
 
-        Columns must have been added before.
+        Columns must have been added before. One that was not saved is left as if nobody had
+        written to it, and one that is not here is left out: who wrote to it has gone.
 
         Raises:
             ValueError: If it was saved by another kind of memory, with another capacity or with
@@ -385,13 +386,9 @@ class TransitionReplayBuffer(ReplayBuffer):
                 raise ValueError(
                     f"{key} is {value!r} here and {state['layout'].get(key)!r} in what was saved"
                 )
-        if state["columns"].keys() != self.columns.keys():
-            raise ValueError(
-                f"the columns are {sorted(self.columns)} here and {sorted(state['columns'])} in "
-                "what was saved"
-            )
         slots = np.asarray(state["slots"])
-        arrays, saved = {**self._arrays(), **self.columns}, {**state["arrays"], **state["columns"]}
+        known = {name: self.columns[name] for name in self.columns if name in state["columns"]}
+        arrays, saved = {**self._arrays(), **known}, {**state["arrays"], **state["columns"]}
         for name, array in arrays.items():
             same_layout(name, saved[name], (len(slots), *array.shape[1:]), array.dtype)
         self.accumulator.load_state_dict(state["pending"])

@@ -16,8 +16,18 @@ _ROOM = 200 * 1024 * 1024
 takes a tenth of it."""
 
 
-_NEEDED = {"game", "schedule", "method", "method_spec", "seed", "settings", "evaluation"}
-"""What the configuration of a run cannot do without."""
+_NEEDED: Mapping[str, tuple[str, ...]] = {
+    "game": (),
+    "schedule": (),
+    "fingerprint": (),
+    "method": (),
+    "method_spec": ("replay", "parts", "remembers_all"),
+    "seed": (),
+    "settings": (),
+    "save_every": (),
+    "evaluation": ("every", "episodes", "max_steps"),
+}
+"""What the configuration of a run cannot do without, and the tables in it."""
 
 
 @dataclass(frozen=True)
@@ -120,7 +130,15 @@ class RunFolder:
             raise ValueError(f"{path} is damaged: {error}") from error
         if not isinstance(config, dict):
             raise ValueError(f"{path} is damaged: it holds no table")
-        if lacking := sorted(_NEEDED - config.keys()):
+        lacking = []
+        for name, needed in _NEEDED.items():
+            if name not in config:
+                lacking.append(name)
+            elif needed and not isinstance(config[name], dict):
+                raise ValueError(f"{path} is damaged: {name} is no table")
+            else:
+                lacking += [f"{name}.{key}" for key in needed if key not in config[name]]
+        if lacking:
             raise ValueError(
                 f"{path} lacks {', '.join(lacking)}: the run was made by another version, which "
                 "can read it"

@@ -431,7 +431,7 @@ def warm_up(args: Train) -> None:
 def _check_alone(given: Sequence[str]) -> None:
     """Refuse what cannot be given with --resume, also where it equals a default."""
     for argument in given:
-        name = argument.partition("=")[0]
+        name = argument.partition("=")[0].replace("_", "-")  # both are the same to tyro
         if name.startswith("-") and name not in ("--resume", "--progress", "--no-progress"):
             raise ValueError(f"{name} cannot be given with --resume: a run goes on as it began")
 

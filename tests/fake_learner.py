@@ -67,6 +67,9 @@ class FakeLearner:
     def td_targets(self, samples: Any) -> torch.Tensor:
         return samples.rewards  # type: ignore[no-any-return]
 
+    def ends_with(self, phase: int) -> int:
+        return phase
+
     def reinitialise(self, network: bool, optimizer: bool, replay: bool) -> None:
         raise NotImplementedError
 

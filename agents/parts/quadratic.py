@@ -185,7 +185,9 @@ class QuadraticPenalty(Part):
         super().load_state_dict(state)
         # Copies: what is here is changed in place.
         self.omega, self.center = cloned(state["omega"]), cloned(state["center"])
-        self.constant, self.average = state["constant"], cloned(state["average"])
+        self.constant = state["constant"]
+        if self.anchor == "ema" and state["average"]:  # else it was kept with another anchor
+            self.average = cloned(state["average"])
 
 
 def cloned(tensors: Iterable[torch.Tensor]) -> Parameters:

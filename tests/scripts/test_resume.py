@@ -164,8 +164,9 @@ def test_a_finished_run_shows_what_came_out(finished: Path, capsys: Any) -> None
     files = {p: p.read_bytes() for p in finished.rglob("*") if p.is_file() and p not in drawn}
     for picture in drawn:
         picture.unlink(missing_ok=True)  # as if it had been killed before it drew
-    train.main(["--resume", str(finished), "--no-progress"])
-    assert "it was trained to the end of its life before" in capsys.readouterr().out
+    for quiet in ("--no-progress", "--no_progress"):  # tyro takes both
+        train.main(["--resume", str(finished), quiet])
+        assert "it was trained to the end of its life before" in capsys.readouterr().out
     after = {p: p.read_bytes() for p in finished.rglob("*") if p.is_file()}
     assert after.keys() == files.keys() | drawn
     assert files.items() <= after.items()
@@ -198,6 +199,8 @@ def test_the_state_of_another_run_is_not_gone_on_with(
     ("change", "message"),
     [
         (lambda config: config.pop("method_spec"), "lacks method_spec"),
+        (lambda config: config.pop("save_every"), "lacks save_every"),
+        (lambda config: config["evaluation"].pop("every"), "lacks evaluation.every"),
         (lambda config: config["settings"].update(gama=1), "unknown setting 'gama'"),
         (lambda config: config["settings"].pop("gamma"), "the settings lack gamma"),
         (lambda config: config["method_spec"].pop("text"), "it was written by another version"),

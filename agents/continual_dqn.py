@@ -96,6 +96,8 @@ class ContinualDQN(DQN):
         self.exploration = exploration
         self.engine = engine
         self.callback_every = whole_number("callback_every", callback_every)
+        self.engine_report = ""
+        """Which engine runs, and why."""
         self._compiled: CompiledEngine | None = None
         self._fused: FusedLife | None = None
         check_together(self.parts)
@@ -159,21 +161,22 @@ class ContinualDQN(DQN):
         if self.engine != "torch":
             found = obstacle(self)
             if found is None:
-                self._compiled = CompiledEngine(self)
+                if self._compiled is None or self._compiled.replay is not self.replay_buffer:
+                    self._compiled, self._fused = CompiledEngine(self), None
             elif self.engine == "compiled":
                 raise ValueError(
                     f"the compiled engine cannot serve this agent: {found}. Or use engine='torch'"
                 )
             else:
-                why = found
+                self._compiled, self._fused, why = None, None, found
+        before = self.engine_report
         self.engine_report = "compiled" if self._compiled is not None else f"torch, because {why}"
-        if self.verbose >= 1:
+        if self.verbose >= 1 and self.engine_report != before:
             print(f"engine: {self.engine_report}")
 
     def _current_engine(self) -> CompiledEngine | None:
         """Return the compiled engine, if there is one; a new one if replay is another one now."""
         if self._compiled is not None and self._compiled.replay is not self.replay_buffer:
-            self._compiled = self._fused = None
             self._choose_engine()
         return self._compiled
 
@@ -187,9 +190,7 @@ class ContinualDQN(DQN):
         super().set_env(env, force_reset)
         assert self.env is not None
         self._check_env(self.env)
-        if self._compiled is not None and obstacle(self) is not None:
-            self._compiled = self._fused = None
-            self._choose_engine()
+        self._choose_engine()
 
     def _check_env(self, env: VecEnv) -> None:
         """Check that parts and environment go together."""
@@ -471,6 +472,7 @@ class ContinualDQN(DQN):
 
     def _setup_learn(self, *args: Any, **kwargs: Any) -> Any:
         goes_on = self._last_obs is not None and self.num_timesteps > 0
+        self._choose_engine()  # what was changed since it was made is looked at, too
         result = super()._setup_learn(*args, **kwargs)
         assert self.env is not None
         if not goes_on or self.num_timesteps == 0:
@@ -515,12 +517,36 @@ class ContinualDQN(DQN):
         dones: npt.NDArray[Any],
         infos: list[dict[str, Any]],
     ) -> None:
+        self._check_step(new_obs, reward, dones, infos)
         super()._store_transition(replay_buffer, buffer_action, new_obs, reward, dones, infos)
         if isinstance(replay_buffer, TransitionReplayBuffer):
             for part in self.parts:
                 part.stored(self, replay_buffer.latest, *replay_buffer.placed)
         assert self.env is not None
         self.life.stepped(infos, dones, self.env)
+
+    def _check_step(
+        self,
+        observations: Any,
+        rewards: npt.NDArray[Any],
+        dones: npt.NDArray[Any],
+        infos: list[dict[str, Any]],
+    ) -> None:
+        """Check that what came from the environments are numbers to learn from."""
+        if isinstance(observations, dict):
+            return
+        last = [infos[i]["terminal_observation"] for i in np.flatnonzero(dones)]
+        if all(np.isfinite(values).all() for values in (observations, rewards, *last)):
+            return
+        for i, (observation, reward) in enumerate(zip(observations, rewards, strict=True)):
+            seen = infos[i]["terminal_observation"] if dones[i] else observation
+            for what, values in (("observation", seen), ("reward", reward)):
+                if not np.isfinite(values).all():
+                    raise ValueError(
+                        f"at step {self.num_timesteps} sub-environment {i} gave the {what} "
+                        f"{values}, which is not finite: nothing can be learnt from it, and "
+                        "nothing of this step was stored"
+                    )
 
     def dump_logs(self) -> None:
         """Write a line of the log, with what parts and replay have to tell."""

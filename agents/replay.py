@@ -14,9 +14,11 @@ import numpy.typing as npt
 import torch
 from gymnasium import spaces
 from stable_baselines3.common.buffers import ReplayBuffer
+from stable_baselines3.common.preprocessing import get_obs_shape
 from stable_baselines3.common.type_aliases import ReplayBufferSamples
 from stable_baselines3.common.vec_env import VecNormalize
 
+from continual_arcade.agents.memory import available_memory
 from continual_arcade.agents.n_step import (
     NStepAccumulator,
     Transitions,
@@ -79,8 +81,10 @@ class TransitionReplayBuffer(ReplayBuffer):
                 f"observations must be arrays, not {observation_space}: wrap the env in "
                 "gymnasium.wrappers.FlattenObservation"
             )
+        buffer_size = whole_number("buffer_size", buffer_size)
+        _check_memory(buffer_size, observation_space)
         super().__init__(
-            whole_number("buffer_size", buffer_size),
+            buffer_size,
             observation_space,
             action_space,
             device,
@@ -639,6 +643,25 @@ class BalancedReplayBuffer(TransitionReplayBuffer):
     def _load_own_state(self, state: Mapping[str, Any]) -> None:
         self._seen_of = {int(phase): seen for phase, seen in state["seen_of"].items()}
         self._members = {int(phase): np.array(slots) for phase, slots in state["members"].items()}
+
+
+def _check_memory(buffer_size: int, observation_space: spaces.Space[Any]) -> None:
+    """Check that there is memory for so many transitions, before any is taken.
+
+    The system hands memory out when it is first written to: without this, a run would be killed
+    hours after it was told yes.
+    """
+    shape, dtype = get_obs_shape(observation_space), observation_space.dtype
+    assert isinstance(shape, tuple)
+    # Two observations; action, reward, done, timeout, discount and phase.
+    each = 2 * int(np.prod(shape)) * np.dtype(dtype).itemsize + 8 + 4 * 4 + 8
+    available = available_memory()
+    if available is not None and buffer_size * each > available:
+        raise ValueError(
+            f"buffer_size = {buffer_size:,} transitions take {buffer_size * each / 2**30:.1f} GiB, "
+            f"and {available / 2**30:.1f} GiB of memory are available: at most "
+            f"{available // each:,} fit"
+        )
 
 
 def fifo(seen: int, count: int, capacity: int) -> tuple[Ints, Ints]:

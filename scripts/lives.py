@@ -21,6 +21,7 @@ from typing import Any
 from rich.console import Console
 from tqdm import tqdm
 
+from continual_arcade.agents.memory import available_memory
 from continual_arcade.evaluation.run_folder import RunFolder
 from continual_arcade.scripts.compare import Compare, compare
 
@@ -331,7 +332,7 @@ def _say_how_to_go_on(
 
 def _warn_of_memory(jobs: int) -> None:
     """Say so if there is less memory than the lives will want."""
-    available = _available_memory()
+    available = available_memory()
     if available is not None and jobs * LIFE_MEMORY > available:
         fewer = max(1, available // LIFE_MEMORY)
         print(
@@ -339,13 +340,3 @@ def _warn_of_memory(jobs: int) -> None:
             f"and {available / 2**30:.1f} GiB are available: --jobs {fewer} is safer",
             file=sys.stderr,
         )
-
-
-def _available_memory() -> int | None:
-    """Return the memory that processes can still get [bytes]; None where nobody says."""
-    try:
-        text = Path("/proc/meminfo").read_text("ascii")
-    except OSError:
-        return None
-    found = re.search(r"^MemAvailable: +([0-9]+) kB$", text, re.MULTILINE)
-    return int(found[1]) * 1024 if found else None

@@ -147,7 +147,8 @@ def _prepare(args: Train) -> _Prepared:
         )
     agent = build_agent(args.game, schedule, settings, args.seed, method)
     # What runs is written down, so that the run goes on with it wherever it is resumed.
-    settings = replace(settings, engine="compiled" if agent.runs_compiled else "torch")
+    agent.engine = "compiled" if agent.runs_compiled else "torch"
+    settings = replace(settings, engine=agent.engine)
     config = _config(args, schedule, method, settings)
     evaluator = _evaluator(config, schedule)
     folder = RunFolder.new(args.out, args.game, schedule.name, method.name, args.seed)

@@ -19,7 +19,7 @@ from continual_arcade.agents.compiled.bindings import (
     PenaltyBinding,
     RememberedBinding,
 )
-from continual_arcade.agents.compiled.compilation import Entry
+from continual_arcade.agents.compiled.compilation import Entry, compute_on_one_thread
 from continual_arcade.agents.compiled.support import REPLAYS
 from continual_arcade.agents.compiled.vectors import FlatVector
 from continual_arcade.agents.kernels import memory, update
@@ -48,6 +48,7 @@ class CompiledEngine:
     """
 
     def __init__(self, agent: Any) -> None:
+        compute_on_one_thread()
         self._agent = agent
         self.replay: TransitionReplayBuffer = agent.replay
         self.control = np.zeros(1, update.CONTROL)

@@ -66,8 +66,9 @@ def obstacle(agent: Any) -> str | None:
 
 def _agent(agent: Any) -> str | None:
     for name in _STEPS:
-        if not getattr(type(agent), name).__qualname__.startswith("ContinualDQN."):
-            return f"{type(agent).__name__} changes {name}(), which it does in its own way"
+        own = getattr(type(agent), name).__qualname__.startswith("ContinualDQN.")
+        if not own or name in vars(agent):
+            return f"{name}() of the agent was changed: it serves ContinualDQN as it is"
     if agent.device.type != "cpu":
         return f"the device is {agent.device}: it serves device='cpu'"
     return None
@@ -101,6 +102,11 @@ def _network(agent: Any) -> str | None:
         return f"the network has a layer without biases, or ends with ReLU: {serves}"
     if any(parameter.dtype != torch.float32 for parameter in network.parameters()):
         return "the network is not of float32"
+    if any(parameter._backward_hooks for parameter in network.parameters()):
+        return "a parameter has a hook on its gradient: it serves parameters without"
+    for module in network.modules():
+        if module._forward_hooks or module._forward_pre_hooks or module._backward_hooks:
+            return "the network has hooks: it serves networks without"
     return None
 
 
@@ -128,6 +134,10 @@ def _replay(agent: Any) -> str | None:
     if type(agent.replay_buffer) not in REPLAYS:
         names = ", ".join(kind.__name__ for kind in REPLAYS)
         return f"replay is a {type(agent.replay_buffer).__name__}: it serves {names}"
+    if changed := sorted(
+        {"sample", "add", "gather", "_draw", "_place"} & vars(agent.replay).keys()
+    ):
+        return f"{changed[0]}() of replay was changed: it serves replay as it is"
     return None
 
 
@@ -149,6 +159,9 @@ def _parts(agent: Any) -> str | None:
 
 def _part(part: Part) -> str | None:
     lineage = type(part).__mro__
+    for name, value in vars(part).items():
+        if callable(value) and name not in _OWN and hasattr(type(part), name):
+            return f"{name}() of part {part.name!r} was changed: it serves parts as they are"
     base = next((kind for kind in lineage if kind in _BASES), None)
     if base is None:
         return (

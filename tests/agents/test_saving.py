@@ -577,7 +577,9 @@ def cut(content: bytes) -> bytes:
 
 def flipped(content: bytes) -> bytes:
     middle = len(content) // 2
-    return content[:middle] + bytes([content[middle] ^ 0xFF]) + content[middle + 1 :]
+    # More than there may be of padding, which no checksum covers.
+    piece = bytes(byte ^ 0xFF for byte in content[middle : middle + 200])
+    return content[:middle] + piece + content[middle + 200 :]
 
 
 def emptied(_: bytes) -> bytes:

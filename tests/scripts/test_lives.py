@@ -215,6 +215,7 @@ def test_a_life_that_fails_lets_the_others_go_on(four: Shown) -> None:
     )
 
 
+@pytest.mark.slow  # all is compiled anew
 def test_nothing_is_compiled_after_the_warm_up(tmp_path: Path) -> None:
     """In a process of its own, whose cache is empty."""
     code = (
@@ -234,7 +235,7 @@ def test_nothing_is_compiled_after_the_warm_up(tmp_path: Path) -> None:
         check=False,
     )
     assert result.returncode == 0, result.stderr
-    assert result.stdout.endswith("4 True\n")
+    assert result.stdout.endswith("10 True\n")
 
 
 def children(process: subprocess.Popen[str]) -> list[int]:

@@ -316,18 +316,19 @@ class ContinualDQN(DQN):
             self._n_updates += 1
         self._synchronise()
         if losses:
-            self._log_training(float(np.mean(losses)))
+            self.log_training(float(np.mean(losses)))
 
     def _train_compiled(self, engine: CompiledEngine, gradient_steps: int, batch_size: int) -> None:
         self._update_learning_rate(self.policy.optimizer)
         status, loss = engine.train(gradient_steps, batch_size)
         self.check_finite(status == DONE, engine.loss, engine.norm)
         if loss is not None:
-            self._log_training(loss)
-            if self.parts:
+            self.log_training(loss)
+            if engine.clip_factor is not None:
                 self.logger.record("train/clip_factor", engine.clip_factor)
 
-    def _log_training(self, loss: float) -> None:
+    def log_training(self, loss: float) -> None:
+        """Record what was learnt after a step of the environments, with this mean loss."""
         self.logger.record("train/n_updates", self._n_updates, exclude="tensorboard")
         self.logger.record("train/loss", loss)
 

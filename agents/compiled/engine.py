@@ -248,6 +248,7 @@ class CompiledEngine:
         c["sync_every"] = max(agent.target_update_interval // agent.n_envs, 1)
         c["timesteps"], c["updates"] = agent.num_timesteps, agent._n_updates
         c["calls"], c["syncs_due"] = agent._n_calls, agent._syncs_due
+        c["clip_factor"] = -1.0  # not measured
         c["seen"] = self.replay.seen
         c["newest"] = self.replay.accumulator._newest
         self._penalties.before()
@@ -385,7 +386,6 @@ class CompiledEngine:
         """
         self._make_room(batch_size + self._most_completed)
         self.before(gradient_steps, batch_size)
-        c = self._c
         view = self.view()
         if self._learn[0] != self.version:
             self._learn = self.version, _learn_entry().prepared((self.control, view))
@@ -394,7 +394,13 @@ class CompiledEngine:
             status = self._learn[1](self.control, view)
         finally:  # also if Ctrl-C comes in the meantime
             self.after(view)
-        return status, c["sum_of_losses"] / c["losses"] if c["losses"] else None
+        return status, self.mean_loss
+
+    @property
+    def mean_loss(self) -> float | None:
+        """Mean TD loss of what was last learnt after a step; None if nothing was."""
+        losses = int(self._c["losses"])
+        return float(self._c["sum_of_losses"]) / losses if losses else None
 
     @property
     def loss(self) -> float:
@@ -407,9 +413,10 @@ class CompiledEngine:
         return float(self._c["norm"])
 
     @property
-    def clip_factor(self) -> float:
-        """How much of the gradient was left when it was last measured."""
-        return float(self._c["clip_factor"])
+    def clip_factor(self) -> float | None:
+        """How much of the gradient was left when it was measured; None if the call did not."""
+        factor = float(self._c["clip_factor"])
+        return None if factor < 0 else factor
 
     # Acting.
 

@@ -115,6 +115,7 @@ class FusedLife:
         lived = self.live(rollouts * rollout, rollout, gradient_steps, until_log)
         agent.check_finite(lived.status == update.DONE, self._engine.loss, self._engine.norm)
         agent.logger.record("rollout/exploration_rate", agent.exploration_rate)
+        self._log_training()
         skip(callback, lived.steps - 1, count)
         callback.update_locals({**self._last_step(lived), "self": agent, "env": self.env})
         goes_on = callback.on_step()
@@ -123,6 +124,16 @@ class FusedLife:
                 agent.dump_logs()
             callback.on_rollout_end()
         return RolloutReturn(rollout * count, lived.episodes, goes_on)
+
+    def _log_training(self) -> None:
+        """Record how the last learning of the loop went, as if it had been told of."""
+        agent, engine = self._agent, self._engine
+        loss = engine.mean_loss
+        if loss is not None:
+            agent.log_training(loss)
+            agent.logger.record("train/learning_rate", float(engine.control[0]["rate"]))
+            if engine.clip_factor is not None:
+                agent.logger.record("train/clip_factor", engine.clip_factor)
 
     def live(self, steps: int, train_every: int, gradient_steps: int, episodes: float) -> "Lived":
         """Play, and learn after each rollout but the last.
@@ -143,6 +154,7 @@ class FusedLife:
         phases = agent.life.phases
         outlook = games.outlook(steps)
         rates, learning_rates = self._rates(steps)
+        c["losses"] = 0
         c["steps"], c["lived"], c["halfway"], c["episodes"] = steps, 0, 0, 0
         c["train_every"], c["phase"] = train_every, phases.min()
         c["episodes_wanted"] = min(episodes, np.iinfo(np.int64).max)

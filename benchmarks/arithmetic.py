@@ -1,7 +1,8 @@
-"""The arithmetic that no DQN can do without, as fast as it goes here: a bound on its speed.
+"""The arithmetic of a DQN alone, with BLAS: a bound on its speed.
 
 Shapes are those of a step of one game with one update: a network of 8-64-64-2, a batch of 32,
-Double DQN, Adam. Nothing is decided here, and nothing learnt.
+Double DQN, Adam. Weights lie as PyTorch has them, (out, in). Nothing is decided here, and nothing
+learnt.
 """
 
 from collections.abc import Callable, Mapping

@@ -25,6 +25,7 @@ slow: $(INSTALLED)
 
 bench: $(INSTALLED)
 	$(BIN)/python benchmarks/env_speed.py
+	$(BIN)/python benchmarks/learner_speed.py
 
 # The first comparison of methods in docs/results.md: 60 short lives, half an hour on two cores.
 methods: $(INSTALLED)

@@ -25,7 +25,7 @@ from continual_arcade.agents.compiled.vectors import FlatVector
 from continual_arcade.agents.kernels import memory, update
 from continual_arcade.agents.kernels.draws import stream_of
 from continual_arcade.agents.kernels.network import Network, Shape, act
-from continual_arcade.agents.n_step import Transitions
+from continual_arcade.agents.n_step import COLUMNS, Transitions
 from continual_arcade.agents.parts.cloning import Clear, Clone
 from continual_arcade.agents.parts.projection import AGEM
 from continual_arcade.agents.parts.recent import Remembering
@@ -107,6 +107,7 @@ class CompiledEngine:
         size = len(self._online.array)
         self._gradients = np.zeros((2, size), np.float32)
         replay, count = self.replay, self.replay.buffer_size
+        self._draws, self._placement = stream_of(replay.rng), stream_of(replay.placement_rng)
         self._flat: dict[str, npt.NDArray[Any]] = {
             "observations": replay.observations.reshape(count, -1),
             "next_observations": replay.next_observations.reshape(count, -1),
@@ -178,8 +179,8 @@ class CompiledEngine:
             members=members,
             member_phases=phases,
             members_seen=seen,
-            draws=stream_of(replay.rng),
-            placement=stream_of(replay.placement_rng),
+            draws=self._draws,
+            placement=self._placement,
         )
 
     def view(self) -> update.Agent:
@@ -369,7 +370,7 @@ class CompiledEngine:
         if rows > len(self._stage.rewards):
             waiting, count = self._stage, int(self._c["staged"])
             self._make_stage(rows)
-            for name in _COLUMNS:
+            for name in COLUMNS:
                 getattr(self._stage, name)[:count] = getattr(waiting, name)[:count]
 
     # Learning.
@@ -435,16 +436,6 @@ class CompiledEngine:
 
 
 _NO_ROWS = np.zeros(0, np.int64)
-_COLUMNS = (
-    "observations",
-    "actions",
-    "rewards",
-    "next_observations",
-    "dones",
-    "discounts",
-    "phases",
-)
-"""What a row of the stage consists of."""
 
 
 @cache

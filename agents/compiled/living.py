@@ -15,6 +15,7 @@ import numpy as np
 import numpy.typing as npt
 from stable_baselines3.common.callbacks import BaseCallback
 from stable_baselines3.common.type_aliases import RolloutReturn
+from stable_baselines3.common.utils import ConstantSchedule, FloatSchedule, LinearSchedule
 
 from continual_arcade.agents.compiled.compilation import Entry
 from continual_arcade.agents.compiled.engine import CompiledEngine
@@ -83,6 +84,7 @@ class FusedLife:
         shares = np.zeros(0) if prior is None else np.array(prior) / sum(prior)
         sums = shares.cumsum()
         self._cumulated = sums if prior is None else sums / sums[-1]
+        self._draws = stream_of(agent._exploration_rng)
         self._buffer = np.zeros(count * int(sum(engine.widths[1:])), np.float32)
 
     def _longest(self) -> int:
@@ -176,7 +178,7 @@ class FusedLife:
             learning_rates=learning_rates,
             cumulated=self._cumulated,
             num_actions=games.game.num_actions,
-            draws=stream_of(agent._exploration_rng),
+            draws=self._draws,
             buffer=self._buffer,
         )
         view = engine.view()
@@ -218,11 +220,24 @@ class FusedLife:
         agent, count = self._agent, self.env.num_envs
         rates, learning_rates = np.empty(steps + 1), np.empty(steps)
         rates[0] = agent.exploration_rate
-        for k in range(steps):
-            moved = count * (k + 1)
-            remaining = 1.0 - float(agent.num_timesteps + moved) / float(agent._total_timesteps)
-            rates[k + 1] = agent.epsilon_at(remaining, moved)
-            learning_rates[k] = agent.lr_schedule(remaining)
+        moved = count * np.arange(1, steps + 1)
+        remaining = 1.0 - (agent.num_timesteps + moved) / float(agent._total_timesteps)
+        # What does not change, which is most often the case, is computed once.
+        rests = agent.exploration.epsilon != "per_phase" and (
+            agent.exploration.epsilon == "constant"
+            or _is_over(agent.exploration_schedule, remaining)
+        )
+        if rests:
+            rates[1:] = agent.epsilon_at(remaining[0], count)
+        else:
+            rates[1:] = [
+                agent.epsilon_at(left, ahead)
+                for left, ahead in zip(remaining.tolist(), moved.tolist(), strict=True)
+            ]
+        if _is_constant(agent.lr_schedule):
+            learning_rates[:] = agent.lr_schedule(remaining[0])
+        else:
+            learning_rates[:] = [agent.lr_schedule(left) for left in remaining.tolist()]
         return rates, learning_rates
 
     def _ready(self, steps: int, phases: npt.NDArray[np.int64]) -> Play:
@@ -327,6 +342,16 @@ class Lived(NamedTuple):
     """Episodes that ended."""
     outlook: Outlook
     """What the steps held."""
+
+
+def _is_over(schedule: Any, remaining: npt.NDArray[np.float64]) -> bool:
+    """Return whether a schedule has come to its end, where it stays."""
+    return type(schedule) is LinearSchedule and 1 - remaining[0] > schedule.end_fraction
+
+
+def _is_constant(schedule: Any) -> bool:
+    """Return whether a schedule always says the same."""
+    return type(schedule) is FloatSchedule and type(schedule.value_schedule) is ConstantSchedule
 
 
 def is_served(env: Any, agent: Any) -> TypeGuard[GymnasiumVecEnv]:

@@ -13,6 +13,8 @@ from llvmlite import ir
 from numba import njit, types
 from numba.extending import intrinsic
 
+from continual_arcade.agents.kernels.inner import inner
+
 _LOW_32 = np.uint64(0xFFFFFFFF)
 _SHIFT_32 = np.uint64(32)
 
@@ -56,13 +58,13 @@ _call_uint32 = _caller(types.uint32)
 _call_double = _caller(types.float64)
 
 
-@njit(error_model="numpy")
+@inner()
 def fraction(stream: Any) -> Any:
     """Draw uniformly from [0, 1), as ``rng.random()``."""
     return _call_double(stream.next_double, stream.state)
 
 
-@njit(error_model="numpy")
+@inner()
 def below(stream: Any, count: Any) -> Any:
     """Draw uniformly from 0 .. count - 1, as ``rng.integers(count)``; count is below 2**32.
 

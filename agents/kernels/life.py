@@ -8,9 +8,9 @@ from typing import Any, NamedTuple, NoReturn
 
 import numpy as np
 import numpy.typing as npt
-from numba import njit
 
 from continual_arcade.agents.kernels.draws import Stream, below, fraction
+from continual_arcade.agents.kernels.inner import inner
 from continual_arcade.agents.kernels.memory import lacks_room, place, push
 from continual_arcade.agents.kernels.network import best, forward
 from continual_arcade.agents.kernels.update import DONE, LACKS_ROOM, PLAIN, synchronise, train
@@ -151,7 +151,7 @@ def live(control: Any, a: Any, pending: Any, world: Any, play: Any, acting: Any)
             c.learnt = c.staged = 0
 
 
-@njit(error_model="numpy")
+@inner()
 def _choose(c: Any, net: Any, play: Any, acting: Any, k: int) -> None:
     """Choose actions: first all coins are thrown, then an exploratory action drawn for each."""
     explores_always = c.timesteps < c.learning_starts
@@ -174,7 +174,7 @@ def _choose(c: Any, net: Any, play: Any, acting: Any, k: int) -> None:
             play.actions[env] = drawn
 
 
-@njit(error_model="numpy")
+@inner()
 def _complete(c: Any, stage: Any, pending: Any, play: Any) -> None:
     """Put the transitions that the step completes on the stage."""
     c.fresh = c.staged
@@ -198,7 +198,7 @@ def _complete(c: Any, stage: Any, pending: Any, play: Any) -> None:
         )
 
 
-@njit(error_model="numpy")
+@inner()
 def _store(c: Any, a: Any) -> None:
     """Store what was completed, with its values if they are kept."""
     stage = a.stage
@@ -216,7 +216,7 @@ def _store(c: Any, a: Any) -> None:
         c.learnt = c.staged  # nothing is piled up for a part to learn from
 
 
-@njit(error_model="numpy")
+@inner()
 def _end_episodes(c: Any, play: Any, phase: int, k: int) -> Any:
     """Take note of the episodes that ended.
 

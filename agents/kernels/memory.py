@@ -8,9 +8,9 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
-from numba import njit
 
 from continual_arcade.agents.kernels.draws import Stream, below, fraction
+from continual_arcade.agents.kernels.inner import inner
 
 FIFO, RESERVOIR, MIX, BALANCED = range(4)
 """Kinds of memory."""
@@ -76,7 +76,7 @@ class Stage(NamedTuple):
     """... in which slots."""
 
 
-@njit(error_model="numpy")
+@inner()
 def push(
     pending: Any,
     stage: Any,
@@ -133,7 +133,7 @@ def push(
     return row
 
 
-@njit(error_model="numpy")
+@inner()
 def lacks_room(memory: Any, kind: int, stage: Any, first: int, end: int) -> bool:
     """Return whether a balanced memory must make room for a phase before it takes these rows."""
     if kind != BALANCED:
@@ -144,7 +144,7 @@ def lacks_room(memory: Any, kind: int, stage: Any, first: int, end: int) -> bool
     return False
 
 
-@njit(error_model="numpy")
+@inner()
 def index_of(phases: Any, phase: int) -> int:
     """Return where a phase stands in a list, -1 if nowhere."""
     for i in range(len(phases)):
@@ -153,7 +153,7 @@ def index_of(phases: Any, phase: int) -> int:
     return -1
 
 
-@njit(error_model="numpy")
+@inner()
 def place(
     memory: Any, kind: int, fifo_size: int, seen: int, stage: Any, first: int, end: int
 ) -> int:
@@ -198,7 +198,7 @@ def place(
     return placed
 
 
-@njit(error_model="numpy")
+@inner()
 def _reservoir(stream: Any, index: int, capacity: int) -> int:
     """Return the place of a transition in a uniform sample of all, -1 for none (algorithm R)."""
     if index < capacity:
@@ -207,7 +207,7 @@ def _reservoir(stream: Any, index: int, capacity: int) -> int:
     return slot if slot < capacity else -1
 
 
-@njit(error_model="numpy")
+@inner()
 def _balanced_size(memory: Any) -> int:
     share = memory.members.shape[1]
     size = 0
@@ -216,7 +216,7 @@ def _balanced_size(memory: Any) -> int:
     return size
 
 
-@njit(error_model="numpy")
+@inner()
 def _put(memory: Any, stage: Any, placed: int, row: int, slot: int) -> int:
     memory.observations[slot] = stage.observations[row]
     memory.next_observations[slot] = stage.next_observations[row]
@@ -232,7 +232,7 @@ def _put(memory: Any, stage: Any, placed: int, row: int, slot: int) -> int:
     return placed + 1
 
 
-@njit(error_model="numpy")
+@inner()
 def draw(
     memory: Any, kind: int, fifo_size: int, long_term_fraction: float, seen: int, slots: Any
 ) -> None:

@@ -8,10 +8,10 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
-from numba import njit
 
 from continual_arcade.agents.kernels.draws import Stream, below
-from continual_arcade.agents.kernels.network import WIDE, backward, forward
+from continual_arcade.agents.kernels.inner import WIDE, inner
+from continual_arcade.agents.kernels.network import backward, forward
 
 Vector = npt.NDArray[np.float32]
 
@@ -86,7 +86,7 @@ class Mask(NamedTuple):
     held: Vector
 
 
-@njit(error_model="numpy", fastmath=WIDE)
+@inner(WIDE)
 def pull(penalties: Any, parameters: Any, gradient: Any, loss: float, measures: bool) -> None:
     """Add the gradients of the penalties."""
     for p in range(len(penalties.strength)):
@@ -111,7 +111,7 @@ def pull(penalties: Any, parameters: Any, gradient: Any, loss: float, measures: 
             gradient[i] += (parameters[i] - center[i]) * omega[i] * strength
 
 
-@njit(error_model="numpy", fastmath=WIDE)
+@inner(WIDE)
 def follow(penalties: Any, parameters: Any) -> None:
     """Go on with the moving averages."""
     for p in range(len(penalties.decay)):
@@ -121,21 +121,21 @@ def follow(penalties: Any, parameters: Any) -> None:
                 average[i] += rate * (parameters[i] - average[i])
 
 
-@njit(error_model="numpy")
+@inner()
 def walked(path: Any, parameters: Any) -> None:
     """Add what the step did for the loss."""
     for i in range(len(path.path)):
         path.path[i] -= path.gradient[i] * (parameters[i] - path.before[i])
 
 
-@njit(error_model="numpy")
+@inner()
 def copy(source: Any, target: Any) -> None:
     """Copy as much of a vector as the other has room for."""
     for i in range(len(target)):
         target[i] = source[i]
 
 
-@njit(error_model="numpy")
+@inner()
 def hold_replayed(
     net: Any, cloning: Any, memory: Any, slots: Any, values: Any, passed: int, slopes: Any
 ) -> None:
@@ -153,7 +153,7 @@ def hold_replayed(
         net.gradient[i] += net.extra[i]
 
 
-@njit(error_model="numpy")
+@inner()
 def hold_kept(net: Any, cloning: Any, slopes: Any) -> None:
     """Add the gradient of the cloning loss of a batch of kept states."""
     rows = cloning.batch
@@ -170,7 +170,7 @@ def hold_kept(net: Any, cloning: Any, slopes: Any) -> None:
         net.gradient[i] += net.extra[i]
 
 
-@njit(error_model="numpy")
+@inner()
 def _cloning_slope(cloning: Any, now: Any, old: Any, rows: int, slope: Any) -> None:
     """Write the derivative of the mean cloning loss over ``rows`` states by the values of one."""
     actions = len(now)
@@ -196,7 +196,7 @@ def _cloning_slope(cloning: Any, now: Any, old: Any, rows: int, slope: Any) -> N
         slope[a] = 2.0 * alpha * (now[a] - old[a] - shift) / (rows * actions)
 
 
-@njit(error_model="numpy", fastmath=WIDE)
+@inner(WIDE)
 def without_opposed(vector: Any, reference: Any) -> bool:
     """Take what points against a reference out of a vector (Chaudhry et al. 2019, eq. 11).
 
@@ -215,7 +215,7 @@ def without_opposed(vector: Any, reference: Any) -> bool:
     return True
 
 
-@njit(error_model="numpy")
+@inner()
 def project_step(remembered: Any, parameters: Any, scratch: Any) -> None:
     """Project the step that the optimiser made."""
     for i in range(len(parameters)):
@@ -227,7 +227,7 @@ def project_step(remembered: Any, parameters: Any, scratch: Any) -> None:
             parameters[i] = remembered.before[i] - scratch[i]
 
 
-@njit(error_model="numpy")
+@inner()
 def still(mask: Any, gradient: Any) -> None:
     """Let frozen parameters have no gradient."""
     for i in range(len(mask.frozen)):
@@ -235,7 +235,7 @@ def still(mask: Any, gradient: Any) -> None:
             gradient[i] = 0.0
 
 
-@njit(error_model="numpy")
+@inner()
 def put_back(mask: Any, parameters: Any) -> None:
     """Put frozen parameters back."""
     for i in range(len(mask.frozen)):
@@ -243,7 +243,7 @@ def put_back(mask: Any, parameters: Any) -> None:
             parameters[i] = mask.held[i]
 
 
-@njit(error_model="numpy")
+@inner()
 def draw_back(parameters: Any, base: Any, rate: float) -> None:
     """Move the parameters to ``base + rate * (parameters - base)``; 1 leaves every bit."""
     if rate == 1.0:

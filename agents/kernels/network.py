@@ -14,8 +14,7 @@ import numpy as np
 import numpy.typing as npt
 from numba import njit
 
-WIDE = {"reassoc", "contract", "nsz"}
-"""What of fast-math is allowed where only learnt numbers are computed."""
+from continual_arcade.agents.kernels.inner import WIDE
 
 
 class Shape(NamedTuple):
@@ -49,7 +48,7 @@ class Network(NamedTuple):
     """Derivatives by the inputs of each layer's activation, ``rows`` of each."""
 
 
-@njit(error_model="numpy", fastmath=WIDE)
+@njit(error_model="numpy", fastmath=set(WIDE))
 def forward(shape: Any, parameters: Any, inputs: Any, buffer: Any) -> Any:
     """Compute the values of some observations.
 
@@ -88,7 +87,7 @@ def forward(shape: Any, parameters: Any, inputs: Any, buffer: Any) -> Any:
     return x
 
 
-@njit(error_model="numpy", fastmath=WIDE)
+@njit(error_model="numpy", fastmath=set(WIDE))
 def backward(net: Any, rows: int, passed: int, slopes: Any, gradient: Any) -> None:
     """Compute the gradient of the online network after a forward pass.
 

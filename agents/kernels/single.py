@@ -8,12 +8,12 @@ transition, as MER learns, this is what makes them as cheap as one batch.
 from typing import Any
 
 import numpy as np
-from numba import njit
 
-from continual_arcade.agents.kernels.network import WIDE, best, forward
+from continual_arcade.agents.kernels.inner import WIDE, inner
+from continual_arcade.agents.kernels.network import best, forward
 
 
-@njit(error_model="numpy", fastmath=WIDE)
+@inner(WIDE)
 def descend_once(c: Any, net: Any, pair: Any, values_after: Any, batch: Any, row: int) -> bool:
     """Make one step on one example.
 

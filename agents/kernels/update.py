@@ -8,9 +8,9 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
-from numba import njit
 
 from continual_arcade.agents.kernels.draws import Stream, below, shuffle
+from continual_arcade.agents.kernels.inner import FUSED, WIDE, inner
 from continual_arcade.agents.kernels.memory import Memory, Stage, draw
 from continual_arcade.agents.kernels.methods import (
     Cloning,
@@ -31,7 +31,7 @@ from continual_arcade.agents.kernels.methods import (
     walked,
     without_opposed,
 )
-from continual_arcade.agents.kernels.network import WIDE, Network, backward, best, forward
+from continual_arcade.agents.kernels.network import Network, backward, best, forward
 from continual_arcade.agents.kernels.single import descend_once
 
 DONE, DIVERGED, LACKS_ROOM = range(3)
@@ -153,7 +153,7 @@ def learn(control: Any, a: Any) -> int:
     return train(control[0], a)
 
 
-@njit(error_model="numpy")
+@inner()
 def train(c: Any, a: Any) -> int:
     """Learn what is to be learnt after a step of the environments.
 
@@ -191,12 +191,12 @@ def train(c: Any, a: Any) -> int:
     return status
 
 
-@njit(error_model="numpy")
+@inner()
 def _draw(c: Any, a: Any, count: int) -> None:
     draw(a.memory, c.kind, c.fifo_size, c.long_term_fraction, c.seen, a.batch.slots[:count])
 
 
-@njit(error_model="numpy")
+@inner()
 def _take(a: Any, source: Any, index: int, row: int, rows: int) -> None:
     """Put a transition into a batch of so many rows."""
     inputs = a.net.inputs
@@ -206,14 +206,14 @@ def _take(a: Any, source: Any, index: int, row: int, rows: int) -> None:
     _take_rest(a, source, index, row)
 
 
-@njit(error_model="numpy")
+@inner()
 def _take_rest(a: Any, source: Any, index: int, row: int) -> None:
     a.batch.actions[row] = source.actions[index]
     a.batch.rewards[row] = source.rewards[index]
     a.batch.discounts[row] = (np.float32(1.0) - source.dones[index]) * source.discounts[index]
 
 
-@njit(error_model="numpy")
+@inner()
 def _learn_batched(c: Any, a: Any) -> int:
     """MER in mini-batches: one of them also holds what was just completed."""
     newest = c.staged - c.learnt
@@ -235,7 +235,7 @@ def _learn_batched(c: Any, a: Any) -> int:
     return DONE
 
 
-@njit(error_model="numpy")
+@inner()
 def _learn_single(c: Any, a: Any, current: int) -> int:
     """MER on single examples: the current transition, a row of the stage, among drawn ones."""
     examples = c.memories + 1
@@ -243,7 +243,8 @@ def _learn_single(c: Any, a: Any, current: int) -> int:
     copy(a.net.online, a.outer)
     repeats = 1 if c.plan == ALGORITHM_7 else c.repeats
     for repeat in range(repeats):
-        copy(a.net.online, a.inner)
+        if c.plan != ALGORITHM_1 or c.mer_beta != 1.0:  # else nothing is drawn back to there
+            copy(a.net.online, a.inner)
         for i in range(c.memories):
             _draw_one(c, a, i)
         if c.plan == ALGORITHM_7:
@@ -265,19 +266,19 @@ def _learn_single(c: Any, a: Any, current: int) -> int:
     return DONE
 
 
-@njit(error_model="numpy")
+@inner()
 def _draw_one(c: Any, a: Any, i: int) -> None:
     """Draw the slot of a single example: by itself, so that a mixed memory decides for each."""
     slots = a.batch.slots[i : i + 1]
     draw(a.memory, c.kind, c.fifo_size, c.long_term_fraction, c.seen, slots)
 
 
-@njit(error_model="numpy")
+@inner()
 def _weight(c: Any, index: int) -> float:
     return float(c.repeats) if c.plan == ALGORITHM_7 and index == c.memories else 1.0
 
 
-@njit(error_model="numpy")
+@inner()
 def _learn_in_turn(c: Any, a: Any, current: int, order: Any, inner: float, outer: float) -> int:
     """Learn the examples, each with all that the parts do in a gradient step."""
     for i in range(len(order)):
@@ -293,7 +294,7 @@ def _learn_in_turn(c: Any, a: Any, current: int, order: Any, inner: float, outer
     return DONE
 
 
-@njit(error_model="numpy")
+@inner()
 def _learn_alone(c: Any, a: Any, current: int, order: Any, inner: float, outer: float) -> int:
     """The same where MER is the only part, over plain SGD."""
     net, count = a.net, len(order)
@@ -319,7 +320,7 @@ def _learn_alone(c: Any, a: Any, current: int, order: Any, inner: float, outer: 
     return DONE
 
 
-@njit(error_model="numpy")
+@inner()
 def _take_pair(a: Any, source: Any, index: int, row: int, rows: int) -> None:
     inputs = a.net.inputs
     for j in range(inputs.shape[1]):
@@ -329,7 +330,7 @@ def _take_pair(a: Any, source: Any, index: int, row: int, rows: int) -> None:
     _take_rest(a, source, index, row)
 
 
-@njit(error_model="numpy")
+@inner()
 def update(c: Any, a: Any, rows: int, weight: float, inner: float, outer: float) -> int:
     """Make one gradient step.
 
@@ -394,7 +395,7 @@ def update(c: Any, a: Any, rows: int, weight: float, inner: float, outer: float)
     return DONE
 
 
-@njit(error_model="numpy", fastmath=WIDE)
+@inner(WIDE)
 def td_gradient(net: Any, batch: Any, rows: int, double_q: bool, weight: float) -> float:
     """Compute the gradient of the TD loss (Huber, delta = 1) of the batch.
 
@@ -425,7 +426,7 @@ def td_gradient(net: Any, batch: Any, rows: int, double_q: bool, weight: float) 
     return weight * loss / rows
 
 
-@njit(error_model="numpy")
+@inner()
 def _refer(c: Any, a: Any) -> None:
     """A-GEM: compute the gradient of a remembered batch, and project by it."""
     net, kept = a.net, a.remembered
@@ -443,7 +444,7 @@ def _refer(c: Any, a: Any) -> None:
         kept.tally[1] += 1
 
 
-@njit(error_model="numpy", fastmath=WIDE)
+@inner(WIDE)
 def _norm(vector: Any) -> Any:
     square = np.float32(0.0)
     for i in range(len(vector)):
@@ -451,7 +452,7 @@ def _norm(vector: Any) -> Any:
     return np.sqrt(square)
 
 
-@njit(error_model="numpy", fastmath={"contract"})
+@inner(FUSED)
 def _descend(parameters: Any, gradient: Any, rate: float, scale: float) -> None:
     """Step as ``torch.optim.SGD``."""
     scale_32, rate_32 = np.float32(scale), np.float32(rate)
@@ -459,7 +460,7 @@ def _descend(parameters: Any, gradient: Any, rate: float, scale: float) -> None:
         parameters[i] -= rate_32 * (scale_32 * gradient[i])
 
 
-@njit(error_model="numpy", fastmath={"contract"})
+@inner(FUSED)
 def _adam(c: Any, parameters: Any, gradient: Any, first: Any, second: Any, scale: float) -> None:
     """Step as ``torch.optim.Adam`` (Kingma and Ba 2015)."""
     factor = np.float32(scale)
@@ -485,7 +486,7 @@ def _adam(c: Any, parameters: Any, gradient: Any, first: Any, second: Any, scale
         parameters[i] -= step * (m / (np.sqrt(v) / root + epsilon))
 
 
-@njit(error_model="numpy")
+@inner()
 def synchronise(c: Any, net: Any) -> None:
     """Bring the target network up to date where it is due, unless an interpolation is awaited."""
     if c.syncs_due == 0 or c.reptile_steps > 0:

@@ -7,18 +7,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from continual_arcade.agents.n_step import Transitions
+from continual_arcade.agents.n_step import COLUMNS, Transitions
 from continual_arcade.agents.parts.part import Learner, Part, State
-
-_FIELDS = (
-    "observations",
-    "actions",
-    "rewards",
-    "next_observations",
-    "dones",
-    "discounts",
-    "phases",
-)
 
 
 class Recent:
@@ -148,10 +138,10 @@ class Remembering(Part):
 
 def columns(transitions: Transitions) -> dict[str, npt.NDArray[Any]]:
     """Return transitions as arrays by name, of which :class:`Transitions` are made again."""
-    return {name: getattr(transitions, name) for name in _FIELDS}
+    return {name: getattr(transitions, name) for name in COLUMNS}
 
 
 def concatenated(batches: Iterable[Transitions]) -> Transitions:
     """Return one batch after the other as one."""
     every = [columns(batch) for batch in batches]
-    return Transitions(**{name: np.concatenate([c[name] for c in every]) for name in _FIELDS})
+    return Transitions(**{name: np.concatenate([c[name] for c in every]) for name in COLUMNS})

@@ -1,7 +1,7 @@
 """How functions are marked that only compiled code calls."""
 
 from collections.abc import Callable
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 from numba import njit
 
@@ -25,7 +25,5 @@ def inner(fastmath: frozenset[str] = frozenset()) -> Callable[[Function], Functi
         fastmath: What of fast-math is allowed.
     """
     options: Any = {"no_cpython_wrapper": True, "no_cfunc_wrapper": True}
-    marked: Callable[[Function], Function] = njit(
-        error_model="numpy", fastmath=set(fastmath) or False, **options
-    )
-    return marked
+    marked: Any = njit(error_model="numpy", fastmath=set(fastmath) or False, **options)
+    return cast(Callable[[Function], Function], marked)

@@ -161,7 +161,7 @@ class ContinualDQN(DQN):
         if self.engine != "torch":
             found = obstacle(self)
             if found is None:
-                if self._compiled is None or self._compiled.replay is not self.replay_buffer:
+                if self._compiled is None or not self._compiled.is_of(self):
                     self._compiled, self._fused = CompiledEngine(self), None
             elif self.engine == "compiled":
                 raise ValueError(
@@ -176,7 +176,7 @@ class ContinualDQN(DQN):
 
     def _current_engine(self) -> CompiledEngine | None:
         """Return the compiled engine, if there is one; a new one if replay is another one now."""
-        if self._compiled is not None and self._compiled.replay is not self.replay_buffer:
+        if self._compiled is not None and not self._compiled.is_of(self):
             self._choose_engine()
         return self._compiled
 
@@ -494,7 +494,7 @@ class ContinualDQN(DQN):
         engine = self._current_engine()
         if engine is None or not is_served(env, self):
             return super().collect_rollouts(env, callback, *args, **kwargs)
-        if self._fused is None or self._fused.env is not env:
+        if self._fused is None or not self._fused.is_of(env, self):
             self._fused = FusedLife(engine, self, env)
         return self._fused.collect(callback, kwargs.get("log_interval"))
 

@@ -89,6 +89,8 @@ class Life:
         self.phase = now
         if before is None:
             return None, now
+        if now == before:
+            return None
         ends_with = self.ends_with(before)
         return None if self.ends_with(now) == ends_with else (ends_with, now)
 

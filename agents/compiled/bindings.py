@@ -108,6 +108,7 @@ class CloningBinding:
     """Shows kept states and their values."""
 
     def __init__(self, parts: Sequence[Part], features: int, actions: int) -> None:
+        self._shown: Any = None
         self.part: Clear | Clone | None = only(parts, (Clear, Clone))  # type: ignore[arg-type]
         self.compiled = methods.Cloning(
             alpha=np.zeros(2),
@@ -130,8 +131,10 @@ class CloningBinding:
         part = self.part
         if isinstance(part, Clone) and part.values is not None and part.observations is not None:
             self.compiled.alpha[0] = part.alpha
-            states = part.observations.reshape(len(part.values), -1).astype(np.float32, copy=False)
-            self.compiled = self.compiled._replace(states=states, values=part.values)
+            if part.values is not self._shown:
+                self._shown = part.values
+                states = _rows(part.observations, len(part.values))
+                self.compiled = self.compiled._replace(states=states, values=_own(part.values))
         elif part is not None:
             self.compiled.alpha[0] = part.alpha if isinstance(part, Clear) else 0.0
 
@@ -171,10 +174,10 @@ class RememberedBinding:
             batch=self.part.batch,
             observations=_rows(kept["observations"], count),
             actions=kept["actions"].reshape(count).astype(np.int64),
-            rewards=kept["rewards"],
+            rewards=_own(kept["rewards"]),
             next_observations=_rows(kept["next_observations"], count),
-            dones=kept["dones"],
-            discounts=kept["discounts"],
+            dones=_own(kept["dones"]),
+            discounts=_own(kept["discounts"]),
         )
 
     def after(self) -> None:
@@ -185,7 +188,12 @@ class RememberedBinding:
 
 
 def _rows(observations: Any, count: int) -> Any:
-    return np.ascontiguousarray(observations.reshape(count, -1), np.float32)
+    return _own(observations.reshape(count, -1).astype(np.float32, copy=False))
+
+
+def _own(array: Any) -> Any:
+    """Return an array of the one layout that is compiled for."""
+    return np.require(array, requirements=["C", "W"])
 
 
 class MaskBinding:

@@ -5,6 +5,7 @@ What the agent is can be looked at, saved and changed between two calls as if th
 """
 
 from functools import cache
+from operator import is_
 from typing import Any
 
 import numpy as np
@@ -50,6 +51,7 @@ class CompiledEngine:
     def __init__(self, agent: Any) -> None:
         compute_on_one_thread()
         self._agent = agent
+        self._parts = list(agent.parts)
         self.replay: TransitionReplayBuffer = agent.replay
         self.control = np.zeros(1, update.CONTROL)
         self._c: Any = self.control[0]
@@ -77,6 +79,11 @@ class CompiledEngine:
         self._learn: tuple[int, Any] = (-1, None)
         self._set_up()
 
+    def is_of(self, agent: Any) -> bool:
+        """Return whether it was made for what the agent has now."""
+        same = len(self._parts) == len(agent.parts) and all(map(is_, self._parts, agent.parts))
+        return same and self.replay is agent.replay_buffer
+
     # What compiled code works on.
 
     def _set_up(self) -> None:
@@ -95,12 +102,12 @@ class CompiledEngine:
         self._watchers = [part for part in agent.parts if isinstance(part, Remembering)]
         c["keeps_stage"] = bool(self._watchers)
         n_envs, n_steps = agent.n_envs, self.replay.n_steps
-        own = [part.batch for part in agent.parts if isinstance(part, Clone | AGEM)]
+        self._drawers = [part for part in agent.parts if isinstance(part, Clone | AGEM)]
         self._most_completed = n_envs * n_steps
         singles = (
             0 if self._interpolation.mer is None else 2 * (self._interpolation.mer.memories + 1)
         )
-        self._make_room(max(agent.batch_size + self._most_completed, singles, *own))
+        self._make_room(max(agent.batch_size + self._most_completed, singles))
         self._make_stage(self._most_completed)
         starts = np.cumsum([0, *((self.widths[:-1] + 1) * self.widths[1:])])[:-1]
         self._shape = Shape(self.widths, starts.astype(np.int64))
@@ -198,7 +205,7 @@ class CompiledEngine:
             self._batch,
             self.replay.drawn_phases,
         )
-        if any(now is not then for now, then in zip(places, self._places, strict=True)):
+        if not all(map(is_, places, self._places)):
             self._places = places
             self.version += 1
             self._view = self._viewed()
@@ -239,6 +246,9 @@ class CompiledEngine:
     def before(self, gradient_steps: int, batch_size: int) -> None:
         """Bring what compiled code reads up to date."""
         agent, c = self._agent, self._c
+        self._make_room(
+            max(batch_size + self._most_completed, *(p.batch for p in self._drawers), 0)
+        )
         self._online.house(self._parameters)
         self._target.house(self._target_parameters)
         self._before_moments()
@@ -385,7 +395,6 @@ class CompiledEngine:
         Returns:
             ``DONE`` or ``DIVERGED``, and the mean loss; None if there was nothing to learn.
         """
-        self._make_room(batch_size + self._most_completed)
         self.before(gradient_steps, batch_size)
         view = self.view()
         if self._learn[0] != self.version:

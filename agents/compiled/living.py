@@ -84,8 +84,13 @@ class FusedLife:
         shares = np.zeros(0) if prior is None else np.array(prior) / sum(prior)
         sums = shares.cumsum()
         self._cumulated = sums if prior is None else sums / sums[-1]
+        self._exploration = exploration
         self._draws = stream_of(agent._exploration_rng)
         self._buffer = np.zeros(count * int(sum(engine.widths[1:])), np.float32)
+
+    def is_of(self, env: Any, agent: Any) -> bool:
+        """Return whether it was made for this environment, and how the agent explores now."""
+        return env is self.env and agent.exploration is self._exploration
 
     def _longest(self) -> int:
         """Return how many steps a loop may last by the clock on the wall."""
@@ -220,6 +225,10 @@ class FusedLife:
         agent, count = self._agent, self.env.num_envs
         rates, learning_rates = np.empty(steps + 1), np.empty(steps)
         rates[0] = agent.exploration_rate
+        if steps == 1:  # arrays of one element cost more than what is in them
+            left = 1.0 - float(agent.num_timesteps + count) / float(agent._total_timesteps)
+            rates[1], learning_rates[0] = agent.epsilon_at(left, count), agent.lr_schedule(left)
+            return rates, learning_rates
         moved = count * np.arange(1, steps + 1)
         remaining = 1.0 - (agent.num_timesteps + moved) / float(agent._total_timesteps)
         # What does not change, which is most often the case, is computed once.
@@ -246,9 +255,11 @@ class FusedLife:
             self._play = self._play._replace(
                 episode_returns=np.zeros(most), episode_lengths=np.zeros(most, np.int64)
             )
-        play = self._play = self._play._replace(
-            returns=self.env.episode_returns, lengths=self.env.episode_lengths
-        )
+        if self._play.returns is not self.env.episode_returns:
+            self._play = self._play._replace(
+                returns=self.env.episode_returns, lengths=self.env.episode_lengths
+            )
+        play = self._play
         play.observations[:] = self._agent._last_obs
         play.phases[:] = phases
         play.begun[:] = play.former[:] = -1
@@ -265,6 +276,9 @@ class FusedLife:
         agent._current_progress_remaining = 1.0 - float(agent.num_timesteps) / float(
             agent._total_timesteps
         )
+        episodes = int(c["episodes"])
+        if not episodes:
+            return
         for i in np.flatnonzero(play.begun >= 0).tolist():
             k = int(play.begun[i])
             self.env.reset_infos[i] = {
@@ -274,7 +288,6 @@ class FusedLife:
                 "score": 0,
                 "phase_changed": bool(play.changed[i]),
             }
-        episodes = int(c["episodes"])
         agent._episode_num += episodes
         now = self.env.elapsed()
         kept = range(max(0, episodes - agent._stats_window_size), episodes)

@@ -35,8 +35,9 @@ SHORT = [
 FEW = {"mer-faithful": ["--part=si:lam=0.1"], "ewc": ["--dqn.dropout=0.1", "--dqn.layer-norm"]}
 
 
-def arguments(method: str, out: Path) -> list[str]:
-    return [*SHORT, f"--method={method}", f"--out={out}", "--seed=3", *FEW.get(method, [])]
+def arguments(method: str, out: Path, engine: str = "auto") -> list[str]:
+    chosen = [f"--method={method}", f"--dqn.engine={engine}", *FEW.get(method, [])]
+    return [*SHORT, *chosen, f"--out={out}", "--seed=3"]
 
 
 def one_run(root: Path) -> Path:
@@ -85,18 +86,26 @@ def assert_equal(one: Any, other: Any, where: str = "") -> None:
         assert one == other or (one != one and other != other), where
 
 
-@pytest.mark.parametrize("method", METHODS)
-def test_killed_at_any_moment_it_ends_with_the_same_bits(method: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("method", "engine"),
+    [*((method, "auto") for method in METHODS), ("clone", "torch"), ("mer", "torch")],
+)
+def test_killed_at_any_moment_it_ends_with_the_same_bits(
+    method: str, engine: str, tmp_path: Path
+) -> None:
     whole, broken = tmp_path / "whole", tmp_path / "broken"
     begun = time.monotonic()
-    train.main(arguments(method, whole))
+    train.main(arguments(method, whole, engine))
     lasts = time.monotonic() - begun
     seed = random.randrange(2**32)
     print("moments of", seed)  # shown where the test fails
     moments = random.Random(seed)
     # At a random moment of its work, which begins when there is a folder.
     process = subprocess.Popen(
-        [sys.executable, "-m", "continual_arcade.scripts.train", *arguments(method, broken)],
+        [
+            *(sys.executable, "-m", "continual_arcade.scripts.train"),
+            *arguments(method, broken, engine),
+        ],
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
     )

@@ -50,7 +50,7 @@ from stable_baselines3.common.callbacks import BaseCallback
 from torch import nn
 
 from continual_arcade.agents import METHODS, ContinualDQN, DQNSettings, Exploration, build_agent
-from continual_arcade.agents.methods import Method, compose
+from continual_arcade.agents.methods import Method
 from continual_arcade.agents.replay import FIFOReplayBuffer
 from continual_arcade.envs import IDS, make_game
 from continual_arcade.envs.curricula import as_schedule
@@ -311,13 +311,9 @@ def methods() -> list[Contestant]:
     They are measured in the last of several phases: penalties pull, and memories are held. There is
     no log: one that plays badly ends more episodes, and would pay for more lines than others.
     """
-    with_own = {
-        f"{name}, its batch {BATCH}": compose(FINETUNE, parts=(f"{name}:batch={BATCH}",))
-        for name in ("agem", "clone")
-    }
     return [
         Contestant(name=name, make=partial(ours, method, SHORT_PHASES, log_interval=None))
-        for name, method in {**METHODS, **with_own}.items()
+        for name, method in METHODS.items()
     ]
 
 

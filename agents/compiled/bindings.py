@@ -124,11 +124,13 @@ class CloningBinding:
             self.compiled = self.compiled._replace(what=_COMPARED[part.what])
         if isinstance(part, Clone):
             self.compiled.alpha[0] = 0.0
-            self.compiled = self.compiled._replace(draws=stream_of(part.rng), batch=part.batch)
+            self.compiled = self.compiled._replace(draws=stream_of(part.rng))
 
-    def before(self) -> None:
-        """Look at what is kept now."""
+    def before(self, batch_size: int) -> None:
+        """Look at what is kept now; a batch is as large as the learner's unless the part says."""
         part = self.part
+        if isinstance(part, Clone) and self.compiled.batch != (part.batch or batch_size):
+            self.compiled = self.compiled._replace(batch=part.batch or batch_size)
         if isinstance(part, Clone) and part.values is not None and part.observations is not None:
             self.compiled.alpha[0] = part.alpha
             if part.values is not self._shown:
@@ -161,17 +163,17 @@ class RememberedBinding:
         )
         self._shown: Any = None
 
-    def before(self) -> None:
-        """Look at what is kept now."""
+    def before(self, batch_size: int) -> None:
+        """Look at what is kept now; a batch is as large as the learner's unless the part says."""
         if self.part is None or not self.part.kept:
             return
-        kept = self.part.kept
-        if kept["rewards"] is self._shown:
+        kept, batch = self.part.kept, self.part.batch or batch_size
+        if kept["rewards"] is self._shown and self.compiled.batch == batch:
             return
         self._shown = kept["rewards"]
         count = len(kept["rewards"])
         self.compiled = self.compiled._replace(
-            batch=self.part.batch,
+            batch=batch,
             observations=_rows(kept["observations"], count),
             actions=kept["actions"].reshape(count).astype(np.int64),
             rewards=_own(kept["rewards"]),

@@ -246,9 +246,8 @@ class CompiledEngine:
     def before(self, gradient_steps: int, batch_size: int) -> None:
         """Bring what compiled code reads up to date."""
         agent, c = self._agent, self._c
-        self._make_room(
-            max(batch_size + self._most_completed, *(p.batch for p in self._drawers), 0)
-        )
+        own = [part.batch or batch_size for part in self._drawers]
+        self._make_room(max(batch_size + self._most_completed, 0, *own))
         self._online.house(self._parameters)
         self._target.house(self._target_parameters)
         self._before_moments()
@@ -264,8 +263,8 @@ class CompiledEngine:
         c["newest"] = self.replay.accumulator._newest
         self._penalties.before()
         self._path.before()
-        self._cloning.before()
-        self._remembered.before()
+        self._cloning.before(batch_size)
+        self._remembered.before(batch_size)
         self._mask.before()
         self._interpolation.before()
         self._load_stage()

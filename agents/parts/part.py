@@ -58,6 +58,7 @@ class Learner(Protocol):
     q_net_target: QNetwork
     num_timesteps: int
     learning_starts: int
+    batch_size: int
     measures: bool
     """Whether this gradient step is one of those that are measured for the log."""
     last_td_loss: float

@@ -54,8 +54,9 @@ class AGEM(Remembering):
 
     transitions: int = 2_000
     """Transitions kept of each phase."""
-    batch: int = 128
-    """Transitions of the reference batch, drawn from all kept ones."""
+    batch: int | None = None
+    """Transitions of the reference batch, drawn from all kept ones; as many as the learner's if not
+    given."""
     what: Literal["update", "gradient"] = "update"
     """What is projected: the optimiser's step, or the gradient it makes it from."""
 
@@ -63,7 +64,7 @@ class AGEM(Remembering):
     """Columns of the kept transitions, of all phases."""
 
     def __post_init__(self) -> None:
-        check_whole(self, transitions=1, batch=1)
+        check_whole(self, transitions=1, **({} if self.batch is None else {"batch": 1}))
         if self.what not in ("update", "gradient"):
             raise ValueError(unknown("what of agem", self.what, ("update", "gradient")))
         self.remember(self.transitions)
@@ -93,7 +94,7 @@ class AGEM(Remembering):
         self._reference = []
         if not self.kept:
             return
-        drawn = self.rng.integers(len(self.kept["rewards"]), size=self.batch)
+        drawn = self.rng.integers(len(self.kept["rewards"]), size=self.batch or learner.batch_size)
         remembered = Transitions(**{name: column[drawn] for name, column in self.kept.items()})
         loss = learner.td_loss(learner.replay.as_samples(remembered))
         self._reference = list(torch.autograd.grad(loss, parameters(learner)))

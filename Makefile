@@ -25,18 +25,17 @@ slow: $(INSTALLED)
 
 bench: $(INSTALLED)
 	$(BIN)/python benchmarks/env_speed.py
+	$(BIN)/python benchmarks/learner_speed.py
 
 # The first comparison of methods in docs/results.md: 60 short lives, half an hour on two cores.
 methods: $(INSTALLED)
-	for seed in 0 1 2 3 4; do \
-	    for life in "conflict --phase-steps 20000" "shrink --phase-steps 8000" \
-	                "grow --phase-steps 8000"; do \
-	        for method in finetune reservoir ewc mer; do \
-	            echo --schedule $$life --method $$method --seed $$seed; \
-	        done; \
+	for life in "conflict --phase-steps 20000" "shrink --phase-steps 8000" "grow --phase-steps 8000"; do \
+	    for method in finetune reservoir ewc mer; do \
+	        $(BIN)/python -m continual_arcade.scripts.train --schedule $$life --method $$method \
+	            --seeds 0..4 --jobs $(JOBS) --dqn.buffer-size 10000 --eval-every 0 --save-every 0 \
+	            --out runs/methods --no-progress || exit; \
 	    done; \
-	done | OMP_NUM_THREADS=1 xargs -P $(JOBS) -L 1 $(BIN)/python -m continual_arcade.scripts.train \
-	    --dqn.buffer-size 10000 --eval-every 0 --save-every 0 --out runs/methods --no-progress
+	done
 	$(BIN)/python -m continual_arcade.scripts.compare runs/methods/*
 
 # Static checkers do not see where setup.cfg puts the folders; links show them.

@@ -2,9 +2,9 @@
 
 import io
 import math
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import Any, ClassVar, Self
+from typing import Any, ClassVar, Literal, Self
 
 import numpy as np
 import numpy.typing as npt
@@ -14,22 +14,29 @@ from stable_baselines3 import DQN
 from stable_baselines3.common.buffers import ReplayBuffer
 from stable_baselines3.common.noise import ActionNoise
 from stable_baselines3.common.policies import BasePolicy
+from stable_baselines3.common.save_util import load_from_zip_file
 from stable_baselines3.common.type_aliases import ReplayBufferSamples, RolloutReturn
 from stable_baselines3.common.utils import polyak_update
 from stable_baselines3.common.vec_env import VecEnv
 from torch.nn.functional import smooth_l1_loss
 
+from continual_arcade.agents.compiled.engine import MEASURED, CompiledEngine
+from continual_arcade.agents.compiled.living import FusedLife, is_served
+from continual_arcade.agents.compiled.support import obstacle
 from continual_arcade.agents.exploration import Exploration
+from continual_arcade.agents.kernels.update import DONE
 from continual_arcade.agents.life import Life
+from continual_arcade.agents.n_step import whole_number
 from continual_arcade.agents.networks import ContinualPolicy, evaluation_mode
 from continual_arcade.agents.parts.catalogue import check_together
-from continual_arcade.agents.parts.part import Batch, Part
+from continual_arcade.agents.parts.part import Batch, Part, all_or_none
 from continual_arcade.agents.replay import TransitionReplayBuffer
 from continual_arcade.agents.saving import load_agent, save_agent
 from continual_arcade.agents.state_files import is_foreign
+from continual_arcade.envs.messages import unknown
 
-_MEASURED = 100
-"""Of so many gradient steps one is measured for the log."""
+Engine = Literal["auto", "torch", "compiled"]
+ENGINES: tuple[Engine, ...] = ("auto", "torch", "compiled")
 
 
 class DivergedError(RuntimeError):
@@ -50,6 +57,11 @@ class ContinualDQN(DQN):
             (van Hasselt et al. 2016).
         exploration: How it explores; None for the parent's way, in which all sub-environments
             explore together, uniformly.
+        engine: What computes: ``"torch"``, which serves everything; ``"compiled"``, a hundred times
+            as fast, which serves small networks on the CPU; or ``"auto"``, the compiled one where
+            it can. Both mean the same, up to the last digits of float32.
+        callback_every: Steps of all sub-environments between calls of callbacks that do not say
+            when they are due, where life is compiled; see :mod:`continual_arcade.agents.due`.
         **kwargs: As in the parent. With a replay buffer of this suite, ``n_steps`` and ``gamma``
             are handed on to it, and its draws are seeded with ``seed``.
 
@@ -73,11 +85,21 @@ class ContinualDQN(DQN):
         parts: Sequence[Part] = (),
         double_q: bool = False,
         exploration: Exploration | None = None,
+        engine: Engine = "auto",
+        callback_every: int = 1,
         **kwargs: Any,
     ) -> None:
+        if engine not in ENGINES:
+            raise ValueError(unknown("engine", engine, ENGINES))
         self.parts = list(parts)
         self.double_q = double_q
         self.exploration = exploration
+        self.engine = engine
+        self.callback_every = whole_number("callback_every", callback_every)
+        self.engine_report = ""
+        """Which engine runs, and why."""
+        self._compiled: CompiledEngine | None = None
+        self._fused: FusedLife | None = None
         check_together(self.parts)
         set_up = kwargs.pop("_init_setup_model", True)
         kind = kwargs.get("replay_buffer_class")
@@ -99,11 +121,16 @@ class ContinualDQN(DQN):
         self.measures = False
         self.last_td_loss = 0.0
         self._syncs_due = 0
+        self._network: Callable[[BasePolicy], object] | None = None
+        """Puts a network in place of the new one, for :meth:`load`."""
         if set_up:
             self._setup_model()
 
     def _setup_model(self) -> None:
         super()._setup_model()
+        if self._network is not None:  # parts may begin where the network is
+            self._network(self.policy)
+            self._network = None
         assert isinstance(self.action_space, spaces.Discrete)
         self._actions = int(self.action_space.n)
         if self.exploration is not None:
@@ -115,18 +142,55 @@ class ContinualDQN(DQN):
         self._exploration_rng = np.random.default_rng(exploration)
         self._network_rng = np.random.default_rng(network)
         self.life = Life(self.n_envs)
-        for part, stream in zip(self.parts, streams, strict=True):
-            if part.watches_replay:
-                _ = self.replay  # raises if it is of another kind
-            part.bind(self, np.random.default_rng(stream))
-        if self.env is not None:
-            self._check_env(self.env)
+        with all_or_none(self.parts):
+            for part, stream in zip(self.parts, streams, strict=True):
+                if part.watches_replay:
+                    _ = self.replay  # raises if it is of another kind
+                part.bind(self, np.random.default_rng(stream))
+            if self.env is not None:
+                self._check_env(self.env)
+            self._choose_engine()
+
+    def _choose_engine(self) -> None:
+        """Choose what computes.
+
+        Raises:
+            ValueError: If it is to be the compiled engine, which cannot serve this agent.
+        """
+        why = "it was asked for"
+        if self.engine != "torch":
+            found = obstacle(self)
+            if found is None:
+                if self._compiled is None or not self._compiled.is_of(self):
+                    self._compiled, self._fused = CompiledEngine(self), None
+            elif self.engine == "compiled":
+                raise ValueError(
+                    f"the compiled engine cannot serve this agent: {found}. Or use engine='torch'"
+                )
+            else:
+                self._compiled, self._fused, why = None, None, found
+        before = self.engine_report
+        self.engine_report = "compiled" if self._compiled is not None else f"torch, because {why}"
+        if self.verbose >= 1 and self.engine_report != before:
+            print(f"engine: {self.engine_report}")
+
+    def _current_engine(self) -> CompiledEngine | None:
+        """Return the compiled engine, if there is one; a new one if replay is another one now."""
+        if self._compiled is not None and not self._compiled.is_of(self):
+            self._choose_engine()
+        return self._compiled
+
+    @property
+    def runs_compiled(self) -> bool:
+        """Whether the compiled engine computes."""
+        return self._compiled is not None
 
     def set_env(self, env: Any, force_reset: bool = True) -> None:
         """Set the environment, as in the parent; it must go with the parts."""
         super().set_env(env, force_reset)
         assert self.env is not None
         self._check_env(self.env)
+        self._choose_engine()
 
     def _check_env(self, env: VecEnv) -> None:
         """Check that parts and environment go together."""
@@ -136,17 +200,16 @@ class ContinualDQN(DQN):
                 "leave it out, or the parts"
             )
         self.life.look_at(env)
-        if self.exploration is not None and self.exploration.epsilon == "per_phase":
-            self.life.progress_of_phase()  # raises if there are no phases
-        if self.life.has_boundaries:
-            return
         for part in self.parts:
-            if part.needs_boundaries:
+            if part.needs_boundaries and not self.life.has_boundaries:
                 raise ValueError(
                     f"part {part.name!r} needs to be told where phases end, but "
                     f"{self.life.description} has no phase that ends: choose another schedule "
                     "(shrink, conflict, ...), or leave the part out"
                 )
+        # Last: another epsilon would not help a part.
+        if self.exploration is not None and self.exploration.epsilon == "per_phase":
+            self.life.progress_of_phase()  # raises if there are no phases
 
     # What parts may use: see ``parts.part.Learner``.
 
@@ -197,6 +260,10 @@ class ContinualDQN(DQN):
         values = self.q_net(samples.observations).gather(1, samples.actions.long())
         return smooth_l1_loss(values, targets)
 
+    def ends_with(self, phase: int) -> int:
+        """Return the phase that the parts will be told of when this one has ended."""
+        return self.life.ends_with(phase)
+
     def reinitialise(self, network: bool, optimizer: bool, replay: bool) -> None:
         """Begin anew with some of what was learnt.
 
@@ -234,6 +301,10 @@ class ContinualDQN(DQN):
         Raises:
             DivergedError: If the loss or its gradient is not finite; before the parameters change.
         """
+        engine = self._current_engine()
+        if engine is not None:
+            self._train_compiled(engine, gradient_steps, batch_size)
+            return
         replay = self.replay_buffer
         if isinstance(replay, TransitionReplayBuffer) and replay.seen < batch_size:
             return  # replay was begun anew, or has not begun
@@ -245,8 +316,38 @@ class ContinualDQN(DQN):
             self._n_updates += 1
         self._synchronise()
         if losses:
-            self.logger.record("train/n_updates", self._n_updates, exclude="tensorboard")
-            self.logger.record("train/loss", np.mean(losses))
+            self.log_training(float(np.mean(losses)))
+
+    def _train_compiled(self, engine: CompiledEngine, gradient_steps: int, batch_size: int) -> None:
+        self._update_learning_rate(self.policy.optimizer)
+        status, loss = engine.train(gradient_steps, batch_size)
+        self.check_finite(status == DONE, engine.loss, engine.norm)
+        if loss is not None:
+            self.log_training(loss)
+            if engine.clip_factor is not None:
+                self.logger.record("train/clip_factor", engine.clip_factor)
+
+    def log_training(self, loss: float) -> None:
+        """Record what was learnt after a step of the environments, with this mean loss."""
+        self.logger.record("train/n_updates", self._n_updates, exclude="tensorboard")
+        self.logger.record("train/loss", loss)
+
+    def check_finite(self, is_finite: bool, loss: float, norm: float) -> None:
+        """Check that a gradient step could be made.
+
+        Raises:
+            DivergedError: If it could not, because of such a loss, or norm of its gradient.
+        """
+        if not is_finite:
+            raise DivergedError(
+                f"at step {self.num_timesteps} the loss is {loss} and its gradient's norm {norm}: "
+                "learning has diverged; lower the learning rate"
+                + (
+                    f" or the strength of {', '.join(p.name for p in self.parts)}"
+                    if self.parts
+                    else ""
+                )
+            )
 
     def _batches(self, gradient_steps: int, batch_size: int) -> Iterator[Batch]:
         for part in self.parts:
@@ -257,7 +358,7 @@ class ContinualDQN(DQN):
     def _update(self, batch: Batch) -> float:
         """Make one gradient step; the order is that of ``parts.part``."""
         parts = self.parts
-        self.measures = bool(parts) and self._n_updates % _MEASURED == 0
+        self.measures = bool(parts) and self._n_updates % MEASURED == 0
         for part in parts:
             part.before_update(self)
         loss = self.td_loss(batch.samples)
@@ -277,12 +378,8 @@ class ContinualDQN(DQN):
         for part in parts:
             part.project(self)
         norm = float(torch.nn.utils.clip_grad_norm_(self.policy.parameters(), self.max_grad_norm))
-        if not (math.isfinite(self.last_td_loss) and math.isfinite(norm)):
-            raise DivergedError(
-                f"at step {self.num_timesteps} the loss is {self.last_td_loss} and its gradient's "
-                f"norm {norm}: learning has diverged; lower the learning rate"
-                + (f" or the strength of {', '.join(p.name for p in parts)}" if parts else "")
-            )
+        is_finite = math.isfinite(self.last_td_loss) and math.isfinite(norm)
+        self.check_finite(is_finite, self.last_td_loss, norm)
         if self.measures:
             clipped = min(1.0, self.max_grad_norm / max(norm, 1e-30))
             self.logger.record("train/clip_factor", clipped)
@@ -314,16 +411,21 @@ class ContinualDQN(DQN):
         if self._n_calls % max(self.target_update_interval // self.n_envs, 1) == 0:
             self._syncs_due += 1
             self._synchronise()
-        self.exploration_rate = self._epsilon()
+        self.exploration_rate = self.epsilon_at(self._current_progress_remaining)
         self.logger.record("rollout/exploration_rate", self.exploration_rate)
 
-    def _epsilon(self) -> float:
+    def epsilon_at(self, remaining: float, ahead: int = 0) -> float:
+        """Return the probability of an exploratory action.
+
+        Args:
+            remaining: How much of training is left by then, from 1 to 0.
+            ahead: How far ahead that is [lifetime steps].
+        """
         rule = "global" if self.exploration is None else self.exploration.epsilon
         if rule == "constant":
             return self.exploration_final_eps
-        remaining = self._current_progress_remaining
         if rule == "per_phase":
-            remaining = 1 - self.life.progress_of_phase()
+            remaining = 1 - self.life.progress_of_phase(ahead)
         return self.exploration_schedule(remaining)
 
     def _sample_action(
@@ -354,7 +456,7 @@ class ContinualDQN(DQN):
         """
         if self.exploration is None:
             return super().predict(observation, state, episode_start, deterministic)
-        actions, state = self.policy.predict(observation, state, episode_start, deterministic=True)
+        actions, state = self._best_actions(observation, state, episode_start)
         if deterministic:
             return actions, state
         actions = np.asarray(actions)
@@ -363,8 +465,15 @@ class ContinualDQN(DQN):
         drawn = self.exploration.draw(self._exploration_rng, self._actions, len(chosen))
         return np.where(explores, drawn, chosen).reshape(actions.shape), state
 
+    def _best_actions(self, observation: Any, state: Any, episode_start: Any) -> tuple[Any, Any]:
+        shape = self.observation_space.shape
+        if self._compiled is not None and np.shape(observation)[1:] == shape:
+            return self._compiled.best_actions(observation), state
+        return self.policy.predict(observation, state, episode_start, deterministic=True)
+
     def _setup_learn(self, *args: Any, **kwargs: Any) -> Any:
         goes_on = self._last_obs is not None and self.num_timesteps > 0
+        self._choose_engine()  # what was changed since it was made is looked at, too
         result = super()._setup_learn(*args, **kwargs)
         assert self.env is not None
         if not goes_on or self.num_timesteps == 0:
@@ -376,14 +485,23 @@ class ContinualDQN(DQN):
     def collect_rollouts(
         self, env: VecEnv, callback: Any, *args: Any, **kwargs: Any
     ) -> RolloutReturn:
-        """Play, as in the parent; before that, tell the parts of phases that ended and began."""
+        """Play, as in the parent; before that, tell the parts of phases that ended and began.
+
+        With the compiled engine and games of this suite several rollouts are played, and learnt
+        from but for the last, until something is due.
+        """
         self._tell_phases()
-        return super().collect_rollouts(env, callback, *args, **kwargs)
+        engine = self._current_engine()
+        if engine is None or not is_served(env, self):
+            return super().collect_rollouts(env, callback, *args, **kwargs)
+        if self._fused is None or not self._fused.is_of(env, self):
+            self._fused = FusedLife(engine, self, env)
+        return self._fused.collect(callback, kwargs.get("log_interval"))
 
     def _tell_phases(self) -> None:
-        self.policy.set_training_mode(False)  # what parts compute at a phase end is without dropout
         news = self.life.news()
         if news is not None:
+            self.policy.set_training_mode(False)  # what parts compute now is without dropout
             ended, begun = news
             if ended is not None:
                 for part in self.parts:
@@ -400,12 +518,36 @@ class ContinualDQN(DQN):
         dones: npt.NDArray[Any],
         infos: list[dict[str, Any]],
     ) -> None:
+        self._check_step(new_obs, reward, dones, infos)
         super()._store_transition(replay_buffer, buffer_action, new_obs, reward, dones, infos)
         if isinstance(replay_buffer, TransitionReplayBuffer):
             for part in self.parts:
                 part.stored(self, replay_buffer.latest, *replay_buffer.placed)
         assert self.env is not None
         self.life.stepped(infos, dones, self.env)
+
+    def _check_step(
+        self,
+        observations: Any,
+        rewards: npt.NDArray[Any],
+        dones: npt.NDArray[Any],
+        infos: list[dict[str, Any]],
+    ) -> None:
+        """Check that what came from the environments are numbers to learn from."""
+        if isinstance(observations, dict):
+            return
+        last = [infos[i]["terminal_observation"] for i in np.flatnonzero(dones)]
+        if all(np.isfinite(values).all() for values in (observations, rewards, *last)):
+            return
+        for i, (observation, reward) in enumerate(zip(observations, rewards, strict=True)):
+            seen = infos[i]["terminal_observation"] if dones[i] else observation
+            for what, values in (("observation", seen), ("reward", reward)):
+                if not np.isfinite(values).all():
+                    raise ValueError(
+                        f"at step {self.num_timesteps} sub-environment {i} gave the {what} "
+                        f"{values}, which is not finite: nothing can be learnt from it, and "
+                        "nothing of this step was stored"
+                    )
 
     def dump_logs(self) -> None:
         """Write a line of the log, with what parts and replay have to tell."""
@@ -493,6 +635,9 @@ class ContinualDQN(DQN):
             OSError: If it cannot be read.
         """
         if trust and is_foreign(_path(path)):
+            if kwargs.get("parts"):
+                _, network, _ = load_from_zip_file(path, load_data=False, device=device)
+                kwargs["_network"] = lambda policy: policy.load_state_dict(network["policy"])
             return super().load(
                 path, env, device, custom_objects, print_system_info, force_reset, **kwargs
             )

@@ -40,6 +40,8 @@ class Exploration:
                 raise ValueError(
                     f"action prior {self.prior} must give each action a probability, and sum to 1"
                 )
+            # Plain numbers, also of an array: that is what files hold, and what compares.
+            object.__setattr__(self, "prior", tuple(map(float, prior)))
 
     def check_actions(self, count: int) -> None:
         """Check that the prior is one over so many actions.

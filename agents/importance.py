@@ -8,10 +8,14 @@ evaluation mode and leave everything of it as it was. Frozen parameters are rate
 Gradients are taken per state, then squared or made absolute, and only then averaged. The gradient
 of the average would be cheaper, but in it the states cancel each other: its square is too small by
 a factor near the number of states.
+
+Every estimate is made of two things: mixes, which are weighted sums of the values of a state, and
+the size of their gradients, the square or the absolute value. In plain perceptrons there is a short
+way to the mean size (``mlp.py``); all other networks are differentiated state by state.
 """
 
 import math
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable
 from typing import Literal, TypeAlias
 
 import torch
@@ -20,13 +24,17 @@ from stable_baselines3.dqn.policies import QNetwork
 from torch import nn
 from torch.func import functional_call, jacrev, vmap
 
+from continual_arcade.agents.mlp import Perceptron, as_perceptron
 from continual_arcade.agents.networks import evaluation_mode
 
 Parameters: TypeAlias = list[torch.Tensor]
 """One tensor per parameter of a network, in the order of ``network.parameters()``."""
 
+Size: TypeAlias = Callable[[torch.Tensor], torch.Tensor]
+"""``torch.square`` or ``torch.abs``; the size of a product is the product of the sizes."""
+
 CHUNK = 256
-"""States whose Jacobians are in memory at a time."""
+"""States whose gradients are in memory at a time."""
 
 
 def _check_states(network: nn.Module, states: torch.Tensor, chunk: int) -> None:
@@ -53,43 +61,75 @@ def _check_values(values: torch.Tensor, count: int, least: int = 1) -> None:
         raise ValueError(f"values have shape {shape}: there must be at least {least} actions")
 
 
-def _jacobians(
+def _values(
     network: nn.Module, states: torch.Tensor, chunk: int, least_actions: int = 1
-) -> Iterator[tuple[torch.Tensor, Parameters]]:
-    """Go through the states, chunk by chunk.
-
-    Yields:
-        The values, shape ``(chunk, actions)``, and their derivatives dQ_a/dtheta_i for each state
-        on its own, shape ``(chunk, actions, *parameter)`` each.
+) -> torch.Tensor:
+    """Compute the values of the states, shape ``(count, actions)``.
 
     Raises:
         ValueError: If there are no states, or they or the values have a wrong shape.
     """
     _check_states(network, states, chunk)
+    values = []
+    with evaluation_mode(network), torch.no_grad():
+        for some in torch.split(states, chunk):
+            values.append(network(some))
+            _check_values(values[-1], len(some), least_actions)
+    return torch.cat(values)
+
+
+def _rate(
+    network: nn.Module, states: torch.Tensor, mixes: torch.Tensor, size: Size, chunk: int
+) -> Parameters:
+    """Rate parameters by the gradients of mixes of the values.
+
+    Args:
+        network: The Q-network.
+        states: Observations, shape ``(count, ...)``.
+        mixes: What each value weighs in each mix, shape ``(count, mixes, actions)``.
+        size: What is taken of each gradient.
+        chunk: States whose gradients are in memory at a time.
+
+    Returns:
+        The mean over the states of sum_m size(sum_a mix_ma dQ_a/dtheta_i).
+    """
+    perceptron = as_perceptron(network)
+    total = [torch.zeros_like(parameter) for parameter in network.parameters()]
+    chunks = zip(torch.split(states, chunk), torch.split(mixes, chunk), strict=True)
+    with evaluation_mode(network), torch.no_grad():
+        for some, their_mixes in chunks:
+            if perceptron:
+                sums = _sizes_in_perceptron(perceptron, some, their_mixes, size)
+            else:
+                sums = _sizes(network, some, their_mixes, size)
+            for entry, term in zip(total, sums, strict=True):
+                entry += term
+    return [entry / len(states) for entry in total]
+
+
+def _sizes(network: nn.Module, states: torch.Tensor, mixes: torch.Tensor, size: Size) -> Parameters:
+    """Sum up the sizes of all gradients, each of which is written out."""
     parameters = {name: tensor.detach() for name, tensor in network.named_parameters()}
 
-    def values(
-        parameters: dict[str, torch.Tensor], state: torch.Tensor
-    ) -> tuple[torch.Tensor, torch.Tensor]:
-        batch = functional_call(network, parameters, (state.unsqueeze(0),))
-        _check_values(batch, 1, least_actions)
-        return batch[0], batch[0]
+    def mixed(
+        parameters: dict[str, torch.Tensor], state: torch.Tensor, mixes: torch.Tensor
+    ) -> torch.Tensor:
+        values: torch.Tensor = functional_call(network, parameters, (state.unsqueeze(0),))[0]
+        return mixes @ values
 
-    differentiate = vmap(jacrev(values, has_aux=True), in_dims=(None, 0))
-    for some in torch.split(states.detach(), chunk):
-        # Not around the yield: a caller that stops early would leave the network in this mode for
-        # as long as something keeps this generator alive.
-        with evaluation_mode(network):
-            jacobians, at = differentiate(parameters, some)
-        yield at, [jacobians[name] for name in parameters]
+    gradients = vmap(jacrev(mixed), in_dims=(None, 0, 0))(parameters, states, mixes)
+    return [size(gradients[name]).sum((0, 1)) for name in parameters]
 
 
-def _mean(sums: Iterable[Parameters], count: int) -> Parameters:
-    """Add up the chunks and divide by the number of states."""
-    total: Parameters = []
-    for chunk in sums:
-        total = [a + b for a, b in zip(total, chunk, strict=True)] if total else chunk
-    return [tensor / count for tensor in total]
+def _sizes_in_perceptron(
+    perceptron: Perceptron, states: torch.Tensor, mixes: torch.Tensor, size: Size
+) -> Parameters:
+    """Sum up the sizes of all gradients from those of their factors."""
+    sums = []
+    for slopes, inputs in perceptron.factors(states, mixes):
+        sizes = size(slopes).sum(1)
+        sums += [sizes.T @ size(inputs), sizes.sum(0)]
+    return sums
 
 
 def median_gap(network: nn.Module, states: torch.Tensor, *, chunk: int = CHUNK) -> float:
@@ -106,15 +146,12 @@ def median_gap(network: nn.Module, states: torch.Tensor, *, chunk: int = CHUNK) 
     Raises:
         ValueError: If there are no states, or they or the values have a wrong shape.
     """
-    _check_states(network, states, chunk)
-    gaps = []
-    with evaluation_mode(network), torch.no_grad():
-        for some in torch.split(states, chunk):
-            values = network(some)
-            _check_values(values, len(some), 2)
-            best = values.topk(2, dim=1).values
-            gaps.append(best[:, 0] - best[:, 1])
-    return float(torch.quantile(torch.cat(gaps), 0.5))
+    return _median_gap(_values(network, states, chunk, least_actions=2))
+
+
+def _median_gap(values: torch.Tensor) -> float:
+    best = values.topk(2, dim=1).values
+    return float(torch.quantile(best[:, 0] - best[:, 1], 0.5))
 
 
 def fisher_gauss(network: nn.Module, states: torch.Tensor, *, chunk: int = CHUNK) -> Parameters:
@@ -130,7 +167,7 @@ def fisher_gauss(network: nn.Module, states: torch.Tensor, *, chunk: int = CHUNK
     Args:
         network: The Q-network.
         states: Observations, shape ``(count, ...)``.
-        chunk: States whose Jacobians are in memory at a time.
+        chunk: States whose gradients are in memory at a time.
 
     Returns:
         The importance of each parameter, in the parameter's shape [reward^2 / parameter^2].
@@ -138,11 +175,9 @@ def fisher_gauss(network: nn.Module, states: torch.Tensor, *, chunk: int = CHUNK
     Raises:
         ValueError: If there are no states, or they or the values have a wrong shape.
     """
-    sums = (
-        [jacobian.square().sum((0, 1)) for jacobian in jacobians]
-        for _, jacobians in _jacobians(network, states, chunk)
-    )
-    return _mean(sums, len(states))
+    values = _values(network, states, chunk)
+    each = torch.diag_embed(torch.ones_like(values))
+    return _rate(network, states, each, torch.square, chunk)
 
 
 def fisher_policy(
@@ -165,7 +200,7 @@ def fisher_policy(
         network: The Q-network, of at least two actions.
         states: Observations, shape ``(count, ...)``.
         temperature: T [reward]; None for the median gap over the states, ``median_gap``.
-        chunk: States whose Jacobians are in memory at a time.
+        chunk: States whose gradients are in memory at a time.
 
     Returns:
         The importance of each parameter, in the parameter's shape [1 / parameter^2].
@@ -174,24 +209,19 @@ def fisher_policy(
         ValueError: If the temperature, given or computed, is not positive and finite; if there are
             no states, or they or the values have a wrong shape.
     """
+    values = _values(network, states, chunk, least_actions=2)
     origin = ""
     if temperature is None:
-        temperature = median_gap(network, states, chunk=chunk)
+        temperature = _median_gap(values)
         origin = ", the median gap,"
     if not 0 < temperature < math.inf:
         raise ValueError(f"temperature = {temperature}{origin} must be positive and finite")
 
-    def variances() -> Iterator[Parameters]:
-        for values, jacobians in _jacobians(network, states, chunk, least_actions=2):
-            policy = (values / temperature).softmax(dim=1)
-            chunk_sums = []
-            for jacobian in jacobians:
-                mean = torch.einsum("na,na...->n...", policy, jacobian).unsqueeze(1)
-                score = (jacobian - mean) / temperature
-                chunk_sums.append(torch.einsum("na,na...->...", policy, score.square()))
-            yield chunk_sums
-
-    return _mean(variances(), len(states))
+    policy = (values / temperature).softmax(dim=1)
+    # d log pi_b/dQ_a = ([a = b] - pi_a) / T, and its square counts pi_b times.
+    scores = (torch.diag_embed(torch.ones_like(policy)) - policy.unsqueeze(1)) / temperature
+    mixes = policy.sqrt().unsqueeze(2) * scores
+    return _rate(network, states, mixes, torch.square, chunk)
 
 
 def fisher_td(
@@ -218,7 +248,7 @@ def fisher_td(
         actions: Actions taken, whole numbers, shape ``(count,)``, or ``(count, 1)`` as in samples
             of Stable-Baselines3.
         targets: What the values of these actions should be, shape as for the actions [reward].
-        chunk: States whose Jacobians are in memory at a time.
+        chunk: States whose gradients are in memory at a time.
 
     Returns:
         The importance of each parameter, in the parameter's shape [reward^4 / parameter^2, as the
@@ -228,7 +258,7 @@ def fisher_td(
         ValueError: If there are no states; if they, the values, the actions or the targets have a
             wrong shape; if an action does not exist or a target is not finite.
     """
-    _check_states(network, states, chunk)
+    values = _values(network, states, chunk)
     for name, given in (("actions", actions), ("targets", targets)):
         if tuple(given.shape) not in ((len(states),), (len(states), 1)):
             raise ValueError(
@@ -240,26 +270,13 @@ def fisher_td(
     if not targets.isfinite().all():
         raise ValueError("targets must be finite")
 
-    def squares() -> Iterator[Parameters]:
-        for (values, jacobians), chosen, wanted in zip(
-            _jacobians(network, states, chunk),
-            torch.split(actions.flatten().long(), chunk),
-            torch.split(targets.detach().flatten(), chunk),
-            strict=True,
-        ):
-            for action in (int(chosen.min()), int(chosen.max())):
-                if not 0 <= action < values.shape[1]:
-                    raise ValueError(
-                        f"actions contain {action}: there are only {values.shape[1]} of them"
-                    )
-            rows = torch.arange(len(chosen))
-            slopes = (values[rows, chosen] - wanted).clamp(-1, 1)
-            yield [
-                torch.einsum("n,n...->...", slopes.square(), jacobian[rows, chosen].square())
-                for jacobian in jacobians
-            ]
-
-    return _mean(squares(), len(states))
+    chosen, wanted = actions.reshape(-1, 1).long(), targets.detach().reshape(-1, 1)
+    for action in (int(chosen.min()), int(chosen.max())):
+        if not 0 <= action < values.shape[1]:
+            raise ValueError(f"actions contain {action}: there are only {values.shape[1]} of them")
+    slopes = (values.gather(1, chosen) - wanted).clamp(-1, 1)
+    loss = torch.zeros_like(values).scatter(1, chosen, slopes)
+    return _rate(network, states, loss.unsqueeze(1), torch.square, chunk)
 
 
 def mas(
@@ -283,7 +300,7 @@ def mas(
         network: The Q-network; of at least two actions for "advantage".
         states: Observations, shape ``(count, ...)``.
         target: f, either "q" or "advantage".
-        chunk: States whose Jacobians are in memory at a time.
+        chunk: States whose gradients are in memory at a time.
 
     Returns:
         The importance of each parameter, in the parameter's shape [reward^2 / parameter].
@@ -295,19 +312,11 @@ def mas(
     if target not in ("q", "advantage"):
         raise ValueError(f"target = {target!r} must be 'q' or 'advantage'")
 
-    def magnitudes() -> Iterator[Parameters]:
-        least = 2 if target == "advantage" else 1
-        for values, jacobians in _jacobians(network, states, chunk, least):
-            output = values
-            if target == "advantage":
-                # The mean needs no derivative: what it adds is multiplied by sum_a f_a = 0.
-                output = values - values.mean(dim=1, keepdim=True)
-            yield [
-                torch.einsum("na,na...->n...", 2 * output, jacobian).abs().sum(0)
-                for jacobian in jacobians
-            ]
-
-    return _mean(magnitudes(), len(states))
+    output = _values(network, states, chunk, least_actions=2 if target == "advantage" else 1)
+    if target == "advantage":
+        # The mean needs no derivative: what it adds is multiplied by sum_a f_a = 0.
+        output = output - output.mean(dim=1, keepdim=True)
+    return _rate(network, states, 2 * output.unsqueeze(1), torch.abs, chunk)
 
 
 def normalise(importance: Parameters, how: Literal["mean", "trace", "none"]) -> Parameters:

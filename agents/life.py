@@ -1,6 +1,5 @@
 """Which phase of its life an agent is in, as its environments tell."""
 
-from bisect import bisect_right
 from typing import Any
 
 import numpy as np
@@ -61,9 +60,11 @@ class Life:
                 "which one it is: leave out the wrapper that drops info['phase']"
             )
         self._phases = np.array([info.get("phase", 0) for info in infos], np.int64)
-        self.step = min((info.get("lifetime_step", 0) for info in infos), default=0)
-        if self.phase is not None and self._phases.min() < self.phase:
+        # Who does not tell the step is where it was.
+        step = min((info.get("lifetime_step", self.step) for info in infos), default=0)
+        if self.phase is not None and (step < self.step or self._phases.min() < self.phase):
             self.phase = None  # another life: clocks do not run backwards
+        self.step = step
 
     def stepped(self, infos: list[dict[str, Any]], dones: npt.NDArray[Any], env: VecEnv) -> None:
         """Take note of a step, and of the phases of the episodes that follow.
@@ -88,20 +89,41 @@ class Life:
         self.phase = now
         if before is None:
             return None, now
-        section = self._section(before)
-        if self._section(now) == section:
+        if now == before:
             return None
-        return max(phase for phase in range(now) if self._section(phase) == section), now
+        ends_with = self.ends_with(before)
+        return None if self.ends_with(now) == ends_with else (ends_with, now)
 
-    def _section(self, phase: int) -> int:
-        """Return how many boundaries there are before a phase begins."""
+    def ends_with(self, phase: int) -> int:
+        """Return the last of the phases that a phase drifts into; itself, if into none."""
         if self.schedule is None:
             return phase
         begins = self.schedule.ends[phase] - self.schedule.stretches[phase].steps
-        return bisect_right(self.schedule.boundaries, begins)
+        boundary = self.schedule.next_boundary(begins)
+        if boundary is None:
+            return len(self.schedule) - 1
+        return self.schedule.ends.index(boundary)
 
-    def progress_of_phase(self) -> float:
+    def catch_up(self, step: int, phases: npt.NDArray[np.int64]) -> None:
+        """Take note of steps that were not told one by one.
+
+        Args:
+            step: Where the clock of the environments stands [lifetime steps].
+            phases: Phases of the running episodes, shape ``(num_envs,)``.
+        """
+        self.step = step
+        self._phases[:] = phases
+
+    @property
+    def phases(self) -> npt.NDArray[np.int64]:
+        """Phases of the running episodes, a copy, shape ``(num_envs,)``."""
+        return self._phases.copy()
+
+    def progress_of_phase(self, ahead: int = 0) -> float:
         """Return how much of the phase is over by the clock, from 0 to 1.
+
+        Args:
+            ahead: Look so much further ahead [lifetime steps].
 
         Raises:
             ValueError: If there is no schedule of several phases.
@@ -111,8 +133,9 @@ class Life:
                 f"exploration per phase needs several phases, but {self.description} has only one: "
                 "choose epsilon 'global' or 'constant'"
             )
-        index = self.schedule.index_at(self.step)
-        left = self.schedule.ends[index] - self.step
+        step = self.step + ahead
+        index = self.schedule.index_at(step)
+        left = self.schedule.ends[index] - step
         return min(1.0, 1.0 - left / self.schedule.stretches[index].steps)
 
     def state_dict(self) -> dict[str, Any]:

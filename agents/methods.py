@@ -181,8 +181,10 @@ def compose(name: str, replay: str | None = None, parts: Sequence[str] = ()) -> 
         return method
     if replay is not None and method.remembers_all:
         raise ValueError(f"{name} is a replay that holds all: leave --replay {replay} out")
-    pieces = [name] if name != "finetune" else []
-    pieces += ([] if replay is None else [replay]) + list(parts)
+    pieces = ([] if replay is None else [replay]) + list(parts)
+    # "mer" and "mer+ewc" would name the method mer, which has more to it than the part.
+    if name != "finetune" or _names_more(pieces[0], replay):
+        pieces = [name, *pieces]
     return Method(
         name="+".join(pieces),
         text=f"{method.name}, composed",
@@ -191,3 +193,16 @@ def compose(name: str, replay: str | None = None, parts: Sequence[str] = ()) -> 
         settings=method.settings,
         remembers_all=method.remembers_all,
     )
+
+
+def _names_more(piece: str, replay: str | None) -> bool:
+    """Say whether a replay or else a part has the name of a method that adds more than it."""
+    if piece not in METHODS:
+        return False
+    alone = Method(piece, "", replay or "fifo", () if replay else (piece,))
+    return _content(alone) != _content(METHODS[piece])
+
+
+def _content(method: Method) -> dict[str, Any]:
+    """Return what a method adds, whatever it is called."""
+    return {key: value for key, value in method.to_dict().items() if key not in ("name", "text")}

@@ -5,7 +5,7 @@ the returns must be complete when a transition goes in.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import Any
 
 import numpy as np
@@ -49,6 +49,10 @@ class Transitions:
             self.discounts[chosen],
             self.phases[chosen],
         )
+
+
+COLUMNS = tuple(field.name for field in fields(Transitions))
+"""What a transition consists of."""
 
 
 class NStepAccumulator:

@@ -54,6 +54,11 @@ class ContinualPolicy(DQNPolicy):
             network.q_net = nn.Sequential(*layers).to(self.device)
         return network
 
+    def set_training_mode(self, mode: bool) -> None:
+        """Switch between training and play; to go through all modules takes longer than to act."""
+        if self.training != mode or self.q_net.training != mode:
+            super().set_training_mode(mode)
+
     def _get_constructor_parameters(self) -> dict[str, Any]:
         data = super()._get_constructor_parameters()
         return {**data, "layer_norm": self.layer_norm, "dropout": self.dropout}

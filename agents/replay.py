@@ -6,7 +6,7 @@ memories here hold, and they differ only in where a transition goes and which on
 """
 
 from abc import abstractmethod
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import numpy as np
@@ -14,9 +14,11 @@ import numpy.typing as npt
 import torch
 from gymnasium import spaces
 from stable_baselines3.common.buffers import ReplayBuffer
+from stable_baselines3.common.preprocessing import get_obs_shape
 from stable_baselines3.common.type_aliases import ReplayBufferSamples
 from stable_baselines3.common.vec_env import VecNormalize
 
+from continual_arcade.agents.memory import available_memory
 from continual_arcade.agents.n_step import (
     NStepAccumulator,
     Transitions,
@@ -79,8 +81,10 @@ class TransitionReplayBuffer(ReplayBuffer):
                 f"observations must be arrays, not {observation_space}: wrap the env in "
                 "gymnasium.wrappers.FlattenObservation"
             )
+        buffer_size = whole_number("buffer_size", buffer_size)
+        _check_memory(buffer_size, observation_space)
         super().__init__(
-            whole_number("buffer_size", buffer_size),
+            buffer_size,
             observation_space,
             action_space,
             device,
@@ -109,6 +113,8 @@ class TransitionReplayBuffer(ReplayBuffer):
         self.columns: dict[str, npt.NDArray[Any]] = {}
         """What others store with the transitions, by name; see :meth:`add_column`."""
         self._fills: dict[str, Any] = {}
+        self.drawn_phases = np.zeros(1, np.int64)
+        """How often a transition of each phase was drawn, since the counts were reset."""
         self.seen = 0
         """Transitions that were offered so far."""
         self._forget()
@@ -121,7 +127,7 @@ class TransitionReplayBuffer(ReplayBuffer):
         """Rows of ``latest``, and the slots in which these lie now."""
         self.sampled: Ints = nothing
         """Slots of the last batch, shape ``(batch_size,)``."""
-        self._drawn: dict[int, int] = {}
+        self.reset_batch_counts()
 
     @property
     def n_steps(self) -> int:
@@ -206,6 +212,7 @@ class TransitionReplayBuffer(ReplayBuffer):
         else:
             timeouts = np.zeros(self.num_envs, np.bool_)
         phases = np.array([info.get("phase", 0) for info in infos], np.int64)
+        self.expect_phases(phases)
         latest = self.accumulator.push(obs, action, reward, next_obs, done, timeouts, phases)
         rows, slots = _last_in_each(*self._place(latest))
         kept = latest.take(rows)
@@ -221,6 +228,18 @@ class TransitionReplayBuffer(ReplayBuffer):
         self.seen += len(latest)
         self.latest, self.placed = latest, (rows, slots)
         self._set_cursor()
+
+    def expect_phases(self, phases: Ints) -> None:
+        """Be ready to count the draws of these phases.
+
+        Raises:
+            ValueError: If one is negative.
+        """
+        if phases.min() < 0:
+            raise ValueError(f"info['phase'] = {phases.min()} must not be negative")
+        if phases.max() >= len(self.drawn_phases):
+            more = np.zeros(phases.max() + 1 - len(self.drawn_phases), np.int64)
+            self.drawn_phases = np.concatenate([self.drawn_phases, more])
 
     def _set_cursor(self) -> None:
         stored = self.size()
@@ -247,9 +266,7 @@ class TransitionReplayBuffer(ReplayBuffer):
         if not self.seen:
             raise ValueError("there is nothing to draw: no transition has been completed yet")
         self.sampled = slots = self._draw(whole_number("batch_size", batch_size))
-        phases, counts = np.unique(self.phases[slots], return_counts=True)
-        for phase, count in zip(phases.tolist(), counts.tolist(), strict=True):
-            self._drawn[phase] = self._drawn.get(phase, 0) + count
+        self.drawn_phases += np.bincount(self.phases[slots], minlength=len(self.drawn_phases))
         return self.gather(slots, env)
 
     def stored(self, slots: Ints) -> Transitions:
@@ -320,16 +337,15 @@ class TransitionReplayBuffer(ReplayBuffer):
 
     def phase_shares(self) -> dict[int, float]:
         """Return which part of the stored transitions began in which phase."""
-        phases, counts = np.unique(self.phases[self.stored_slots()], return_counts=True)
-        return _shares(dict(zip(phases.tolist(), counts.tolist(), strict=True)))
+        return _shares(np.bincount(self.phases[self.stored_slots()]))
 
     def batch_phase_shares(self) -> dict[int, float]:
         """Return which part of the draws since the last reset of the counts is of which phase."""
-        return _shares(self._drawn)
+        return _shares(self.drawn_phases)
 
     def reset_batch_counts(self) -> None:
         """Begin to count the draws anew."""
-        self._drawn = {}
+        self.drawn_phases[:] = 0
 
     def reset(self) -> None:
         """Forget everything, what is pending too; the generators go on where they are."""
@@ -355,14 +371,15 @@ class TransitionReplayBuffer(ReplayBuffer):
             "slots": slots,
             "arrays": {name: array[slots] for name, array in self._arrays().items()},
             "columns": {name: column[slots] for name, column in self.columns.items()},
-            "drawn": {str(phase): count for phase, count in self._drawn.items()},
+            "drawn_phases": self.drawn_phases.copy(),
             "own": self._own_state(),
         }
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Become what was saved.
 
-        Columns must have been added before.
+        Columns must have been added before. One that was not saved is left as if nobody had
+        written to it, and one that is not here is left out: who wrote to it has gone.
 
         Raises:
             ValueError: If it was saved by another kind of memory, with another capacity or with
@@ -373,13 +390,9 @@ class TransitionReplayBuffer(ReplayBuffer):
                 raise ValueError(
                     f"{key} is {value!r} here and {state['layout'].get(key)!r} in what was saved"
                 )
-        if state["columns"].keys() != self.columns.keys():
-            raise ValueError(
-                f"the columns are {sorted(self.columns)} here and {sorted(state['columns'])} in "
-                "what was saved"
-            )
         slots = np.asarray(state["slots"])
-        arrays, saved = {**self._arrays(), **self.columns}, {**state["arrays"], **state["columns"]}
+        known = {name: self.columns[name] for name in self.columns if name in state["columns"]}
+        arrays, saved = {**self._arrays(), **known}, {**state["arrays"], **state["columns"]}
         for name, array in arrays.items():
             same_layout(name, saved[name], (len(slots), *array.shape[1:]), array.dtype)
         self.accumulator.load_state_dict(state["pending"])
@@ -392,7 +405,7 @@ class TransitionReplayBuffer(ReplayBuffer):
         self.placement_rng.bit_generator.state = state["placement_rng"]
         self._load_own_state(state["own"])
         self._forget()
-        self._drawn = {int(phase): count for phase, count in state["drawn"].items()}
+        self.drawn_phases = np.array(state["drawn_phases"], np.int64)
         self._set_cursor()
 
     def _layout(self) -> dict[str, Any]:
@@ -573,8 +586,7 @@ class BalancedReplayBuffer(TransitionReplayBuffer):
         offered: dict[int, list[int]] = {}
         for row, phase in enumerate(transitions.phases.tolist()):
             offered.setdefault(phase, []).append(row)
-        if not offered.keys() <= self._seen_of.keys():
-            self._make_room([phase for phase in offered if phase not in self._seen_of])
+        self.make_room_for(offered)
         rows, slots = [np.zeros(0, np.int64)], [np.zeros(0, np.int64)]
         for phase, of_phase in offered.items():
             stored, held, members = self.size(), self._held(phase), self._members[phase]
@@ -588,8 +600,18 @@ class BalancedReplayBuffer(TransitionReplayBuffer):
             slots.append(members[places])
         return np.concatenate(rows), np.concatenate(slots)
 
-    def _make_room(self, arrivals: list[int]) -> None:
-        """Shrink the older phases to the share that is theirs beside new ones."""
+    def make_room_for(self, offered: Iterable[int]) -> None:
+        """Shrink the older phases to the share that is theirs beside new ones.
+
+        Args:
+            offered: Phases of transitions that are about to be stored.
+
+        Raises:
+            ValueError: If there are more phases than slots.
+        """
+        arrivals = [phase for phase in dict.fromkeys(offered) if phase not in self._seen_of]
+        if not arrivals:
+            return
         phases = len(self._seen_of) + len(arrivals)
         share = self.buffer_size // phases
         if share == 0:
@@ -621,6 +643,25 @@ class BalancedReplayBuffer(TransitionReplayBuffer):
     def _load_own_state(self, state: Mapping[str, Any]) -> None:
         self._seen_of = {int(phase): seen for phase, seen in state["seen_of"].items()}
         self._members = {int(phase): np.array(slots) for phase, slots in state["members"].items()}
+
+
+def _check_memory(buffer_size: int, observation_space: spaces.Space[Any]) -> None:
+    """Check that there is memory for so many transitions, before any is taken.
+
+    The system hands memory out when it is first written to: without this, a run would be killed
+    hours after it was told yes.
+    """
+    shape, dtype = get_obs_shape(observation_space), observation_space.dtype
+    assert isinstance(shape, tuple)
+    # Two observations; action, reward, done, timeout, discount and phase.
+    each = 2 * int(np.prod(shape)) * np.dtype(dtype).itemsize + 8 + 4 * 4 + 8
+    available = available_memory()
+    if available is not None and buffer_size * each > available:
+        raise ValueError(
+            f"buffer_size = {buffer_size:,} transitions take {buffer_size * each / 2**30:.1f} GiB, "
+            f"and {available / 2**30:.1f} GiB of memory are available: at most "
+            f"{available // each:,} fit"
+        )
 
 
 def fifo(seen: int, count: int, capacity: int) -> tuple[Ints, Ints]:
@@ -671,6 +712,6 @@ def _last_in_each(rows: Ints, slots: Ints) -> tuple[Ints, Ints]:
     return rows[kept], slots[kept]
 
 
-def _shares(counts: Mapping[int, int]) -> dict[int, float]:
-    total = sum(counts.values())
-    return {phase: counts[phase] / total for phase in sorted(counts)}
+def _shares(counts: Ints) -> dict[int, float]:
+    total = counts.sum()
+    return {int(phase): float(counts[phase] / total) for phase in np.flatnonzero(counts)}

@@ -10,6 +10,7 @@ import re
 import warnings
 from collections import deque
 from collections.abc import Iterable
+from functools import partial
 from importlib import import_module
 from pathlib import Path
 from typing import IO, Any, TypeAlias
@@ -17,12 +18,13 @@ from typing import IO, Any, TypeAlias
 import numpy as np
 import torch
 from gymnasium import spaces
-from stable_baselines3.common.buffers import ReplayBuffer
+from stable_baselines3.common.buffers import NStepReplayBuffer, ReplayBuffer
 from stable_baselines3.common.type_aliases import TrainFreq
 
 from continual_arcade.agents.exploration import Exploration
 from continual_arcade.agents.parts.catalogue import PARTS, make_part, setting_types
-from continual_arcade.agents.parts.part import Part
+from continual_arcade.agents.parts.part import Part, all_or_none
+from continual_arcade.agents.replay import TransitionReplayBuffer
 from continual_arcade.agents.state_files import load_state, other_versions, save_state
 
 KIND = "agent"
@@ -50,6 +52,8 @@ _ARGUMENTS = (
     "verbose",
     "seed",
     "double_q",
+    "engine",
+    "callback_every",
 )
 """Arguments of the constructor that are attributes of the same name."""
 _ALL_ARGUMENTS = (*_ARGUMENTS, "stats_window_size", "exploration")
@@ -153,9 +157,11 @@ def load_agent(cls: Any, path: AnyFile, env: Any, device: Any, overrides: dict[s
     }
     if "exploration" in arguments:
         arguments["exploration"] = _exploration(arguments["exploration"])
-    for name in ("n_steps", "gamma", "seed"):
-        if name in overrides:  # these are handed on to replay, too
-            (arguments.get("replay_buffer_kwargs") or {}).pop(name, None)
+    kind = {**arguments, **overrides}["replay_buffer_class"]
+    if kind is not None and issubclass(kind, TransitionReplayBuffer):
+        for name in ("n_steps", "gamma", "seed"):
+            if name in overrides:  # these are handed on to replay, too
+                (arguments.get("replay_buffer_kwargs") or {}).pop(name, None)
     parts = overrides.pop("parts", None)
     if parts is None:
         parts = [_make_part(kept, path) for kept in state["parts"]]
@@ -172,9 +178,11 @@ def load_agent(cls: Any, path: AnyFile, env: Any, device: Any, overrides: dict[s
     if env is not None:
         env = cls._wrap_env(env, agent.verbose)
         agent.n_envs = env.num_envs
-    agent._setup_model()
-    if env is not None:
-        agent.set_env(env)
+    agent._network = partial(_put_network, state["network"], path)
+    with all_or_none(agent.parts):
+        agent._setup_model()
+        if env is not None:
+            agent.set_env(env)
     _restore(agent, state, path)
     if state["training"] is not None and env is not None:
         _resume(agent, state["training"], path)
@@ -196,11 +204,14 @@ def _check_keys(found: Iterable[str], expected: Iterable[str], what: str, path: 
         )
 
 
-def _restore(agent: Any, state: dict[str, Any], path: AnyFile) -> None:
+def _put_network(network: dict[str, torch.Tensor], path: AnyFile, policy: Any) -> None:
     try:
-        agent.policy.load_state_dict(state["network"])
+        policy.load_state_dict(network)
     except RuntimeError as error:
         raise ValueError(f"{path}: the network is another one: {error}") from error
+
+
+def _restore(agent: Any, state: dict[str, Any], path: AnyFile) -> None:
     optimizer = agent.policy.optimizer
     now = optimizer.state_dict()
     for group, rate in zip(now["param_groups"], state["optimizer"]["rates"], strict=True):
@@ -219,7 +230,10 @@ def _restore(agent: Any, state: dict[str, Any], path: AnyFile) -> None:
     for part in agent.parts:
         if part.name in by_name:
             kept = by_name[part.name]
-            _check_keys(kept, part.state_dict(), f"the state of {part.name}", path)
+            if PARTS.get(part.name) is type(
+                part
+            ):  # what others keep may depend on what they learnt
+                _check_keys(kept, part.state_dict(), f"the state of {part.name}", path)
             part.load_state_dict(_on_device(kept, agent.device))
 
 
@@ -280,11 +294,26 @@ def _resume(agent: Any, training: dict[str, Any], path: AnyFile) -> None:
 def _arguments(agent: Any) -> dict[str, Any]:
     found = {name: getattr(agent, name) for name in _ARGUMENTS}
     found["stats_window_size"] = agent._stats_window_size
-    if found["replay_buffer_class"] is not None and found["replay_buffer_kwargs"]:
+    kind, given = agent.replay_buffer_class, agent.replay_buffer_kwargs or {}
+    if kind is not None and issubclass(kind, TransitionReplayBuffer):
         found["n_steps"] = 1  # the buffer's own arguments say it already
+    elif _follows(kind, agent.n_steps, given):
+        found["replay_buffer_class"] = None
+        found["replay_buffer_kwargs"] = {
+            name: value for name, value in given.items() if name not in ("n_steps", "gamma")
+        }
+    if found["tensorboard_log"] is not None:
+        found["tensorboard_log"] = str(found["tensorboard_log"])
     exploration = agent.exploration
     found["exploration"] = None if exploration is None else dataclasses.asdict(exploration)
     return {name: _plain(value, name) for name, value in found.items()}
+
+
+def _follows(kind: Any, n_steps: int, kwargs: dict[str, Any]) -> bool:
+    """Say whether the parent would choose this replay itself, to suit ``n_steps``."""
+    if n_steps == 1:
+        return kind is ReplayBuffer
+    return kind is NStepReplayBuffer and kwargs.get("n_steps") == n_steps
 
 
 def _exploration(value: dict[str, Any] | None) -> Exploration | None:

@@ -8,7 +8,7 @@ from typing import Any, Literal
 import gymnasium as gym
 import torch
 
-from continual_arcade.agents.continual_dqn import ContinualDQN
+from continual_arcade.agents.continual_dqn import ENGINES, ContinualDQN, Engine
 from continual_arcade.agents.exploration import EpsilonRule, Exploration
 from continual_arcade.agents.methods import METHODS, Method
 from continual_arcade.agents.parts import Part
@@ -37,6 +37,9 @@ class DQNSettings:
         ValueError: If a setting makes no sense; the message says which.
     """
 
+    engine: Engine = "auto"
+    """What computes: torch serves everything; compiled serves networks without layer_norm and
+    dropout, many times as fast; auto is compiled where that can serve."""
     num_envs: int = 8
     """Games that are played side by side."""
     hidden: tuple[int, ...] = (128, 128)
@@ -120,6 +123,8 @@ class DQNSettings:
                 raise ValueError(f"{name} = {getattr(self, name)} must be from 0 to 1")
         if not 0 <= self.dropout < 1:
             raise ValueError(f"dropout = {self.dropout} must be at least 0 and below 1")
+        if self.engine not in ENGINES:
+            raise ValueError(unknown("engine", self.engine, ENGINES))
         if self.optimizer not in _OPTIMIZERS:
             raise ValueError(unknown("optimizer", self.optimizer, _OPTIMIZERS))
         for name in ("learning_rate", "max_grad_norm"):
@@ -229,4 +234,5 @@ def build_agent(
         max_grad_norm=s.max_grad_norm,
         device="cpu",
         seed=seed,
+        engine=s.engine,
     )

@@ -39,8 +39,8 @@ class GymnasiumVecEnv(VecEnv):
         self.env = env
         super().__init__(env.num_envs, env.single_observation_space, env.single_action_space)
         self._actions: Any = None
-        self._returns = np.zeros(self.num_envs)
-        self._lengths = np.zeros(self.num_envs, np.int64)
+        self.episode_returns = np.zeros(self.num_envs)
+        self.episode_lengths = np.zeros(self.num_envs, np.int64)
         self._start = time.time()
 
     def reset(self) -> Any:
@@ -52,8 +52,8 @@ class GymnasiumVecEnv(VecEnv):
         seeded = None if any(seed is None for seed in seeds) else seeds
         observations, infos = self.env.reset(seed=seeded, options=options or None)  # type: ignore[arg-type]
         self.reset_infos = _by_env(infos, self.num_envs)
-        self._returns[:] = 0.0
-        self._lengths[:] = 0
+        self.episode_returns[:] = 0.0
+        self.episode_lengths[:] = 0
         self._reset_seeds()
         self._reset_options()
         return observations
@@ -66,8 +66,8 @@ class GymnasiumVecEnv(VecEnv):
         """Play one step in every sub-environment."""
         observations, rewards, terminated, truncated, infos = self.env.step(self._actions)
         dones = terminated | truncated
-        self._returns += rewards
-        self._lengths += 1
+        self.episode_returns += rewards
+        self.episode_lengths += 1
         final_obs, final_info = infos.pop("final_obs", None), infos.pop("final_info", {})
         by_env = _by_env(infos, self.num_envs)
         if dones.any():
@@ -79,14 +79,18 @@ class GymnasiumVecEnv(VecEnv):
                     "terminal_observation": final_obs[i],
                     "TimeLimit.truncated": bool(truncated[i] and not terminated[i]),
                     "episode": {
-                        "r": float(self._returns[i]),
-                        "l": int(self._lengths[i]),
-                        "t": round(time.time() - self._start, 6),
+                        "r": float(self.episode_returns[i]),
+                        "l": int(self.episode_lengths[i]),
+                        "t": self.elapsed(),
                     },
                 }
-                self._returns[i] = 0.0
-                self._lengths[i] = 0
+                self.episode_returns[i] = 0.0
+                self.episode_lengths[i] = 0
         return observations, rewards.astype(np.float32), dones, by_env
+
+    def elapsed(self) -> float:
+        """Return for how long this has been there [s]."""
+        return round(time.time() - self._start, 6)
 
     def state_dict(self) -> dict[str, Any]:
         """Return all that decides how life goes on, between two steps.
@@ -102,8 +106,8 @@ class GymnasiumVecEnv(VecEnv):
         """
         return deepcopy(
             {
-                "returns": self._returns,
-                "lengths": self._lengths,
+                "returns": self.episode_returns,
+                "lengths": self.episode_lengths,
                 "reset_infos": self.reset_infos,
                 "seeds": self._seeds,
                 "options": self._options,
@@ -130,7 +134,7 @@ class GymnasiumVecEnv(VecEnv):
                 "many"
             )
         self._stateful().load_state_dict(state["env"])
-        self._returns, self._lengths = state["returns"], state["lengths"]
+        self.episode_returns, self.episode_lengths = state["returns"], state["lengths"]
         self.reset_infos = state["reset_infos"]
         self._seeds, self._options = state["seeds"], state["options"]
 

@@ -12,6 +12,7 @@ from measuring import (
     Contestant,
     Result,
     Run,
+    Verdict,
     in_turn,
     machine,
     pin_to_one_core,
@@ -360,21 +361,6 @@ def first_step(env: str, cache: Path, cold: bool) -> float:
 
 
 # --- promises -------------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True, kw_only=True)
-class Verdict:
-    """A promise, and what became of it."""
-
-    promise: str
-    measured: str
-    met: bool | None
-    """None if it could not be judged."""
-
-    def __str__(self) -> str:
-        """Return it as a line."""
-        fate = {True: "met", False: "MISSED", None: "not judged"}[self.met]
-        return f"{self.promise:<98}{self.measured:>10}  {fate}"
 
 
 def verdicts(

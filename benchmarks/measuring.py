@@ -57,11 +57,32 @@ class Result:
         return statistics.median(mine / theirs for mine, theirs in pairs)
 
 
+@dataclass(frozen=True, kw_only=True)
+class Verdict:
+    """A promise, and what became of it."""
+
+    promise: str
+    measured: str
+    met: bool | None
+    """None if it could not be judged."""
+
+    def __str__(self) -> str:
+        """Return it as a line."""
+        fate = {True: "met", False: "MISSED", None: "not judged"}[self.met]
+        return f"{self.promise:<98}{self.measured:>10}  {fate}"
+
+
+def usable_cores() -> list[int]:
+    """Return the cores that this process may use, in order; none where it cannot be told."""
+    return sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else []
+
+
 def pin_to_one_core() -> int | None:
     """Keep this process and its children on one core; return which, or None where none can."""
-    if not hasattr(os, "sched_setaffinity"):
+    cores = usable_cores()
+    if not cores:
         return None
-    core = max(os.sched_getaffinity(0))
+    core = cores[-1]
     os.sched_setaffinity(0, {core})
     return core
 
@@ -172,7 +193,7 @@ def table(title: str, unit: str, results: Sequence[Result], baseline: Result | N
         baseline: The result whose multiples to show.
     """
     heading = f"{title:<51}{unit:>14}{'min':>14}{'max':>14}"
-    lines = [heading + (f"{'x ' + baseline.name:>15}" if baseline else "")]
+    lines = [heading + (f"  x {baseline.name}".rjust(15) if baseline else "")]
     lines.append("-" * len(lines[0]))
     for result in results:
         if result.absent:

@@ -1,7 +1,8 @@
 """Many games of one kind as a Gymnasium vector environment."""
 
 from collections.abc import Mapping, Sequence
-from typing import Any, ClassVar
+from copy import copy
+from typing import Any, ClassVar, NamedTuple
 
 import gymnasium as gym
 import numpy as np
@@ -97,6 +98,8 @@ class ArcadeVectorEnv(VectorEnv[Features, Actions, Any]):
         self._limit = np.inf if max_episode_steps is None else float(max_episode_steps)
         self._conditions = _Conditions(self.game.tunables, num_envs)
         self._next_params: Params = {}
+        nothing = Outlook(np.zeros((0, 0)), np.zeros(0, np.int64), np.zeros(0, np.bool_))
+        self._quiet: tuple[Params, Outlook] = ({}, nothing)
         self._running = False
         self._screen: Screen | None = None
 
@@ -214,6 +217,76 @@ class ArcadeVectorEnv(VectorEnv[Features, Actions, Any]):
         infos["_final_obs"] = infos["_final_info"] = ended
         return observations, rewards, terminated, truncated, infos
 
+    @property
+    def conditions(self) -> tuple[npt.NDArray[np.int64], Floats]:
+        """Phase and tunables of the running episodes; never changed in place.
+
+        Their shapes are ``(num_envs,)`` and ``(num_envs, num_tunables)``.
+        """
+        return self._conditions.phases, self._conditions.rows
+
+    @property
+    def limit(self) -> float:
+        """Steps after which an episode is truncated; inf for never."""
+        return self._limit
+
+    def outlook(self, steps: int) -> "Outlook":
+        """Return what the next steps will hold, for a loop that plays them without this class.
+
+        Args:
+            steps: How many.
+
+        Raises:
+            ResetNeeded: If the environments were never reset.
+        """
+        if not self._running:
+            raise ResetNeeded("no episode is running: call reset() before outlook()")
+        clock = self.clock
+        if steps <= clock.quiet_steps(self.num_envs):
+            return self._quiet_outlook(steps)
+        clock = copy(clock)
+        outlook = Outlook(
+            np.empty((steps, len(self.game.tunables))),
+            np.empty(steps, np.int64),
+            np.zeros(steps, np.bool_),
+        )
+        begin = 0
+        while begin < steps:
+            clock.step += self.num_envs
+            outlook.boundaries[begin] = clock.step >= clock.boundary
+            clock.begin_episode()
+            # The same holds until the clock has something new to say.
+            alike = 1 + clock.quiet_steps(self.num_envs)
+            end = min(begin + alike, steps)
+            outlook.params[begin:end] = list(clock.params.values())
+            outlook.phases[begin:end] = clock.phase.index
+            clock.step += self.num_envs * (end - begin - 1)
+            begin = end
+        return outlook
+
+    def _quiet_outlook(self, steps: int) -> "Outlook":
+        """Return the outlook on steps in which nothing changes; asked for again and again."""
+        params, known = self._quiet
+        if params is not self.clock.params or len(known.phases) < steps:
+            known = Outlook(
+                np.tile(np.array(list(self.clock.params.values())), (steps, 1)),
+                np.full(steps, self.clock.phase.index),
+                np.zeros(steps, np.bool_),
+            )
+            self._quiet = self.clock.params, known
+        return Outlook(known.params[:steps], known.phases[:steps], known.boundaries[:steps])
+
+    def catch_up(self, outlook: "Outlook", steps: int, begun: npt.NDArray[np.int64]) -> None:
+        """Take note of steps that another loop has played on ``core.blocks``.
+
+        Args:
+            outlook: What they held.
+            steps: How many were played.
+            begun: Step in which the running episode of each sub-environment began, -1 if none did.
+        """
+        self.clock.advance(self.num_envs, steps)
+        self._conditions.adopt(outlook, begun, self.clock)
+
     def state_dict(self) -> dict[str, Any]:
         """Return all that decides how life goes on; see :meth:`ArcadeEnv.state_dict`."""
         state = shared_state(self, "ArcadeVectorEnv")
@@ -288,6 +361,17 @@ class ArcadeVectorEnv(VectorEnv[Features, Actions, Any]):
             self._screen = None
 
 
+class Outlook(NamedTuple):
+    """What a number of steps will hold."""
+
+    params: Floats
+    """Tunables of the episodes that begin in each step, shape ``(steps, num_tunables)``."""
+    phases: npt.NDArray[np.int64]
+    """Phase of these episodes, shape ``(steps,)``."""
+    boundaries: Mask
+    """Whether a phase ends with the step, which truncates every episode."""
+
+
 class _Conditions:
     """What holds in each sub-environment: its phase and its parameters.
 
@@ -350,6 +434,17 @@ class _Conditions:
         self._publish(rows, clock.params if all_renewed else None)
         changed: Mask = self.phases != before
         return changed
+
+    def adopt(self, outlook: Outlook, begun: npt.NDArray[np.int64], clock: LifetimeClock) -> None:
+        """Let hold what held when the running episodes began."""
+        renewed = begun >= 0
+        if self._same is clock.params or not renewed.any():
+            return
+        self.phases = np.where(renewed, outlook.phases[begun], self.phases)
+        rows = np.where(renewed[:, np.newaxis], outlook.params[begun], self.rows)
+        now = list(clock.params.values())
+        same = np.all(rows == now) and np.all(self.phases == clock.phase.index)
+        self._publish(rows, clock.params if same else None)
 
     def state_dict(self, clock: LifetimeClock) -> dict[str, Any]:
         """Return what holds, and whether the clock is known to say the same."""

@@ -62,6 +62,26 @@ class LifetimeClock:
             self._enter()
             self.phase_changed = self.phase.index != before
 
+    def quiet_steps(self, pace: int) -> int:
+        """Return how many times the clock can move on before it has something new to say.
+
+        Args:
+            pace: Transitions by which it moves at a time.
+        """
+        next_news = min(self.boundary, self._holds_until)
+        return max(0, (next_news - 1 - self.step) // pace)
+
+    def advance(self, pace: int, times: int) -> None:
+        """Move on a number of times, as if an episode began each time."""
+        while times:
+            self.step += pace
+            self.begin_episode()
+            quiet = min(times - 1, self.quiet_steps(pace))
+            if quiet:
+                self.step += pace * quiet
+                self.phase_changed = False
+            times -= 1 + quiet
+
     def state_dict(self) -> dict[str, Any]:
         """Return where the clock stands, and the life it counts."""
         return {

@@ -8,6 +8,7 @@ with :func:`rule`, so that numba can inline them, and meet the loops that drive 
 import hashlib
 import warnings
 from collections.abc import Callable, Mapping
+from functools import cache
 from pathlib import Path
 from types import FunctionType
 from typing import Any, TypeVar, cast
@@ -53,8 +54,8 @@ def kernel(template: Callable[..., Any], names: Mapping[str, Any], owner: str) -
     """Compile a loop with the rules of one game, and cache the machine code on disk.
 
     Args:
-        template: A plain function that calls rules by name.
-        names: The rules behind those names.
+        template: A plain function; what it calls by name is compiled into it.
+        names: What these names stand for, such as the rules of a game.
         owner: Whose rules they are; keeps the cache files of two games apart.
 
     Returns:
@@ -62,28 +63,30 @@ def kernel(template: Callable[..., Any], names: Mapping[str, Any], owner: str) -
         anew in each process, and a warning says so.
     """
     function = rebind(template, names)
-    # numba's cache watches only the file that holds the loop. The digest of the whole package in
-    # the name makes it watch the rules too, so that an edited rule never meets stale machine code.
-    function.__qualname__ = f"{template.__name__}.{owner}.{_SOURCES}"
+    # numba's cache watches only the file that holds the loop. The digest of all sources that may
+    # have a part in it makes it watch them too: an edited rule never meets stale machine code.
+    folders = dict.fromkeys((Path(__file__).parent, Path(function.__code__.co_filename).parent))
+    digest = ".".join(_digest_of(folder) for folder in folders)
+    function.__qualname__ = f"{template.__name__}.{owner}.{digest}"
     try:
         return njit(cache=True, error_model="numpy")(function)
     except RuntimeError as error:
         if "cannot cache" not in str(error):
             raise
         warnings.warn(
-            "No folder to keep compiled code in, so each process compiles the games anew (some "
-            "seconds). Set NUMBA_CACHE_DIR to a writable folder to avoid that.",
+            "No folder to keep compiled code in, so each process compiles anew (some seconds for a "
+            "game, half a minute for a learner). Set NUMBA_CACHE_DIR to a writable folder to avoid "
+            "that.",
             RuntimeWarning,
             stacklevel=2,
         )
         return njit(error_model="numpy")(function)
 
 
-def _digest_of_sources() -> str:
+@cache
+def _digest_of(folder: Path) -> str:
+    """Return a digest of the sources in a folder."""
     digest = hashlib.sha256()
-    for path in sorted(Path(__file__).parent.glob("*.py")):
+    for path in sorted(folder.glob("*.py")):
         digest.update(path.read_bytes())
     return digest.hexdigest()[:12]
-
-
-_SOURCES = _digest_of_sources()

@@ -66,6 +66,14 @@ class EvaluationCallback(BaseCallback):
             self._evaluate(min(self._ended, len(self.schedule) - 1))
         return True
 
+    def next_due(self, num_timesteps: int) -> int | None:
+        """Return the lifetime step at which there is something to evaluate next."""
+        index = bisect_right(self.schedule.ends, num_timesteps)
+        due = list(self.schedule.ends[index : index + 1])
+        if self.every:
+            due.append((num_timesteps // self.every + 1) * self.every)
+        return min(due, default=None)
+
     def _look_at_the_clock(self) -> None:
         self._ended = bisect_right(self.schedule.ends, self.num_timesteps)
         self._intervals = self.num_timesteps // self.every if self.every else 0

@@ -4,7 +4,8 @@ import json
 import os
 import re
 import shutil
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -15,8 +16,18 @@ _ROOM = 200 * 1024 * 1024
 takes a tenth of it."""
 
 
-_NEEDED = {"game", "schedule", "method", "method_spec", "seed", "settings", "evaluation"}
-"""What the configuration of a run cannot do without."""
+_NEEDED: Mapping[str, tuple[str, ...]] = {
+    "game": (),
+    "schedule": (),
+    "fingerprint": (),
+    "method": (),
+    "method_spec": ("replay", "parts", "remembers_all"),
+    "seed": (),
+    "settings": (),
+    "save_every": (),
+    "evaluation": ("every", "episodes", "max_steps"),
+}
+"""What the configuration of a run cannot do without, and the tables in it."""
 
 
 @dataclass(frozen=True)
@@ -44,14 +55,14 @@ class RunFolder:
         parts = (f"{game}-{schedule}", method, str(seed), utc)
         return cls(root / "__".join(re.sub(r"[^\w.+-]", "-", part) for part in parts))
 
-    def make(self) -> None:
-        """Make the folder, and those above it.
+    def make_root(self) -> None:
+        """Make the folder in which runs are kept, and those above it.
 
         Raises:
-            OSError: If no folder can be made there, the disk is nearly full, or the run exists.
+            OSError: If no folder can be made there, or the disk is nearly full.
         """
-        path, root = self.path, self.path.parent
-        try:
+        root = self.path.parent
+        with _said_how_to_mend(root):
             root.mkdir(parents=True, exist_ok=True)
             free = shutil.disk_usage(root).free
             if free < _ROOM:
@@ -59,18 +70,17 @@ class RunFolder:
                     f"only {free / 2**20:.0f} MiB are free under {root}, a run wants "
                     f"{_ROOM / 2**20:.0f}: make room, or choose another folder with --out"
                 )
-            path.mkdir()
-            (path / "checkpoints").mkdir()
-        except FileExistsError as error:
-            raise FileExistsError(
-                f"{error.filename} exists, and nothing is overwritten: choose another folder with "
-                "--out, or wait a second"
-            ) from error
-        except (PermissionError, NotADirectoryError) as error:
-            raise type(error)(
-                f"no run can be written under {root} ({error.strerror}): choose another folder "
-                "with --out"
-            ) from error
+
+    def make(self) -> None:
+        """Make the folder, and those above it.
+
+        Raises:
+            OSError: If no folder can be made there, the disk is nearly full, or the run exists.
+        """
+        self.make_root()
+        with _said_how_to_mend(self.path.parent):
+            self.path.mkdir()
+            (self.path / "checkpoints").mkdir()
 
     @classmethod
     def open(cls, path: Path) -> "RunFolder":
@@ -120,7 +130,15 @@ class RunFolder:
             raise ValueError(f"{path} is damaged: {error}") from error
         if not isinstance(config, dict):
             raise ValueError(f"{path} is damaged: it holds no table")
-        if lacking := sorted(_NEEDED - config.keys()):
+        lacking = []
+        for name, needed in _NEEDED.items():
+            if name not in config:
+                lacking.append(name)
+            elif needed and not isinstance(config[name], dict):
+                raise ValueError(f"{path} is damaged: {name} is no table")
+            else:
+                lacking += [f"{name}.{key}" for key in needed if key not in config[name]]
+        if lacking:
             raise ValueError(
                 f"{path} lacks {', '.join(lacking)}: the run was made by another version, which "
                 "can read it"
@@ -148,6 +166,23 @@ class RunFolder:
         if not found:
             raise FileNotFoundError(f"{self.path} has no checkpoint yet")
         return {int(path.stem.removeprefix("step_")): path for path in found}
+
+
+@contextmanager
+def _said_how_to_mend(root: Path) -> Iterator[None]:
+    """Let errors that come of the place of a run say what to do about it."""
+    try:
+        yield
+    except FileExistsError as error:
+        raise FileExistsError(
+            f"{error.filename} exists, and nothing is overwritten: choose another folder with "
+            "--out, or wait a second"
+        ) from error
+    except (PermissionError, NotADirectoryError) as error:
+        raise type(error)(
+            f"no run can be written under {root} ({error.strerror}): choose another folder "
+            "with --out"
+        ) from error
 
 
 def _write_whole(path: Path, write: Callable[[Path], object]) -> None:

@@ -16,6 +16,7 @@ from rich.console import Console
 from rich.table import Table
 
 from continual_arcade.envs.games import make_game
+from continual_arcade.envs.messages import unknown
 from continual_arcade.envs.schedules import Schedule
 from continual_arcade.evaluation.matrix import Matrix, forgetting_matrix
 from continual_arcade.evaluation.run_folder import RunFolder
@@ -32,8 +33,9 @@ class Compare:
 
     folders: Annotated[tuple[Path, ...], tyro.conf.Positional]
     """Folders of runs."""
-    against: str = "finetune"
-    """Method from which the difference of the others is taken, seed by seed, if it is there."""
+    against: str | None = None
+    """Method to take the differences of the others from, seed by seed; one of several settings as
+    the table names it, "ewc, learning_rate=0.001". If not given: finetune, if it is there."""
 
 
 @dataclass
@@ -43,6 +45,7 @@ class _Group:
     world: str
     method: str
     settings: dict[str, Any]
+    """Those of the learner, and what the method adds: methods of one name need not be one."""
     points: str
     matrices: dict[int, Matrix]
 
@@ -110,7 +113,8 @@ def compare(args: Compare, console: Console) -> None:
     """Print a table for each set of runs that differ only by their seed, and one over methods.
 
     Raises:
-        ValueError: If there is nothing to compare, a run is damaged, or a seed was run twice.
+        ValueError: If there is nothing to compare, a run is damaged, a seed was run twice, or no
+            run is of the method to compare with.
         OSError: If there is no such run.
     """
     if not args.folders:
@@ -125,21 +129,33 @@ def compare(args: Compare, console: Console) -> None:
             console.print(f"left out, because it did not come to its end: {path}")
             continue
         groups = worlds.setdefault(_key(config, "game", "fingerprint", "evaluation"), {})
-        group = groups.setdefault(_key(config, "method", "settings"), _group(config, schedule))
+        found = _group(config, schedule)
+        key = json.dumps([found.method, found.settings], sort_keys=True)
+        group = groups.setdefault(key, found)
         if config["seed"] in group.matrices:
             raise ValueError(
                 f"seed {config['seed']} is there twice ({path} is the second): the same life is "
                 "no new evidence, leave one out"
             )
         group.matrices[config["seed"]] = matrix
-    for groups in worlds.values():
-        for group in groups.values():
-            console.print(_table(group))
-        if len(groups) > 1:
-            console.print(_summary(list(groups.values())))
-        base = next((g for g in groups.values() if g.method == args.against), None)
-        if base is not None and len(groups) > 1:
-            console.print(_differences(list(groups.values()), base))
+    of_worlds = [list(groups.values()) for groups in worlds.values()]
+    bases = [_base(groups, args.against or "finetune") for groups in of_worlds]
+    if args.against is not None and not any(bases):
+        labelled = "," in args.against
+        names = {_label(g, gs) if labelled else g.method for gs in of_worlds for g in gs}
+        raise ValueError(unknown("method", args.against, sorted(names)))
+    for of_world, base in zip(of_worlds, bases, strict=True):
+        for one in of_world:
+            console.print(_table(one, of_world))
+        if len(of_world) > 1:
+            console.print(_summary(of_world))
+            if base is not None:
+                console.print(_differences(of_world, base))
+
+
+def _base(groups: list[_Group], name: str) -> _Group | None:
+    """Find the group to take differences from: the first that has the name, or is so labelled."""
+    return next((g for g in groups if name in (g.method, _label(g, groups))), None)
 
 
 def _key(config: dict[str, Any], *names: str) -> str:
@@ -149,16 +165,19 @@ def _key(config: dict[str, Any], *names: str) -> str:
 def _group(config: dict[str, Any], schedule: Schedule) -> _Group:
     world = f"{config['game']}, {schedule.name}"
     points = make_game(config["game"]).points
-    return _Group(world, config["method"], config["settings"], points, {})
+    spec = config["method_spec"]
+    added = {name: spec[name] for name in ("replay", "parts", "remembers_all")}
+    added["parts"] = "+".join(added["parts"]) or "none"
+    return _Group(world, config["method"], {**config["settings"], **added}, points, {})
 
 
-def _table(group: _Group) -> Table:
+def _table(group: _Group, groups: list[_Group]) -> Table:
     """Lay out the score of each phase when it was just learnt and at the end."""
     phases = next(iter(group.matrices.values())).phases
     scores = group.scores
     seeds = ", ".join(str(seed) for seed in sorted(group.matrices))
     table = Table(
-        title=f"{group.world}, {group.method}: mean {group.points}",
+        title=f"{group.world}, {_label(group, groups)}: mean {group.points}",
         caption=f"seeds {seeds}; {_CAPTION}",
         caption_justify="left",
     )
@@ -191,12 +210,13 @@ def _summary(groups: list[_Group]) -> Table:
 def _differences(groups: list[_Group], base: _Group) -> Table:
     """Lay out how much more the methods come to than one of them."""
     table = Table(
-        title=f"{base.world}: mean {base.points} over all phases at the end, less {base.method}",
+        title=f"{base.world}: mean {base.points} over all phases at the end, "
+        f"less {_label(base, groups)}",
         caption="mean difference of runs with equal seeds ± 95 % t interval.",
         caption_justify="left",
     )
     table.add_column("method", overflow="fold")
-    for name in ("pairs", f"less {base.method}"):
+    for name in ("pairs", "difference"):
         table.add_column(name, justify="right", no_wrap=True)
     for group in groups:
         if (difference := group.less(base)) is not None:

@@ -4,6 +4,8 @@ python -m continual_arcade.scripts.train --schedule conflict --method mer
 
 python -m continual_arcade.scripts.train --replay reservoir --part ewc:lam=10 --part reptile
 
+python -m continual_arcade.scripts.train --seeds 0..19 --jobs 4
+
 python -m continual_arcade.scripts.train --resume runs/RUN
 """
 
@@ -13,7 +15,7 @@ import sys
 import time
 from collections.abc import Sequence
 from contextlib import closing
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import asdict, dataclass, field, fields, replace
 from importlib.metadata import version
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -36,6 +38,7 @@ from continual_arcade.evaluation.evaluator import EPISODES, MAX_STEPS, Evaluator
 from continual_arcade.evaluation.report import show
 from continual_arcade.evaluation.rewinding import rewind
 from continual_arcade.evaluation.run_folder import RunFolder
+from continual_arcade.scripts import lives
 from continual_arcade.scripts.catalogue import catalogue
 from continual_arcade.scripts.cli import run
 
@@ -81,6 +84,27 @@ class Train:
     """How the agent learns."""
 
 
+@dataclass(frozen=True)
+class TrainMany(Train):
+    """What can be asked of the command: one life, or several that differ by their seed."""
+
+    seeds: str | None = None
+    """Train a life for each of these seeds, side by side: 0..19 (both ends), 0,3,7 or 0..4,8."""
+    jobs: int | None = None
+    """Lives at a time, each in a process of its own; as many as there are cores if not given."""
+
+
+@dataclass(frozen=True)
+class _Prepared:
+    """A life whose arguments make sense, and of which nothing is on the disk yet."""
+
+    agent: ContinualDQN
+    schedule: Schedule
+    folder: RunFolder
+    config: dict[str, Any]
+    callbacks: "_Callbacks"
+
+
 def train(args: Train) -> RunFolder:
     """Train one agent, or go on with one.
 
@@ -98,6 +122,16 @@ def train(args: Train) -> RunFolder:
 
 
 def _begin(args: Train) -> RunFolder:
+    life = _prepare(args)
+    # Made last, so that a mistake in the arguments leaves nothing behind.
+    life.folder.make()
+    life.folder.write_config(life.config)
+    print(f"{lives.FOLDER_IS}{life.folder.path}", flush=True)
+    print(f"engine: {life.agent.engine_report}", flush=True)
+    return _live(life.agent, life.schedule, life.folder, life.callbacks)
+
+
+def _prepare(args: Train) -> _Prepared:
     if args.save_every < 0:
         raise ValueError(f"save_every = {args.save_every} must not be negative; 0 is for never")
     game = make_game(args.game)
@@ -111,15 +145,15 @@ def _begin(args: Train) -> RunFolder:
             f"learning_starts = {settings.learning_starts:,}, but the life ends after "
             f"{schedule.total_steps:,} steps: nothing would be learnt"
         )
+    agent = build_agent(args.game, schedule, settings, args.seed, method)
+    # What runs is written down, so that the run goes on with it wherever it is resumed.
+    agent.engine = "compiled" if agent.runs_compiled else "torch"
+    settings = replace(settings, engine=agent.engine)
     config = _config(args, schedule, method, settings)
     evaluator = _evaluator(config, schedule)
-    agent = build_agent(args.game, schedule, settings, args.seed, method)
     folder = RunFolder.new(args.out, args.game, schedule.name, method.name, args.seed)
     callbacks = _Callbacks(config, schedule, evaluator, folder, shown=args.progress)
-    # Made last, so that a mistake in the arguments leaves nothing behind.
-    folder.make()
-    folder.write_config(config)
-    return _live(agent, schedule, folder, callbacks)
+    return _Prepared(agent, schedule, folder, config, callbacks)
 
 
 def _go_on(args: Train) -> RunFolder:
@@ -138,7 +172,9 @@ def _go_on(args: Train) -> RunFolder:
     settings = DQNSettings.from_dict(config["settings"])
     if folder.training_state.exists():
         life = make_life(config["game"], schedule, settings.num_envs)
-        agent = ContinualDQN.load(folder.training_state, env=life, device="cpu")
+        agent = ContinualDQN.load(
+            folder.training_state, env=life, device="cpu", engine=settings.engine
+        )
         begun = [(part.name, part.settings) for part in method.make_parts()]
         found = [(part.name, part.settings) for part in agent.parts]
         if (agent.seed, found) != (config["seed"], begun):
@@ -290,6 +326,10 @@ class _Saves(BaseCallback):
         if self.every:
             self._save()
 
+    def next_due(self, num_timesteps: int) -> int | None:
+        """Return when the next state is to be kept."""
+        return (num_timesteps // self.every + 1) * self.every if self.every else None
+
     def _save(self) -> None:
         agent = self.model
         assert isinstance(agent, ContinualDQN)
@@ -325,6 +365,10 @@ class _Progress(BaseCallback):
         self.bar.update(min(self.num_timesteps, self.schedule.total_steps) - self.bar.n)
         return True
 
+    def next_due(self, num_timesteps: int) -> int | None:
+        """Return that there is no hurry: the bar moves whenever there is a call."""
+        return None
+
     def report(self, step: int, played: Played) -> None:
         """Show the mean score in each phase."""
         means = ", ".join(f"{mean:.1f}" for mean in played.scores.mean(axis=1))
@@ -336,20 +380,59 @@ def main(arguments: Sequence[str] | None = None) -> None:
     """Run the command."""
     given = sys.argv[1:] if arguments is None else arguments
     listed = catalogue() if {"-h", "--help"} & set(given) else ""
-    args = tyro.cli(Train, args=given, description=f"{__doc__}\n{listed}")
+    args = tyro.cli(TrainMany, args=given, description=f"{__doc__}\n{listed}")
 
     def command() -> None:
         if args.resume is not None:
             _check_alone(given)
-        print(f"the run is in {train(args).path}")
+        if args.seeds is None and args.jobs is None:
+            print(f"the run is in {train(args).path}")
+        else:
+            _train_many(args, given)
 
     run(command)
+
+
+def _train_many(args: TrainMany, given: Sequence[str]) -> None:
+    """Check what all lives are told, once and before anything is written, and train them."""
+    if args.seeds is None:
+        raise ValueError(f"jobs = {args.jobs} is for many lives: name their seeds with --seeds")
+    if any(argument.partition("=")[0] == "--seed" for argument in given):
+        raise ValueError("--seed and --seeds cannot be given together: name all seeds in --seeds")
+    seeds = lives.parse_seeds(args.seeds)
+    jobs = lives.cores() if args.jobs is None else args.jobs
+    if jobs < 1:
+        raise ValueError(f"jobs = {jobs} must be at least 1")
+    life = _prepare(replace(args, seed=seeds[0], progress=False))
+    life.folder.make_root()
+    warm_up(args)
+    others = lives.without(("--seeds", "--jobs"), given)
+    lives.live(seeds, jobs, others, life.schedule.total_steps, shown=args.progress)
+
+
+def warm_up(args: Train) -> None:
+    """Compile what all lives run, once, so that they do not all do it at the same time.
+
+    The machine code goes to a cache on the disk, where their processes find it.
+
+    Args:
+        args: What is trained.
+    """
+    schedule = as_schedule(args.schedule, make_game(args.game))
+    method = compose(args.method, args.replay, args.part)
+    settings = replace(settings_of(method, args.dqn, schedule), learning_starts=1)
+    agent = build_agent(args.game, schedule, settings, args.seed, method)
+    agent.learn(2 * settings.num_envs)
+    env = agent.get_env()
+    assert env is not None
+    agent.predict(env.reset(), deterministic=True)
+    env.close()
 
 
 def _check_alone(given: Sequence[str]) -> None:
     """Refuse what cannot be given with --resume, also where it equals a default."""
     for argument in given:
-        name = argument.partition("=")[0]
+        name = argument.partition("=")[0].replace("_", "-")  # both are the same to tyro
         if name.startswith("-") and name not in ("--resume", "--progress", "--no-progress"):
             raise ValueError(f"{name} cannot be given with --resume: a run goes on as it began")
 

@@ -6,6 +6,7 @@ python -m continual_arcade.scripts.watch runs/RUN --phase 0 --record first_phase
 """
 
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -125,13 +126,14 @@ def _scene(args: Watch) -> _Scene:
         schedule = args.schedule or config["schedule"]
         return _Scene(args.game or config["game"], schedule, title, agent)
     agent = load_agent(path)
-    game, schedule = "FlappyBird", "shrink"
-    try:  # a checkpoint lies in a run, unless somebody moved it
-        config = RunFolder.open(path.parents[1]).read_config()
-        game, schedule = config["game"], config["schedule"]
-    except (FileNotFoundError, IndexError):
-        pass
-    return _Scene(args.game or game, args.schedule or schedule, path.stem, agent)
+    game, schedule = args.game or "FlappyBird", args.schedule or "shrink"
+    above = path.absolute().parent
+    # A checkpoint lies in a run, unless somebody moved it; nothing else above it is looked at.
+    if (args.game is None or args.schedule is None) and above.name == "checkpoints":
+        with suppress(FileNotFoundError):
+            config = RunFolder.open(above.parent).read_config()
+            game, schedule = args.game or config["game"], args.schedule or config["schedule"]
+    return _Scene(game, schedule, path.stem, agent)
 
 
 def _pictures(env: gym.Env[Any, Any], policy: Policy, args: Watch) -> Iterator[Any]:

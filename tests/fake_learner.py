@@ -49,7 +49,7 @@ class FakeLearner:
         self.optimizer = optimizer(network.parameters(), **{"lr": 0.1, **settings})
         self.logger = Logger(None, [])
         self.replay: Any = replay()
-        self.num_timesteps, self.learning_starts = 1, 0
+        self.num_timesteps, self.learning_starts, self.batch_size = 1, 0, 16
         self.measures, self.last_td_loss = False, 0.0
         self.learnt: list[Batch] = []
         """Every batch so far."""
@@ -66,6 +66,9 @@ class FakeLearner:
 
     def td_targets(self, samples: Any) -> torch.Tensor:
         return samples.rewards  # type: ignore[no-any-return]
+
+    def ends_with(self, phase: int) -> int:
+        return phase
 
     def reinitialise(self, network: bool, optimizer: bool, replay: bool) -> None:
         raise NotImplementedError

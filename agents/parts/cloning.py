@@ -138,8 +138,9 @@ class Clone(Remembering, _Cloning):
 
     states: int = 2_000
     """States kept of each phase."""
-    batch: int = 128
-    """States of a cloning batch, drawn from all kept ones."""
+    batch: int | None = None
+    """States of a cloning batch, drawn from all kept ones; as many as the learner's batch if not
+    given."""
 
     observations: npt.NDArray[np.generic] | None = field(init=False, repr=False, default=None)
     """Kept states, shape ``(count, *obs_shape)``."""
@@ -148,7 +149,7 @@ class Clone(Remembering, _Cloning):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        check_whole(self, states=1, batch=1)
+        check_whole(self, states=1, **({} if self.batch is None else {"batch": 1}))
         self.remember(self.states)
 
     def phase_end(self, learner: Learner, phase: int) -> None:
@@ -165,7 +166,7 @@ class Clone(Remembering, _Cloning):
         """Hold a batch of the kept states."""
         if self.observations is None or self.values is None or not self.alpha:
             return None
-        drawn = self.rng.integers(len(self.values), size=self.batch)
+        drawn = self.rng.integers(len(self.values), size=self.batch or learner.batch_size)
         device = batch.samples.observations.device
         states = torch.as_tensor(self.observations[drawn], device=device)
         old = torch.as_tensor(self.values[drawn], device=device)

@@ -21,7 +21,8 @@ and around it, in the life: ``phase_start``, ``stored`` after each step of the e
 
 import math
 import numbers
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, fields
 from typing import Any, ClassVar, Protocol
 
@@ -57,6 +58,7 @@ class Learner(Protocol):
     q_net_target: QNetwork
     num_timesteps: int
     learning_starts: int
+    batch_size: int
     measures: bool
     """Whether this gradient step is one of those that are measured for the log."""
     last_td_loss: float
@@ -91,6 +93,13 @@ class Learner(Protocol):
 
     def td_loss(self, samples: ReplayBufferSamples) -> torch.Tensor:
         """Return the mean TD loss of the samples, with a gradient."""
+        ...
+
+    def ends_with(self, phase: int) -> int:
+        """Return the phase that :meth:`Part.phase_end` is told of when this one has ended.
+
+        It is a later one if this one drifts into it.
+        """
         ...
 
     def reinitialise(self, network: bool, optimizer: bool, replay: bool) -> None:
@@ -227,6 +236,18 @@ class Part:
         self.rng.bit_generator.state = state["rng"]
 
 
+@contextmanager
+def all_or_none(parts: Iterable[Part]) -> Iterator[None]:
+    """Bind parts within; if anything fails there, those that were free before are free again."""
+    free = [part for part in parts if not hasattr(part, "rng")]
+    try:
+        yield
+    except BaseException:
+        for part in free:
+            part.__dict__.pop("rng", None)
+        raise
+
+
 def parameters(learner: Learner) -> list[torch.nn.Parameter]:
     """Return the parameters that are learnt."""
     return list(learner.q_net.parameters())
@@ -279,6 +300,8 @@ def check_range(part: Part, **bounds: tuple[float, float]) -> None:
     """
     for name, (low, high) in bounds.items():
         value = getattr(part, name)
-        if not (isinstance(value, int | float) and low <= value <= high and value < math.inf):
+        is_number = isinstance(value, numbers.Real) and not isinstance(value, bool)
+        number = float(value) if is_number else math.nan
+        if not (low <= number <= high and number < math.inf):
             limit = f"from {low:g} to {high:g}" if high < float("inf") else f"at least {low:g}"
             raise ValueError(f"{part.name}: {name} = {value!r} must be finite and {limit}")

@@ -54,8 +54,9 @@ class AGEM(Remembering):
 
     transitions: int = 2_000
     """Transitions kept of each phase."""
-    batch: int = 128
-    """Transitions of the reference batch, drawn from all kept ones."""
+    batch: int | None = None
+    """Transitions of the reference batch, drawn from all kept ones; as many as the learner's if not
+    given."""
     what: Literal["update", "gradient"] = "update"
     """What is projected: the optimiser's step, or the gradient it makes it from."""
 
@@ -63,13 +64,14 @@ class AGEM(Remembering):
     """Columns of the kept transitions, of all phases."""
 
     def __post_init__(self) -> None:
-        check_whole(self, transitions=1, batch=1)
+        check_whole(self, transitions=1, **({} if self.batch is None else {"batch": 1}))
         if self.what not in ("update", "gradient"):
             raise ValueError(unknown("what of agem", self.what, ("update", "gradient")))
         self.remember(self.transitions)
         self._reference: Parameters = []
         self._before: Parameters = []
-        self._steps = self._projections = 0
+        self.tally = np.zeros(2, np.int64)
+        """Gradient steps since the last line of the log, and how many of them were projected."""
 
     def bind(self, learner: Learner, rng: np.random.Generator) -> None:
         """Warn of an optimiser that turns projected gradients."""
@@ -92,7 +94,7 @@ class AGEM(Remembering):
         self._reference = []
         if not self.kept:
             return
-        drawn = self.rng.integers(len(self.kept["rewards"]), size=self.batch)
+        drawn = self.rng.integers(len(self.kept["rewards"]), size=self.batch or learner.batch_size)
         remembered = Transitions(**{name: column[drawn] for name, column in self.kept.items()})
         loss = learner.td_loss(learner.replay.as_samples(remembered))
         self._reference = list(torch.autograd.grad(loss, parameters(learner)))
@@ -118,14 +120,13 @@ class AGEM(Remembering):
                 tensor.copy_(before - step)
 
     def _count(self, was_projected: bool) -> None:
-        self._steps += 1
-        self._projections += was_projected
+        self.tally += (1, was_projected)
 
     def log(self, learner: Learner) -> None:
         """Record how often a step was projected since the last line."""
-        if self._steps:
-            learner.logger.record("agem/projected", self._projections / self._steps)
-            self._steps = self._projections = 0
+        if self.tally[0]:
+            learner.logger.record("agem/projected", self.tally[1] / self.tally[0])
+            self.tally[:] = 0
 
     def state_dict(self) -> State:
         """Return what is kept."""

@@ -65,8 +65,9 @@ class QuadraticPenalty(Part):
         if self.anchor not in ("last", "ema"):
             raise ValueError(f"{self.name}: anchor = {self.anchor!r} must be 'last' or 'ema'")
         check_range(self, lam=(0.0, float("inf")), ema_decay=(0.0, 1.0))
-        self._gradient_shares: list[float] = []
-        self._loss_shares: list[float] = []
+        self.shares = np.zeros(3)
+        """How often the penalty was measured since the last line of the log, and the sums of its
+        shares of the loss and of the gradient's norm."""
         self._warned = False
 
     @abstractmethod
@@ -134,9 +135,6 @@ class QuadraticPenalty(Part):
             return
         before = penalty = 0.0
         measured = learner.measures
-        if measured:
-            value = self.value(parameters(learner))
-            self._loss_shares.append(value / max(value + learner.last_td_loss, 1e-30))
         for tensor, gradient, omega, center in zip(
             parameters(learner), gradients(learner), self.omega, self.center, strict=True
         ):
@@ -146,7 +144,9 @@ class QuadraticPenalty(Part):
                 penalty += float(pull.square().sum())
             gradient.add_(pull)
         if measured:
-            self._gradient_shares.append(penalty**0.5 / max(penalty**0.5 + before**0.5, 1e-30))
+            value = self.value(parameters(learner))
+            of_loss = value / max(value + learner.last_td_loss, 1e-30)
+            self.shares += (1, of_loss, penalty**0.5 / max(penalty**0.5 + before**0.5, 1e-30))
 
     def after_update(self, learner: Learner) -> None:
         """Go on with the moving average."""
@@ -155,14 +155,13 @@ class QuadraticPenalty(Part):
 
     def log(self, learner: Learner) -> None:
         """Record the penalty's share of loss and gradient; warn if it dominates."""
-        if not self._gradient_shares:
+        if not self.shares[0]:
             return
-        share = float(np.mean(self._gradient_shares))
+        _, of_loss, share = self.shares / self.shares[0]
+        self.shares[:] = 0.0
         learner.logger.record(f"{self.name}/penalty", self.value(parameters(learner)))
-        learner.logger.record(f"{self.name}/share_of_loss", float(np.mean(self._loss_shares)))
+        learner.logger.record(f"{self.name}/share_of_loss", of_loss)
         learner.logger.record(f"{self.name}/share_of_gradient", share)
-        self._gradient_shares.clear()
-        self._loss_shares.clear()
         if share > _DOMINATES and not self._warned:
             self._warned = True
             warnings.warn(
@@ -186,7 +185,9 @@ class QuadraticPenalty(Part):
         super().load_state_dict(state)
         # Copies: what is here is changed in place.
         self.omega, self.center = cloned(state["omega"]), cloned(state["center"])
-        self.constant, self.average = state["constant"], cloned(state["average"])
+        self.constant = state["constant"]
+        if self.anchor == "ema" and state["average"]:  # else it was kept with another anchor
+            self.average = cloned(state["average"])
 
 
 def cloned(tensors: Iterable[torch.Tensor]) -> Parameters:

@@ -7,18 +7,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from continual_arcade.agents.n_step import Transitions
+from continual_arcade.agents.n_step import COLUMNS, Transitions
 from continual_arcade.agents.parts.part import Learner, Part, State
-
-_FIELDS = (
-    "observations",
-    "actions",
-    "rewards",
-    "next_observations",
-    "dones",
-    "discounts",
-    "phases",
-)
 
 
 class Recent:
@@ -76,7 +66,8 @@ class Remembering(Part):
     """A part that remembers the newest transitions of each phase, until it has ended."""
 
     recent: dict[int, Recent]
-    """What it remembers, by phase; set by :meth:`remember`."""
+    """What it remembers, by phase; set by :meth:`remember`. Phases that drift into one another are
+    one, the last of them."""
 
     def remember(self, count: int) -> None:
         """Begin to remember.
@@ -86,6 +77,14 @@ class Remembering(Part):
         """
         self._capacity = count
         self.recent = {}
+        self._ended = False
+
+    def phase_start(self, learner: Learner, phase: int) -> None:
+        """Forget what was played in another life, if this is the first phase of one."""
+        super().phase_start(learner, phase)
+        if not self._ended:  # else some of this phase may have been played already
+            self.recent = {}
+        self._ended = False
 
     def stored(
         self,
@@ -97,21 +96,25 @@ class Remembering(Part):
         """Remember what was played."""
         # The next phase may have begun, in some sub-environments or all, before this one is told
         # to have ended.
-        phases = set(transitions.phases.tolist())
+        began = transitions.phases.tolist()
+        ends_with = {phase: learner.ends_with(phase) for phase in set(began)}
+        phases = set(ends_with.values())
         for phase in phases:
             of_phase = transitions
             if len(phases) > 1:
-                of_phase = transitions.take(np.flatnonzero(transitions.phases == phase))
+                chosen = np.flatnonzero([ends_with[p] == phase for p in began])
+                of_phase = transitions.take(chosen)
             self.recent.setdefault(phase, Recent(self._capacity)).add(of_phase)
 
     def played(self, phase: int) -> Transitions:
         """Return the newest transitions of a phase that has ended, and forget them.
 
-        Those of earlier ones, which drifted into it, count as its own.
+        Those of earlier ones that drifted into it count as its own.
 
         Raises:
             ValueError: If there are none.
         """
+        self._ended = True
         ended = sorted(p for p in self.recent if p <= phase)
         found = [self.recent.pop(p).all() for p in ended]
         if not found:
@@ -135,10 +138,10 @@ class Remembering(Part):
 
 def columns(transitions: Transitions) -> dict[str, npt.NDArray[Any]]:
     """Return transitions as arrays by name, of which :class:`Transitions` are made again."""
-    return {name: getattr(transitions, name) for name in _FIELDS}
+    return {name: getattr(transitions, name) for name in COLUMNS}
 
 
 def concatenated(batches: Iterable[Transitions]) -> Transitions:
     """Return one batch after the other as one."""
     every = [columns(batch) for batch in batches]
-    return Transitions(**{name: np.concatenate([c[name] for c in every]) for name in _FIELDS})
+    return Transitions(**{name: np.concatenate([c[name] for c in every]) for name in COLUMNS})

@@ -1,7 +1,8 @@
 """The learner: the parent's bits without extras, and each extra against an oracle of its own."""
 
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import gymnasium as gym
 import numpy as np
@@ -11,6 +12,7 @@ import torch
 from gymnasium import spaces
 from scipy import stats
 from stable_baselines3 import DQN
+from stable_baselines3.common.buffers import ReplayBuffer
 from stable_baselines3.common.callbacks import CheckpointCallback, EvalCallback
 from stable_baselines3.common.type_aliases import ReplayBufferSamples
 from stable_baselines3.common.vec_env import VecNormalize
@@ -25,7 +27,7 @@ from continual_arcade.agents import (
     build_agent,
     make_life,
 )
-from continual_arcade.agents.parts import AGEM, EWC, L2, MER, Clear, Clone, Part, Reptile
+from continual_arcade.agents.parts import AGEM, EWC, L2, MER, SI, Clear, Clone, Part, Reptile
 from continual_arcade.agents.replay import FIFOReplayBuffer, MixReplayBuffer
 from continual_arcade.envs import IDS, make_game, shipped
 from continual_arcade.envs.schedules import stationary
@@ -553,6 +555,45 @@ def test_a_part_serves_one_agent() -> None:
     tiny.agent(part)
     with pytest.raises(ValueError, match=r"'ewc' serves another agent.*make a new part"):
         tiny.agent(part)
+
+
+@dataclass
+class Late(Part):
+    """A part of somebody else that looks at the learner after it has taken its generator."""
+
+    name: ClassVar[str] = "late"
+
+    def bind(self, learner: Any, rng: np.random.Generator) -> None:
+        super().bind(learner, rng)
+        if learner.q_net.net_arch != [8, 8]:
+            raise ValueError("two layers of 8, please")
+
+
+def test_parts_of_an_agent_that_came_to_nothing_may_serve_another() -> None:
+    drift = tiny.life(shipped("drift", make_game("FlappyBird")))
+    sgd = {"optimizer_class": torch.optim.SGD}
+    for parts, wrong, right, message in (
+        ([EWC()], {"env": drift}, {}, "told where phases end"),
+        ([SI(), MER(algorithm="1")], {}, {"policy": sgd}, "plain SGD"),
+        ([Clear(), Late()], {}, {"policy": {"net_arch": [8, 8]}}, "two layers"),
+        ([EWC()], {"replay": ReplayBuffer, "n_steps": 1}, {}, "does not tell where"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            tiny.agent(*parts, **wrong)
+        served = tiny.agent(*parts, **right)
+        assert served.parts == parts
+        # But what serves one is not set free by the failure of another.
+        for _ in range(2):
+            with pytest.raises(ValueError, match="serves another agent"):
+                tiny.agent(*parts, **right)
+
+
+def test_parts_that_were_refused_an_environment_may_serve_another(tmp_path: Path) -> None:
+    tiny.agent(Late(), policy={"net_arch": [8, 8]}).save(tmp_path / "agent")
+    drift, parts = tiny.life(shipped("drift", make_game("FlappyBird"))), [EWC(), Late()]
+    with pytest.raises(ValueError, match="told where phases end"):
+        ContinualDQN.load(tmp_path / "agent", drift, "cpu", parts=parts)
+    assert ContinualDQN.load(tmp_path / "agent", tiny.life(), "cpu", parts=parts).parts == parts
 
 
 def test_what_agents_cannot_be_built_of() -> None:

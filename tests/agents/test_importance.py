@@ -1,7 +1,7 @@
 """Importance of parameters, against loops over states, closed forms and the usual mistakes."""
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import gymnasium as gym
@@ -14,10 +14,12 @@ from stable_baselines3 import DQN
 from stable_baselines3.dqn.policies import QNetwork
 from torch import nn
 from torch.nn import functional
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves
 
+from continual_arcade.agents import importance as importance_module
 from continual_arcade.agents.importance import (
     Parameters,
-    _jacobians,
     fisher_gauss,
     fisher_policy,
     fisher_td,
@@ -47,6 +49,15 @@ KINDS: dict[str, Callable[..., Parameters]] = {
     ),
 }
 every_kind = pytest.mark.parametrize("kind", KINDS)
+
+
+@pytest.fixture(autouse=True, scope="module", params=["perceptrons", "any network"])
+def way(request: pytest.FixtureRequest) -> Iterator[str]:
+    """Everything here holds for both ways to the gradients."""
+    with pytest.MonkeyPatch.context() as patch:
+        if request.param == "any network":
+            patch.setattr(importance_module, "as_perceptron", lambda network: None)
+        yield request.param
 
 
 def generator(seed: int) -> torch.Generator:
@@ -342,7 +353,28 @@ def test_the_chunk_bounds_what_is_in_memory() -> None:
     median_gap(network, states, chunk=8)
     assert sizes == [8, 8, 4]
     fisher_gauss(network, states, chunk=8)
-    assert sizes[3:] == [1, 1, 1]  # once per chunk, each state on its own
+    # The values of a chunk; then its gradients, at once, but each state on its own.
+    assert sizes[3:] == [8, 8, 4, 1, 1, 1]
+
+
+@every_kind
+def test_more_states_need_no_larger_tensors(kind: str) -> None:
+    class Largest(TorchDispatchMode):
+        size = 0
+
+        def __torch_dispatch__(self, operation: Any, _: Any, args: Any, options: Any) -> Any:
+            result = operation(*args, **(options or {}))
+            for tensor in tree_leaves(result):
+                if isinstance(tensor, torch.Tensor):
+                    self.size = max(self.size, tensor.numel())
+            return result
+
+    def largest(count: int, chunk: int) -> int:
+        with Largest() as largest:
+            KINDS[kind](small(1, hidden=100), normal(2, count, FEATURES), chunk=chunk)
+        return largest.size
+
+    assert largest(80, chunk=8) == largest(8, chunk=8) < largest(80, chunk=80)
 
 
 @every_kind
@@ -475,17 +507,6 @@ def test_the_training_flag_comes_back_after_errors() -> None:
     with pytest.raises(ValueError, match="actions contain 3"):
         fisher_td(network, states, torch.tensor([0, 1, 2, 3]), states[:, 0], chunk=2)
     assert network.training
-
-
-def test_the_training_flag_is_back_between_chunks() -> None:
-    network = small(1)
-    chunks = _jacobians(network, normal(1, 4, FEATURES), chunk=2)
-    values, jacobians = next(chunks)
-    assert network.training
-    assert values.shape == (2, 3)
-    assert [jacobian.shape for jacobian in jacobians] == [
-        (2, 3, *parameter.shape) for parameter in network.parameters()
-    ]
 
 
 # --- normalise ----------------------------------------------------------------------------------

@@ -1,6 +1,7 @@
 """That an agent follows its life, in whatever environments and rollouts it lives."""
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import gymnasium as gym
@@ -98,6 +99,53 @@ def test_another_life_begins_with_its_first_phase() -> None:
     assert told(spy) == [*TOLD, ("phase_start", 0)]
 
 
+@pytest.mark.parametrize("lived", [PHASE // 2, PHASE - NUM_ENVS])
+def test_another_life_begins_although_the_phase_is_the_same(lived: int) -> None:
+    spy = Spy()
+    model = live(agent(spy), lived)
+    model.set_env(life())
+    live(model)
+    assert told(spy) == [("phase_start", 0), *TOLD]
+    # Nor does the number of steps matter, but where the clock stands.
+    again = agent(spy := Spy())
+    for _ in range(3):
+        live(again, PHASE // 4)
+    assert told(spy) == [("phase_start", 0)]
+
+
+@pytest.mark.parametrize("train_freq", [1, 20])
+def test_what_was_played_in_another_life_is_not_remembered(train_freq: int) -> None:
+    clone = Clone(states=10_000)
+    model = live(agent(clone, train_freq=train_freq), PHASE // 2)
+    model.set_env(life())
+    # With long rollouts some of the second phase is stored before the first is told to have ended.
+    live(model)
+    assert clone.observations is not None
+    assert len(clone.observations) == 2 * PHASE
+
+
+def test_a_loaded_agent_begins_another_life(tmp_path: Path) -> None:
+    spy = Spy()
+    live(agent(), PHASE // 2).save(tmp_path / "agent")
+    loaded = ContinualDQN.load(tmp_path / "agent", life(), "cpu", parts=[spy])
+    live(loaded)
+    assert told(spy) == TOLD
+
+
+def test_an_environment_that_tells_no_step_goes_on() -> None:
+    class Steps(gym.Wrapper[Any, Any, Any, Any]):
+        def reset(self, **kwargs: Any) -> Any:
+            observation, info = self.env.reset(**kwargs)
+            return observation, {"phase": info["phase"]}
+
+    spy = Spy()
+    (make,) = one_by_one(1)
+    model = agent(spy, env=DummyVecEnv([lambda: Steps(make())]))
+    for _ in range(2):
+        live(model, PHASE // 4)
+    assert told(spy) == [("phase_start", 0)]
+
+
 # --- rollouts longer than a step ----------------------------------------------------------------
 
 
@@ -163,6 +211,40 @@ def test_phases_that_drift_into_one_another_are_one() -> None:
     # All states of the two that were one, and those of the third.
     assert clone.observations is not None
     assert len(clone.observations) == 3 * PHASE
+
+
+def check_memory(clone: Clone) -> None:
+    assert sum(len(recent) for recent in clone.recent.values()) == 20
+    kept = clone.state_dict()["recent"]
+    assert sum(len(columns["rewards"]) for columns in kept.values()) == 20
+
+
+def after_drifting(kind: type[Clone]) -> Clone:
+    """A part after many phases that drift into one another, and of which none has ended."""
+    drifting = [gap(60, steps=40)]
+    drifting += [gap(100 - i, 99 - i, steps=40) for i in range(10)]
+    schedule = Schedule("drifting", tuple(drifting))
+    assert schedule.boundaries == (40,)
+    clone = kind(states=20)
+    live(agent(clone, env=make_life("FlappyBird", schedule, NUM_ENVS)), schedule.total_steps)
+    return clone
+
+
+def test_phases_that_drift_into_one_another_are_remembered_as_one() -> None:
+    check_memory(after_drifting(Clone))
+
+
+def test_a_memory_for_each_phase_fails_that_test() -> None:
+    class Hoarder(Clone):
+        """A mistake: each phase is remembered, as if it could end."""
+
+        def stored(self, learner: Any, transitions: Any, rows: Any, slots: Any) -> None:
+            for phase in set(transitions.phases.tolist()):
+                of_phase = transitions.take(np.flatnonzero(transitions.phases == phase))
+                self.recent.setdefault(phase, Recent(self._capacity)).add(of_phase)
+
+    with pytest.raises(AssertionError):
+        check_memory(after_drifting(Hoarder))
 
 
 # --- exploration over each phase ----------------------------------------------------------------

@@ -18,10 +18,12 @@ import pytest
 import torch
 from gymnasium.error import ResetNeeded
 from stable_baselines3 import DQN
+from stable_baselines3.common.buffers import NStepReplayBuffer, ReplayBuffer
 from stable_baselines3.common.vec_env import DummyVecEnv, VecCheckNan
 from tiny import (
     CONFLICT,
     LIFE,
+    NUM_ENVS,
     PHASE,
     SETTINGS,
     Corridor,
@@ -45,7 +47,7 @@ from continual_arcade.agents import (
     saving,
     state_files,
 )
-from continual_arcade.agents.parts import AGEM, EWC, SI, Clear, Clone, Part, Reptile
+from continual_arcade.agents.parts import AGEM, EWC, L2, SI, Clear, Clone, Part, Reptile
 from continual_arcade.agents.replay import MixReplayBuffer
 from continual_arcade.envs import make_game, shipped
 
@@ -341,6 +343,85 @@ def test_a_file_of_training_is_also_an_agent(tmp_path: Path) -> None:
     assert loaded.env is None
 
 
+# --- other parts than in the file ---------------------------------------------------------------
+
+
+@pytest.mark.parametrize("trust", [False, True])
+def test_parts_that_the_file_does_not_have_begin_where_its_network_is(
+    trust: bool, tmp_path: Path
+) -> None:
+    path = tmp_path / "agent.zip"
+    if trust:
+        theirs = DQN("MlpPolicy", life(), device="cpu", seed=1, buffer_size=100)
+        theirs.learn(2 * PHASE)
+        theirs.save(path)
+    else:
+        live(agent(), PHASE).save(path)
+    parts = [Reptile(), L2(anchor="ema")]
+    loaded = ContinualDQN.load(path, device="cpu", trust=trust, parts=parts)
+    before = [tensor.detach().clone() for tensor in loaded.q_net.parameters()]
+    assert list(differences(before, [torch.zeros_like(tensor) for tensor in before]))
+    assert not list(differences(parts[0].state_dict()["base"], before))
+    assert not list(differences(parts[1].state_dict()["average"], before))
+
+
+@pytest.mark.parametrize("kind", [L2, EWC])
+def test_another_anchor_than_in_the_file(kind: Any, tmp_path: Path) -> None:
+    for saved, wanted in (("last", "ema"), ("ema", "last"), ("ema", "ema")):
+        path = tmp_path / f"{saved}.zip"
+        kept = kind(anchor=saved, lam=0.1)
+        live(agent(kept), callback=SaveAt(SAVED, path))
+        part = kind(anchor=wanted, lam=0.1)
+        loaded = ContinualDQN.load(path, life(), "cpu", parts=[part])
+        network = [tensor.detach().clone() for tensor in loaded.q_net.parameters()]
+        if wanted == "last":
+            assert part.average == []
+        else:
+            assert (saved == "ema") == bool(list(differences(part.average, network)))
+        live(loaded, LIFE - SAVED, reset_num_timesteps=False)
+        if wanted == saved:
+            assert not list(differences(part.state_dict(), kept.state_dict()))
+
+
+def test_values_are_stored_from_now_on_or_no_more(tmp_path: Path) -> None:
+    for saved, wanted in (([], [Clear(after=0)]), ([Clear(after=0)], [])):
+        path = tmp_path / f"{len(saved)}.zip"
+        live(agent(*saved), callback=SaveAt(SAVED, path))
+        loaded = ContinualDQN.load(path, life(), "cpu", parts=wanted)
+        assert loaded.replay.seen == SAVED - 2 * NUM_ENVS  # returns of three steps
+        assert all(np.isnan(column).all() for column in loaded.replay.columns.values())
+        live(loaded, LIFE - SAVED, reset_num_timesteps=False)
+        assert set(loaded.replay.columns) == ({"q_values"} if wanted else set())
+        assert not any(np.isnan(column).all() for column in loaded.replay.columns.values())
+
+
+@dataclass
+class Grown(Part):
+    """A part of somebody else, which has something to keep only once a phase has ended."""
+
+    name: ClassVar[str] = "grown"
+
+    def __post_init__(self) -> None:
+        self.kept: dict[str, Any] = {}
+
+    def phase_end(self, learner: Any, phase: int) -> None:
+        self.kept[f"phase_{phase}"] = phase
+
+    def state_dict(self) -> dict[str, Any]:
+        return {**super().state_dict(), **self.kept}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        super().load_state_dict(state)
+        self.kept = {key: value for key, value in state.items() if key != "rng"}
+
+
+def test_a_part_of_somebody_else_may_keep_what_it_likes(tmp_path: Path) -> None:
+    live(agent(Grown())).save(tmp_path / "agent")
+    loaded = ContinualDQN.load(tmp_path / "agent", device="cpu", parts=[part := Grown()])
+    assert part.kept == {"phase_0": 0, "phase_1": 1}
+    assert loaded.parts == [part]
+
+
 # --- what is refused ----------------------------------------------------------------------------
 
 
@@ -496,7 +577,9 @@ def cut(content: bytes) -> bytes:
 
 def flipped(content: bytes) -> bytes:
     middle = len(content) // 2
-    return content[:middle] + bytes([content[middle] ^ 0xFF]) + content[middle + 1 :]
+    # More than there may be of padding, which no checksum covers.
+    piece = bytes(byte ^ 0xFF for byte in content[middle : middle + 200])
+    return content[:middle] + piece + content[middle + 200 :]
 
 
 def emptied(_: bytes) -> bytes:
@@ -567,8 +650,6 @@ def test_training_goes_on_only_in_an_equal_environment(tmp_path: Path) -> None:
         ContinualDQN.load(path, life(CONFLICT.with_steps(PHASE + 4)), "cpu")
     with pytest.raises(ValueError, match="kind is 'MixReplayBuffer' here and 'FIFO"):
         ContinualDQN.load(path, life(), "cpu", replay_buffer_class=MixReplayBuffer)
-    with pytest.raises(ValueError, match="the columns are"):
-        ContinualDQN.load(path, life(), "cpu", parts=[Clear()])
 
 
 def test_an_agent_that_needs_phases_is_refused_where_there_are_none(tmp_path: Path) -> None:
@@ -639,9 +720,11 @@ def test_open_files_and_streams_do_as_well(trained: ContinualDQN, tmp_path: Path
 
 def test_numbers_of_numpy_are_kept_as_numbers(tmp_path: Path) -> None:
     strengths = np.geomspace(0.1, 10, 3)
+    held = L2(lam=np.float32(0.5), ema_decay=np.int64(1))  # type: ignore[arg-type]
     model = live(
         agent(
             EWC(lam=strengths[1], samples=np.int64(20)),  # type: ignore[arg-type]
+            held,
             learning_rate=np.float64(1e-3),
             batch_size=np.int32(16),
         ),
@@ -649,9 +732,14 @@ def test_numbers_of_numpy_are_kept_as_numbers(tmp_path: Path) -> None:
     )
     model.save(tmp_path / "agent")
     loaded = ContinualDQN.load(tmp_path / "agent", device="cpu")
-    (part,) = loaded.parts
+    part, other = loaded.parts
     assert isinstance(part, EWC)
+    assert isinstance(other, L2)
     assert (type(part.lam), part.lam) == (float, float(strengths[1]))
+    assert (type(other.lam), other.lam, other.ema_decay) == (float, 0.5, 1)
+    assert held.omega  # something was learnt with it
+    with pytest.raises(ValueError, match="lam = True must be finite"):
+        L2(lam=True)
     assert (type(loaded.learning_rate), loaded.learning_rate) == (float, 1e-3)
 
 
@@ -715,3 +803,66 @@ def test_what_is_handed_in_reaches_replay(tmp_path: Path) -> None:
     assert ContinualDQN.load(path, device="cpu").replay.gamma == 0.9
     other = ContinualDQN.load(path, device="cpu", gamma=0.5, n_steps=2)
     assert (other.gamma, other.replay.gamma, other.replay.n_steps) == (0.5, 0.5, 2)
+
+
+def test_a_prior_and_a_folder_may_be_given_as_other_things(tmp_path: Path) -> None:
+    prior: Any = np.array([0.25, 0.75])
+    for given in (prior, list(prior), prior.astype(np.float32)):
+        assert Exploration("global", given) == Exploration("global", (0.25, 0.75))
+    model = ContinualDQN(
+        "MlpPolicy",
+        life(),
+        exploration=Exploration("global", prior),
+        tensorboard_log=tmp_path / "log",
+        buffer_size=100,
+        device="cpu",
+    )
+    model.save(tmp_path / "agent")
+    loaded = ContinualDQN.load(tmp_path / "agent", device="cpu")
+    assert loaded.exploration == Exploration("global", (0.25, 0.75))
+    assert loaded.tensorboard_log == str(tmp_path / "log")
+
+
+@pytest.mark.parametrize(
+    ("made_with", "given", "n_steps", "gamma"),
+    [
+        ({"n_steps": 2}, {}, 2, 0.95),
+        ({"n_steps": 2}, {"gamma": 0.5}, 2, 0.5),
+        ({"n_steps": 2}, {"n_steps": 3}, 3, 0.95),
+        ({"n_steps": 2}, {"n_steps": 1}, 1, 0.95),
+        ({}, {}, 1, 0.95),
+        ({}, {"n_steps": 3}, 3, 0.95),
+        ({"replay_buffer_kwargs": {"handle_timeout_termination": False}}, {"n_steps": 3}, 3, 0.95),
+    ],
+)
+def test_replay_of_the_parent_follows_what_is_handed_in(
+    made_with: dict[str, Any], given: dict[str, Any], n_steps: int, gamma: float, tmp_path: Path
+) -> None:
+    path = tmp_path / "agent.zip"
+    kwargs: dict[str, Any] = {"gamma": 0.95, "buffer_size": 100, "learning_starts": 20, **made_with}
+    live(ContinualDQN("MlpPolicy", life(), device="cpu", **kwargs), 60).save(path)
+    loaded = ContinualDQN.load(path, life(), "cpu", **given)
+    loaded.save(path)  # what was handed in is kept
+    for model in (loaded, ContinualDQN.load(path, life(), "cpu")):
+        buffer: Any = model.replay_buffer
+        assert type(buffer) is (ReplayBuffer if n_steps == 1 else NStepReplayBuffer)
+        assert (model.n_steps, model.gamma) == (n_steps, gamma)
+        if n_steps > 1:
+            assert (buffer.n_steps, buffer.gamma) == (n_steps, gamma)
+        assert buffer.handle_timeout_termination == ("replay_buffer_kwargs" not in made_with)
+        live(model, 60)
+
+
+def test_replay_that_was_chosen_stays(tmp_path: Path) -> None:
+    path = tmp_path / "agent.zip"
+    chosen = {"n_steps": 4, "gamma": 0.9}
+    ContinualDQN(
+        "MlpPolicy",
+        life(),
+        replay_buffer_class=NStepReplayBuffer,
+        replay_buffer_kwargs=chosen,
+        buffer_size=100,
+        device="cpu",
+    ).save(path)
+    buffer: Any = ContinualDQN.load(path, device="cpu", gamma=0.5).replay_buffer
+    assert (type(buffer), buffer.n_steps, buffer.gamma) == (NStepReplayBuffer, 4, 0.9)

@@ -4,6 +4,7 @@ import json
 import os
 import shutil
 from collections import namedtuple
+from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
@@ -86,12 +87,27 @@ def test_the_configuration_comes_back(tmp_path: Path) -> None:
     folder = create(tmp_path)
     with pytest.raises(FileNotFoundError, match="no run: it has no config"):
         RunFolder.open(folder.path)
-    names = ("game", "schedule", "method", "method_spec", "seed", "settings", "evaluation")
-    config: dict[str, object] = {**dict.fromkeys(names, 3), "nested": {"a": [1, 2]}}
+    names = ("game", "schedule", "fingerprint", "method", "seed", "settings", "save_every")
+    tables = {
+        "evaluation": dict.fromkeys(("every", "episodes", "max_steps"), 3),
+        "method_spec": dict.fromkeys(("replay", "parts", "remembers_all"), 3),
+    }
+    config: dict[str, object] = {**dict.fromkeys(names, 3), **tables, "nested": {"a": [1, 2]}}
     folder.write_config(config)
     assert RunFolder.open(folder.path).read_config() == config
-    for name in names:
-        folder.write_config({key: value for key, value in config.items() if key != name})
+
+    def without(table: Mapping[str, object], name: str) -> dict[str, object]:
+        return {key: value for key, value in table.items() if key != name}
+
+    poorer = {name: without(config, name) for name in (*names, *tables)}
+    for name, table in tables.items():
+        poorer |= {f"{name}.{key}": {**config, name: without(table, key)} for key in table}
+        folder.write_config({**config, name: 3})
+        with pytest.raises(ValueError, match=rf"config\.json is damaged: {name} is no table"):
+            folder.read_config()
+    assert len(poorer) == 15
+    for name, written in poorer.items():
+        folder.write_config(written)
         with pytest.raises(ValueError, match=rf"config\.json lacks {name}: .* another version"):
             folder.read_config()
 

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from continual_arcade.agents import METHODS, Method, compose
 from continual_arcade.envs import make_game, shipped
 from continual_arcade.evaluation.table import COLUMNS
 from continual_arcade.scripts import compare
@@ -21,18 +22,20 @@ def a_run(
     scores: list[tuple[float, float, float]],
     lr: float = 1e-3,
     method: str = "dqn",
+    spec: Method = METHODS["finetune"],
 ) -> Path:
     """Write a run whose agent had ``scores[stage][phase]`` after each phase of training."""
-    path = root / f"run{seed}_{lr}_{method}"
+    path = root / f"run{seed}_{lr}_{method}_{spec.name}"
     path.mkdir()
     config = {
         "game": "FlappyBird",
         "schedule": SCHEDULE.to_dict(),
         "fingerprint": SCHEDULE.fingerprint,
         "method": method,
-        "method_spec": {},
+        "method_spec": spec.to_dict(),
         "seed": seed,
         "settings": {"learning_rate": lr},
+        "save_every": 0,
         "evaluation": {"every": 0, "episodes": 2, "max_steps": 60},
     }
     (path / "config.json").write_text(json.dumps(config))
@@ -97,7 +100,8 @@ def test_means_and_intervals_by_hand(three: list[Path], capsys: Any) -> None:
 def test_other_settings_are_another_table(three: list[Path], tmp_path: Path, capsys: Any) -> None:
     other = a_run(tmp_path, 0, [NOTHING, (1, 1, 1), (1, 1, 1), (1, 1, 1)], lr=0.5)
     text, _ = output(capsys, *three, other)
-    assert text.count("FlappyBird, conflict, dqn") == 2
+    for rate in ("0.001", "0.5"):
+        assert text.count(f"FlappyBird, conflict, dqn, learning_rate={rate}") == 1
     assert "seeds 0, 1, 2;" in text
     assert "seeds 0;" in text
     # And a table over both, with the phase that each run plays worst: 2, 4 and 3.
@@ -109,6 +113,22 @@ def test_other_settings_are_another_table(three: list[Path], tmp_path: Path, cap
     ]
     # What tells the two apart is named, in as many lines as there is room for.
     assert "".join(row[0] for row in rows) == "dqn,learning_rate=0.001dqn,learning_rate=0.5"
+
+
+def test_methods_of_one_name_are_not_put_together(tmp_path: Path, capsys: Any) -> None:
+    part = compose("finetune", parts=["mer"])  # without the reservoir of the method
+    runs = [
+        a_run(tmp_path, seed, [NOTHING, *[(score,) * 3] * 3], method="mer", spec=spec)
+        for seed, score, spec in ((0, 3.0, METHODS["mer"]), (1, 5.0, part))
+    ]
+    text, _ = output(capsys, *runs)
+    assert "4.0" not in text  # the mean of both
+    assert text.count("FlappyBird, conflict, mer") == 2
+    over_all = text.split("over all phases", 1)[1].splitlines()
+    labels = "".join(re.split(" *│ *", line)[1] for line in over_all if "│" in line)
+    assert labels.replace(" ", "") == (
+        "mer,replay=reservoir,parts=mer:algorithm=batched,gamma=0.3mer,replay=fifo,parts=mer"
+    )
 
 
 def test_differences_are_of_equal_seeds(three: list[Path], tmp_path: Path, capsys: Any) -> None:
@@ -124,6 +144,39 @@ def test_differences_are_of_equal_seeds(three: list[Path], tmp_path: Path, capsy
     assert re.findall(r"│ (\w+) +│ +(\d) │ +(\S+ ± \S+) │", table) == [("mer", "2", "-1.0 ± 21.2")]
     compare.main(paths)
     assert "pairs" not in capsys.readouterr().out
+
+
+def test_what_differences_are_taken_from_is_named(
+    three: list[Path], tmp_path: Path, capsys: Any
+) -> None:
+    other = a_run(tmp_path, 0, [NOTHING, *[(1.0,) * 3] * 3], lr=0.5)
+    paths = [str(path) for path in (*three, other)]
+    # Of seed 0: 17/3 at the end, and 1.
+    for against, label, row in (
+        ("dqn", "dqn, learning_rate=0.001", ("dqn,learning_rate=0.5", "-4.7")),
+        ("dqn, learning_rate=0.5", "dqn, learning_rate=0.5", ("dqn,learning_rate=0.001", "+4.7")),
+    ):
+        compare.main([*paths, "--against", against])
+        before, _, body = capsys.readouterr().out.rpartition("┏")
+        title = before[before.rindex("worst:") :]  # after the caption of the table before
+        assert " ".join(title.split()).endswith(f"at the end, less {label}")
+        cells = [re.split(" *│ *", line)[1:-1] for line in body.splitlines() if "│" in line]
+        assert "".join(line[0] for line in cells).replace(" ", "") == row[0]
+        assert [line[2] for line in cells if line[2]] == [row[1]]
+
+
+def test_nothing_is_compared_with_what_is_not_there(three: list[Path], capsys: Any) -> None:
+    for against, message in (
+        ("dgn", "unknown method 'dgn': did you mean 'dqn'? known are dqn"),
+        ("finetune", "unknown method 'finetune': known are dqn"),
+        ("dqn, x=1", "unknown method 'dqn, x=1': did you mean 'dqn'"),
+    ):
+        with pytest.raises(SystemExit) as error:
+            compare.main([*map(str, three), "--against", against])
+        assert error.value.code == 2
+        captured = capsys.readouterr()
+        assert message in captured.err
+        assert not captured.out
 
 
 def test_a_run_that_was_cut_off_is_left_out(three: list[Path], tmp_path: Path, capsys: Any) -> None:

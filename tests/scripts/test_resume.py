@@ -35,8 +35,9 @@ SHORT = [
 FEW = {"mer-faithful": ["--part=si:lam=0.1"], "ewc": ["--dqn.dropout=0.1", "--dqn.layer-norm"]}
 
 
-def arguments(method: str, out: Path) -> list[str]:
-    return [*SHORT, f"--method={method}", f"--out={out}", "--seed=3", *FEW.get(method, [])]
+def arguments(method: str, out: Path, engine: str = "auto") -> list[str]:
+    chosen = [f"--method={method}", f"--dqn.engine={engine}", *FEW.get(method, [])]
+    return [*SHORT, *chosen, f"--out={out}", "--seed=3"]
 
 
 def one_run(root: Path) -> Path:
@@ -85,18 +86,26 @@ def assert_equal(one: Any, other: Any, where: str = "") -> None:
         assert one == other or (one != one and other != other), where
 
 
-@pytest.mark.parametrize("method", METHODS)
-def test_killed_at_any_moment_it_ends_with_the_same_bits(method: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("method", "engine"),
+    [*((method, "auto") for method in METHODS), ("clone", "torch"), ("mer", "torch")],
+)
+def test_killed_at_any_moment_it_ends_with_the_same_bits(
+    method: str, engine: str, tmp_path: Path
+) -> None:
     whole, broken = tmp_path / "whole", tmp_path / "broken"
     begun = time.monotonic()
-    train.main(arguments(method, whole))
+    train.main(arguments(method, whole, engine))
     lasts = time.monotonic() - begun
     seed = random.randrange(2**32)
     print("moments of", seed)  # shown where the test fails
     moments = random.Random(seed)
     # At a random moment of its work, which begins when there is a folder.
     process = subprocess.Popen(
-        [sys.executable, "-m", "continual_arcade.scripts.train", *arguments(method, broken)],
+        [
+            *(sys.executable, "-m", "continual_arcade.scripts.train"),
+            *arguments(method, broken, engine),
+        ],
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
     )
@@ -164,8 +173,9 @@ def test_a_finished_run_shows_what_came_out(finished: Path, capsys: Any) -> None
     files = {p: p.read_bytes() for p in finished.rglob("*") if p.is_file() and p not in drawn}
     for picture in drawn:
         picture.unlink(missing_ok=True)  # as if it had been killed before it drew
-    train.main(["--resume", str(finished), "--no-progress"])
-    assert "it was trained to the end of its life before" in capsys.readouterr().out
+    for quiet in ("--no-progress", "--no_progress"):  # tyro takes both
+        train.main(["--resume", str(finished), quiet])
+        assert "it was trained to the end of its life before" in capsys.readouterr().out
     after = {p: p.read_bytes() for p in finished.rglob("*") if p.is_file()}
     assert after.keys() == files.keys() | drawn
     assert files.items() <= after.items()
@@ -198,6 +208,8 @@ def test_the_state_of_another_run_is_not_gone_on_with(
     ("change", "message"),
     [
         (lambda config: config.pop("method_spec"), "lacks method_spec"),
+        (lambda config: config.pop("save_every"), "lacks save_every"),
+        (lambda config: config["evaluation"].pop("every"), "lacks evaluation.every"),
         (lambda config: config["settings"].update(gama=1), "unknown setting 'gama'"),
         (lambda config: config["settings"].pop("gamma"), "the settings lack gamma"),
         (lambda config: config["method_spec"].pop("text"), "it was written by another version"),

@@ -153,6 +153,11 @@ def test_a_damaged_checkpoint_is_named(tmp_path: Path, life: Path, capsys: Any) 
         (["--replay", "mix:long_term_fraction=2"], "long_term_fraction"),
         (["--schedule", "drift", "--method", "ewc"], "part 'ewc' needs to be told where phases"),
         (["--part", "mer:algorithm=1"], "plain SGD"),
+        # Not another epsilon, which the method sets, but which would not help it.
+        (
+            ["--schedule", "stationary", "--phase-steps", "2000", "--method", "from-scratch"],
+            "part 'reset' needs to be told where phases end",
+        ),
     ],
 )
 def test_mistakes_are_said_before_anything_is_written(

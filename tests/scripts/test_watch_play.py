@@ -122,7 +122,14 @@ def test_a_checkpoint_is_played_in_the_life_it_comes_from(tmp_path: Path, capsys
     options = ["--phase", "swapped keys", "--seconds", "0.2", "--record"]
     watch.main([str(checkpoint), *options, str(tmp_path / "film.gif")])
     assert frames(tmp_path / "film.gif")[0].shape == (640, 640, 3)
-    moved = checkpoint.rename(tmp_path / "agent.zip")
+    # What is given need not be looked up, and what lies elsewhere tells nothing of it.
+    (run / "config.json").write_text("{}")
+    given = ["--game", "Catcher", "--schedule", "conflict", "--phase", "1", "--seconds", "0.2"]
+    watch.main([str(checkpoint), *given, "--record", str(tmp_path / "given.gif")])
+    moved = tmp_path / "agent" / "deep" / "agent.zip"
+    moved.parent.mkdir(parents=True)
+    checkpoint.rename(moved)
+    (tmp_path / "agent" / "config.json").write_text("{}")
     capsys.readouterr()
     with pytest.raises(SystemExit, match="2"):
         watch.main([str(moved), "--record", str(tmp_path / "other.gif")])

@@ -385,7 +385,8 @@ class Joins(Part):
 
 
 def reservoir_life(*parts: Part, **kwargs: Any) -> Any:
-    return a_life(*parts, replay=ReservoirReplayBuffer, **{"gradient_steps": 4, **kwargs})
+    settings = {"gradient_steps": 4, "engine": "torch", **kwargs}  # parts of any kind, same bits
+    return a_life(*parts, replay=ReservoirReplayBuffer, **settings)
 
 
 def test_without_interpolation_it_is_replay_of_the_same_batches_bit_for_bit() -> None:

@@ -341,7 +341,7 @@ def test_a_short_phase_keeps_all_it_has_and_nothing_of_another() -> None:
 
 def test_the_reference_is_the_gradient_on_what_was_kept() -> None:
     part = AGEM(transitions=50, batch=20)
-    model = live(agent(part))
+    model = live(agent(part, engine="torch"))
     ahead = np.random.default_rng()
     ahead.bit_generator.state = part.rng.bit_generator.state
     drawn = ahead.integers(100, size=20)

@@ -341,6 +341,19 @@ def test_composing_methods() -> None:
     assert [part.name for part in both.make_parts()] == ["ewc", "clone"]
     assert both.make_replay() == (MixReplayBuffer, {"fifo_size": 50})
     assert type(both).from_dict(both.to_dict()) == both
+    # What has the name of a method is that method.
+    for replay, parts, name in (
+        (None, ["ewc"], "ewc"),
+        ("reservoir", [], "reservoir"),
+        ("reservoir", ["mer"], "reservoir+mer"),
+        (None, ["mer"], "finetune+mer"),
+        (None, ["mer", "ewc"], "finetune+mer+ewc"),
+        (None, ["ewc", "mer"], "ewc+mer"),
+        ("mix", ["clear"], "mix+clear"),
+        (None, ["clear"], "finetune+clear"),
+        (None, ["mer:gamma=0.5"], "mer:gamma=0.5"),
+    ):
+        assert compose("finetune", replay, parts).name == name
     for arguments, message in (
         (("ewk",), "unknown method 'ewk': did you mean 'ewc'"),
         (("ewc", "fifa"), "unknown replay 'fifa': did you mean 'fifo'"),

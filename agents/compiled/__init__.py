@@ -1,0 +1,1 @@
+"""The compiled engine: it serves an agent with machine code, made from ``agents.kernels``."""

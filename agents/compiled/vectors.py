@@ -1,0 +1,39 @@
+"""Flat memory that tensors of an agent live in, so that compiled code and PyTorch share them."""
+
+from collections.abc import Iterable, Sequence
+
+import numpy as np
+import numpy.typing as npt
+import torch
+
+Vector = npt.NDArray[np.float32]
+
+
+class FlatVector:
+    """One vector that holds several tensors, one after the other.
+
+    Args:
+        like: Tensors whose shapes it has room for.
+        array: Where to lie; new memory if not given.
+    """
+
+    def __init__(self, like: Sequence[torch.Tensor], array: Vector | None = None) -> None:
+        size = sum(tensor.numel() for tensor in like)
+        self.array = np.zeros(size, np.float32) if array is None else array
+        pieces = torch.split(torch.from_numpy(self.array), [tensor.numel() for tensor in like])
+        self.views = [piece.view(tensor.shape) for piece, tensor in zip(pieces, like, strict=True)]
+        self._addresses = [view.data_ptr() for view in self.views]
+
+    def house(self, parameters: Iterable[torch.nn.Parameter]) -> None:
+        """Let parameters lie in the vector, with the values they have."""
+        for parameter, view, address in zip(parameters, self.views, self._addresses, strict=True):
+            if parameter.data_ptr() != address:
+                view.copy_(parameter.detach())
+                parameter.data = view
+
+    def adopt(self, tensors: Sequence[torch.Tensor]) -> list[torch.Tensor]:
+        """Take the values of tensors; return the tensors of the vector, to be used instead."""
+        for tensor, view in zip(tensors, self.views, strict=True):
+            if tensor is not view:
+                view.copy_(tensor)
+        return list(self.views)

@@ -1,0 +1,101 @@
+"""Plain SGD on one example at a time, without ever writing the gradient down.
+
+The gradient of one example is, for each layer, the product of what went in and what comes back. So
+its norm is known from these two, and the step is made row by row. With sixteen examples for each
+transition, as MER learns, this is what makes them as cheap as one batch.
+"""
+
+from typing import Any
+
+import numpy as np
+
+from continual_arcade.agents.kernels.inner import WIDE, inner
+from continual_arcade.agents.kernels.network import best, forward
+
+
+@inner(WIDE)
+def descend_once(c: Any, net: Any, pair: Any, values_after: Any, batch: Any, row: int) -> bool:
+    """Make one step on one example.
+
+    Args:
+        c: The control record; ``loss``, ``norm`` and ``clip_factor`` are written.
+        net: The network.
+        pair: The observation and the next one, shape ``(2, features)``.
+        values_after: Values of the next one by the target network, shape ``(1, actions)``.
+        batch: Where the rest of the example lies ...
+        row: ... in this row; its weight is in ``slopes[row, 0]``.
+
+    Returns:
+        Whether the step was made; if not, loss or gradient are not finite.
+    """
+    shape = net.shape
+    last = len(shape.starts) - 1
+    passed = 2 if c.double_q else 1
+    values = forward(shape, net.online, pair[:passed], net.activations)
+    chosen = best(values, 1) if c.double_q else best(values_after, 0)
+    action = batch.actions[row]
+    target = batch.rewards[row] + batch.discounts[row] * values_after[0, chosen]
+    error = values[0, action] - target
+    weight = batch.slopes[row, 0]
+    size = abs(error)
+    # NaN, which is in no order, must come through.
+    slope = weight * (error if size < np.float32(1.0) else error / size)
+    c.loss = weight * (0.5 * error * error if size < np.float32(1.0) else size - 0.5)
+
+    # Backwards: what comes back to each layer, one after the other in ``deltas``.
+    ends = 0
+    for layer in range(last + 1):
+        ends += shape.widths[layer + 1]
+    at = ends - shape.widths[last + 1]
+    out = net.deltas[at:ends]
+    for other in range(len(out)):
+        out[other] = np.float32(0.0)
+    out[action] = slope
+    x_at = passed * at
+    square = np.float32(0.0)
+    for layer in range(last, -1, -1):
+        n_in, n_out = shape.widths[layer], shape.widths[layer + 1]
+        delta = net.deltas[at : at + n_out]
+        x_at -= passed * n_in
+        x = net.activations[x_at : x_at + n_in] if layer else pair[0]
+        from_delta, from_x = np.float32(0.0), np.float32(1.0)  # of the biases
+        for unit in range(n_out):
+            from_delta += delta[unit] * delta[unit]
+        for unit in range(n_in):
+            from_x += x[unit] * x[unit]
+        square += from_delta * from_x
+        if layer:
+            start = shape.starts[layer]
+            weights = net.online[start : start + n_out * n_in].reshape(n_out, n_in)
+            below = net.deltas[at - n_in : at]
+            if layer == last:
+                for unit in range(n_in):
+                    below[unit] = slope * weights[action, unit]
+            else:
+                np.dot(delta, weights, below)
+            for unit in range(n_in):
+                below[unit] = below[unit] if x[unit] > np.float32(0.0) else np.float32(0.0)
+            at -= n_in
+    c.norm = np.sqrt(square)
+    if not (np.isfinite(c.loss) and np.isfinite(c.norm)):
+        return False
+
+    step = np.float32(c.rate * min(1.0, c.max_grad_norm / (c.norm + 1e-6)))
+    at = 0
+    x_at = 0
+    for layer in range(last + 1):
+        n_in, n_out = shape.widths[layer], shape.widths[layer + 1]
+        start = shape.starts[layer]
+        x = net.activations[x_at : x_at + n_in] if layer else pair[0]
+        weights = net.online[start : start + n_out * n_in].reshape(n_out, n_in)
+        biases = net.online[start + n_out * n_in : start + n_out * n_in + n_out]
+        for unit in range(n_out):
+            move = step * net.deltas[at + unit]
+            if move != np.float32(0.0):  # half of the units are off
+                biases[unit] -= move
+                for i in range(n_in):
+                    weights[unit, i] -= move * x[i]
+        if layer:
+            x_at += passed * n_in
+        at += n_out
+    return True

@@ -1,0 +1,34 @@
+"""How much memory there is."""
+
+import re
+from pathlib import Path
+
+_CGROUP = Path("/sys/fs/cgroup")
+
+
+def available_memory() -> int | None:
+    """Return the memory that processes can still get [bytes]; None where nobody says.
+
+    That is what the kernel says is available, or what a container may still take, if that is less.
+    """
+    said = [_of_machine(), _of_container()]
+    known = [number for number in said if number is not None]
+    return min(known, default=None)
+
+
+def _of_machine() -> int | None:
+    text = _text(Path("/proc/meminfo"))
+    found = re.search(r"^MemAvailable: +([0-9]+) kB$", text, re.MULTILINE)
+    return int(found[1]) * 1024 if found else None
+
+
+def _of_container() -> int | None:
+    limit, used = _text(_CGROUP / "memory.max").strip(), _text(_CGROUP / "memory.current").strip()
+    return int(limit) - int(used) if limit.isdigit() and used.isdigit() else None
+
+
+def _text(path: Path) -> str:
+    try:
+        return path.read_text("ascii")
+    except OSError:
+        return ""

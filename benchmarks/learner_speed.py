@@ -1,0 +1,616 @@
+"""How fast the learner is, beside its peers, measured in the same run on one core.
+
+Run it as ``python benchmarks/learner_speed.py``. Peers that are not installed are left out. Where
+nothing else is said all learn alike: one game, an update of a batch of 32 after each of its steps,
+a network of 64 and 64 units, Adam. Before anything is measured they have begun to learn, and all
+code is compiled. Lines of the log fall due every four episodes, as is the default of all of them.
+"""
+
+import os
+
+from measuring import (
+    ONE_THREAD,
+    Contestant,
+    Result,
+    Run,
+    Verdict,
+    in_turn,
+    machine,
+    pin_to_one_core,
+    race,
+    table,
+    usable_cores,
+)
+
+os.environ.update(ONE_THREAD, JAX_PLATFORMS="cpu", PYGAME_HIDE_SUPPORT_PROMPT="1")
+
+import importlib
+import json
+import multiprocessing
+import re
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import asdict, dataclass, replace
+from functools import partial
+from multiprocessing.connection import Connection
+from pathlib import Path
+from typing import Any, Literal
+
+import gymnasium as gym
+import numpy as np
+import torch
+import tyro
+from arithmetic import BATCH, HIDDEN, MEMORY, PIECES
+from stable_baselines3 import DQN
+from stable_baselines3.common.callbacks import BaseCallback
+from torch import nn
+
+from continual_arcade.agents import METHODS, ContinualDQN, DQNSettings, Exploration, build_agent
+from continual_arcade.agents.methods import Method
+from continual_arcade.agents.replay import FIFOReplayBuffer
+from continual_arcade.envs import IDS, make_game
+from continual_arcade.envs.curricula import as_schedule
+from continual_arcade.envs.schedules import Schedule
+
+SEED = 0
+GAME = "FlappyBird"
+CARTPOLE = "CartPole-v1"
+SHRINK = as_schedule("shrink", make_game(GAME))
+SHORT_PHASES = SHRINK.with_steps(3_000)
+"""So that methods have phases to remember soon, and are measured in the last one."""
+LONG = Schedule("long", SHRINK.stretches * 11)
+"""The same phases over and over: what differs between early and late is age alone."""
+YOUNG, OLD = SHRINK.total_steps, 10 * SHRINK.total_steps
+"""Ages that are compared [lifetime steps]; both stand at the beginning of ``shrink``."""
+
+SETTINGS = DQNSettings(
+    num_envs=1,
+    hidden=(HIDDEN, HIDDEN),
+    batch_size=BATCH,
+    gradient_steps=1,
+    buffer_size=MEMORY,
+    learning_starts=100,
+)
+LIKE_SETTINGS: dict[str, Any] = {
+    "buffer_size": MEMORY,
+    "learning_starts": SETTINGS.learning_starts,
+    "batch_size": BATCH,
+    "train_freq": 1,
+    "gradient_steps": 1,
+    "seed": SEED,
+    "device": "cpu",
+}
+"""The same for agents of Stable-Baselines3; all else is as they have it."""
+GROWN_UP, BEGUN = 60_000, 300
+"""Steps before a contestant is measured: replay is full then, or the slow ones learn from it."""
+LIFE = 20_000
+"""Steps of a life, of which several are lived side by side."""
+SIDE_BY_SIDE = 8
+
+SB3 = "stable-baselines3 DQN"
+TORCH = "ours, engine torch"
+LEAN = "lean loop in torch, by hand"
+SBX = "sbx DQN (JAX)"
+OURS = "ours, compiled"
+CALLBACK = "ours, compiled, a callback at each step"
+SB3_CARTPOLE = f"stable-baselines3 DQN, {CARTPOLE}"
+OUR_CARTPOLE = f"ours, compiled, {CARTPOLE}"
+MER = "mer-faithful, compiled"
+MER_TORCH = "mer-faithful, engine torch"
+BOUND = "the bound: the arithmetic alone"
+FINETUNE = "finetune"
+PENALTIES = ("l2", "ewc", "online-ewc", "si", "mas")
+
+DEFAULTS = "the settings of train"
+SMALL = f"{HIDDEN}-{HIDDEN}, batch {BATCH}, an update per step, one env"
+WHOLE: Mapping[str, Sequence[str]] = {
+    SMALL: (
+        *("--dqn.num-envs", "1", "--dqn.hidden", str(HIDDEN), str(HIDDEN)),
+        *("--dqn.batch-size", str(BATCH), "--dqn.gradient-steps", "1"),
+    ),
+    DEFAULTS: (),
+}
+"""Settings with which whole lives are lived."""
+
+PACKAGES = (
+    *("continual-arcade", "stable-baselines3", "torch", "numpy", "scipy", "numba", "gymnasium"),
+    *("sbx-rl", "jax"),
+)
+
+Section = Literal["learner", "presets", "cores", "lives", "growth"]
+
+
+@dataclass(frozen=True)
+class Args:
+    """Measure the speed of the learner and of its peers."""
+
+    rounds: int = 5
+    """How often everything is measured, in turn."""
+    seconds: float = 2.0
+    """About how long one measurement takes [s]."""
+    lives: bool = False
+    """Also live a whole life with each method, and one of 1.5 million steps: half an hour."""
+    only: tuple[Section, ...] = ()
+    """Measure these alone."""
+    json: Path | None = None
+    """Where to write the raw numbers."""
+
+    @property
+    def sections(self) -> tuple[Section, ...]:
+        """What is measured."""
+        default: tuple[Section, ...] = ("learner", "presets", "cores")
+        return self.only or (*default, *(("lives", "growth") if self.lives else ()))
+
+
+# --- contestants ----------------------------------------------------------------------------------
+
+
+class EachStep(BaseCallback):
+    """A callback that does not say when it is due, and has nothing to do."""
+
+    def _on_step(self) -> bool:
+        return True
+
+
+def living(
+    agent: Any, lived: int, callback: BaseCallback | None = None, log_interval: int | None = 4
+) -> Run:
+    """Let an agent live for some time, and return a run that goes on with its life."""
+    options: dict[str, Any] = {"callback": callback, "log_interval": log_interval}
+    agent.learn(lived, **options)
+
+    def run(num_steps: int) -> int:
+        agent.learn(num_steps, **options, reset_num_timesteps=False)
+        return num_steps
+
+    return run
+
+
+def ours(
+    method: Method = METHODS[FINETUNE],
+    schedule: Schedule = SHRINK,
+    lived: int = GROWN_UP,
+    torch_only: bool = False,
+    callback: BaseCallback | None = None,
+    log_interval: int | None = 4,
+) -> Run:
+    """Set up an agent of this suite."""
+    settings = replace(SETTINGS, engine="torch" if torch_only else "compiled")
+    agent = build_agent(GAME, schedule, settings, SEED, method)
+    return living(agent, BEGUN if torch_only else lived, callback, log_interval)
+
+
+def our_cartpole() -> Run:
+    """Set up an agent of this suite in a game of somebody else's."""
+    agent = ContinualDQN(
+        "MlpPolicy",
+        CARTPOLE,
+        exploration=Exploration("global"),
+        double_q=True,
+        replay_buffer_class=FIFOReplayBuffer,
+        n_steps=SETTINGS.n_steps,
+        policy_kwargs={"net_arch": [HIDDEN, HIDDEN]},
+        engine="compiled",
+        **LIKE_SETTINGS,
+    )
+    return living(agent, GROWN_UP // 10)
+
+
+def sb3(env: Any, kind: Any = DQN) -> Run:
+    """Set up an agent of Stable-Baselines3, or of one with its interface."""
+    options = {"policy_kwargs": {"net_arch": [HIDDEN, HIDDEN]}, **LIKE_SETTINGS}
+    return living(kind("MlpPolicy", env, **options), BEGUN)
+
+
+def shrinking() -> gym.Env[Any, Any]:
+    """Make the game as a single environment."""
+    return gym.make(IDS[GAME], schedule=SHRINK)
+
+
+def sbx() -> Run:
+    """Set up Stable-Baselines3's sibling in JAX."""
+    return sb3(shrinking(), importlib.import_module("sbx").DQN)
+
+
+class LeanLoop:
+    """A DQN in one page, as CleanRL writes it, with Double DQN; nothing but the algorithm."""
+
+    def __init__(self) -> None:
+        self.env = shrinking()
+        self.obs, _ = self.env.reset(seed=SEED)
+        torch.manual_seed(SEED)
+        self.rng = np.random.default_rng(SEED)
+        space: Any = self.env.action_space
+        self.actions = int(space.n)
+        self.net, self.target = self.network(), self.network()
+        self.target.load_state_dict(self.net.state_dict())
+        self.optimizer = torch.optim.Adam(self.net.parameters(), lr=1e-4)
+        self.observations = np.zeros((MEMORY, len(self.obs)), np.float32)
+        self.next_observations = np.zeros_like(self.observations)
+        self.acted = np.zeros(MEMORY, np.int64)
+        self.rewards = np.zeros(MEMORY, np.float32)
+        self.ends = np.zeros(MEMORY, np.float32)
+        self.steps = 0
+
+    def network(self) -> nn.Sequential:
+        """Return a new network."""
+        first, second = nn.Linear(len(self.obs), HIDDEN), nn.Linear(HIDDEN, HIDDEN)
+        last = nn.Linear(HIDDEN, self.actions)
+        return nn.Sequential(first, nn.ReLU(), second, nn.ReLU(), last)
+
+    def run(self, num_steps: int) -> int:
+        """Play, store and learn."""
+        for _ in range(num_steps):
+            if self.rng.random() < 0.05:
+                action = int(self.rng.integers(self.actions))
+            else:
+                with torch.no_grad():
+                    action = int(self.net(torch.from_numpy(self.obs)).argmax())
+            after, reward, terminated, truncated, _ = self.env.step(action)
+            slot = self.steps % MEMORY
+            self.observations[slot], self.next_observations[slot] = self.obs, after
+            self.acted[slot], self.rewards[slot] = action, float(reward)
+            self.ends[slot] = terminated
+            self.obs = self.env.reset()[0] if terminated or truncated else after
+            self.steps += 1
+            if self.steps > SETTINGS.learning_starts:
+                self.learn()
+            if self.steps % 1_000 == 0:
+                self.target.load_state_dict(self.net.state_dict())
+        return num_steps
+
+    def learn(self) -> None:
+        """Make one gradient step."""
+        rows = self.rng.integers(min(self.steps, MEMORY), size=BATCH)
+        after = torch.from_numpy(self.next_observations[rows])
+        with torch.no_grad():
+            best = self.net(after).argmax(1, keepdim=True)
+            values = self.target(after).gather(1, best).squeeze(1)
+            going_on = torch.from_numpy(1 - self.ends[rows])
+            targets = torch.from_numpy(self.rewards[rows]) + 0.99 * going_on * values
+        chosen = torch.from_numpy(self.acted[rows])[:, None]
+        before = self.net(torch.from_numpy(self.observations[rows])).gather(1, chosen).squeeze(1)
+        loss = nn.functional.smooth_l1_loss(before, targets)
+        self.optimizer.zero_grad()
+        torch.autograd.backward(loss)
+        self.optimizer.step()
+
+
+def lean() -> Run:
+    """Set up the loop by hand."""
+    loop = LeanLoop()
+    loop.run(BEGUN)
+    return loop.run
+
+
+def learners() -> list[Contestant]:
+    """Return who learns, and the pieces of the bound."""
+    faithful = METHODS["mer-faithful"]
+    return [
+        Contestant(name=SB3, make=lambda: sb3(shrinking())),
+        Contestant(name=SBX, make=sbx, install="pip install sbx-rl"),
+        Contestant(name=LEAN, make=lean),
+        Contestant(name=TORCH, make=partial(ours, torch_only=True)),
+        Contestant(name=OURS, make=ours),
+        Contestant(name=CALLBACK, make=partial(ours, callback=EachStep())),
+        Contestant(name=SB3_CARTPOLE, make=partial(sb3, CARTPOLE)),
+        Contestant(name=OUR_CARTPOLE, make=our_cartpole),
+        Contestant(name=MER_TORCH, make=partial(ours, faithful, torch_only=True)),
+        Contestant(name=MER, make=partial(ours, faithful)),
+        *(Contestant(name=name, make=make) for name, make in PIECES.items()),
+    ]
+
+
+def methods() -> list[Contestant]:
+    """Return every preset, and again with batches of the learner's size those with one of theirs.
+
+    They are measured in the last of several phases: penalties pull, and memories are held. There is
+    no log: one that plays badly ends more episodes, and would pay for more lines than others.
+    """
+    return [
+        Contestant(name=name, make=partial(ours, method, SHORT_PHASES, log_interval=None))
+        for name, method in METHODS.items()
+    ]
+
+
+# --- lives on several cores -----------------------------------------------------------------------
+
+
+def _live_on(core: int, connection: Connection) -> None:
+    """Live as many lives as are asked for, one after the other, until it is none."""
+    os.sched_setaffinity(0, {core})
+    torch.set_num_threads(1)
+    ours(lived=BEGUN)  # compiles
+    connection.send(None)
+    while lives := connection.recv():
+        for _ in range(lives):
+            ours(lived=LIFE)
+        connection.send(None)
+
+
+@contextmanager
+def process(target: Any, *arguments: Any) -> Iterator[Connection]:
+    """Run a function in a process of its own; its last argument is the other end of this."""
+    context = multiprocessing.get_context("spawn")
+    mine, others = context.Pipe()
+    child = context.Process(target=target, args=(*arguments, others), daemon=True)
+    child.start()
+    others.close()  # so that the end of the process is an end of file here
+    try:
+        yield mine
+    finally:
+        mine.close()
+        child.terminate()
+        child.join()
+
+
+def side_by_side(rounds: int, cores: Sequence[int]) -> list[Result]:
+    """Measure eight lives on one core, and on two of these [s]."""
+    names = [f"{SIDE_BY_SIDE} lives of {LIFE:,} steps on {count}" for count in ("one", "two cores")]
+    if len(cores) < 2:
+        return [Result(name=name, absent="there is but one core") for name in names]
+    with ExitStack() as stack:
+        ends = [stack.enter_context(process(_live_on, core)) for core in cores[:2]]
+        for end in ends:
+            end.recv()
+
+        def lived(on: Sequence[Connection]) -> float:
+            start = time.perf_counter()
+            for end in on:
+                end.send(SIDE_BY_SIDE // len(on))
+            for end in on:
+                end.recv()
+            return time.perf_counter() - start
+
+        values = in_turn({names[0]: lambda: lived(ends[:1]), names[1]: lambda: lived(ends)}, rounds)
+        for end in ends:
+            end.send(0)
+    return [Result(name=name, values=times) for name, times in values.items()]
+
+
+# --- whole lives ----------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, kw_only=True)
+class Life:
+    """What a whole life took."""
+
+    settings: str
+    method: str
+    seconds: float
+    """From the start of the command to its end."""
+    training: float
+    evaluation: float
+
+
+def whole_lives() -> list[Life]:
+    """Let every preset live as ``train`` lets it, evaluated at every phase end."""
+    lives = []
+    with tempfile.TemporaryDirectory() as folder:
+        for settings, options in WHOLE.items():
+            # Not counted: it may compile.
+            _train(folder, "--phase-steps", "500", "--eval-episodes", "1", *options)
+            for method in METHODS:
+                start = time.perf_counter()
+                said = _train(folder, "--method", method, *options)
+                seconds = time.perf_counter() - start
+                found = re.search(r"steps in (\d+) s, evaluated [\d,]+\s+steps in (\d+) s", said)
+                assert found is not None, said
+                lives.append(
+                    Life(
+                        settings=settings,
+                        method=method,
+                        seconds=seconds,
+                        training=float(found[1]),
+                        evaluation=float(found[2]),
+                    )
+                )
+    return lives
+
+
+def _train(folder: str, *options: str) -> str:
+    command = [sys.executable, "-m", "continual_arcade.scripts.train", "--no-progress"]
+    command += ["--eval-every", "0", "--out", folder, *options]
+    wide = {**os.environ, "COLUMNS": "200"}
+    return subprocess.run(command, env=wide, check=True, stdout=subprocess.PIPE, text=True).stdout
+
+
+def lives_table(lives: Sequence[Life]) -> str:
+    """Lay out whole lives."""
+    heading = (
+        f"{'seconds per seed, as train runs it':<51}{'all':>14}{'training':>14}{'evaluation':>14}"
+    )
+    lines = []
+    for settings in WHOLE:
+        lines += ["", settings, heading, "-" * len(heading)]
+        lines += [
+            f"{life.method:<51}{life.seconds:>14.1f}{life.training:>14.0f}{life.evaluation:>14.0f}"
+            for life in lives
+            if life.settings == settings
+        ]
+    return "\n".join(lines[1:])
+
+
+# --- growth ---------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, kw_only=True)
+class Growth:
+    """How an agent changes with age."""
+
+    young: Result
+    """Steps per second."""
+    old: Result
+    full: float
+    """Peak of the memory when replay is full [MiB]."""
+    end: float
+    """The same at the end of the longest life [MiB]."""
+
+
+def grow(rounds: int, seconds: float) -> Growth:
+    """Measure a young agent and an old one, in a process of their own."""
+    with process(_grow, rounds, seconds) as end:
+        growth: Growth = end.recv()
+        return growth
+
+
+def _grow(rounds: int, seconds: float, connection: Connection) -> None:
+    torch.set_num_threads(1)
+    old = ours(schedule=LONG)
+    full = _peak()
+    old(OLD - GROWN_UP)
+    end = _peak()
+    young, aged = race(
+        [
+            Contestant(name=f"at {YOUNG:,} steps", make=partial(ours, schedule=LONG, lived=YOUNG)),
+            Contestant(name=f"at {OLD:,} steps", make=lambda: old),
+        ],
+        rounds,
+        seconds,
+    )
+    connection.send(Growth(young=young, old=aged, full=full, end=end))
+
+
+def _peak() -> float:
+    """Return the most memory that this process has held so far [MiB]."""
+    lines = Path("/proc/self/status").read_text().splitlines()
+    return next(int(line.split()[1]) / 1024 for line in lines if line.startswith("VmHWM"))
+
+
+# --- report ---------------------------------------------------------------------------------------
+
+
+def per_step(result: Result) -> Result:
+    """Return microseconds per step where there are steps per second."""
+    return replace(result, values=[1e6 / value for value in result.values])
+
+
+def bound(by_name: Mapping[str, Result]) -> Result:
+    """Return the sum of the pieces of the bound, round by round [us per step]."""
+    pieces = [per_step(by_name[name]).values for name in PIECES]
+    return Result(name=BOUND, values=[sum(times) for times in zip(*pieces, strict=True)])
+
+
+def learners_tables(results: Sequence[Result]) -> str:
+    """Lay out who learns how fast, and the bound."""
+    by_name = {result.name: result for result in results}
+    whole = bound(by_name)
+    by_name[BOUND] = per_step(whole)
+    flappy = [by_name[name] for name in (SB3, SBX, LEAN, TORCH, OURS, CALLBACK, BOUND)]
+    cartpole = [by_name[name] for name in (SB3_CARTPOLE, OUR_CARTPOLE)]
+    mer = [by_name[name] for name in (MER_TORCH, MER, OURS)]
+    times = [per_step(by_name[name]) for name in (*PIECES, BOUND, OURS)]
+    tables = (
+        table("a life in FlappyBird", "steps/s", flappy, flappy[0]),
+        table(f"a life in {CARTPOLE}", "steps/s", cartpole, cartpole[0]),
+        table("MER on single examples, 16 steps of SGD each", "steps/s", mer, mer[0]),
+        table("what the bound is made of", "us/step", times, whole),
+    )
+    return "\n\n".join(tables)
+
+
+def at_least(promise: str, ratio: float | None, limit: float, unit: str = "x") -> Verdict:
+    """Judge whether something is so many times as fast; None if it could not be measured."""
+    return _judged(f"{promise} >= {limit:g} {unit}", ratio, unit, lambda value: value >= limit)
+
+
+def at_most(promise: str, ratio: float | None, limit: float, unit: str = "x") -> Verdict:
+    """Judge whether something takes so many times as long, or less."""
+    return _judged(f"{promise} <= {limit:g} {unit}", ratio, unit, lambda value: value <= limit)
+
+
+def _judged(promise: str, value: float | None, unit: str, is_met: Any) -> Verdict:
+    if value is None:
+        return Verdict(promise=promise, measured="-", met=None)
+    return Verdict(promise=promise, measured=f"{value:.2f} {unit}", met=is_met(value))
+
+
+def judge_learners(results: Sequence[Result]) -> Iterator[Verdict]:
+    """Judge what is promised of speed beside peers and bound."""
+    by_name = {result.name: result for result in results}
+    life = by_name[OURS]
+    yield at_least(f"{OURS} / {SB3}", life.ratio_to(by_name[SB3]), 100)
+    yield at_least(f"{CALLBACK} / {SB3}", by_name[CALLBACK].ratio_to(by_name[SB3]), 25)
+    cartpole = by_name[OUR_CARTPOLE].ratio_to(by_name[SB3_CARTPOLE])
+    yield at_least(f"{OUR_CARTPOLE} / {SB3_CARTPOLE}", cartpole, 10)
+    share = 100 * bound(by_name).ratio_to(per_step(life))
+    yield at_least(f"{OURS}: life / bound", share, 60, "%")
+    yield at_least(f"{MER} / {MER_TORCH}", by_name[MER].ratio_to(by_name[MER_TORCH]), 300)
+    yield at_most(f"{MER}: time of a step / that of {OURS}", life.ratio_to(by_name[MER]), 1.5)
+
+
+def judge_methods(results: Sequence[Result]) -> Iterator[Verdict]:
+    """Judge what is promised of the presets."""
+    base = next(result for result in results if result.name == FINETUNE)
+    for result in results:
+        limit = 1.15 if result.name in PENALTIES else 2.5
+        yield at_most(
+            f"{result.name}: time of a step / that of {FINETUNE}", base.ratio_to(result), limit
+        )
+
+
+def main(args: Args) -> None:
+    """Measure, print tables and verdicts, and save the raw numbers if asked to."""
+    torch.set_num_threads(1)
+    cores = usable_cores()
+    core = pin_to_one_core()
+    about: dict[str, Any] = machine(PACKAGES) | {"core": core}
+    print(f"{about['cpu']}, {about['cores']} cores; pinned to core: {core}; load {about['load']}")
+    print(
+        f"Python {about['python']};",
+        ", ".join(f"{k} {v}" for k, v in about["packages"].items() if v),
+    )
+    print(f"Medians of {args.rounds} rounds of {args.seconds:g} s, everyone in turn; ratios too.")
+    data: dict[str, Any] = {"machine": about, "rounds": args.rounds, "seconds": args.seconds}
+    judged: list[Verdict] = []
+
+    def show(section: Section, text: str, results: Sequence[Any]) -> None:
+        print("\n" + text, flush=True)
+        data[section] = [asdict(result) for result in results]
+
+    if "learner" in args.sections:
+        results = race(learners(), args.rounds, args.seconds)
+        show("learner", learners_tables(results), results)
+        judged += judge_learners(results)
+    if "presets" in args.sections:
+        results = race(methods(), args.rounds, args.seconds)
+        times = [per_step(result) for result in results]
+        base = next(result for result in times if result.name == FINETUNE)
+        show("presets", table("a life in its last phase, no log", "us/step", times, base), results)
+        judged += judge_methods(results)
+    if "cores" in args.sections:
+        one, two = results = side_by_side(args.rounds, cores)
+        show("cores", table("lives side by side", "seconds", results), results)
+        ratio = None if one.absent else one.ratio_to(two)
+        judged.append(at_least(f"{two.name}: throughput / that on one", ratio, 1.7))
+    if "lives" in args.sections:
+        lives = whole_lives()
+        show("lives", lives_table(lives), lives)
+        judged += [
+            at_most(f"a whole life, {life.method}; {life.settings}", life.seconds, 30, "s")
+            for life in lives
+            if life.settings == SMALL
+        ]
+    if "growth" in args.sections:
+        growth = grow(args.rounds, args.seconds)
+        text = table("a long life", "steps/s", [growth.young, growth.old], growth.young)
+        text += f"\npeak of memory: {growth.full:.0f} MiB when replay is full, "
+        text += f"{growth.end:.0f} MiB after {OLD:,} steps"
+        show("growth", text, [growth])
+        slower = 100 * (growth.young.ratio_to(growth.old) - 1)
+        judged.append(at_most("growth of the time of a step", slower, 10, "%"))
+        more = 100 * (growth.end / growth.full - 1)
+        judged.append(at_most("growth of memory", more, 10, "%"))
+    print("\n" + "\n".join(map(str, judged)))
+
+    if args.json is not None:
+        data["verdicts"] = [asdict(verdict) for verdict in judged]
+        args.json.write_text(json.dumps(data, indent=1) + "\n")
+
+
+if __name__ == "__main__":
+    main(tyro.cli(Args))

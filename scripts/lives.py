@@ -1,0 +1,342 @@
+"""Many lives that differ by their seed, side by side, each in a process of its own.
+
+``train --seeds 0..19 --jobs 4`` runs ``train --seed 0``, ``train --seed 1`` and so on, four at a
+time.
+"""
+
+import os
+import re
+import shlex
+import signal
+import subprocess
+import sys
+import time
+from collections import deque
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+from rich.console import Console
+from tqdm import tqdm
+
+from continual_arcade.agents.memory import available_memory
+from continual_arcade.evaluation.run_folder import RunFolder
+from continual_arcade.scripts.compare import Compare, compare
+
+MOST_SEEDS = 10_000
+"""More lives than this at once are a slip of the keyboard."""
+LIFE_MEMORY = 340 * 1024 * 1024
+"""What a life at the default settings takes for itself [bytes], beside the 180 MiB of libraries
+that all lives share."""
+FOLDER_IS = "the run will be in "
+"""How a life begins the line that names its folder."""
+
+_WAYS = "write 0..19 for a range, 0,3,7 for a list, or both: 0..4,8"
+_LARGEST = 2**32 - 1
+_THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
+_STOPPING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+_LOOK_EVERY = 0.2
+"""Interval at which the processes are looked at [s]."""
+_SHOWN_LINES = 30
+"""How much is shown of what a life that failed had to say."""
+
+
+def parse_seeds(text: str) -> tuple[int, ...]:
+    """Read seeds as they are written on a command line: ``0..19``, ``0,3,7`` or ``0..4,8``.
+
+    Args:
+        text: Numbers and ranges, which hold both their ends, with commas between them.
+
+    Returns:
+        The seeds, in the order in which they are named.
+
+    Raises:
+        ValueError: If a piece is no seed and no range, or a seed is there twice; the message names
+            it.
+    """
+    if not text.strip():
+        raise ValueError(f"seeds = {text!r} names no seed: {_WAYS}")
+    seeds: dict[int, None] = {}
+    for piece in (piece.strip() for piece in text.split(",")):
+        found = re.fullmatch(r"(-?[0-9]+)(?:\.\.(-?[0-9]+))?", piece)
+        if found is None:
+            raise ValueError(f"seeds = {text!r}: {piece!r} is no seed and no range: {_WAYS}")
+        first = _seed(found[1], text)
+        last = first if found[2] is None else _seed(found[2], text)
+        if last < first:
+            raise ValueError(
+                f"seeds = {text!r}: {piece} runs backwards: write {last}..{first} instead"
+            )
+        if len(seeds) + last - first >= MOST_SEEDS:
+            raise ValueError(
+                f"seeds = {text!r} are more than {MOST_SEEDS:,} lives: train them in several goes"
+            )
+        for seed in range(first, last + 1):
+            if seed in seeds:
+                raise ValueError(
+                    f"seeds = {text!r}: {seed} is there twice: the same life is no new evidence, "
+                    "leave one out"
+                )
+            seeds[seed] = None
+    return tuple(seeds)
+
+
+def _seed(digits: str, text: str) -> int:
+    # Python refuses to read a number of thousands of digits, so their count is looked at first.
+    value = int(digits) if len(digits) < 20 else -1
+    if not 0 <= value <= _LARGEST:
+        raise ValueError(f"seeds = {text!r}: {digits} must be from 0 to {_LARGEST}")
+    return value
+
+
+def write_seeds(seeds: Sequence[int]) -> str:
+    """Write seeds as :func:`parse_seeds` reads them, in order and as short as they can be."""
+    ranges: list[list[int]] = []
+    for seed in sorted(seeds):
+        if not ranges or seed != ranges[-1][-1] + 1:
+            ranges.append([])
+        ranges[-1].append(seed)
+    return ",".join(str(r[0]) if len(r) == 1 else f"{r[0]}..{r[-1]}" for r in ranges)
+
+
+def cores() -> int:
+    """Return how many cores this process may use."""
+    return len(os.sched_getaffinity(0))
+
+
+def without(options: Sequence[str], given: Sequence[str]) -> list[str]:
+    """Return the arguments of a command without some options that have one value each.
+
+    Args:
+        options: Names of the options, such as ``--seeds``.
+        given: The arguments, where a value follows its option, or stands behind an equals sign.
+    """
+    left: list[str] = []
+    arguments = iter(given)
+    for argument in arguments:
+        if argument in options:
+            next(arguments, None)
+        elif argument.partition("=")[0] not in options:
+            left.append(argument)
+    return left
+
+
+def live(
+    seeds: Sequence[int], jobs: int, arguments: Sequence[str], steps: int, *, shown: bool = True
+) -> None:
+    """Train a life for each seed, a number of them at a time, and compare what came out.
+
+    A life that fails does not keep the others from going on.
+
+    Args:
+        seeds: Seeds of the lives.
+        jobs: Lives at a time.
+        arguments: What ``train`` is told of each of them, beside its seed; they were checked.
+        steps: Length of a life [lifetime steps].
+        shown: Show a progress bar, if there is a terminal.
+
+    Raises:
+        RuntimeError: If a life failed; the message says which and why.
+        SystemExit: If it was stopped by a signal, after it has stopped all lives.
+        OSError: If no process can be started.
+    """
+    jobs = min(jobs, len(seeds))
+    _warn_of_memory(jobs)
+    waiting = deque(seeds)
+    running: list[_Life] = []
+    over: list[_Life] = []
+    with (
+        TemporaryDirectory(prefix="lives-") as outputs,
+        _noted_signals() as signals,
+        # None: no bar where the output is no terminal.
+        tqdm(total=len(seeds) * steps, unit="step", disable=None if shown else True) as bar,
+    ):
+        try:
+            while waiting or running:
+                while waiting and len(running) < jobs:
+                    running.append(_Life(waiting.popleft(), arguments, Path(outputs)))
+                time.sleep(_LOOK_EVERY)
+                lines = [line for life in running if (line := life.look())]
+                # Ctrl-C reaches all processes at once: a life that it ended has not failed.
+                if signals:
+                    break
+                over += [life for life in running if life.over]
+                running = [life for life in running if not life.over]
+                for line in lines:
+                    bar.write(line)
+                sys.stdout.flush()  # a file should tell at once, too
+                bar.update(sum(life.lived(steps) for life in (*over, *running)) - bar.n)
+                bar.set_description(_standing(running, over, len(seeds)))
+        finally:
+            # A run survives this at any moment, see `train --resume`.
+            for life in running:
+                life.process.kill()
+            for life in running:
+                life.process.wait()
+        if signals:
+            for life in running:
+                life.look()
+    failures = [life.reason for life in over if life.failed]
+    if signals:
+        _say_how_to_go_on(signals[0], running, waiting, jobs, arguments)
+        for failure in failures:
+            print(failure, file=sys.stderr)
+        sys.exit(128 + signals[0])
+    if paths := [life.path for life in over if life.path and not life.failed]:
+        compare(Compare(tuple(paths)), Console())
+    if failures:
+        count = f"{len(failures)} of {len(seeds)} lives failed"
+        mend = "one that was only cut off goes on with --resume"
+        raise RuntimeError("\n".join([f"{count}; {mend}", *failures]))
+
+
+class _Life:
+    """A life in a process of its own.
+
+    Args:
+        seed: Its seed.
+        arguments: What ``train`` is told beside that.
+        outputs: Folder for what the process prints; nobody need read it while it runs.
+    """
+
+    def __init__(self, seed: int, arguments: Sequence[str], outputs: Path) -> None:
+        self.seed = seed
+        self.path: Path | None = None
+        """Folder of the run, once it is there."""
+        self.over = False
+        """Whether its process has ended."""
+        self.reason = ""
+        """How it ended, in its own words."""
+        self._output, self._errors = outputs / f"{seed}.out", outputs / f"{seed}.err"
+        with self._output.open("wb") as output, self._errors.open("wb") as errors:
+            # Of the same process group: what the terminal sends (Ctrl-C, Ctrl-Z, its own end)
+            # reaches all of them.
+            self.process = subprocess.Popen(
+                [
+                    *(sys.executable, "-m", "continual_arcade.scripts.train", *arguments),
+                    *("--seed", str(seed), "--no-progress"),
+                ],
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=errors,
+                # Read when the libraries are loaded, so they cannot be set any later.
+                env={**os.environ, **dict.fromkeys(_THREADS, "1")},
+            )
+
+    def look(self) -> str:
+        """Find out what became of it since the last look; return a line that says so, if any."""
+        # Asked first: what it printed before it ended is then there to be read.
+        over = self.process.poll() is not None
+        begins = self.path is None
+        if begins:
+            self.path = self._announced()
+        if over and not self.over:
+            self.over = True
+            self.reason = self._reason()
+            word = "failed" if self.failed else "is done"
+            return f"seed {self.seed} {word}: {self.path or 'it wrote no run'}"
+        return f"seed {self.seed} begins: {self.path}" if begins and self.path else ""
+
+    def lived(self, steps: int) -> int:
+        """Return how far the life has come: to its last evaluation, at least.
+
+        Args:
+            steps: Length of a life.
+        """
+        if self.over and not self.failed:
+            return steps
+        if self.path is None:
+            return 0
+        try:
+            return min(steps, max(RunFolder(self.path).checkpoints()))
+        except FileNotFoundError:
+            return 0
+
+    @property
+    def failed(self) -> bool:
+        """Whether it ended in another way than it should."""
+        return self.process.returncode not in (None, 0)
+
+    def _announced(self) -> Path | None:
+        for line in os.fsdecode(self._output.read_bytes()).splitlines(keepends=True):
+            if line.startswith(FOLDER_IS) and line.endswith("\n"):
+                return Path(line.removeprefix(FOLDER_IS)[:-1])
+        return None
+
+    def _reason(self) -> str:
+        code = self.process.returncode
+        how = (
+            f"ended by signal {-code}, {signal.strsignal(-code)}"
+            if code < 0
+            else f"exit status {code}"
+        )
+        where = f"its run is in {self.path}" if self.path else "it wrote no run"
+        lines = self._errors.read_text("utf-8", "replace").splitlines()[-_SHOWN_LINES:]
+        return "\n  ".join([f"seed {self.seed}: {how}; {where}", *lines])
+
+
+def _standing(running: Sequence[_Life], over: Sequence[_Life], count: int) -> str:
+    """Say in few words how many lives are over, and which ones are not."""
+    failed = sum(life.failed for life in over)
+    failures = f", {failed} failed" if failed else ""
+    seeds = write_seeds([life.seed for life in running])
+    return f"{len(over) - failed} of {count} done{failures}; running: {seeds or 'none'}"
+
+
+@contextmanager
+def _noted_signals() -> Iterator[list[int]]:
+    """Note the signals that ask the process to end, in a list, instead of ending at once.
+
+    To end in the middle of starting a process would leave it behind.
+    """
+    noted: list[int] = []
+
+    def note(number: int, _: Any) -> None:
+        noted.append(number)
+
+    # One that is ignored stays so: that is what nohup is for.
+    before = {
+        number: signal.signal(number, note)
+        for number in _STOPPING
+        if signal.getsignal(number) is not signal.SIG_IGN
+    }
+    try:
+        yield noted
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def _say_how_to_go_on(
+    number: int,
+    stopped: Sequence[_Life],
+    waiting: Sequence[int],
+    jobs: int,
+    arguments: Sequence[str],
+) -> None:
+    """Say what was stopped, and the commands that go on with it."""
+    train = ["python", "-m", "continual_arcade.scripts.train"]
+    begun = [life.path for life in stopped if life.path is not None]
+    anew = [*(life.seed for life in stopped if life.path is None), *waiting]
+    lines = [f"\ninterrupted by {signal.Signals(number).name}; what was written so far is intact"]
+    if begun:
+        lines += ["to go on with the lives that had begun:"]
+        lines += [f"  {shlex.join([*train, '--resume', str(path)])}" for path in begun]
+    if anew:
+        told = ["--seeds", write_seeds(anew), "--jobs", str(jobs), *arguments]
+        lines += ["to begin those that had not:", f"  {shlex.join([*train, *told])}"]
+    print("\n".join(lines), file=sys.stderr)
+
+
+def _warn_of_memory(jobs: int) -> None:
+    """Say so if there is less memory than the lives will want."""
+    available = available_memory()
+    if available is not None and jobs * LIFE_MEMORY > available:
+        fewer = max(1, available // LIFE_MEMORY)
+        print(
+            f"warning: {jobs} lives at a time want {jobs * LIFE_MEMORY / 2**30:.1f} GiB of memory, "
+            f"and {available / 2**30:.1f} GiB are available: --jobs {fewer} is safer",
+            file=sys.stderr,
+        )

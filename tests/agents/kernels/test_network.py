@@ -1,0 +1,123 @@
+"""Passes through the network against autograd."""
+
+from itertools import pairwise
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch import nn
+
+from continual_arcade.agents.kernels.network import Network, Shape, act, backward, best, forward
+
+
+def perceptron(widths: list[int], seed: int) -> nn.Sequential:
+    with torch.random.fork_rng():
+        torch.manual_seed(seed)
+        layers: list[nn.Module] = []
+        for n_in, n_out in pairwise(widths):
+            layers += [nn.Linear(n_in, n_out), nn.ReLU()]
+        return nn.Sequential(*layers[:-1])
+
+
+def flat(network: nn.Sequential) -> Any:
+    return torch.cat([p.detach().reshape(-1) for p in network.parameters()]).numpy().copy()
+
+
+def shown(network: nn.Sequential, inputs: Any) -> Network:
+    widths = [network[0].in_features, *(layer.out_features for layer in list(network)[::2])]
+    sizes = np.array(widths, np.int64)
+    starts = np.cumsum([0, *((sizes[:-1] + 1) * sizes[1:])])[:-1]
+    parameters = flat(network)
+    rows, units = len(inputs), int(sizes[1:].sum())
+    buffers = [np.zeros(rows * units, np.float32) for _ in range(3)]
+    return Network(
+        Shape(sizes, starts),
+        parameters,
+        parameters.copy(),
+        np.zeros_like(parameters),
+        np.zeros_like(parameters),
+        np.ascontiguousarray(inputs, np.float32),
+        *buffers,
+    )
+
+
+shapes = st.lists(st.integers(1, 9), min_size=1, max_size=3)
+
+
+@settings(max_examples=60, deadline=None)  # the first example compiles
+@given(
+    hidden=shapes,
+    features=st.integers(1, 7),
+    actions=st.integers(1, 4),
+    rows=st.integers(1, 9),
+    more=st.integers(0, 5),
+    seed=st.integers(0, 1000),
+)
+def test_values_and_gradients_are_those_of_autograd(
+    hidden: list[int], features: int, actions: int, rows: int, more: int, seed: int
+) -> None:
+    rng = np.random.default_rng(seed)
+    network = perceptron([features, *hidden, actions], seed)
+    inputs = rng.standard_normal((rows + more, features)).astype(np.float32)
+    slopes = rng.standard_normal((rows, actions)).astype(np.float32)
+    net = shown(network, inputs)
+
+    values = forward(net.shape, net.online, net.inputs, net.activations)
+    expected = network(torch.as_tensor(inputs))
+    np.testing.assert_allclose(values, expected.detach().numpy(), rtol=1e-5, atol=1e-5)
+
+    backward(net, rows, rows + more, slopes, net.gradient)
+    (expected[:rows] * torch.as_tensor(slopes)).sum().backward()
+    found = torch.cat([p.grad.reshape(-1) for p in network.parameters()])  # type: ignore[union-attr]
+    np.testing.assert_allclose(net.gradient, found.numpy(), rtol=1e-4, atol=1e-5)
+
+    # The same gradient with the derivative of one unit left out is found out.
+    wrong = net.gradient.copy()
+    wrong[np.abs(wrong).argmax()] *= 1.01
+    if np.abs(net.gradient).max() > 1e-2:
+        with pytest.raises(AssertionError):
+            np.testing.assert_allclose(wrong, found.numpy(), rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])
+@pytest.mark.parametrize("where", [0, 5, -1])
+def test_what_is_not_finite_comes_through_fast_math(bad: float, where: int) -> None:
+    network = perceptron([3, 4, 2], 0)
+    inputs = np.ones((2, 3), np.float32)
+    net = shown(network, inputs)
+    net.online[where] = bad
+    values = forward(net.shape, net.online, net.inputs, net.activations)
+    flat_parameters = torch.as_tensor(net.online)
+    expected = _by_torch(network, flat_parameters, torch.as_tensor(inputs))
+    np.testing.assert_array_equal(np.isnan(values), torch.isnan(expected).numpy())
+    np.testing.assert_array_equal(np.isinf(values), torch.isinf(expected).numpy())
+
+    slopes = np.full((2, 2), np.nan, np.float32)
+    backward(net, 2, 2, slopes, net.gradient)
+    assert np.isnan(net.gradient).any()
+
+
+def _by_torch(network: nn.Sequential, parameters: torch.Tensor, inputs: torch.Tensor) -> Any:
+    at = 0
+    with torch.no_grad():
+        for p in network.parameters():
+            p.copy_(parameters[at : at + p.numel()].view_as(p))
+            at += p.numel()
+        return network(inputs)
+
+
+def test_the_best_action_is_the_first_of_equals_and_nan_counts_as_high() -> None:
+    table = np.array([[1, 3, 3], [2, 1, 2], [1, np.nan, 5], [np.nan, 7, np.nan]], np.float32)
+    found = [best(table, row) for row in range(len(table))]
+    assert found == torch.as_tensor(table).argmax(1).tolist()
+
+
+def test_acting_is_argmax() -> None:
+    network = perceptron([5, 8, 3], 1)
+    inputs = np.random.default_rng(0).standard_normal((50, 5)).astype(np.float32)
+    net = shown(network, inputs)
+    found = act(net.shape, net.online, net.inputs, net.activations)
+    assert found.tolist() == network(torch.as_tensor(inputs)).argmax(1).tolist()

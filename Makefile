@@ -27,7 +27,7 @@ bench: $(INSTALLED)
 	$(BIN)/python benchmarks/env_speed.py
 	$(BIN)/python benchmarks/learner_speed.py
 
-# The first comparison of methods in docs/results.md: 60 short lives, half an hour on two cores.
+# The first comparison of methods in docs/results.md: 60 short lives, some minutes on two cores.
 methods: $(INSTALLED)
 	for life in "conflict --phase-steps 20000" "shrink --phase-steps 8000" "grow --phase-steps 8000"; do \
 	    for method in finetune reservoir ewc mer; do \

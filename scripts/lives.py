@@ -27,7 +27,7 @@ from continual_arcade.scripts.compare import Compare, compare
 
 MOST_SEEDS = 10_000
 """More lives than this at once are a slip of the keyboard."""
-LIFE_MEMORY = 340 * 1024 * 1024
+LIFE_MEMORY = 410 * 1024 * 1024
 """What a life at the default settings takes for itself [bytes], beside the 180 MiB of libraries
 that all lives share."""
 FOLDER_IS = "the run will be in "

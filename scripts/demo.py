@@ -36,7 +36,8 @@ def demo(args: Demo) -> None:
         OSError: If the run cannot be written.
     """
     begun = time.perf_counter()
-    print("Flappy Bird, six phases, the gap shrinks from 100 to 75 px. Training takes minutes.")
+    print("Flappy Bird, six phases, the gap shrinks from 100 to 75 px.")
+    print("Training takes about a minute; compiling the learner, once on a machine, another one.")
     folder = train(Train(seed=args.seed, out=args.out, phase_steps=args.phase_steps))
     last = len(Schedule.from_dict(folder.read_config()["schedule"])) - 1
     for name, phase in (("first", 0), ("last", last)):

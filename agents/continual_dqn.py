@@ -20,7 +20,7 @@ from stable_baselines3.common.utils import polyak_update
 from stable_baselines3.common.vec_env import VecEnv
 from torch.nn.functional import smooth_l1_loss
 
-from continual_arcade.agents.compiled.engine import MEASURED, CompiledEngine
+from continual_arcade.agents.compiled.engine import CompiledEngine
 from continual_arcade.agents.compiled.living import FusedLife, is_served
 from continual_arcade.agents.compiled.support import obstacle
 from continual_arcade.agents.exploration import Exploration
@@ -29,7 +29,7 @@ from continual_arcade.agents.life import Life
 from continual_arcade.agents.n_step import whole_number
 from continual_arcade.agents.networks import ContinualPolicy, evaluation_mode
 from continual_arcade.agents.parts.catalogue import check_together
-from continual_arcade.agents.parts.part import Batch, Part, all_or_none
+from continual_arcade.agents.parts.part import MEASURED, Batch, Part, all_or_none
 from continual_arcade.agents.replay import TransitionReplayBuffer
 from continual_arcade.agents.saving import load_agent, save_agent
 from continual_arcade.agents.state_files import is_foreign

@@ -24,7 +24,11 @@ def _of_machine() -> int | None:
 
 def _of_container() -> int | None:
     limit, used = _text(_CGROUP / "memory.max").strip(), _text(_CGROUP / "memory.current").strip()
-    return int(limit) - int(used) if limit.isdigit() and used.isdigit() else None
+    if not (limit.isdigit() and used.isdigit()):
+        return None  # there is no container, or it has no limit
+    # What files were read into is counted as used, but handed over to whoever needs it.
+    found = re.search(r"^inactive_file ([0-9]+)$", _text(_CGROUP / "memory.stat"), re.MULTILINE)
+    return int(limit) - int(used) + (int(found[1]) if found else 0)
 
 
 def _text(path: Path) -> str:

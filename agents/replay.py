@@ -18,7 +18,7 @@ from stable_baselines3.common.preprocessing import get_obs_shape
 from stable_baselines3.common.type_aliases import ReplayBufferSamples
 from stable_baselines3.common.vec_env import VecNormalize
 
-from continual_arcade.agents.memory import available_memory
+from continual_arcade.agents.machine_memory import available_memory
 from continual_arcade.agents.n_step import (
     NStepAccumulator,
     Transitions,
@@ -27,6 +27,9 @@ from continual_arcade.agents.n_step import (
 )
 
 Ints = npt.NDArray[np.int64]
+
+MOST_PHASES = 1_000_000
+"""More phases than this are a mistake: draws are counted for each."""
 
 
 class TransitionReplayBuffer(ReplayBuffer):
@@ -91,6 +94,10 @@ class TransitionReplayBuffer(ReplayBuffer):
             n_envs=1,
             handle_timeout_termination=handle_timeout_termination,
         )
+        self.actions_below: int | None = None
+        """How many actions there are, counted from 0; None where they are not counted so."""
+        if isinstance(action_space, spaces.Discrete) and action_space.start == 0:
+            self.actions_below = int(action_space.n)
         self.num_envs = n_envs
         """Sub-environments whose steps come in together; SB3's ``n_envs`` is that of its arrays."""
         self.accumulator = NStepAccumulator(
@@ -235,8 +242,9 @@ class TransitionReplayBuffer(ReplayBuffer):
         Raises:
             ValueError: If one is negative.
         """
-        if phases.min() < 0:
-            raise ValueError(f"info['phase'] = {phases.min()} must not be negative")
+        if phases.min() < 0 or phases.max() >= MOST_PHASES:
+            wrong = phases.min() if phases.min() < 0 else phases.max()
+            raise ValueError(f"info['phase'] = {wrong} must be from 0 to {MOST_PHASES - 1:,}")
         if phases.max() >= len(self.drawn_phases):
             more = np.zeros(phases.max() + 1 - len(self.drawn_phases), np.int64)
             self.drawn_phases = np.concatenate([self.drawn_phases, more])
@@ -395,6 +403,7 @@ class TransitionReplayBuffer(ReplayBuffer):
         arrays, saved = {**self._arrays(), **known}, {**state["arrays"], **state["columns"]}
         for name, array in arrays.items():
             same_layout(name, saved[name], (len(slots), *array.shape[1:]), array.dtype)
+        self._check_contents(slots, saved, state)
         self.accumulator.load_state_dict(state["pending"])
         for name, column in self.columns.items():
             column[:] = self._fills[name]
@@ -406,7 +415,30 @@ class TransitionReplayBuffer(ReplayBuffer):
         self._load_own_state(state["own"])
         self._forget()
         self.drawn_phases = np.array(state["drawn_phases"], np.int64)
+        self.expect_phases(np.array([0, *self.phases[slots].tolist()]))
         self._set_cursor()
+
+    def _check_contents(
+        self, slots: Ints, saved: Mapping[str, Any], state: Mapping[str, Any]
+    ) -> None:
+        """Check numbers by which something is looked up; compiled code does so unchecked."""
+        limits: dict[str, tuple[Any, int]] = {
+            "slots": (slots, self.buffer_size),
+            "phases": (saved["phases"], MOST_PHASES),
+            "phases that wait": (state["pending"]["phases"], MOST_PHASES),
+            "steps that wait": (state["pending"]["counts"], self.n_steps),
+            "newest": (state["pending"]["newest"], self.n_steps),
+        }
+        if self.actions_below is not None:
+            limits["actions"] = (saved["actions"], self.actions_below)
+            limits["actions that wait"] = (state["pending"]["actions"], self.actions_below)
+        for name, (values, limit) in limits.items():
+            numbers = np.asarray(values)
+            if numbers.size and not (numbers.min() >= 0 and numbers.max() < limit):
+                raise ValueError(
+                    f"{name} go from {numbers.min()} to {numbers.max()} in what was saved: they "
+                    f"must be from 0 to {limit - 1}; it is damaged"
+                )
 
     def _layout(self) -> dict[str, Any]:
         """Return what must be the same where a saved state is loaded."""
@@ -641,6 +673,9 @@ class BalancedReplayBuffer(TransitionReplayBuffer):
         }
 
     def _load_own_state(self, state: Mapping[str, Any]) -> None:
+        for phase, slots in state["members"].items():
+            if len(slots) and not (np.min(slots) >= 0 and np.max(slots) < self.buffer_size):
+                raise ValueError(f"slots of phase {phase} do not exist: what was saved is damaged")
         self._seen_of = {int(phase): seen for phase, seen in state["seen_of"].items()}
         self._members = {int(phase): np.array(slots) for phase, slots in state["members"].items()}
 

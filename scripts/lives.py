@@ -21,7 +21,7 @@ from typing import Any
 from rich.console import Console
 from tqdm import tqdm
 
-from continual_arcade.agents.memory import available_memory
+from continual_arcade.agents.machine_memory import available_memory
 from continual_arcade.evaluation.run_folder import RunFolder
 from continual_arcade.scripts.compare import Compare, compare
 

@@ -12,7 +12,8 @@ import numpy as np
 import torch
 
 from continual_arcade.agents.compiled.vectors import FlatVector
-from continual_arcade.agents.kernels import methods, update
+from continual_arcade.agents.kernels import parts as kernels
+from continual_arcade.agents.kernels import update
 from continual_arcade.agents.kernels.draws import Stream, stream_of
 from continual_arcade.agents.parts.cloning import Clear, Clone
 from continual_arcade.agents.parts.mask import HardMask
@@ -24,7 +25,7 @@ from continual_arcade.agents.parts.quadratic import QuadraticPenalty
 
 _NOWHERE = Stream(0, 0, 0)
 """For parts that do not draw."""
-_COMPARED = {"q": methods.Q, "advantage": methods.ADVANTAGE, "policy": methods.POLICY}
+_COMPARED = {"q": kernels.Q, "advantage": kernels.ADVANTAGE, "policy": kernels.POLICY}
 _PLANS = {
     "batched": update.BATCHED,
     "1": update.ALGORITHM_1,
@@ -38,7 +39,7 @@ def only(parts: Sequence[Part], kind: type[Any]) -> Any:
     return next((part for part in parts if isinstance(part, kind)), None)
 
 
-def nothing() -> methods.Vector:
+def nothing() -> kernels.Vector:
     """Return a vector of no elements."""
     return np.zeros(0, np.float32)
 
@@ -49,7 +50,7 @@ class PenaltyBinding:
     def __init__(self, parts: Sequence[Part], like: Sequence[torch.Tensor]) -> None:
         self.parts = [part for part in parts if isinstance(part, QuadraticPenalty)]
         count, size = len(self.parts), sum(tensor.numel() for tensor in like)
-        self.compiled = methods.Penalties(
+        self.compiled = kernels.Penalties(
             strength=np.zeros(count),
             constant=np.zeros(count),
             omega=np.zeros((count, size), np.float32),
@@ -90,11 +91,11 @@ class PathBinding:
     def __init__(self, parts: Sequence[Part], like: Sequence[torch.Tensor]) -> None:
         self.part: SI | None = only(parts, SI)
         if self.part is None:
-            self.compiled = methods.Path(nothing(), nothing(), nothing())
+            self.compiled = kernels.Path(nothing(), nothing(), nothing())
             return
         self._path = FlatVector(like)
         size = len(self._path.array)
-        self.compiled = methods.Path(
+        self.compiled = kernels.Path(
             self._path.array, np.zeros(size, np.float32), np.zeros(size, np.float32)
         )
 
@@ -109,10 +110,11 @@ class CloningBinding:
 
     def __init__(self, parts: Sequence[Part], features: int, actions: int) -> None:
         self._shown: Any = None
+        self._features, self._actions = features, actions
         self.part: Clear | Clone | None = only(parts, (Clear, Clone))  # type: ignore[arg-type]
-        self.compiled = methods.Cloning(
+        self.compiled = kernels.Cloning(
             alpha=np.zeros(2),
-            what=methods.Q,
+            what=kernels.Q,
             batch=0,
             states=np.zeros((0, features), np.float32),
             values=np.zeros((0, actions), np.float32),
@@ -135,7 +137,9 @@ class CloningBinding:
             self.compiled.alpha[0] = part.alpha
             if part.values is not self._shown:
                 self._shown = part.values
-                states = _rows(part.observations, len(part.values))
+                states = _rows(part.observations, len(part.observations))
+                _check(part, "values", part.values.shape, (len(states), self._actions))
+                _check(part, "states", states.shape, (len(states), self._features))
                 self.compiled = self.compiled._replace(states=states, values=_own(part.values))
         elif part is not None:
             self.compiled.alpha[0] = part.alpha if isinstance(part, Clear) else 0.0
@@ -144,10 +148,13 @@ class CloningBinding:
 class RememberedBinding:
     """Shows the transitions that A-GEM keeps."""
 
-    def __init__(self, parts: Sequence[Part], like: Sequence[torch.Tensor], features: int) -> None:
+    def __init__(
+        self, parts: Sequence[Part], like: Sequence[torch.Tensor], features: int, actions: int
+    ) -> None:
+        self._features, self._actions = features, actions
         self.part: AGEM | None = only(parts, AGEM)
         size = sum(tensor.numel() for tensor in like) if self.part is not None else 0
-        self.compiled = methods.Remembered(
+        self.compiled = kernels.Remembered(
             batch=0,
             projects_update=self.part is not None and self.part.what == "update",
             observations=np.zeros((0, features), np.float32),
@@ -170,14 +177,22 @@ class RememberedBinding:
         kept, batch = self.part.kept, self.part.batch or batch_size
         if kept["rewards"] is self._shown and self.compiled.batch == batch:
             return
-        self._shown = kept["rewards"]
         count = len(kept["rewards"])
+        observations = _rows(kept["observations"], count)
+        next_observations = _rows(kept["next_observations"], count)
+        for name, array in (("observations", observations), ("next ones", next_observations)):
+            _check(self.part, name, array.shape, (count, self._features))
+        for name in ("actions", "dones", "discounts"):
+            _check(self.part, name, (kept[name].size,), (count,))
+        if kept["actions"].min() < 0 or kept["actions"].max() >= self._actions:
+            raise ValueError(f"part {self.part.name!r}: it keeps actions that do not exist")
+        self._shown = kept["rewards"]
         self.compiled = self.compiled._replace(
             batch=batch,
-            observations=_rows(kept["observations"], count),
+            observations=observations,
             actions=kept["actions"].reshape(count).astype(np.int64),
             rewards=_own(kept["rewards"]),
-            next_observations=_rows(kept["next_observations"], count),
+            next_observations=next_observations,
             dones=_own(kept["dones"]),
             discounts=_own(kept["discounts"]),
         )
@@ -193,6 +208,15 @@ def _rows(observations: Any, count: int) -> Any:
     return _own(observations.reshape(count, -1).astype(np.float32, copy=False))
 
 
+def _check(part: Part, what: str, found: tuple[int, ...], expected: tuple[int, ...]) -> None:
+    """Check a shape, by which compiled code reads without looking again."""
+    if found != expected:
+        raise ValueError(
+            f"part {part.name!r}: {what} has shape {found}, and it must be {expected}: its state "
+            "is damaged, or that of another network"
+        )
+
+
 def _own(array: Any) -> Any:
     """Return an array of the one layout that is compiled for."""
     return np.require(array, requirements=["C", "W"])
@@ -204,7 +228,7 @@ class MaskBinding:
     def __init__(self, parts: Sequence[Part], like: Sequence[torch.Tensor]) -> None:
         self.part: HardMask | None = only(parts, HardMask)
         self._like = like
-        self._none = methods.Mask(np.zeros(0, np.bool_), nothing())
+        self._none = kernels.Mask(np.zeros(0, np.bool_), nothing())
         self.compiled = self._none
         self._shown: Any = None
 
@@ -217,7 +241,10 @@ class MaskBinding:
         if self.part.frozen:
             frozen = torch.cat([tensor.reshape(-1) for tensor in self.part.frozen])
             held = torch.cat([tensor.reshape(-1) for tensor in self.part.held])
-            self.compiled = methods.Mask(frozen.numpy(), held.numpy())
+            size = (sum(tensor.numel() for tensor in self._like),)
+            _check(self.part, "what is frozen", tuple(frozen.shape), size)
+            _check(self.part, "what is held", tuple(held.shape), size)
+            self.compiled = kernels.Mask(frozen.numpy(), held.numpy())
 
 
 class InterpolationBinding:

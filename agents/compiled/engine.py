@@ -23,11 +23,13 @@ from continual_arcade.agents.compiled.bindings import (
 from continual_arcade.agents.compiled.compilation import Entry, compute_on_one_thread
 from continual_arcade.agents.compiled.support import REPLAYS
 from continual_arcade.agents.compiled.vectors import FlatVector
-from continual_arcade.agents.kernels import memory, update
+from continual_arcade.agents.kernels import update
 from continual_arcade.agents.kernels.draws import stream_of
 from continual_arcade.agents.kernels.network import Network, Shape, act
+from continual_arcade.agents.kernels.replay import Memory, Pending, Stage
 from continual_arcade.agents.n_step import COLUMNS, Transitions
 from continual_arcade.agents.parts.cloning import Clear, Clone
+from continual_arcade.agents.parts.part import MEASURED
 from continual_arcade.agents.parts.projection import AGEM
 from continual_arcade.agents.parts.recent import Remembering
 from continual_arcade.agents.replay import (
@@ -36,9 +38,6 @@ from continual_arcade.agents.replay import (
     TransitionReplayBuffer,
 )
 from continual_arcade.envs.compiling import kernel
-
-MEASURED = 100
-"""Of so many gradient steps one is measured for the log."""
 
 
 class CompiledEngine:
@@ -68,7 +67,7 @@ class CompiledEngine:
         self._penalties = PenaltyBinding(agent.parts, like)
         self._path = PathBinding(agent.parts, like)
         self._cloning = CloningBinding(agent.parts, widths[0], widths[-1])
-        self._remembered = RememberedBinding(agent.parts, like, widths[0])
+        self._remembered = RememberedBinding(agent.parts, like, widths[0], widths[-1])
         self._mask = MaskBinding(agent.parts, like)
         self._interpolation = InterpolationBinding(agent.parts, like, self._c)
         self._rows = 0
@@ -127,7 +126,7 @@ class CompiledEngine:
         }
         pending = self.replay.accumulator
         features = self.widths[0]
-        self.pending = memory.Pending(
+        self.pending = Pending(
             observations=pending._observations.reshape(n_envs, n_steps, features),
             actions=pending._actions.reshape(n_envs, n_steps),
             returns=pending._returns,
@@ -160,7 +159,7 @@ class CompiledEngine:
         features = int(self.widths[0])
         kind = replay.observations.dtype
         placed = 2 * rows  # a mixed memory stores what it takes twice
-        self._stage = memory.Stage(
+        self._stage = Stage(
             observations=np.zeros((rows, features), kind),
             actions=np.zeros(rows, np.int64),
             rewards=np.zeros(rows, np.float32),
@@ -172,7 +171,7 @@ class CompiledEngine:
             placed_slots=np.zeros(placed, np.int64),
         )
 
-    def _memory(self) -> memory.Memory:
+    def _memory(self) -> Memory:
         replay = self.replay
         nothing = np.zeros(0, np.int64)
         members, phases, seen = np.zeros((0, 1), np.int64), nothing, nothing
@@ -180,7 +179,7 @@ class CompiledEngine:
             members = np.stack(list(replay._members.values()))
             phases = np.array(list(replay._seen_of), np.int64)
             seen = np.array(list(replay._seen_of.values()), np.int64)
-        return memory.Memory(
+        return Memory(
             **self._flat,
             counts=replay.drawn_phases,
             members=members,
@@ -247,7 +246,7 @@ class CompiledEngine:
         """Bring what compiled code reads up to date."""
         agent, c = self._agent, self._c
         own = [part.batch or batch_size for part in self._drawers]
-        self._make_room(max(batch_size + self._most_completed, 0, *own))
+        self._make_room(max([batch_size + self._most_completed, *own]))
         self._online.house(self._parameters)
         self._target.house(self._target_parameters)
         self._before_moments()
@@ -267,7 +266,7 @@ class CompiledEngine:
         self._remembered.before(batch_size)
         self._mask.before()
         self._interpolation.before()
-        self._load_stage()
+        self._load_stage(batch_size)
 
     def _before_moments(self) -> None:
         optimizer, c = self._agent.policy.optimizer, self._c
@@ -296,7 +295,7 @@ class CompiledEngine:
                     tensor.zero_()
             state["step"], state["exp_avg"], state["exp_avg_sq"] = step, first, second
 
-    def _load_stage(self) -> None:
+    def _load_stage(self, batch_size: int) -> None:
         """Put back on the stage what MER has not learnt yet."""
         c, mer = self._c, self._interpolation.mer
         c["staged"] = c["learnt"] = self._carried = 0
@@ -306,7 +305,7 @@ class CompiledEngine:
         mer._completed.clear()
         count = len(waiting)
         room = count + self._most_completed
-        self._make_room(self._agent.batch_size + room)
+        self._make_room(batch_size + room)
         if room > len(self._stage.rewards):
             self._make_stage(room)
         stage = self._stage

@@ -85,6 +85,8 @@ class FusedLife:
         sums = shares.cumsum()
         self._cumulated = sums if prior is None else sums / sums[-1]
         self._exploration = exploration
+        self._conditions = self._games.conditions
+        """What held before the last loop."""
         self._draws = stream_of(agent._exploration_rng)
         self._buffer = np.zeros(count * int(sum(engine.widths[1:])), np.float32)
 
@@ -269,7 +271,7 @@ class FusedLife:
         """Let agent and games know of the steps that were lived."""
         agent, games, c = self._agent, self._games, self._engine.control[0]
         before, count = games.clock.step, self.env.num_envs
-        self.old_phases, self.old_params = games.conditions
+        self._conditions = games.conditions
         games.catch_up(outlook, lived, play.begun)
         agent.life.catch_up(games.clock.step, play.phases)
         agent._last_obs = play.observations.copy()
@@ -306,7 +308,7 @@ class FusedLife:
     def _last_step(self, lived: "Lived") -> dict[str, Any]:
         """Return what a callback may look at of the last step, by the names it looks for."""
         play, games = self._play, self._games
-        rows, phases = games.conditions[1], games.conditions[0]
+        (phases, rows), before = games.conditions, self._conditions
         infos: list[dict[str, Any]] = []
         for i in range(self.env.num_envs):
             info: dict[str, Any] = {
@@ -322,8 +324,8 @@ class FusedLife:
                     info["phase"] = int(lived.outlook.phases[former])
                     info["params"] = self._named(lived.outlook.params[former])
                 else:
-                    info["phase"] = int(self.old_phases[i])
-                    info["params"] = self._named(self.old_params[i])
+                    info["phase"] = int(before[0][i])
+                    info["params"] = self._named(before[1][i])
                 info["score"] = int(play.final_scores[i])
                 info["terminal_observation"] = play.final_observations[i].copy()
                 info["TimeLimit.truncated"] = bool(play.truncated[i] and not play.terminated[i])

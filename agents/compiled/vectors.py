@@ -3,10 +3,9 @@
 from collections.abc import Iterable, Sequence
 
 import numpy as np
-import numpy.typing as npt
 import torch
 
-Vector = npt.NDArray[np.float32]
+from continual_arcade.agents.kernels.parts import Vector
 
 
 class FlatVector:

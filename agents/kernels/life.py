@@ -11,8 +11,8 @@ import numpy.typing as npt
 
 from continual_arcade.agents.kernels.draws import Stream, below, fraction
 from continual_arcade.agents.kernels.inner import inner
-from continual_arcade.agents.kernels.memory import lacks_room, place, push
 from continual_arcade.agents.kernels.network import best, forward
+from continual_arcade.agents.kernels.replay import lacks_room, place, push
 from continual_arcade.agents.kernels.update import DONE, LACKS_ROOM, PLAIN, synchronise, train
 
 

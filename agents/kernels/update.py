@@ -11,8 +11,8 @@ import numpy.typing as npt
 
 from continual_arcade.agents.kernels.draws import Stream, below, shuffle
 from continual_arcade.agents.kernels.inner import FUSED, WIDE, inner
-from continual_arcade.agents.kernels.memory import Memory, Stage, draw
-from continual_arcade.agents.kernels.methods import (
+from continual_arcade.agents.kernels.network import Network, backward, best, forward
+from continual_arcade.agents.kernels.parts import (
     Cloning,
     Mask,
     Path,
@@ -31,7 +31,7 @@ from continual_arcade.agents.kernels.methods import (
     walked,
     without_opposed,
 )
-from continual_arcade.agents.kernels.network import Network, backward, best, forward
+from continual_arcade.agents.kernels.replay import Memory, Stage, draw
 from continual_arcade.agents.kernels.single import descend_once
 
 DONE, DIVERGED, LACKS_ROOM = range(3)

@@ -36,6 +36,8 @@ from stable_baselines3.dqn.policies import QNetwork
 from continual_arcade.agents.n_step import Transitions
 from continual_arcade.agents.replay import TransitionReplayBuffer
 
+MEASURED = 100
+"""Of so many gradient steps one is measured for the log."""
 State = dict[str, Any]
 """A tree of plain values, arrays and tensors."""
 

@@ -24,6 +24,7 @@ from continual_arcade.agents import (
     Method,
     build_agent,
     compose,
+    machine_memory,
 )
 from continual_arcade.agents.compiled.engine import CompiledEngine
 from continual_arcade.agents.kernels import update
@@ -528,6 +529,47 @@ def test_what_is_not_finite_stops_and_names_step_and_env(
     assert agent.replay.seen == 58
 
 
+@pytest.mark.parametrize(
+    ("text", "spoil", "why"),
+    [
+        ("clone", lambda part: setattr(part, "values", part.values[:, :1]), "values has shape"),
+        ("clone", lambda part: setattr(part, "values", part.values[:-1]), "values has shape"),
+        ("agem", lambda part: part.kept.update(actions=part.kept["actions"] + 7), "do not exist"),
+        ("agem", lambda part: part.kept.update(dones=part.kept["dones"][:-1]), "dones has shape"),
+    ],
+    ids=["narrow values", "few values", "actions", "few dones"],
+)
+def test_a_part_whose_state_is_damaged(text: str, spoil: Any, why: str) -> None:
+    agent = build_agent(
+        "FlappyBird",
+        CONFLICT,
+        replace(SETTINGS, engine="compiled"),
+        method=compose("finetune", parts=[text]),
+    )
+    agent.learn(500)
+    part: Any = agent.parts[0]
+    spoil(part)
+    if text == "agem":
+        part.kept["rewards"] = part.kept["rewards"].copy()  # as after a load
+    with pytest.raises(ValueError, match=why):
+        agent.learn(100, reset_num_timesteps=False)
+
+
+@pytest.mark.parametrize(
+    ("where", "value"),
+    [("actions", 2), ("actions", -1), ("phases", -1), ("phases", 10**9), ("slots", 200)],
+)
+def test_a_memory_that_is_damaged(where: str, value: int) -> None:
+    model = tiny.agent()
+    model.learn(100)
+    state = model.replay.state_dict()
+    (state if where == "slots" else state["arrays"])[where][-1] = value
+    other = tiny.agent()
+    with pytest.raises(ValueError, match=f"{where} go from .* it is damaged"):
+        other.replay.load_state_dict(state)
+    assert other.replay.seen == 0
+
+
 def test_a_memory_larger_than_the_machine() -> None:
     with pytest.raises(ValueError, match=r"10,000,000,000,000 transitions take .* GiB"):
         tiny.agent(buffer_size=10**13)
@@ -535,6 +577,19 @@ def test_a_memory_larger_than_the_machine() -> None:
         FIFOReplayBuffer(
             10**13, gym.spaces.Box(0, 1, (4,), np.float32), gym.spaces.Discrete(2), device="cpu"
         )
+
+
+def test_what_a_container_may_still_take(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(machine_memory, "_CGROUP", tmp_path)
+    of_machine = machine_memory.available_memory()
+    (tmp_path / "memory.max").write_text("1000\n", "ascii")
+    (tmp_path / "memory.current").write_text("900\n", "ascii")
+    assert machine_memory.available_memory() == 100
+    (tmp_path / "memory.stat").write_text("anon 5\ninactive_file 300\n", "ascii")
+    assert machine_memory.available_memory() == 400  # what files were read into is handed over
+    (tmp_path / "memory.max").write_text("max\n", "ascii")
+    assert of_machine is not None
+    assert machine_memory.available_memory() == pytest.approx(of_machine, rel=0.2)
 
 
 def test_without_its_extras_it_is_still_the_parent_bit_for_bit() -> None:

@@ -3,14 +3,27 @@
 from continual_arcade.evaluation.callback import EvaluationCallback
 from continual_arcade.evaluation.evaluator import Evaluator, Played, Policy
 from continual_arcade.evaluation.matrix import Matrix, forgetting_matrix
+from continual_arcade.evaluation.protocol import Judging, Protocol
+from continual_arcade.evaluation.record import Record
 from continual_arcade.evaluation.run_folder import RunFolder
+from continual_arcade.evaluation.runs import Gathered, Group, Run, World, gather
+from continual_arcade.evaluation.timetable import Timetable
 
 __all__ = [
     "EvaluationCallback",
     "Evaluator",
+    "Gathered",
+    "Group",
+    "Judging",
     "Matrix",
     "Played",
     "Policy",
+    "Protocol",
+    "Record",
+    "Run",
     "RunFolder",
+    "Timetable",
+    "World",
     "forgetting_matrix",
+    "gather",
 ]

@@ -54,6 +54,7 @@ class Evaluator:
         schedule: The life whose phases are played; a phase that comes back is played once.
         episodes: Episodes in each phase.
         max_steps: Limit of an episode [steps].
+        first_seed: Seed of the first episode; each one has the next.
         **options: Options of the game.
 
     Raises:
@@ -67,14 +68,17 @@ class Evaluator:
         *,
         episodes: int = EPISODES,
         max_steps: int = MAX_STEPS,
+        first_seed: int = FIRST_SEED,
         **options: Any,
     ) -> None:
         for name, value in (("episodes", episodes), ("max_steps", max_steps)):
             if value < 1:
                 raise ValueError(f"{name} = {value} must be at least 1")
+        if first_seed < 0:
+            raise ValueError(f"first_seed = {first_seed} must not be negative")
         self.episodes = episodes
         self.phases: tuple[Phase, ...] = schedule.distinct
-        self.seeds = [FIRST_SEED + episode for episode in range(episodes)]
+        self.seeds = [first_seed + episode for episode in range(episodes)]
         self.env = ArcadeVectorEnv(
             game, len(self.phases) * episodes, max_episode_steps=max_steps, **options
         )

@@ -4,11 +4,9 @@ from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
-import pandas as pd
 from rich.table import Table
 
-from continual_arcade.envs.schedules import Schedule
-from continual_arcade.evaluation.table import BEFORE
+from continual_arcade.evaluation.record import Record
 
 
 @dataclass(frozen=True)
@@ -40,34 +38,14 @@ class Matrix:
         )
 
 
-def forgetting_matrix(table: pd.DataFrame, schedule: Schedule) -> Matrix:
-    """Compute the matrix of one run.
-
-    Args:
-        table: Its tidy table.
-        schedule: Its schedule.
-
-    Raises:
-        ValueError: If the table holds several runs, or none.
-    """
-    if table["run"].nunique() != 1:
-        raise ValueError(f"the matrix is that of one run; the table holds {table['run'].nunique()}")
-    columns = [phase.index for phase in schedule.distinct]
-    means = table.groupby(["trained_phase", "lifetime_step", "eval_phase"])["score"].mean()
-    values = np.full((len(schedule) + 1, len(columns)), np.nan)
-    for row, stage in enumerate([BEFORE, *range(len(schedule))]):
-        steps = table.loc[table["trained_phase"] == stage, "lifetime_step"]
-        end = 0 if stage == BEFORE else schedule.ends[stage]
-        if steps.empty or steps.max() < end:
-            continue
-        for column, phase in enumerate(columns):
-            values[row, column] = means.get((stage, steps.max(), phase), np.nan)
-    names = [stretch.name for stretch in schedule.stretches]
+def forgetting_matrix(record: Record) -> Matrix:
+    """Lay out the matrix of one run."""
+    names = [stretch.name for stretch in record.schedule.stretches]
     return Matrix(
-        values=values,
+        values=record.matrix,
         stages=("before training", *(f"after {name}" for name in names)),
-        phases=tuple(names[phase] for phase in columns),
-        learnt=tuple(phase + 1 for phase in columns),
+        phases=record.phases,
+        learnt=record.learnt(),
     )
 
 

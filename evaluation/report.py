@@ -5,9 +5,10 @@ from pathlib import Path
 from rich.console import Console
 
 from continual_arcade.envs.games import make_game
-from continual_arcade.envs.schedules import Schedule
 from continual_arcade.evaluation.figures import draw_curves, draw_matrix
 from continual_arcade.evaluation.matrix import as_text, forgetting_matrix
+from continual_arcade.evaluation.protocol import Protocol
+from continual_arcade.evaluation.record import Record
 from continual_arcade.evaluation.run_folder import RunFolder
 from continual_arcade.evaluation.table import read
 
@@ -24,10 +25,12 @@ def show(folder: RunFolder, table: Path, console: Console) -> None:
         ValueError: If the table or the configuration is damaged.
     """
     config = folder.read_config()
-    schedule = Schedule.from_dict(config["schedule"])
+    protocol = Protocol.from_config(config)
+    schedule = protocol.schedule
     points = make_game(config["game"]).points
     rows = read(table)
-    matrix = forgetting_matrix(rows, schedule)
+    record = Record.from_table(rows, schedule, at_end=protocol.judging.at_end)
+    matrix = forgetting_matrix(record)
     console.print(as_text(matrix, points))
     title = f"{config['game']}, {schedule.name}, {config['method']}, seed {config['seed']}"
     draw_matrix(matrix, points, title, table.with_name("matrix.png"))

@@ -18,6 +18,7 @@ takes a tenth of it."""
 
 _NEEDED: Mapping[str, tuple[str, ...]] = {
     "game": (),
+    "env": (),
     "schedule": (),
     "fingerprint": (),
     "method": (),
@@ -25,7 +26,7 @@ _NEEDED: Mapping[str, tuple[str, ...]] = {
     "seed": (),
     "settings": (),
     "save_every": (),
-    "evaluation": ("every", "episodes", "max_steps"),
+    "evaluation": ("every", "at_end", "spacing", "episodes", "max_steps", "first_seed"),
 }
 """What the configuration of a run cannot do without, and the tables in it."""
 

@@ -10,12 +10,10 @@ from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 
 from continual_arcade.evaluation.evaluator import Evaluator, Played
-
-BEFORE = -1
-"""``trained_phase`` of an agent that has not been trained yet."""
 
 
 @dataclass(frozen=True)
@@ -138,6 +136,11 @@ def read(path: Path) -> pd.DataFrame:
     for name in COLUMNS:
         if name not in ("run", "params_hash") and table[name].dtype.kind not in "if":
             raise ValueError(f"{path} is damaged: {name} is no number in some line")
+    infinite = np.isinf(table[["return", "score"]].to_numpy(np.float64)).any(axis=1)
+    if infinite.any():
+        raise ValueError(
+            f"{path} is damaged in line {int(infinite.argmax()) + 2}: no finite number"
+        )
     twice = table.duplicated(_KEYS)
     if twice.any():
         raise ValueError(

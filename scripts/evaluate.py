@@ -4,7 +4,7 @@ python -m continual_arcade.scripts.evaluate runs/FlappyBird-shrink__finetune__0_
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated
@@ -14,8 +14,7 @@ import tyro
 from rich.console import Console
 from tqdm import tqdm
 
-from continual_arcade.envs.schedules import Schedule
-from continual_arcade.evaluation.evaluator import Evaluator
+from continual_arcade.evaluation.protocol import Protocol
 from continual_arcade.evaluation.report import show
 from continual_arcade.evaluation.run_folder import RunFolder
 from continual_arcade.evaluation.table import append, read, rows, same
@@ -50,11 +49,10 @@ def evaluate(args: Evaluate) -> Path:
     torch.set_num_threads(1)
     folder = RunFolder.open(args.folder)
     config = folder.read_config()
-    schedule = Schedule.from_dict(config["schedule"])
-    recorded = config["evaluation"]
-    episodes = recorded["episodes"] if args.episodes is None else args.episodes
-    max_steps = recorded["max_steps"] if args.max_steps is None else args.max_steps
-    evaluator = Evaluator(config["game"], schedule, episodes=episodes, max_steps=max_steps)
+    protocol = Protocol.from_config(config)
+    asked = {"episodes": args.episodes, "max_steps": args.max_steps}
+    judging = replace(protocol.judging, **{k: v for k, v in asked.items() if v is not None})
+    evaluator = replace(protocol, judging=judging).make_evaluator()
     checkpoints = folder.checkpoints()
     before = read(folder.table)
     # A checkpoint was trained in the phase that the table of the run says.
@@ -79,7 +77,7 @@ def evaluate(args: Evaluate) -> Path:
         append(table, new)
     console = Console()
     show(folder, table, console)
-    if (episodes, max_steps) == (recorded["episodes"], recorded["max_steps"]):
+    if judging == protocol.judging:
         equal = same(before, read(table))
         console.print(
             "every episode came out as it did in the run"

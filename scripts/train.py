@@ -30,11 +30,12 @@ from tqdm import tqdm
 from continual_arcade.agents.continual_dqn import ContinualDQN, DivergedError
 from continual_arcade.agents.methods import Method, compose
 from continual_arcade.agents.settings import DQNSettings, build_agent, make_life, settings_of
-from continual_arcade.envs import make_game
+from continual_arcade.envs import IDS, make_game
 from continual_arcade.envs.curricula import as_schedule
 from continual_arcade.envs.schedules import Schedule
 from continual_arcade.evaluation.callback import EvaluationCallback
 from continual_arcade.evaluation.evaluator import EPISODES, MAX_STEPS, Evaluator, Played
+from continual_arcade.evaluation.protocol import AT_END, EVERY, SPACING, Judging, Protocol
 from continual_arcade.evaluation.report import show
 from continual_arcade.evaluation.rewinding import rewind
 from continual_arcade.evaluation.run_folder import RunFolder
@@ -72,8 +73,13 @@ class Train:
     """Folder of a run to go on with where it was cut off; all else is then as it was."""
     save_every: int = 12_500
     """Interval between the states from which a run can go on [lifetime steps]; 0 for none."""
-    eval_every: int = 12_500
-    """Interval between evaluations beside those at phase ends [lifetime steps]; 0 for none."""
+    eval_every: int = EVERY
+    """Interval between evaluations beside those at phase ends, from the beginning of each phase
+    [lifetime steps]; 0 for none."""
+    eval_at_end: int = AT_END
+    """Evaluations whose mean stands for the end of a phase."""
+    eval_spacing: int = SPACING
+    """Interval between those [lifetime steps]."""
     eval_episodes: int = EPISODES
     """Episodes of an evaluation in each phase."""
     eval_max_steps: int = MAX_STEPS
@@ -149,10 +155,17 @@ def _prepare(args: Train) -> _Prepared:
     # What runs is written down, so that the run goes on with it wherever it is resumed.
     agent.engine = "compiled" if agent.runs_compiled else "torch"
     settings = replace(settings, engine=agent.engine)
-    config = _config(args, schedule, method, settings)
-    evaluator = _evaluator(config, schedule)
+    judging = Judging(
+        every=args.eval_every,
+        at_end=args.eval_at_end,
+        spacing=args.eval_spacing,
+        episodes=args.eval_episodes,
+        max_steps=args.eval_max_steps,
+    )
+    protocol = Protocol(args.game, IDS[args.game], schedule, judging)
+    config = _config(args, protocol, method, settings)
     folder = RunFolder.new(args.out, args.game, schedule.name, method.name, args.seed)
-    callbacks = _Callbacks(config, schedule, evaluator, folder, shown=args.progress)
+    callbacks = _Callbacks(config, protocol, folder, shown=args.progress)
     return _Prepared(agent, schedule, folder, config, callbacks)
 
 
@@ -167,7 +180,8 @@ def _go_on(args: Train) -> RunFolder:
             )
     folder = RunFolder.open(args.resume)
     config = folder.read_config()
-    schedule = Schedule.from_dict(config["schedule"])
+    protocol = Protocol.from_config(config)
+    schedule = protocol.schedule
     method = Method.from_dict(config["method_spec"])
     settings = DQNSettings.from_dict(config["settings"])
     if folder.training_state.exists():
@@ -190,8 +204,7 @@ def _go_on(args: Train) -> RunFolder:
         show(folder, folder.table, console)
         console.print("it was trained to the end of its life before")
         return folder
-    evaluator = _evaluator(config, schedule)
-    callbacks = _Callbacks(config, schedule, evaluator, folder, shown=args.progress)
+    callbacks = _Callbacks(config, protocol, folder, shown=args.progress)
     rewind(folder, agent.num_timesteps)
     return _live(agent, schedule, folder, callbacks)
 
@@ -232,30 +245,20 @@ def _live(
     return folder
 
 
-def _evaluator(config: dict[str, Any], schedule: Schedule) -> Evaluator:
-    recorded = config["evaluation"]
-    return Evaluator(
-        config["game"], schedule, episodes=recorded["episodes"], max_steps=recorded["max_steps"]
-    )
-
-
 def _config(
-    args: Train, schedule: Schedule, method: Method, settings: DQNSettings
+    args: Train, protocol: Protocol, method: Method, settings: DQNSettings
 ) -> dict[str, Any]:
     return {
-        "game": args.game,
-        "schedule": schedule.to_dict(),
-        "fingerprint": schedule.fingerprint,
+        "game": protocol.game,
+        "env": protocol.env,
+        "schedule": protocol.schedule.to_dict(),
+        "fingerprint": protocol.schedule.fingerprint,
         "method": method.name,
         "method_spec": method.to_dict(),
         "seed": args.seed,
         "settings": asdict(settings),
         "save_every": args.save_every,
-        "evaluation": {
-            "every": args.eval_every,
-            "episodes": args.eval_episodes,
-            "max_steps": args.eval_max_steps,
-        },
+        "evaluation": asdict(protocol.judging),
         "command": sys.argv,
         "python": platform.python_version(),
         "versions": {name: version(name) for name in _VERSIONS},
@@ -284,19 +287,18 @@ class _Callbacks:
     def __init__(
         self,
         config: dict[str, Any],
-        schedule: Schedule,
-        evaluator: Evaluator,
+        protocol: Protocol,
         folder: RunFolder,
         *,
         shown: bool,
     ) -> None:
-        self.progress = _Progress(schedule, evaluator, shown=shown)
+        evaluator = protocol.make_evaluator()
+        self.progress = _Progress(protocol.schedule, evaluator, shown=shown)
         self.evaluation = EvaluationCallback(
             evaluator,
-            schedule,
+            protocol.timetable,
             folder,
             seed=config["seed"],
-            every=config["evaluation"]["every"],
             report=self.progress.report,
         )
         saves = _Saves(folder.training_state, config["save_every"])

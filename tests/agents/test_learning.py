@@ -11,8 +11,9 @@ from continual_arcade.envs import Schedule, make_game, shipped
 from continual_arcade.evaluation import (
     EvaluationCallback,
     Evaluator,
+    Record,
     RunFolder,
-    forgetting_matrix,
+    Timetable,
 )
 from continual_arcade.evaluation.statistics import mean_over_runs
 from continual_arcade.evaluation.table import read
@@ -31,9 +32,9 @@ def lives(schedule: Schedule, root: Path) -> np.ndarray:
         folder = RunFolder.new(root, "FlappyBird", schedule.name, "dqn", seed)
         folder.make()
         evaluator = Evaluator("FlappyBird", schedule)
-        callback = EvaluationCallback(evaluator, schedule, folder, seed=seed)
+        callback = EvaluationCallback(evaluator, Timetable(schedule), folder, seed=seed)
         agent.learn(schedule.total_steps, callback=callback)
-        matrices.append(forgetting_matrix(read(folder.table), schedule).values)
+        matrices.append(Record.from_table(read(folder.table), schedule).matrix)
         print(f"seed {seed}: {np.round(matrices[-1], 1).tolist()}")
     return np.array(matrices)
 

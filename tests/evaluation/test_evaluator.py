@@ -9,7 +9,7 @@ import pytest
 from continual_arcade.agents import DQNSettings, build_agent
 from continual_arcade.envs import IDS, Schedule, make_game, shipped
 from continual_arcade.envs.oracles import Oracle
-from continual_arcade.evaluation import EvaluationCallback, Evaluator, RunFolder
+from continual_arcade.evaluation import EvaluationCallback, Evaluator, RunFolder, Timetable
 
 FLAPPY = make_game("FlappyBird")
 
@@ -101,7 +101,9 @@ def test_evaluation_does_not_change_training(tmp_path: Any) -> None:
             folder = RunFolder(tmp_path / str(every))
             folder.make()
             evaluator = Evaluator("FlappyBird", schedule, episodes=2, max_steps=100)
-            callback = EvaluationCallback(evaluator, schedule, folder, seed=3, every=every)
+            callback = EvaluationCallback(
+                evaluator, Timetable(schedule, every, at_end=2, spacing=30), folder, seed=3
+            )
         agent.learn(schedule.total_steps, callback=callback)
         ends.append(b"".join(p.detach().numpy().tobytes() for p in agent.q_net.parameters()))
     assert ends[0] == ends[1] == ends[2]

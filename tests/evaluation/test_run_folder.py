@@ -5,11 +5,12 @@ import os
 import shutil
 from collections import namedtuple
 from collections.abc import Mapping
+from dataclasses import asdict
 from pathlib import Path
 
 import pytest
 
-from continual_arcade.evaluation import RunFolder
+from continual_arcade.evaluation import Judging, RunFolder
 
 
 def create(root: Path, seed: int = 0) -> RunFolder:
@@ -87,9 +88,9 @@ def test_the_configuration_comes_back(tmp_path: Path) -> None:
     folder = create(tmp_path)
     with pytest.raises(FileNotFoundError, match="no run: it has no config"):
         RunFolder.open(folder.path)
-    names = ("game", "schedule", "fingerprint", "method", "seed", "settings", "save_every")
+    names = ("game", "env", "schedule", "fingerprint", "method", "seed", "settings", "save_every")
     tables = {
-        "evaluation": dict.fromkeys(("every", "episodes", "max_steps"), 3),
+        "evaluation": asdict(Judging()),
         "method_spec": dict.fromkeys(("replay", "parts", "remembers_all"), 3),
     }
     config: dict[str, object] = {**dict.fromkeys(names, 3), **tables, "nested": {"a": [1, 2]}}
@@ -105,7 +106,7 @@ def test_the_configuration_comes_back(tmp_path: Path) -> None:
         folder.write_config({**config, name: 3})
         with pytest.raises(ValueError, match=rf"config\.json is damaged: {name} is no table"):
             folder.read_config()
-    assert len(poorer) == 15
+    assert len(poorer) == 19
     for name, written in poorer.items():
         folder.write_config(written)
         with pytest.raises(ValueError, match=rf"config\.json lacks {name}: .* another version"):

@@ -71,6 +71,7 @@ def test_hashes_stand_for_parameters() -> None:
         (lambda text: text[: text.rindex(",") - 6] + "\n", "damaged in line 7"),
         (lambda text: text + text.splitlines()[1] + "\n", "line 8 twice"),
         (lambda text: text.replace("0.0,7,", "nan,7,"), "damaged in line"),
+        (lambda text: text.replace("0.0,7,", "inf,7,"), "line 2: no finite number"),
         (lambda text: text.replace(",7,", ",seven,"), "length is no number in some line"),
     ],
 )

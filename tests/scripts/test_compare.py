@@ -1,16 +1,14 @@
 """Runs that differ only by their seed, put together."""
 
-import csv
-import json
 import re
 from pathlib import Path
 from typing import Any
 
 import pytest
+from tables import write_run
 
 from continual_arcade.agents import METHODS, Method, compose
 from continual_arcade.envs import make_game, shipped
-from continual_arcade.evaluation.table import COLUMNS
 from continual_arcade.scripts import compare
 
 SCHEDULE = shipped("conflict", make_game("FlappyBird")).with_steps(100)
@@ -25,42 +23,12 @@ def a_run(
     spec: Method = METHODS["finetune"],
 ) -> Path:
     """Write a run whose agent had ``scores[stage][phase]`` after each phase of training."""
-    path = root / f"run{seed}_{lr}_{method}_{spec.name}"
-    path.mkdir()
-    config = {
-        "game": "FlappyBird",
-        "schedule": SCHEDULE.to_dict(),
-        "fingerprint": SCHEDULE.fingerprint,
-        "method": method,
-        "method_spec": spec.to_dict(),
-        "seed": seed,
-        "settings": {"learning_rate": lr},
-        "save_every": 0,
-        "evaluation": {"every": 0, "episodes": 2, "max_steps": 60},
+    cells = {
+        (stage * 100, stage - 1): [[score - 0.5, score + 0.5] for score in of_stage]
+        for stage, of_stage in enumerate(scores)
     }
-    (path / "config.json").write_text(json.dumps(config))
-    with (path / "evaluations.csv").open("w", newline="") as file:
-        writer = csv.DictWriter(file, COLUMNS)
-        writer.writeheader()
-        for stage, of_stage in enumerate(scores, start=-1):
-            for phase, score in enumerate(of_stage):
-                for episode, noise in enumerate((-0.5, 0.5)):
-                    writer.writerow(
-                        {
-                            "run": path.name,
-                            "seed": seed,
-                            "lifetime_step": (stage + 1) * 100,
-                            "trained_phase": stage,
-                            "eval_phase": phase,
-                            "episode": episode,
-                            "return": 0.0,
-                            "score": score + noise,
-                            "length": 60,
-                            "eval_seed": episode,
-                            "params_hash": "0" * 8,
-                        }
-                    )
-    return path
+    settings = {"learning_rate": lr}
+    return write_run(root, SCHEDULE, cells, seed=seed, method=method, spec=spec, settings=settings)
 
 
 NOTHING = (0.0, 0.0, 0.0)
@@ -184,6 +152,20 @@ def test_a_run_that_was_cut_off_is_left_out(three: list[Path], tmp_path: Path, c
     text, rows = output(capsys, *three, short)
     assert "left out" in text
     assert rows["normal"][0] == "12.0 ± 5.0"
+
+
+def test_a_damaged_run_is_left_out_and_named(
+    three: list[Path], tmp_path: Path, capsys: Any
+) -> None:
+    bad = a_run(tmp_path, 3, [NOTHING, *[(99.0,) * 3] * 3])
+    table = bad / "evaluations.csv"
+    table.write_text(table.read_text().replace("99.5", ""))
+    text, rows = output(capsys, *three, bad)
+    assert "damaged in line" in text.replace("\n", " ")
+    assert rows["normal"][0] == "12.0 ± 5.0"
+    with pytest.raises(SystemExit):
+        compare.main([str(bad)])
+    assert "no run came to its end" in capsys.readouterr().err
 
 
 def test_the_same_life_twice_is_refused(three: list[Path], capsys: Any) -> None:

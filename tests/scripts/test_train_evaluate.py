@@ -9,12 +9,14 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from continual_arcade.agents import ContinualDQN
+from continual_arcade.evaluation import Judging
 from continual_arcade.evaluation.table import read
 from continual_arcade.scripts import demo, evaluate, schedule, train, watch
 
@@ -62,7 +64,7 @@ def test_a_run_is_on_the_disk(life: Path) -> None:
     assert config["seed"] == 5
     assert config["schedule"]["name"] == "conflict"
     assert config["settings"]["hidden"] == [16]
-    assert config["evaluation"] == {"every": 300, "episodes": 2, "max_steps": 60}
+    assert config["evaluation"] == asdict(Judging(every=300, episodes=2, max_steps=60))
     assert config["versions"]["torch"].startswith("2.")
     assert re.fullmatch(r"[0-9a-f]{16}", config["fingerprint"])
     with (life / "progress.csv").open() as file:
@@ -74,7 +76,7 @@ def test_the_table_has_every_evaluation(life: Path) -> None:
     stages = table.drop_duplicates("lifetime_step")[["lifetime_step", "trained_phase"]]
     assert stages.to_numpy().tolist() == [
         [0, -1],
-        [304, 0],  # eight games take eight steps at a time
+        [304, 0],  # from the beginning of each phase; eight games take eight steps at a time
         [400, 0],
         [600, 1],
         [800, 1],

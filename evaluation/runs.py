@@ -1,0 +1,208 @@
+"""Runs as they are put together: one number for each run, runs that differ only by their seed."""
+
+import json
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from continual_arcade.envs.games import make_game
+from continual_arcade.evaluation.protocol import Protocol
+from continual_arcade.evaluation.record import Record, Value
+from continual_arcade.evaluation.run_folder import RunFolder
+from continual_arcade.evaluation.table import read
+
+
+@dataclass(frozen=True)
+class Run:
+    """One run: what was run, and what came of it."""
+
+    folder: RunFolder
+    config: dict[str, Any]
+    protocol: Protocol
+    table: pd.DataFrame
+    """The tidy table."""
+
+    @classmethod
+    def load(cls, path: Path) -> "Run":
+        """Read a run from the disk.
+
+        Raises:
+            FileNotFoundError: If there is none, or no evaluation yet.
+            ValueError: If it is damaged; the message says what.
+        """
+        folder = RunFolder.open(path)
+        config = folder.read_config()
+        run = cls(folder, config, Protocol.from_config(config), read(folder.table))
+        seeds = run.table["seed"].unique().tolist()
+        if seeds != [config["seed"]]:
+            raise ValueError(
+                f"{folder.table} holds seeds {seeds}, the run has seed {config['seed']}"
+            )
+        judging = run.protocol.judging
+        strange = run.table["eval_seed"] != run.table["episode"] + judging.first_seed
+        if strange.any():
+            line = int(strange.to_numpy().argmax()) + 2
+            raise ValueError(f"{folder.table}: line {line} was played with another seed")
+        run.record()  # the table and the schedule fit
+        return run
+
+    @property
+    def seed(self) -> int:
+        """Seed of the run."""
+        return int(self.config["seed"])
+
+    @property
+    def method(self) -> str:
+        """Name of the method."""
+        return str(self.config["method"])
+
+    @cached_property
+    def settings(self) -> dict[str, Any]:
+        """Settings of the learner, and what the method adds: one name need not be one method."""
+        spec = self.config["method_spec"]
+        added = {name: spec[name] for name in ("replay", "parts", "remembers_all")}
+        added["parts"] = "+".join(added["parts"]) or "none"
+        return {**self.config["settings"], **added}
+
+    def record(self, value: Value = "score") -> Record:
+        """Return the evaluations as arrays.
+
+        Args:
+            value: Which column counts.
+        """
+        return Record.from_table(
+            self.table,
+            self.protocol.schedule,
+            value=value,
+            timetable=self.protocol.timetable,
+            episodes=self.protocol.judging.episodes,
+            late=int(self.config["settings"].get("num_envs", 1)),
+        )
+
+    @cached_property
+    def unfinished(self) -> str:
+        """Why the run has no end to be judged; empty if it has one."""
+        record = self.record()
+        last = record.ends[-1]
+        columns = np.arange(len(record.phases))
+        return record.why_missing(last, columns)
+
+
+@dataclass
+class Group:
+    """Runs that differ only by their seed."""
+
+    method: str
+    settings: dict[str, Any]
+    runs: dict[int, Run] = field(default_factory=dict)
+    """By seed, ascending once all are gathered."""
+
+    @property
+    def seeds(self) -> list[int]:
+        """Seeds of the runs, ascending."""
+        return list(self.runs)
+
+    def label(self, groups: Sequence["Group"]) -> str:
+        """Name it among others: its method, and the settings in which its namesakes differ."""
+        namesakes = [other.settings for other in groups if other.method == self.method]
+        differing = [
+            f"{name}={value}"
+            for name, value in self.settings.items()
+            if any(settings.get(name) != value for settings in namesakes)
+        ]
+        return ", ".join([self.method, *differing])
+
+
+@dataclass
+class World:
+    """Runs whose numbers are comparable: one environment, life and evaluation."""
+
+    protocol: Protocol
+    groups: list[Group]
+
+    @property
+    def title(self) -> str:
+        """What the agents lived in."""
+        return f"{self.protocol.game}, {self.protocol.schedule.name}"
+
+    @property
+    def points(self) -> str:
+        """What the score counts."""
+        return make_game(self.protocol.game).points
+
+    @property
+    def labels(self) -> list[str]:
+        """Name of each group."""
+        return [group.label(self.groups) for group in self.groups]
+
+
+@dataclass(frozen=True)
+class LeftOut:
+    """A run that says nothing, and why."""
+
+    path: Path
+    reason: str
+
+
+@dataclass(frozen=True)
+class Gathered:
+    """All runs that were asked for."""
+
+    worlds: list[World]
+    left_out: list[LeftOut]
+
+
+def gather(paths: Iterable[Path], *, unfinished: bool = False) -> Gathered:
+    """Read runs, and put together what belongs together.
+
+    Args:
+        paths: Folders of runs.
+        unfinished: Take runs that did not come to their end, too: what they lack is then missing in
+            all that they are part of.
+
+    Returns:
+        The runs by world and group, in the order in which they are given, and those left out
+        because they are damaged, hold no evaluation, or did not come to their end.
+
+    Raises:
+        ValueError: If no folder is given, or two runs of a group have the same seed.
+        FileNotFoundError: If a folder is no run.
+    """
+    worlds: dict[Any, World] = {}
+    groups: dict[Any, Group] = {}
+    left_out = []
+    given = list(paths)
+    if not given:
+        raise ValueError("no run is given: name at least one folder")
+    for path in given:
+        RunFolder.open(path)  # what is no run at all is a slip of the keyboard
+    for path in given:
+        try:
+            run = Run.load(path)
+        except (ValueError, OSError) as error:
+            left_out.append(LeftOut(path, str(error)))
+            continue
+        if run.unfinished and not unfinished:
+            left_out.append(LeftOut(path, run.unfinished))
+            continue
+        key = run.protocol.key
+        world = worlds.setdefault(key, World(run.protocol, []))
+        of_group = (key, run.method, json.dumps(run.settings, sort_keys=True))
+        if of_group not in groups:
+            groups[of_group] = Group(run.method, run.settings)
+            world.groups.append(groups[of_group])
+        group = groups[of_group]
+        if run.seed in group.runs:
+            raise ValueError(
+                f"seed {run.seed} is there twice ({group.runs[run.seed].folder.path} and {path}): "
+                "the same life is no new evidence, leave one out"
+            )
+        group.runs[run.seed] = run
+    for group in groups.values():
+        group.runs = dict(sorted(group.runs.items()))
+    return Gathered(list(worlds.values()), left_out)

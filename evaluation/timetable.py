@@ -1,0 +1,94 @@
+"""When a life is evaluated."""
+
+from bisect import bisect_left, bisect_right
+from dataclasses import dataclass
+from functools import cached_property
+from typing import NamedTuple
+
+from continual_arcade.envs.schedules import Schedule
+
+BEFORE = -1
+"""Stage of an agent that has not been trained yet."""
+
+
+class Due(NamedTuple):
+    """One evaluation that is to be."""
+
+    step: int
+    """Lifetime step."""
+    stage: int
+    """Index of the phase that the agent is or has just been trained in; ``BEFORE`` if in none."""
+
+
+@dataclass(frozen=True)
+class Timetable:
+    """The evaluations of a life: before training, at an interval in each phase, and at its end.
+
+    The greedy skill of a DQN swings several-fold within a few hundred updates, so that one snapshot
+    at the end of a phase is mostly noise. There may be several, shortly after one another, whose
+    mean then stands for the end of the phase.
+
+    Args:
+        schedule: The life.
+        every: Interval, counted from the beginning of each phase [lifetime steps]; 0 for none.
+        at_end: Evaluations at the end of each phase.
+        spacing: Interval between those [lifetime steps]. Where a phase is too short for all, those
+            that would be before its first step are left out.
+
+    Raises:
+        ValueError: If a number makes no sense.
+    """
+
+    schedule: Schedule
+    every: int = 0
+    at_end: int = 1
+    spacing: int = 1_000
+
+    def __post_init__(self) -> None:
+        if self.every < 0:
+            raise ValueError(f"every = {self.every} must not be negative; 0 is for phase ends only")
+        for name, value in (("at_end", self.at_end), ("spacing", self.spacing)):
+            if value < 1:
+                raise ValueError(f"{name} = {value} must be at least 1")
+
+    @cached_property
+    def due(self) -> tuple[Due, ...]:
+        """All evaluations of the life, in order."""
+        found = [Due(0, BEFORE)]
+        for stage, end in enumerate(self.schedule.ends):
+            start = end - self.schedule.stretches[stage].steps
+            steps = {end - back * self.spacing for back in range(self.at_end)}
+            if self.every:
+                steps |= set(range(start + self.every, end, self.every))
+            found += [Due(step, stage) for step in sorted(steps) if step > start]
+        return tuple(found)
+
+    def next_after(self, step: int) -> int | None:
+        """Return the lifetime step of the first evaluation after a step, or None.
+
+        The last phase never ends: when its steps are over, the interval goes on.
+        """
+        position = bisect_right(self.due, (step, len(self.schedule)))
+        if position < len(self.due):
+            return self.due[position].step
+        return self._later(step, 1)
+
+    def last_until(self, step: int) -> Due:
+        """Return the last evaluation that was due at a lifetime step or before.
+
+        Raises:
+            ValueError: If the step is negative.
+        """
+        if step < 0:
+            raise ValueError(f"lifetime step {step} is negative; a life begins at step 0")
+        later = self._later(step, 0)
+        if later is not None and later > self.schedule.total_steps:
+            return Due(later, len(self.schedule) - 1)
+        return self.due[bisect_left(self.due, (step, len(self.schedule))) - 1]
+
+    def _later(self, step: int, ahead: int) -> int | None:
+        """Return the multiple of the interval in the last phase at a step, or so many later."""
+        if not self.every:
+            return None
+        start = self.schedule.total_steps - self.schedule.stretches[-1].steps
+        return start + ((step - start) // self.every + ahead) * self.every

@@ -1,0 +1,134 @@
+"""What a table says, as arrays: against tables made by hand, and what is missing stays missing."""
+
+import numpy as np
+import pandas as pd
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from tables import gaps, matrix_cells, record_of, table_of
+
+from continual_arcade.evaluation import Record, Timetable
+
+THREE = gaps(100, 90, 80)
+LIFE = {
+    (0, -1): [[0, 0], [0, 2], [0, 0]],
+    (50, 0): [[99, 99], [99, 99], [99, 99]],
+    (100, 0): [[10, 20], [4, 6], [1, 1]],
+    (150, 1): [[88, 88], [88, 88], [88, 88]],
+    (200, 1): [[6, 8], [30, 40], [2, 4]],
+    (300, 2): [[1, 3], [40, 50], [20, 30]],
+}
+
+
+def test_each_number_is_where_it_belongs() -> None:
+    record = record_of(THREE, LIFE)
+    assert record.steps.tolist() == [0, 50, 100, 150, 200, 300]
+    assert record.stages.tolist() == [-1, 0, 0, 1, 1, 2]
+    assert record.values[4, 1].tolist() == [30, 40]
+    assert record.phases == ("gap 100", "gap 90", "gap 80")
+    np.testing.assert_array_equal(record.matrix, [[0, 1, 0], [15, 5, 1], [7, 35, 3], [2, 45, 25]])
+    returns = record_of(THREE, LIFE, value="return")
+    np.testing.assert_array_equal(returns.matrix, record.matrix - 5)
+
+
+def test_the_end_of_a_phase_is_the_mean_of_its_last_evaluations() -> None:
+    record = record_of(THREE, LIFE, at_end=2)
+    np.testing.assert_array_equal(
+        record.matrix, [[0, 1, 0], [57, 52, 50], [47.5, 61.5, 45.5], [2, 45, 25]]
+    )
+    assert [len(rows) for rows in record.ends] == [1, 2, 2, 1]
+
+
+@given(st.randoms(use_true_random=False))
+def test_the_order_of_rows_does_not_matter(random: object) -> None:
+    table = table_of(THREE, LIFE)
+    order = list(range(len(table)))
+    random.shuffle(order)  # type: ignore[attr-defined]
+    shuffled = Record.from_table(table.iloc[order], THREE)
+    np.testing.assert_array_equal(shuffled.values, record_of(THREE, LIFE).values)
+    np.testing.assert_array_equal(shuffled.steps, record_of(THREE, LIFE).steps)
+
+
+def test_a_phase_that_was_not_finished_is_unknown_and_not_zero() -> None:
+    unfinished = {key: value for key, value in LIFE.items() if key != (300, 2)}
+    unfinished[250, 2] = [[7, 7], [7, 7], [7, 7]]
+    record = record_of(THREE, unfinished)
+    assert np.isnan(record.matrix[3]).all()
+    assert record.why_missing(record.ends[3], [0, 1, 2]) == "the run came to step 250 of 300"
+
+
+def test_an_evaluation_a_little_late_counts() -> None:
+    """Eight environments take eight steps at a time: 100 may have become 104."""
+    late = {(104 if step == 100 else step, phase): v for (step, phase), v in LIFE.items()}
+    np.testing.assert_array_equal(record_of(THREE, late).matrix, record_of(THREE, LIFE).matrix)
+    timetable = Timetable(THREE, every=50)
+    there = record_of(THREE, late, timetable=timetable, late=8)
+    assert 100 not in there.steps
+    missed = record_of(THREE, late, timetable=timetable, late=3)
+    assert np.isnan(missed.means[missed.steps == 100]).all()
+
+
+def test_a_missing_evaluation_is_nan_where_it_was_due() -> None:
+    timetable = Timetable(THREE, every=50)
+    record = record_of(THREE, LIFE, timetable=timetable)
+    assert record.steps.tolist() == [0, 50, 100, 150, 200, 250, 300]
+    assert np.isnan(record.means[5]).all()
+    assert record.why_missing([5], [1]) == "gap 90 was not evaluated at step 250"
+    assert record.why_missing([4], [1]) == ""
+    # The end of the last phase is known; with two evaluations for it, it is not.
+    assert not np.isnan(record.matrix).any()
+    two = record_of(THREE, LIFE, timetable=Timetable(THREE, at_end=2, spacing=50))
+    assert np.isnan(two.matrix).any(axis=1).tolist() == [False, False, False, True]
+
+
+def test_a_missing_episode_makes_the_cell_unknown() -> None:
+    table = table_of(THREE, LIFE)
+    some = table[~((table.lifetime_step == 200) & (table.eval_phase == 1) & (table.episode == 1))]
+    record = Record.from_table(some, THREE)
+    assert np.isnan(record.matrix[2]).tolist() == [False, True, False]
+    assert record.why_missing(record.ends[2], [1]) == "gap 90 has 1 of 2 episodes at step 200"
+
+
+def test_a_phase_that_comes_back_has_one_column_and_two_exposures() -> None:
+    cycle = gaps(100, 90, 100, 90)
+    record = record_of(cycle, matrix_cells(cycle, [[0, 0], [5, 1], [3, 8], [9, 2], [1, 7]]))
+    assert record.column_of == (0, 1, 0, 1)
+    assert record.learnt("first") == (1, 2)
+    assert record.learnt("last") == (3, 4)
+
+
+def test_another_scale() -> None:
+    record = record_of(THREE, LIFE).rescaled(np.array([0.0, 5.0, 0.0]), np.array([10.0, 10.0, 0.5]))
+    np.testing.assert_allclose(record.matrix[3], [0.2, 8.0, 50.0])
+
+
+def altered(**columns: object) -> pd.DataFrame:
+    return table_of(THREE, LIFE).assign(**columns)
+
+
+@pytest.mark.parametrize(
+    ("table", "message"),
+    [
+        (table_of(THREE, {}), "the table holds 0"),
+        (
+            pd.concat([table_of(THREE, LIFE), table_of(THREE, LIFE, run="other")]),
+            "the table holds 2",
+        ),
+        (pd.concat([table_of(THREE, LIFE)] * 2), "an episode of the same evaluation twice"),
+        (table_of(gaps(100, 90, 81), LIFE), "phase 2 was played with .* another schedule"),
+        (table_of(gaps(100, 90, 80, 70), {(0, -1): [[1]] * 4}), "holds phase 3, which schedule"),
+        (altered(trained_phase=3), "an agent trained in phase 3"),
+        (altered(episode=-1), "an episode -1; they are 0 to"),
+    ],
+)
+def test_what_does_not_fit_is_refused(table: pd.DataFrame, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        Record.from_table(table, THREE)
+
+
+def test_more_episodes_than_were_to_be_played() -> None:
+    with pytest.raises(ValueError, match="an episode 1; they are 0 to 0"):
+        record_of(THREE, LIFE, episodes=1)
+    assert np.isnan(record_of(THREE, LIFE, episodes=3).means).all()
+    with pytest.raises(ValueError, match="at_end = 0"):
+        record_of(THREE, LIFE, at_end=0)

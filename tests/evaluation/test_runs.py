@@ -1,0 +1,159 @@
+"""Runs are put together where numbers are comparable; what is not is said, never mixed."""
+
+import json
+import re
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+from tables import gaps, matrix_cells, write_run
+
+from continual_arcade.evaluation import Judging, Protocol, Run, gather
+
+TWO = gaps(100, 90)
+CELLS = matrix_cells(TWO, [[0, 0], [5, 1], [3, 8]])
+
+
+def edit(path: Path, change: Callable[[dict[str, Any]], object]) -> Path:
+    config = json.loads((path / "config.json").read_text())
+    change(config)
+    (path / "config.json").write_text(json.dumps(config))
+    return path
+
+
+def test_runs_that_differ_only_by_their_seed_are_a_group(tmp_path: Path) -> None:
+    paths = [write_run(tmp_path, TWO, CELLS, seed=seed) for seed in (2, 0, 1)]
+    paths += [write_run(tmp_path, TWO, CELLS, seed=0, settings={"learning_rate": 0.1})]
+    paths += [write_run(tmp_path, TWO, CELLS, seed=7, method="ewc")]
+    (world,) = gather(paths).worlds
+    assert [list(group.runs) for group in world.groups] == [[0, 1, 2], [0], [7]]
+    assert world.labels == ["finetune, learning_rate=0.001", "finetune, learning_rate=0.1", "ewc"]
+    assert world.title == "FlappyBird, gaps"
+    assert world.points == "pipes passed"
+    assert world.groups[0].runs[2].record().matrix.tolist() == [[0, 0], [5, 1], [3, 8]]
+
+
+@pytest.mark.parametrize(
+    ("change", "difference"),
+    [
+        (lambda c: c.update(env="ContinualArcade/FlappyBird-v1"), "environment: .*v0 and .*v1"),
+        (lambda c: c["evaluation"].update(max_steps=9), "evaluation.max_steps: 1,800 and 9"),
+        (lambda c: c["evaluation"].update(at_end=2), "evaluation.at_end: 1 and 2"),
+    ],
+)
+def test_what_is_not_comparable_is_another_world(
+    tmp_path: Path, change: Callable[[dict[str, Any]], object], difference: str
+) -> None:
+    one = write_run(tmp_path, TWO, CELLS)
+    other = edit(write_run(tmp_path, TWO, CELLS, seed=1), change)
+    worlds = gather([one, other], unfinished=True).worlds
+    assert len(worlds) == 2
+    (found,) = worlds[0].protocol.differences(worlds[1].protocol)
+    assert re.fullmatch(difference, found)
+    assert worlds[0].protocol.differences(worlds[0].protocol) == []
+
+
+def test_another_schedule_is_another_world_but_another_name_is_not(tmp_path: Path) -> None:
+    named = replace(TWO, name="other name")
+    longer = gaps(100, 90, steps=101)
+    paths = [
+        write_run(tmp_path, TWO, CELLS),
+        write_run(tmp_path, named, CELLS, seed=1),
+        write_run(tmp_path, longer, matrix_cells(longer, [[0, 0], [5, 1], [3, 8]]), seed=2),
+    ]
+    one, other = gather(paths).worlds
+    assert [len(group.runs) for group in one.groups] == [2]
+    (difference,) = one.protocol.differences(other.protocol)
+    assert difference == f"schedule: gaps ({TWO.fingerprint}) and gaps ({longer.fingerprint})"
+
+
+def test_a_run_without_its_end_is_left_out_unless_asked_for(tmp_path: Path) -> None:
+    short = write_run(tmp_path, TWO, {key: CELLS[key] for key in list(CELLS)[:2]})
+    whole = write_run(tmp_path, TWO, CELLS, seed=1)
+    gathered = gather([short, whole])
+    assert [left.path for left in gathered.left_out] == [short]
+    assert gathered.left_out[0].reason == "the run came to step 100 of 200"
+    assert list(gathered.worlds[0].groups[0].runs) == [1]
+    both = gather([short, whole], unfinished=True)
+    assert not both.left_out
+    assert list(both.worlds[0].groups[0].runs) == [0, 1]
+
+
+def drop_rows(path: Path, keep: Callable[[list[str]], bool]) -> None:
+    table = path / "evaluations.csv"
+    header, *rows = table.read_text().splitlines()
+    kept = [row for row in rows if keep(row.split(","))]
+    table.write_text("\n".join([header, *kept]) + "\n")
+
+
+@pytest.mark.parametrize(
+    ("damage", "reason"),
+    [
+        (lambda p: (p / "evaluations.csv").unlink(), "No such file"),
+        (lambda p: (p / "config.json").write_text("{"), "is damaged"),
+        (lambda p: (p / "evaluations.csv").write_text("a,b\n1,2\n"), "has the columns a, b"),
+        (lambda p: edit(p, lambda c: c.update(seed=3)), "holds seeds \\[0\\], the run has seed 3"),
+        (lambda p: edit(p, lambda c: c.update(fingerprint="0" * 16)), "configuration was changed"),
+        (
+            lambda p: edit(p, lambda c: c["evaluation"].update(first_seed=5)),
+            "line 2 was played with another seed",
+        ),
+        (
+            lambda p: edit(p, lambda c: c["evaluation"].update(every="often")),
+            "evaluation.every = 'often'",
+        ),
+        (
+            lambda p: edit(p, lambda c: c["evaluation"].update(episodes=0)),
+            "holds an episode 0",
+        ),
+        (lambda p: edit(p, lambda c: c["evaluation"].update(every=-1)), "every = -1"),
+        (lambda p: drop_rows(p, lambda row: row[2] != "200"), "the run came to step 100 of 200"),
+        (
+            lambda p: drop_rows(p, lambda row: (row[2], row[4]) != ("200", "1")),
+            "gap 90 was not evaluated at step 200",
+        ),
+    ],
+)
+def test_a_damaged_run_is_left_out_with_its_reason(
+    tmp_path: Path, damage: Callable[[Path], object], reason: str
+) -> None:
+    bad, good = write_run(tmp_path, TWO, CELLS), write_run(tmp_path, TWO, CELLS, seed=1)
+    damage(bad)
+    gathered = gather([bad, good])
+    assert [left.path for left in gathered.left_out] == [bad]
+    assert re.search(reason, gathered.left_out[0].reason)
+    assert [list(group.runs) for group in gathered.worlds[0].groups] == [[1]]
+
+
+def test_an_evaluation_that_is_missing_on_the_way_is_nan(tmp_path: Path) -> None:
+    cells = {**CELLS, (50, 0): [[1], [1]], (150, 1): [[1], [1]]}
+    judging = Judging(every=50, at_end=1, episodes=1, first_seed=0)
+    path = write_run(tmp_path, TWO, cells, judging=judging)
+    drop_rows(path, lambda row: row[2] != "150")
+    record = Run.load(path).record()
+    assert record.steps.tolist() == [0, 50, 100, 150, 200]
+    assert record.why_missing([3], [0]) == "gap 100 was not evaluated at step 150"
+
+
+def test_the_same_life_twice_is_refused(tmp_path: Path) -> None:
+    one, other = write_run(tmp_path, TWO, CELLS), write_run(tmp_path, TWO, CELLS)
+    with pytest.raises(ValueError, match="seed 0 is there twice") as error:
+        gather([one, other])
+    assert one.name in str(error.value)
+    assert other.name in str(error.value)
+
+
+def test_nothing_or_no_run_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="no run is given"):
+        gather([])
+    with pytest.raises(FileNotFoundError, match="is no run"):
+        gather([tmp_path])
+
+
+def test_a_protocol_makes_what_it_says(tmp_path: Path) -> None:
+    protocol = Protocol("FlappyBird", "ContinualArcade/FlappyBird-v0", TWO, Judging(episodes=3))
+    evaluator = protocol.make_evaluator()
+    assert evaluator.seeds == [1_000_000, 1_000_001, 1_000_002]
+    assert protocol.timetable.due == ((0, -1), (100, 0), (200, 1))

@@ -15,8 +15,8 @@ from rich.console import Console
 from tqdm import tqdm
 
 from continual_arcade.evaluation.protocol import Protocol
-from continual_arcade.evaluation.report import show
 from continual_arcade.evaluation.run_folder import RunFolder
+from continual_arcade.evaluation.showing import show
 from continual_arcade.evaluation.table import append, read, rows, same
 from continual_arcade.scripts.cli import run
 from continual_arcade.scripts.players import load_agent

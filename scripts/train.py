@@ -36,9 +36,9 @@ from continual_arcade.envs.schedules import Schedule
 from continual_arcade.evaluation.callback import EvaluationCallback
 from continual_arcade.evaluation.evaluator import EPISODES, MAX_STEPS, Evaluator, Played
 from continual_arcade.evaluation.protocol import AT_END, EVERY, SPACING, Judging, Protocol
-from continual_arcade.evaluation.report import show
 from continual_arcade.evaluation.rewinding import rewind
 from continual_arcade.evaluation.run_folder import RunFolder
+from continual_arcade.evaluation.showing import show
 from continual_arcade.scripts import lives
 from continual_arcade.scripts.catalogue import catalogue
 from continual_arcade.scripts.cli import run

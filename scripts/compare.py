@@ -103,7 +103,7 @@ class _Scores:
 
 _FORMATS = (".1f", ".1f", "+.1f")
 _CAPTION = (
-    "mean over runs ± 95 % t interval.\n"
+    "mean over runs ± 95 % t interval; of ten runs or more [95 % bootstrap interval].\n"
     "change: at the end less when just learnt; negative is forgetting.\n"
     "all: each run's mean over its phases; changes over those that another followed."
 )
@@ -212,7 +212,8 @@ def _differences(groups: list[_Group], base: _Group) -> Table:
     table = Table(
         title=f"{base.world}: mean {base.points} over all phases at the end, "
         f"less {_label(base, groups)}",
-        caption="mean difference of runs with equal seeds ± 95 % t interval.",
+        caption="mean difference of runs with equal seeds ± 95 % t interval; of ten pairs or more "
+        "[95 % bootstrap interval].",
         caption_justify="left",
     )
     table.add_column("method", overflow="fold")

@@ -15,6 +15,7 @@ from rich.console import Console
 from rich.table import Table
 
 from continual_arcade.envs.messages import unknown
+from continual_arcade.evaluation.comparison import Difference, paired_difference
 from continual_arcade.evaluation.matrix import forgetting_matrix
 from continual_arcade.evaluation.runs import Group, World, gather
 from continual_arcade.evaluation.statistics import Estimate, mean_over_runs
@@ -46,15 +47,15 @@ def _scores(group: Group) -> "_Scores":
     )
 
 
-def _less(ours: Group, theirs: Group) -> Estimate | None:
-    """Estimate how much higher the mean over all phases is at the end, seed by seed."""
-    seeds = sorted(ours.runs.keys() & theirs.runs.keys())
-    if ours is theirs or not seeds:
+def _less(ours: Group, theirs: Group) -> Difference | None:
+    """Compare the means over all phases at the end, seed by seed."""
+    if ours is theirs or not ours.runs.keys() & theirs.runs.keys():
         return None
     one, other = (
-        [group.runs[seed].record().matrix[-1].mean() for seed in seeds] for group in (ours, theirs)
+        {seed: float(run.record().matrix[-1].mean()) for seed, run in group.runs.items()}
+        for group in (ours, theirs)
     )
-    return mean_over_runs(np.subtract(one, other))
+    return paired_difference(one, other)
 
 
 @dataclass
@@ -87,7 +88,7 @@ class _Scores:
 
 _FORMATS = (".1f", ".1f", "+.1f")
 _CAPTION = (
-    "mean over runs ± 95 % t interval.\n"
+    "mean over runs ± 95 % t interval; of ten runs or more [95 % bootstrap interval].\n"
     "change: at the end less when just learnt; negative is forgetting.\n"
     "all: each run's mean over its phases; changes over those that another followed."
 )
@@ -168,7 +169,8 @@ def _differences(world: World, base: Group) -> Table:
     table = Table(
         title=f"{world.title}: mean {world.points} over all phases at the end, "
         f"less {base.label(world.groups)}",
-        caption="mean difference of runs with equal seeds ± 95 % t interval.",
+        caption="mean difference of runs with equal seeds ± 95 % t interval; of ten pairs or more "
+        "[95 % bootstrap interval].",
         caption_justify="left",
     )
     table.add_column("method", overflow="fold")
@@ -176,7 +178,7 @@ def _differences(world: World, base: Group) -> Table:
         table.add_column(name, justify="right", no_wrap=True)
     for group, label in zip(world.groups, world.labels, strict=True):
         if (difference := _less(group, base)) is not None:
-            table.add_row(label, str(difference.runs), f"{difference:+.1f}")
+            table.add_row(label, str(difference.pairs), f"{difference.estimate:+.1f}")
     return table
 
 

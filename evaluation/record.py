@@ -1,6 +1,6 @@
 """What the table of one run says: a score for each evaluation, phase played and episode."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Literal
@@ -65,8 +65,8 @@ class Record:
                 if not given.
 
         Raises:
-            ValueError: If the table does not hold exactly one run, holds an episode twice, or was
-                made with another schedule.
+            ValueError: If the table does not hold exactly one run, holds an episode twice or an
+                infinite value, or was made with another schedule.
         """
         if table["run"].nunique() != 1:
             raise ValueError(f"a record is that of one run; the table holds {_runs(table)}")
@@ -90,6 +90,8 @@ class Record:
             raise ValueError("the table holds an episode of the same evaluation twice")
         values = np.full(shape, np.nan)
         values.reshape(-1)[cells] = table[value].to_numpy(np.float64)
+        if np.isinf(values).any():
+            raise ValueError(f"the table holds a {value} that is infinite")
         record = cls(schedule, values, found[0], found[1], at_end)
         return record if timetable is None else record._with_missing(timetable.due, late)
 
@@ -118,6 +120,16 @@ class Record:
         return tuple(phase.name for phase in self.schedule.distinct)
 
     @cached_property
+    def labels(self) -> tuple[str, ...]:
+        """Name of each column, told apart where two phases share one."""
+        return _told_apart(self.phases)
+
+    @cached_property
+    def stage_labels(self) -> tuple[str, ...]:
+        """Name of each phase of the schedule; one that comes back is counted: ``gap 90 (2)``."""
+        return _told_apart(self.labels[column] for column in self.column_of)
+
+    @cached_property
     def column_of(self) -> tuple[int, ...]:
         """For each phase of the schedule, the column in which it is played."""
         indices = [phase.index for phase in self.schedule.distinct]
@@ -132,20 +144,36 @@ class Record:
         return means
 
     @cached_property
+    def by_stage(self) -> tuple[Ints, ...]:
+        """The evaluations before training, and those of each phase of the schedule, ascending."""
+        return tuple(
+            np.nonzero(self.stages == stage)[0] for stage in (BEFORE, *range(len(self.schedule)))
+        )
+
+    @cached_property
     def ends(self) -> tuple[Ints, ...]:
         """For each row of the matrix, the evaluations whose mean it is.
 
         Row 0 is the one before training, row i stands for the end of the i-th phase. Empty if the
         run did not come there.
         """
-        rows = []
-        for stage in (BEFORE, *range(len(self.schedule))):
-            (of_stage,) = np.nonzero(self.stages == stage)
-            end = 0 if stage == BEFORE else self.schedule.ends[stage]
-            if not len(of_stage) or self.steps[of_stage[-1]] < end:
-                of_stage = of_stage[:0]
-            rows.append(of_stage[-self.at_end :])
-        return tuple(rows)
+        return tuple(
+            of_stage[-self.at_end :]
+            if len(of_stage) and self.steps[of_stage[-1]] >= end
+            else of_stage[:0]
+            for of_stage, end in zip(self.by_stage, (0, *self.schedule.ends), strict=True)
+        )
+
+    def during(self, stage: int) -> Ints:
+        """Return the evaluations from the beginning of a phase of the schedule to its end.
+
+        The first one is the last before the phase: nothing was learnt in between. Empty if either
+        end was not evaluated.
+        """
+        before, end = self.ends[stage], self.ends[stage + 1]
+        if not len(before) or not len(end):
+            return end[:0]
+        return np.concatenate([before[-1:], self.by_stage[stage + 1]])
 
     @cached_property
     def matrix(self) -> Floats:
@@ -155,6 +183,34 @@ class Record:
         """
         nothing = np.full(self.means.shape[1], np.nan)
         return np.array([self.means[rows].mean(0) if len(rows) else nothing for rows in self.ends])
+
+    @cached_property
+    def time_means(self) -> Floats:
+        """Mean over the steps of each phase of the schedule, by the trapezoid rule.
+
+        Shape ``(phases of training, phases played)``. Grids of evaluations need not be equal; NaN
+        where either end of the phase, or an evaluation between them, is missing.
+        """
+        return np.array(
+            [self.mean_over_steps(self.during(stage)) for stage in range(len(self.schedule))]
+        )
+
+    def mean_over_steps(self, rows: Ints) -> Floats:
+        """Return the means over lifetime steps, between evaluations along a straight line.
+
+        Args:
+            rows: Evaluations, ascending.
+
+        Returns:
+            For each column, shape ``(phases played,)``; NaN where one of them is missing, and if
+            they span no step.
+        """
+        steps, values = self.steps[rows], self.means[rows]
+        if not len(rows) or steps[-1] == steps[0]:
+            return np.full(values.shape[1], np.nan)
+        weights = np.diff(steps) / (2.0 * (steps[-1] - steps[0]))
+        means: Floats = weights @ (values[1:] + values[:-1])
+        return means
 
     def learnt(self, exposure: Exposure = "first") -> tuple[int, ...]:
         """Return for each column the row of the matrix after its phase was trained.
@@ -178,24 +234,42 @@ class Record:
         Returns:
             A sentence about the first NaN among them; empty if there is none.
         """
-        wanted = np.atleast_1d(np.asarray(rows, np.int64))
-        measured = self.steps[~np.isnan(self.values).all(axis=(1, 2))]
-        come = int(measured.max()) if len(measured) else 0
-        total = self.schedule.total_steps
-        if not len(wanted):
+        at = np.atleast_1d(np.asarray(rows, np.int64))
+        of = np.atleast_1d(np.asarray(columns, np.int64))
+        come, total = self._come, self.schedule.total_steps
+        if not len(at):
             return f"the run came to step {come:,} of {total:,}"
-        for row in wanted:
-            for column in np.atleast_1d(np.asarray(columns, np.int64)):
-                there = int((~np.isnan(self.values[row, column])).sum())
-                step, name = int(self.steps[row]), self.phases[column]
-                if there == self.values.shape[2]:
-                    continue
-                if step > come:
-                    return f"the run came to step {come:,} of {total:,}"
-                if not there:
-                    return f"{name} was not evaluated at step {step:,}"
-                return f"{name} has {there} of {self.values.shape[2]} episodes at step {step:,}"
+        episodes = self.values.shape[2]
+        there = (~np.isnan(self.values[np.ix_(at, of)])).sum(axis=2)
+        for i, j in np.argwhere(there < episodes)[:1]:
+            step, name = int(self.steps[at[i]]), self.phases[of[j]]
+            if step > come:
+                return f"the run came to step {come:,} of {total:,}"
+            if not there[i, j]:
+                return f"{name} was not evaluated at step {step:,}"
+            return f"{name} has {there[i, j]} of {episodes} episodes at step {step:,}"
         return ""
+
+    def why_no_end(self, row: int) -> str:
+        """Say why a row of the matrix stands for no evaluation; empty if it does for some.
+
+        Args:
+            row: Row of the matrix; -1 is the last.
+        """
+        row %= len(self.ends)
+        if len(self.ends[row]):
+            return ""
+        if row == 0:
+            return "there is no evaluation before training"
+        if self._come < self.schedule.ends[row - 1]:
+            return self.why_missing([], [])
+        return f"there is no evaluation at the end of {self.stage_labels[row - 1]}"
+
+    @cached_property
+    def _come(self) -> int:
+        """Lifetime step of the last evaluation that holds anything."""
+        measured = self.steps[~np.isnan(self.values).all(axis=(1, 2))]
+        return int(measured.max()) if len(measured) else 0
 
     def rescaled(self, zero: Floats, one: Floats) -> "Record":
         """Return the record on another scale: ``zero`` becomes 0 and ``one`` becomes 1.
@@ -206,6 +280,18 @@ class Record:
         """
         scale = (one - zero)[:, None]
         return replace(self, values=(self.values - zero[:, None]) / scale)
+
+
+def _told_apart(names: Iterable[str]) -> tuple[str, ...]:
+    """Count those that are there twice: ``a``, ``a (2)``."""
+    found: list[str] = []
+    for name in names:
+        count, unique = 1, name
+        while unique in found:
+            count += 1
+            unique = f"{name} ({count})"
+        found.append(unique)
+    return tuple(found)
 
 
 def _runs(table: pd.DataFrame) -> int:

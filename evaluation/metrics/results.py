@@ -1,0 +1,61 @@
+"""What a metric is, what it is given and what it gives."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from math import isnan
+from typing import Literal
+
+from continual_arcade.evaluation.record import Record
+from continual_arcade.evaluation.references import Scale
+
+
+@dataclass(frozen=True)
+class Result:
+    """What a metric says of one run."""
+
+    value: float
+    """NaN if it is undefined."""
+    reason: str = ""
+    """Why it is NaN; empty if it is not."""
+    note: str = ""
+    """What a reader must know beside the value."""
+    parts: Mapping[str, float] = field(default_factory=dict)
+    """What it is the mean of, by name of the phase, or of the pair: ``gap 90 -> gap 80`` is what
+    training in the first did to the second. May hold NaN."""
+
+    def __post_init__(self) -> None:
+        if isnan(self.value) != bool(self.reason):
+            raise ValueError(
+                f"a result is NaN for a reason, and only then: {self.value}, {self.reason!r}"
+            )
+
+
+@dataclass(frozen=True)
+class Context:
+    """What a metric may need beside the run, on the same scale as its record."""
+
+    references: Scale | None = None
+    """Zero and one of each column."""
+    baselines: Mapping[int, Sequence[Record]] | None = None
+    """For each column, runs of fresh agents that lived in nothing but that phase, for as many steps
+    as it lasts when it is there for the first time."""
+
+
+Compute = Callable[[Record, Context], Result]
+
+
+@dataclass(frozen=True)
+class Metric:
+    """A variant of a metric. Its name says what it is and whose: ``bwt@gem``."""
+
+    name: str
+    title: str
+    better: Literal["higher", "lower", "zero", ""]
+    """Which values are the good ones."""
+    formula: str
+    """In one line; ``docs/metrics.md`` explains the letters."""
+    source: str
+    """The paper, and where its code or ours differs."""
+    compute: Compute
+    needs: frozenset[str] = frozenset()
+    """What must be in the context: ``"references"``, ``"baselines"``."""

@@ -176,8 +176,8 @@ def _all(
     except BrokenExecutor as error:
         steps = " or ".join(f"{step:,}" for step in sorted(playing))
         raise RuntimeError(
-            f"a process died over the checkpoint of step {steps}: perhaps memory ran out; try again "
-            "with fewer jobs"
+            f"a process died over the checkpoint of step {steps}: perhaps memory ran out; try "
+            "again with fewer jobs"
         ) from error
     finally:
         results.close()

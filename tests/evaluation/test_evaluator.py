@@ -150,7 +150,7 @@ def test_what_is_no_policy_is_refused() -> None:
     nothing: Any = Rule.predict
     with pytest.raises(TypeError, match=r"predict has no predict.*FunctionPolicy\(function\)"):
         small().play(nothing)
-    with pytest.raises(TypeError, match="predict of Bare must return a pair.*not ndarray"):
+    with pytest.raises(TypeError, match=r"predict of Bare must return a pair.*not ndarray"):
         small().play(Bare())
 
 

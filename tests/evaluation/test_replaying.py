@@ -1,4 +1,4 @@
-"""Checkpoints put back into every phase: the same as the evaluator alone, in however many processes."""
+"""Checkpoints are played as by the evaluator alone, in however many processes."""
 
 import os
 from pathlib import Path
@@ -158,7 +158,7 @@ def test_a_policy_for_another_game_is_named_with_what_it_expects(tmp_path: Path)
 
 
 def test_a_process_that_dies_is_said_with_its_checkpoint(paths: dict[int, Path]) -> None:
-    with pytest.raises(RuntimeError, match="a process died over the checkpoint of step.* 70,000"):
+    with pytest.raises(RuntimeError, match=r"process died over the checkpoint of step .*70,000"):
         replay_phases(paths, CONFLICT, load=dies_over_two, jobs=2, **GIVEN)
 
 

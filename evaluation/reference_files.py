@@ -84,7 +84,7 @@ def _block(reference: Reference, making: int) -> str:
     head = json.dumps({"env": reference.env, **numbers, "making": making})
     lines = [f'"params": {json.dumps(reference.params)}']
     for player in PLAYERS:
-        outcomes = {value: asdict(outcome) for value, outcome in reference.outcomes[player].items()}
+        outcomes = {value: asdict(reference.outcomes[player][value]) for value in VALUES}
         lines.append(f'"{player}": {json.dumps(outcomes)}')
     return ",\n ".join([head.removesuffix("}"), *lines]) + "}"
 

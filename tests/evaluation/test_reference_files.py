@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from continual_arcade.evaluation import Reference, References, shipped_references
@@ -38,10 +38,11 @@ some = st.lists(
         outcomes=st.fixed_dictionaries({"random": values, "oracle": values}),
         making=makings,
     ),
-    max_size=4,
+    max_size=3,
 )
 
 
+@settings(max_examples=25)
 @given(some)
 def test_they_survive_a_file(references: list[Reference]) -> None:
     written = References(references)

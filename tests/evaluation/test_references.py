@@ -82,10 +82,10 @@ def test_a_record_on_this_scale() -> None:
 
 def test_a_phase_without_a_reference_is_nan_and_says_what_makes_one() -> None:
     references = References([reference(100, 2.0, 42.0)])
-    scale = references.scale(protocol(gaps(100, 90, 42)))
+    scale = references.scale(protocol(gaps(100, 90, 62)))
     np.testing.assert_array_equal(scale.zero, [2.0, np.nan, np.nan])
     np.testing.assert_array_equal(scale.one, [42.0, np.nan, np.nan])
-    assert scale.reason.startswith(f"gap 90, gap 42: no reference for {ENV} with episodes of at ")
+    assert scale.reason.startswith(f"gap 90, gap 62: no reference for {ENV} with episodes of at ")
     assert "at most 1,800 steps" in scale.reason
     assert "--schedule SCHEDULE.toml" in scale.reason  # it is none of the suite's
 
@@ -114,7 +114,7 @@ def test_the_command_that_it_says_is_one(schedule: Schedule, named: str) -> None
         (1.0, 0.0, False),
         (0.99, 0.0, True),  # less than a point
         (-3.0, 0.0, True),
-        # The standard error is sqrt(2) times the spread over sqrt(100): 10 x 0.1 x 1.414 x 4 = 5.66.
+        # Four standard errors, of sqrt(2) times the spread over sqrt(100) each, are 5.66.
         (5.7, 10.0, False),
         (5.6, 10.0, True),
     ],

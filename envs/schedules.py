@@ -157,22 +157,41 @@ class Schedule:
             ValueError: If there is no such phase.
             TypeError: If it is neither an index nor a name.
         """
+        index = self._index_of(phase)
+        stretch = self.stretches[index]
+        return Phase(index, stretch.name, stretch.params_at(0.5))
+
+    def single(self, phase: int | str) -> "Schedule":
+        """Return the life in this phase alone: as long, with the same parameters.
+
+        An expert of one phase lives it, beside which the whole life is judged.
+
+        Args:
+            phase: Index or name; where a name occurs twice, its first occurrence.
+
+        Raises:
+            ValueError: If there is no such phase.
+            TypeError: If it is neither an index nor a name.
+        """
+        index = self._index_of(phase)
+        return Schedule(f"{self.name}-{index}", (self.stretches[index],))
+
+    def _index_of(self, phase: int | str) -> int:
+        """Return the index of a phase that is given by its index or name."""
         names = [stretch.name for stretch in self.stretches]
         if isinstance(phase, str):
             if phase not in names:
                 raise ValueError(unknown(f"phase of schedule {self.name!r}", phase, names))
-            index = names.index(phase)
-        elif isinstance(phase, bool) or not hasattr(phase, "__index__"):
+            return names.index(phase)
+        if isinstance(phase, bool) or not hasattr(phase, "__index__"):
             raise TypeError(f"phase must be an index or a name, not {phase!r}")
-        else:
-            index = phase.__index__()
-            if not 0 <= index < len(self):
-                raise ValueError(
-                    f"phase {index} of schedule {self.name!r}: it has phases 0 to {len(self) - 1} "
-                    f"({', '.join(names)})"
-                )
-        stretch = self.stretches[index]
-        return Phase(index, stretch.name, stretch.params_at(0.5))
+        index = phase.__index__()
+        if not 0 <= index < len(self):
+            raise ValueError(
+                f"phase {index} of schedule {self.name!r}: it has phases 0 to {len(self) - 1} "
+                f"({', '.join(names)})"
+            )
+        return index
 
     @cached_property
     def distinct(self) -> tuple[Phase, ...]:

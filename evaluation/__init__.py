@@ -1,10 +1,13 @@
 """The judge: plays an agent in every phase of its life, and shows what it forgot."""
 
 from continual_arcade.evaluation.callback import EvaluationCallback
-from continual_arcade.evaluation.evaluator import Evaluator, Played, Policy
+from continual_arcade.evaluation.evaluator import Evaluator, FunctionPolicy, Played, Policy
 from continual_arcade.evaluation.matrix import Matrix, forgetting_matrix
 from continual_arcade.evaluation.protocol import Judging, Protocol
 from continual_arcade.evaluation.record import Record
+from continual_arcade.evaluation.reference_files import shipped_references
+from continual_arcade.evaluation.references import Reference, References, Scale
+from continual_arcade.evaluation.replaying import Replayed, replay_phases
 from continual_arcade.evaluation.run_folder import RunFolder
 from continual_arcade.evaluation.runs import Gathered, Group, Run, World, gather
 from continual_arcade.evaluation.timetable import Timetable
@@ -12,6 +15,7 @@ from continual_arcade.evaluation.timetable import Timetable
 __all__ = [
     "EvaluationCallback",
     "Evaluator",
+    "FunctionPolicy",
     "Gathered",
     "Group",
     "Judging",
@@ -20,10 +24,16 @@ __all__ = [
     "Policy",
     "Protocol",
     "Record",
+    "Reference",
+    "References",
+    "Replayed",
     "Run",
     "RunFolder",
+    "Scale",
     "Timetable",
     "World",
     "forgetting_matrix",
     "gather",
+    "replay_phases",
+    "shipped_references",
 ]

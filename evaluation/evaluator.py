@@ -1,6 +1,7 @@
 """The evaluator: plays an agent in every phase of a schedule, in one batch, on fixed seeds."""
 
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -24,6 +25,22 @@ class Policy(Protocol):
     def predict(self, observation: Any, *, deterministic: bool = True) -> tuple[Any, Any]:
         """Return actions for a batch of observations, and something that is ignored."""
         ...
+
+
+@dataclass(frozen=True)
+class FunctionPolicy:
+    """A policy made of a plain function.
+
+    Args:
+        function: Returns an action for each of a batch of observations, shape ``(games, features)``
+            -> whole numbers, shape ``(games,)``.
+    """
+
+    function: Callable[[Any], Any]
+
+    def predict(self, observation: Any, *, deterministic: bool = True) -> tuple[Any, None]:
+        """Return what the function returns."""
+        return self.function(observation), None
 
 
 @dataclass(frozen=True)
@@ -89,7 +106,14 @@ class Evaluator:
         }
 
     def play(self, policy: Policy) -> Played:
-        """Play every episode of every phase to its end."""
+        """Play every episode of every phase to its end.
+
+        Raises:
+            TypeError: If it is no policy, or does not return whole numbers.
+            ValueError: If it was made for other observations or actions, or what it returns is not
+                an action for each game.
+        """
+        self._check(policy)
         begun = time.perf_counter()
         count = self.env.num_envs
         returns, scores = np.zeros(count), np.zeros(count)
@@ -99,8 +123,17 @@ class Evaluator:
             seed=self.seeds * len(self.phases), options={"params": self._pinned}
         )
         while running.any():
-            actions, _ = policy.predict(observations, deterministic=True)
-            observations, rewards, terminated, truncated, infos = self.env.step(actions)
+            decided: Any = policy.predict(observations, deterministic=True)
+            if not isinstance(decided, tuple) or len(decided) != 2:
+                raise TypeError(
+                    f"predict of {_name(policy)} must return a pair, actions and something that is "
+                    f"ignored, not {type(decided).__name__}"
+                )
+            try:
+                observations, rewards, terminated, truncated, infos = self.env.step(decided[0])
+            except (TypeError, ValueError) as error:
+                message = f"what {_name(policy)} returned cannot be played: {error}"
+                raise type(error)(message) from error
             returns[running] += rewards[running]
             lengths[running] += 1
             ends = running & (terminated | truncated)
@@ -114,3 +147,26 @@ class Evaluator:
             lengths.reshape(shape),
             time.perf_counter() - begun,
         )
+
+    def _check(self, policy: Policy) -> None:
+        """Check that a policy can play, as far as it says what it was made for."""
+        if not hasattr(policy, "predict"):
+            raise TypeError(
+                f"{_name(policy)} has no predict, so it is no policy; a plain function is one as "
+                "FunctionPolicy(function)"
+            )
+        for what, shown in (
+            ("observation", self.env.single_observation_space),
+            ("action", self.env.single_action_space),
+        ):
+            made_for = getattr(policy, f"{what}_space", shown)
+            if made_for != shown:
+                found, expected = (" ".join(str(space).split()) for space in (made_for, shown))
+                raise ValueError(
+                    f"{_name(policy)} cannot play {self.env.game.name}: its {what} space is "
+                    f"{found}, that of the game {expected}"
+                )
+
+
+def _name(policy: object) -> str:
+    return getattr(policy, "__name__", type(policy).__name__)

@@ -80,6 +80,11 @@ def rows(
     ]
 
 
+def frame(of: Iterable[Row]) -> pd.DataFrame:
+    """Return rows as the tidy table."""
+    return pd.DataFrame([tuple(asdict(row).values()) for row in of], columns=COLUMNS)
+
+
 def params_hash(params: Mapping[str, float]) -> str:
     """Return eight hex digits that stand for the parameters of a phase."""
     text = json.dumps(sorted((name, float(value)) for name, value in params.items()))

@@ -86,6 +86,27 @@ class Timetable:
             return Due(later, len(self.schedule) - 1)
         return self.due[bisect_left(self.due, (step, len(self.schedule))) - 1]
 
+    def stage_of(self, step: int, late: int = 0) -> int:
+        """Return the phase that an agent of this age is, or has just been, trained in.
+
+        At the end of a phase it is the one that ended.
+
+        Args:
+            step: Lifetime step.
+            late: How many steps an evaluation may come after it was due, and still belong to it:
+                environments that step together may pass it.
+
+        Returns:
+            The index of the phase; ``BEFORE`` before the first step.
+
+        Raises:
+            ValueError: If the step is negative.
+        """
+        due = self.last_until(step)
+        if step == 0 or 0 < due.step <= step <= due.step + late:
+            return due.stage
+        return self.schedule.index_at(step - 1)
+
     def _later(self, step: int, ahead: int) -> int | None:
         """Return the multiple of the interval in the last phase at a step, or so many later."""
         if not self.every:

@@ -9,15 +9,14 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated
 
-import torch
 import tyro
 from rich.console import Console
-from tqdm import tqdm
 
 from continual_arcade.evaluation.protocol import Protocol
+from continual_arcade.evaluation.replaying import replay_phases
 from continual_arcade.evaluation.run_folder import RunFolder
 from continual_arcade.evaluation.showing import show
-from continual_arcade.evaluation.table import append, read, rows, same
+from continual_arcade.evaluation.table import append, read, same
 from continual_arcade.scripts.cli import run
 from continual_arcade.scripts.players import load_agent
 
@@ -32,6 +31,8 @@ class Evaluate:
     """Episodes in each phase; as in the run if not given."""
     max_steps: int | None = None
     """Limit of an episode [steps]; as in the run if not given."""
+    jobs: int = 1
+    """Checkpoints at a time, each in a process of its own."""
     out: Path | None = None
     """New folder for the table and the pictures; one inside the run if not given."""
 
@@ -46,37 +47,36 @@ def evaluate(args: Evaluate) -> Path:
         ValueError: If the run or a checkpoint is damaged.
         OSError: If there is no such run, or the results cannot be written.
     """
-    torch.set_num_threads(1)
     folder = RunFolder.open(args.folder)
     config = folder.read_config()
     protocol = Protocol.from_config(config)
     asked = {"episodes": args.episodes, "max_steps": args.max_steps}
     judging = replace(protocol.judging, **{k: v for k, v in asked.items() if v is not None})
-    evaluator = replace(protocol, judging=judging).make_evaluator()
-    checkpoints = folder.checkpoints()
     before = read(folder.table)
-    # A checkpoint was trained in the phase that the table of the run says.
-    stages = before.drop_duplicates("lifetime_step").set_index("lifetime_step")["trained_phase"]
+    evaluated = set(before["lifetime_step"])  # one that is not was killed before its rows
 
     utc = datetime.now(UTC).strftime("%Y%m%dT%H%M%SZ")
     out = args.out or folder.path / f"evaluated_{utc}"
     out.mkdir(parents=True)
     table = out / folder.table.name
-    for step, path in tqdm(checkpoints.items(), unit="checkpoint", disable=None):
-        if step not in stages:
-            continue  # killed between the checkpoint and its rows
-        played = evaluator.play(load_agent(path))
-        new = rows(
-            evaluator,
-            played,
+    try:
+        replayed = replay_phases(
+            {step: path for step, path in folder.checkpoints().items() if step in evaluated},
+            replace(protocol, judging=judging),
+            load=load_agent,
+            late=int(config["settings"].get("num_envs", 1)),
             run=folder.name,
             seed=config["seed"],
-            step=step,
-            trained_phase=int(stages[step]),
+            jobs=args.jobs,
+            progress=True,
         )
-        append(table, new)
+    except BaseException:
+        out.rmdir()  # as if nothing had been asked for
+        raise
+    append(table, replayed.rows)
     console = Console()
     show(folder, table, console)
+    console.print(f"evaluated {replayed.steps:,} steps in {replayed.seconds:.1f} s")
     if judging == protocol.judging:
         equal = same(before, read(table))
         console.print(

@@ -9,14 +9,11 @@ python -m continual_arcade.scripts.train --seeds 0..19 --jobs 4
 python -m continual_arcade.scripts.train --resume runs/RUN
 """
 
-import platform
-import subprocess
 import sys
 import time
 from collections.abc import Sequence
 from contextlib import closing
 from dataclasses import asdict, dataclass, field, fields, replace
-from importlib.metadata import version
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -42,8 +39,7 @@ from continual_arcade.evaluation.showing import show
 from continual_arcade.scripts import lives
 from continual_arcade.scripts.catalogue import catalogue
 from continual_arcade.scripts.cli import run
-
-_VERSIONS = ("continual-arcade", "gymnasium", "stable-baselines3", "torch", "numpy", "numba")
+from continual_arcade.scripts.provenance import provenance
 
 
 @dataclass(frozen=True)
@@ -57,6 +53,8 @@ class Train:
     .json file."""
     phase_steps: int | None = None
     """Make every phase this long [lifetime steps]."""
+    only_phase: str | None = None
+    """Live in this phase alone, index or name: an expert, beside which a whole life is judged."""
     method: str = "finetune"
     """Continual-learning method; they are listed above."""
     replay: str | None = None
@@ -140,10 +138,7 @@ def _begin(args: Train) -> RunFolder:
 def _prepare(args: Train) -> _Prepared:
     if args.save_every < 0:
         raise ValueError(f"save_every = {args.save_every} must not be negative; 0 is for never")
-    game = make_game(args.game)
-    schedule = as_schedule(args.schedule, game)
-    if args.phase_steps is not None:
-        schedule = schedule.with_steps(args.phase_steps)
+    schedule = _schedule(args)
     method = compose(args.method, args.replay, args.part)
     settings = settings_of(method, args.dqn, schedule)
     if settings.learning_starts >= schedule.total_steps:
@@ -167,6 +162,17 @@ def _prepare(args: Train) -> _Prepared:
     folder = RunFolder.new(args.out, args.game, schedule.name, method.name, args.seed)
     callbacks = _Callbacks(config, protocol, folder, shown=args.progress)
     return _Prepared(agent, schedule, folder, config, callbacks)
+
+
+def _schedule(args: Train) -> Schedule:
+    """Return the life that is asked for."""
+    schedule = as_schedule(args.schedule, make_game(args.game))
+    if args.phase_steps is not None:
+        schedule = schedule.with_steps(args.phase_steps)
+    if args.only_phase is not None:
+        phase = args.only_phase
+        schedule = schedule.single(int(phase) if phase.isdecimal() else phase)
+    return schedule
 
 
 def _go_on(args: Train) -> RunFolder:
@@ -260,25 +266,8 @@ def _config(
         "save_every": args.save_every,
         "evaluation": asdict(protocol.judging),
         "command": sys.argv,
-        "python": platform.python_version(),
-        "versions": {name: version(name) for name in _VERSIONS},
-        "git_commit": _git_commit(),
+        **provenance(),
     }
-
-
-def _git_commit() -> str | None:
-    """Return the commit of the checkout this runs from, with a + if it was changed since."""
-    here = Path(__file__).resolve().parent
-    try:
-        commit, changes = (
-            subprocess.run(
-                ["git", *arguments], cwd=here, capture_output=True, text=True, check=True
-            ).stdout.strip()
-            for arguments in (["rev-parse", "HEAD"], ["status", "--porcelain"])
-        )
-    except (OSError, subprocess.CalledProcessError):
-        return None  # an installed package, not a checkout
-    return f"{commit}+" if changes else commit
 
 
 class _Callbacks:
@@ -420,7 +409,7 @@ def warm_up(args: Train) -> None:
     Args:
         args: What is trained.
     """
-    schedule = as_schedule(args.schedule, make_game(args.game))
+    schedule = _schedule(args)
     method = compose(args.method, args.replay, args.part)
     settings = replace(settings_of(method, args.dqn, schedule), learning_starts=1)
     agent = build_agent(args.game, schedule, settings, args.seed, method)

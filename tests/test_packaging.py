@@ -61,7 +61,7 @@ def test_the_wheel_holds_what_the_disk_holds(wheel: Path) -> None:
         "/".join((*package.split("."), path.name))
         for package, folder in on_disk().items()
         for path in folder.iterdir()
-        if path.suffix == ".py" or path.name == "py.typed"
+        if path.suffix == ".py" or path.name in ("py.typed", "references.json")
     }
     assert packed == expected
     assert sum(name.endswith("py.typed") for name in packed) == len(MAPPED)
@@ -79,6 +79,8 @@ def test_the_wheel_works_outside_the_checkout(wheel: Path, tmp_path: Path) -> No
     code = (
         "import gymnasium as gym, continual_arcade.envs as envs, continual_arcade.scripts.demo\n"
         "print(envs.__file__)\n"
+        "from continual_arcade.evaluation import shipped_references\n"
+        "assert len(shipped_references()) > 10\n"
         "env = gym.make('ContinualArcade/FlappyBird-v0', schedule='shrink', "
         "render_mode='rgb_array')\n"
         "env.reset(seed=0); env.step(0); print(env.render().shape)\n"
@@ -121,7 +123,9 @@ def test_the_wheel_works_outside_the_checkout(wheel: Path, tmp_path: Path) -> No
 
 
 def test_every_command_says_what_it_does() -> None:
-    for command in ("train", "evaluate", "compare", "watch", "play", "schedule", "demo"):
+    for command in (
+        *("train", "evaluate", "compare", "watch", "play", "schedule", "references", "demo"),
+    ):
         for arguments in (["-m", f"continual_arcade.scripts.{command}"], [f"scripts/{command}.py"]):
             result = subprocess.run(
                 [sys.executable, *arguments, "--help"],

@@ -297,3 +297,25 @@ def test_phases_by_index_and_name() -> None:
             schedule.frozen(no_phase)  # type: ignore[arg-type]
     with pytest.raises(ValueError, match="negative"):
         schedule.at(-1)
+
+
+@given(schedules, st.data())
+def test_a_single_phase_is_lived_as_in_the_whole_life(schedule: Schedule, data: Any) -> None:
+    index = data.draw(st.integers(0, len(schedule) - 1))
+    alone = schedule.single(index)
+    start = schedule.ends[index] - schedule.stretches[index].steps
+    assert alone.name == f"{schedule.name}-{index}"
+    assert alone.total_steps == schedule.stretches[index].steps
+    assert alone.boundaries == ()
+    assert alone.frozen(0).params == schedule.frozen(index).params
+    for step in {0, alone.total_steps // 2, alone.total_steps - 1}:
+        assert alone.at(step).params == pytest.approx(schedule.at(start + step).params)
+
+
+def test_a_single_phase_is_chosen_by_index_or_name() -> None:
+    schedule = shipped("shrink", make_game("FlappyBird"))
+    assert schedule.single("gap 90") == schedule.single(2)
+    with pytest.raises(ValueError, match="phases 0 to 5"):
+        schedule.single(6)
+    with pytest.raises(ValueError, match="did you mean"):
+        schedule.single("gap 91")

@@ -9,7 +9,13 @@ import pytest
 from continual_arcade.agents import DQNSettings, build_agent
 from continual_arcade.envs import IDS, Schedule, make_game, shipped
 from continual_arcade.envs.oracles import Oracle
-from continual_arcade.evaluation import EvaluationCallback, Evaluator, RunFolder, Timetable
+from continual_arcade.evaluation import (
+    EvaluationCallback,
+    Evaluator,
+    FunctionPolicy,
+    RunFolder,
+    Timetable,
+)
 
 FLAPPY = make_game("FlappyBird")
 
@@ -107,3 +113,57 @@ def test_evaluation_does_not_change_training(tmp_path: Any) -> None:
         agent.learn(schedule.total_steps, callback=callback)
         ends.append(b"".join(p.detach().numpy().tobytes() for p in agent.q_net.parameters()))
     assert ends[0] == ends[1] == ends[2]
+
+
+def small() -> Evaluator:
+    return Evaluator("FlappyBird", shipped("conflict", FLAPPY), episodes=2, max_steps=40)
+
+
+def test_a_plain_function_can_be_judged() -> None:
+    function = FunctionPolicy(lambda seen: np.where(seen[:, 0] > seen[:, 4] - 0.22, 0, 1))
+    one, other = small().play(function), small().play(Rule())
+    np.testing.assert_array_equal(one.returns, other.returns)
+
+
+@pytest.mark.parametrize(
+    ("returned", "kind", "message"),
+    [
+        (np.zeros(5, int), ValueError, r"shape \(5,\); one for each sub-environment is \(6,\)"),
+        (np.zeros((6, 1), int), ValueError, r"shape \(6, 1\)"),
+        (1, ValueError, r"shape \(\)"),
+        (np.zeros(6), TypeError, "must be whole numbers, not float64"),
+        (np.zeros(6, bool), TypeError, "must be whole numbers, not bool"),
+        (np.array([0, 1, 0, 2, 0, 0]), ValueError, "sub-environment 3: there is no action 2"),
+        (np.full(6, -1), ValueError, "there is no action -1"),
+    ],
+)
+def test_what_is_no_action_is_refused(returned: Any, kind: type[Exception], message: str) -> None:
+    with pytest.raises(kind, match=f"what FunctionPolicy returned cannot be played: .*{message}"):
+        small().play(FunctionPolicy(lambda seen: returned))
+
+
+def test_what_is_no_policy_is_refused() -> None:
+    class Bare:
+        def predict(self, observation: Any, *, deterministic: bool = True) -> Any:
+            return np.zeros(len(observation), int)
+
+    nothing: Any = Rule.predict
+    with pytest.raises(TypeError, match=r"predict has no predict.*FunctionPolicy\(function\)"):
+        small().play(nothing)
+    with pytest.raises(TypeError, match=r"predict of Bare must return a pair.*not ndarray"):
+        small().play(Bare())
+
+
+def test_a_policy_for_other_spaces_is_refused_before_it_plays() -> None:
+    class ForCatcher(Rule):
+        observation_space = gym.make(IDS["Catcher"]).observation_space
+
+    class ManyButtons(Rule):
+        action_space = gym.spaces.Discrete(18)
+
+    with pytest.raises(
+        ValueError, match=r"ForCatcher cannot play FlappyBird: its obs.*\(4,\).*\(8,\)"
+    ):
+        small().play(ForCatcher())
+    with pytest.raises(ValueError, match=r"its action space is Discrete\(18\), .* Discrete\(2\)"):
+        small().play(ManyButtons())

@@ -7,6 +7,7 @@ from tables import gaps
 
 from continual_arcade.envs import Schedule, Stretch
 from continual_arcade.evaluation import Timetable
+from continual_arcade.evaluation.timetable import BEFORE
 
 
 def test_by_hand() -> None:
@@ -71,3 +72,33 @@ def test_numbers_must_make_sense(name: str) -> None:
         Timetable(gaps(100), **{name: -1})
     with pytest.raises(ValueError, match="lifetime step -1"):
         Timetable(gaps(100)).last_until(-1)
+
+
+@given(lives, st.integers(0, 150))
+def test_an_agent_belongs_to_the_phase_of_its_last_step(schedule: Schedule, step: int) -> None:
+    lived = [stage for stage, s in enumerate(schedule.stretches) for _ in range(s.steps)]
+    lived += [len(schedule) - 1] * 150
+    expected = BEFORE if step == 0 else lived[step - 1]
+    assert Timetable(schedule).stage_of(step) == expected
+
+
+@given(lives, st.integers(0, 20), st.integers(1, 4), st.integers(1, 12), st.integers(1, 8))
+def test_an_agent_evaluated_late_belongs_to_what_was_due(
+    schedule: Schedule, every: int, at_end: int, spacing: int, num_envs: int
+) -> None:
+    """As the callback has it: at each step of the environments, the last that was due."""
+    timetable = Timetable(schedule, every, at_end, spacing)
+    last = timetable.last_until(0)
+    for step in range(num_envs, schedule.total_steps + 1, num_envs):
+        due = timetable.last_until(step)
+        if due != last:
+            last = due
+            assert timetable.stage_of(step, late=num_envs) == due.stage
+
+
+def test_without_knowing_that_environments_step_together_it_would_be_of_the_next() -> None:
+    timetable = Timetable(gaps(100, 90))
+    assert timetable.stage_of(103, late=8) == 0
+    assert timetable.stage_of(103) == 1
+    with pytest.raises(ValueError, match="step -1 is negative"):
+        timetable.stage_of(-1)

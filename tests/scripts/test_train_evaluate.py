@@ -18,7 +18,7 @@ import pytest
 from continual_arcade.agents import ContinualDQN
 from continual_arcade.evaluation import Judging
 from continual_arcade.evaluation.table import read
-from continual_arcade.scripts import demo, evaluate, schedule, train, watch
+from continual_arcade.scripts import compare, demo, evaluate, schedule, train, watch
 
 ROOT = Path(__file__).parents[2]
 SHORT = [
@@ -110,6 +110,35 @@ def test_evaluating_with_more_episodes(life: Path) -> None:
     assert table["length"].max() <= 30
 
 
+def test_evaluating_in_several_processes_and_what_it_costs(life: Path, capsys: Any) -> None:
+    out = life.parent / "side_by_side"
+    evaluate.main([str(life), "--out", str(out), "--jobs", "2"])
+    printed = capsys.readouterr().out
+    assert (out / "evaluations.csv").read_text() == (life / "evaluations.csv").read_text()
+    steps = read(life / "evaluations.csv")["length"].sum()
+    assert re.search(rf"evaluated {steps:,} steps in \d+\.\d s", printed)
+
+
+def test_an_expert_of_one_phase_lives_in_it_alone(tmp_path: Path, capsys: Any) -> None:
+    life = ["--schedule", "conflict", "--only-phase", "upside down", "--out", str(tmp_path)]
+    train.main([*life, *SHORT])
+    run = one_run(tmp_path)
+    config = json.loads((run / "config.json").read_text())
+    assert run.name.startswith("FlappyBird-conflict-1__finetune__0__")
+    assert config["schedule"]["phases"] == [
+        {"name": "upside down", "steps": 400, "params": {"gravity": -1.0, "flap": -9.0}}
+    ]
+    table = read(run / "evaluations.csv")
+    assert sorted(set(table["lifetime_step"])) == [0, 304, 400]
+    assert set(table["eval_phase"]) == {0}
+    # All that is done with runs is done with this one.
+    evaluate.main([str(run), "--out", str(tmp_path / "again")])
+    assert "every episode came out as it did in the run" in capsys.readouterr().out
+    watch.main([str(run), "--record", str(tmp_path / "x.gif"), "--seconds", "0.1"])
+    compare.main([str(run)])
+    assert "conflict-1" in capsys.readouterr().out
+
+
 def test_same_seed_same_run(tmp_path: Path, life: Path) -> None:
     train.main(["--schedule", "conflict", "--out", str(tmp_path), "--seed", "5", *SHORT])
     one, other = (
@@ -126,6 +155,7 @@ def test_a_damaged_checkpoint_is_named(tmp_path: Path, life: Path, capsys: Any) 
     with pytest.raises(SystemExit, match="2"):
         evaluate.main([str(copy)])
     assert f"{checkpoint} is damaged" in capsys.readouterr().err
+    assert not list(copy.glob("evaluated_*"))  # nothing is left behind
 
 
 @pytest.mark.parametrize(
@@ -134,6 +164,9 @@ def test_a_damaged_checkpoint_is_named(tmp_path: Path, life: Path, capsys: Any) 
         (["--schedule", "shrnk"], "did you mean 'shrink'"),
         (["--schedule", "missing.toml"], "missing.toml"),
         (["--phase-steps", "0"], "steps = 0"),
+        (["--only-phase", "6"], "it has phases 0 to 5"),
+        (["--only-phase", "gap 91"], "did you mean 'gap 9"),
+        (["--only-phase", "-1"], "unknown phase of schedule 'shrink' '-1'"),
         (["--phase-steps", "30"], "the life ends after 180 steps: nothing would be learnt"),
         (["--phase-steps", "3", "--dqn.learning-starts", "1"], "lasts 3 steps, but 8 environments"),
         (["--eval-episodes", "0"], "episodes = 0"),

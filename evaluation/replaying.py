@@ -1,0 +1,212 @@
+"""Checkpoints, put back into every phase of their life."""
+
+from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import BrokenExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import torch
+from joblib import Parallel, delayed, parallel_config
+from threadpoolctl import threadpool_limits
+from tqdm import tqdm
+
+from continual_arcade.envs.curricula import ScheduleLike, as_schedule
+from continual_arcade.envs.games import make_game
+from continual_arcade.envs.registration import IDS
+from continual_arcade.evaluation.evaluator import Played, Policy
+from continual_arcade.evaluation.protocol import Judging, Protocol
+from continual_arcade.evaluation.table import Row, frame, rows
+
+Checkpoint = Policy | Path | str
+"""An agent of some age: a policy that is loaded already, or where it lies."""
+Load = Callable[[Path], Policy]
+"""Opens a checkpoint."""
+
+
+@dataclass(frozen=True)
+class Replayed:
+    """What came of checkpoints that were put back into every phase."""
+
+    rows: tuple[Row, ...]
+    """One for each episode, by lifetime step."""
+    seconds: float
+    """What playing took, that of all processes together."""
+    steps: int
+    """Steps of all episodes together."""
+
+    @cached_property
+    def table(self) -> pd.DataFrame:
+        """The tidy table."""
+        return frame(self.rows)
+
+
+def replay_phases(
+    checkpoints: Mapping[int, Checkpoint],
+    life: Protocol | ScheduleLike,
+    *,
+    game: str | None = None,
+    judging: Judging | None = None,
+    load: Load | None = None,
+    late: int = 0,
+    run: str = "run",
+    seed: int = 0,
+    jobs: int = 1,
+    progress: bool = False,
+) -> Replayed:
+    """Play every phase of a life with agents of different ages.
+
+    The outcome is the same, bit for bit, whatever ``jobs`` is: each checkpoint plays on one thread.
+
+    Args:
+        checkpoints: The agents, by lifetime step: policies, or paths for ``load``. One that was
+            trained up to the end of a phase belongs to the phase that ended.
+        life: The protocol of a run, or a schedule in any form.
+        game: Name of the game, if ``life`` is a schedule.
+        judging: How each is evaluated, if ``life`` is a schedule; as usual if not given.
+        load: Opens a checkpoint, such as ``ContinualDQN.load`` or ``stable_baselines3.PPO.load``.
+        late: How many steps a checkpoint may come after an evaluation was due, and still belong to
+            it: environments that step together may pass it.
+        run: Name of the run, for the table.
+        seed: Seed of the run, for the table.
+        jobs: How many processes play checkpoints that are paths. Policies that are loaded already
+            stay in this one.
+        progress: Show a bar, if the output is a terminal.
+
+    Returns:
+        The rows of all checkpoints, and what they cost.
+
+    Raises:
+        ValueError: If an argument makes no sense, or a checkpoint is damaged or cannot play this
+            game; the message names it.
+        FileNotFoundError: If a checkpoint does not exist; said before any is played.
+        RuntimeError: If a process died; the message says over which checkpoints.
+    """
+    protocol = _protocol(life, game, judging)
+    if jobs < 1:
+        raise ValueError(f"jobs = {jobs} must be at least 1")
+    agents = _checked(checkpoints, load)
+    protocol.make_evaluator()  # what is wrong with the protocol is said here, not by a process
+    stages = {step: protocol.timetable.stage_of(step, late) for step in agents}
+    here = {s: agent for s, agent in agents.items() if jobs == 1 or not isinstance(agent, Path)}
+    elsewhere = {s: agent for s, agent in agents.items() if s not in here}
+    played: dict[int, Played] = {}
+    with tqdm(total=len(agents), unit="checkpoint", disable=None if progress else True) as bar:
+        for step, result in _all(here, elsewhere, protocol, load, jobs):
+            played[step] = result
+            bar.update()
+    evaluator = protocol.make_evaluator()
+    return Replayed(
+        rows=tuple(
+            row
+            for step in agents
+            for row in rows(
+                evaluator, played[step], run=run, seed=seed, step=step, trained_phase=stages[step]
+            )
+        ),
+        seconds=sum(one.seconds for one in played.values()),
+        steps=sum(one.steps for one in played.values()),
+    )
+
+
+def _protocol(life: Protocol | ScheduleLike, game: str | None, judging: Judging | None) -> Protocol:
+    if isinstance(life, Protocol):
+        if game is not None or judging is not None:
+            raise ValueError("game and judging are for a schedule: a protocol says both itself")
+        return life
+    if game is None:
+        raise ValueError(
+            "a schedule does not say which game it is for: name it, as in game='Catcher'"
+        )
+    schedule = as_schedule(life, make_game(game))
+    return Protocol(game, IDS[game], schedule, judging or Judging())
+
+
+def _checked(checkpoints: Mapping[int, Checkpoint], load: Load | None) -> dict[int, Policy | Path]:
+    """Return the checkpoints by age, paths as paths, all of them there."""
+    if not checkpoints:
+        raise ValueError("no checkpoint is given: name at least one")
+    agents: dict[int, Policy | Path] = {}
+    for step, agent in sorted(checkpoints.items()):
+        if isinstance(agent, (str, Path)):
+            agent = Path(agent)
+            if load is None:
+                raise ValueError(
+                    f"the checkpoint of step {step:,} is a path: say what opens it, as in "
+                    "load=ContinualDQN.load"
+                )
+            # Stable-Baselines3 lets the suffix be left out.
+            if not (agent.exists() or Path(f"{agent}.zip").exists()):
+                raise FileNotFoundError(f"the checkpoint of step {step:,} does not exist: {agent}")
+        agents[step] = agent
+    return agents
+
+
+def _all(
+    here: Mapping[int, Policy | Path],
+    elsewhere: Mapping[int, Policy | Path],
+    protocol: Protocol,
+    load: Load | None,
+    jobs: int,
+) -> Iterator[tuple[int, Played]]:
+    """Play all checkpoints, some of them in other processes; in no particular order."""
+    for step, agent in here.items():
+        yield _play(step, agent, protocol, load)
+    if not elsewhere:
+        return
+    playing: set[int] = set()
+
+    def tasks() -> Iterator[Any]:
+        for step, path in elsewhere.items():
+            playing.add(step)
+            yield delayed(_play)(step, path, protocol, load)
+
+    with parallel_config(backend="loky", n_jobs=jobs, inner_max_num_threads=1):
+        # Handed out one by one, so that it is known what was being played when a process died.
+        handing_out: dict[str, Any] = {"pre_dispatch": jobs, "batch_size": 1}
+        parallel = Parallel(return_as="generator_unordered", **handing_out)
+    results: Any = parallel(tasks())
+    try:
+        for step, played in results:
+            playing.discard(step)
+            yield step, played
+    except BrokenExecutor as error:
+        steps = " or ".join(f"{step:,}" for step in sorted(playing))
+        raise RuntimeError(
+            f"a process died over the checkpoint of step {steps}: perhaps memory ran out; try "
+            "again with fewer jobs"
+        ) from error
+    finally:
+        results.close()
+
+
+def _play(
+    step: int, agent: Policy | Path, protocol: Protocol, load: Load | None
+) -> tuple[int, Played]:
+    """Play one checkpoint; let every error name it."""
+    name = f"checkpoint of step {step:,}"
+    try:
+        with _one_thread():
+            if isinstance(agent, Path):
+                name = f"checkpoint of step {step:,} ({agent})"
+                assert load is not None
+                agent = load(agent)
+            return step, protocol.make_evaluator().play(agent)
+    except Exception as error:
+        what = "" if isinstance(error, (ValueError, OSError)) else f"{type(error).__name__}: "
+        raise ValueError(f"{name}: {what}{error}") from error
+
+
+@contextmanager
+def _one_thread() -> Iterator[None]:
+    """Compute on one thread: small networks gain nothing from more, and bits may depend on it."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        with threadpool_limits(1):
+            yield
+    finally:
+        torch.set_num_threads(before)

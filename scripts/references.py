@@ -1,0 +1,190 @@
+"""Let random play and the oracle play phases: what scores are measured against.
+
+python -m continual_arcade.scripts.references --game Catcher --schedule mine.toml
+"""
+
+import shlex
+import statistics
+import sys
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import tyro
+from gymnasium.spaces import Discrete
+from tqdm import tqdm
+
+from continual_arcade.envs import GAMES, IDS, SHIPPED, Schedule, Stretch, make_game
+from continual_arcade.envs.curricula import as_schedule
+from continual_arcade.envs.oracles import Oracle
+from continual_arcade.envs.schedule_files import SUFFIXES
+from continual_arcade.envs.tunables import Params, resolve
+from continual_arcade.evaluation.evaluator import FIRST_SEED, MAX_STEPS, Evaluator, Policy
+from continual_arcade.evaluation.record import Value
+from continual_arcade.evaluation.reference_files import load, save
+from continual_arcade.evaluation.references import Outcome, Player, Reference, References
+from continual_arcade.scripts.cli import run
+from continual_arcade.scripts.players import RandomPlayer
+from continual_arcade.scripts.provenance import provenance
+
+EPISODES = 200
+"""Ten times those of an evaluation: the standard error of a mean is below 0.1 points."""
+
+
+@dataclass(frozen=True)
+class MakeReferences:
+    """Let random play and the oracle play phases: what scores are measured against.
+
+    Random play chooses each action with equal probability. A file that exists keeps what it has;
+    what is played again is replaced.
+    """
+
+    schedule: Annotated[tuple[str, ...], tyro.conf.UseAppendAction] = ()
+    """A schedule whose phases are played, by name or as a file; may be given several times. All
+    that are shipped, if not given."""
+    game: Literal["FlappyBird", "Catcher"] | None = None
+    """What is played; both, if not given."""
+    max_steps: int = MAX_STEPS
+    """Limit of an episode [steps]."""
+    episodes: int = EPISODES
+    """Episodes in each phase, at least 2."""
+    first_seed: int = FIRST_SEED
+    """Seed of the first episode, that of evaluations; each one has the next."""
+    seed: int = 0
+    """Seed of random play."""
+    out: Path = Path("references.json")
+    """The file."""
+
+
+def make_references(args: MakeReferences, command: str) -> Path:
+    """Play, and add what comes of it to the file.
+
+    Args:
+        args: What is played.
+        command: What the file says made it.
+
+    Returns:
+        The file.
+
+    Raises:
+        ValueError: If an argument makes no sense, or the file is damaged; said before all playing.
+        OSError: If the file cannot be read or written.
+    """
+    if args.episodes < 2:
+        raise ValueError(f"episodes = {args.episodes} must be at least 2, to have a spread")
+    if args.seed < 0:
+        raise ValueError(f"seed = {args.seed} must not be negative")
+    if not args.out.absolute().parent.is_dir():
+        raise FileNotFoundError(f"{args.out.parent} is no folder: choose another file with --out")
+    _read(args.out)
+    date = datetime.now(UTC).isoformat(timespec="seconds")
+    making = {"command": command, "date": date, **provenance()}
+    made = [
+        measure(
+            game,
+            params,
+            max_steps=args.max_steps,
+            episodes=args.episodes,
+            first_seed=args.first_seed,
+            random_seed=args.seed,
+            making=making,
+        )
+        for game, params in tqdm(list(_asked(args)), unit="phase", disable=None)
+    ]
+    save(_read(args.out).merged(made), args.out)
+    return args.out
+
+
+def _read(path: Path) -> References:
+    return load(path) if path.exists() else References()
+
+
+def _asked(args: MakeReferences) -> Iterator[tuple[str, Params]]:
+    """Return each game and all its parameters that are to be played, once."""
+    for name in args.schedule:
+        if name.endswith(SUFFIXES) and args.game is None:
+            raise ValueError(f"{name} does not say which game it is for: name it with --game")
+    for game_name in (args.game,) if args.game else GAMES:
+        game = make_game(game_name)
+        seen: list[Params] = []
+        for name in args.schedule or ("stationary", *SHIPPED):
+            schedule = as_schedule(name, game)
+            schedule.check(game.tunables)
+            for phase in schedule.distinct:
+                params = resolve(game.tunables, phase.params)
+                if params not in seen:
+                    seen.append(params)
+                    yield game_name, params
+
+
+def measure(
+    game: str,
+    params: Params,
+    *,
+    max_steps: int = MAX_STEPS,
+    episodes: int = EPISODES,
+    first_seed: int = FIRST_SEED,
+    random_seed: int = 0,
+    making: dict[str, Any],
+) -> Reference:
+    """Let random play and the oracle play some parameters.
+
+    Nothing else is played beside them, so that the outcome depends on nothing else.
+
+    Args:
+        game: Name of the game.
+        params: Its parameters.
+        max_steps: Limit of an episode [steps].
+        episodes: How many.
+        first_seed: Seed of the first; each one has the next.
+        random_seed: Seed of random play.
+        making: What made it.
+    """
+    alone = Schedule("reference", (Stretch(name="reference", steps=1, params=params),))
+    evaluator = Evaluator(
+        game, alone, episodes=episodes, max_steps=max_steps, first_seed=first_seed
+    )
+    actions = evaluator.env.single_action_space
+    assert isinstance(actions, Discrete)
+    players: dict[Player, Policy] = {
+        "random": RandomPlayer(actions, random_seed),
+        "oracle": Oracle(evaluator.env),
+    }
+    return Reference(
+        env=IDS[game],
+        max_steps=max_steps,
+        params=params,
+        episodes=episodes,
+        first_seed=first_seed,
+        random_seed=random_seed,
+        outcomes={player: outcomes(evaluator, policy) for player, policy in players.items()},
+        making=making,
+    )
+
+
+def outcomes(evaluator: Evaluator, policy: Policy) -> dict[Value, Outcome]:
+    """Play the only phase of an evaluator, and return what came of it."""
+    played = evaluator.play(policy)
+    values: dict[Value, list[float]] = {
+        "score": played.scores[0].tolist(),
+        "return": played.returns[0].tolist(),
+    }
+    # The exact sums of the standard library: the same bits on every machine.
+    return {
+        value: Outcome(statistics.fmean(each), statistics.stdev(each))
+        for value, each in values.items()
+    }
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Run the command."""
+    given = sys.argv[1:] if arguments is None else arguments
+    args = tyro.cli(MakeReferences, args=given, description=__doc__)
+    command = shlex.join(["python", "-m", "continual_arcade.scripts.references", *given])
+    run(lambda: print(f"the references are in {make_references(args, command)}"))
+
+
+if __name__ == "__main__":
+    main()

@@ -163,13 +163,9 @@ def _check_phases(sources: Sequence[_Source], index: int | str, played: Phase) -
 
 def _names(sources: Sequence[_Source]) -> list[str]:
     """Name all, as shortly as different runs can be told apart."""
-    runs = {str(s.folder.path.absolute()): s.names for s in sources if s.folder is not None}
-    longest = max((len(names) for names in runs.values()), default=1)
-    for length in range(longest):
-        if len({names[length] for names in runs.values()}) == len(runs):
-            break
-    else:
-        length = longest - 1
+    runs = {s.folder.path.resolve(): s.names for s in sources if s.folder is not None}
+    # The longest name is the path, by which they always can.
+    length = next(n for n in range(4) if len({names[n] for names in runs.values()}) == len(runs))
     return [source.names[min(length, len(source.names) - 1)] for source in sources]
 
 

@@ -137,7 +137,7 @@ def _pictures(playing: Cast, args: Watch) -> Iterator[Picture]:
     for member in members:
         # A name that all share stands above all of them, and over each when it played.
         camera = _camera(playing, hud="none", width=width, title=member.name if shared else "")
-        after = "" if member.step is None else f"after {member.step:,} steps"
+        after = f"after {member.step:,} steps" if member.step else ""
         moment = [words for words in (member.moment, after) if words]
         headline, *detail = moment if shared and moment else [member.name, *moment]
         policy = _policy(member, camera, args)

@@ -42,7 +42,7 @@ def demo(args: Demo) -> None:
     last = len(Schedule.from_dict(folder.read_config()["schedule"])) - 1
     for name, phase in (("first", 0), ("last", last)):
         film = folder.path / f"{name}_phase.gif"
-        watch(Watch(player=str(folder.path), phase=str(phase), record=film))
+        watch(Watch(players=(str(folder.path),), phase=str(phase), record=film))
     seconds = time.perf_counter() - begun
     print(f"done in {seconds / 60:.1f} minutes; everything is in {folder.path}")
 

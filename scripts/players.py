@@ -10,7 +10,6 @@ from gymnasium import spaces
 from continual_arcade.agents.continual_dqn import ContinualDQN
 from continual_arcade.envs.oracles import Oracle
 from continual_arcade.evaluation.evaluator import Policy
-from continual_arcade.evaluation.run_folder import RunFolder
 
 
 @dataclass
@@ -32,29 +31,6 @@ class RandomPlayer:
         """Return an action for each observation."""
         shape = np.shape(observation)[:-1]
         return self._rng.integers(self.actions.n, size=shape), None
-
-
-def agent_at(folder: RunFolder, step: int | None = None) -> tuple[ContinualDQN, int]:
-    """Load an agent of a run.
-
-    Args:
-        folder: The run.
-        step: Lifetime step of the checkpoint; None for the last one.
-
-    Returns:
-        The agent, and its lifetime step.
-
-    Raises:
-        FileNotFoundError: If there is no checkpoint.
-        ValueError: If there is none of that step, or it is damaged.
-    """
-    checkpoints = folder.checkpoints()
-    if step is None:
-        step = max(checkpoints)
-    if step not in checkpoints:
-        steps = ", ".join(map(str, checkpoints))
-        raise ValueError(f"{folder.path} has no checkpoint of step {step}: it has those of {steps}")
-    return load_agent(checkpoints[step]), step
 
 
 def load_agent(path: Path) -> ContinualDQN:

@@ -5,13 +5,14 @@ lifetime step in its upper right corner, and all else flows in rows between them
 is cut short. A bar below shows how far the schedule has come.
 """
 
-from bisect import bisect
+import re
 from collections.abc import Sequence
 from functools import lru_cache
 from typing import Literal, NamedTuple
 
 import pygame
 
+from continual_arcade.envs.drawing.lettering import BRIGHT, GOLD, MUTED, Word, clean, fit, write
 from continual_arcade.envs.drawing.shapes import Colour
 from continual_arcade.envs.drawing.status import Status
 
@@ -19,13 +20,9 @@ Edge = Literal["top", "bottom"]
 """At which border of a picture the display stands."""
 
 PANEL = (14, 17, 30, 172)
-BRIGHT: Colour = (246, 248, 252)
-MUTED: Colour = (184, 194, 214)
-GOLD: Colour = (255, 212, 92)
 PAST: Colour = (132, 146, 182)
 COMING: Colour = (92, 100, 122)
 
-ELLIPSIS = "…"
 MOST_OF_HEIGHT = 0.17
 """Rows may take so much of the height of the picture."""
 ROWS_ANYWHERE = 3
@@ -33,17 +30,10 @@ ROWS_ANYWHERE = 3
 NARROWEST_SEGMENT = 3
 """Where the phases would be narrower than this, the bar is drawn without gaps [px]."""
 
-_FINENESS = 4
-"""Texts are drawn so many times larger and then brought to size: it spaces small letters evenly."""
-_KEPT_TEXTS = 256
+NARROW = 14
+"""In a picture of less than so many times the usual type, the type is smaller."""
+
 _KEPT_PANELS = 16
-
-
-class Word(NamedTuple):
-    """A text that is never broken."""
-
-    text: str
-    colour: Colour
 
 
 class Sizes(NamedTuple):
@@ -84,14 +74,14 @@ def paint(surface: pygame.Surface, status: Status, edge: Edge = "top") -> None:
     """
     width, height = surface.get_size()
     sizes = _sizes(width)
-    step = status.lifetime_step
+    step = step_text(status)
     # Room for the widest number of as many digits, lest every step asked for another panel.
-    widest = _text(_step_text(10 ** len(str(step)) - 1), MUTED, sizes.text).get_width()
+    widest = write(re.sub(r"\d", "9", step), MUTED, sizes.text).get_width()
     panel, first_row = _panel(
         Content(
             picture=(width, height),
             score=f"{status.score:.12g}",
-            words=_words(status),
+            words=words(status),
             phase=status.phase,
             phases=status.phases,
             step_width=widest,
@@ -99,17 +89,18 @@ def paint(surface: pygame.Surface, status: Status, edge: Edge = "top") -> None:
     )
     top = sizes.space if edge == "top" else height - sizes.space - panel.get_height()
     surface.blit(panel, (sizes.space, top))
-    step_picture = _text(_step_text(step), MUTED, sizes.text)
+    step_picture = write(step, MUTED, sizes.text)
     right = width - 3 * sizes.space
     surface.blit(step_picture, (right - step_picture.get_width(), top + first_row))
 
 
-def _step_text(step: int) -> str:
-    return f"step {step:,}"
+def step_text(status: Status) -> str:
+    """Return how the lifetime step is said; empty where it is not to be."""
+    return "" if status.lifetime_step is None else f"step {status.lifetime_step:,}"
 
 
 def _sizes(width: int) -> Sizes:
-    text = 14 + width // 64
+    text = max(1, min(14, width // NARROW) + width // 64)
     return Sizes(
         text=text,
         score=2 * text,
@@ -119,26 +110,20 @@ def _sizes(width: int) -> Sizes:
     )
 
 
-def _words(status: Status) -> tuple[Word, ...]:
-    """Return what flows in rows, the most important first."""
-    params = [_clean(f"{name} {value}") for name, value in status.params.items()]
-    name = _clean(status.phase_name)
-    words = []
+def words(status: Status) -> tuple[Word, ...]:
+    """Return what there is to say beside score and lifetime step, the most important first."""
+    params = [clean(f"{name} {value}") for name, value in status.params.items()]
+    name = clean(status.phase_name)
+    found = []
     if status.phases > 1:
-        words.append(Word(f"phase {status.phase + 1}/{status.phases}", BRIGHT))
-    words.append(Word(_clean(status.title), GOLD))
+        found.append(Word(f"phase {status.phase + 1}/{status.phases}", BRIGHT))
+    found.append(Word(clean(status.title), GOLD))
     # Most phases are called after their parameters, which need not be said twice.
     said = set(" ".join(params).split())
     if status.phases > 1 and not set(name.replace(",", " ").split()) <= said:
-        words.append(Word(name, BRIGHT))
-    words += [Word(param, MUTED) for param in params]
-    return tuple(word for word in words if word.text)
-
-
-def _clean(text: str) -> str:
-    """Return a text of which a font can make one line."""
-    spaced = text.replace("_", " ")
-    return " ".join("".join(c if c.isprintable() else " " for c in spaced).split())
+        found.append(Word(name, BRIGHT))
+    found += [Word(param, MUTED) for param in params]
+    return tuple(word for word in found if word.text)
 
 
 @lru_cache(_KEPT_PANELS)
@@ -146,7 +131,7 @@ def _panel(content: Content) -> tuple[pygame.Surface, int]:
     """Return the panel, and where in it the first row begins."""
     sizes = _sizes(content.picture[0])
     width = content.picture[0] - 2 * sizes.space
-    score = _cut(Word(content.score, BRIGHT), sizes.score, width // 3)
+    score = fit(Word(content.score, BRIGHT), sizes.score, width // 3)
     left = 4 * sizes.space + score.get_width()
     room = width - left - 2 * sizes.space
     most = max(ROWS_ANYWHERE, int(MOST_OF_HEIGHT * content.picture[1] / sizes.line))
@@ -170,7 +155,7 @@ def _panel(content: Content) -> tuple[pygame.Surface, int]:
             width - 4 * sizes.space,
             sizes.bar,
         )
-        _draw_bar(panel, track, content.phase, content.phases)
+        draw_bar(panel, track, content.phase, content.phases)
     return panel, first_row
 
 
@@ -189,52 +174,27 @@ def _rows(
     rows: list[list[pygame.Surface]] = [[]]
     free = first_room
     for word in words:
-        if _text(word.text, word.colour, sizes.text).get_width() > free and len(rows) < most:
+        if write(word.text, word.colour, sizes.text).get_width() > free and len(rows) < most:
             rows.append([])
             free = room
-        picture = _cut(word, sizes.text, free)
+        picture = fit(word, sizes.text, free)
         rows[-1].append(picture)
         free -= picture.get_width() + 2 * sizes.space
     return rows
 
 
-def _cut(word: Word, size: int, room: int) -> pygame.Surface:
-    """Draw a word, cut short if it has not enough room."""
+def draw_bar(picture: pygame.Surface, track: pygame.Rect, phase: int, phases: int) -> None:
+    """Draw a segment for each phase, the current one bright.
 
-    def start(length: int) -> pygame.Surface:
-        return _text(word.text[:length].rstrip() + ELLIPSIS, word.colour, size)
-
-    whole = _text(word.text, word.colour, size)
-    if whole.get_width() <= room:
-        return whole
-    lengths = range(len(word.text))
-    fitting = bisect(lengths, room, key=lambda length: start(length).get_width())
-    return start(fitting - 1) if fitting else _text("", word.colour, size)
-
-
-def _draw_bar(panel: pygame.Surface, track: pygame.Rect, phase: int, phases: int) -> None:
-    """Draw a segment for each phase, the current one bright."""
+    Args:
+        picture: Where to.
+        track: All of the bar.
+        phase: Index of the current phase.
+        phases: Number of phases.
+    """
     gap = 2 if track.width >= phases * (NARROWEST_SEGMENT + 2) else 0
     for number in range(phases):
         left = track.left + number * (track.width + gap) // phases
         right = track.left + (number + 1) * (track.width + gap) // phases - gap
         colour = PAST if number < phase else GOLD if number == phase else COMING
-        panel.fill(colour, (left, track.top, max(1, right - left), track.height))
-
-
-@lru_cache(_KEPT_TEXTS)
-def _text(text: str, colour: Colour, size: int) -> pygame.Surface:
-    try:
-        picture = _font(size * _FINENESS).render(text, True, colour)
-    except pygame.error:
-        # Nobody has started the fonts, or somebody has stopped them since: then ours are void.
-        pygame.font.init()
-        _font.cache_clear()
-        picture = _font(size * _FINENESS).render(text, True, colour)
-    width, height = (-(-side // _FINENESS) for side in picture.get_size())
-    return pygame.transform.smoothscale(picture, (width, height))
-
-
-@lru_cache(_KEPT_TEXTS)
-def _font(size: int) -> pygame.font.Font:
-    return pygame.font.Font(None, size)
+        picture.fill(colour, (left, track.top, max(1, right - left), track.height))

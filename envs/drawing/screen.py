@@ -1,30 +1,23 @@
-"""Pictures of a running game, and the window that shows them.
+"""Pictures of a running game, as arrays or in a window.
 
 A picture is drawn from the state of a game alone: nothing here knows a rule. pygame is imported
 when the first screen is opened, so that training on a machine without a display needs none of it.
 """
 
-import os
 from importlib import import_module
 from typing import Any
 
-import numpy as np
-import numpy.typing as npt
-
 from continual_arcade.envs.core import Snapshot
+from continual_arcade.envs.drawing.film import Picture
 from continual_arcade.envs.drawing.status import Status
 from continual_arcade.envs.game import Game
 
-_PAINTERS = {
-    "FlappyBird": "continual_arcade.envs.drawing.flappy_bird",
-    "Catcher": "continual_arcade.envs.drawing.catcher",
-}
+_HERE = "continual_arcade.envs.drawing"
+_PAINTERS = {"FlappyBird": f"{_HERE}.flappy_bird", "Catcher": f"{_HERE}.catcher"}
 """Where the ``paint(surface, state, scale)`` of each game stands, and its ``HUD_EDGE``."""
 
 _HUD_WIDTH = 256
 """A picture with a heads-up display is enlarged by a whole factor until it is this wide [px]."""
-
-_INVISIBLE_DRIVERS = ("dummy", "offscreen")
 
 
 class Screen:
@@ -34,86 +27,67 @@ class Screen:
         game: The game.
         hud: Whether to draw a heads-up display over the picture.
         window: Whether to show the pictures in a window.
-        frames_per_second: How fast the window shows them; None for as fast as they come.
+        width: Width of the pictures [px]; the height follows. If not given, that of the game, or a
+            multiple of it that leaves room for the heads-up display.
 
     Raises:
         RuntimeError: If there is no display to open a window on.
     """
 
     def __init__(
-        self,
-        game: Game,
-        hud: bool = True,
-        window: bool = False,
-        frames_per_second: int | None = 30,
+        self, game: Game, hud: bool = True, window: bool = False, width: int | None = None
     ) -> None:
         import pygame
 
-        self.scale = -(-_HUD_WIDTH // game.size[0]) if hud else 1
+        own_width, own_height = game.size
+        # Painters know whole factors only; from there it goes down to the width that was asked for.
+        self.scale = -(-(width or (_HUD_WIDTH if hud else 1)) // own_width)
+        painted = (own_width * self.scale, own_height * self.scale)
+        self.size = painted if width is None else (width, round(own_height * width / own_width))
+        """Width and height of the pictures [px]."""
         self.hud = hud
-        self.frames_per_second = frames_per_second
-        self._pygame = pygame
+        self._shrink = pygame.transform.smoothscale
         self._painter = import_module(_PAINTERS[game.name])
-        self._paint_hud = import_module("continual_arcade.envs.drawing.hud").paint
-        size = (game.size[0] * self.scale, game.size[1] * self.scale)
-        self._surface: Any = pygame.Surface(size)
+        self._paint_hud = import_module(f"{_HERE}.hud").paint
+        self._as_array = import_module(f"{_HERE}.pixels").as_array
+        self._painted: Any = pygame.Surface(painted)
+        self._surface: Any = pygame.Surface(self.size) if self.size != painted else self._painted
         self._window: Any = None
-        self.closed = False
-        """Whether the user has closed the window."""
         if window:
-            self._open(size, f"Continual Arcade: {game.name}")
+            title = f"Continual Arcade: {game.name}"
+            self._window = import_module(f"{_HERE}.window").Window(self.size, title)
 
-    def _open(self, size: tuple[int, int], title: str) -> None:
-        pygame = self._pygame
-        try:
-            pygame.display.init()
-            self._window = pygame.display.set_mode(size)
-        except pygame.error as error:
-            raise RuntimeError(
-                f"no window can be opened here ({error}): use render_mode='rgb_array', or record "
-                "to a file"
-            ) from error
-        pygame.display.set_caption(title)
-        self._clock = pygame.time.Clock()
-
-    def _draw(self, state: Snapshot, status: Status) -> None:
-        self._painter.paint(self._surface, state, self.scale)
+    def picture(self, state: Snapshot, status: Status) -> Picture:
+        """Draw the game; return a new array of shape ``(height, width, 3)``."""
+        self._painter.paint(self._painted, state, self.scale)
+        if self._surface is not self._painted:
+            self._shrink(self._painted, self.size, self._surface)
         if self.hud:
             self._paint_hud(self._surface, status, self._painter.HUD_EDGE)
-
-    def picture(self, state: Snapshot, status: Status) -> npt.NDArray[np.uint8]:
-        """Draw the game; return a new array of shape ``(height, width, 3)``."""
-        self._draw(state, status)
-        pixels = self._pygame.surfarray.pixels3d(self._surface)
-        width, height, channels = pixels.shape
-        picture = np.empty((height, width, channels), np.uint8)
-        for channel in range(channels):  # one by one is four times as fast as all at once
-            picture[..., channel] = pixels[..., channel].T
+        picture: Picture = self._as_array(self._surface)
         return picture
 
     def show(self, state: Snapshot, status: Status) -> None:
         """Draw the game in the window, and wait until the next picture is due."""
-        self._draw(state, status)
-        self._window.blit(self._surface, (0, 0))
-        self._pygame.display.flip()
-        if self._pygame.event.get(self._pygame.QUIT):
-            self.closed = True
-        if self.frames_per_second is not None:
-            self._clock.tick(self.frames_per_second)
+        self._window.show(self.picture(state, status))
+
+    @property
+    def closed(self) -> bool:
+        """Whether the user has closed the window."""
+        return self._window is not None and self._window.closed
 
     def require_display(self) -> None:
-        """Make sure that the window is a real one.
+        """Make sure that the window, if there is one, is a real one.
 
         Raises:
             RuntimeError: If SDL found no display, and ``SDL_VIDEODRIVER`` did not tell it to do
                 without.
         """
-        driver = self._pygame.display.get_driver() if self._window is not None else ""
-        if driver in _INVISIBLE_DRIVERS and "SDL_VIDEODRIVER" not in os.environ:
-            raise RuntimeError("there is no display to open a window on: record to a file instead")
+        if self._window is not None:
+            self._window.require_display()
 
     def close(self) -> None:
         """Close the window, if there is one. May be called twice."""
         if self._window is not None:
-            self._pygame.display.quit()
+            self._window.close()
             self._window = None

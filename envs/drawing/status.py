@@ -8,7 +8,8 @@ class Status:
     """What the heads-up display says."""
 
     score: float
-    lifetime_step: int
+    lifetime_step: int | None
+    """None where it is not to be said."""
     phase: int = 0
     phases: int = 1
     """Number of phases of the schedule."""

@@ -525,6 +525,21 @@ class TestHud:
             np.testing.assert_allclose(golden[0], phase * span, atol=2)
             np.testing.assert_allclose(golden[-1], (phase + 1) * span, atol=4)
 
+    @pytest.mark.parametrize("edge", ["top", "bottom"])
+    @pytest.mark.parametrize("width", [144, 288])
+    def test_says_no_step_where_there_is_none(self, width: int, edge: hud.Edge) -> None:
+        """Score and phase fit into one row then, also in a small picture."""
+        brief = Status(score=12.0, lifetime_step=None, phase=2, phases=6)
+        picture = hud_picture(brief, (width, width), edge)
+        _, top, _, bottom = frame_of(inked(picture))
+        assert bottom - top <= 54 * width // 144
+        stepping = Status(**{**vars(brief), "lifetime_step": 1})
+        changed = difference(picture, hud_picture(stepping, (width, width), edge))
+        assert changed.any()
+        for other in ({"score": 13.0}, {"phase": 3}, {"phases": 7}):
+            told = hud_picture(Status(**{**vars(brief), **other}), (width, width), edge)
+            assert difference(picture, told).any()
+
     def test_says_once_what_phase_and_parameters_have_in_common(self) -> None:
         nameless = Status(**{**vars(USUAL), "phase_name": ""})
         assert (hud_picture(USUAL, (640, 640)) == hud_picture(nameless, (640, 640))).all()

@@ -282,15 +282,15 @@ def test_the_demo_makes_everything(tmp_path: Path, capsys: Any) -> None:
 def test_a_trained_agent_can_be_watched(life: Path, tmp_path: Path, capsys: Any) -> None:
     for player, extra in (
         (life, []),
-        (life, ["--checkpoint", "400", "--phase", "upside down"]),
+        (life, ["--checkpoints", "400", "--phase", "upside down"]),
         (life / "checkpoints" / "step_000000000800.zip", ["--schedule", "shrink"]),
     ):
         film = tmp_path / f"{len(list(tmp_path.iterdir()))}.gif"
         watch.main([str(player), "--record", str(film), "--seconds", "1", *extra])
         assert film.read_bytes().startswith(b"GIF89a")
     with pytest.raises(SystemExit, match="2"):
-        watch.main([str(life), "--record", str(tmp_path / "x.gif"), "--checkpoint", "7"])
-    assert "it has those of 0, 304, 400" in capsys.readouterr().err
+        watch.main([str(life), "--record", str(tmp_path / "x.gif"), "--checkpoints", "7"])
+    assert "those of steps 0, 304, 400" in capsys.readouterr().err
 
 
 def test_schedules_from_the_command_line(tmp_path: Path, capsys: Any) -> None:

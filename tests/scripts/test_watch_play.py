@@ -1,6 +1,5 @@
 """Games are watched and played: in a window (SDL's dummy), or recorded."""
 
-import re
 import resource
 import subprocess
 import sys
@@ -8,24 +7,18 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import imageio_ffmpeg
 import numpy as np
 import pygame
 import pytest
+from films import frames
+from gymnasium import spaces
 from PIL import Image
 
+from continual_arcade.envs import make_game, shipped
 from continual_arcade.envs.drawing import film
+from continual_arcade.evaluation.filming import HOLD, Camera
 from continual_arcade.scripts import play, train, watch
-
-
-def frames(path: Path) -> list[np.ndarray]:
-    """Read a film back."""
-    command = [imageio_ffmpeg.get_ffmpeg_exe(), "-i", path, "-f", "rawvideo", "-pix_fmt", "rgb24"]
-    result = subprocess.run([*command, "-"], capture_output=True, check=True)
-    size = re.search(r" (\d+)x(\d+)[, ]", result.stderr.decode())
-    assert size is not None
-    width, height = map(int, size.groups())
-    return list(np.frombuffer(result.stdout, np.uint8).reshape(-1, height, width, 3))
+from continual_arcade.scripts.players import RandomPlayer, load_agent
 
 
 @pytest.mark.parametrize("suffix", [".gif", ".mp4"])
@@ -34,7 +27,7 @@ def test_films_show_the_game(tmp_path: Path, suffix: str, game: str) -> None:
     path = tmp_path / f"film{suffix}"
     watch.main(["oracle", "--game", game, "--seconds", "1", "--record", str(path), "--phase", "2"])
     pictures = frames(path)
-    assert 29 <= len(pictures) <= 32
+    assert len(pictures) == 30
     assert pictures[0].shape == ((512, 288, 3) if game == "FlappyBird" else (640, 640, 3))
     assert (pictures[0] != pictures[-1]).any()
     assert [p.name for p in tmp_path.iterdir()] == [path.name]
@@ -55,6 +48,26 @@ def test_a_gif_is_what_was_drawn(tmp_path: Path) -> None:
             image.seek(index)
             difference = np.asarray(image.convert("RGB")).astype(int) - picture
             assert np.abs(difference).max() <= 8  # ffmpeg's palette has steps
+
+
+def test_a_clip_is_a_small_film_in_memory(tmp_path: Path) -> None:
+    """Of an odd size, too; its index comes first, and the same pictures are the same bytes."""
+    camera = Camera("FlappyBird", shipped("shrink", make_game("FlappyBird")), 3, width=145)
+    pictures = list(camera.film(RandomPlayer(spaces.Discrete(2)), every=2))
+    clip = film.clip(pictures, 15)
+    path = tmp_path / "clip.mp4"
+    path.write_bytes(clip)
+    seen = frames(path)
+    assert len(seen) == len(pictures)
+    assert seen[0].shape == (258, 146, 3)  # sides are made even
+    for picture, original in zip(seen, pictures, strict=True):
+        difference = np.abs(picture[:258, :145].astype(int) - original)
+        assert difference.mean() < 8
+    assert np.abs(seen[0].astype(int) - seen[-1]).mean() > 8  # so another picture is found out
+    assert clip.index(b"moov") < clip.index(b"mdat")
+    assert film.clip(pictures, 15) == clip
+    with pytest.raises(ValueError, match="no picture"):
+        film.clip([], 15)
 
 
 def test_a_film_that_fails_leaves_nothing(tmp_path: Path) -> None:
@@ -99,6 +112,9 @@ def test_a_disk_that_fills_leaves_nothing(tmp_path: Path) -> None:
         (["oracle", "--seconds", "-1"], "seconds = -1"),
         ([__file__], "is damaged, or no state file"),
         (["tests"], "is no run"),
+        (["oracle", "--seed", "-1"], "seed = -1"),
+        (["oracle", "--checkpoints", "first"], "no run is given that has any"),
+        (["oracle"] * 11, "11 games side by side would be too narrow to follow: choose at most 10"),
     ],
 )
 def test_mistakes(arguments: list[str], message: str, capsys: Any) -> None:
@@ -142,6 +158,203 @@ def test_a_checkpoint_is_played_in_the_life_it_comes_from(tmp_path: Path, capsys
             str(tmp_path / "other.gif"),
         ]
     )
+
+
+@pytest.fixture(scope="module")
+def runs(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    """Short lives: two of one method in Flappy Bird, one of another method, one in Catcher."""
+    found = {}
+    for name, extra in {
+        "one": ["--seed", "0"],
+        "two": ["--seed", "1"],
+        "ewc": ["--method", "ewc", "--schedule", "conflict"],
+        "catcher": ["--game", "Catcher", "--schedule", "shrink"],
+    }.items():
+        root = tmp_path_factory.mktemp(name)
+        train.main(
+            [
+                *("--schedule", "grow", "--phase-steps", "200", "--dqn.hidden", "8"),
+                *("--eval-every", "0", "--eval-episodes", "1", "--eval-max-steps", "20"),
+                *("--dqn.learning-starts", "100", "--no-progress", "--out", str(root)),
+                *extra,
+            ]
+        )
+        (found[name],) = root.iterdir()
+    return found
+
+
+WIDTH, HEIGHT = 288, 512
+
+
+def panels(picture: np.ndarray, count: int) -> list[np.ndarray]:
+    """Cut the games out of a picture: below everything else, with equal margins."""
+    margin = (picture.shape[1] - count * WIDTH) // (count + 1)
+    rows = picture[-margin - HEIGHT : -margin]
+    return [rows[:, margin + i * (WIDTH + margin) :][:, :WIDTH] for i in range(count)]
+
+
+def alone(run: Path, step: int, phase: int) -> list[np.ndarray]:
+    """The pictures of one agent alone."""
+    camera = Camera("FlappyBird", shipped("grow", make_game("FlappyBird")), phase, hud="none")
+    agent = load_agent(run / "checkpoints" / f"step_{step:012d}.zip")
+    return list(camera.film(agent))
+
+
+def unlike(first: np.ndarray, second: np.ndarray) -> float:
+    """How much two pictures differ, of which a film may have lost some colours."""
+    return float(np.abs(first.astype(int) - second).mean())
+
+
+def test_forgetting_is_watched_side_by_side(runs: dict[str, Path], tmp_path: Path) -> None:
+    """Each panel is the film of that agent alone, from the same seed, until it is over."""
+    path = tmp_path / "film.mp4"
+    options = ["--checkpoints", "first,end:2,last,1200", "--phase", "1", "--record", str(path)]
+    watch.main([str(runs["one"]), *options])
+    films = [alone(runs["one"], step, 1) for step in (0, 600, 1200, 1200)]
+    pictures = frames(path)
+    assert len(pictures) == max(map(len, films)) + HOLD
+    for index, picture in enumerate(pictures):
+        assert picture.shape == pictures[0].shape
+        shown = panels(picture, 4)
+        for panel, expected in zip(shown, films, strict=True):
+            if index < len(expected):
+                assert unlike(panel, expected[index]) < 4
+            else:
+                assert unlike(panel, expected[-1]) > 20  # darkened
+        assert unlike(shown[2], shown[3]) < 2  # the last one is that of step 1200
+    assert {film[0].tobytes() for film in films} == {films[0][0].tobytes()}
+    # Agents that do not play alike would be found out.
+    lengths = [len(film) for film in films]
+    rivals = [alone(runs[name], step, 1) for name, step in (("one", 400), ("two", 1200))]
+    assert any(len(rival) not in lengths or unlike(rival[-1], films[2][-1]) > 4 for rival in rivals)
+
+
+def test_episodes_begin_alike_in_all_panels(runs: dict[str, Path], tmp_path: Path) -> None:
+    path = tmp_path / "film.mp4"
+    options = ["--checkpoints", "first", "--episodes", "2", "--seed", "3", "--record", str(path)]
+    watch.main([str(runs["one"]), "random", *options])
+    pictures = frames(path)
+    schedule = shipped("grow", make_game("FlappyBird"))
+    agent = load_agent(runs["one"] / "checkpoints" / "step_000000000000.zip")
+    for seed in (3, 4):
+        camera = Camera("FlappyBird", schedule, 0, hud="none")
+        first = next(camera.film(agent, seed=seed))
+        beginnings = [
+            picture for picture in pictures if all(unlike(p, first) < 4 for p in panels(picture, 2))
+        ]
+        assert beginnings
+
+
+def test_several_runs_and_players_side_by_side(
+    runs: dict[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shots = []
+    side_by_side = watch.side_by_side
+
+    def spy(given: Any, **options: Any) -> Any:
+        shots.append([(shot.headline, shot.detail) for shot in given])
+        return side_by_side(given, **options)
+
+    monkeypatch.setattr(watch, "side_by_side", spy)
+    one, two, ewc = (str(runs[name]) for name in ("one", "two", "ewc"))
+    checkpoint = runs["one"] / "checkpoints" / "step_000000000400.zip"
+    moved = tmp_path / "my agent.zip"
+    moved.write_bytes(checkpoint.read_bytes())
+    for number, players in enumerate(
+        (
+            ["oracle", one, two],
+            [one, ewc, "--schedule", "grow", "--checkpoints", "first, last"],
+            [one, "--checkpoints", "first,learnt,200,400,last", "--phase", "1"],
+            [str(checkpoint), str(moved), "random", "--phase", "1"],
+            ["oracle", "oracle"],
+        )
+    ):
+        film_path = tmp_path / f"{number}.mp4"
+        watch.main([*players, "--seconds", "0.1", "--record", str(film_path)])
+        assert len(frames(film_path)) == 3
+    assert shots == [
+        [
+            ("oracle", ""),
+            ("finetune, seed 0", "at the end, after 1,200 steps"),
+            ("finetune, seed 1", "at the end, after 1,200 steps"),
+        ],
+        [
+            ("finetune", "before training"),
+            ("finetune", "at the end, after 1,200 steps"),
+            ("ewc", "before training"),
+            ("ewc", "at the end, after 600 steps"),
+        ],
+        [
+            ("before training", ""),
+            ("just learnt", "after 400 steps"),
+            ("after gap 75", "after 200 steps"),
+            ("just learnt", "after 400 steps"),
+            ("at the end", "after 1,200 steps"),
+        ],
+        [
+            ("finetune", "just learnt, after 400 steps"),
+            ("my agent", ""),
+            ("random", ""),
+        ],
+        [("oracle", ""), ("oracle", "")],
+    ]
+
+
+@pytest.mark.parametrize(
+    ("players", "options", "message"),
+    [
+        (
+            ["one"],
+            ["--checkpoints", "first,frist"],
+            "has no checkpoint 'frist': it has first, end:0",
+        ),
+        (["one"], ["--checkpoints", "7"], "those of steps 0, 200, 400, 600, 800, 1000, 1200"),
+        (["one"], ["--checkpoints", "end:6"], "has no checkpoint 'end:6'"),
+        (["one"], ["--checkpoints", "first,"], "has no checkpoint ''"),
+        (["one", "catcher"], [], "side by side all play one game"),
+        (
+            ["one", "catcher"],
+            ["--game", "FlappyBird", "--schedule", "grow"],
+            "choose its game with",
+        ),
+        (["one", "ewc"], ["--phase", "1"], "phase 1 is 'gap 80' in the life of"),
+        (["one"], ["--checkpoints", "first," * 10 + "last"], "11 games side by side"),
+    ],
+)
+def test_mistakes_side_by_side(
+    runs: dict[str, Path],
+    players: list[str],
+    options: list[str],
+    message: str,
+    tmp_path: Path,
+    capsys: Any,
+) -> None:
+    path = tmp_path / "film.gif"
+    with pytest.raises(SystemExit, match="2"):
+        watch.main([*(str(runs[name]) for name in players), *options, "--record", str(path)])
+    assert message in capsys.readouterr().err
+    assert not path.exists()
+
+
+def test_side_by_side_in_a_window_that_is_closed(
+    runs: dict[str, Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One window for all; it fits the desktop, though the pictures would not."""
+    sizes = []
+    flip = pygame.display.flip
+
+    def see() -> None:
+        flip()
+        sizes.append(pygame.display.get_surface().get_size())
+        if len(sizes) == 12:
+            pygame.event.post(pygame.event.Event(pygame.QUIT))
+
+    monkeypatch.setattr(pygame.display, "flip", see)
+    watch.main([str(runs["one"]), "oracle", "--checkpoints", "first,learnt,last"])
+    assert len(sizes) == 12
+    desktop = (1024, 768)
+    assert all(w <= d for size in sizes for w, d in zip(size, desktop, strict=True))
+    assert sizes[0][0] > 800
 
 
 def test_no_film_is_overwritten(tmp_path: Path, capsys: Any) -> None:

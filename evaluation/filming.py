@@ -1,0 +1,206 @@
+"""Films of agents at play: pictures of an episode, and of several episodes side by side."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from itertools import chain, islice
+from typing import Any, Literal
+
+import gymnasium as gym
+
+from continual_arcade.envs import IDS, ArcadeEnv, Schedule
+from continual_arcade.envs.arcade_env import FRAMES_PER_SECOND, status_of
+from continual_arcade.envs.drawing.film import Picture
+from continual_arcade.envs.drawing.panels import Caption, Panels
+from continual_arcade.envs.drawing.screen import Screen
+from continual_arcade.envs.drawing.status import Status
+from continual_arcade.evaluation.evaluator import FIRST_SEED, Policy
+
+HUD = Literal["full", "brief", "none"]
+"""What is said over a picture: everything, score and phase, or nothing."""
+
+HOLD = FRAMES_PER_SECOND
+"""So many pictures show that all episodes are over, before the next ones begin."""
+
+
+class Camera:
+    """Films episodes of one phase of a life, played as the evaluator plays them.
+
+    An episode of a seed is the one that :class:`Evaluator` plays with that seed. Whatever has a
+    ``predict`` can be filmed; ``Oracle(camera.env)`` is one that needs the environment.
+
+    Args:
+        game: Name of the game.
+        schedule: The life.
+        phase: Index or name of the phase.
+        width: Width of the pictures [px]; the height follows. As large as the game if not given.
+        hud: What is said over the pictures.
+        title: Who plays, for the full heads-up display.
+        **options: Options of the game.
+
+    Raises:
+        ValueError: If there is no such game or phase, or the width is not positive.
+    """
+
+    def __init__(
+        self,
+        game: str,
+        schedule: Schedule,
+        phase: int | str,
+        *,
+        width: int | None = None,
+        hud: HUD = "full",
+        title: str = "",
+        **options: Any,
+    ) -> None:
+        if width is not None and width < 1:
+            raise ValueError(f"width = {width} must be at least 1")
+        self.env: gym.Env[Any, Any] = gym.make(
+            IDS[game], disable_env_checker=True, schedule=schedule, phase=phase, **options
+        )
+        bare = self.env.unwrapped
+        assert isinstance(bare, ArcadeEnv)
+        self._bare = bare
+        self._screen = Screen(bare.game, hud=hud != "none", width=width)
+        self._brief = hud == "brief"
+        self._title = title
+        self._info: dict[str, Any] = {}
+        self.over = False
+        """Whether the episode has come to its end."""
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """Width and height of the pictures [px]."""
+        return self._screen.size
+
+    @property
+    def points(self) -> str:
+        """What the score counts."""
+        return self._bare.game.points
+
+    @property
+    def score(self) -> int:
+        """Score of the episode so far."""
+        return int(self._info["score"])
+
+    @property
+    def status(self) -> Status:
+        """All that there is to say of the episode at this moment."""
+        info, clock = self._info, self._bare.clock
+        return status_of(clock, info["phase"], info["params"], info["score"], self._title)
+
+    def film(
+        self,
+        policy: Policy,
+        *,
+        seed: int = FIRST_SEED,
+        seconds: float | None = None,
+        every: int = 1,
+    ) -> Iterator[Picture]:
+        """Play one episode, and draw it on the way.
+
+        Args:
+            policy: Who plays.
+            seed: Seed of the episode; the default is the first one of an evaluation.
+            seconds: Stop after so many seconds of play; None for the whole episode.
+            every: Draw every so many steps only. The last picture of an episode is always drawn.
+
+        Returns:
+            Pictures of shape ``(height, width, 3)``, each drawn when it is asked for, to be shown
+            at ``FRAMES_PER_SECOND / every`` a second.
+
+        Raises:
+            ValueError: If ``seconds`` or ``every`` is not positive.
+        """
+        if seconds is not None and not seconds > 0:
+            raise ValueError(f"seconds = {seconds} must be positive")
+        if every < 1:
+            raise ValueError(f"every = {every} must be at least 1")
+        most = None if seconds is None else max(1, round(seconds * FRAMES_PER_SECOND / every))
+        return islice(self._pictures(policy, seed, every), most)
+
+    def _pictures(self, policy: Policy, seed: int, every: int) -> Iterator[Picture]:
+        observation, self._info = self.env.reset(seed=seed)
+        self.over = False
+        yield self._picture()
+        steps = 0
+        while not self.over:
+            action, _ = policy.predict(observation, deterministic=True)
+            observation, _, terminated, truncated, self._info = self.env.step(action)
+            self.over = terminated or truncated
+            steps += 1
+            if self.over or steps % every == 0:
+                yield self._picture()
+
+    def _picture(self) -> Picture:
+        status = self.status
+        if self._brief:
+            status = Status(status.score, None, status.phase, status.phases)
+        return self._screen.picture(self._bare.state, status)
+
+
+@dataclass(frozen=True)
+class Shot:
+    """One of the films that are shown side by side."""
+
+    camera: Camera
+    """Films this one only."""
+    policy: Policy
+    headline: str
+    """What sets it apart from the others."""
+    detail: str = ""
+    """What else there is to say about who plays."""
+
+
+def side_by_side(
+    shots: Sequence[Shot], *, seed: int = FIRST_SEED, episodes: int = 1
+) -> Iterator[Picture]:
+    """Let several agents play the same episodes, step by step next to each other.
+
+    Who has lost is shown as it was then, darkened, until all have.
+
+    Args:
+        shots: Who plays; all the same game and phase, in pictures of one size.
+        seed: Seed of the first episode; each further one has the next, the same for all.
+        episodes: Number of episodes.
+
+    Returns:
+        Pictures of shape ``(height, width, 3)``, each drawn when it is asked for, to be shown at
+        ``FRAMES_PER_SECOND``. After each episode some show that it is over for all.
+
+    Raises:
+        ValueError: If nobody plays, pictures differ in size, or there is no episode.
+    """
+    sizes = {shot.camera.size for shot in shots}
+    if len(sizes) != 1:
+        raise ValueError(f"pictures side by side have one size, these have {sorted(sizes)}")
+    if episodes < 1:
+        raise ValueError(f"episodes = {episodes} must be at least 1")
+    panels = Panels(sizes.pop(), len(shots), shots[0].camera.points)
+    seeds = range(seed, seed + episodes)
+    return chain.from_iterable(_episode(panels, shots, seed) for seed in seeds)
+
+
+def _episode(panels: Panels, shots: Sequence[Shot], seed: int) -> Iterator[Picture]:
+    films = [shot.camera.film(shot.policy, seed=seed) for shot in shots]
+    pictures = [next(film) for film in films]
+    yield _compose(panels, shots, pictures, over=[False] * len(shots))
+    while not all(shot.camera.over for shot in shots):
+        # The picture in which somebody loses is shown as it is, and darkened from the next one on.
+        over = [shot.camera.over for shot in shots]
+        pictures = [next(film, last) for film, last in zip(films, pictures, strict=True)]
+        yield _compose(panels, shots, pictures, over)
+    last = _compose(panels, shots, pictures, over=[True] * len(shots))
+    for _ in range(HOLD):
+        yield last
+
+
+def _compose(
+    panels: Panels, shots: Sequence[Shot], pictures: Sequence[Picture], over: Sequence[bool]
+) -> Picture:
+    captions = [
+        Caption(shot.camera.score, shot.headline, shot.detail, done)
+        for shot, done in zip(shots, over, strict=True)
+    ]
+    # What is common to all is read from whoever has come furthest.
+    status = max((shot.camera.status for shot in shots), key=lambda s: s.lifetime_step or 0)
+    return panels.draw(pictures, captions, status)

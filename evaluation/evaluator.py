@@ -11,6 +11,7 @@ import numpy.typing as npt
 from continual_arcade.envs.arcade_vector_env import ArcadeVectorEnv
 from continual_arcade.envs.schedules import Phase, Schedule
 from continual_arcade.envs.tunables import resolve
+from continual_arcade.evaluation.experience import Experience, Recorder
 
 FIRST_SEED = 1_000_000
 """Seed of the first evaluation episode: far from the seeds of training."""
@@ -52,6 +53,8 @@ class Played:
     lengths: npt.NDArray[np.int64]
     """Steps of each episode."""
     seconds: float
+    experience: Experience | None = None
+    """Some of the transitions, if they were to be kept."""
 
     @property
     def steps(self) -> int:
@@ -105,47 +108,67 @@ class Evaluator:
             name: np.repeat([values[name] for values in params], episodes) for name in params[0]
         }
 
-    def play(self, policy: Policy) -> Played:
+    def play(self, policy: Policy, keep: int = 0) -> Played:
         """Play every episode of every phase to its end.
+
+        Args:
+            policy: Who acts.
+            keep: Transitions of each phase to keep, spread over all that are played; what is played
+                does not depend on it.
 
         Raises:
             TypeError: If it is no policy, or does not return whole numbers.
-            ValueError: If it was made for other observations or actions, or what it returns is not
-                an action for each game.
+            ValueError: If it was made for other observations or actions, what it returns is not an
+                action for each game, or ``keep`` is negative.
         """
+        if keep < 0:
+            raise ValueError(f"keep = {keep} must not be negative; 0 is for none")
         self._check(policy)
         begun = time.perf_counter()
         count = self.env.num_envs
         returns, scores = np.zeros(count), np.zeros(count)
         lengths = np.zeros(count, np.int64)
         running = np.ones(count, np.bool_)
+        indices = [phase.index for phase in self.phases]
+        recorder = Recorder(indices, self.episodes, keep) if keep else None
         observations, _ = self.env.reset(
             seed=self.seeds * len(self.phases), options={"params": self._pinned}
         )
         while running.any():
+            before = observations
             decided: Any = policy.predict(observations, deterministic=True)
             if not isinstance(decided, tuple) or len(decided) != 2:
                 raise TypeError(
                     f"predict of {_name(policy)} must return a pair, actions and something that is "
                     f"ignored, not {type(decided).__name__}"
                 )
+            actions = decided[0]
             try:
-                observations, rewards, terminated, truncated, infos = self.env.step(decided[0])
+                observations, rewards, terminated, truncated, infos = self.env.step(actions)
             except (TypeError, ValueError) as error:
                 message = f"what {_name(policy)} returned cannot be played: {error}"
                 raise type(error)(message) from error
             returns[running] += rewards[running]
             lengths[running] += 1
             ends = running & (terminated | truncated)
-            if ends.any():
+            ended = ends.any()
+            if recorder is not None:
+                after = observations
+                if ended:
+                    after = observations.copy()
+                    after[ends] = infos["final_obs"][ends]
+                recorder.note(running, before, actions, rewards, after, terminated)
+            if ended:
                 scores[ends] = infos["final_info"]["score"][ends]
-                running &= ~ends
+                running = running & ~ends
         shape = (len(self.phases), self.episodes)
+        experience = None if recorder is None else recorder.experience()
         return Played(
             returns.reshape(shape),
             scores.reshape(shape),
             lengths.reshape(shape),
             time.perf_counter() - begun,
+            experience,
         )
 
     def _check(self, policy: Policy) -> None:

@@ -1,19 +1,15 @@
 """The tidy table of evaluations: one row for each episode that was played."""
 
-import csv
-import errno
 import hashlib
-import io
 import json
-import os
 from collections.abc import Iterable, Mapping
-from dataclasses import asdict, dataclass, fields
+from dataclasses import dataclass, fields
 from pathlib import Path
 
-import numpy as np
 import pandas as pd
 
 from continual_arcade.evaluation.evaluator import Evaluator, Played
+from continual_arcade.evaluation.tidy import TidyTable
 
 
 @dataclass(frozen=True)
@@ -46,6 +42,14 @@ _KEYS = ["run", "lifetime_step", "trained_phase", "eval_phase", "episode"]
 """What makes a row the only one of its kind."""
 
 COLUMNS = [field.name if field.name != "returned" else "return" for field in fields(Row)]
+
+_TABLE = TidyTable[Row](
+    name="table of evaluations",
+    row="episode",
+    columns=tuple(COLUMNS),
+    texts=frozenset({"params_hash", "run"}),
+    keys=tuple(_KEYS),
+)
 
 
 def rows(
@@ -100,21 +104,7 @@ def append(path: Path, new: Iterable[Row]) -> None:
     Raises:
         OSError: If the disk is full or the file cannot be written; the message names the file.
     """
-    text = io.StringIO(newline="")
-    writer = csv.writer(text)
-    if not path.exists():
-        writer.writerow(COLUMNS)
-    writer.writerows(asdict(row).values() for row in new)
-    data = text.getvalue().encode()
-    with path.open("ab", buffering=0) as file:
-        before = file.tell()
-        try:
-            if file.write(data) < len(data):
-                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-            os.fsync(file.fileno())
-        except OSError as error:
-            file.truncate(before)
-            raise OSError(error.errno, error.strerror, str(path)) from error
+    _TABLE.append(path, new)
 
 
 def read(path: Path) -> pd.DataFrame:
@@ -124,34 +114,7 @@ def read(path: Path) -> pd.DataFrame:
         FileNotFoundError: If there is none.
         ValueError: If it is not such a table, or damaged; the message names the file.
     """
-    try:
-        table = pd.read_csv(path, dtype={"params_hash": str, "run": str})
-    except (pd.errors.ParserError, pd.errors.EmptyDataError, UnicodeDecodeError) as error:
-        raise ValueError(f"{path} is not a table of evaluations: {error}") from error
-    if list(table.columns) != COLUMNS:
-        raise ValueError(
-            f"{path} has the columns {', '.join(map(str, table.columns))}; a table of evaluations "
-            f"has {', '.join(COLUMNS)}"
-        )
-    damaged = table.isna().any(axis=1)
-    if damaged.any():
-        raise ValueError(
-            f"{path} is damaged in line {int(damaged.to_numpy().argmax()) + 2}: a value is missing"
-        )
-    for name in COLUMNS:
-        if name not in ("run", "params_hash") and table[name].dtype.kind not in "if":
-            raise ValueError(f"{path} is damaged: {name} is no number in some line")
-    infinite = np.isinf(table[["return", "score"]].to_numpy(np.float64)).any(axis=1)
-    if infinite.any():
-        raise ValueError(
-            f"{path} is damaged in line {int(infinite.argmax()) + 2}: no finite number"
-        )
-    twice = table.duplicated(_KEYS)
-    if twice.any():
-        raise ValueError(
-            f"{path} holds the episode of line {int(twice.to_numpy().argmax()) + 2} twice"
-        )
-    return table
+    return _TABLE.read(path)
 
 
 def same(one: pd.DataFrame, other: pd.DataFrame) -> bool:

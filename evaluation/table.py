@@ -3,7 +3,7 @@
 import hashlib
 import json
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, fields
+from dataclasses import astuple, dataclass, fields
 from pathlib import Path
 
 import pandas as pd
@@ -86,7 +86,7 @@ def rows(
 
 def frame(of: Iterable[Row]) -> pd.DataFrame:
     """Return rows as the tidy table."""
-    return pd.DataFrame([tuple(asdict(row).values()) for row in of], columns=COLUMNS)
+    return pd.DataFrame([astuple(row) for row in of], columns=COLUMNS)
 
 
 def params_hash(params: Mapping[str, float]) -> str:

@@ -2,9 +2,13 @@
 
 The same data are drawn interactively in the page and as static files beside it. Methods are named
 by their label everywhere: it decides the colour, and what is hidden together.
+
+What does not fit together is refused when it is made: a `ValueError` says what and where.
 """
 
-from collections.abc import Iterator
+import re
+from collections import Counter
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import TypeAlias
 
@@ -23,6 +27,13 @@ class Item:
     title: str
     caption: str = ""
     """What a reader must know to read it."""
+
+    def __post_init__(self) -> None:
+        _check_key(self.key)
+
+    def labels_used(self) -> set[str]:
+        """Return the methods that it shows."""
+        return set()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -46,6 +57,13 @@ class Series:
     high: Floats | None = None
     hover: tuple[str, ...] = ()
     """What is said of each point beside its numbers."""
+
+    def __post_init__(self) -> None:
+        where = f"the line of {self.label}"
+        _check_lengths(where, len(self.x), {"y": self.y, "low": self.low, "high": self.high})
+        _check_hover(where, len(self.x), self.hover)
+        if (self.low is None) != (self.high is None):
+            raise ValueError(f"{where} has one end of its interval: give low and high, or neither")
 
 
 @dataclass(frozen=True)
@@ -78,6 +96,10 @@ class LineChart(Chart):
     """Draw steps instead of straight lines between points."""
     from_zero: bool = True
     """Let the y axis begin at 0, or below."""
+
+    def labels_used(self) -> set[str]:
+        """Return the methods that it shows."""
+        return {series.label for panel in self.panels for series in panel.series}
 
 
 @dataclass(frozen=True)
@@ -114,6 +136,28 @@ class HeatMap(Chart):
     """Numbers at the ends of the colours; those of the data if not given."""
     decimals: int = 1
 
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        shape = (len(self.rows), len(self.columns))
+        for panel in self.panels:
+            where = f"the panel of {panel.label} in {self.key}"
+            if len(panel.frames) != len(self.frames):
+                raise ValueError(
+                    f"{where} has {len(panel.frames)} matrices, not one for each of the "
+                    f"{len(self.frames)} names of frames"
+                )
+            for frame in panel.frames:
+                if frame.shape != shape:
+                    raise ValueError(f"{where} has a matrix of shape {frame.shape}, not {shape}")
+            for cells in panel.hover:
+                if [len(row) for row in cells] != [shape[1]] * shape[0]:
+                    raise ValueError(f"{where}: its hover texts have not the shape {shape}")
+            _check_hover(where, len(self.frames), panel.hover)
+
+    def labels_used(self) -> set[str]:
+        """Return the methods that it shows."""
+        return {panel.label for panel in self.panels}
+
 
 @dataclass(frozen=True)
 class Bars:
@@ -127,6 +171,11 @@ class Bars:
     high: Floats
     hover: tuple[str, ...] = ()
 
+    def __post_init__(self) -> None:
+        where = f"the bars of {self.label}"
+        _check_lengths(where, len(self.values), {"low": self.low, "high": self.high})
+        _check_hover(where, len(self.values), self.hover)
+
 
 @dataclass(frozen=True, kw_only=True)
 class BarChart(Chart):
@@ -135,6 +184,17 @@ class BarChart(Chart):
     categories: tuple[str, ...]
     y_label: str
     bars: tuple[Bars, ...]
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        for bars in self.bars:
+            _check_lengths(
+                f"{self.key}, {bars.label}:", len(self.categories), {"values": bars.values}
+            )
+
+    def labels_used(self) -> set[str]:
+        """Return the methods that it shows."""
+        return {bars.label for bars in self.bars}
 
 
 @dataclass(frozen=True)
@@ -145,8 +205,12 @@ class AreaPanel:
     """The method."""
     x: Floats
     layers: tuple[tuple[str, Floats], ...]
-    """Name and height of each, from the bottom."""
+    """Name and height of each, from the bottom; NaN leaves a gap."""
     bands: tuple[Band, ...] = ()
+
+    def __post_init__(self) -> None:
+        for name, heights in self.layers:
+            _check_lengths(f"the areas of {self.label}", len(self.x), {name: heights})
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -156,6 +220,10 @@ class AreaChart(Chart):
     x_label: str
     y_label: str
     panels: tuple[AreaPanel, ...]
+
+    def labels_used(self) -> set[str]:
+        """Return the methods that it shows."""
+        return {panel.label for panel in self.panels}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -168,8 +236,30 @@ class DataTable(Item):
     """The method of each row; it may be hidden with it. Empty if rows are no methods."""
     notes: tuple[str, ...] = ()
     """Footnotes: why a cell is empty."""
+    noted: tuple[tuple[int, int, int], ...] = ()
+    """Which cell a note is about: row, column, and the note's place in `notes`."""
     folded: bool = False
     """Show it only when asked for."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        for number, row in enumerate(self.rows):
+            if len(row) != len(self.columns):
+                raise ValueError(
+                    f"{self.key}: row {number} has {len(row)} cells, not {len(self.columns)}"
+                )
+        if self.labels and len(self.labels) != len(self.rows):
+            raise ValueError(f"{self.key}: {len(self.labels)} labels for {len(self.rows)} rows")
+        limits = (len(self.rows), len(self.columns), len(self.notes))
+        for place in self.noted:
+            if not all(0 <= i < limit for i, limit in zip(place, limits, strict=True)):
+                raise ValueError(
+                    f"{self.key}: there is no (row, column, note) {place}; there are {limits}"
+                )
+
+    def labels_used(self) -> set[str]:
+        """Return the methods that it shows."""
+        return set(self.labels)
 
 
 @dataclass(frozen=True)
@@ -182,6 +272,8 @@ class Clip:
     alt: str
     """What it shows, in words."""
     caption: str = ""
+    size: tuple[int, int] | None = None
+    """Width and height [px]: its place is kept while it is not loaded."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -195,6 +287,17 @@ class FilmStrip(Item):
     clips: tuple[tuple[Clip | None, ...], ...]
     """Shape ``(rows, columns)``; None where there is no film."""
 
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if [len(row) for row in self.clips] != [len(self.columns)] * len(self.rows):
+            raise ValueError(
+                f"{self.key}: the films have not the shape {(len(self.rows), len(self.columns))}"
+            )
+
+    def labels_used(self) -> set[str]:
+        """Return the methods that it shows."""
+        return {self.label}
+
 
 @dataclass(frozen=True)
 class Section:
@@ -205,6 +308,9 @@ class Section:
     text: str = ""
     """A paragraph that says what is to be seen; plain text."""
     items: tuple[Item, ...] = ()
+
+    def __post_init__(self) -> None:
+        _check_key(self.key)
 
 
 @dataclass(frozen=True)
@@ -219,7 +325,36 @@ class Page:
     """What must be known before anything is believed."""
     sections: tuple[Section, ...]
 
+    def __post_init__(self) -> None:
+        keys = [*(section.key for section in self.sections), *(i.key for i in self.items())]
+        if twice := [key for key, count in Counter(keys).items() if count > 1]:
+            raise ValueError(f"keys must be unique in a page; given twice: {', '.join(twice)}")
+        if len(set(self.methods)) != len(self.methods):
+            raise ValueError(f"methods must differ in their labels: {', '.join(self.methods)}")
+        for item in self.items():
+            if unknown := item.labels_used() - set(self.methods):
+                raise ValueError(
+                    f"{item.key} shows {', '.join(map(repr, sorted(unknown)))}, not among the "
+                    f"methods of the page: {', '.join(map(repr, self.methods)) or 'none'}"
+                )
+
     def items(self) -> Iterator[Item]:
         """Iterate over everything that is shown."""
         for section in self.sections:
             yield from section.items
+
+
+def _check_key(key: str) -> None:
+    if not re.fullmatch(r"[a-z0-9]+(-[a-z0-9]+)*", key):
+        raise ValueError(f"a key is lower case with hyphens, such as final-scores, not {key!r}")
+
+
+def _check_lengths(where: str, length: int, arrays: Mapping[str, Floats | None]) -> None:
+    for name, values in arrays.items():
+        if values is not None and np.shape(values) != (length,):
+            raise ValueError(f"{where}: {name} has shape {np.shape(values)}, not {(length,)}")
+
+
+def _check_hover(where: str, length: int, hover: tuple[object, ...]) -> None:
+    if hover and len(hover) != length:
+        raise ValueError(f"{where}: {len(hover)} hover texts for {length}")

@@ -1,0 +1,517 @@
+"""Charts as figures of Plotly, one for each panel, so that a page can lay them out anew.
+
+A figure is what plotly.js takes: a plain ``{"data": [...], "layout": {...}}``. Colours are those of
+the light theme; the page puts those of the dark theme in their place (`style.dark_for_light`).
+"""
+
+import html
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, TypeAlias
+
+import numpy as np
+
+from continual_arcade.evaluation.pages import style
+from continual_arcade.evaluation.pages.content import (
+    AreaChart,
+    AreaPanel,
+    Band,
+    BarChart,
+    Bars,
+    Chart,
+    Floats,
+    HeatMap,
+    HeatPanel,
+    LineChart,
+    LinePanel,
+    Series,
+)
+from continual_arcade.evaluation.pages.limits import Limits, colour_limits, x_limits, y_limits
+from continual_arcade.evaluation.pages.style import LIGHT, MethodStyle
+
+Json: TypeAlias = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Panel:
+    """One figure of a chart."""
+
+    title: str
+    method: str | None
+    """The method that all of it is about; it is hidden with it."""
+    figure: Json
+    """What plotly.js draws."""
+    traces: tuple[str | None, ...]
+    """The method of each trace; it is hidden with it."""
+    height: int
+    """[px]"""
+    min_width: int
+    """[px]"""
+    frames: tuple[tuple[Json, ...], ...] = ()
+    """For each frame, what changes in each trace."""
+
+
+def panels_of(chart: Chart, styles: dict[str, MethodStyle]) -> tuple[Panel, ...]:
+    """Draw a chart.
+
+    Args:
+        chart: What to draw.
+        styles: How each method of the page looks.
+
+    Raises:
+        TypeError: If there is no such kind of chart.
+    """
+    match chart:
+        case LineChart():
+            x_ends, y_ends = x_limits(chart), y_limits(chart)
+            return tuple(_lines(chart, panel, x_ends, y_ends, styles) for panel in chart.panels)
+        case HeatMap():
+            limits = colour_limits(chart)
+            return tuple(_heat(chart, panel, limits) for panel in chart.panels)
+        case BarChart():
+            return (_bars(chart, styles),)
+        case AreaChart():
+            x_ends = x_limits(chart)
+            return tuple(_areas(chart, panel, x_ends) for panel in chart.panels)
+    raise TypeError(f"a chart of an unknown kind: {type(chart).__name__}")
+
+
+def _lines(
+    chart: LineChart,
+    panel: LinePanel,
+    x_ends: Limits,
+    y_ends: Limits,
+    styles: dict[str, MethodStyle],
+) -> Panel:
+    intervals = [
+        (_interval(chart, s, styles[s.label]), s.label)
+        for s in panel.series
+        if s.low is not None and s.high is not None
+    ]
+    lines = [(_line(chart, panel, s, styles[s.label]), s.label) for s in panel.series]
+    traces = intervals + lines
+    axes = {"x": _axis(x_ends, chart.x_label), "y": _axis(y_ends)}
+    notes = [] if any(np.isfinite(s.y).any() for s in panel.series) else [_no_data()]
+    layout = _layout(axes, panel.bands, notes, zoom=True)
+    return Panel(
+        panel.title,
+        None,
+        {"data": [trace for trace, _ in traces], "layout": layout},
+        tuple(label for _, label in traces),
+        height=230 if len(chart.panels) > 1 else 360,
+        min_width=240,
+    )
+
+
+def _line(chart: LineChart, panel: LinePanel, series: Series, method: MethodStyle) -> Json:
+    nowhere = np.full(len(series.x), np.nan)
+    low = nowhere if series.low is None else series.low
+    high = nowhere if series.high is None else series.high
+    said = [
+        [
+            style.number(x) + (f" ({band})" if (band := style.during(x, panel.bands)) else ""),
+            style.interval(y, a, b),
+            remark,
+        ]
+        for x, y, a, b, remark in zip(
+            *(array.tolist() for array in (series.x, series.y, low, high)),
+            series.hover or [""] * len(series.x),
+            strict=True,
+        )
+    ]
+    return {
+        "type": "scatter",
+        "mode": "lines+markers",
+        "x": _rounded(series.x),
+        "y": _rounded(series.y),
+        "line": {
+            "color": method.light,
+            "width": 2,
+            "dash": method.stroke.plotly,
+            "shape": "hv" if chart.steps else "linear",
+        },
+        "marker": {"symbol": method.shape.plotly, "size": 6, "maxdisplayed": 12},
+        "customdata": [[_plain(text) for text in texts] for texts in said],
+        "meta": [_plain(text) for text in (series.label, chart.x_label, chart.y_label)],
+        "hovertemplate": (
+            "<b>%{meta[0]}</b><br>%{meta[1]}: %{customdata[0]}<br>%{meta[2]}: %{customdata[1]}"
+            + ("<br>%{customdata[2]}" if series.hover else "")
+            + "<extra></extra>"
+        ),
+    }
+
+
+def _interval(chart: LineChart, series: Series, method: MethodStyle) -> Json:
+    """Draw an interval as one closed shape for each stretch without a gap."""
+    assert series.low is not None
+    assert series.high is not None
+    x: list[float | None] = []
+    y: list[float | None] = []
+    for run in style.finite_runs(series.x, series.low, series.high):
+        places = _rounded(series.x[run])
+        low, high = _rounded(series.low[run]), _rounded(series.high[run])
+        if chart.steps:
+            # Each number holds until the next place.
+            places = [place for place in places for _ in (0, 1)][1:]
+            low = [value for value in low for _ in (0, 1)][:-1]
+            high = [value for value in high for _ in (0, 1)][:-1]
+        x += [*places, *reversed(places), None]
+        y += [*low, *reversed(high), None]
+    return {
+        "type": "scatter",
+        "mode": "lines",
+        "x": x[:-1],
+        "y": y[:-1],
+        "fill": "toself",
+        "fillcolor": style.shade(method.light),
+        "line": {"width": 0},
+        "hoverinfo": "skip",
+    }
+
+
+def _heat(chart: HeatMap, panel: HeatPanel, limits: Limits) -> Panel:
+    height, width = len(chart.rows), len(chart.columns)
+    scale = LIGHT.diverging if chart.diverging else LIGHT.sequential
+    frames = tuple(
+        (
+            {
+                "z": [_rounded(row) for row in frame],
+                "text": [
+                    ["" if np.isnan(v) else style.fixed(v, chart.decimals) for v in row]
+                    for row in frame.tolist()
+                ],
+                "hovertext": _said_of_cells(chart, panel, f),
+            },
+            # Heat maps write nothing into empty cells.
+            {"text": [style.MISSING if np.isnan(v) else "" for v in frame.ravel()]},
+        )
+        for f, frame in enumerate(panel.frames)
+    )
+    data: list[Json] = [
+        {
+            "type": "heatmap",
+            "x": list(range(width)),
+            "y": list(range(height)),
+            "colorscale": [[i / (len(scale) - 1), colour] for i, colour in enumerate(scale)],
+            "zmin": limits[0],
+            "zmax": limits[1],
+            "showscale": False,
+            "xgap": 2,
+            "ygap": 2,
+            "texttemplate": "%{text}",
+            "hovertemplate": "%{hovertext}<extra></extra>",
+            "hoverongaps": True,
+            **frames[-1][0],
+        },
+        {
+            "type": "scatter",
+            "mode": "text",
+            "x": [j for _ in range(height) for j in range(width)],
+            "y": [i for i in range(height) for _ in range(width)],
+            "textfont": {"color": LIGHT.muted},
+            "hoverinfo": "skip",
+            **frames[-1][1],
+        },
+    ]
+    axes = {
+        "x": _names(chart.columns, 11) | {"side": "top", "title": _title(chart.columns_label)},
+        "y": _names(chart.rows, 16) | {"autorange": False, "range": [height - 0.5, -0.5]},
+    }
+    layout = _layout(axes, (), [], zoom=False)
+    layout["shapes"] = [
+        {
+            "type": "rect",
+            "x0": j - 0.5,
+            "x1": j + 0.5,
+            "y0": i - 0.5,
+            "y1": i + 0.5,
+            "line": {"color": LIGHT.text, "width": 2},
+        }
+        for i, j in sorted(chart.marked)
+    ]
+    return Panel(
+        panel.label,
+        panel.label,
+        {"data": data, "layout": layout},
+        (panel.label, panel.label),
+        height=90 + 34 * height,
+        min_width=120 + 42 * width,
+        frames=frames if len(frames) > 1 else (),
+    )
+
+
+def _said_of_cells(chart: HeatMap, panel: HeatPanel, frame: int) -> list[list[str]]:
+    """Say of each cell which it is, and its number."""
+    numbers = panel.frames[frame].tolist()
+    remarks = panel.hover[frame] if panel.hover else None
+    return [
+        [
+            f"{_plain(chart.rows_label)}: {_plain(row)}<br>"
+            f"{_plain(chart.columns_label)}: {_plain(column)}<br>"
+            f"{_plain(chart.value_label)}: <b>{style.number(numbers[i][j])}</b>"
+            + (f"<br>{_plain(remarks[i][j])}" if remarks and remarks[i][j] else "")
+            for j, column in enumerate(chart.columns)
+        ]
+        for i, row in enumerate(chart.rows)
+    ]
+
+
+def _bars(chart: BarChart, styles: dict[str, MethodStyle]) -> Panel:
+    ends = y_limits(chart)
+    data: list[Json] = []
+    traces: list[str] = []
+    for bars in chart.bars:
+        drawn = _bars_of(chart, bars, styles[bars.label])
+        data += drawn
+        traces += [bars.label] * len(drawn)
+    count = len(chart.categories)
+    # Each method keeps the same place beside its neighbours, in bars and in what stands on them.
+    axes = {"x": _names(chart.categories, 14), "y": _axis(ends) | {"zeroline": ends[0] < 0}}
+    layout = _layout(axes, (), [], zoom=False)
+    layout |= {"barmode": "group", "scattermode": "group", "bargap": 0.24, "scattergap": 0.24}
+    return Panel(
+        "",
+        None,
+        {"data": data, "layout": layout},
+        tuple(traces),
+        height=380,
+        min_width=max(240, 60 + count * (16 + 11 * len(chart.bars))),
+    )
+
+
+def _bars_of(chart: BarChart, bars: Bars, method: MethodStyle) -> list[Json]:
+    """Draw the bars of a method, their intervals with its marker, and dashes for missing ones."""
+    places = list(range(len(chart.categories)))
+    missing = np.isnan(bars.values)
+    own: Json = {"offsetgroup": str(method.index), "x": places}
+    said = [
+        [category, style.interval(value, low, high), remark]
+        for category, value, low, high, remark in zip(
+            chart.categories,
+            *(array.tolist() for array in (bars.values, bars.low, bars.high)),
+            bars.hover or [""] * len(places),
+            strict=True,
+        )
+    ]
+    hover = {
+        "customdata": [[_plain(text) for text in texts] for texts in said],
+        "meta": [_plain(text) for text in (bars.label, chart.y_label)],
+        "hovertemplate": (
+            "<b>%{meta[0]}</b><br>%{customdata[0]}<br>%{meta[1]}: %{customdata[1]}"
+            + ("<br>%{customdata[2]}" if bars.hover else "")
+            + "<extra></extra>"
+        ),
+    }
+    bar = {
+        "type": "bar",
+        "y": _rounded(bars.values),
+        "marker": {
+            "color": method.light,
+            "opacity": 0.75,
+            "line": {"width": 0},
+            "pattern": {
+                "shape": method.stroke.plotly_hatch,
+                "fgcolor": LIGHT.background,
+                "size": 7,
+                "solidity": 0.25,
+            },
+        },
+        **own,
+        **hover,
+    }
+    ends = {
+        "type": "scatter",
+        "mode": "markers",
+        "y": _rounded(bars.values),
+        "marker": {
+            "symbol": method.shape.plotly,
+            "size": 7,
+            "color": method.light,
+            "line": {"color": LIGHT.background, "width": 1},
+        },
+        "error_y": {
+            "type": "data",
+            "symmetric": False,
+            "array": _rounded(bars.high - bars.values),
+            "arrayminus": _rounded(bars.values - bars.low),
+            "color": LIGHT.text,
+            "thickness": 1.2,
+            "width": 3,
+        },
+        **own,
+        **hover,
+    }
+    if not missing.any():
+        return [bar, ends]
+    dashes = {
+        "type": "scatter",
+        "mode": "text",
+        "y": [0 if gone else None for gone in missing],
+        "text": [style.MISSING] * len(places),
+        "textposition": "top center",
+        "textfont": {"color": LIGHT.muted},
+        **own,
+        **hover,
+    }
+    return [bar, ends, dashes]
+
+
+def _areas(chart: AreaChart, panel: AreaPanel, ends: Limits) -> Panel:
+    colours = style.layer_colours(len(panel.layers))
+    heights = [values for _, values in panel.layers]
+    data = [
+        {
+            "type": "scatter",
+            "mode": "lines",
+            "x": _rounded(panel.x[run]),
+            "y": _rounded(values[run]),
+            # Stretches between gaps are stacks of their own: a gap is no 0.
+            "stackgroup": str(number),
+            "line": {"color": LIGHT.background, "width": 0.5},
+            "fillcolor": colour,
+            "meta": [_plain(panel.label), _plain(name), _plain(chart.x_label)],
+            "customdata": [style.number(x) for x in panel.x[run].tolist()],
+            "hovertemplate": (
+                "%{meta[1]}: <b>%{y:.1%}</b><br>%{meta[2]}: %{customdata}<extra></extra>"
+            ),
+        }
+        for number, run in enumerate(style.finite_runs(panel.x, *heights))
+        for (name, values), colour in zip(panel.layers, colours, strict=True)
+    ]
+    axes = {
+        "x": _axis(ends, chart.x_label),
+        "y": _axis((0.0, 1.0)) | {"tickformat": ".0%", "dtick": 0.25},
+    }
+    layout = _layout(axes, panel.bands, [] if data else [_no_data()], zoom=False)
+    return Panel(
+        panel.label,
+        panel.label,
+        {"data": data, "layout": layout},
+        (panel.label,) * len(data),
+        height=230 if len(chart.panels) > 1 else 320,
+        min_width=240,
+    )
+
+
+def _layout(axes: Json, bands: Sequence[Band], notes: list[Json], *, zoom: bool) -> Json:
+    """Lay out a panel. Its title and the name of its y axis stand outside, where lines break."""
+    shapes = [
+        {
+            "type": "rect",
+            "yref": "paper",
+            "x0": band.start,
+            "x1": band.end,
+            "y0": 0,
+            "y1": 1,
+            "fillcolor": LIGHT.highlighted if band.highlighted else LIGHT.band,
+            "line": {"width": 0},
+            "layer": "below",
+        }
+        for number, band in enumerate(bands)
+        if band.highlighted or number % 2 == 0
+    ]
+    return {
+        "autosize": True,
+        "font": {"family": style.FONT, "size": 12, "color": LIGHT.muted},
+        "paper_bgcolor": "rgba(0,0,0,0)",
+        "plot_bgcolor": "rgba(0,0,0,0)",
+        "margin": {"l": 6, "r": 10, "t": 8, "b": 6},
+        "showlegend": False,
+        "hovermode": "closest",
+        "hoverlabel": {
+            "bgcolor": LIGHT.surface,
+            "bordercolor": LIGHT.line,
+            "font": {"family": style.FONT, "size": 12, "color": LIGHT.text},
+            "align": "left",
+        },
+        "dragmode": "zoom" if zoom else False,
+        "xaxis": axes["x"] | {"automargin": True, "fixedrange": not zoom},
+        "yaxis": axes["y"] | {"automargin": True, "fixedrange": not zoom},
+        "shapes": shapes,
+        "annotations": [*_band_names(bands), *notes],
+    }
+
+
+def _band_names(bands: Sequence[Band]) -> list[Json]:
+    """Name bands above the panel, if all names fit into a narrow one."""
+    if not bands:
+        return []
+    whole = max(band.end for band in bands) - min(band.start for band in bands)
+    room = [200 * (band.end - band.start) / whole / 6.5 if whole else 0 for band in bands]
+    if any(len(band.label) > letters for band, letters in zip(bands, room, strict=True)):
+        return []
+    return [
+        {
+            "text": _plain(band.label),
+            "x": (band.start + band.end) / 2,
+            "y": 1,
+            "yref": "paper",
+            "yanchor": "bottom",
+            "showarrow": False,
+            "font": {"size": 10, "color": LIGHT.muted},
+        }
+        for band in bands
+    ]
+
+
+def _no_data() -> Json:
+    return {
+        "text": "no data",
+        "x": 0.5,
+        "y": 0.5,
+        "xref": "paper",
+        "yref": "paper",
+        "showarrow": False,
+        "font": {"size": 13, "color": LIGHT.muted},
+    }
+
+
+def _axis(ends: Limits, label: str = "") -> Json:
+    """Lay out an axis of numbers; only y axes have a grid."""
+    return {
+        "range": list(ends),
+        "title": _title(label),
+        "tickformat": "~s" if max(map(abs, ends)) >= style.MANY else "",
+        "nticks": 6,
+        "showgrid": not label,
+        "gridcolor": LIGHT.line,
+        "zeroline": False,
+        "zerolinecolor": LIGHT.muted,
+        "linecolor": LIGHT.line,
+        "showline": bool(label),
+        "ticks": "outside" if label else "",
+        "ticklen": 4,
+        "tickcolor": LIGHT.line,
+    }
+
+
+def _names(names: Sequence[str], width: int) -> Json:
+    """Lay out an axis of names. They have places, so that equal names stay apart."""
+    return {
+        "range": [-0.5, len(names) - 0.5],
+        "tickvals": list(range(len(names))),
+        "ticktext": ["<br>".join(map(_plain, style.lines_of(name, width))) for name in names],
+        "showgrid": False,
+        "zeroline": False,
+        "zerolinecolor": LIGHT.muted,
+        "gridcolor": LIGHT.line,
+        "ticks": "",
+        "tickfont": {"size": 11},
+    }
+
+
+def _title(text: str) -> Json:
+    return {"text": _plain(text), "font": {"size": 12, "color": LIGHT.muted}, "standoff": 8}
+
+
+def _plain(text: str) -> str:
+    """Let a text be shown as it is: Plotly reads a little HTML."""
+    return html.escape(text, quote=False)
+
+
+def _rounded(values: Floats) -> list[Any]:
+    """Return numbers of six digits, which is more than can be seen; None where there is none."""
+    return [
+        float(f"{value:.6g}") if np.isfinite(value) else None
+        for value in np.asarray(values, np.float64).tolist()
+    ]

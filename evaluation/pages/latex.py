@@ -1,0 +1,95 @@
+"""Tables as LaTeX, in the style of the package booktabs."""
+
+import re
+from collections.abc import Sequence
+
+from continual_arcade.evaluation.pages.content import DataTable
+
+_ESCAPED = {
+    "\\": r"\textbackslash{}",
+    **{character: f"\\{character}" for character in "&%$#_{}"},
+    "~": r"\textasciitilde{}",
+    "^": r"\textasciicircum{}",
+    "<": r"\textless{}",
+    ">": r"\textgreater{}",
+    "|": r"\textbar{}",
+    '"': r"\textquotedbl{}",
+    "\u00b1": r"$\pm$",
+    "\u00d7": r"$\times$",
+    "\u2212": "$-$",
+    "\u2013": "--",
+    "\u2014": "---",
+    "\u2026": r"\dots{}",
+    "\u2192": r"$\rightarrow$",
+    "\u2265": r"$\geq$",
+    "\u2264": r"$\leq$",
+    "\u221e": r"$\infty$",
+    "\u0394": r"$\Delta$",
+    "\u03bb": r"$\lambda$",
+    "\u03b1": r"$\alpha$",
+    "\u03b2": r"$\beta$",
+    "\u03b3": r"$\gamma$",
+    "\u03b5": r"$\varepsilon$",
+    "\n": " ",
+}
+_NUMBER = re.compile(r"[+\u2212-]?[\d,]*\.?\d")
+_MISSING = ("", "-", "\u2013", "nan")
+
+
+def as_latex(table: DataTable) -> str:
+    r"""Write a table as a ``table`` environment, to be read with ``\input``; notes stand below.
+
+    Needs the packages booktabs and, for quotation marks, textcomp with the T1 encoding.
+    """
+    columns = list(zip(*table.rows, strict=True)) or [()] * len(table.columns)
+    noted: dict[tuple[int, int], list[int]] = {}
+    for *place, note in table.noted:
+        noted.setdefault((place[0], place[1]), []).append(note)
+    lines = [
+        r"\begin{table}",
+        r"\centering",
+        rf"\caption{{{escaped(' '.join(filter(None, (_sentence(table.title), table.caption))))}}}",
+        rf"\label{{tab:{table.key}}}",
+        rf"\begin{{tabular}}{{{''.join(map(_alignment, columns))}}}",
+        r"\toprule",
+        _row([escaped(name) for name in table.columns]),
+        r"\midrule",
+    ]
+    for i, row in enumerate(table.rows):
+        lines.append(_row([_cell(text) + _marks(noted.get((i, j))) for j, text in enumerate(row)]))
+    lines += [r"\bottomrule", r"\end{tabular}"]
+    for number, note in enumerate(table.notes):
+        mark = _marks([number]) + " " if table.noted else ""
+        lines.append(rf"\par\smallskip{{\footnotesize {mark}{escaped(note)}}}")
+    return "\n".join([*lines, r"\end{table}", ""])
+
+
+def escaped(text: str) -> str:
+    """Let a text be shown as it is."""
+    return "".join(_ESCAPED.get(character, character) for character in text)
+
+
+def _sentence(title: str) -> str:
+    return title if title.endswith((".", "?", "!")) or not title else f"{title}."
+
+
+def _row(cells: Sequence[str]) -> str:
+    # A bracket after a line's end would be read as its argument.
+    return " & ".join(f"{{}}{cell}" if cell.startswith("[") else cell for cell in cells) + r" \\"
+
+
+def _cell(text: str) -> str:
+    return "--" if text.strip().lower() in _MISSING else escaped(text)
+
+
+def _marks(notes: Sequence[int] | None) -> str:
+    return rf"\textsuperscript{{{','.join(map(_letters, notes))}}}" if notes else ""
+
+
+def _letters(index: int) -> str:
+    return chr(ord("a") + index % 26) * (index // 26 + 1)
+
+
+def _alignment(cells: Sequence[str]) -> str:
+    said = [cell for cell in cells if cell.strip().lower() not in _MISSING]
+    return "r" if said and all(_NUMBER.match(cell) for cell in said) else "l"

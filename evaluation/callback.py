@@ -1,10 +1,15 @@
 """Evaluations on the way through a life, as a Stable-Baselines3 callback."""
 
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Sequence
 
 from stable_baselines3.common.callbacks import BaseCallback
 
+from continual_arcade.evaluation import costs, diagnostics
+from continual_arcade.evaluation.costs import Cost
+from continual_arcade.evaluation.diagnostics import Probe
 from continual_arcade.evaluation.evaluator import Evaluator, Played
+from continual_arcade.evaluation.experience import KEEP
 from continual_arcade.evaluation.run_folder import RunFolder
 from continual_arcade.evaluation.table import append, rows
 from continual_arcade.evaluation.timetable import Due, Timetable
@@ -19,8 +24,9 @@ class EvaluationCallback(BaseCallback):
     Args:
         evaluator: Who plays.
         timetable: When.
-        folder: Where the table and the checkpoints go.
+        folder: Where the tables and the checkpoints go.
         seed: Seed of the run.
+        probes: What looks into the agent each time; its readings go to a table of their own.
         report: Called after each evaluation with the lifetime step and what came of it.
     """
 
@@ -31,6 +37,7 @@ class EvaluationCallback(BaseCallback):
         folder: RunFolder,
         *,
         seed: int,
+        probes: Sequence[Probe] = (),
         report: Callable[[int, Played], None] = lambda step, played: None,
     ) -> None:
         super().__init__()
@@ -38,14 +45,17 @@ class EvaluationCallback(BaseCallback):
         self.timetable = timetable
         self.folder = folder
         self.seed = seed
+        self.probes = probes
         self.report = report
         self.seconds = 0.0
-        """What evaluation has cost so far [s]."""
+        """What evaluation has cost since training began or was resumed [s]."""
         self.steps = 0
-        """Evaluation steps so far."""
+        """Evaluation steps since then."""
         self._last: Due | None = None
+        self._trained_since = 0.0
 
     def _on_training_start(self) -> None:
+        self._trained_since = time.perf_counter()
         self._last = self.timetable.last_until(self.num_timesteps)
         if not self.num_timesteps:  # else training goes on, and what lies behind was evaluated
             self._evaluate(self._last.stage)
@@ -62,20 +72,35 @@ class EvaluationCallback(BaseCallback):
         return self.timetable.next_after(num_timesteps)
 
     def _evaluate(self, trained_phase: int) -> None:
-        played = self.evaluator.play(self.model)
+        begun = time.perf_counter()
         step = self.num_timesteps
+        run, seed = self.folder.name, self.seed
+        played = self.evaluator.play(self.model, KEEP if self.probes else 0)
         self.folder.save_checkpoint(step, self.model.save)
         append(
             self.folder.table,
             rows(
-                self.evaluator,
-                played,
-                run=self.folder.name,
-                seed=self.seed,
-                step=step,
-                trained_phase=trained_phase,
+                self.evaluator, played, run=run, seed=seed, step=step, trained_phase=trained_phase
             ),
         )
-        self.seconds += played.seconds
+        if played.experience is not None:
+            readings = [
+                reading
+                for probe in self.probes
+                for reading in probe.measure(self.model, played.experience)
+            ]
+            diagnostics.append(
+                self.folder.diagnostics,
+                diagnostics.rows(
+                    readings, run=run, seed=seed, step=step, trained_phase=trained_phase
+                ),
+            )
+        ended = time.perf_counter()
+        costs.append(
+            self.folder.costs,
+            Cost(step, begun - self._trained_since, played.steps, ended - begun),
+        )
+        self._trained_since = ended
+        self.seconds += ended - begun
         self.steps += played.steps
         self.report(step, played)

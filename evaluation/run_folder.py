@@ -11,6 +11,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
+
 _ROOM = 200 * 1024 * 1024
 """Free space that a run wants to see before it begins [bytes]; a long one with many evaluations
 takes a tenth of it."""
@@ -35,8 +37,9 @@ _NEEDED: Mapping[str, tuple[str, ...]] = {
 class RunFolder:
     """The folder of one run.
 
-    ``config.json`` says what was run, ``evaluations.csv`` is the tidy table, ``progress.csv`` the
-    log of training, and ``checkpoints/`` holds the agent at each evaluation.
+    ``config.json`` says what was run, ``evaluations.csv`` is the tidy table, ``diagnostics.csv``
+    what the network said, ``costs.csv`` what evaluation has cost, ``progress.csv`` the log of
+    training, and ``checkpoints/`` holds the agent at each evaluation.
     """
 
     path: Path
@@ -105,6 +108,16 @@ class RunFolder:
         return self.path / "evaluations.csv"
 
     @property
+    def diagnostics(self) -> Path:
+        """The tidy table of what the network said."""
+        return self.path / "diagnostics.csv"
+
+    @property
+    def costs(self) -> Path:
+        """The table of what evaluation has cost."""
+        return self.path / "costs.csv"
+
+    @property
     def training_state(self) -> Path:
         """What training needs to go on, as it was last kept."""
         return self.path / "checkpoints" / "training.zip"
@@ -112,6 +125,26 @@ class RunFolder:
     def progress_from(self, step: int) -> Path:
         """Return the log of the training that begins at a lifetime step."""
         return self.path / (f"progress_from_{step:012d}.csv" if step else "progress.csv")
+
+    def read_progress(self) -> pd.DataFrame | None:
+        """Read the log of training, that of a resumed run put together; None if there is none.
+
+        Raises:
+            ValueError: If it is damaged.
+        """
+        logs = []
+        for path in sorted(self.path.glob("progress*.csv")):
+            try:
+                logs.append(pd.read_csv(path))
+            except pd.errors.EmptyDataError:
+                continue  # a run that has only just begun
+            except (pd.errors.ParserError, UnicodeDecodeError) as error:
+                raise ValueError(f"{path} is damaged: {error}") from error
+        if not logs:
+            return None
+        return pd.concat(logs, ignore_index=True).sort_values(
+            "time/total_timesteps", kind="stable", ignore_index=True
+        )
 
     def write_config(self, config: Mapping[str, Any]) -> None:
         """Write down what is run."""
@@ -153,9 +186,17 @@ class RunFolder:
             step: The lifetime step.
             save: Writes the agent to a ``.zip`` file.
         """
-        path = self.path / "checkpoints" / f"step_{step:012d}.zip"
+        path = self._checkpoint(step)
         _write_whole(path, save)
         return path
+
+    def checkpoint(self, step: int) -> Path | None:
+        """Return the checkpoint of a lifetime step, None if there is none."""
+        path = self._checkpoint(step)
+        return path if path.exists() else None
+
+    def _checkpoint(self, step: int) -> Path:
+        return self.path / "checkpoints" / f"step_{step:012d}.zip"
 
     def checkpoints(self) -> dict[int, Path]:
         """Return the checkpoints by lifetime step, in order.

@@ -11,6 +11,7 @@ import numpy as np
 import pandas as pd
 
 from continual_arcade.envs.games import make_game
+from continual_arcade.evaluation import costs, diagnostics
 from continual_arcade.evaluation.protocol import Protocol
 from continual_arcade.evaluation.record import Record, Value
 from continual_arcade.evaluation.run_folder import RunFolder
@@ -50,6 +51,34 @@ class Run:
             raise ValueError(f"{folder.table}: line {line} was played with another seed")
         run.record()  # the table and the schedule fit
         return run
+
+    @cached_property
+    def diagnostics(self) -> pd.DataFrame | None:
+        """What the network said, None if it was not asked.
+
+        Raises:
+            ValueError: If the table is damaged.
+        """
+        path = self.folder.diagnostics
+        return diagnostics.read(path) if path.exists() else None
+
+    @cached_property
+    def costs(self) -> pd.DataFrame | None:
+        """What evaluation has cost, None if it was not written down.
+
+        Raises:
+            ValueError: If the table is damaged.
+        """
+        return costs.read(self.folder.costs) if self.folder.costs.exists() else None
+
+    @cached_property
+    def progress(self) -> pd.DataFrame | None:
+        """The log of training, None if there is none.
+
+        Raises:
+            ValueError: If it is damaged.
+        """
+        return self.folder.read_progress()
 
     @property
     def seed(self) -> int:

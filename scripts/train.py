@@ -39,6 +39,7 @@ from continual_arcade.evaluation.showing import show
 from continual_arcade.scripts import lives
 from continual_arcade.scripts.catalogue import catalogue
 from continual_arcade.scripts.cli import run
+from continual_arcade.scripts.probes import PROBES
 from continual_arcade.scripts.provenance import provenance
 
 
@@ -288,6 +289,7 @@ class _Callbacks:
             protocol.timetable,
             folder,
             seed=config["seed"],
+            probes=PROBES,
             report=self.progress.report,
         )
         saves = _Saves(folder.training_state, config["save_every"])

@@ -1,0 +1,216 @@
+"""Curves over a life, the matrix of what was forgotten, and bars of where it ended."""
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from continual_arcade.envs.schedules import Schedule
+from continual_arcade.evaluation.metrics import adaptation_times
+from continual_arcade.evaluation.pages.content import (
+    Band,
+    BarChart,
+    Bars,
+    HeatMap,
+    HeatPanel,
+    LineChart,
+    LinePanel,
+    Section,
+    Series,
+)
+from continual_arcade.evaluation.reporting.judged import Judged, over_runs
+from continual_arcade.evaluation.statistics import Estimate, kaplan_meier
+
+
+def bands(schedule: Schedule, highlighted: int | None = None) -> tuple[Band, ...]:
+    """Return the phases of a life as bands of the x axis.
+
+    Args:
+        schedule: The life.
+        highlighted: Phase whose exposures are to be seen; None for none.
+    """
+    starts = (0, *schedule.ends[:-1])
+    return tuple(
+        Band(start, end, stretch.name, schedule.replayed_as(index) == highlighted)
+        for index, (start, end, stretch) in enumerate(
+            zip(starts, schedule.ends, schedule.stretches, strict=True)
+        )
+    )
+
+
+def interval_arrays(estimates: Sequence[Estimate]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Return values and the ends of their intervals."""
+    return (
+        np.array([estimate.value for estimate in estimates]),
+        np.array([estimate.low for estimate in estimates]),
+        np.array([estimate.high for estimate in estimates]),
+    )
+
+
+def _interval(estimate: Estimate) -> str:
+    if np.isnan(estimate.value):
+        return estimate.reason or "not measured"
+    return f"{estimate:.1f} ({estimate.runs} runs)"
+
+
+def lifetimes(judged: Sequence[Judged], schedule: Schedule, points: str) -> Section:
+    """Draw the score in each phase over the life."""
+    means = [np.array([record.means for record in one.records]) for one in judged]
+    panels = []
+    for column, phase in enumerate(schedule.distinct):
+        lines = []
+        for one, of_runs in zip(judged, means, strict=True):
+            found = over_runs(of_runs[:, :, column])
+            steps = one.records[0].steps.astype(np.float64)
+            hover = tuple(map(_interval, found))
+            lines.append(Series(one.label, steps, *interval_arrays(found), hover=hover))
+        panels.append(LinePanel(phase.name, tuple(lines), bands(schedule, phase.index)))
+    chart = LineChart(
+        key="lifetimes",
+        title="Score in each phase over the life",
+        caption="Each panel is one phase, played at every evaluation; its band is shaded while it "
+        "is trained. Lines are means over runs, shades their 95 % intervals.",
+        alt=f"Mean {points} in each of {len(panels)} phases over {schedule.total_steps:,} lifetime "
+        f"steps, a line for each of {len(judged)} methods. The table below has the numbers.",
+        x_label="lifetime step",
+        y_label=points,
+        panels=tuple(panels),
+    )
+    return Section("lifetimes", "A life, seen from each phase", "", (chart,))
+
+
+def forgetting(judged: Sequence[Judged], schedule: Schedule, points: str) -> Section:
+    """Draw the matrix of each method, and the score of each phase at the end."""
+    record = judged[0].records[0]
+    panels = []
+    for one in judged:
+        stages, phases = one.matrices.shape[1:]
+        found = [over_runs(one.matrices[:, stage, :]) for stage in range(stages)]
+        values = np.array([[estimate.value for estimate in of_stage] for of_stage in found])
+        hover = tuple(
+            tuple(_interval(found[stage][phase]) for stage in range(stages))
+            for phase in range(phases)
+        )
+        panels.append(HeatPanel(one.label, (values.T,), (hover,)))
+    count = judged[0].runs[0].protocol.judging.at_end
+    matrix = HeatMap(
+        key="matrix",
+        title="Forgetting matrix",
+        caption=f"Mean {points}. Framed: just learnt. Read a row from there to the right: what "
+        f"falls is forgotten. Each cell is the mean of the last {count} evaluations of a phase.",
+        alt="; ".join(f"{one.label}: {_matrix_in_words(one)}" for one in judged),
+        rows=record.phases,
+        columns=("before", *(stretch.name for stretch in schedule.stretches)),
+        rows_label="phase played",
+        columns_label="after training in",
+        value_label=points,
+        panels=tuple(panels),
+        marked=frozenset((column, row) for column, row in enumerate(record.learnt())),
+    )
+    return Section(
+        "forgetting",
+        "What was forgotten",
+        "",
+        (matrix, _ends(judged, points), _changes(judged, points)),
+    )
+
+
+def _matrix_in_words(one: Judged) -> str:
+    record = one.records[0]
+    means = one.matrices.mean(axis=0)
+    return ", ".join(
+        f"{name} {means[row, column]:.1f} when just learnt and {means[-1, column]:.1f} at the end"
+        for column, (name, row) in enumerate(zip(record.phases, record.learnt(), strict=True))
+    )
+
+
+def _ends(judged: Sequence[Judged], points: str) -> BarChart:
+    record = judged[0].records[0]
+    bars = []
+    for one in judged:
+        ends = one.matrices[:, -1, :]
+        columns = np.column_stack([ends, ends.mean(axis=1), ends.min(axis=1)])
+        found = over_runs(columns)
+        bars.append(Bars(one.label, *interval_arrays(found), hover=tuple(map(_interval, found))))
+    return BarChart(
+        key="ends",
+        title="Score at the end of life",
+        caption="Mean over runs and its 95 % interval. Worst: the phase that each run plays worst.",
+        alt="; ".join(
+            f"{bar.label}: all phases {bar.values[-2]:.1f}, worst {bar.values[-1]:.1f}"
+            for bar in bars
+        ),
+        categories=(*record.phases, "all phases", "worst phase"),
+        y_label=points,
+        bars=tuple(bars),
+    )
+
+
+def _changes(judged: Sequence[Judged], points: str) -> BarChart:
+    record = judged[0].records[0]
+    last = len(record.ends) - 1
+    followed = [column for column, row in enumerate(record.learnt()) if row < last]
+    bars = []
+    for one in judged:
+        columns = [
+            one.matrices[:, -1, column] - one.matrices[:, record.learnt()[column], column]
+            for column in followed
+        ]
+        found = over_runs(np.column_stack(columns)) if columns else []
+        bars.append(Bars(one.label, *interval_arrays(found), hover=tuple(map(_interval, found))))
+    return BarChart(
+        key="changes",
+        title="Change since just learnt",
+        caption="Score at the end less that when the phase was first learnt; negative is "
+        "forgetting. Phases that no other one followed cannot be forgotten and are left out.",
+        alt="; ".join(
+            f"{bar.label}: "
+            + ", ".join(
+                f"{record.phases[column]} {value:+.1f}"
+                for column, value in zip(followed, bar.values, strict=True)
+            )
+            for bar in bars
+        ),
+        categories=tuple(record.phases[column] for column in followed),
+        y_label=points,
+        bars=tuple(bars),
+    )
+
+
+def adaptation(judged: Sequence[Judged], schedule: Schedule) -> Section | None:
+    """Draw how many runs have adapted to each phase, over the steps since it began."""
+    scale = judged[0].context.references
+    if scale is None:
+        return None
+    of_methods = [[adaptation_times(record, scale) for record in one.records] for one in judged]
+    panels = []
+    for stage, stretch in enumerate(schedule.stretches):
+        lines = []
+        for one, found in zip(judged, of_methods, strict=True):
+            times = np.array([times[stage] for times, _ in found])
+            censored = np.array([censored[stage] for _, censored in found])
+            if np.isnan(times).any():
+                continue
+            curve = kaplan_meier(times, censored)
+            lines.append(
+                Series(
+                    one.label,
+                    np.concatenate([[0.0], curve.times, [float(stretch.steps)]]),
+                    1 - np.concatenate([[1.0], curve.share, curve.share[-1:]]),
+                )
+            )
+        panels.append(LinePanel(stretch.name, tuple(lines)))
+    if not any(panel.series for panel in panels):
+        return None
+    chart = LineChart(
+        key="adaptation",
+        title="Share of runs that have adapted",
+        caption="Adapted: the first evaluation at which the phase is played at four fifths of the "
+        "way from random play to the oracle. Runs that had not when the phase ended are censored "
+        "(Kaplan and Meier's estimate). Evaluations are coarse in time, and so are the steps.",
+        alt="Share of runs that have adapted to each phase by the steps since it began.",
+        x_label="steps since the phase began",
+        y_label="share of runs",
+        panels=tuple(panels),
+        steps=True,
+    )
+    return Section("adaptation", "How long it takes to adapt", "", (chart,))

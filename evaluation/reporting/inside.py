@@ -1,0 +1,209 @@
+"""What goes on inside the agents: gradients, plasticity, and what is remembered."""
+
+from collections.abc import Sequence
+
+import numpy as np
+import pandas as pd
+
+from continual_arcade.envs.schedules import Schedule
+from continual_arcade.evaluation.diagnostics import ALL
+from continual_arcade.evaluation.pages.content import (
+    AreaChart,
+    AreaPanel,
+    HeatMap,
+    HeatPanel,
+    LineChart,
+    LinePanel,
+    Section,
+    Series,
+)
+from continual_arcade.evaluation.reporting.curves import bands, interval_arrays
+from continual_arcade.evaluation.reporting.judged import Judged, over_runs
+from continual_arcade.evaluation.timetable import BEFORE
+
+_QUANTITIES = {
+    "dormant_share": "dormant units [share]",
+    "effective_rank": "effective rank of the features",
+    "weight_norm": "norm of the weights",
+    "gradient_norm": "norm of the mean TD gradient",
+}
+"""What is drawn of the diagnostics over the life, and what it is called."""
+
+_POINTS = 120
+"""Points of a curve of the replay memory; logs of runs have their own."""
+
+
+def interference(judged: Sequence[Judged], schedule: Schedule) -> Section | None:
+    """Draw how the gradients of the phases agree, at each evaluation."""
+    phases = [phase.index for phase in schedule.distinct]
+    due = judged[0].runs[0].protocol.timetable.due
+    panels = []
+    for one in judged:
+        tables = [run.diagnostics for run in one.runs]
+        if any(table is None for table in tables):
+            continue
+        cosines = [
+            _by_pair(table[table["quantity"] == "gradient_cosine"], one, phases)
+            for table in tables
+            if table is not None
+        ]
+        found = np.array(cosines)
+        means = found.mean(axis=0)
+        panels.append(HeatPanel(one.label, tuple(means)))
+    if not panels:
+        return None
+    names = tuple(phase.name for phase in schedule.distinct)
+    stages = ["before training", *(f"in {s.name}" for s in schedule.stretches)]
+    last = {panel.label: panel.frames[-1] for panel in panels}
+    chart = HeatMap(
+        key="interference",
+        title="Gradient alignment of the phases",
+        caption="Cosine of the mean TD gradients of two phases, from evaluation transitions, mean "
+        "over runs. Blue agrees: a step for one phase helps the other. Red disagrees: it undoes "
+        "what was learnt there.",
+        alt="At the end of life: "
+        + "; ".join(f"{label}: {_cosines_in_words(m, names)}" for label, m in last.items()),
+        rows=names,
+        columns=names,
+        rows_label="phase",
+        columns_label="phase",
+        value_label="cosine",
+        panels=tuple(panels),
+        frames=tuple(f"step {one.step:,}, {stages[one.stage - BEFORE]}" for one in due),
+        frames_label="evaluation",
+        diverging=True,
+        limits=(-1.0, 1.0),
+        decimals=2,
+    )
+    return Section(
+        "interference",
+        "Where learning one phase helps or hurts another",
+        "The idea behind MER (Riemer et al. 2019): transfer where gradients of two phases point "
+        "the same way, interference where they oppose each other.",
+        (chart,),
+    )
+
+
+def _by_pair(table: pd.DataFrame, one: Judged, phases: Sequence[int]) -> np.ndarray:
+    """Lay cosines out as ``(evaluations, phases, phases)``; NaN where there is none."""
+    record = one.records[0]
+    keys = table[["lifetime_step", "trained_phase", "phase", "other_phase"]]
+    values = dict(zip(map(tuple, keys.to_numpy().tolist()), table["value"], strict=True))
+    late = int(one.runs[0].config["settings"].get("num_envs", 1))
+    steps = sorted(set(table["lifetime_step"]))
+    laid = np.full((len(record.steps), len(phases), len(phases)), np.nan)
+    for row, (due, stage) in enumerate(one.runs[0].protocol.timetable.due):
+        at = next((step for step in steps if due <= step <= due + late), None)
+        for i, phase in enumerate(phases):
+            for j, other in enumerate(phases):
+                laid[row, i, j] = values.get((at, stage, phase, other), np.nan)
+    return laid
+
+
+def _cosines_in_words(matrix: np.ndarray, names: Sequence[str]) -> str:
+    pairs = [
+        (matrix[i, j], f"{names[i]} and {names[j]}")
+        for i in range(len(names))
+        for j in range(i)
+        if not np.isnan(matrix[i, j])
+    ]
+    if not pairs:
+        return "no pair of phases"
+    low, high = min(pairs), max(pairs)
+    return f"least alike {low[1]} ({low[0]:+.2f}), most {high[1]} ({high[0]:+.2f})"
+
+
+def plasticity(judged: Sequence[Judged], schedule: Schedule) -> Section | None:
+    """Draw what is measured of the networks over the life."""
+    panels = []
+    for quantity, title in _QUANTITIES.items():
+        lines = []
+        for one in judged:
+            tables = [run.diagnostics for run in one.runs]
+            curves = [_over_life(table, quantity) for table in tables if table is not None]
+            if len(curves) < len(tables) or not all(len(curve) for curve in curves):
+                continue
+            grid = sorted(set.intersection(*(set(curve.index) for curve in curves)))
+            found = over_runs(np.array([curve.loc[grid].to_numpy() for curve in curves]))
+            lines.append(Series(one.label, np.array(grid, float), *interval_arrays(found)))
+        if lines:
+            panels.append(LinePanel(title, tuple(lines), bands(schedule)))
+    if not panels:
+        return None
+    chart = LineChart(
+        key="plasticity",
+        title="State of the networks over the life",
+        caption="Means over runs and their 95 % intervals; gradient norms are means over phases.",
+        alt="Share of dormant units, effective rank, weight norm and gradient norm over the life.",
+        x_label="lifetime step",
+        y_label="",
+        panels=tuple(panels),
+    )
+    return Section("plasticity", "Can the networks still learn?", "", (chart,))
+
+
+def _over_life(table: pd.DataFrame, quantity: str) -> "pd.Series[float]":
+    """Return a quantity by lifetime step: over all phases together, or else their mean."""
+    found = table[table["quantity"] == quantity]
+    together = found[found["phase"] == ALL]
+    chosen = together if len(together) else found
+    return chosen.groupby("lifetime_step")["value"].mean()
+
+
+def memory(judged: Sequence[Judged], schedule: Schedule) -> Section | None:
+    """Draw which phases the transitions come from that are stored, and that are learnt from."""
+    charts = []
+    for kind, title in (("stored", "What is remembered"), ("drawn", "What is learnt from")):
+        panels = []
+        for one in judged:
+            shares = [_shares(run.progress, kind, schedule) for run in one.runs]
+            known = [share for share in shares if share is not None]
+            if len(known) < len(shares):
+                continue
+            mean = np.mean(known, axis=0)
+            layers = tuple(
+                (stretch.name, mean[stage]) for stage, stretch in enumerate(schedule.stretches)
+            )
+            panels.append(AreaPanel(one.label, _grid(schedule), layers, bands(schedule)))
+        if panels:
+            charts.append(
+                AreaChart(
+                    key=f"replay-{kind}",
+                    title=title,
+                    caption="Share of each phase in the replay memory, mean over runs."
+                    if kind == "stored"
+                    else "Share of each phase in the batches since the line of the log before, "
+                    "mean over runs.",
+                    alt=f"Share of each phase, {kind}, over the life. At the end: "
+                    + "; ".join(
+                        f"{panel.label}: "
+                        + ", ".join(f"{name} {layer[-1]:.0%}" for name, layer in panel.layers)
+                        for panel in panels
+                    ),
+                    x_label="lifetime step",
+                    y_label="share",
+                    panels=tuple(panels),
+                )
+            )
+    if not charts:
+        return None
+    return Section("memory", "What the replay memory holds", "", tuple(charts))
+
+
+def _grid(schedule: Schedule) -> np.ndarray:
+    return np.linspace(0.0, schedule.total_steps, _POINTS)
+
+
+def _shares(log: pd.DataFrame | None, kind: str, schedule: Schedule) -> np.ndarray | None:
+    """Lay shares out as ``(phases of training, points)``; None if the run did not log them."""
+    names = [f"replay/{kind}_phase_{stage}" for stage in range(len(schedule))]
+    if log is None or not set(names) & set(log.columns):
+        return None
+    known = log.reindex(columns=names).fillna(0.0)
+    known = known[known.sum(axis=1) > 0]
+    steps = log.loc[known.index, "time/total_timesteps"]
+    shares = known.div(known.sum(axis=1), axis=0)
+    # The last line of the log holds until the next one.
+    rows = np.searchsorted(steps.to_numpy(), _grid(schedule), side="right") - 1
+    laid: np.ndarray = shares.to_numpy()[np.maximum(rows, 0)].T
+    return laid

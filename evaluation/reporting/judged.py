@@ -1,0 +1,135 @@
+"""Groups of runs with all that is computed of them, once."""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+
+import numpy as np
+import numpy.typing as npt
+
+from continual_arcade.envs.schedules import Schedule
+from continual_arcade.evaluation.metrics import Context, Result, measure
+from continual_arcade.evaluation.record import Record
+from continual_arcade.evaluation.references import Scale
+from continual_arcade.evaluation.runs import Group, Run, World
+from continual_arcade.evaluation.statistics import Estimate, mean_over_runs
+
+Floats = npt.NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Judged:
+    """A method, its runs and their metrics."""
+
+    label: str
+    group: Group
+    context: Context
+    """What the metrics of its runs refer to."""
+
+    @cached_property
+    def runs(self) -> tuple[Run, ...]:
+        """The runs, by seed."""
+        return tuple(self.group.runs.values())
+
+    @cached_property
+    def records(self) -> tuple[Record, ...]:
+        """The score of each run."""
+        return tuple(run.record() for run in self.runs)
+
+    @cached_property
+    def matrices(self) -> Floats:
+        """The matrix of each run, shape ``(runs, 1 + phases of training, phases played)``."""
+        return np.array([record.matrix for record in self.records])
+
+    @cached_property
+    def results(self) -> tuple[dict[str, Result], ...]:
+        """All metrics of each run, in points."""
+        return tuple(measure(record, context=self.context) for record in self.records)
+
+    @cached_property
+    def normalised(self) -> tuple[dict[str, Result], ...]:
+        """All metrics of each run, where random play is 0 and the oracle 1.
+
+        Raises:
+            ValueError: If there are no references.
+        """
+        scale = self.context.references
+        if scale is None:
+            raise ValueError("there are no references to normalise by")
+        ones = Scale(np.zeros_like(scale.zero), np.ones_like(scale.one), scale.reason)
+        # Baselines are on the scale of the record, too.
+        baselines = {
+            column: [record.rescaled(scale.zero[[column]], scale.one[[column]]) for record in known]
+            for column, known in (self.context.baselines or {}).items()
+        }
+        context = Context(references=ones, baselines=baselines or None)
+        return tuple(
+            measure(record.rescaled(scale.zero, scale.one), context=context)
+            for record in self.records
+        )
+
+    def estimate(self, metric: str, *, normalised: bool = False) -> Estimate:
+        """Estimate a metric over the runs; undefined where it is undefined for one of them."""
+        results = [of_run[metric] for of_run in (self.normalised if normalised else self.results)]
+        return estimate([result.value for result in results], [result.reason for result in results])
+
+    def by_seed(self, metric: str) -> dict[int, float]:
+        """Return a metric of each run by its seed."""
+        return {
+            run.seed: of_run[metric].value
+            for run, of_run in zip(self.runs, self.results, strict=True)
+        }
+
+
+def estimate(values: Iterable[float], reasons: Iterable[str] = ()) -> Estimate:
+    """Estimate a mean over runs, and keep the first reason why it is undefined."""
+    found = mean_over_runs(np.fromiter(values, np.float64))
+    reason = next((reason for reason in reasons if reason), "")
+    if not np.isnan(found.value) or not reason:
+        return found
+    return replace(found, reason=f"{found.reason}: {reason}")
+
+
+def over_runs(values: Floats) -> list[Estimate]:
+    """Estimate the mean over runs of each column.
+
+    Args:
+        values: Shape ``(runs, numbers)``.
+    """
+    return [mean_over_runs(column) for column in values.T]
+
+
+def judge(world: World, scale: Scale | None, baselines: Sequence[Run]) -> list[Judged]:
+    """Put together what belongs to a world.
+
+    Args:
+        world: The runs.
+        scale: The scores of random play and of the oracle in each phase.
+        baselines: Runs of single phases, of any world; those that fit are taken.
+    """
+    known = matching_baselines(world, baselines)
+    context = Context(references=scale, baselines=known or None)
+    return [
+        Judged(label, group, context)
+        for label, group in zip(world.labels, world.groups, strict=True)
+    ]
+
+
+def matching_baselines(world: World, runs: Sequence[Run]) -> dict[int, list[Record]]:
+    """Find the runs that lived in one phase of a world, and in no other.
+
+    Returns:
+        Their records by column of the phase.
+    """
+    schedule = world.protocol.schedule
+    found: dict[int, list[Record]] = {}
+    for run in runs:
+        protocol = run.protocol
+        same_game = protocol.env == world.protocol.env
+        if not same_game or protocol.judging != world.protocol.judging or run.unfinished:
+            continue
+        for column, phase in enumerate(schedule.distinct):
+            alone = Schedule("alone", (schedule.stretches[phase.index],))
+            if protocol.schedule.fingerprint == alone.fingerprint:
+                found.setdefault(column, []).append(run.record())
+    return found

@@ -1,0 +1,125 @@
+"""The whole report: what belongs on the page, in the order in which a reader wants it."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from typing import Any
+
+from continual_arcade.envs.messages import unknown
+from continual_arcade.evaluation.pages.content import FilmStrip, Page, Section
+from continual_arcade.evaluation.references import References
+from continual_arcade.evaluation.reporting import curves, inside, provenance, summary
+from continual_arcade.evaluation.reporting.judged import Judged, judge
+from continual_arcade.evaluation.runs import Gathered, Run, World
+
+Filmer = Callable[[World, Sequence[Judged]], Sequence[FilmStrip]]
+"""Films the agents of a world."""
+
+
+def build_page(
+    gathered: Gathered,
+    *,
+    references: References | None,
+    baselines: Sequence[Run] = (),
+    against: str | None = None,
+    film: Filmer = lambda world, judged: (),
+) -> Page:
+    """Put a report together.
+
+    Args:
+        gathered: The runs.
+        references: Scores of random play and of the oracle; None to leave normalised numbers out.
+        baselines: Runs of single phases, for the metrics that need them.
+        against: Method to take differences from; finetune, or else the first, if not given.
+        film: Films the agents of the methods, where there is something to film.
+
+    Raises:
+        ValueError: If there is no run, or no method to take differences from.
+    """
+    if not gathered.worlds:
+        raise ValueError("no run came to its end: there is nothing to report")
+    several = len(gathered.worlds) > 1
+    labels: dict[str, None] = {}
+    warnings: list[str] = []
+    sections: list[Section] = []
+    for number, world in enumerate(gathered.worlds):
+        scale = references.scale(world.protocol, "score") if references is not None else None
+        judged = judge(world, scale, baselines)
+        labels.update(dict.fromkeys(one.label for one in judged))
+        warnings += summary.warnings(judged, world.title)
+        found = _sections(world, judged, _base(judged, against), film)
+        sections += [_of_world(one, world, number) if several else one for one in found]
+    if several:
+        warnings.insert(0, _mixed(gathered.worlds))
+    if gathered.left_out:
+        warnings.append(f"{len(gathered.left_out)} runs were left out; the last section says why.")
+        table = provenance.left_out(gathered.left_out)
+        sections.append(Section("left-out", "What is missing", "", (table,)))
+    runs = sum(len(group.runs) for world in gathered.worlds for group in world.groups)
+    titles = " and ".join(dict.fromkeys(world.title for world in gathered.worlds))
+    return Page(
+        title=titles,
+        subtitle=f"{runs} runs of {len(labels)} methods",
+        methods=tuple(labels),
+        warnings=tuple(warnings),
+        sections=tuple(sections),
+    )
+
+
+def _sections(world: World, judged: Sequence[Judged], base: Judged, film: Filmer) -> list[Section]:
+    schedule, points = world.protocol.schedule, world.points
+    strips = film(world, judged)
+    text = (
+        "The agent of the lowest seed, as it was after each phase of training, plays each phase. "
+        "All play the first evaluation episode."
+    )
+    found = [
+        summary.summary(judged, points),
+        summary.differences(judged, base, points) if len(judged) > 1 else None,
+        curves.forgetting(judged, schedule, points),
+        Section("films", "Watch them forget", text, tuple(strips)) if strips else None,
+        curves.lifetimes(judged, schedule, points),
+        curves.adaptation(judged, schedule),
+        inside.interference(judged, schedule),
+        summary.profiles(judged, points),
+        inside.memory(judged, schedule),
+        inside.plasticity(judged, schedule),
+        summary.all_metrics(judged),
+        provenance.settings(judged),
+        provenance.provenance(world, judged),
+    ]
+    return [section for section in found if section is not None]
+
+
+def _base(judged: Sequence[Judged], against: str | None) -> Judged:
+    """Find the method to take differences from."""
+    wanted = against or "finetune"
+    for one in judged:
+        if wanted in (one.label, one.group.method):
+            return one
+    if against is not None:
+        raise ValueError(unknown("method", against, [one.label for one in judged]))
+    return judged[0]
+
+
+def _of_world(section: Section, world: World, number: int) -> Section:
+    """Name a section after its world, where there are several."""
+    items: Sequence[Any] = section.items
+    return replace(
+        section,
+        key=f"world-{number}-{section.key}",
+        title=f"{world.title}: {section.title[0].lower()}{section.title[1:]}",
+        items=tuple(replace(item, key=f"world-{number}-{item.key}") for item in items),
+    )
+
+
+def _mixed(worlds: Sequence[World]) -> str:
+    """Say that protocols differ, and in what."""
+    first, *others = worlds
+    said = [
+        f"{first.title} and {other.title}: {'; '.join(first.protocol.differences(other.protocol))}"
+        for other in others
+    ]
+    return (
+        "Runs of different protocols are on this page. Their numbers are not comparable, and none "
+        f"is computed over both. {'. '.join(said)}."
+    )

@@ -1,0 +1,151 @@
+"""Where the numbers come from: settings, runs, commits, and what evaluation has cost."""
+
+import shlex
+from collections.abc import Sequence
+from dataclasses import asdict
+
+from continual_arcade.evaluation.pages.content import DataTable, Section
+from continual_arcade.evaluation.reporting.judged import Judged
+from continual_arcade.evaluation.reporting.wording import Notes
+from continual_arcade.evaluation.runs import LeftOut, World
+
+
+def settings(judged: Sequence[Judged]) -> Section:
+    """Lay out in what the methods differ, and what they share."""
+    names = list(dict.fromkeys(name for one in judged for name in one.group.settings))
+    values = {
+        name: [str(one.group.settings.get(name, "not set")) for one in judged] for name in names
+    }
+    differing = [name for name in names if len(set(values[name])) > 1]
+    shared = [name for name in names if name not in differing]
+    tables = []
+    if len(judged) > 1:
+        tables.append(
+            DataTable(
+                key="settings",
+                title="In what the methods differ",
+                columns=("setting", *(one.label for one in judged)),
+                rows=tuple((name, *values[name]) for name in differing)
+                or (("none", *("" for _ in judged)),),
+            )
+        )
+    tables.append(
+        DataTable(
+            key="settings-shared",
+            title="What they share" if len(judged) > 1 else "Settings",
+            columns=("setting", "value"),
+            rows=tuple((name, values[name][0]) for name in shared),
+            folded=True,
+        )
+    )
+    return Section("settings", "Settings", "", tuple(tables))
+
+
+def protocol(world: World) -> DataTable:
+    """Lay out how the runs were evaluated."""
+    found = world.protocol
+    rows = [
+        ("environment", found.env),
+        ("schedule", f"{found.schedule.name}, fingerprint {found.schedule.fingerprint}"),
+        *(
+            (
+                f"phase {index}",
+                f"{stretch.name}: {stretch.steps:,} steps, "
+                + (", ".join(f"{k} = {v:g}" for k, v in stretch.params.items()) or "defaults")
+                + (
+                    " until " + ", ".join(f"{k} = {v:g}" for k, v in stretch.until.items())
+                    if stretch.until
+                    else ""
+                ),
+            )
+            for index, stretch in enumerate(found.schedule.stretches)
+        ),
+        *((f"evaluation, {name}", f"{value:,}") for name, value in asdict(found.judging).items()),
+    ]
+    return DataTable(
+        key="protocol",
+        title="Protocol",
+        caption="Runs are put side by side only where all of this is equal.",
+        columns=("what", "value"),
+        rows=tuple(rows),
+        folded=True,
+    )
+
+
+def costs(judged: Sequence[Judged]) -> DataTable:
+    """Lay out what evaluation has cost beside training."""
+    notes = Notes()
+    rows = []
+    for one in judged:
+        found = [run.costs for run in one.runs]
+        known = [costs for costs in found if costs is not None]
+        steps = one.runs[0].protocol.schedule.total_steps
+        if len(known) < len(found):
+            reason = f"{len(found) - len(known)} of {len(found)} runs did not write it down"
+            cells = [notes.number("", reason, one.label) for _ in range(5)]
+        else:
+            count = len(known)
+            training = sum(float(c["training_seconds"].sum()) for c in known) / count
+            judging = sum(float(c["evaluation_seconds"].sum()) for c in known) / count
+            played = sum(float(c["evaluation_steps"].sum()) for c in known) / count
+            cells = [
+                f"{steps:,}",
+                f"{training:.1f}",
+                f"{played:,.0f}",
+                f"{judging:.1f}",
+                f"{judging / (training + judging):.0%}",
+            ]
+        rows.append((one.label, *cells))
+    return DataTable(
+        key="costs",
+        title="What evaluation costs",
+        caption="Means over runs, on the machines on which they ran.",
+        columns=(
+            "method",
+            "training steps",
+            "training [s]",
+            "evaluation steps",
+            "evaluation [s]",
+            "evaluation's share of the time",
+        ),
+        rows=tuple(rows),
+        labels=tuple(one.label for one in judged),
+        notes=notes.lines(),
+    )
+
+
+def provenance(world: World, judged: Sequence[Judged]) -> Section:
+    """Lay out each run with its command, commit and versions."""
+    rows = [
+        (
+            one.label,
+            str(run.seed),
+            run.folder.name,
+            shlex.join(map(str, run.config.get("command", []))),
+            str(run.config.get("git_commit") or "not a checkout")[:13],
+            ", ".join(f"{k} {v}" for k, v in run.config.get("versions", {}).items()),
+        )
+        for one in judged
+        for run in one.runs
+    ]
+    runs = DataTable(
+        key="runs",
+        title="Runs",
+        columns=("method", "seed", "run", "command", "commit", "versions"),
+        rows=tuple(rows),
+        labels=tuple(row[0] for row in rows),
+        folded=True,
+    )
+    return Section(
+        "provenance", "Where the numbers come from", "", (costs(judged), protocol(world), runs)
+    )
+
+
+def left_out(found: Sequence[LeftOut]) -> DataTable:
+    """Lay out which runs are not in the numbers, and why."""
+    return DataTable(
+        key="left-out",
+        title="Runs that were left out",
+        columns=("run", "reason"),
+        rows=tuple((str(left.path), left.reason) for left in found),
+    )

@@ -1,0 +1,227 @@
+"""What the methods come to, and how sure it is that they differ."""
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from continual_arcade.evaluation.comparison import Difference, adjusted, paired_difference
+from continual_arcade.evaluation.metrics import METRICS
+from continual_arcade.evaluation.pages.content import DataTable, LineChart, LinePanel, Section
+from continual_arcade.evaluation.pages.content import Series as Line
+from continual_arcade.evaluation.reporting.judged import Judged
+from continual_arcade.evaluation.reporting.wording import INTERVALS, Notes
+from continual_arcade.evaluation.statistics import few_runs_warning, performance_profile
+
+HEADLINES = {
+    "la@mer": "when just learnt",
+    "acc@gem": "at the end",
+    "worst-phase@end": "worst phase",
+    "bwt@gem": "backward transfer",
+    "forgetting@chaudhry": "forgetting",
+    "fwt@gem": "forward transfer",
+    "auc@current-phase": "while training",
+}
+"""The metrics that a reader sees first, and what they are called there."""
+
+DIFFERING = ("acc@gem", "worst-phase@end", "bwt@gem")
+"""The metrics whose differences between methods are tested."""
+
+_SIGNED = ("bwt@gem", "forgetting@chaudhry", "fwt@gem")
+
+
+def warnings(judged: Sequence[Judged], title: str) -> list[str]:
+    """Say which methods have too few runs to be believed."""
+    found = []
+    for one in judged:
+        ends = np.array(list(one.by_seed("acc@gem").values()))
+        spread = float(ends.std(ddof=1)) if len(ends) > 1 else np.nan
+        if warning := few_runs_warning(len(ends), spread):
+            found.append(f"{title}, {one.label}: {warning}")
+    return found
+
+
+def summary(judged: Sequence[Judged], points: str) -> Section:
+    """Lay out the metrics that a reader wants first, a row for each method."""
+    tables = [_headlines(judged, points, normalised=False)]
+    if judged[0].context.references is not None:
+        tables.append(_headlines(judged, points, normalised=True))
+    return Section(
+        "summary",
+        "What the methods come to",
+        f"Mean {points} in greedy evaluation episodes, over all phases. The worst phase is that of "
+        "each run at its end. Negative backward transfer is forgetting; nothing is clipped.",
+        tuple(tables),
+    )
+
+
+def _headlines(judged: Sequence[Judged], points: str, *, normalised: bool) -> DataTable:
+    notes = Notes()
+    rows = []
+    for one in judged:
+        cells = [
+            notes.cell(
+                one.estimate(metric, normalised=normalised),
+                ("+" if metric in _SIGNED else "") + (".2f" if normalised else ".1f"),
+                f"{one.label}, {name}",
+            )
+            for metric, name in HEADLINES.items()
+        ]
+        rows.append((one.label, str(len(one.runs)), *cells))
+    return DataTable(
+        key="summary-normalised" if normalised else "summary",
+        title="Normalised: 0 is random play, 1 the oracle" if normalised else f"In {points}",
+        caption=INTERVALS,
+        columns=("method", "runs", *HEADLINES.values()),
+        rows=tuple(rows),
+        labels=tuple(one.label for one in judged),
+        notes=notes.lines(),
+    )
+
+
+def differences(judged: Sequence[Judged], base: Judged, points: str) -> Section:
+    """Lay out how much the methods differ from one of them, seed by seed."""
+    return Section(
+        "differences",
+        f"Differences from {base.label}",
+        "Equal seeds share the games, the network and the exploration they begin with: a run is "
+        "compared with the run of the same seed, and only seeds that both have count. p is that of "
+        "a sign-flip permutation test; Holm's correction is over the methods of a table.",
+        tuple(_difference(judged, base, metric, points) for metric in DIFFERING),
+    )
+
+
+def _difference(judged: Sequence[Judged], base: Judged, metric: str, points: str) -> DataTable:
+    others = [one for one in judged if one is not base]
+    found = [paired_difference(one.by_seed(metric), base.by_seed(metric)) for one in others]
+    notes = Notes()
+    rows = [
+        (one.label, str(difference.pairs), *_cells(difference, one.label, notes))
+        for one, difference in zip(others, adjusted(found), strict=True)
+    ]
+    return DataTable(
+        key=f"difference-{metric.replace('@', '-')}",
+        title=f"{METRICS[metric].title}, less that of {base.label}",
+        caption="won: share of seeds in which the method has more, ties count half. smallest: the "
+        "smallest true difference that so many pairs would show in four of five studies.",
+        columns=("method", "pairs", f"difference [{points}]", "p", "p (Holm)", "won", "smallest"),
+        rows=tuple(rows),
+        labels=tuple(one.label for one in others),
+        notes=notes.lines(),
+    )
+
+
+def _cells(difference: Difference, label: str, notes: Notes) -> list[str]:
+    reason = difference.reason or difference.estimate.reason
+    return [
+        notes.cell(difference.estimate, "+.1f", f"{label}, difference"),
+        notes.number(f"{difference.p:.3f}", reason, f"{label}, p"),
+        notes.number(f"{difference.adjusted_p:.3f}", reason, f"{label}, p"),
+        notes.cell(difference.wins, ".2f", f"{label}, won"),
+        notes.number(f"{difference.detectable:.1f}", reason, f"{label}, smallest"),
+    ]
+
+
+def profiles(judged: Sequence[Judged], points: str) -> Section:
+    """Draw which share of runs exceeds each score: over all phases, and in the worst."""
+    metrics = {"acc@gem": "all phases", "worst-phase@end": "worst phase"}
+    values = {
+        metric: [np.array(list(one.by_seed(metric).values())) for one in judged]
+        for metric in metrics
+    }
+    panels = []
+    for metric, title in metrics.items():
+        known = np.concatenate(values[metric])
+        known = known[~np.isnan(known)]
+        low = min(0.0, float(known.min(initial=0.0)))
+        thresholds = np.linspace(low, max(1.0, float(known.max(initial=0.0))), 101)
+        lines = []
+        for one, sample in zip(judged, values[metric], strict=True):
+            if np.isnan(sample).any():
+                continue  # the summary says why
+            profile = performance_profile(sample, thresholds)
+            lines.append(Line(one.label, thresholds, profile.share, profile.low, profile.high))
+        panels.append(LinePanel(title, tuple(lines)))
+    for column, name in enumerate(judged[0].records[0].phases):
+        ends = [one.matrices[:, -1, column] for one in judged]
+        known = np.concatenate(ends)
+        thresholds = np.linspace(
+            min(0.0, float(np.nanmin(known, initial=0.0))),
+            max(1.0, float(np.nanmax(known, initial=0.0))),
+            101,
+        )
+        panels.append(
+            LinePanel(
+                name,
+                tuple(
+                    Line(one.label, thresholds, p.share, p.low, p.high)
+                    for one, sample in zip(judged, ends, strict=True)
+                    if not np.isnan(sample).any()
+                    for p in [performance_profile(sample, thresholds)]
+                ),
+            )
+        )
+    chart = LineChart(
+        key="profiles",
+        title="Performance profiles",
+        caption="Share of runs whose score at the end is above a threshold, with its 95 % band. A "
+        "curve that lies higher is better wherever it does.",
+        alt="Share of runs above each score at the end of life, a line for each method: "
+        + _ends_in_words(judged, points),
+        x_label=f"{points} at the end",
+        y_label="share of runs",
+        panels=tuple(panels),
+        steps=True,
+    )
+    return Section("profiles", "How many runs get how far", "", (chart,))
+
+
+def _ends_in_words(judged: Sequence[Judged], points: str) -> str:
+    return "; ".join(f"{one.label} {one.estimate('acc@gem'):.1f} {points}" for one in judged) + "."
+
+
+def all_metrics(judged: Sequence[Judged]) -> Section:
+    """Lay out every metric for every method, and what each one is."""
+    tables = [_every(judged, normalised=False)]
+    if judged[0].context.references is not None:
+        tables.append(_every(judged, normalised=True))
+    definitions = DataTable(
+        key="definitions",
+        title="What the metrics are",
+        columns=("metric", "name", "better", "formula", "source"),
+        rows=tuple(
+            (m.name, m.title, m.better or "-", m.formula, m.source) for m in METRICS.values()
+        ),
+        folded=True,
+    )
+    return Section(
+        "metrics",
+        "All metrics",
+        "Papers call different things by one name; here the part behind the @ says whose it is.",
+        (*tables, definitions),
+    )
+
+
+def _every(judged: Sequence[Judged], *, normalised: bool) -> DataTable:
+    notes = Notes()
+    rows = []
+    for metric in METRICS.values():
+        spec = ("+" if metric.name in _SIGNED else "") + (".3f" if normalised else ".2f")
+        cells = [
+            notes.cell(one.estimate(metric.name, normalised=normalised), spec, f"{metric.name}")
+            for one in judged
+        ]
+        rows.append((metric.name, *cells))
+    for one in judged:
+        for metric in METRICS.values():
+            said = {r[metric.name].note for r in (one.normalised if normalised else one.results)}
+            for note in sorted(filter(None, said)):
+                notes.remark(f"{metric.name}, {one.label}", note)
+    return DataTable(
+        key="metrics-normalised" if normalised else "metrics",
+        title="Normalised: 0 is random play, 1 the oracle" if normalised else "In points",
+        caption=INTERVALS,
+        columns=("metric", *(one.label for one in judged)),
+        rows=tuple(rows),
+        notes=notes.lines(),
+        folded=True,
+    )

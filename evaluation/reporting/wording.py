@@ -1,0 +1,58 @@
+"""How numbers are written, and what they are called."""
+
+from collections.abc import Sequence
+
+from continual_arcade.evaluation.statistics import Estimate
+
+EMPTY = "\N{EN DASH}"
+"""What stands where there is no number."""
+
+INTERVALS = (
+    "Mean over runs with its 95 % interval: Student's t for fewer than ten runs, the "
+    "accelerated bootstrap of whole runs for more. One number for each run first."
+)
+
+
+class Notes:
+    """Collects why cells are empty, each reason once."""
+
+    def __init__(self) -> None:
+        self._of_reason: dict[str, list[str]] = {}
+        self._remarks: list[str] = []
+
+    def cell(self, estimate: Estimate, spec: str, where: str) -> str:
+        """Write an estimate; where there is none, remember why.
+
+        Args:
+            estimate: What to write.
+            spec: Format of its numbers.
+            where: What the cell is of.
+        """
+        return self.number(f"{estimate:{spec}}", estimate.reason, where)
+
+    def number(self, text: str, reason: str, where: str) -> str:
+        """Write a number, or remember why there is none."""
+        if not text or text in ("-", "nan"):
+            self.add(where, reason)
+            return EMPTY
+        return text
+
+    def add(self, where: str, reason: str) -> None:
+        """Remember why something is missing."""
+        places = self._of_reason.setdefault(reason or "it was not measured", [])
+        if where not in places:
+            places.append(where)
+
+    def remark(self, where: str, note: str) -> None:
+        """Remember what must be known beside a number."""
+        self._remarks.append(f"{where}: {note}")
+
+    def lines(self) -> tuple[str, ...]:
+        """Return a footnote for each reason, then the remarks."""
+        reasons = (f"{EMPTY} {_places(at)}: {reason}" for reason, at in self._of_reason.items())
+        return (*reasons, *self._remarks)
+
+
+def _places(places: Sequence[str], shown: int = 4) -> str:
+    more = f" and {len(places) - shown} more" if len(places) > shown else ""
+    return ", ".join(places[:shown]) + more

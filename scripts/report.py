@@ -1,0 +1,113 @@
+"""Write one page about runs: tables, curves, matrices and films, and every table as a file.
+
+python -m continual_arcade.scripts.report runs/FlappyBird-conflict__* -o report.html
+"""
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated
+
+import torch
+import tyro
+from rich.console import Console
+
+from continual_arcade.evaluation import reference_files
+from continual_arcade.evaluation.pages.files import write
+from continual_arcade.evaluation.reporting.page import build_page
+from continual_arcade.evaluation.runs import Gathered, Run, gather
+from continual_arcade.scripts.cli import run
+from continual_arcade.scripts.films import Films
+
+
+@dataclass(frozen=True)
+class Report:
+    """Write one page about runs: tables, curves, matrices and films."""
+
+    folders: Annotated[tuple[Path, ...], tyro.conf.Positional]
+    """Folders of runs."""
+    out: Annotated[Path, tyro.conf.arg(aliases=["-o"])] = Path("report.html")
+    """Page to write; pictures and tables as files go to a folder beside it."""
+    against: str | None = None
+    """Method to take the differences of the others from; if not given: finetune, or the first."""
+    baselines: tyro.conf.UseAppendAction[tuple[Path, ...]] = ()
+    """Folder of a run that lived in a single phase (train --only-phase), for the metrics that need
+    one; may be given several times."""
+    references: Path | None = None
+    """Scores of random play and of the oracle; those that come with the suite if not given."""
+    mixed: bool = False
+    """Take runs of different protocols. Each protocol has its own sections, and nothing is computed
+    over several."""
+    unfinished: bool = False
+    """Take runs that did not come to their end, too. What they lack is missing in all that they are
+    part of."""
+    film_seconds: float = 4.0
+    """Length of each film [s]; 0 for none."""
+
+
+def report(args: Report, console: Console) -> Path:
+    """Write the report.
+
+    Returns:
+        The page.
+
+    Raises:
+        ValueError: If there is nothing to report, or runs of different protocols are given.
+        OSError: If there is no such run, or the page cannot be written.
+    """
+    begun = time.perf_counter()
+    torch.set_num_threads(1)
+    films = Films(args.film_seconds)
+    references = (
+        reference_files.load(args.references)
+        if args.references
+        else reference_files.shipped_references()
+    )
+    gathered = gather(args.folders, unfinished=args.unfinished)
+    for left in gathered.left_out:
+        console.print(f"left out: {left.path}: {left.reason}")
+    if not gathered.worlds:
+        raise ValueError(
+            "no run came to its end: there is nothing to report (--unfinished takes them as they "
+            "are)"
+        )
+    if not args.mixed:
+        _check_protocols(gathered)
+    page = build_page(
+        gathered,
+        references=references,
+        baselines=[Run.load(path) for path in args.baselines],
+        against=args.against,
+        film=films.of,
+    )
+    write(page, args.out)
+    for warning in page.warnings:
+        console.print(f"[bold]warning[/bold]: {warning}")
+    console.print(f"written in {time.perf_counter() - begun:.0f} s")
+    return args.out
+
+
+def _check_protocols(gathered: Gathered) -> None:
+    """Refuse runs whose numbers are not comparable."""
+    first, *others = gathered.worlds
+    if not others:
+        return
+    lines = ["runs of different protocols are not put into one report:"]
+    for world in others:
+        differences = "; ".join(first.protocol.differences(world.protocol))
+        one = next(iter(first.groups[0].runs.values())).folder.path
+        other = next(iter(world.groups[0].runs.values())).folder.path
+        lines.append(f"  {one} and {other}: {differences}")
+    lines.append("leave some out, or give --mixed for a page with sections for each")
+    raise ValueError("\n".join(lines))
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Run the command."""
+    args = tyro.cli(Report, args=arguments, description=__doc__)
+    run(lambda: print(f"the report is in {report(args, Console())}"))
+
+
+if __name__ == "__main__":
+    main()

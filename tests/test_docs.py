@@ -4,6 +4,7 @@ import inspect
 import re
 from collections.abc import Mapping
 from dataclasses import fields
+from fnmatch import fnmatch
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ from continual_arcade.agents.replay import TransitionReplayBuffer
 from continual_arcade.envs import GAMES, SHIPPED, make_game
 from continual_arcade.envs.catcher import REWARDS as CATCHER_REWARDS
 from continual_arcade.envs.flappy_bird import REWARDS as FLAPPY_REWARDS
+from continual_arcade.evaluation.metrics import METRICS
 
 ROOT = Path(__file__).parents[1]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
@@ -206,3 +208,26 @@ def test_the_readme_names_only_commands_that_exist() -> None:
         assert re.search(rf"^{target}:", makefile, re.MULTILINE), target
     for script in set(re.findall(r"continual_arcade\.scripts\.(\w+)", text)):
         assert (ROOT / "scripts" / f"{script}.py").is_file(), script
+
+
+def test_every_metric_is_documented_as_it_is() -> None:
+    page = ROOT / "docs" / "metrics.md"
+    (table,) = (t for t in tables(page) if t[0][:2] == ["name", "formula"])
+    assert table[2:] == [
+        [
+            f"`{metric.name}`",
+            metric.formula,
+            metric.source,
+            metric.better or "-",
+            ", ".join(sorted(metric.needs)) or "-",
+        ]
+        for metric in METRICS.values()
+    ]
+    # Which exposure counts where a phase comes back is said of each, too.
+    (exposures,) = (t for t in tables(page) if t[0] == ["metric", "which exposure counts"])
+    said = re.findall(r"`([^`]+)`", "".join(row[0] for row in exposures))
+    for name, metric in METRICS.items():
+        covered = any(fnmatch(name, pattern) for pattern in said)
+        assert covered or name.startswith("performance@") or metric.needs or name == "ra@mer", name
+    for pattern in said:
+        assert any(fnmatch(name, pattern) for name in METRICS), pattern

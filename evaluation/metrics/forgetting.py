@@ -111,9 +111,7 @@ def isolated(record: Record, _: Context) -> Result:
     return mean(terms, NOT_BEFORE)
 
 
-_GEM = (
-    "Lopez-Paz and Ranzato 2017 (GEM, arXiv 1706.08840), eq. 3; its code, and MER's, divides by T"
-)
+_GEM = "Lopez-Paz and Ranzato 2017 (GEM, arXiv 1706.08840); its code, and MER's, divides by T"
 _MER = "Riemer et al. 2019 (MER, arXiv 1810.11910): RA less LA"
 
 METRICS = (
@@ -154,7 +152,7 @@ METRICS = (
         "Forgetting from the best (Chaudhry)",
         "lower",
         "mean over j with first(j) < T of (max over first(j) <= i < T of R[i, j]) - R[T, j]",
-        "Chaudhry et al. 2018 (arXiv 1801.10112), eq. 3, whose maximum begins at i = 1: what was "
+        "Chaudhry et al. 2018 (arXiv 1801.10112), whose maximum begins at i = 1: what was "
         "not learnt yet cannot be forgotten. Mammoth's code fills missing cells with 0",
         best_less_end,
     ),

@@ -127,7 +127,7 @@ METRICS = (
         "Average at the end (ACC, GEM)",
         "higher",
         "mean over j of R[T, j]",
-        "Lopez-Paz and Ranzato 2017 (GEM, arXiv 1706.08840), eq. 2",
+        "Lopez-Paz and Ranzato 2017 (GEM, arXiv 1706.08840)",
         at_end,
     ),
     Metric(

@@ -79,7 +79,7 @@ METRICS = (
         "Lowest since learnt (min-ACC, De Lange)",
         "higher",
         "mean over j ≠ φ(T) of min over t > s(first(j)) of p(t, j)",
-        f"{_DE_LANGE}, eq. for min-ACC; from the first exposure of a phase that comes back",
+        f"{_DE_LANGE}; from the first exposure of a phase that comes back",
         min_acc,
     ),
     Metric(
@@ -87,7 +87,7 @@ METRICS = (
         "Worst case (WC-ACC, De Lange)",
         "higher",
         "(1/C) R[T, φ(T)] + (1 - 1/C) min-ACC",
-        f"{_DE_LANGE}, eq. for WC-ACC; C counts the phases played",
+        f"{_DE_LANGE}; C counts the phases played",
         worst_case,
     ),
     Metric(
@@ -95,7 +95,7 @@ METRICS = (
         "Stability gap (De Lange)",
         "lower",
         f"mean over i < T of R[i, φ(i)] - (min of the first {FIRST} p(t, φ(i)) after s(i))",
-        f"after {_DE_LANGE}, who show it and give no number; each exposure counts that another "
+        f"after {_DE_LANGE}, who show it; the number is ours. Each exposure counts that another "
         "phase follows",
         gap,
     ),

@@ -75,7 +75,7 @@ METRICS = (
         "Forward transfer (GEM)",
         "higher",
         "mean over j with first(j) > 1 of R[first(j)-1, j] - R[0, j]",
-        "Lopez-Paz and Ranzato 2017 (GEM, arXiv 1706.08840), eq. 4; its code divides by T",
+        "Lopez-Paz and Ranzato 2017 (GEM, arXiv 1706.08840); its code divides by T",
         gem,
     ),
     Metric(

@@ -102,6 +102,26 @@ def test_another_scale() -> None:
     np.testing.assert_allclose(record.matrix[3], [0.2, 8.0, 50.0])
 
 
+def test_means_over_the_steps_of_each_phase() -> None:
+    record = record_of(THREE, LIFE)
+    assert [rows.tolist() for rows in record.by_stage] == [[0], [1, 2], [3, 4], [5]]
+    assert [record.during(stage).tolist() for stage in range(3)] == [[0, 1, 2], [2, 3, 4], [4, 5]]
+    # gap 100 in the first phase: 0, 99, 15 at steps 0, 50, 100; in the last 7 and 2.
+    np.testing.assert_allclose(record.time_means[:, 0], [(49.5 + 57) / 2, (51.5 + 47.5) / 2, 4.5])
+    lost = record_of(THREE, {key: value for key, value in LIFE.items() if key != (200, 1)})
+    assert np.isnan(lost.time_means).all(axis=1).tolist() == [False, True, True]
+    assert lost.why_no_end(2) == "there is no evaluation at the end of gap 90"
+    assert lost.why_no_end(1) == lost.why_no_end(-1) == ""
+    assert np.isnan(record.mean_over_steps(np.array([2]))).all()
+
+
+def test_names_that_are_there_twice_are_told_apart() -> None:
+    cycle = gaps(100, 90, 100)
+    record = record_of(cycle, {(0, -1): [[0], [0]]})
+    assert record.labels == ("gap 100", "gap 90")
+    assert record.stage_labels == ("gap 100", "gap 90", "gap 100 (2)")
+
+
 def altered(**columns: object) -> pd.DataFrame:
     return table_of(THREE, LIFE).assign(**columns)
 

@@ -198,6 +198,14 @@ def test_evaluations_a_little_late() -> None:
     assert found["adaptation-time"].parts == {A: 100, B: 100}  # never longer than the phase
 
 
+def test_a_phase_that_was_passed_over() -> None:
+    cells = {(0, -1): [[0], [0]], (204, 0): [[10], [2]], (204, 1): [[4], [8]]}
+    record = record_of(gaps(100, 90), cells)
+    assert measure(record, ["auc@current-phase"])["auc@current-phase"].reason == (
+        f"{B} has no length"
+    )
+
+
 def test_a_phase_that_follows_itself() -> None:
     record = from_rows(gaps(100, 100), [[0], [4], [6]])
     found = measure(record)

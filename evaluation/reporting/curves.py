@@ -75,7 +75,7 @@ def lifetimes(judged: Sequence[Judged], schedule: Schedule, points: str) -> Sect
         y_label=points,
         panels=tuple(panels),
     )
-    return Section("lifetimes", "A life, seen from each phase", "", (chart,))
+    return Section("about-lifetimes", "A life, seen from each phase", "", (chart,))
 
 
 def forgetting(judged: Sequence[Judged], schedule: Schedule, points: str) -> Section:
@@ -107,7 +107,7 @@ def forgetting(judged: Sequence[Judged], schedule: Schedule, points: str) -> Sec
         marked=frozenset((column, row) for column, row in enumerate(record.learnt())),
     )
     return Section(
-        "forgetting",
+        "about-forgetting",
         "What was forgotten",
         "",
         (matrix, _ends(judged, points), _changes(judged, points)),
@@ -213,4 +213,4 @@ def adaptation(judged: Sequence[Judged], schedule: Schedule) -> Section | None:
         panels=tuple(panels),
         steps=True,
     )
-    return Section("adaptation", "How long it takes to adapt", "", (chart,))
+    return Section("about-adaptation", "How long it takes to adapt", "", (chart,))

@@ -76,7 +76,7 @@ def interference(judged: Sequence[Judged], schedule: Schedule) -> Section | None
         decimals=2,
     )
     return Section(
-        "interference",
+        "about-interference",
         "Where learning one phase helps or hurts another",
         "The idea behind MER (Riemer et al. 2019): transfer where gradients of two phases point "
         "the same way, interference where they oppose each other.",
@@ -139,7 +139,7 @@ def plasticity(judged: Sequence[Judged], schedule: Schedule) -> Section | None:
         y_label="",
         panels=tuple(panels),
     )
-    return Section("plasticity", "Can the networks still learn?", "", (chart,))
+    return Section("about-plasticity", "Can the networks still learn?", "", (chart,))
 
 
 def _over_life(table: pd.DataFrame, quantity: str) -> "pd.Series[float]":
@@ -187,7 +187,7 @@ def memory(judged: Sequence[Judged], schedule: Schedule) -> Section | None:
             )
     if not charts:
         return None
-    return Section("memory", "What the replay memory holds", "", tuple(charts))
+    return Section("about-memory", "What the replay memory holds", "", tuple(charts))
 
 
 def _grid(schedule: Schedule) -> np.ndarray:

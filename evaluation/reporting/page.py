@@ -53,7 +53,7 @@ def build_page(
     if gathered.left_out:
         warnings.append(f"{len(gathered.left_out)} runs were left out; the last section says why.")
         table = provenance.left_out(gathered.left_out)
-        sections.append(Section("left-out", "What is missing", "", (table,)))
+        sections.append(Section("about-left-out", "What is missing", "", (table,)))
     runs = sum(len(group.runs) for world in gathered.worlds for group in world.groups)
     titles = " and ".join(dict.fromkeys(world.title for world in gathered.worlds))
     return Page(
@@ -76,7 +76,7 @@ def _sections(world: World, judged: Sequence[Judged], base: Judged, film: Filmer
         summary.summary(judged, points),
         summary.differences(judged, base, points) if len(judged) > 1 else None,
         curves.forgetting(judged, schedule, points),
-        Section("films", "Watch them forget", text, tuple(strips)) if strips else None,
+        Section("about-films", "Watch them forget", text, tuple(strips)) if strips else None,
         curves.lifetimes(judged, schedule, points),
         curves.adaptation(judged, schedule),
         inside.interference(judged, schedule),

@@ -38,7 +38,7 @@ def settings(judged: Sequence[Judged]) -> Section:
             folded=True,
         )
     )
-    return Section("settings", "Settings", "", tuple(tables))
+    return Section("about-settings", "Settings", "", tuple(tables))
 
 
 def protocol(world: World) -> DataTable:
@@ -137,7 +137,7 @@ def provenance(world: World, judged: Sequence[Judged]) -> Section:
         folded=True,
     )
     return Section(
-        "provenance", "Where the numbers come from", "", (costs(judged), protocol(world), runs)
+        "about-provenance", "Where the numbers come from", "", (costs(judged), protocol(world), runs)
     )
 
 

@@ -46,7 +46,7 @@ def summary(judged: Sequence[Judged], points: str) -> Section:
     if judged[0].context.references is not None:
         tables.append(_headlines(judged, points, normalised=True))
     return Section(
-        "summary",
+        "about-summary",
         "What the methods come to",
         f"Mean {points} in greedy evaluation episodes, over all phases. The worst phase is that of "
         "each run at its end. Negative backward transfer is forgetting; nothing is clipped.",
@@ -81,7 +81,7 @@ def _headlines(judged: Sequence[Judged], points: str, *, normalised: bool) -> Da
 def differences(judged: Sequence[Judged], base: Judged, points: str) -> Section:
     """Lay out how much the methods differ from one of them, seed by seed."""
     return Section(
-        "differences",
+        "about-differences",
         f"Differences from {base.label}",
         "Equal seeds share the games, the network and the exploration they begin with: a run is "
         "compared with the run of the same seed, and only seeds that both have count. p is that of "
@@ -172,7 +172,7 @@ def profiles(judged: Sequence[Judged], points: str) -> Section:
         panels=tuple(panels),
         steps=True,
     )
-    return Section("profiles", "How many runs get how far", "", (chart,))
+    return Section("about-profiles", "How many runs get how far", "", (chart,))
 
 
 def _ends_in_words(judged: Sequence[Judged], points: str) -> str:
@@ -194,7 +194,7 @@ def all_metrics(judged: Sequence[Judged]) -> Section:
         folded=True,
     )
     return Section(
-        "metrics",
+        "about-metrics",
         "All metrics",
         "Papers call different things by one name; here the part behind the @ says whose it is.",
         (*tables, definitions),

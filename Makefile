@@ -26,6 +26,7 @@ slow: $(INSTALLED)
 bench: $(INSTALLED)
 	$(BIN)/python benchmarks/env_speed.py
 	$(BIN)/python benchmarks/learner_speed.py
+	$(BIN)/python benchmarks/judge_speed.py
 
 # The first comparison of methods in docs/results.md: 60 short lives, some minutes on two cores.
 methods: $(INSTALLED)

@@ -14,6 +14,8 @@ from measuring import (
     Result,
     Run,
     Verdict,
+    at_least,
+    at_most,
     in_turn,
     machine,
     pin_to_one_core,
@@ -511,22 +513,6 @@ def learners_tables(results: Sequence[Result]) -> str:
         table("what the bound is made of", "us/step", times, whole),
     )
     return "\n\n".join(tables)
-
-
-def at_least(promise: str, ratio: float | None, limit: float, unit: str = "x") -> Verdict:
-    """Judge whether something is so many times as fast; None if it could not be measured."""
-    return _judged(f"{promise} >= {limit:g} {unit}", ratio, unit, lambda value: value >= limit)
-
-
-def at_most(promise: str, ratio: float | None, limit: float, unit: str = "x") -> Verdict:
-    """Judge whether something takes so many times as long, or less."""
-    return _judged(f"{promise} <= {limit:g} {unit}", ratio, unit, lambda value: value <= limit)
-
-
-def _judged(promise: str, value: float | None, unit: str, is_met: Any) -> Verdict:
-    if value is None:
-        return Verdict(promise=promise, measured="-", met=None)
-    return Verdict(promise=promise, measured=f"{value:.2f} {unit}", met=is_met(value))
 
 
 def judge_learners(results: Sequence[Result]) -> Iterator[Verdict]:

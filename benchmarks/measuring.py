@@ -72,6 +72,24 @@ class Verdict:
         return f"{self.promise:<98}{self.measured:>10}  {fate}"
 
 
+def at_least(promise: str, ratio: float | None, limit: float, unit: str = "x") -> Verdict:
+    """Judge whether something is so many times as fast; None if it could not be measured."""
+    return _judged(f"{promise} >= {limit:g} {unit}", ratio, unit, lambda value: value >= limit)
+
+
+def at_most(promise: str, ratio: float | None, limit: float, unit: str = "x") -> Verdict:
+    """Judge whether something takes so many times as long, or less."""
+    return _judged(f"{promise} <= {limit:g} {unit}", ratio, unit, lambda value: value <= limit)
+
+
+def _judged(
+    promise: str, value: float | None, unit: str, is_met: Callable[[float], bool]
+) -> Verdict:
+    if value is None:
+        return Verdict(promise=promise, measured="-", met=None)
+    return Verdict(promise=promise, measured=f"{value:.2f} {unit}", met=is_met(value))
+
+
 def usable_cores() -> list[int]:
     """Return the cores that this process may use, in order; none where it cannot be told."""
     return sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else []

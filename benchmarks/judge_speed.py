@@ -1,0 +1,195 @@
+"""How fast the judge is, on one core.
+
+Run it as ``python benchmarks/judge_speed.py``. A checkpoint is played in six phases of 50 episodes
+each. Before, an agent lives through ``shrink``, so that it survives: an evaluation takes as long as
+its longest episode. Agents of Stable-Baselines3 get its network, and play the same games.
+"""
+
+import os
+
+from measuring import (
+    ONE_THREAD,
+    Result,
+    Verdict,
+    at_most,
+    in_turn,
+    machine,
+    pin_to_one_core,
+    table,
+)
+
+os.environ.update(ONE_THREAD)
+
+import json
+import tempfile
+import time
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any, Literal
+
+import gymnasium as gym
+import numpy as np
+import torch
+import tyro
+from stable_baselines3 import DQN, PPO
+from torch import nn
+
+from continual_arcade.agents import ContinualDQN, DQNSettings, build_agent
+from continual_arcade.envs import IDS, make_game, shipped
+from continual_arcade.evaluation import (
+    Evaluator,
+    Judging,
+    Policy,
+    Protocol,
+    replay_phases,
+)
+
+GAME = "FlappyBird"
+SHRINK = shipped("shrink", make_game(GAME))
+JUDGING = Judging(episodes=50, max_steps=1_800)
+SEED = 0
+LIMIT = 5.0
+"""What evaluating a checkpoint may take [s]."""
+PACKAGES = ("continual-arcade", "stable-baselines3", "torch", "numpy", "numba", "gymnasium")
+
+Section = Literal["checkpoint"]
+Measured = tuple[str, list[Result], list[Verdict]]
+"""A table, what it is made of, and what became of the promises."""
+
+
+@dataclass(frozen=True)
+class Args:
+    """Measure the speed of the judge."""
+
+    rounds: int = 5
+    """How often everything is measured, in turn."""
+    only: tuple[Section, ...] = ()
+    """Measure these alone."""
+    json: Path | None = None
+    """Where to write the raw numbers."""
+
+
+# --- one checkpoint -------------------------------------------------------------------------------
+
+
+def checkpoint(rounds: int) -> Measured:
+    """Measure what evaluating one checkpoint takes [s]."""
+    agent = build_agent(GAME, SHRINK, DQNSettings(), SEED)
+    agent.learn(SHRINK.total_steps, log_interval=None)  # type: ignore[arg-type]
+    evaluator = Evaluator(GAME, SHRINK, episodes=JUDGING.episodes, max_steps=JUDGING.max_steps)
+    players: dict[str, Policy] = {
+        "ours": agent,
+        "stable-baselines3 DQN": as_dqn(agent),
+        "stable-baselines3 PPO": as_ppo(agent),
+    }
+    expected = evaluator.play(agent)
+    if expected.lengths.max() < JUDGING.max_steps:
+        raise RuntimeError("the agent did not survive a single episode: nothing would be measured")
+    for name, player in players.items():
+        if not np.array_equal(evaluator.play(player).lengths, expected.lengths):
+            raise RuntimeError(f"{name} plays other games: their times could not be compared")
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "agent.zip"
+        agent.save(path)
+        measures: dict[str, Callable[[], float]] = {
+            name: partial(_seconds, evaluator, player) for name, player in players.items()
+        }
+        measures["ours, opened by replay_phases"] = partial(_replay, path)
+        values = in_turn(measures, rounds)
+    results = [Result(name=name, values=seconds) for name, seconds in values.items()]
+    text = table(
+        f"one checkpoint, 6 x {JUDGING.episodes} episodes, {expected.steps:,} steps",
+        "seconds",
+        results,
+        results[0],
+    )
+    verdicts = [
+        at_most(f"evaluating a checkpoint, {result.name}", result.median, LIMIT, "s")
+        for result in results
+    ]
+    return text, results, verdicts
+
+
+def _seconds(evaluator: Evaluator, player: Policy) -> float:
+    return evaluator.play(player).seconds
+
+
+def _replay(path: Path) -> float:
+    begun = time.perf_counter()
+    protocol = Protocol(GAME, IDS[GAME], SHRINK, JUDGING)
+    load = partial(ContinualDQN.load, device="cpu")
+    replay_phases({SHRINK.total_steps: path}, protocol, load=load)
+    return time.perf_counter() - begun
+
+
+def as_dqn(agent: ContinualDQN) -> DQN:
+    """Return a DQN of Stable-Baselines3 with the network of an agent."""
+    model = DQN(
+        "MlpPolicy",
+        gym.make(IDS[GAME]),
+        policy_kwargs={"net_arch": list(DQNSettings().hidden)},
+        buffer_size=1,
+        device="cpu",
+    )
+    _copy(agent, linear_layers(model.q_net))
+    return model
+
+
+def as_ppo(agent: ContinualDQN) -> PPO:
+    """Return a PPO of Stable-Baselines3 whose most probable action is the best one of an agent."""
+    hidden = list(DQNSettings().hidden)
+    model = PPO(
+        "MlpPolicy",
+        gym.make(IDS[GAME]),
+        policy_kwargs={"net_arch": {"pi": hidden, "vf": hidden}, "activation_fn": nn.ReLU},
+        device="cpu",
+    )
+    policy: Any = model.policy
+    _copy(agent, [*linear_layers(policy.mlp_extractor.policy_net), policy.action_net])
+    return model
+
+
+def linear_layers(network: nn.Module) -> list[nn.Linear]:
+    """Return the layers of a network, in order."""
+    return [layer for layer in network.modules() if isinstance(layer, nn.Linear)]
+
+
+def _copy(agent: ContinualDQN, layers: list[nn.Linear]) -> None:
+    for mine, theirs in zip(linear_layers(agent.q_net), layers, strict=True):
+        theirs.load_state_dict(mine.state_dict())
+
+
+# --- report ---------------------------------------------------------------------------------------
+
+SECTIONS: dict[Section, Callable[[int], Measured]] = {"checkpoint": checkpoint}
+"""What is measured."""
+
+
+def main(args: Args) -> None:
+    """Measure, print tables and verdicts, and save the raw numbers if asked to."""
+    torch.set_num_threads(1)
+    core = pin_to_one_core()
+    about: dict[str, Any] = machine(PACKAGES) | {"core": core}
+    print(f"{about['cpu']}, {about['cores']} cores; pinned to core: {core}; load {about['load']}")
+    print(
+        f"Python {about['python']};",
+        ", ".join(f"{k} {v}" for k, v in about["packages"].items() if v),
+    )
+    print(f"Medians of {args.rounds} rounds, everyone in turn; ratios too.")
+    data: dict[str, Any] = {"machine": about, "rounds": args.rounds}
+    judged: list[Verdict] = []
+    for section in args.only or SECTIONS:
+        text, results, verdicts = SECTIONS[section](args.rounds)
+        print("\n" + text, flush=True)
+        data[section] = [asdict(result) for result in results]
+        judged += verdicts
+    print("\n" + "\n".join(map(str, judged)))
+    if args.json is not None:
+        data["verdicts"] = [asdict(verdict) for verdict in judged]
+        args.json.write_text(json.dumps(data, indent=1) + "\n")
+
+
+if __name__ == "__main__":
+    main(tyro.cli(Args))

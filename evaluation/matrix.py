@@ -40,11 +40,10 @@ class Matrix:
 
 def forgetting_matrix(record: Record) -> Matrix:
     """Lay out the matrix of one run."""
-    names = [stretch.name for stretch in record.schedule.stretches]
     return Matrix(
         values=record.matrix,
-        stages=("before training", *(f"after {name}" for name in names)),
-        phases=record.phases,
+        stages=("before training", *(f"after {name}" for name in record.stage_labels)),
+        phases=record.labels,
         learnt=record.learnt(),
     )
 

@@ -50,6 +50,8 @@ class Run:
             line = int(strange.to_numpy().argmax()) + 2
             raise ValueError(f"{folder.table}: line {line} was played with another seed")
         run.record()  # the table and the schedule fit
+        # A run whose logs are damaged says nothing that can be trusted.
+        _ = run.diagnostics, run.costs, run.progress
         return run
 
     @cached_property

@@ -53,7 +53,8 @@ class Films:
         if not self.seconds:
             return []
         schedule = world.protocol.schedule
-        names = [stretch.name for stretch in schedule.stretches]
+        record = judged[0].runs[0].record()
+        names = record.stage_labels
         rows = {0: "before training"} | {
             row: f"after {name}" for row, name in enumerate(names, start=1)
         }
@@ -82,7 +83,7 @@ class Films:
                         f"mean {world.points} of that agent in that phase.{left_out}",
                         label=one.label,
                         rows=tuple(rows.values()),
-                        columns=tuple(phase.name for phase in schedule.distinct),
+                        columns=record.labels,
                         clips=clips,
                     )
                 )
@@ -102,7 +103,7 @@ class Films:
         agent = load_agent(path)
         clips = []
         for column, camera in enumerate(cameras):
-            name = record.phases[column]
+            name = record.labels[column]
             pictures = camera.film(
                 agent, seed=run.protocol.judging.first_seed, seconds=self.seconds, every=EVERY
             )

@@ -56,14 +56,15 @@ def lifetimes(judged: Sequence[Judged], schedule: Schedule, points: str) -> Sect
     """Draw the score in each phase over the life."""
     means = [np.array([record.means for record in one.records]) for one in judged]
     panels = []
-    for column, phase in enumerate(schedule.distinct):
+    names = judged[0].records[0].labels
+    for column, (phase, name) in enumerate(zip(schedule.distinct, names, strict=True)):
         lines = []
         for one, of_runs in zip(judged, means, strict=True):
             found = over_runs(of_runs[:, :, column])
             steps = one.records[0].steps.astype(np.float64)
             hover = tuple(map(_interval, found))
             lines.append(Series(one.label, steps, *interval_arrays(found), hover=hover))
-        panels.append(LinePanel(phase.name, tuple(lines), bands(schedule, phase.index)))
+        panels.append(LinePanel(name, tuple(lines), bands(schedule, phase.index)))
     chart = LineChart(
         key="lifetimes",
         title="Score in each phase over the life",
@@ -98,8 +99,8 @@ def forgetting(judged: Sequence[Judged], schedule: Schedule, points: str) -> Sec
         caption=f"Mean {points}. Framed: just learnt. Read a row from there to the right: what "
         f"falls is forgotten. Each cell is the mean of the last {count} evaluations of a phase.",
         alt="; ".join(f"{one.label}: {_matrix_in_words(one)}" for one in judged),
-        rows=record.phases,
-        columns=("before", *(stretch.name for stretch in schedule.stretches)),
+        rows=record.labels,
+        columns=("before", *record.stage_labels),
         rows_label="phase played",
         columns_label="after training in",
         value_label=points,
@@ -119,7 +120,7 @@ def _matrix_in_words(one: Judged) -> str:
     means = one.matrices.mean(axis=0)
     return ", ".join(
         f"{name} {means[row, column]:.1f} when just learnt and {means[-1, column]:.1f} at the end"
-        for column, (name, row) in enumerate(zip(record.phases, record.learnt(), strict=True))
+        for column, (name, row) in enumerate(zip(record.labels, record.learnt(), strict=True))
     )
 
 
@@ -139,7 +140,7 @@ def _ends(judged: Sequence[Judged], points: str) -> BarChart:
             f"{bar.label}: all phases {bar.values[-2]:.1f}, worst {bar.values[-1]:.1f}"
             for bar in bars
         ),
-        categories=(*record.phases, "all phases", "worst phase"),
+        categories=(*record.labels, "all phases", "worst phase"),
         y_label=points,
         bars=tuple(bars),
     )
@@ -165,12 +166,12 @@ def _changes(judged: Sequence[Judged], points: str) -> BarChart:
         alt="; ".join(
             f"{bar.label}: "
             + ", ".join(
-                f"{record.phases[column]} {value:+.1f}"
+                f"{record.labels[column]} {value:+.1f}"
                 for column, value in zip(followed, bar.values, strict=True)
             )
             for bar in bars
         ),
-        categories=tuple(record.phases[column] for column in followed),
+        categories=tuple(record.labels[column] for column in followed),
         y_label=points,
         bars=tuple(bars),
     )
@@ -183,7 +184,7 @@ def adaptation(judged: Sequence[Judged], schedule: Schedule) -> Section | None:
         return None
     of_methods = [[adaptation_times(record, scale) for record in one.records] for one in judged]
     panels = []
-    for stage, stretch in enumerate(schedule.stretches):
+    for stage, name in enumerate(judged[0].records[0].stage_labels):
         lines = []
         for one, found in zip(judged, of_methods, strict=True):
             times = np.array([times[stage] for times, _ in found])
@@ -194,11 +195,11 @@ def adaptation(judged: Sequence[Judged], schedule: Schedule) -> Section | None:
             lines.append(
                 Series(
                     one.label,
-                    np.concatenate([[0.0], curve.times, [float(stretch.steps)]]),
+                    np.concatenate([[0.0], curve.times, [float(schedule.stretches[stage].steps)]]),
                     1 - np.concatenate([[1.0], curve.share, curve.share[-1:]]),
                 )
             )
-        panels.append(LinePanel(stretch.name, tuple(lines)))
+        panels.append(LinePanel(name, tuple(lines)))
     if not any(panel.series for panel in panels):
         return None
     chart = LineChart(

@@ -52,8 +52,8 @@ def interference(judged: Sequence[Judged], schedule: Schedule) -> Section | None
         panels.append(HeatPanel(one.label, tuple(means)))
     if not panels:
         return None
-    names = tuple(phase.name for phase in schedule.distinct)
-    stages = ["before training", *(f"in {s.name}" for s in schedule.stretches)]
+    names = judged[0].records[0].labels
+    stages = ["before training", *(f"in {name}" for name in judged[0].records[0].stage_labels)]
     last = {panel.label: panel.frames[-1] for panel in panels}
     chart = HeatMap(
         key="interference",
@@ -162,7 +162,7 @@ def memory(judged: Sequence[Judged], schedule: Schedule) -> Section | None:
                 continue
             mean = np.mean(known, axis=0)
             layers = tuple(
-                (stretch.name, mean[stage]) for stage, stretch in enumerate(schedule.stretches)
+                (name, mean[stage]) for stage, name in enumerate(one.records[0].stage_labels)
             )
             panels.append(AreaPanel(one.label, _grid(schedule), layers, bands(schedule)))
         if panels:

@@ -136,9 +136,8 @@ def provenance(world: World, judged: Sequence[Judged]) -> Section:
         labels=tuple(row[0] for row in rows),
         folded=True,
     )
-    return Section(
-        "about-provenance", "Where the numbers come from", "", (costs(judged), protocol(world), runs)
-    )
+    items = (costs(judged), protocol(world), runs)
+    return Section("about-provenance", "Where the numbers come from", "", items)
 
 
 def left_out(found: Sequence[LeftOut]) -> DataTable:

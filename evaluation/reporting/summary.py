@@ -141,7 +141,7 @@ def profiles(judged: Sequence[Judged], points: str) -> Section:
             profile = performance_profile(sample, thresholds)
             lines.append(Line(one.label, thresholds, profile.share, profile.low, profile.high))
         panels.append(LinePanel(title, tuple(lines)))
-    for column, name in enumerate(judged[0].records[0].phases):
+    for column, name in enumerate(judged[0].records[0].labels):
         ends = [one.matrices[:, -1, column] for one in judged]
         known = np.concatenate(ends)
         thresholds = np.linspace(

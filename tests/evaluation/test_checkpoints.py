@@ -28,6 +28,7 @@ def run(root: Path, steps: list[int], num_envs: int = 8) -> Checkpoints:
         (root / "checkpoints" / f"step_{step:012d}.zip").touch()
     config: dict[str, Any] = {
         "game": "FlappyBird",
+        "env": IDS["FlappyBird"],
         "schedule": CYCLE.to_dict(),
         "fingerprint": CYCLE.fingerprint,
         "method": "finetune",
@@ -35,7 +36,7 @@ def run(root: Path, steps: list[int], num_envs: int = 8) -> Checkpoints:
         "seed": 0,
         "settings": {"num_envs": num_envs},
         "save_every": 0,
-        "evaluation": {"every": 0, "episodes": 1, "max_steps": 1},
+        "evaluation": asdict(Judging()),
     }
     RunFolder(root).write_config(config)
     return Checkpoints.of(RunFolder.open(root))

@@ -1,0 +1,262 @@
+"""A report says what its runs say: numbers by hand; what is missing is said, never filled in."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from tables import gaps, matrix_cells, write_run
+
+from continual_arcade.evaluation import Judging, Run, diagnostics, gather
+from continual_arcade.evaluation.diagnostics import Reading
+from continual_arcade.evaluation.metrics import METRICS
+from continual_arcade.evaluation.pages.content import (
+    AreaChart,
+    BarChart,
+    DataTable,
+    HeatMap,
+    Item,
+    LineChart,
+    Page,
+)
+from continual_arcade.evaluation.reference_files import shipped_references
+from continual_arcade.evaluation.reporting.page import build_page
+
+TWO = gaps(100, 90)
+JUDGING = Judging(every=0, at_end=1, episodes=1, first_seed=0)
+PLAIN = {seed: [[0, 0], [10 + seed, 2], [4, 8]] for seed in range(3)}
+BETTER = {seed: [[0, 0], [9, 2], [8, 9 + seed]] for seed in range(3)}
+
+
+def runs(
+    root: Path,
+    rows: Mapping[int, Sequence[Sequence[float]]],
+    method: str = "finetune",
+    schedule: object = TWO,
+) -> list[Path]:
+    return [
+        write_run(
+            root,
+            schedule,  # type: ignore[arg-type]
+            matrix_cells(schedule, of_seed),  # type: ignore[arg-type]
+            seed=seed,
+            method=method,
+        )
+        for seed, of_seed in rows.items()
+    ]
+
+
+def page_of(paths: Sequence[Path], **options: object) -> Page:
+    settings: dict[str, object] = {"references": None, **options}
+    unfinished = bool(settings.pop("unfinished", False))
+    return build_page(gather(paths, unfinished=unfinished), **settings)  # type: ignore[arg-type]
+
+
+def item(page: Page, key: str) -> Item:
+    return next(found for found in page.items() if found.key == key)
+
+
+def cells(page: Page, key: str) -> dict[str, dict[str, str]]:
+    table = item(page, key)
+    assert isinstance(table, DataTable)
+    return {row[0]: dict(zip(table.columns, row, strict=True)) for row in table.rows}
+
+
+@pytest.fixture
+def both(tmp_path: Path) -> list[Path]:
+    return runs(tmp_path, PLAIN) + runs(tmp_path, BETTER, "ewc")
+
+
+def test_the_summary_by_hand(both: list[Path]) -> None:
+    found = cells(page_of(both), "summary")
+    # Just learnt: (10+8)/2, (11+8)/2, (12+8)/2; t(0.975, 2) = 4.3027, deviation 1/2.
+    assert found["finetune"]["when just learnt"] == "9.5 ± 1.2"
+    assert found["finetune"]["at the end"] == "6.0 ± 0.0"
+    assert found["finetune"]["worst phase"] == "4.0 ± 0.0"
+    # One phase was followed by another: -6, -7, -8.
+    assert found["finetune"]["backward transfer"] == "-7.0 ± 2.5"
+    assert found["finetune"]["forgetting"] == "+7.0 ± 2.5"
+    assert found["finetune"]["forward transfer"] == "+2.0 ± 0.0"
+    assert found["ewc"]["at the end"] == "9.0 ± 1.2"
+    assert found["ewc"]["runs"] == "3"
+
+
+def test_differences_are_of_equal_seeds(both: list[Path]) -> None:
+    page = page_of(both)
+    found = cells(page, "difference-acc-gem")
+    # 8.5 - 6, 9 - 6, 9.5 - 6; the signs of three pairs can be flipped in eight ways.
+    assert found["ewc"]["difference [pipes passed]"] == "+3.0 ± 1.2"
+    assert (found["ewc"]["p"], found["ewc"]["p (Holm)"]) == ("0.250", "0.250")
+    assert found["ewc"]["won"].startswith("1.00 [")
+    other = cells(page_of(both, against="ewc"), "difference-acc-gem")
+    assert other["finetune"]["difference [pipes passed]"] == "-3.0 ± 1.2"
+    with pytest.raises(ValueError, match="unknown method 'ewk': did you mean 'ewc'"):
+        page_of(both, against="ewk")
+
+
+def test_charts_show_the_numbers(both: list[Path]) -> None:
+    page = page_of(both)
+    matrix = item(page, "matrix")
+    assert isinstance(matrix, HeatMap)
+    assert matrix.columns == ("before", "gap 100", "gap 90")
+    np.testing.assert_allclose(matrix.panels[0].frames[0], [[0, 11, 4], [0, 2, 8]])
+    assert matrix.marked == {(0, 1), (1, 2)}
+    ends, changes = item(page, "ends"), item(page, "changes")
+    assert isinstance(ends, BarChart)
+    assert isinstance(changes, BarChart)
+    np.testing.assert_allclose(ends.bars[1].values, [8, 10, 9, 8])
+    assert changes.categories == ("gap 100",)
+    np.testing.assert_allclose(changes.bars[0].values, [-7])
+    curves = item(page, "lifetimes")
+    assert isinstance(curves, LineChart)
+    line = curves.panels[0].series[0]
+    np.testing.assert_allclose(line.x, [0, 100, 200])
+    np.testing.assert_allclose(line.y, [0, 11, 4])
+    assert [band.highlighted for band in curves.panels[1].bands] == [False, True]
+    for chart in page.items():
+        if not isinstance(chart, DataTable):
+            assert getattr(chart, "alt", "films"), chart.key
+
+
+def test_every_metric_is_there_with_what_it_is(both: list[Path]) -> None:
+    page = page_of(both, references=shipped_references())
+    for key in ("metrics", "metrics-normalised", "definitions"):
+        assert list(cells(page, key)) == list(METRICS)
+    assert cells(page, "metrics")["acc@gem"]["ewc"] == "9.00 ± 1.24"
+    # The limit of an episode lets the oracle pass 47 pipes, random play passes none.
+    normalised = float(cells(page, "metrics-normalised")["acc@gem"]["ewc"].split(" ±")[0])
+    assert normalised == pytest.approx(9 / 47, abs=0.02)
+
+
+def test_what_is_undefined_says_why(both: list[Path]) -> None:
+    page = page_of(both)
+    table = item(page, "metrics")
+    assert isinstance(table, DataTable)
+    assert cells(page, "metrics")["regret@dynamic"]["ewc"] == "\N{EN DASH}"
+    assert any("regret@dynamic" in note for note in table.notes)
+    assert not any(": it was not measured" in note for note in table.notes)
+
+
+def test_one_run_of_one_phase_and_one_episode(tmp_path: Path) -> None:
+    one = gaps(100)
+    page = page_of(runs(tmp_path, {0: [[0], [7]]}, schedule=one), references=shipped_references())
+    found = cells(page, "summary")["finetune"]
+    assert found["at the end"] == "7.0"
+    assert found["backward transfer"] == "\N{EN DASH}"
+    summary = item(page, "summary")
+    assert isinstance(summary, DataTable)
+    assert any("backward transfer" in note and "phase" in note for note in summary.notes)
+    assert "difference-acc-gem" not in [found.key for found in page.items()]
+    assert any("finetune" in warning and "1 run" in warning for warning in page.warnings)
+
+
+def test_a_run_that_is_still_being_written_spoils_no_number(tmp_path: Path) -> None:
+    paths = runs(tmp_path, PLAIN)
+    short = write_run(tmp_path, TWO, {(0, -1): [[0], [0]], (100, 0): [[99], [99]]}, seed=9)
+    page = page_of([*paths, short])
+    assert cells(page, "summary")["finetune"]["runs"] == "3"
+    assert cells(page, "left-out")[str(short)]["reason"] == "the run came to step 100 of 200"
+    taken = page_of([*paths, short], unfinished=True)
+    found = cells(taken, "summary")["finetune"]
+    assert found["runs"] == "4"
+    assert found["at the end"] == "\N{EN DASH}"
+    table = item(taken, "summary")
+    assert isinstance(table, DataTable)
+    assert any("came to step 100 of 200" in note for note in table.notes)
+
+
+def test_no_run_that_can_be_reported(tmp_path: Path) -> None:
+    short = write_run(tmp_path, TWO, {(0, -1): [[0], [0]]})
+    with pytest.raises(ValueError, match="no run came to its end"):
+        page_of([short])
+
+
+def test_protocols_are_kept_apart(tmp_path: Path) -> None:
+    longer = gaps(100, 90, steps=200)
+    paths = runs(tmp_path, PLAIN) + runs(tmp_path, {0: [[0, 0], [50, 2], [40, 8]]}, schedule=longer)
+    page = page_of(paths)
+    assert cells(page, "world-0-summary")["finetune"]["runs"] == "3"
+    assert cells(page, "world-1-summary")["finetune"]["at the end"] == "24.0"
+    assert page.warnings[0].startswith("Runs of different protocols are on this page")
+    keys = [found.key for found in page.items()] + [section.key for section in page.sections]
+    assert len(keys) == len(set(keys))
+
+
+def test_single_phase_runs_are_baselines_where_they_fit(tmp_path: Path) -> None:
+    paths = runs(tmp_path, PLAIN)
+    name = "forward-transfer@meal"
+    assert cells(page_of(paths), "metrics")[name]["finetune"] == "\N{EN DASH}"
+    alone = [gaps(100), gaps(90), gaps(75)]
+    baselines = [
+        Run.load(path)
+        for schedule in alone
+        for path in runs(tmp_path, {0: [[0], [8]]}, schedule=schedule)
+    ]
+    found = cells(page_of(paths, baselines=baselines), "metrics")[name]["finetune"]
+    # While its phase is trained: (0 + 10)/2, 11/2, 12/2 in the first, (2 + 8)/2 in the second;
+    # alone (0 + 8)/2. So (5, 5.5, 6)/4 - 1 and 5/4 - 1.
+    expected = np.mean([(np.array([5, 5.5, 6]) / 4 - 1).mean(), 0.25])
+    assert float(found.split(" ±")[0]) == pytest.approx(expected, abs=0.006)
+
+
+def test_what_goes_on_inside(tmp_path: Path) -> None:
+    paths = runs(tmp_path, PLAIN)
+    for seed, path in enumerate(paths):
+        for step, stage in ((0, -1), (100, 0), (200, 1)):
+            cosines = [
+                Reading("gradient_cosine", 1.0 if i == j else -0.1 * seed, i, j)
+                for i in range(2)
+                for j in range(2)
+            ]
+            of_all = [Reading("dormant_share", 0.1 * (seed + stage + 1))]
+            rows = diagnostics.rows(
+                [*cosines, *of_all], run=path.name, seed=seed, step=step, trained_phase=stage
+            )
+            diagnostics.append(path / "diagnostics.csv", rows)
+        (path / "progress.csv").write_text(
+            "time/total_timesteps,replay/stored_phase_0,replay/stored_phase_1\n"
+            "100,1.0,\n200,0.25,0.75\n"
+        )
+        (path / "costs.csv").write_text(
+            "lifetime_step,training_seconds,evaluation_steps,evaluation_seconds\n"
+            "100,3.0,50,0.5\n200,3.0,50,0.5\n"
+        )
+    page = page_of(paths)
+    interference = item(page, "interference")
+    assert isinstance(interference, HeatMap)
+    assert len(interference.frames) == 3
+    np.testing.assert_allclose(interference.panels[0].frames[-1], [[1, -0.1], [-0.1, 1]])
+    plasticity = item(page, "plasticity")
+    assert isinstance(plasticity, LineChart)
+    np.testing.assert_allclose(plasticity.panels[0].series[0].y, [0.1, 0.2, 0.3])
+    memory = item(page, "replay-stored")
+    assert isinstance(memory, AreaChart)
+    (_, first), (_, second) = memory.panels[0].layers
+    assert (first[-1], second[-1]) == (0.25, 0.75)
+    np.testing.assert_allclose(first + second, 1)
+    costs = cells(page, "costs")["finetune"]
+    assert costs["training [s]"] == "6.0"
+    assert costs["evaluation's share of the time"] == "14%"
+    # A run that did not write them down makes them unknown, and nothing else.
+    (paths[0] / "costs.csv").unlink()
+    (paths[0] / "diagnostics.csv").unlink()
+    without = page_of(paths)
+    assert cells(without, "costs")["finetune"]["training [s]"] == "\N{EN DASH}"
+    assert "interference" not in [found.key for found in without.items()]
+
+
+def test_a_phase_that_comes_back(tmp_path: Path) -> None:
+    cycle = gaps(100, 90, 100)
+    page = page_of(runs(tmp_path, {0: [[0, 0], [9, 1], [3, 8], [9, 2]]}, schedule=cycle))
+    matrix = item(page, "matrix")
+    assert isinstance(matrix, HeatMap)
+    assert matrix.rows == ("gap 100", "gap 90")
+    assert matrix.columns == ("before", "gap 100", "gap 90", "gap 100 (2)")
+
+
+def test_phases_of_one_name_are_told_apart(tmp_path: Path) -> None:
+    schedule = replace(TWO, stretches=tuple(replace(s, name="same") for s in TWO.stretches))
+    matrix = item(page_of(runs(tmp_path, {0: PLAIN[0]}, schedule=schedule)), "matrix")
+    assert isinstance(matrix, HeatMap)
+    assert matrix.rows == ("same", "same (2)")

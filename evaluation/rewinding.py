@@ -15,7 +15,8 @@ def rewind(folder: RunFolder, step: int) -> None:
         step: The last lifetime step that stays; 0 if it begins anew, and nothing stays.
     """
     last = step if step else -1
-    _keep_lines(folder.table, "lifetime_step", last)
+    for table in (folder.table, folder.diagnostics):
+        _keep_lines(table, "lifetime_step", last)
     for log in folder.path.glob("progress*.csv"):
         _keep_lines(log, "time/total_timesteps", last)
     for path in (folder.path / "checkpoints").glob("step_*.zip"):

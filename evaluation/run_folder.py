@@ -34,8 +34,9 @@ _NEEDED: Mapping[str, tuple[str, ...]] = {
 class RunFolder:
     """The folder of one run.
 
-    ``config.json`` says what was run, ``evaluations.csv`` is the tidy table, ``progress.csv`` the
-    log of training, and ``checkpoints/`` holds the agent at each evaluation.
+    ``config.json`` says what was run, ``evaluations.csv`` is the tidy table, ``diagnostics.csv``
+    what the network said, ``progress.csv`` the log of training, and ``checkpoints/`` holds the
+    agent at each evaluation.
     """
 
     path: Path
@@ -102,6 +103,11 @@ class RunFolder:
     def table(self) -> Path:
         """The tidy table of evaluations."""
         return self.path / "evaluations.csv"
+
+    @property
+    def diagnostics(self) -> Path:
+        """The tidy table of what the network said."""
+        return self.path / "diagnostics.csv"
 
     @property
     def training_state(self) -> Path:

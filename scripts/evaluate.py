@@ -1,4 +1,4 @@
-"""Play the checkpoints of a run again, and compute its table and matrix anew.
+"""Play the checkpoints of a run again, and compute its tables and matrix anew.
 
 python -m continual_arcade.scripts.evaluate runs/FlappyBird-shrink__finetune__0__20261121T120000Z
 """
@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import torch
 import tyro
@@ -15,12 +15,15 @@ from rich.console import Console
 from tqdm import tqdm
 
 from continual_arcade.envs.schedules import Schedule
+from continual_arcade.evaluation import diagnostics
 from continual_arcade.evaluation.evaluator import Evaluator
+from continual_arcade.evaluation.experience import KEEP
 from continual_arcade.evaluation.report import show
 from continual_arcade.evaluation.run_folder import RunFolder
 from continual_arcade.evaluation.table import append, read, rows, same
 from continual_arcade.scripts.cli import run
 from continual_arcade.scripts.players import load_agent
+from continual_arcade.scripts.probes import PROBES
 
 
 @dataclass(frozen=True)
@@ -67,16 +70,18 @@ def evaluate(args: Evaluate) -> Path:
     for step, path in tqdm(checkpoints.items(), unit="checkpoint", disable=None):
         if step not in stages:
             continue  # killed between the checkpoint and its rows
-        played = evaluator.play(load_agent(path))
-        new = rows(
-            evaluator,
-            played,
-            run=folder.name,
-            seed=config["seed"],
-            step=step,
-            trained_phase=int(stages[step]),
-        )
-        append(table, new)
+        agent = load_agent(path)
+        played = evaluator.play(agent, KEEP)
+        whose: dict[str, Any] = {
+            "run": folder.name,
+            "seed": config["seed"],
+            "step": step,
+            "trained_phase": int(stages[step]),
+        }
+        append(table, rows(evaluator, played, **whose))
+        assert played.experience is not None
+        readings = [one for probe in PROBES for one in probe.measure(agent, played.experience)]
+        diagnostics.append(out / folder.diagnostics.name, diagnostics.rows(readings, **whose))
     console = Console()
     show(folder, table, console)
     if (episodes, max_steps) == (recorded["episodes"], recorded["max_steps"]):

@@ -1,0 +1,82 @@
+"""Where agents and evaluation meet: what an agent's network says about the phases it has played."""
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from continual_arcade.agents.continual_dqn import ContinualDQN
+from continual_arcade.agents.interference import alignment
+from continual_arcade.agents.plasticity import (
+    dormant_share,
+    effective_rank,
+    hidden_units,
+    weight_norm,
+)
+from continual_arcade.evaluation.diagnostics import ALL, Reading
+from continual_arcade.evaluation.experience import Experience
+
+
+@dataclass(frozen=True)
+class InterferenceProbe:
+    """Compares the mean TD gradients of all phases: ``gradient_cosine`` and ``gradient_norm``."""
+
+    def measure(self, model: Any, experience: Experience) -> Iterator[Reading]:
+        """Measure an agent.
+
+        Raises:
+            TypeError: If it is no ``ContinualDQN``.
+        """
+        agent, phases = _agent(model), experience.phases
+        found = alignment(agent, [experience.of(position) for position in range(len(phases))])
+        for i, phase in enumerate(phases):
+            yield Reading("gradient_norm", float(found.norms[i]), phase)
+            for j, other in enumerate(phases):
+                yield Reading("gradient_cosine", float(found.cosines[i, j]), phase, other)
+
+
+@dataclass(frozen=True)
+class PlasticityProbe:
+    """Measures what of a network is alive, in each phase and in all together.
+
+    ``dormant_share`` and ``effective_rank`` (of the last hidden layer), and ``weight_norm``.
+
+    Args:
+        states: How many observations of each phase to look at; singular values of more take longer
+            than the play.
+    """
+
+    states: int = 512
+
+    def measure(self, model: Any, experience: Experience) -> Iterator[Reading]:
+        """Measure an agent.
+
+        Raises:
+            TypeError: If it is no ``ContinualDQN``.
+            ValueError: If its network has other layers than perceptrons have.
+        """
+        network, phases = _agent(model).q_net, experience.phases
+        met = [experience.of(position).observations for position in range(len(phases))]
+        # They are in order, so that every n-th of them is spread over all as well.
+        met = [each[:: max(1, math.ceil(len(each) / self.states))] for each in met]
+        for phase, observations in zip((ALL, *phases), (np.concatenate(met), *met), strict=True):
+            dormant = rank = np.nan
+            if len(observations):
+                dormant = dormant_share(network, observations)
+                hidden = hidden_units(network, observations)
+                rank = effective_rank(hidden[-1]) if hidden else np.nan
+            yield Reading("dormant_share", dormant, phase)
+            yield Reading("effective_rank", rank, phase)
+        yield Reading("weight_norm", weight_norm(network))
+
+
+PROBES = (InterferenceProbe(), PlasticityProbe())
+"""What is measured of every agent that is evaluated."""
+
+
+def _agent(model: Any) -> ContinualDQN:
+    if not isinstance(model, ContinualDQN):
+        raise TypeError(f"a {type(model).__name__} cannot be probed: only a ContinualDQN can")
+    return model

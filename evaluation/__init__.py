@@ -1,7 +1,9 @@
 """The judge: plays an agent in every phase of its life, and shows what it forgot."""
 
 from continual_arcade.evaluation.callback import EvaluationCallback
+from continual_arcade.evaluation.diagnostics import Probe, Reading
 from continual_arcade.evaluation.evaluator import Evaluator, FunctionPolicy, Played, Policy
+from continual_arcade.evaluation.experience import Experience
 from continual_arcade.evaluation.matrix import Matrix, forgetting_matrix
 from continual_arcade.evaluation.protocol import Judging, Protocol
 from continual_arcade.evaluation.record import Record
@@ -15,6 +17,7 @@ from continual_arcade.evaluation.timetable import Timetable
 __all__ = [
     "EvaluationCallback",
     "Evaluator",
+    "Experience",
     "FunctionPolicy",
     "Gathered",
     "Group",
@@ -22,7 +25,9 @@ __all__ = [
     "Matrix",
     "Played",
     "Policy",
+    "Probe",
     "Protocol",
+    "Reading",
     "Record",
     "Reference",
     "References",

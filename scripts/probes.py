@@ -1,5 +1,6 @@
 """Where agents and evaluation meet: what an agent's network says about the phases it has played."""
 
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -41,7 +42,13 @@ class PlasticityProbe:
     """Measures what of a network is alive, in each phase and in all together.
 
     ``dormant_share`` and ``effective_rank`` (of the last hidden layer), and ``weight_norm``.
+
+    Args:
+        states: How many observations of each phase to look at; singular values of more take longer
+            than the play.
     """
+
+    states: int = 512
 
     def measure(self, model: Any, experience: Experience) -> Iterator[Reading]:
         """Measure an agent.
@@ -52,6 +59,8 @@ class PlasticityProbe:
         """
         network, phases = _agent(model).q_net, experience.phases
         met = [experience.of(position).observations for position in range(len(phases))]
+        # They are in order, so that every n-th of them is spread over all as well.
+        met = [each[:: max(1, math.ceil(len(each) / self.states))] for each in met]
         for phase, observations in zip((ALL, *phases), (np.concatenate(met), *met), strict=True):
             dormant = rank = np.nan
             if len(observations):

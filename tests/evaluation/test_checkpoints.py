@@ -2,12 +2,14 @@
 
 import json
 import re
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from continual_arcade.envs import Schedule, Stretch
+from continual_arcade.envs import IDS, Schedule, Stretch
+from continual_arcade.evaluation import Judging
 from continual_arcade.evaluation.checkpoints import Checkpoints
 from continual_arcade.evaluation.run_folder import RunFolder
 

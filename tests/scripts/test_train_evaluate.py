@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 
 from continual_arcade.agents import ContinualDQN
-from continual_arcade.evaluation import Judging
+from continual_arcade.evaluation import Judging, diagnostics
 from continual_arcade.evaluation.table import read
 from continual_arcade.scripts import compare, demo, evaluate, schedule, train, watch
 
@@ -97,6 +97,11 @@ def test_evaluating_again_gives_the_same_table(life: Path, capsys: Any) -> None:
     assert "every episode came out as it did in the run" in capsys.readouterr().out
     assert (out / "evaluations.csv").read_text() == (life / "evaluations.csv").read_text()
     assert (out / "matrix.png").is_file()
+    looked = diagnostics.read(out / "diagnostics.csv")
+    table = read(life / "evaluations.csv")
+    for name in ("run", "seed", "lifetime_step", "trained_phase"):
+        assert looked[name].drop_duplicates().tolist() == table[name].drop_duplicates().tolist()
+    assert len(looked) == 7 * (9 + 3 + 2 * 4 + 1)
     with pytest.raises(SystemExit, match="2"):
         evaluate.main([str(life), "--out", str(out)])
     assert "exists" in capsys.readouterr().err

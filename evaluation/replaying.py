@@ -1,9 +1,9 @@
 """Checkpoints, put back into every phase of their life."""
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import BrokenExecutor
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -17,7 +17,10 @@ from tqdm import tqdm
 from continual_arcade.envs.curricula import ScheduleLike, as_schedule
 from continual_arcade.envs.games import make_game
 from continual_arcade.envs.registration import IDS
+from continual_arcade.evaluation import diagnostics
+from continual_arcade.evaluation.diagnostics import Diagnostic, Probe, Reading
 from continual_arcade.evaluation.evaluator import Played, Policy
+from continual_arcade.evaluation.experience import KEEP, Experience
 from continual_arcade.evaluation.protocol import Judging, Protocol
 from continual_arcade.evaluation.table import Row, frame, rows
 
@@ -33,6 +36,8 @@ class Replayed:
 
     rows: tuple[Row, ...]
     """One for each episode, by lifetime step."""
+    diagnostics: tuple[Diagnostic, ...]
+    """What the probes have measured, by lifetime step."""
     seconds: float
     """What playing took, that of all processes together."""
     steps: int
@@ -54,6 +59,7 @@ def replay_phases(
     late: int = 0,
     run: str = "run",
     seed: int = 0,
+    probes: Sequence[Probe] = (),
     jobs: int = 1,
     progress: bool = False,
 ) -> Replayed:
@@ -72,6 +78,7 @@ def replay_phases(
             it: environments that step together may pass it.
         run: Name of the run, for the table.
         seed: Seed of the run, for the table.
+        probes: What looks into each agent when it has played.
         jobs: How many processes play checkpoints that are paths. Policies that are loaded already
             stay in this one.
         progress: Show a bar, if the output is a terminal.
@@ -93,23 +100,38 @@ def replay_phases(
     stages = {step: protocol.timetable.stage_of(step, late) for step in agents}
     here = {s: agent for s, agent in agents.items() if jobs == 1 or not isinstance(agent, Path)}
     elsewhere = {s: agent for s, agent in agents.items() if s not in here}
-    played: dict[int, Played] = {}
+    task = _Task(protocol, load, tuple(probes))
+    played: dict[int, tuple[Played, list[Reading]]] = {}
     with tqdm(total=len(agents), unit="checkpoint", disable=None if progress else True) as bar:
-        for step, result in _all(here, elsewhere, protocol, load, jobs):
+        for step, result in _all(here, elsewhere, task, jobs):
             played[step] = result
             bar.update()
     evaluator = protocol.make_evaluator()
+    episodes: list[Row] = []
+    diagnosed: list[Diagnostic] = []
+    for step in agents:
+        outcome, readings = played[step]
+        episodes += rows(
+            evaluator, outcome, run=run, seed=seed, step=step, trained_phase=stages[step]
+        )
+        diagnosed += diagnostics.rows(
+            readings, run=run, seed=seed, step=step, trained_phase=stages[step]
+        )
     return Replayed(
-        rows=tuple(
-            row
-            for step in agents
-            for row in rows(
-                evaluator, played[step], run=run, seed=seed, step=step, trained_phase=stages[step]
-            )
-        ),
-        seconds=sum(one.seconds for one in played.values()),
-        steps=sum(one.steps for one in played.values()),
+        rows=tuple(episodes),
+        diagnostics=tuple(diagnosed),
+        seconds=sum(outcome.seconds for outcome, _ in played.values()),
+        steps=sum(outcome.steps for outcome, _ in played.values()),
     )
+
+
+@dataclass(frozen=True)
+class _Task:
+    """What is done with each checkpoint."""
+
+    protocol: Protocol
+    load: Load | None
+    probes: tuple[Probe, ...]
 
 
 def _protocol(life: Protocol | ScheduleLike, game: str | None, judging: Judging | None) -> Protocol:
@@ -148,13 +170,12 @@ def _checked(checkpoints: Mapping[int, Checkpoint], load: Load | None) -> dict[i
 def _all(
     here: Mapping[int, Policy | Path],
     elsewhere: Mapping[int, Policy | Path],
-    protocol: Protocol,
-    load: Load | None,
+    task: _Task,
     jobs: int,
-) -> Iterator[tuple[int, Played]]:
+) -> Iterator[tuple[int, tuple[Played, list[Reading]]]]:
     """Play all checkpoints, some of them in other processes; in no particular order."""
     for step, agent in here.items():
-        yield _play(step, agent, protocol, load)
+        yield step, _play(step, agent, task)
     if not elsewhere:
         return
     playing: set[int] = set()
@@ -162,7 +183,7 @@ def _all(
     def tasks() -> Iterator[Any]:
         for step, path in elsewhere.items():
             playing.add(step)
-            yield delayed(_play)(step, path, protocol, load)
+            yield delayed(_numbered)(step, path, task)
 
     with parallel_config(backend="loky", n_jobs=jobs, inner_max_num_threads=1):
         # Handed out one by one, so that it is known what was being played when a process died.
@@ -183,21 +204,38 @@ def _all(
         results.close()
 
 
-def _play(
-    step: int, agent: Policy | Path, protocol: Protocol, load: Load | None
-) -> tuple[int, Played]:
-    """Play one checkpoint; let every error name it."""
+def _numbered(
+    step: int, agent: Policy | Path, task: _Task
+) -> tuple[int, tuple[Played, list[Reading]]]:
+    """Play one checkpoint, and say which it was: results come in no particular order."""
+    return step, _play(step, agent, task)
+
+
+def _play(step: int, agent: Policy | Path, task: _Task) -> tuple[Played, list[Reading]]:
+    """Play one checkpoint and look into it; let every error name it."""
     name = f"checkpoint of step {step:,}"
     try:
         with _one_thread():
             if isinstance(agent, Path):
                 name = f"checkpoint of step {step:,} ({agent})"
-                assert load is not None
-                agent = load(agent)
-            return step, protocol.make_evaluator().play(agent)
+                assert task.load is not None
+                agent = task.load(agent)
+            played = task.protocol.make_evaluator().play(agent, KEEP if task.probes else 0)
+            readings = [
+                reading
+                for probe in task.probes
+                for reading in probe.measure(agent, _experience(played))
+            ]
+            # Only what is asked for goes from process to process.
+            return replace(played, experience=None), readings
     except Exception as error:
         what = "" if isinstance(error, (ValueError, OSError)) else f"{type(error).__name__}: "
         raise ValueError(f"{name}: {what}{error}") from error
+
+
+def _experience(played: Played) -> Experience:
+    assert played.experience is not None
+    return played.experience
 
 
 @contextmanager

@@ -12,6 +12,7 @@ from typing import Annotated
 import tyro
 from rich.console import Console
 
+from continual_arcade.evaluation import diagnostics
 from continual_arcade.evaluation.protocol import Protocol
 from continual_arcade.evaluation.replaying import replay_phases
 from continual_arcade.evaluation.run_folder import RunFolder
@@ -19,6 +20,7 @@ from continual_arcade.evaluation.showing import show
 from continual_arcade.evaluation.table import append, read, same
 from continual_arcade.scripts.cli import run
 from continual_arcade.scripts.players import load_agent
+from continual_arcade.scripts.probes import PROBES
 
 
 @dataclass(frozen=True)
@@ -67,6 +69,7 @@ def evaluate(args: Evaluate) -> Path:
             late=int(config["settings"].get("num_envs", 1)),
             run=folder.name,
             seed=config["seed"],
+            probes=PROBES,
             jobs=args.jobs,
             progress=True,
         )
@@ -74,6 +77,7 @@ def evaluate(args: Evaluate) -> Path:
         out.rmdir()  # as if nothing had been asked for
         raise
     append(table, replayed.rows)
+    diagnostics.append(out / folder.diagnostics.name, replayed.diagnostics)
     console = Console()
     show(folder, table, console)
     console.print(f"evaluated {replayed.steps:,} steps in {replayed.seconds:.1f} s")

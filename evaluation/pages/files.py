@@ -132,8 +132,10 @@ def _write_pictures(chart: Chart, styles: dict[str, MethodStyle], path: Path) ->
     figure = draw(chart, styles)
     with mpl.rc_context(STYLE):
         # What goes where is found once, for both files.
-        figure.draw_without_rendering()
-        figure.set_layout_engine("none")
+        engine = figure.get_layout_engine()
+        if engine is not None:
+            engine.execute(figure)
+            figure.set_layout_engine("none")
         figure.savefig(path.with_suffix(".png"), dpi=150)
         figure.savefig(path.with_suffix(".svg"), metadata={"Date": None})
 

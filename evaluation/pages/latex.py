@@ -43,8 +43,8 @@ def as_latex(table: DataTable) -> str:
     """
     columns = list(zip(*table.rows, strict=True)) or [()] * len(table.columns)
     noted: dict[tuple[int, int], list[int]] = {}
-    for *place, note in table.noted:
-        noted.setdefault((place[0], place[1]), []).append(note)
+    for row_number, column, note in table.noted:
+        noted.setdefault((row_number, column), []).append(note)
     lines = [
         r"\begin{table}",
         r"\centering",
@@ -55,12 +55,13 @@ def as_latex(table: DataTable) -> str:
         _row([escaped(name) for name in table.columns]),
         r"\midrule",
     ]
-    for i, row in enumerate(table.rows):
-        lines.append(_row([_cell(text) + _marks(noted.get((i, j))) for j, text in enumerate(row)]))
+    for i, texts in enumerate(table.rows):
+        cells = [_cell(text) + _marks(noted.get((i, j))) for j, text in enumerate(texts)]
+        lines.append(_row(cells))
     lines += [r"\bottomrule", r"\end{tabular}"]
-    for number, note in enumerate(table.notes):
+    for number, remark in enumerate(table.notes):
         mark = _marks([number]) + " " if table.noted else ""
-        lines.append(rf"\par\smallskip{{\footnotesize {mark}{escaped(note)}}}")
+        lines.append(rf"\par\smallskip{{\footnotesize {mark}{escaped(remark)}}}")
     return "\n".join([*lines, r"\end{table}", ""])
 
 

@@ -98,7 +98,7 @@ def _lines(chart: LineChart, styles: dict[str, MethodStyle]) -> Figure:
         axes.set(xlim=x_ends, ylim=y_ends)
         _write_numbers(axes.xaxis, x_ends)
         _write_numbers(axes.yaxis, y_ends)
-    _name_axes(figure, grid, chart.x_label, chart.y_label)
+    _name_axes(grid, _ACROSS, chart.x_label, chart.y_label)
     labels = [label for label in styles if label in chart.labels_used()]
     _legend(figure, [(_sample(styles[label]), label) for label in labels])
     return figure
@@ -139,11 +139,11 @@ def _heat(chart: HeatMap) -> Figure:
     )
     for axes, (panel, frame) in zip(grid, drawn, strict=True):
         _matrix(axes, chart, panel, frame, scale)
-    for axes in grid[::across]:
-        axes.set_ylabel(_literal(chart.rows_label))
     if drawn:
-        figure.supxlabel(_literal(chart.columns_label), fontsize=10)
-        bar = figure.colorbar(scale, ax=list(grid), shrink=0.8, aspect=30)
+        _name_axes(grid, across, chart.columns_label, chart.rows_label)
+        bar = figure.colorbar(
+            *(scale,), ax=list(grid), location="bottom", anchor=(0, 1), shrink=0.4, aspect=40
+        )
         bar.set_label(_literal(chart.value_label))
         bar.outline.set_visible(False)
     return figure
@@ -151,6 +151,7 @@ def _heat(chart: HeatMap) -> Figure:
 
 def _matrix(axes: Any, chart: HeatMap, panel: HeatPanel, frame: int, scale: ScalarMappable) -> None:
     matrix = panel.frames[frame]
+    colours = scale.to_rgba(matrix)
     axes.imshow(matrix, cmap=scale.cmap, norm=scale.norm, aspect="auto")
     for (i, j), value in np.ndenumerate(matrix):
         marked = (i, j) in chart.marked
@@ -160,8 +161,9 @@ def _matrix(axes: Any, chart: HeatMap, panel: HeatPanel, frame: int, scale: Scal
             ha="center",
             va="center",
             fontsize=8.5,
-            color=LIGHT.muted if np.isnan(value) else _legible_on(scale.cmap(scale.norm(value))),
+            color=LIGHT.muted if np.isnan(value) else _legible_on(colours[i, j]),
             fontweight="bold" if marked else "normal",
+            in_layout=False,
         )
         if marked:
             axes.add_patch(
@@ -178,9 +180,8 @@ def _matrix(axes: Any, chart: HeatMap, panel: HeatPanel, frame: int, scale: Scal
 
 
 def _legible_on(colour: Any) -> str:
-    """Choose black or white letters, whichever has more contrast to a colour (WCAG 2.2)."""
-    behind = style.luminance("#" + "".join(f"{round(255 * c):02x}" for c in colour[:3]))
-    return "white" if 1.05 / (behind + 0.05) > (behind + 0.05) / 0.05 else "black"
+    hexadecimal = "#" + "".join(f"{round(255 * channel):02x}" for channel in colour[:3])
+    return "white" if style.is_dark(hexadecimal) else "black"
 
 
 def _bars(chart: BarChart, styles: dict[str, MethodStyle]) -> Figure:
@@ -256,7 +257,7 @@ def _areas(chart: AreaChart) -> Figure:
         axes.set(xlim=ends, ylim=(0, 1))
         axes.yaxis.set_major_formatter(lambda value, _: f"{value:.0%}")
         _write_numbers(axes.xaxis, ends)
-    _name_axes(figure, grid, chart.x_label, chart.y_label)
+    _name_axes(grid, _ACROSS, chart.x_label, chart.y_label)
     _legend(figure, [(Patch(color=colours[name]), name) for name in names])
     return figure
 
@@ -277,12 +278,12 @@ def _grid(count: int, size: tuple[float, float], across: int = _ACROSS) -> tuple
     return figure, grid.flat[:count]
 
 
-def _name_axes(figure: Figure, grid: Any, x_label: str, y_label: str) -> None:
-    if len(grid) == 1:
-        grid[0].set(xlabel=_literal(x_label), ylabel=_literal(y_label))
-    elif len(grid):
-        figure.supxlabel(_literal(x_label), fontsize=10)
-        figure.supylabel(_literal(y_label), fontsize=10)
+def _name_axes(grid: Any, across: int, x_label: str, y_label: str) -> None:
+    """Name the axes at the left and at the bottom."""
+    for axes in grid[::across]:
+        axes.set_ylabel(_literal(y_label))
+    for axes in grid[-across:]:
+        axes.set_xlabel(_literal(x_label))
 
 
 def _shade(axes: Any, bands: Sequence[Band]) -> None:

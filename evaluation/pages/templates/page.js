@@ -41,13 +41,23 @@
     return chart;
   });
 
-  function figure({ chart, panel }) {
+  function figure(plot) {
+    const { chart, panel } = plots.get(plot);
     const data = panel.data.map((trace, i) => ({
       ...themed(trace),
       ...(chart.frame === null || !panel.frames.length ? {} : panel.frames[chart.frame][i]),
       visible: !hidden.has(panel.traces[i]),
     }));
-    const layout = { ...themed(panel.layout), uirevision: "kept" };
+    const layout = {
+      ...themed(panel.layout),
+      uirevision: "kept",
+      width: plot.clientWidth,
+      height: plot.clientHeight,
+    };
+    if (plot.clientWidth < panel.namesFrom) {
+      layout.annotations = layout.annotations.filter((note) => note.name !== "band");
+      layout.margin.t = 8;
+    }
     if (coarse) {
       // A finger that moves scrolls the page.
       layout.dragmode = false;
@@ -61,7 +71,7 @@
     if (!plot.clientWidth) return;
     state.stale = false;
     state.width = plot.clientWidth;
-    Plotly.react(plot, ...figure(state), config);
+    Plotly.react(plot, ...figure(plot), config);
   }
 
   function drawAgain(chosenPlots = plots.keys()) {
@@ -83,8 +93,7 @@
     for (const { target } of entries) {
       const state = plots.get(target);
       if (!state.stale && target.clientWidth && target.clientWidth !== state.width) {
-        state.width = target.clientWidth;
-        Plotly.Plots.resize(target);
+        drawAgain([target]);
       }
     }
   });
@@ -290,8 +299,8 @@
   function setPrinting(on) {
     printing = on;
     root.classList.toggle("printing", on);
-    for (const plot of plots.keys()) if (on || !plots.get(plot).stale) draw(plot);
-    for (const [plot, state] of plots) if (!state.stale) Plotly.Plots.resize(plot);
+    if (on) plots.forEach((_, plot) => draw(plot));
+    else drawAgain();
   }
   addEventListener("beforeprint", () => setPrinting(true));
   addEventListener("afterprint", () => setPrinting(false));

@@ -344,7 +344,7 @@ def _bars_of(chart: BarChart, bars: Bars, method: MethodStyle) -> list[Json]:
         "y": _rounded(bars.values),
         "marker": {
             "symbol": method.shape.plotly,
-            "size": 7,
+            "size": 8,
             "color": method.light,
             "line": {"color": LIGHT.background, "width": 1},
         },

@@ -32,7 +32,9 @@ _ESCAPED = {
     "\u03b5": r"$\varepsilon$",
     "\n": " ",
 }
-_NUMBER = re.compile(r"[+\u2212-]?[\d,]*\.?\d")
+_NUMBER = re.compile(
+    r"[<>\u2264\u2265]? ?[+\u2212-]?\d[\d,]*\.?\d*(e[+-]?\d+)? ?%?\*{0,3}( ?[\u00b1([].*)?"
+)
 _MISSING = ("", "-", "\u2013", "nan")
 
 
@@ -75,8 +77,11 @@ def _sentence(title: str) -> str:
 
 
 def _row(cells: Sequence[str]) -> str:
-    # A bracket after a line's end would be read as its argument.
-    return " & ".join(f"{{}}{cell}" if cell.startswith("[") else cell for cell in cells) + r" \\"
+    # After the end of a line, a bracket or a star would be read as part of its command.
+    return (
+        " & ".join(f"{{}}{cell}" if cell.startswith(("[", "*")) else cell for cell in cells)
+        + r" \\"
+    )
 
 
 def _cell(text: str) -> str:
@@ -93,4 +98,4 @@ def _letters(index: int) -> str:
 
 def _alignment(cells: Sequence[str]) -> str:
     said = [cell for cell in cells if cell.strip().lower() not in _MISSING]
-    return "r" if said and all(_NUMBER.match(cell) for cell in said) else "l"
+    return "r" if said and all(_NUMBER.fullmatch(cell) for cell in said) else "l"

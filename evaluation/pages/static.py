@@ -80,7 +80,8 @@ def draw(chart: Chart, styles: dict[str, MethodStyle]) -> Figure:
                 figure = _areas(chart)
             case _:
                 raise TypeError(f"a chart of an unknown kind: {type(chart).__name__}")
-        figure.suptitle(_literal(chart.title), x=0.01, ha="left", fontsize=12, fontweight="bold")
+        (title,) = _broken([chart.title], int(figure.get_figwidth() / 0.12))
+        figure.suptitle(title, x=0.01, ha="left", fontsize=12, fontweight="bold")
     return figure
 
 
@@ -94,7 +95,7 @@ def _lines(chart: LineChart, styles: dict[str, MethodStyle]) -> Figure:
             _line(axes, series, styles[series.label], steps=chart.steps)
         if not any(np.isfinite(series.y).any() for series in panel.series):
             _say_no_data(axes)
-        axes.set_title(_literal(panel.title))
+        axes.set_title(*_broken([panel.title], 80 if single else 44))
         axes.set(xlim=x_ends, ylim=y_ends)
         _write_numbers(axes.xaxis, x_ends)
         _write_numbers(axes.yaxis, y_ends)
@@ -129,8 +130,8 @@ def _line(axes: Any, series: Series, method: MethodStyle, *, steps: bool) -> Non
 def _heat(chart: HeatMap) -> Figure:
     frames = shown_frames(chart, _FRAMES if len(chart.frames) > 1 else 1)
     drawn = [(panel, frame) for panel in chart.panels for frame in frames]
-    width = 0.62 * len(chart.columns) + 1.1
-    height = 0.36 * len(chart.rows) + 1.0
+    width = 0.5 * len(chart.columns) + 0.9
+    height = 0.34 * len(chart.rows) + 1.0
     across = len(frames) if len(frames) > 1 else _ACROSS
     figure, grid = _grid(len(drawn), (max(width, 2.4), height), across)
     colours = LIGHT.diverging if chart.diverging else LIGHT.sequential
@@ -139,8 +140,8 @@ def _heat(chart: HeatMap) -> Figure:
     )
     for axes, (panel, frame) in zip(grid, drawn, strict=True):
         _matrix(axes, chart, panel, frame, scale)
+    _name_axes(grid, across, chart.columns_label, chart.rows_label)
     if drawn:
-        _name_axes(grid, across, chart.columns_label, chart.rows_label)
         bar = figure.colorbar(
             *(scale,), ax=list(grid), location="bottom", anchor=(0, 1), shrink=0.4, aspect=40
         )
@@ -174,7 +175,7 @@ def _matrix(axes: Any, chart: HeatMap, panel: HeatPanel, frame: int, scale: Scal
     axes.set_xticks(range(len(chart.columns)), _broken(chart.columns, 10), fontsize=8)
     axes.set_yticks(range(len(chart.rows)), _broken(chart.rows, 18), fontsize=8)
     name = f", {chart.frames[frame]}" if len(chart.frames) > 1 else ""
-    axes.set_title("\n".join(_literal(x) for x in style.lines_of(panel.label + name, 34)))
+    axes.set_title(*_broken([panel.label + name], max(24, 7 * len(chart.columns))))
     axes.spines[:].set_visible(False)
     axes.tick_params(length=0)
 
@@ -192,7 +193,7 @@ def _bars(chart: BarChart, styles: dict[str, MethodStyle]) -> Figure:
         offset = (place - (count - 1) / 2) * 0.76 / count
         _bars_of(axes, bars, styles[bars.label], offset, 0.72 / count)
     ends = y_limits(chart)
-    axes.set(ylim=ends, ylabel=_literal(chart.y_label))
+    axes.set(ylim=ends, ylabel=_broken([chart.y_label], 40)[0])
     if ends[0] < 0:
         axes.axhline(0, color=LIGHT.muted, lw=0.8)
     axes.set_xlim(-0.5, max(1, len(chart.categories)) - 0.5)
@@ -253,7 +254,7 @@ def _areas(chart: AreaChart) -> Figure:
             )
         if not runs:
             _say_no_data(axes)
-        axes.set_title("\n".join(map(_literal, style.lines_of(panel.label, 44))))
+        axes.set_title(*_broken([panel.label], 44))
         axes.set(xlim=ends, ylim=(0, 1))
         axes.yaxis.set_major_formatter(lambda value, _: f"{value:.0%}")
         _write_numbers(axes.xaxis, ends)
@@ -280,8 +281,12 @@ def _grid(count: int, size: tuple[float, float], across: int = _ACROSS) -> tuple
 
 def _name_axes(grid: Any, across: int, x_label: str, y_label: str) -> None:
     """Name the axes at the left and at the bottom."""
+    if not len(grid):
+        return
+    height = grid[0].figure.get_figheight() / -(-len(grid) // across)
+    (broken,) = _broken([y_label], int(height / 0.1))
     for axes in grid[::across]:
-        axes.set_ylabel(_literal(y_label))
+        axes.set_ylabel(broken)
     for axes in grid[-across:]:
         axes.set_xlabel(_literal(x_label))
 
@@ -313,6 +318,8 @@ def _legend(figure: Figure, entries: Sequence[tuple[Any, str]]) -> None:
         return
     longest = max(len(label) for _, label in entries)
     columns = max(1, int(figure.get_figwidth() / (0.55 + 0.078 * longest)))
+    # The panels keep their height.
+    figure.set_figheight(figure.get_figheight() + 0.21 * -(-len(entries) // columns))
     figure.legend(
         [handle for handle, _ in entries],
         [_literal(label) for _, label in entries],

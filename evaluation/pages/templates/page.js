@@ -3,12 +3,12 @@
 (() => {
   const root = document.documentElement;
   const all = (selector, within = document) => [...within.querySelectorAll(selector)];
-  const { dark } = JSON.parse(document.getElementById("settings").textContent);
+  const { dark } = JSON.parse(document.getElementById("page--settings").textContent);
   const hidden = new Set();
 
   // Themes: the reader's choice in this page, or the system's.
   const systemDark = matchMedia("(prefers-color-scheme: dark)");
-  const themeButton = document.getElementById("theme");
+  const themeButton = document.getElementById("page--theme");
   let chosen = null;
   let printing = false;
   const isDark = () => !printing && (chosen ?? (systemDark.matches ? "dark" : "light")) === "dark";
@@ -116,9 +116,10 @@
   }
 
   // Tables.
-  const numeric = /^[+\u2212-]?[\d,]*\.?\d/;
+  // A number, perhaps with its interval: 1,234 or +3.2 ± 1.1 or 0.5 (0.4 to 0.6) or < 0.001.
+  const numeric = /^[<>\u2264\u2265]? ?[+\u2212-]?\d[\d,]*\.?\d*(e[+-]?\d+)? ?%?\*{0,3}( ?[\u00b1([].*)?$/;
   const missing = (text) => text === "" || text === "\u2013" || text === "-";
-  const valueOf = (text) => Number.parseFloat(text.replace(/,/g, "").replace("\u2212", "-"));
+  const valueOf = (text) => Number.parseFloat(text.replace(/^[^\d+\u2212-]+/, "").replace(/,/g, "").replace("\u2212", "-"));
   // What stands in a cell, without its footnotes.
   const textOf = (cell) => (cell?.firstChild?.textContent ?? "").trim();
 
@@ -158,6 +159,7 @@
 
   function buildTable({ columns, rows, methods }, place) {
     const table = document.createElement("table");
+    table.setAttribute("aria-label", place.getAttribute("aria-label"));
     const head = table.createTHead().insertRow();
     for (const name of columns) {
       const cell = document.createElement("th");
@@ -192,7 +194,7 @@
   // Films: a browser has only so many players, so those out of sight give theirs back.
   const mostPlayers = 60;
   const still = matchMedia("(prefers-reduced-motion: reduce)");
-  const filmsButton = document.getElementById("films");
+  const filmsButton = document.getElementById("page--films");
   const films = all("video");
   const visible = new Set();
   const loaded = new Set();
@@ -269,7 +271,7 @@
 
   // Methods.
   const toggles = all("[data-toggles]");
-  const showAll = document.getElementById("show-all");
+  const showAll = document.getElementById("page--show-all");
 
   function showMethods() {
     hidden.clear();

@@ -5,14 +5,23 @@ BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 # Two cores, two workers; each test process computes on one thread.
 JOBS ?= 2
+AS_ROOT := $(if $(filter 0,$(shell id -u)),,sudo -n)
 
-.PHONY: demo test check slow bench methods typing clean
+.PHONY: browser demo test check slow bench methods typing clean
 
 demo: $(INSTALLED)
 	$(BIN)/python -m continual_arcade.scripts.demo
 
 test: $(INSTALLED)
 	$(BIN)/python -m pytest -n $(JOBS)
+
+# Pages are tested in Debian's Chromium; without one, those tests are skipped.
+browser:
+	@command -v chromium >/dev/null || { command -v apt-get >/dev/null && \
+	    $(AS_ROOT) apt-get update -q && $(AS_ROOT) apt-get install -q -y --no-install-recommends \
+	        chromium fonts-dejavu-core; } || \
+	    { echo "there is no Chromium, and apt-get could not install it: install Debian's package" \
+	        "chromium, so that it is on the PATH" >&2; exit 1; }
 
 check: $(INSTALLED) typing
 	$(BIN)/ruff check .

@@ -138,6 +138,10 @@ class HeatMap(Chart):
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        if self.limits is not None and not self.limits[0] < self.limits[1]:
+            raise ValueError(
+                f"{self.key}: colours cannot reach from {self.limits[0]} to {self.limits[1]}"
+            )
         shape = (len(self.rows), len(self.columns))
         for panel in self.panels:
             where = f"the panel of {panel.label} in {self.key}"

@@ -60,19 +60,23 @@ def write(page: Page, path: Path) -> None:
             _write_whole(new_page, render(page))
             new_folder.mkdir()
             _write_files(page, new_folder)
-            _publish(new_folder, folder, unfinished / "earlier")
-            new_page.replace(path)
+            with _published(new_folder, folder, unfinished / "earlier"):
+                new_page.replace(path)
         finally:
             shutil.rmtree(unfinished, ignore_errors=True)
 
 
-def _publish(new: Path, place: Path, earlier: Path) -> None:
-    """Put a folder into its place; what was there before comes back if that fails."""
+@contextmanager
+def _published(new: Path, place: Path, earlier: Path) -> Iterator[None]:
+    """Put a folder into its place; what was there before comes back if what follows fails."""
     if place.exists():
         place.rename(earlier)
     try:
         new.rename(place)
-    except OSError:
+        yield
+    except BaseException:
+        if place.exists():
+            place.rename(new)
         if earlier.exists():
             earlier.rename(place)
         raise
@@ -132,8 +136,10 @@ def _write_pictures(chart: Chart, styles: dict[str, MethodStyle], path: Path) ->
     figure = draw(chart, styles)
     with mpl.rc_context(STYLE):
         # What goes where is found once, for both files.
-        figure.draw_without_rendering()
-        figure.set_layout_engine("none")
+        engine = figure.get_layout_engine()
+        if engine is not None:
+            engine.execute(figure)
+            figure.set_layout_engine("none")
         figure.savefig(path.with_suffix(".png"), dpi=150)
         figure.savefig(path.with_suffix(".svg"), metadata={"Date": None})
 

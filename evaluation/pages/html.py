@@ -135,6 +135,7 @@ def _chart(chart: Chart, styles: dict[str, MethodStyle]) -> dict[str, Any]:
                         **panel.figure,
                         "traces": [None if m is None else indices[m] for m in panel.traces],
                         "frames": panel.frames,
+                        "namesFrom": panel.names_from,
                     }
                     for panel in panels
                 ],
@@ -163,8 +164,8 @@ def _scale(chart: Chart) -> dict[str, Any] | None:
     low, high = colour_limits(chart)
     return {
         "gradient": ", ".join(f"light-dark({light}, {dark})" for light, dark in pairs),
-        "low": style.number(low),
-        "high": style.number(high),
+        "low": style.fixed(low, chart.decimals),
+        "high": style.fixed(high, chart.decimals),
         "label": chart.value_label,
     }
 

@@ -31,6 +31,9 @@ from continual_arcade.evaluation.pages.style import LIGHT, MethodStyle
 
 Json: TypeAlias = dict[str, Any]
 
+BAND = "band"
+"""Name of annotations that name a band."""
+
 
 @dataclass(frozen=True)
 class Panel:
@@ -46,7 +49,11 @@ class Panel:
     height: int
     """[px]"""
     min_width: int
-    """[px]"""
+    """[px]; it is scrolled where there is less."""
+    good_width: int
+    """[px]; panels stand side by side if each has so much."""
+    names_from: int = 0
+    """[px]; bands are named if it is so wide."""
     frames: tuple[tuple[Json, ...], ...] = ()
     """For each frame, what changes in each trace."""
 
@@ -100,6 +107,8 @@ def _lines(
         tuple(label for _, label in traces),
         height=230 if len(chart.panels) > 1 else 360,
         min_width=240,
+        good_width=280,
+        names_from=_room_for_names(panel.bands, x_ends),
     )
 
 
@@ -176,14 +185,16 @@ def _heat(chart: HeatMap, panel: HeatPanel, limits: Limits) -> Panel:
         (
             {
                 "z": [_rounded(row) for row in frame],
-                "text": [
-                    ["" if np.isnan(v) else style.fixed(v, chart.decimals) for v in row]
-                    for row in frame.tolist()
-                ],
                 "hovertext": _said_of_cells(chart, panel, f),
             },
-            # Heat maps write nothing into empty cells.
-            {"text": [style.MISSING if np.isnan(v) else "" for v in frame.ravel()]},
+            # Heat maps write nothing into empty cells, and hardly legibly into others.
+            {
+                "text": [style.fixed(v, chart.decimals) for v in frame.ravel().tolist()],
+                "textfont": {
+                    "size": 11,
+                    "color": [_ink(v, limits, chart) for v in frame.ravel().tolist()],
+                },
+            },
         )
         for f, frame in enumerate(panel.frames)
     )
@@ -198,7 +209,6 @@ def _heat(chart: HeatMap, panel: HeatPanel, limits: Limits) -> Panel:
             "showscale": False,
             "xgap": 2,
             "ygap": 2,
-            "texttemplate": "%{text}",
             "hovertemplate": "%{hovertext}<extra></extra>",
             "hoverongaps": True,
             **frames[-1][0],
@@ -208,7 +218,6 @@ def _heat(chart: HeatMap, panel: HeatPanel, limits: Limits) -> Panel:
             "mode": "text",
             "x": [j for _ in range(height) for j in range(width)],
             "y": [i for i in range(height) for _ in range(width)],
-            "textfont": {"color": LIGHT.muted},
             "hoverinfo": "skip",
             **frames[-1][1],
         },
@@ -235,9 +244,18 @@ def _heat(chart: HeatMap, panel: HeatPanel, limits: Limits) -> Panel:
         {"data": data, "layout": layout},
         (panel.label, panel.label),
         height=90 + 34 * height,
-        min_width=120 + 42 * width,
+        min_width=90 + 33 * width,
+        good_width=110 + 40 * width,
         frames=frames if len(frames) > 1 else (),
     )
+
+
+def _ink(value: float, limits: Limits, chart: HeatMap) -> str:
+    if np.isnan(value):
+        return LIGHT.muted
+    low, high = limits
+    place = min(max((value - low) / (high - low), 0.0), 1.0)
+    return style.ink(place, diverging=chart.diverging)
 
 
 def _said_of_cells(chart: HeatMap, panel: HeatPanel, frame: int) -> list[list[str]]:
@@ -275,7 +293,8 @@ def _bars(chart: BarChart, styles: dict[str, MethodStyle]) -> Panel:
         {"data": data, "layout": layout},
         tuple(traces),
         height=380,
-        min_width=max(240, 60 + count * (16 + 11 * len(chart.bars))),
+        min_width=max(240, 60 + count * (16 + 7 * len(chart.bars))),
+        good_width=280,
     )
 
 
@@ -325,7 +344,7 @@ def _bars_of(chart: BarChart, bars: Bars, method: MethodStyle) -> list[Json]:
         "y": _rounded(bars.values),
         "marker": {
             "symbol": method.shape.plotly,
-            "size": 7,
+            "size": 8,
             "color": method.light,
             "line": {"color": LIGHT.background, "width": 1},
         },
@@ -390,6 +409,8 @@ def _areas(chart: AreaChart, panel: AreaPanel, ends: Limits) -> Panel:
         (panel.label,) * len(data),
         height=230 if len(chart.panels) > 1 else 320,
         min_width=240,
+        good_width=280,
+        names_from=_room_for_names(panel.bands, ends),
     )
 
 
@@ -411,11 +432,10 @@ def _layout(axes: Json, bands: Sequence[Band], notes: list[Json], *, zoom: bool)
         if band.highlighted or number % 2 == 0
     ]
     return {
-        "autosize": True,
         "font": {"family": style.FONT, "size": 12, "color": LIGHT.muted},
         "paper_bgcolor": "rgba(0,0,0,0)",
         "plot_bgcolor": "rgba(0,0,0,0)",
-        "margin": {"l": 6, "r": 10, "t": 8, "b": 6},
+        "margin": {"l": 6, "r": 10, "t": 20 if bands else 8, "b": 6},
         "showlegend": False,
         "hovermode": "closest",
         "hoverlabel": {
@@ -433,15 +453,10 @@ def _layout(axes: Json, bands: Sequence[Band], notes: list[Json], *, zoom: bool)
 
 
 def _band_names(bands: Sequence[Band]) -> list[Json]:
-    """Name bands above the panel, if all names fit into a narrow one."""
-    if not bands:
-        return []
-    whole = max(band.end for band in bands) - min(band.start for band in bands)
-    room = [200 * (band.end - band.start) / whole / 6.5 if whole else 0 for band in bands]
-    if any(len(band.label) > letters for band, letters in zip(bands, room, strict=True)):
-        return []
+    """Name bands above the panel; the page leaves the names out where they do not fit."""
     return [
         {
+            "name": BAND,
             "text": _plain(band.label),
             "x": (band.start + band.end) / 2,
             "y": 1,
@@ -452,6 +467,16 @@ def _band_names(bands: Sequence[Band]) -> list[Json]:
         }
         for band in bands
     ]
+
+
+def _room_for_names(bands: Sequence[Band], ends: Limits) -> int:
+    """Return how wide a panel must be for each name to stand over its band [px]."""
+    shares = [(band.end - band.start) / (ends[1] - ends[0]) for band in bands]
+    rooms = [
+        (6 * len(band.label) + 8) / max(share, 1e-6)
+        for band, share in zip(bands, shares, strict=True)
+    ]
+    return 50 + round(max(rooms, default=0))
 
 
 def _no_data() -> Json:
@@ -472,7 +497,7 @@ def _axis(ends: Limits, label: str = "") -> Json:
         "range": list(ends),
         "title": _title(label),
         "tickformat": "~s" if max(map(abs, ends)) >= style.MANY else "",
-        "nticks": 6,
+        **({} if label else {"nticks": 6}),
         "showgrid": not label,
         "gridcolor": LIGHT.line,
         "zeroline": False,

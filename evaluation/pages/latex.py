@@ -32,7 +32,9 @@ _ESCAPED = {
     "\u03b5": r"$\varepsilon$",
     "\n": " ",
 }
-_NUMBER = re.compile(r"[+\u2212-]?[\d,]*\.?\d")
+_NUMBER = re.compile(
+    r"[<>\u2264\u2265]? ?[+\u2212-]?\d[\d,]*\.?\d*(e[+-]?\d+)? ?%?\*{0,3}( ?[\u00b1([].*)?"
+)
 _MISSING = ("", "-", "\u2013", "nan")
 
 
@@ -43,8 +45,8 @@ def as_latex(table: DataTable) -> str:
     """
     columns = list(zip(*table.rows, strict=True)) or [()] * len(table.columns)
     noted: dict[tuple[int, int], list[int]] = {}
-    for *place, note in table.noted:
-        noted.setdefault((place[0], place[1]), []).append(note)
+    for row_number, column, note in table.noted:
+        noted.setdefault((row_number, column), []).append(note)
     lines = [
         r"\begin{table}",
         r"\centering",
@@ -55,12 +57,13 @@ def as_latex(table: DataTable) -> str:
         _row([escaped(name) for name in table.columns]),
         r"\midrule",
     ]
-    for i, row in enumerate(table.rows):
-        lines.append(_row([_cell(text) + _marks(noted.get((i, j))) for j, text in enumerate(row)]))
+    for i, texts in enumerate(table.rows):
+        cells = [_cell(text) + _marks(noted.get((i, j))) for j, text in enumerate(texts)]
+        lines.append(_row(cells))
     lines += [r"\bottomrule", r"\end{tabular}"]
-    for number, note in enumerate(table.notes):
+    for number, remark in enumerate(table.notes):
         mark = _marks([number]) + " " if table.noted else ""
-        lines.append(rf"\par\smallskip{{\footnotesize {mark}{escaped(note)}}}")
+        lines.append(rf"\par\smallskip{{\footnotesize {mark}{escaped(remark)}}}")
     return "\n".join([*lines, r"\end{table}", ""])
 
 
@@ -74,8 +77,11 @@ def _sentence(title: str) -> str:
 
 
 def _row(cells: Sequence[str]) -> str:
-    # A bracket after a line's end would be read as its argument.
-    return " & ".join(f"{{}}{cell}" if cell.startswith("[") else cell for cell in cells) + r" \\"
+    # After the end of a line, a bracket or a star would be read as part of its command.
+    return (
+        " & ".join(f"{{}}{cell}" if cell.startswith(("[", "*")) else cell for cell in cells)
+        + r" \\"
+    )
 
 
 def _cell(text: str) -> str:
@@ -92,4 +98,4 @@ def _letters(index: int) -> str:
 
 def _alignment(cells: Sequence[str]) -> str:
     said = [cell for cell in cells if cell.strip().lower() not in _MISSING]
-    return "r" if said and all(_NUMBER.match(cell) for cell in said) else "l"
+    return "r" if said and all(_NUMBER.fullmatch(cell) for cell in said) else "l"

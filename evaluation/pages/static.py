@@ -80,7 +80,8 @@ def draw(chart: Chart, styles: dict[str, MethodStyle]) -> Figure:
                 figure = _areas(chart)
             case _:
                 raise TypeError(f"a chart of an unknown kind: {type(chart).__name__}")
-        figure.suptitle(_literal(chart.title), x=0.01, ha="left", fontsize=12, fontweight="bold")
+        (title,) = _broken([chart.title], int(figure.get_figwidth() / 0.12))
+        figure.suptitle(title, x=0.01, ha="left", fontsize=12, fontweight="bold")
     return figure
 
 
@@ -94,11 +95,11 @@ def _lines(chart: LineChart, styles: dict[str, MethodStyle]) -> Figure:
             _line(axes, series, styles[series.label], steps=chart.steps)
         if not any(np.isfinite(series.y).any() for series in panel.series):
             _say_no_data(axes)
-        axes.set_title(_literal(panel.title))
+        axes.set_title(*_broken([panel.title], 80 if single else 44))
         axes.set(xlim=x_ends, ylim=y_ends)
         _write_numbers(axes.xaxis, x_ends)
         _write_numbers(axes.yaxis, y_ends)
-    _name_axes(figure, grid, chart.x_label, chart.y_label)
+    _name_axes(grid, _ACROSS, chart.x_label, chart.y_label)
     labels = [label for label in styles if label in chart.labels_used()]
     _legend(figure, [(_sample(styles[label]), label) for label in labels])
     return figure
@@ -129,8 +130,8 @@ def _line(axes: Any, series: Series, method: MethodStyle, *, steps: bool) -> Non
 def _heat(chart: HeatMap) -> Figure:
     frames = shown_frames(chart, _FRAMES if len(chart.frames) > 1 else 1)
     drawn = [(panel, frame) for panel in chart.panels for frame in frames]
-    width = 0.62 * len(chart.columns) + 1.1
-    height = 0.36 * len(chart.rows) + 1.0
+    width = 0.5 * len(chart.columns) + 0.9
+    height = 0.34 * len(chart.rows) + 1.0
     across = len(frames) if len(frames) > 1 else _ACROSS
     figure, grid = _grid(len(drawn), (max(width, 2.4), height), across)
     colours = LIGHT.diverging if chart.diverging else LIGHT.sequential
@@ -139,11 +140,11 @@ def _heat(chart: HeatMap) -> Figure:
     )
     for axes, (panel, frame) in zip(grid, drawn, strict=True):
         _matrix(axes, chart, panel, frame, scale)
-    for axes in grid[::across]:
-        axes.set_ylabel(_literal(chart.rows_label))
+    _name_axes(grid, across, chart.columns_label, chart.rows_label)
     if drawn:
-        figure.supxlabel(_literal(chart.columns_label), fontsize=10)
-        bar = figure.colorbar(scale, ax=list(grid), shrink=0.8, aspect=30)
+        bar = figure.colorbar(
+            *(scale,), ax=list(grid), location="bottom", anchor=(0, 1), shrink=0.4, aspect=40
+        )
         bar.set_label(_literal(chart.value_label))
         bar.outline.set_visible(False)
     return figure
@@ -151,6 +152,7 @@ def _heat(chart: HeatMap) -> Figure:
 
 def _matrix(axes: Any, chart: HeatMap, panel: HeatPanel, frame: int, scale: ScalarMappable) -> None:
     matrix = panel.frames[frame]
+    colours = scale.to_rgba(matrix)
     axes.imshow(matrix, cmap=scale.cmap, norm=scale.norm, aspect="auto")
     for (i, j), value in np.ndenumerate(matrix):
         marked = (i, j) in chart.marked
@@ -160,8 +162,9 @@ def _matrix(axes: Any, chart: HeatMap, panel: HeatPanel, frame: int, scale: Scal
             ha="center",
             va="center",
             fontsize=8.5,
-            color=LIGHT.muted if np.isnan(value) else _legible_on(scale.cmap(scale.norm(value))),
+            color=LIGHT.muted if np.isnan(value) else _legible_on(colours[i, j]),
             fontweight="bold" if marked else "normal",
+            in_layout=False,
         )
         if marked:
             axes.add_patch(
@@ -172,15 +175,14 @@ def _matrix(axes: Any, chart: HeatMap, panel: HeatPanel, frame: int, scale: Scal
     axes.set_xticks(range(len(chart.columns)), _broken(chart.columns, 10), fontsize=8)
     axes.set_yticks(range(len(chart.rows)), _broken(chart.rows, 18), fontsize=8)
     name = f", {chart.frames[frame]}" if len(chart.frames) > 1 else ""
-    axes.set_title("\n".join(_literal(x) for x in style.lines_of(panel.label + name, 34)))
+    axes.set_title(*_broken([panel.label + name], max(24, 7 * len(chart.columns))))
     axes.spines[:].set_visible(False)
     axes.tick_params(length=0)
 
 
 def _legible_on(colour: Any) -> str:
-    """Choose black or white letters, whichever has more contrast to a colour (WCAG 2.2)."""
-    behind = style.luminance("#" + "".join(f"{round(255 * c):02x}" for c in colour[:3]))
-    return "white" if 1.05 / (behind + 0.05) > (behind + 0.05) / 0.05 else "black"
+    hexadecimal = "#" + "".join(f"{round(255 * channel):02x}" for channel in colour[:3])
+    return "white" if style.is_dark(hexadecimal) else "black"
 
 
 def _bars(chart: BarChart, styles: dict[str, MethodStyle]) -> Figure:
@@ -191,7 +193,7 @@ def _bars(chart: BarChart, styles: dict[str, MethodStyle]) -> Figure:
         offset = (place - (count - 1) / 2) * 0.76 / count
         _bars_of(axes, bars, styles[bars.label], offset, 0.72 / count)
     ends = y_limits(chart)
-    axes.set(ylim=ends, ylabel=_literal(chart.y_label))
+    axes.set(ylim=ends, ylabel=_broken([chart.y_label], 40)[0])
     if ends[0] < 0:
         axes.axhline(0, color=LIGHT.muted, lw=0.8)
     axes.set_xlim(-0.5, max(1, len(chart.categories)) - 0.5)
@@ -252,11 +254,11 @@ def _areas(chart: AreaChart) -> Figure:
             )
         if not runs:
             _say_no_data(axes)
-        axes.set_title("\n".join(map(_literal, style.lines_of(panel.label, 44))))
+        axes.set_title(*_broken([panel.label], 44))
         axes.set(xlim=ends, ylim=(0, 1))
         axes.yaxis.set_major_formatter(lambda value, _: f"{value:.0%}")
         _write_numbers(axes.xaxis, ends)
-    _name_axes(figure, grid, chart.x_label, chart.y_label)
+    _name_axes(grid, _ACROSS, chart.x_label, chart.y_label)
     _legend(figure, [(Patch(color=colours[name]), name) for name in names])
     return figure
 
@@ -277,12 +279,16 @@ def _grid(count: int, size: tuple[float, float], across: int = _ACROSS) -> tuple
     return figure, grid.flat[:count]
 
 
-def _name_axes(figure: Figure, grid: Any, x_label: str, y_label: str) -> None:
-    if len(grid) == 1:
-        grid[0].set(xlabel=_literal(x_label), ylabel=_literal(y_label))
-    elif len(grid):
-        figure.supxlabel(_literal(x_label), fontsize=10)
-        figure.supylabel(_literal(y_label), fontsize=10)
+def _name_axes(grid: Any, across: int, x_label: str, y_label: str) -> None:
+    """Name the axes at the left and at the bottom."""
+    if not len(grid):
+        return
+    height = grid[0].figure.get_figheight() / -(-len(grid) // across)
+    (broken,) = _broken([y_label], int(height / 0.1))
+    for axes in grid[::across]:
+        axes.set_ylabel(broken)
+    for axes in grid[-across:]:
+        axes.set_xlabel(_literal(x_label))
 
 
 def _shade(axes: Any, bands: Sequence[Band]) -> None:
@@ -312,6 +318,8 @@ def _legend(figure: Figure, entries: Sequence[tuple[Any, str]]) -> None:
         return
     longest = max(len(label) for _, label in entries)
     columns = max(1, int(figure.get_figwidth() / (0.55 + 0.078 * longest)))
+    # The panels keep their height.
+    figure.set_figheight(figure.get_figheight() + 0.21 * -(-len(entries) // columns))
     figure.legend(
         [handle for handle, _ in entries],
         [_literal(label) for _, label in entries],

@@ -202,6 +202,34 @@ def shade(colour: str) -> str:
     return "rgba({},{},{},0.16)".format(*_channels(colour))
 
 
+_INKS = {
+    (True, True): ("#000000", "#000000"),
+    (True, False): ("#010101", "#ffffff"),
+    (False, True): ("#fdfdfd", "#000000"),
+    (False, False): ("#fefefe", "#ffffff"),
+}
+"""Black in the light and in the dark theme, or white: names that tell four colours apart."""
+
+
+def ink(place: float, *, diverging: bool) -> str:
+    """Return the colour of a number that stands on a scale of colours, in the light theme.
+
+    `dark_for_light` knows the one in the dark theme.
+
+    Args:
+        place: Where on the scale, from 0 to 1.
+        diverging: Which scale.
+    """
+    scales = (LIGHT.diverging, DARK.diverging) if diverging else (LIGHT.sequential, DARK.sequential)
+    on_light, on_dark = (not is_dark(blend(scale, [place])[0]) for scale in scales)
+    return _INKS[on_light, on_dark][0]
+
+
+def is_dark(colour: str) -> bool:
+    """Say if white has more contrast to a colour than black has (WCAG 2.2, 1.4.3)."""
+    return (luminance(colour) + 0.05) ** 2 < 1.05 * 0.05
+
+
 def dark_for_light() -> dict[str, str]:
     """Return which colour of the dark theme stands for which of the light theme."""
     single = ("background", "surface", "text", "muted", "line", "band", "highlighted")
@@ -209,7 +237,8 @@ def dark_for_light() -> dict[str, str]:
     for name in ("methods", "sequential", "diverging"):
         pairs |= dict(zip(getattr(LIGHT, name), getattr(DARK, name), strict=True))
     methods = zip(LIGHT.methods, DARK.methods, strict=True)
-    return pairs | {shade(light): shade(dark) for light, dark in methods}
+    shades = {shade(light): shade(dark) for light, dark in methods}
+    return pairs | shades | dict(_INKS.values())
 
 
 def luminance(colour: str) -> float:

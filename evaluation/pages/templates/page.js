@@ -3,12 +3,12 @@
 (() => {
   const root = document.documentElement;
   const all = (selector, within = document) => [...within.querySelectorAll(selector)];
-  const { dark } = JSON.parse(document.getElementById("settings").textContent);
+  const { dark } = JSON.parse(document.getElementById("page--settings").textContent);
   const hidden = new Set();
 
   // Themes: the reader's choice in this page, or the system's.
   const systemDark = matchMedia("(prefers-color-scheme: dark)");
-  const themeButton = document.getElementById("theme");
+  const themeButton = document.getElementById("page--theme");
   let chosen = null;
   let printing = false;
   const isDark = () => !printing && (chosen ?? (systemDark.matches ? "dark" : "light")) === "dark";
@@ -41,13 +41,23 @@
     return chart;
   });
 
-  function figure({ chart, panel }) {
+  function figure(plot) {
+    const { chart, panel } = plots.get(plot);
     const data = panel.data.map((trace, i) => ({
       ...themed(trace),
       ...(chart.frame === null || !panel.frames.length ? {} : panel.frames[chart.frame][i]),
       visible: !hidden.has(panel.traces[i]),
     }));
-    const layout = { ...themed(panel.layout), uirevision: "kept" };
+    const layout = {
+      ...themed(panel.layout),
+      uirevision: "kept",
+      width: plot.clientWidth,
+      height: plot.clientHeight,
+    };
+    if (plot.clientWidth < panel.namesFrom) {
+      layout.annotations = layout.annotations.filter((note) => note.name !== "band");
+      layout.margin.t = 8;
+    }
     if (coarse) {
       // A finger that moves scrolls the page.
       layout.dragmode = false;
@@ -61,7 +71,7 @@
     if (!plot.clientWidth) return;
     state.stale = false;
     state.width = plot.clientWidth;
-    Plotly.react(plot, ...figure(state), config);
+    Plotly.react(plot, ...figure(plot), config);
   }
 
   function drawAgain(chosenPlots = plots.keys()) {
@@ -83,8 +93,7 @@
     for (const { target } of entries) {
       const state = plots.get(target);
       if (!state.stale && target.clientWidth && target.clientWidth !== state.width) {
-        state.width = target.clientWidth;
-        Plotly.Plots.resize(target);
+        drawAgain([target]);
       }
     }
   });
@@ -107,9 +116,10 @@
   }
 
   // Tables.
-  const numeric = /^[+\u2212-]?[\d,]*\.?\d/;
+  // A number, perhaps with its interval: 1,234 or +3.2 ± 1.1 or 0.5 (0.4 to 0.6) or < 0.001.
+  const numeric = /^[<>\u2264\u2265]? ?[+\u2212-]?\d[\d,]*\.?\d*(e[+-]?\d+)? ?%?\*{0,3}( ?[\u00b1([].*)?$/;
   const missing = (text) => text === "" || text === "\u2013" || text === "-";
-  const valueOf = (text) => Number.parseFloat(text.replace(/,/g, "").replace("\u2212", "-"));
+  const valueOf = (text) => Number.parseFloat(text.replace(/^[^\d+\u2212-]+/, "").replace(/,/g, "").replace("\u2212", "-"));
   // What stands in a cell, without its footnotes.
   const textOf = (cell) => (cell?.firstChild?.textContent ?? "").trim();
 
@@ -149,6 +159,7 @@
 
   function buildTable({ columns, rows, methods }, place) {
     const table = document.createElement("table");
+    table.setAttribute("aria-label", place.getAttribute("aria-label"));
     const head = table.createTHead().insertRow();
     for (const name of columns) {
       const cell = document.createElement("th");
@@ -183,7 +194,7 @@
   // Films: a browser has only so many players, so those out of sight give theirs back.
   const mostPlayers = 60;
   const still = matchMedia("(prefers-reduced-motion: reduce)");
-  const filmsButton = document.getElementById("films");
+  const filmsButton = document.getElementById("page--films");
   const films = all("video");
   const visible = new Set();
   const loaded = new Set();
@@ -260,7 +271,7 @@
 
   // Methods.
   const toggles = all("[data-toggles]");
-  const showAll = document.getElementById("show-all");
+  const showAll = document.getElementById("page--show-all");
 
   function showMethods() {
     hidden.clear();
@@ -290,8 +301,8 @@
   function setPrinting(on) {
     printing = on;
     root.classList.toggle("printing", on);
-    for (const plot of plots.keys()) if (on || !plots.get(plot).stale) draw(plot);
-    for (const [plot, state] of plots) if (!state.stale) Plotly.Plots.resize(plot);
+    if (on) plots.forEach((_, plot) => draw(plot));
+    else drawAgain();
   }
   addEventListener("beforeprint", () => setPrinting(true));
   addEventListener("afterprint", () => setPrinting(false));

@@ -1,0 +1,57 @@
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import sample_pages as samples
+
+from continual_arcade.evaluation.pages.content import Chart
+from continual_arcade.evaluation.pages.numbers import numbers_of
+
+
+def test_lines_point_by_point() -> None:
+    numbers = numbers_of(samples.lines())
+    assert numbers.columns == (
+        *("panel", "method", "lifetime step", "pipes passed", "low", "high"),
+        *("during", "remark"),
+    )
+    assert len(numbers.rows) == 2 * 3 * 4
+    assert numbers.rows[0] == ("gap 100", "finetune", 1e4, 1.0, 0.0, 2.0, "gap 100", "5 runs")
+    gap = numbers.rows[2]
+    assert gap[2] == 3e4
+    assert np.isnan([gap[3], gap[4], gap[5]]).all()  # type: ignore[list-item]
+    assert numbers.labels == (*("finetune",) * 4, *(samples.LONG,) * 4, *(samples.HOSTILE,) * 4) * 2
+
+
+def test_columns_that_say_nothing_are_left_out() -> None:
+    assert numbers_of(samples.profile()).columns == ("method", "pipes passed", "share of runs")
+    assert numbers_of(samples.heat()).columns == (
+        *("method", "phase played", "phases trained so far", "pipes passed"),
+    )
+
+
+def test_cells_of_all_frames() -> None:
+    numbers = numbers_of(samples.heat(frames=3))
+    assert numbers.columns[0] == "Checkpoint"
+    assert len(numbers.rows) == 3 * 3 * 6
+    assert numbers.rows[6] == ("step 2,000", "finetune", "gap 100", "before", 1.0)
+
+
+def test_bars_and_areas() -> None:
+    bars = numbers_of(samples.bars())
+    assert bars.rows[0] == ("gap 100", "finetune", 3.0, 1.0, 5.0)
+    assert np.isnan(bars.rows[3][2])  # type: ignore[arg-type]
+    areas = numbers_of(samples.areas())
+    assert areas.columns == ("lifetime step", "method", "layer", "share of the buffer")
+    assert areas.rows[2] == (100.0, "finetune", "gap 100", 1.0)
+
+
+def test_values_that_are_all_missing_keep_their_column() -> None:
+    chart = samples.profile()
+    series = replace(chart.panels[0].series[0], y=np.full(5, np.nan))
+    chart = replace(chart, panels=(replace(chart.panels[0], series=(series,)),))
+    assert numbers_of(chart).columns == ("method", "pipes passed", "share of runs")
+
+
+def test_an_unknown_chart() -> None:
+    with pytest.raises(TypeError, match="Chart"):
+        numbers_of(Chart(key="a", title="", alt=""))

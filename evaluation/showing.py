@@ -1,38 +1,43 @@
 """What is shown of a run: the forgetting matrix and the curves, on the terminal and as pictures."""
 
+from dataclasses import replace
 from pathlib import Path
 
+import matplotlib as mpl
 from rich.console import Console
 
-from continual_arcade.envs.games import make_game
-from continual_arcade.evaluation.figures import draw_curves, draw_matrix
 from continual_arcade.evaluation.matrix import as_text, forgetting_matrix
-from continual_arcade.evaluation.protocol import Protocol
-from continual_arcade.evaluation.record import Record
-from continual_arcade.evaluation.run_folder import RunFolder
-from continual_arcade.evaluation.table import read
+from continual_arcade.evaluation.metrics import Context
+from continual_arcade.evaluation.pages.static import STYLE, draw
+from continual_arcade.evaluation.pages.style import method_styles
+from continual_arcade.evaluation.reporting.curves import lifetimes, matrix_chart
+from continual_arcade.evaluation.reporting.judged import Judged
+from continual_arcade.evaluation.runs import Group, Run, World
 
 
-def show(folder: RunFolder, table: Path, console: Console) -> None:
-    """Print the matrix of a run and draw it and its curves beside the table.
+def show(run: Run, folder: Path, console: Console) -> None:
+    """Print the matrix of a run, and draw it and its curves.
 
     Args:
-        folder: The run.
-        table: The tidy table to show: the run's own, or one that was computed again.
+        run: The run, with its own table or with one that was computed again.
+        folder: Where the pictures go.
         console: Where to print.
 
     Raises:
-        ValueError: If the table or the configuration is damaged.
+        ValueError: If the table does not fit the schedule.
+        OSError: If a picture cannot be written.
     """
-    config = folder.read_config()
-    protocol = Protocol.from_config(config)
-    schedule = protocol.schedule
-    points = make_game(config["game"]).points
-    rows = read(table)
-    record = Record.from_table(rows, schedule, at_end=protocol.judging.at_end)
-    matrix = forgetting_matrix(record)
-    console.print(as_text(matrix, points))
-    title = f"{config['game']}, {schedule.name}, {config['method']}, seed {config['seed']}"
-    draw_matrix(matrix, points, title, table.with_name("matrix.png"))
-    draw_curves(rows, schedule, points, title, table.with_name("curves.png"))
-    console.print(f"drawn in matrix.png and curves.png beside {table}")
+    world = World(run.protocol, [Group(run.method, run.settings, {run.seed: run})])
+    judged = [Judged(run.method, world.groups[0], Context())]
+    console.print(as_text(forgetting_matrix(run.record()), world.points))
+    title = f"{world.title}, {run.method}, seed {run.seed}"
+    schedule, styles = run.protocol.schedule, method_styles((run.method,))
+    charts = {
+        "matrix.png": matrix_chart(judged, schedule, world.points),
+        "curves.png": lifetimes(judged, schedule, world.points),
+    }
+    for name, chart in charts.items():
+        figure = draw(replace(chart, title=title), styles)
+        with mpl.rc_context(STYLE):
+            figure.savefig(folder / name, dpi=120)
+    console.print(f"drawn in {' and '.join(charts)} in {folder}")

@@ -16,6 +16,7 @@ from continual_arcade.evaluation import diagnostics
 from continual_arcade.evaluation.protocol import Protocol
 from continual_arcade.evaluation.replaying import replay_phases
 from continual_arcade.evaluation.run_folder import RunFolder
+from continual_arcade.evaluation.runs import Run
 from continual_arcade.evaluation.showing import show
 from continual_arcade.evaluation.table import append, read, same
 from continual_arcade.scripts.cli import run
@@ -79,7 +80,7 @@ def evaluate(args: Evaluate) -> Path:
     append(table, replayed.rows)
     diagnostics.append(out / folder.diagnostics.name, replayed.diagnostics)
     console = Console()
-    show(folder, table, console)
+    show(Run(folder, config, replace(protocol, judging=judging), read(table)), out, console)
     console.print(f"evaluated {replayed.steps:,} steps in {replayed.seconds:.1f} s")
     if judging == protocol.judging:
         equal = same(before, read(table))

@@ -35,6 +35,7 @@ from continual_arcade.evaluation.evaluator import EPISODES, MAX_STEPS, Evaluator
 from continual_arcade.evaluation.protocol import AT_END, EVERY, SPACING, Judging, Protocol
 from continual_arcade.evaluation.rewinding import rewind
 from continual_arcade.evaluation.run_folder import RunFolder
+from continual_arcade.evaluation.runs import Run
 from continual_arcade.evaluation.showing import show
 from continual_arcade.scripts import lives
 from continual_arcade.scripts.catalogue import catalogue
@@ -208,7 +209,7 @@ def _go_on(args: Train) -> RunFolder:
     if agent.num_timesteps >= schedule.total_steps:
         # Perhaps it was cut off before it could show what came out.
         console = Console()
-        show(folder, folder.table, console)
+        show(Run.load(folder.path), folder.path, console)
         console.print("it was trained to the end of its life before")
         return folder
     callbacks = _Callbacks(config, protocol, folder, shown=args.progress)
@@ -243,7 +244,7 @@ def _live(
             ) from error
     elapsed = time.perf_counter() - begun
     console = Console()
-    show(folder, folder.table, console)
+    show(Run.load(folder.path), folder.path, console)
     evaluation = callbacks.evaluation
     console.print(
         f"trained {schedule.total_steps - lived:,} steps in {elapsed - evaluation.seconds:.0f} s, "

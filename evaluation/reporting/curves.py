@@ -14,7 +14,6 @@ from continual_arcade.evaluation.pages.content import (
     HeatPanel,
     LineChart,
     LinePanel,
-    Section,
     Series,
 )
 from continual_arcade.evaluation.reporting.judged import Judged, over_runs
@@ -52,7 +51,7 @@ def _interval(estimate: Estimate) -> str:
     return f"{estimate:.1f} ({estimate.runs} runs)"
 
 
-def lifetimes(judged: Sequence[Judged], schedule: Schedule, points: str) -> Section:
+def lifetimes(judged: Sequence[Judged], schedule: Schedule, points: str) -> LineChart:
     """Draw the score in each phase over the life."""
     means = [np.array([record.means for record in one.records]) for one in judged]
     panels = []
@@ -65,7 +64,7 @@ def lifetimes(judged: Sequence[Judged], schedule: Schedule, points: str) -> Sect
             hover = tuple(map(_interval, found))
             lines.append(Series(one.label, steps, *interval_arrays(found), hover=hover))
         panels.append(LinePanel(name, tuple(lines), bands(schedule, phase.index)))
-    chart = LineChart(
+    return LineChart(
         key="lifetimes",
         title="Score in each phase over the life",
         caption="Each panel is one phase, played at every evaluation; its band is shaded while it "
@@ -76,11 +75,10 @@ def lifetimes(judged: Sequence[Judged], schedule: Schedule, points: str) -> Sect
         y_label=points,
         panels=tuple(panels),
     )
-    return Section("about-lifetimes", "A life, seen from each phase", "", (chart,))
 
 
-def forgetting(judged: Sequence[Judged], schedule: Schedule, points: str) -> Section:
-    """Draw the matrix of each method, and the score of each phase at the end."""
+def matrix_chart(judged: Sequence[Judged], schedule: Schedule, points: str) -> HeatMap:
+    """Draw the forgetting matrix of each method."""
     record = judged[0].records[0]
     panels = []
     for one in judged:
@@ -93,7 +91,7 @@ def forgetting(judged: Sequence[Judged], schedule: Schedule, points: str) -> Sec
         )
         panels.append(HeatPanel(one.label, (values.T,), (hover,)))
     count = judged[0].runs[0].protocol.judging.at_end
-    matrix = HeatMap(
+    return HeatMap(
         key="matrix",
         title="Forgetting matrix",
         caption=f"Mean {points}. Framed: just learnt. Read a row from there to the right: what "
@@ -107,12 +105,6 @@ def forgetting(judged: Sequence[Judged], schedule: Schedule, points: str) -> Sec
         panels=tuple(panels),
         marked=frozenset((column, row) for column, row in enumerate(record.learnt())),
     )
-    return Section(
-        "about-forgetting",
-        "What was forgotten",
-        "",
-        (matrix, _ends(judged, points), _changes(judged, points)),
-    )
 
 
 def _matrix_in_words(one: Judged) -> str:
@@ -124,12 +116,13 @@ def _matrix_in_words(one: Judged) -> str:
     )
 
 
-def _ends(judged: Sequence[Judged], points: str) -> BarChart:
+def ends(judged: Sequence[Judged], points: str) -> BarChart:
+    """Draw the score of each phase at the end, over all of them, and in the worst."""
     record = judged[0].records[0]
     bars = []
     for one in judged:
-        ends = one.matrices[:, -1, :]
-        columns = np.column_stack([ends, ends.mean(axis=1), ends.min(axis=1)])
+        last = one.matrices[:, -1, :]
+        columns = np.column_stack([last, last.mean(axis=1), last.min(axis=1)])
         found = over_runs(columns)
         bars.append(Bars(one.label, *interval_arrays(found), hover=tuple(map(_interval, found))))
     return BarChart(
@@ -146,7 +139,8 @@ def _ends(judged: Sequence[Judged], points: str) -> BarChart:
     )
 
 
-def _changes(judged: Sequence[Judged], points: str) -> BarChart:
+def changes(judged: Sequence[Judged], points: str) -> BarChart:
+    """Draw what became of each phase since it was just learnt."""
     record = judged[0].records[0]
     last = len(record.ends) - 1
     followed = [column for column, row in enumerate(record.learnt()) if row < last]
@@ -177,7 +171,7 @@ def _changes(judged: Sequence[Judged], points: str) -> BarChart:
     )
 
 
-def adaptation(judged: Sequence[Judged], schedule: Schedule) -> Section | None:
+def adaptation(judged: Sequence[Judged], schedule: Schedule) -> LineChart | None:
     """Draw how many runs have adapted to each phase, over the steps since it began."""
     scale = judged[0].context.references
     if scale is None:
@@ -202,7 +196,7 @@ def adaptation(judged: Sequence[Judged], schedule: Schedule) -> Section | None:
         panels.append(LinePanel(name, tuple(lines)))
     if not any(panel.series for panel in panels):
         return None
-    chart = LineChart(
+    return LineChart(
         key="adaptation",
         title="Share of runs that have adapted",
         caption="Adapted: the first evaluation at which the phase is played at four fifths of the "
@@ -214,4 +208,3 @@ def adaptation(judged: Sequence[Judged], schedule: Schedule) -> Section | None:
         panels=tuple(panels),
         steps=True,
     )
-    return Section("about-adaptation", "How long it takes to adapt", "", (chart,))

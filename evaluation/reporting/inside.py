@@ -14,7 +14,6 @@ from continual_arcade.evaluation.pages.content import (
     HeatPanel,
     LineChart,
     LinePanel,
-    Section,
     Series,
 )
 from continual_arcade.evaluation.reporting.curves import bands, interval_arrays
@@ -22,10 +21,10 @@ from continual_arcade.evaluation.reporting.judged import Judged, over_runs
 from continual_arcade.evaluation.timetable import BEFORE
 
 _QUANTITIES = {
-    "dormant_share": "dormant units [share]",
-    "effective_rank": "effective rank of the features",
-    "weight_norm": "norm of the weights",
-    "gradient_norm": "norm of the mean TD gradient",
+    "dormant_share": "Share of dormant units",
+    "effective_rank": "Effective rank of the features",
+    "weight_norm": "Norm of the weights",
+    "gradient_norm": "Norm of the mean TD gradient, mean over phases",
 }
 """What is drawn of the diagnostics over the life, and what it is called."""
 
@@ -33,7 +32,7 @@ _POINTS = 120
 """Points of a curve of the replay memory; logs of runs have their own."""
 
 
-def interference(judged: Sequence[Judged], schedule: Schedule) -> Section | None:
+def interference(judged: Sequence[Judged], schedule: Schedule) -> HeatMap | None:
     """Draw how the gradients of the phases agree, at each evaluation."""
     phases = [phase.index for phase in schedule.distinct]
     due = judged[0].runs[0].protocol.timetable.due
@@ -55,12 +54,12 @@ def interference(judged: Sequence[Judged], schedule: Schedule) -> Section | None
     names = judged[0].records[0].labels
     stages = ["before training", *(f"in {name}" for name in judged[0].records[0].stage_labels)]
     last = {panel.label: panel.frames[-1] for panel in panels}
-    chart = HeatMap(
+    return HeatMap(
         key="interference",
         title="Gradient alignment of the phases",
         caption="Cosine of the mean TD gradients of two phases, from evaluation transitions, mean "
-        "over runs. Blue agrees: a step for one phase helps the other. Red disagrees: it undoes "
-        "what was learnt there.",
+        "over runs. Blue: a step for one phase helps the other. Orange: it undoes what was learnt "
+        "there.",
         alt="At the end of life: "
         + "; ".join(f"{label}: {_cosines_in_words(m, names)}" for label, m in last.items()),
         rows=names,
@@ -74,13 +73,6 @@ def interference(judged: Sequence[Judged], schedule: Schedule) -> Section | None
         diverging=True,
         limits=(-1.0, 1.0),
         decimals=2,
-    )
-    return Section(
-        "about-interference",
-        "Where learning one phase helps or hurts another",
-        "The idea behind MER (Riemer et al. 2019): transfer where gradients of two phases point "
-        "the same way, interference where they oppose each other.",
-        (chart,),
     )
 
 
@@ -113,9 +105,9 @@ def _cosines_in_words(matrix: np.ndarray, names: Sequence[str]) -> str:
     return f"least alike {low[1]} ({low[0]:+.2f}), most {high[1]} ({high[0]:+.2f})"
 
 
-def plasticity(judged: Sequence[Judged], schedule: Schedule) -> Section | None:
-    """Draw what is measured of the networks over the life."""
-    panels = []
+def plasticity(judged: Sequence[Judged], schedule: Schedule) -> tuple[LineChart, ...]:
+    """Draw what is measured of the networks over the life, a chart for each quantity."""
+    charts = []
     for quantity, title in _QUANTITIES.items():
         lines = []
         for one in judged:
@@ -127,19 +119,19 @@ def plasticity(judged: Sequence[Judged], schedule: Schedule) -> Section | None:
             found = over_runs(np.array([curve.loc[grid].to_numpy() for curve in curves]))
             lines.append(Series(one.label, np.array(grid, float), *interval_arrays(found)))
         if lines:
-            panels.append(LinePanel(title, tuple(lines), bands(schedule)))
-    if not panels:
-        return None
-    chart = LineChart(
-        key="plasticity",
-        title="State of the networks over the life",
-        caption="Means over runs and their 95 % intervals; gradient norms are means over phases.",
-        alt="Share of dormant units, effective rank, weight norm and gradient norm over the life.",
-        x_label="lifetime step",
-        y_label="",
-        panels=tuple(panels),
-    )
-    return Section("about-plasticity", "Can the networks still learn?", "", (chart,))
+            charts.append(
+                LineChart(
+                    key=quantity.replace("_", "-"),
+                    title=title,
+                    caption="Mean over runs and its 95 % interval.",
+                    alt=f"{title} over the life; at its end "
+                    + "; ".join(f"{line.label}: {line.y[-1]:.3g}" for line in lines),
+                    x_label="lifetime step",
+                    y_label="",
+                    panels=(LinePanel("", tuple(lines), bands(schedule)),),
+                )
+            )
+    return tuple(charts)
 
 
 def _over_life(table: pd.DataFrame, quantity: str) -> "pd.Series[float]":
@@ -150,7 +142,7 @@ def _over_life(table: pd.DataFrame, quantity: str) -> "pd.Series[float]":
     return chosen.groupby("lifetime_step")["value"].mean()
 
 
-def memory(judged: Sequence[Judged], schedule: Schedule) -> Section | None:
+def memory(judged: Sequence[Judged], schedule: Schedule) -> tuple[AreaChart, ...]:
     """Draw which phases the transitions come from that are stored, and that are learnt from."""
     charts = []
     for kind, title in (("stored", "What is remembered"), ("drawn", "What is learnt from")):
@@ -185,9 +177,7 @@ def memory(judged: Sequence[Judged], schedule: Schedule) -> Section | None:
                     panels=tuple(panels),
                 )
             )
-    if not charts:
-        return None
-    return Section("about-memory", "What the replay memory holds", "", tuple(charts))
+    return tuple(charts)
 
 
 def _grid(schedule: Schedule) -> np.ndarray:

@@ -5,7 +5,7 @@ from dataclasses import replace
 from typing import Any
 
 from continual_arcade.envs.messages import unknown
-from continual_arcade.evaluation.pages.content import FilmStrip, Page, Section
+from continual_arcade.evaluation.pages.content import FilmStrip, Item, Page, Section
 from continual_arcade.evaluation.references import References
 from continual_arcade.evaluation.reporting import curves, inside, provenance, summary
 from continual_arcade.evaluation.reporting.judged import Judged, judge
@@ -67,27 +67,52 @@ def build_page(
 
 def _sections(world: World, judged: Sequence[Judged], base: Judged, film: Filmer) -> list[Section]:
     schedule, points = world.protocol.schedule, world.points
-    strips = film(world, judged)
-    text = (
-        "The agent of the lowest seed, as it was after each phase of training, plays each phase. "
-        "All play the first evaluation episode."
-    )
     found = [
         summary.summary(judged, points),
         summary.differences(judged, base, points) if len(judged) > 1 else None,
-        curves.forgetting(judged, schedule, points),
-        Section("about-films", "Watch them forget", text, tuple(strips)) if strips else None,
-        curves.lifetimes(judged, schedule, points),
-        curves.adaptation(judged, schedule),
-        inside.interference(judged, schedule),
-        summary.profiles(judged, points),
-        inside.memory(judged, schedule),
-        inside.plasticity(judged, schedule),
+        _section(
+            "forgetting",
+            "What was forgotten",
+            curves.matrix_chart(judged, schedule, points),
+            curves.ends(judged, points),
+            curves.changes(judged, points),
+        ),
+        _section(
+            "films",
+            "Watch them forget",
+            *film(world, judged),
+            text="The agent of the lowest seed, as it was after each phase of training, plays each "
+            "phase. All play the first evaluation episode.",
+        ),
+        _section(
+            "lifetimes",
+            "A life, seen from each phase",
+            curves.lifetimes(judged, schedule, points),
+        ),
+        _section("adaptation", "How long it takes to adapt", curves.adaptation(judged, schedule)),
+        _section(
+            "interference",
+            "Where learning one phase helps or hurts another",
+            inside.interference(judged, schedule),
+            text="The idea behind MER (Riemer et al. 2019): transfer where gradients of two phases "
+            "point the same way, interference where they oppose each other.",
+        ),
+        _section("profiles", "How many runs get how far", summary.profiles(judged, points)),
+        _section("memory", "What the replay memory holds", *inside.memory(judged, schedule)),
+        _section(
+            "plasticity", "Can the networks still learn?", *inside.plasticity(judged, schedule)
+        ),
         summary.all_metrics(judged),
         provenance.settings(judged),
         provenance.provenance(world, judged),
     ]
     return [section for section in found if section is not None]
+
+
+def _section(key: str, title: str, *items: Item | None, text: str = "") -> Section | None:
+    """Make a section of what there is to show; None if there is nothing."""
+    shown = tuple(item for item in items if item is not None)
+    return Section(f"about-{key}", title, text, shown) if shown else None
 
 
 def _base(judged: Sequence[Judged], against: str | None) -> Judged:

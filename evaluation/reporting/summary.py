@@ -121,7 +121,7 @@ def _cells(difference: Difference, label: str, notes: Notes) -> list[str]:
     ]
 
 
-def profiles(judged: Sequence[Judged], points: str) -> Section:
+def profiles(judged: Sequence[Judged], points: str) -> LineChart:
     """Draw which share of runs exceeds each score: over all phases, and in the worst."""
     metrics = {"acc@gem": "all phases", "worst-phase@end": "worst phase"}
     values = {
@@ -160,7 +160,7 @@ def profiles(judged: Sequence[Judged], points: str) -> Section:
                 ),
             )
         )
-    chart = LineChart(
+    return LineChart(
         key="profiles",
         title="Performance profiles",
         caption="Share of runs whose score at the end is above a threshold, with its 95 % band. A "
@@ -172,7 +172,6 @@ def profiles(judged: Sequence[Judged], points: str) -> Section:
         panels=tuple(panels),
         steps=True,
     )
-    return Section("about-profiles", "How many runs get how far", "", (chart,))
 
 
 def _ends_in_words(judged: Sequence[Judged], points: str) -> str:

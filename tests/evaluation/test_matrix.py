@@ -6,11 +6,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 from rich.console import Console
-from tables import gaps, record_of, table_of
+from tables import gaps, record_of, write_run
 
-from continual_arcade.evaluation import forgetting_matrix
-from continual_arcade.evaluation.figures import draw_curves, draw_matrix
+from continual_arcade.evaluation import Judging, Run, forgetting_matrix
 from continual_arcade.evaluation.matrix import as_text
+from continual_arcade.evaluation.showing import show
 
 THREE = gaps(100, 90, 80)
 LIFE = {
@@ -42,10 +42,14 @@ def test_the_text_fits_a_terminal() -> None:
     assert max(map(len, text.splitlines())) <= 80
 
 
-@pytest.mark.parametrize("life", [LIFE, {(0, -1): [[0], [0], [0]]}])
-def test_pictures(tmp_path: Path, life: dict[tuple[int, int], list[list[float]]]) -> None:
-    rows = table_of(THREE, life)
-    draw_matrix(forgetting_matrix(record_of(THREE, life)), "pipes", "title", tmp_path / "m.png")
-    draw_curves(rows, THREE, "pipes", "title", tmp_path / "c.png")
-    for name in ("m.png", "c.png"):
+@pytest.mark.parametrize("stages", [6, 1])
+def test_pictures(tmp_path: Path, stages: int) -> None:
+    """Also of a run that was evaluated only before training."""
+    judging = Judging(every=50, at_end=1, episodes=2, first_seed=0)
+    cells = {key: LIFE[key] for key in list(LIFE)[:stages]}
+    run = Run.load(write_run(tmp_path, THREE, cells, judging=judging))
+    console = Console(width=100, record=True, file=io.StringIO())
+    show(run, tmp_path, console)
+    assert "gap 100" in console.export_text()
+    for name in ("matrix.png", "curves.png"):
         assert (tmp_path / name).read_bytes().startswith(b"\x89PNG")

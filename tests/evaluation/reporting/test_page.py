@@ -227,7 +227,7 @@ def test_what_goes_on_inside(tmp_path: Path) -> None:
     assert isinstance(interference, HeatMap)
     assert len(interference.frames) == 3
     np.testing.assert_allclose(interference.panels[0].frames[-1], [[1, -0.1], [-0.1, 1]])
-    plasticity = item(page, "plasticity")
+    plasticity = item(page, "dormant-share")
     assert isinstance(plasticity, LineChart)
     np.testing.assert_allclose(plasticity.panels[0].series[0].y, [0.1, 0.2, 0.3])
     memory = item(page, "replay-stored")

@@ -127,7 +127,17 @@ def test_the_wheel_works_outside_the_checkout(wheel: Path, tmp_path: Path) -> No
 
 def test_every_command_says_what_it_does() -> None:
     for command in (
-        *("train", "evaluate", "compare", "watch", "play", "schedule", "references", "demo"),
+        *(
+            "train",
+            "evaluate",
+            "compare",
+            "report",
+            "watch",
+            "play",
+            "schedule",
+            "references",
+            "demo",
+        ),
     ):
         for arguments in (["-m", f"continual_arcade.scripts.{command}"], [f"scripts/{command}.py"]):
             result = subprocess.run(

@@ -268,7 +268,9 @@ def test_a_disk_that_fills_ends_the_run_with_a_message(tmp_path: Path, life: Pat
     )
     assert result.returncode == 2, result.stderr
     run = one_run(tmp_path)
-    assert re.search(r"((evaluations|diagnostics|costs)\.csv|step_\d+\.zip)': there is no room\.", result.stderr)
+    assert re.search(
+        r"((evaluations|diagnostics|costs)\.csv|step_\d+\.zip)': there is no room\.", result.stderr
+    )
     assert "Traceback" not in result.stderr
     table = read(run / "evaluations.csv")  # whole rows only
     assert len(table) % (3 * 6) == 0

@@ -1,0 +1,202 @@
+"""Reports of real runs: written whole, never over different protocols, seen in a browser."""
+
+import json
+import re
+import shutil
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from continual_arcade.scripts import report, train
+
+SHORT = [
+    *("--schedule", "conflict", "--phase-steps", "400", "--no-progress"),
+    *("--dqn.hidden", "16", "--dqn.learning-starts", "100", "--save-every", "0"),
+    *("--eval-every", "0", "--eval-at-end", "2", "--eval-spacing", "100"),
+    *("--eval-episodes", "2", "--eval-max-steps", "60"),
+]
+
+
+def lives(root: Path, *arguments: str) -> list[Path]:
+    before = set(root.iterdir()) if root.exists() else set()
+    train.main([*SHORT, *arguments, "--out", str(root)])
+    return sorted(set(root.iterdir()) - before)
+
+
+@pytest.fixture(scope="module")
+def runs(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
+    root = tmp_path_factory.mktemp("runs")
+    return [
+        path
+        for method in ("finetune", "ewc")
+        for seed in ("0", "1")
+        for path in lives(root, "--method", method, "--seed", seed)
+    ]
+
+
+@pytest.fixture(scope="module")
+def page(runs: list[Path], tmp_path_factory: pytest.TempPathFactory) -> Path:
+    out = tmp_path_factory.mktemp("report") / "report.html"
+    report.main([*map(str, runs), "-o", str(out), "--film-seconds", "0.4"])
+    return out
+
+
+def fails(capsys: Any, *arguments: str | Path) -> str:
+    with pytest.raises(SystemExit) as error:
+        report.main([str(argument) for argument in arguments])
+    assert error.value.code == 2
+    return str(capsys.readouterr().err)
+
+
+def test_everything_is_there(page: Path) -> None:
+    text = page.read_text("utf-8")
+    for heading in (
+        "What the methods come to",
+        "Differences from finetune",
+        "What was forgotten",
+        "Watch them forget",
+        "A life, seen from each phase",
+        "Where learning one phase helps or hurts another",
+        "How many runs get how far",
+        "What the replay memory holds",
+        "Can the networks still learn?",
+        "All metrics",
+        "Where the numbers come from",
+    ):
+        assert f">{heading}</h2>" in text, heading
+    assert page.stat().st_size < 15e6
+    folder = page.with_name("report_files")
+    for name in ("summary.csv", "summary.tex", "matrix.png", "matrix.svg", "lifetimes.csv"):
+        assert (folder / name).stat().st_size > 100, name
+
+
+def test_the_page_works_in_a_browser(page: Path, open_page: Any) -> None:
+    watched = open_page(page.read_text("utf-8"))
+    shown = watched.page
+    films = shown.locator("video")
+    assert films.count() == 2 * 4 * 3  # methods, stages, phases
+    films.first.scroll_into_view_if_needed()
+    shown.wait_for_function("document.querySelector('video').currentTime > 0")
+    for name in ("finetune", "ewc"):
+        assert shown.get_by_role("checkbox", name=name).is_checked()
+    for plot in shown.locator(".plot").all():
+        plot.scroll_into_view_if_needed()
+        plot.locator(".main-svg").first.wait_for()
+
+
+def test_the_same_runs_make_the_same_page(runs: list[Path], page: Path, tmp_path: Path) -> None:
+    again = tmp_path / "report.html"
+    report.main([*map(str, runs), "-o", str(again), "--film-seconds", "0.4"])
+    assert again.read_bytes() == page.read_bytes()
+
+
+def test_protocols_are_not_mixed_unless_asked_for(
+    runs: list[Path], tmp_path: Path, capsys: Any
+) -> None:
+    (other,) = lives(tmp_path / "runs", "--seed", "0", "--eval-max-steps", "50")
+    out = tmp_path / "report.html"
+    message = fails(capsys, *runs, other, "-o", out)
+    assert "runs of different protocols" in message
+    assert "evaluation.max_steps: 60 and 50" in message
+    assert "--mixed" in message
+    assert not out.exists()
+    report.main([*map(str, runs), str(other), "-o", str(out), "--mixed", "--film-seconds", "0"])
+    text = out.read_text("utf-8")
+    assert "Runs of different protocols are on this page" in text
+    assert "evaluation.max_steps: 60 and 50" in text
+
+
+def test_runs_that_say_nothing_are_named_in_the_page(
+    runs: list[Path], tmp_path: Path, capsys: Any
+) -> None:
+    damaged, unfinished = tmp_path / "damaged", tmp_path / "unfinished"
+    shutil.copytree(runs[0], damaged)
+    shutil.copytree(runs[1], unfinished)
+    (damaged / "diagnostics.csv").write_text("half of")
+    table = unfinished / "evaluations.csv"
+    rows = table.read_text().splitlines(keepends=True)
+    # Two cells of the evaluation that is being written are there.
+    table.write_text("".join(rows[: 1 + 3 * 2 * 3 + 4]))
+    out = tmp_path / "report.html"
+    given = [str(path) for path in (*runs, damaged, unfinished)]
+    report.main([*given, "-o", str(out), "--film-seconds", "0"])
+    said = capsys.readouterr().out.replace("\n", "")
+    text = out.read_text("utf-8")
+    for reason in ("has the columns half of", "the run came to step"):
+        assert reason in said
+        assert reason in text
+    assert "2 runs were left out" in text
+    message = fails(capsys, damaged, "-o", tmp_path / "none.html")
+    assert "no run came to its end" in message
+
+
+def test_one_run_alone(runs: list[Path], tmp_path: Path) -> None:
+    out = tmp_path / "one.html"
+    report.main([str(runs[0]), "-o", str(out), "--film-seconds", "0"])
+    assert "Differences from" not in out.read_text("utf-8")
+
+
+def test_a_run_without_checkpoints_has_no_films(runs: list[Path], tmp_path: Path) -> None:
+    bare = tmp_path / "bare"
+    shutil.copytree(runs[0], bare, ignore=shutil.ignore_patterns("checkpoints"))
+    out = tmp_path / "bare.html"
+    report.main([str(bare), "-o", str(out)])
+    text = out.read_text("utf-8")
+    assert "<video" not in text
+    assert "Watch them forget" not in text
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ([], "no run is given"),
+        (["nowhere"], "is no run"),
+        (["RUN", "--film-seconds", "-1"], "film_seconds = -1"),
+        (["RUN", "--film-seconds", "nan"], "film_seconds = nan"),
+        (["RUN", "-o", "report.pdf"], "a report is an .html file"),
+        (["RUN", "-o", "nowhere/report.html"], "there is no folder"),
+        (["RUN", "--against", "mer"], "unknown method 'mer': known are finetune"),
+        (["RUN", "--references", "nowhere.json"], "nowhere.json"),
+        (["RUN", "--baselines", "nowhere"], "is no run"),
+        (["RUN", "RUN"], "seed 0 is there twice"),
+    ],
+)
+def test_mistakes(
+    runs: list[Path],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: Any,
+    arguments: list[str],
+    message: str,
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    given = [str(runs[0]) if argument == "RUN" else argument for argument in arguments]
+    assert message in fails(capsys, *given)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_page_of_somebody_else_is_kept(runs: list[Path], tmp_path: Path, capsys: Any) -> None:
+    out = tmp_path / "mine.html"
+    out.write_text("<p>mine</p>")
+    assert "is kept" in fails(capsys, runs[0], "-o", out)
+    assert out.read_text() == "<p>mine</p>"
+
+
+def test_single_phase_runs_are_the_baselines(runs: list[Path], tmp_path: Path, capsys: Any) -> None:
+    alone = [
+        path
+        for phase in ("0", "1", "2")
+        for path in lives(tmp_path / "alone", "--only-phase", phase, "--seed", "7")
+    ]
+    out = tmp_path / "report.html"
+    baselines = [argument for path in alone for argument in ("--baselines", str(path))]
+    report.main([*map(str, runs), *baselines, "-o", str(out), "--film-seconds", "0"])
+    with (out.with_name("report_files") / "metrics.csv").open() as file:
+        rows = {line.split(",")[0]: line for line in file}
+    # Nothing is learnt in so short a life: what the ratio is, or why it is not, is another test.
+    notes = out.read_text("utf-8")
+    assert "needs runs of single phases" not in rows["relative-performance@l2m"]
+    assert not re.search(r"relative-performance@l2m: [^<]*no single-phase run", notes)
+    config = json.loads((alone[0] / "config.json").read_text())
+    assert config["schedule"]["name"] == "conflict-0"

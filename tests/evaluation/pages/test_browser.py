@@ -472,3 +472,20 @@ def test_hover_texts_are_text(open_page: Open) -> None:
     said.wait_for()
     assert samples.HOSTILE in (said.text_content() or "")
     assert "1 (0 to 2)" in (said.text_content() or "")
+
+
+def test_cells_say_which_they_are(open_page: Open) -> None:
+    chart = samples.heat()
+    remarks = ((("<b>why</b>",) * 3,) * 2,)
+    panel = replace(chart.panels[0], hover=remarks)
+    page = open_page(render(samples.page_of(replace(chart, panels=(panel,))))).page
+    page.locator("#forgetting .main-svg").first.wait_for()
+    for cell, number in ((1, "10"), (2, "\u2013")):
+        page.mouse.move(0, 0)
+        box = page.locator("#forgetting .textpoint text").nth(cell).bounding_box()
+        assert box is not None
+        page.mouse.move(box["x"] + 2, box["y"] + 2)
+        said = page.locator(".hovertext")
+        expect(said).to_have_text(
+            f"phase played: gap 100phases trained so far: {cell}pipes passed: {number}<b>why</b>"
+        )

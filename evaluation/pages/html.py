@@ -139,8 +139,10 @@ def _chart(chart: Chart, styles: dict[str, MethodStyle]) -> dict[str, Any]:
                     }
                     for panel in panels
                 ],
-                "columns": numbers.columns,
-                "rows": [[_written(cell) for cell in row] for row in numbers.rows],
+                "columns": [
+                    {"name": name, **_coded([_written(row[i]) for row in numbers.rows])}
+                    for i, name in enumerate(numbers.columns)
+                ],
                 "methods": [indices[label] for label in numbers.labels],
             }
         ),
@@ -176,6 +178,14 @@ def _cell(text: str) -> str:
 
 def _written(cell: str | float) -> str:
     return cell if isinstance(cell, str) else style.number(cell)
+
+
+def _coded(texts: list[str]) -> dict[str, list[str] | list[int]]:
+    """Write a column so that texts that come again and again are written once."""
+    places = {text: i for i, text in enumerate(dict.fromkeys(texts))}
+    if len(places) > len(texts) / 2:
+        return {"texts": texts}
+    return {"texts": list(places), "at": [places[text] for text in texts]}
 
 
 def _letters(index: int) -> str:

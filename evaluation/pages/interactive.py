@@ -185,7 +185,12 @@ def _heat(chart: HeatMap, panel: HeatPanel, limits: Limits) -> Panel:
         (
             {
                 "z": [_rounded(row) for row in frame],
-                "hovertext": _said_of_cells(chart, panel, f),
+                "customdata": [[style.number(v) for v in row] for row in frame.tolist()],
+                **(
+                    {"hovertext": [[_plain(text) for text in row] for row in panel.hover[f]]}
+                    if panel.hover
+                    else {}
+                ),
             },
             # Heat maps write nothing into empty cells, and hardly legibly into others.
             {
@@ -209,7 +214,15 @@ def _heat(chart: HeatMap, panel: HeatPanel, limits: Limits) -> Panel:
             "showscale": False,
             "xgap": 2,
             "ygap": 2,
-            "hovertemplate": "%{hovertext}<extra></extra>",
+            "meta": [
+                _plain(label)
+                for label in (chart.rows_label, chart.columns_label, chart.value_label)
+            ],
+            "hovertemplate": (
+                "%{meta[0]}: %{y}<br>%{meta[1]}: %{x}<br>%{meta[2]}: <b>%{customdata}</b>"
+                + ("<br>%{hovertext}" if panel.hover else "")
+                + "<extra></extra>"
+            ),
             "hoverongaps": True,
             **frames[-1][0],
         },
@@ -256,22 +269,6 @@ def _ink(value: float, limits: Limits, chart: HeatMap) -> str:
     low, high = limits
     place = min(max((value - low) / (high - low), 0.0), 1.0)
     return style.ink(place, diverging=chart.diverging)
-
-
-def _said_of_cells(chart: HeatMap, panel: HeatPanel, frame: int) -> list[list[str]]:
-    """Say of each cell which it is, and its number."""
-    numbers = panel.frames[frame].tolist()
-    remarks = panel.hover[frame] if panel.hover else None
-    return [
-        [
-            f"{_plain(chart.rows_label)}: {_plain(row)}<br>"
-            f"{_plain(chart.columns_label)}: {_plain(column)}<br>"
-            f"{_plain(chart.value_label)}: <b>{style.number(numbers[i][j])}</b>"
-            + (f"<br>{_plain(remarks[i][j])}" if remarks and remarks[i][j] else "")
-            for j, column in enumerate(chart.columns)
-        ]
-        for i, row in enumerate(chart.rows)
-    ]
 
 
 def _bars(chart: BarChart, styles: dict[str, MethodStyle]) -> Panel:

@@ -157,11 +157,13 @@
     makeSortable(table);
   }
 
-  function buildTable({ columns, rows, methods }, place) {
+  function buildTable({ columns, methods }, place) {
+    // Texts that come again and again are written once.
+    const texts = columns.map(({ texts, at }) => (at ? at.map((i) => texts[i]) : texts));
     const table = document.createElement("table");
     table.setAttribute("aria-label", place.getAttribute("aria-label"));
     const head = table.createTHead().insertRow();
-    for (const name of columns) {
+    for (const { name } of columns) {
       const cell = document.createElement("th");
       const button = document.createElement("button");
       cell.scope = "col";
@@ -171,11 +173,11 @@
       head.append(cell);
     }
     const body = table.createTBody();
-    rows.forEach((texts, i) => {
+    methods.forEach((method, i) => {
       const row = body.insertRow();
-      row.dataset.method = methods[i];
-      row.hidden = hidden.has(methods[i]);
-      for (const text of texts) row.insertCell().textContent = text;
+      row.dataset.method = method;
+      row.hidden = hidden.has(method);
+      for (const column of texts) row.insertCell().textContent = column[i];
     });
     alignNumbers(table);
     makeSortable(table);

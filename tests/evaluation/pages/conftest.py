@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 import sample_pages as samples
-from playwright.sync_api import Browser, sync_playwright
+from playwright.sync_api import Browser, Page, sync_playwright
 from watched_pages import Open, Watched, watch
 
 from continual_arcade.evaluation.pages.html import render
@@ -42,6 +42,31 @@ def clip(tmp_path_factory: pytest.TempPathFactory) -> bytes:
 @pytest.fixture(scope="session")
 def html(clip: bytes) -> str:
     return render(samples.full(clip))
+
+
+@pytest.fixture(scope="session")
+def opened(browser: Browser, html: str, tmp_path_factory: pytest.TempPathFactory) -> Watched:
+    path = tmp_path_factory.mktemp("page") / "page.html"
+    path.write_text(html, "utf-8")
+    watched = watch(browser.new_page())
+    watched.page.set_default_timeout(10_000)
+    watched.page.goto(path.as_uri())
+    return watched
+
+
+@pytest.fixture
+def desktop(opened: Watched) -> Iterator[Page]:
+    """A page of everything, opened once: opening one costs more than most tests of it."""
+    page = opened.page
+    page.set_viewport_size({"width": 1280, "height": 720})
+    page.emulate_media(media="screen", color_scheme="light", reduced_motion="no-preference")
+    for toggle in page.get_by_role("checkbox").all():
+        toggle.check()
+    page.evaluate("scrollTo({top: 0, behavior: 'instant'})")
+    yield page
+    complaints = opened.complaints.copy()
+    opened.complaints.clear()
+    assert complaints == []
 
 
 @pytest.fixture

@@ -131,7 +131,7 @@ def test_cells_say_their_number_in_each_frame() -> None:
     assert len(panel.frames) == 3
     assert panel.frames[1][0]["z"] == [[1, 10, None], [0, 1, 12.3]]
     assert panel.frames[1][1]["text"] == ["1.0", "10.0", "\u2013", "0.0", "1.0", "12.3"]
-    assert "pipes passed: <b>\u2013</b>" in panel.frames[1][0]["hovertext"][0][2]
+    assert panel.frames[1][0]["customdata"] == [["1", "10", "\u2013"], ["0", "1", "12.3"]]
     assert panel.figure["data"][0]["z"] == panel.frames[-1][0]["z"]
     assert panel.figure["data"][0]["zmin"] == -panel.figure["data"][0]["zmax"]
     assert len(panel.figure["layout"]["shapes"]) == 2
@@ -156,9 +156,9 @@ def test_labels_are_text() -> None:
     assert drawn["meta"][0].startswith("&lt;script&gt;")
     assert drawn["meta"][2] == "&lt;b&gt;y&lt;/b&gt;"
     assert "script" not in drawn["hovertemplate"]
-    heat = panels(replace(samples.heat(), rows=("<i>a</i>", "a & b")))[0]
+    heat = panels(replace(samples.heat(), rows=("<i>a</i>", "a & b"), value_label="<u>"))[0]
     assert heat.figure["layout"]["yaxis"]["ticktext"] == ["&lt;i&gt;a&lt;/i&gt;", "a &amp; b"]
-    assert "&lt;i&gt;a&lt;/i&gt;" in heat.figure["data"][0]["hovertext"][0][0]
+    assert heat.figure["data"][0]["meta"][2] == "&lt;u&gt;"
 
 
 def test_long_names_break_between_characters_of_theirs() -> None:

@@ -2,7 +2,9 @@
 
 Run it as ``python benchmarks/judge_speed.py``. A checkpoint is played in six phases of 50 episodes
 each. Before, an agent lives through ``shrink``, so that it survives: an evaluation takes as long as
-its longest episode. Agents of Stable-Baselines3 get its network, and play the same games.
+its longest episode. Agents of Stable-Baselines3 get its network, and play the same games. Metrics
+are those of 1,000 lives drawn at random. A report is one over 100 runs, five methods with twenty
+seeds each: copies of one real run, whose scores are shifted, with films.
 """
 
 import os
@@ -21,6 +23,7 @@ from measuring import (
 os.environ.update(ONE_THREAD)
 
 import json
+import shutil
 import tempfile
 import time
 from collections.abc import Callable
@@ -31,20 +34,29 @@ from typing import Any, Literal
 
 import gymnasium as gym
 import numpy as np
+import pandas as pd
 import torch
 import tyro
+from rich.console import Console
 from stable_baselines3 import DQN, PPO
 from torch import nn
 
 from continual_arcade.agents import ContinualDQN, DQNSettings, build_agent
-from continual_arcade.envs import IDS, make_game, shipped
+from continual_arcade.envs import IDS, Schedule, make_game, shipped
 from continual_arcade.evaluation import (
     Evaluator,
     Judging,
     Policy,
     Protocol,
+    Record,
+    Scale,
+    Timetable,
     replay_phases,
 )
+from continual_arcade.evaluation.evaluator import EPISODES
+from continual_arcade.evaluation.metrics import METRICS, Context, measure
+from continual_arcade.scripts.report import Report, report
+from continual_arcade.scripts.train import Train, train
 
 GAME = "FlappyBird"
 SHRINK = shipped("shrink", make_game(GAME))
@@ -52,9 +64,16 @@ JUDGING = Judging(episodes=50, max_steps=1_800)
 SEED = 0
 LIMIT = 5.0
 """What evaluating a checkpoint may take [s]."""
+LIVES = 1_000
+LIVES_LIMIT = 10.0
+"""What all metrics of so many lives may take [s]."""
+NAMES = ("finetune", "reservoir", "ewc", "mer", "clear")
+SEEDS = 20
+REPORT_LIMIT = 60.0
+"""What a report over all of them may take [s]."""
 PACKAGES = ("continual-arcade", "stable-baselines3", "torch", "numpy", "numba", "gymnasium")
 
-Section = Literal["checkpoint"]
+Section = Literal["checkpoint", "metrics", "report"]
 Measured = tuple[str, list[Result], list[Verdict]]
 """A table, what it is made of, and what became of the promises."""
 
@@ -161,9 +180,107 @@ def _copy(agent: ContinualDQN, layers: list[nn.Linear]) -> None:
         theirs.load_state_dict(mine.state_dict())
 
 
-# --- report ---------------------------------------------------------------------------------------
+# --- metrics of many lives ------------------------------------------------------------------------
 
-SECTIONS: dict[Section, Callable[[int], Measured]] = {"checkpoint": checkpoint}
+
+def metrics(rounds: int) -> Measured:
+    """Measure what all metrics of 1,000 lives take, with references and single-phase runs [s]."""
+    generator = np.random.default_rng(SEED)
+    count = len(SHRINK.distinct)
+    alone = {
+        column: [_drawn(SHRINK.single(phase.index), generator) for _ in range(5)]
+        for column, phase in enumerate(SHRINK.distinct)
+    }
+    context = Context(Scale(np.zeros(count), np.full(count, 47.0)), alone)
+    values = in_turn({"all metrics": partial(_measure, generator, context)}, rounds)
+    results = [Result(name=name, values=seconds) for name, seconds in values.items()]
+    evaluations = len(_timetable(SHRINK).due)
+    title = (
+        f"{len(METRICS)} metrics of {LIVES:,} lives, {evaluations} evaluations of {count} phases"
+    )
+    return (
+        table(title, "seconds", results, results[0]),
+        results,
+        [at_most(f"metrics of {LIVES:,} lives", results[0].median, LIVES_LIMIT, "s")],
+    )
+
+
+def _measure(generator: np.random.Generator, context: Context) -> float:
+    # Drawn anew: a record keeps what was computed of it.
+    lives = [_drawn(SHRINK, generator) for _ in range(LIVES)]
+    begun = time.perf_counter()
+    for life in lives:
+        measure(life, context=context)
+    return time.perf_counter() - begun
+
+
+def _timetable(schedule: Schedule) -> Timetable:
+    return Timetable(schedule, JUDGING.every, JUDGING.at_end, JUDGING.spacing)
+
+
+def _drawn(schedule: Schedule, generator: np.random.Generator) -> Record:
+    due = _timetable(schedule).due
+    shape = (len(due), len(schedule.distinct), EPISODES)
+    steps, stages = (np.array(column) for column in zip(*due, strict=True))
+    return Record(schedule, generator.uniform(0, 47, shape), steps, stages, JUDGING.at_end)
+
+
+# --- a report -------------------------------------------------------------------------------------
+
+
+def whole_report(rounds: int) -> Measured:
+    """Measure what a report over 100 runs takes, with films and all files [s]."""
+    with tempfile.TemporaryDirectory() as folder:
+        root = Path(folder)
+        life = train(Train(schedule="shrink", out=root / "life", save_every=0, progress=False))
+        generator = np.random.default_rng(SEED)
+        runs = tuple(
+            _copied(life.path, root / f"{method}{seed}", method, seed, generator)
+            for method in NAMES
+            for seed in range(SEEDS)
+        )
+        args = Report(runs, out=root / "report.html")
+        values = in_turn({"report": partial(_report, args)}, rounds)
+        size = args.out.stat().st_size / 1e6
+    results = [Result(name=name, values=seconds) for name, seconds in values.items()]
+    return (
+        table(f"a report over {len(runs)} runs, {size:.1f} MB", "seconds", results, results[0]),
+        results,
+        [
+            at_most(f"report over {len(runs)} runs", results[0].median, REPORT_LIMIT, "s"),
+            at_most("its size", size, 15.0, "MB"),
+        ],
+    )
+
+
+def _report(args: Report) -> float:
+    begun = time.perf_counter()
+    report(args, Console(quiet=True))
+    return time.perf_counter() - begun
+
+
+def _copied(life: Path, path: Path, method: str, seed: int, generator: np.random.Generator) -> Path:
+    """Copy a run as one of another method and seed, with other scores."""
+    shutil.copytree(life, path, copy_function=os.link)
+    config = json.loads((life / "config.json").read_text()) | {"method": method, "seed": seed}
+    for name in ("config.json", "evaluations.csv", "diagnostics.csv"):
+        (path / name).unlink()  # else that of the life would be written to
+    (path / "config.json").write_text(json.dumps(config))
+    for name in ("evaluations.csv", "diagnostics.csv"):
+        rows = pd.read_csv(life / name, dtype={"params_hash": str}).assign(run=path.name, seed=seed)
+        if "score" in rows:
+            rows["score"] += generator.normal()
+        rows.to_csv(path / name, index=False)
+    return path
+
+
+# --- what is printed ------------------------------------------------------------------------------
+
+SECTIONS: dict[Section, Callable[[int], Measured]] = {
+    "checkpoint": checkpoint,
+    "metrics": metrics,
+    "report": whole_report,
+}
 """What is measured."""
 
 

@@ -96,10 +96,8 @@ class EvaluationCallback(BaseCallback):
                 ),
             )
         ended = time.perf_counter()
-        costs.append(
-            self.folder.costs,
-            Cost(step, begun - self._trained_since, played.steps, ended - begun),
-        )
+        cost = Cost(step, begun - self._trained_since, played.steps, ended - begun)
+        costs.append(self.folder.costs, [cost])
         self._trained_since = ended
         self.seconds += ended - begun
         self.steps += played.steps

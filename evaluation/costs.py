@@ -1,9 +1,6 @@
 """What evaluation costs, beside the training that it judges."""
 
 from dataclasses import dataclass, fields
-from pathlib import Path
-
-import pandas as pd
 
 from continual_arcade.evaluation.tidy import TidyTable
 
@@ -32,21 +29,4 @@ _TABLE = TidyTable[Cost](
     keys=("lifetime_step",),
 )
 
-
-def append(path: Path, cost: Cost) -> None:
-    """Append an evaluation to a table, which is made if it is not there.
-
-    Raises:
-        OSError: If the disk is full or the file cannot be written; the message names the file.
-    """
-    _TABLE.append(path, [cost])
-
-
-def read(path: Path) -> pd.DataFrame:
-    """Read a table.
-
-    Raises:
-        FileNotFoundError: If there is none.
-        ValueError: If it is not such a table, or damaged; the message names the file.
-    """
-    return _TABLE.read(path)
+append, read = _TABLE.append, _TABLE.read

@@ -2,10 +2,7 @@
 
 from collections.abc import Iterable
 from dataclasses import dataclass, fields
-from pathlib import Path
 from typing import Any, NamedTuple, Protocol
-
-import pandas as pd
 
 from continual_arcade.evaluation.experience import Experience
 from continual_arcade.evaluation.tidy import TidyTable
@@ -96,20 +93,4 @@ def rows(
     ]
 
 
-def append(path: Path, new: Iterable[Diagnostic]) -> None:
-    """Append rows to a table, which is made if it is not there: all of them or none.
-
-    Raises:
-        OSError: If the disk is full or the file cannot be written; the message names the file.
-    """
-    _TABLE.append(path, new)
-
-
-def read(path: Path) -> pd.DataFrame:
-    """Read a table; undefined values are NaN.
-
-    Raises:
-        FileNotFoundError: If there is none.
-        ValueError: If it is not such a table, or damaged; the message names the file.
-    """
-    return _TABLE.read(path)
+append, read = _TABLE.append, _TABLE.read

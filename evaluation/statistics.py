@@ -99,6 +99,11 @@ def check_confidence(confidence: float) -> None:
         raise ValueError(f"confidence must be between 0 and 1, not {confidence}")
 
 
+def _all_equal(sample: Floats) -> bool:
+    """Return whether numbers differ by no more than their computation has left of rounding."""
+    return bool(np.ptp(sample) <= 1e-12 * np.abs(sample).max())
+
+
 def mean_over_runs(values: npt.ArrayLike, *, confidence: float = 0.95, seed: int = 0) -> Estimate:
     """Estimate a mean from one number for each run.
 
@@ -124,7 +129,7 @@ def mean_over_runs(values: npt.ArrayLike, *, confidence: float = 0.95, seed: int
     if runs < 2:
         return Estimate.without_interval(mean, runs, "one run has no interval")
     kind = "t" if runs < BOOTSTRAP_FROM else "BCa"
-    if np.ptp(sample) == 0:
+    if _all_equal(sample):
         return _without_width(float(sample[0]), runs, kind)
     if kind == "t":
         t = float(special.stdtrit(runs - 1, 0.5 + confidence / 2))
@@ -164,7 +169,7 @@ def interquartile_mean(
     if runs < BOOTSTRAP_FROM:
         reason = f"an interval of the interquartile mean takes {BOOTSTRAP_FROM} runs, not {runs}"
         return Estimate.without_interval(value, runs, reason)
-    if np.ptp(sample) == 0:
+    if _all_equal(sample):
         return _without_width(float(sample[0]), runs, "BCa")
     low, high = bootstrap.trimmed_mean_interval(sample, 0.25, confidence=confidence, seed=seed)
     return Estimate(value, low, high, runs, "BCa")

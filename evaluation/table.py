@@ -4,7 +4,6 @@ import hashlib
 import json
 from collections.abc import Iterable, Mapping
 from dataclasses import astuple, dataclass, fields
-from pathlib import Path
 
 import pandas as pd
 
@@ -95,26 +94,7 @@ def params_hash(params: Mapping[str, float]) -> str:
     return hashlib.sha256(text.encode()).hexdigest()[:8]
 
 
-def append(path: Path, new: Iterable[Row]) -> None:
-    """Append rows to a table, which is made if it is not there.
-
-    The rows are on the disk when this returns: a run that is killed keeps all its evaluations.
-    They are written all at once or not at all, so that a table never ends in half a row.
-
-    Raises:
-        OSError: If the disk is full or the file cannot be written; the message names the file.
-    """
-    _TABLE.append(path, new)
-
-
-def read(path: Path) -> pd.DataFrame:
-    """Read a table.
-
-    Raises:
-        FileNotFoundError: If there is none.
-        ValueError: If it is not such a table, or damaged; the message names the file.
-    """
-    return _TABLE.read(path)
+append, read = _TABLE.append, _TABLE.read
 
 
 def same(one: pd.DataFrame, other: pd.DataFrame) -> bool:

@@ -116,7 +116,7 @@ def plasticity(judged: Sequence[Judged], schedule: Schedule) -> tuple[LineChart,
             if len(curves) < len(tables) or not all(len(curve) for curve in curves):
                 continue
             grid = sorted(set.intersection(*(set(curve.index) for curve in curves)))
-            found = over_runs(np.array([curve.loc[grid].to_numpy() for curve in curves]))
+            found = over_runs(np.array([curve.loc[grid] for curve in curves], np.float64))
             lines.append(Series(one.label, np.array(grid, float), *interval_arrays(found)))
         if lines:
             charts.append(

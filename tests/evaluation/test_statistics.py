@@ -457,3 +457,13 @@ def test_what_are_no_times_is_refused() -> None:
         kaplan_meier([1.0, -1.0], [False, True])
     with pytest.raises(ValueError, match=r"2 times, but censored is an array of \(3,\)"):
         kaplan_meier([1.0, 2.0], [False, True, True])
+
+
+@pytest.mark.parametrize("runs", [5, 20])
+def test_numbers_that_differ_by_rounding_are_equal(runs: int) -> None:
+    """Differences that cancel leave some 1e-16; an interval of that would not hold its own mean."""
+    sample = 0.3 - np.linspace(0, 1e-16, runs) + np.tile([0.0, 2e-16], runs)[:runs]
+    for found in (mean_over_runs(sample), mean_over_runs(1e9 * sample)):
+        assert found.low == found.value == found.high
+        assert "equal" in found.reason
+    assert mean_over_runs(np.linspace(0.3, 0.3001, runs)).low < mean_over_runs(sample + 1e-3).value

@@ -77,7 +77,7 @@ def test_the_page_works_in_a_browser(page: Path, open_page: Any) -> None:
     films = shown.locator("video")
     assert films.count() == 2 * 4 * 3  # methods, stages, phases
     films.first.scroll_into_view_if_needed()
-    shown.wait_for_function("document.querySelector('video').currentTime > 0")
+    shown.wait_for_function("() => document.querySelector('video').currentTime > 0")
     for name in ("finetune", "ewc"):
         assert shown.get_by_role("checkbox", name=name).is_checked()
     for plot in shown.locator(".plot").all():

@@ -1,12 +1,14 @@
 """The evaluator plays every phase on fixed seeds, and disturbs nothing."""
 
+import re
+import zipfile
 from typing import Any
 
 import gymnasium as gym
 import numpy as np
 import pytest
 
-from continual_arcade.agents import DQNSettings, build_agent
+from continual_arcade.agents import DQNSettings, build_agent, compose
 from continual_arcade.envs import IDS, Schedule, make_game, shipped
 from continual_arcade.envs.oracles import Oracle
 from continual_arcade.evaluation import (
@@ -16,6 +18,8 @@ from continual_arcade.evaluation import (
     RunFolder,
     Timetable,
 )
+from continual_arcade.evaluation.costs import read
+from continual_arcade.scripts.probes import PROBES
 
 FLAPPY = make_game("FlappyBird")
 
@@ -94,25 +98,36 @@ def test_a_schedule_for_another_game_is_refused() -> None:
         Evaluator("FlappyBird", shipped("shrink", make_game("Catcher")))
 
 
-def test_evaluation_does_not_change_training(tmp_path: Any) -> None:
-    """A life with evaluations on the way ends with the same bits as one without."""
+@pytest.mark.parametrize("engine", ["torch", "compiled"])
+@pytest.mark.parametrize("method", ["finetune", "mer"])
+def test_evaluation_does_not_change_training(tmp_path: Any, engine: Any, method: str) -> None:
+    """A life that is evaluated and looked into ends with the same bits as one that is not.
+
+    Not only in its parameters: optimiser, replay memory, parts and every random state, too.
+    """
     schedule = shipped("shrink", FLAPPY).with_steps(200)
+    settings = DQNSettings(learning_starts=100, hidden=(16,), engine=engine)
     ends = []
-    for every in (0, 50, None):
-        agent = build_agent(
-            "FlappyBird", schedule, DQNSettings(learning_starts=100, hidden=(16,)), seed=3
-        )
+    for name, every, probes in (("plain", None, ()), ("ends", 0, ()), ("probed", 50, PROBES)):
+        agent = build_agent("FlappyBird", schedule, settings, 3, compose(method))
         callback = None
         if every is not None:
-            folder = RunFolder(tmp_path / str(every))
+            folder = RunFolder(tmp_path / name)
             folder.make()
             evaluator = Evaluator("FlappyBird", schedule, episodes=2, max_steps=100)
-            callback = EvaluationCallback(
-                evaluator, Timetable(schedule, every, at_end=2, spacing=30), folder, seed=3
-            )
+            timetable = Timetable(schedule, every, at_end=2, spacing=30)
+            callback = EvaluationCallback(evaluator, timetable, folder, seed=3, probes=probes)
         agent.learn(schedule.total_steps, callback=callback)
-        ends.append(b"".join(p.detach().numpy().tobytes() for p in agent.q_net.parameters()))
+        agent.save_training(tmp_path / f"{name}.zip")
+        with zipfile.ZipFile(tmp_path / f"{name}.zip") as state:
+            ends.append({member: state.read(member) for member in state.namelist()})
+        # All but what a clock on the wall says of each episode.
+        ends[-1]["state.json"] = re.sub(rb'"t": [0-9.]+', b"", ends[-1]["state.json"])
+    assert len(ends[0]) > 1
     assert ends[0] == ends[1] == ends[2]
+    assert len(read(tmp_path / "probed" / "costs.csv")) == 1 + 6 * 5
+    assert (tmp_path / "probed" / "diagnostics.csv").exists()
+    assert not (tmp_path / "ends" / "diagnostics.csv").exists()
 
 
 def small() -> Evaluator:

@@ -397,6 +397,19 @@ def test_the_keyboard_reaches_everything(open_page: Open, html: str) -> None:
     ]
 
 
+def test_what_is_jumped_to_is_not_covered(desktop: Page) -> None:
+    for width in (1280, 500):
+        desktop.set_viewport_size({"width": width, "height": 720})
+        settle(desktop)
+        desktop.evaluate("location.hash = ''; location.hash = '#forgetting'")
+        desktop.wait_for_function("() => scrollY > 500")
+        desktop.wait_for_function(
+            "() => { const top = document.querySelector('#forgetting').getBoundingClientRect().top;"
+            " const bar = document.querySelector('.bar').getBoundingClientRect().bottom;"
+            " return top > bar && top < bar + 60; }"
+        )
+
+
 def test_tables_are_sorted_by_key(desktop: Page) -> None:
     page = desktop
 

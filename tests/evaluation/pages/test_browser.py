@@ -135,6 +135,18 @@ def test_a_toggle_hides_a_method_everywhere(desktop: Page) -> None:
     assert page.locator("#profile tbody tr").filter(visible=True).count() == 3 * 5
 
 
+def test_hatched_bars_have_the_colour_of_their_method(open_page: Open) -> None:
+    methods = tuple(f"method {i}" for i in range(9))
+    (first, *_) = samples.bars().bars
+    chart = replace(samples.bars(), bars=tuple(replace(first, label=label) for label in methods))
+    page = open_page(render(samples.page_of(chart, methods=methods))).page
+    page.locator("#bars .main-svg").first.wait_for()
+    hatched = page.locator("#bars pattern rect").evaluate_all(
+        "all => all.map(r => getComputedStyle(r).fill)"
+    )
+    assert set(hatched) == {rgb(LIGHT.methods[0])}
+
+
 # Frames
 
 

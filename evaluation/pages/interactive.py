@@ -327,6 +327,8 @@ def _bars_of(chart: BarChart, bars: Bars, method: MethodStyle) -> list[Json]:
             "line": {"width": 0},
             "pattern": {
                 "shape": method.stroke.plotly_hatch,
+                # Over the colour of the bar, which would not be drawn otherwise.
+                "fillmode": "overlay",
                 "fgcolor": LIGHT.background,
                 "size": 7,
                 "solidity": 0.25,

@@ -45,6 +45,8 @@ STYLE: Any = {
     "hatch.color": LIGHT.background,
     "legend.frameon": False,
     "legend.fontsize": 9,
+    # Long enough for dashes to be seen.
+    "legend.handlelength": 2.8,
     "figure.constrained_layout.use": True,
     # Letters stay letters, and the same chart makes the same bytes.
     "svg.fonttype": "none",
@@ -317,7 +319,7 @@ def _legend(figure: Figure, entries: Sequence[tuple[Any, str]]) -> None:
     if not entries:
         return
     longest = max(len(label) for _, label in entries)
-    columns = max(1, int(figure.get_figwidth() / (0.55 + 0.078 * longest)))
+    columns = max(1, int(figure.get_figwidth() / (0.65 + 0.078 * longest)))
     # The panels keep their height.
     figure.set_figheight(figure.get_figheight() + 0.21 * -(-len(entries) // columns))
     figure.legend(

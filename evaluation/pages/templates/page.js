@@ -6,6 +6,11 @@
   const { dark } = JSON.parse(document.getElementById("page--settings").textContent);
   const hidden = new Set();
 
+  // What sticks to the top covers nothing that is jumped to.
+  new ResizeObserver(([{ target }]) => {
+    root.style.setProperty("--bar", `${target.offsetHeight}px`);
+  }).observe(document.querySelector(".bar"));
+
   // Themes: the reader's choice in this page, or the system's.
   const systemDark = matchMedia("(prefers-color-scheme: dark)");
   const themeButton = document.getElementById("page--theme");

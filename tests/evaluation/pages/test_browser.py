@@ -135,6 +135,18 @@ def test_a_toggle_hides_a_method_everywhere(desktop: Page) -> None:
     assert page.locator("#profile tbody tr").filter(visible=True).count() == 3 * 5
 
 
+def test_hatched_bars_have_the_colour_of_their_method(open_page: Open) -> None:
+    methods = tuple(f"method {i}" for i in range(9))
+    (first, *_) = samples.bars().bars
+    chart = replace(samples.bars(), bars=tuple(replace(first, label=label) for label in methods))
+    page = open_page(render(samples.page_of(chart, methods=methods))).page
+    page.locator("#bars .main-svg").first.wait_for()
+    hatched = page.locator("#bars pattern rect").evaluate_all(
+        "all => all.map(r => getComputedStyle(r).fill)"
+    )
+    assert set(hatched) == {rgb(LIGHT.methods[0])}
+
+
 # Frames
 
 
@@ -395,6 +407,19 @@ def test_the_keyboard_reaches_everything(open_page: Open, html: str) -> None:
     assert page.locator("#curves .numbers tbody tr").first.inner_text().split("\t")[:3] == [
         *("gap 100", "finetune", "10,000"),
     ]
+
+
+def test_what_is_jumped_to_is_not_covered(desktop: Page) -> None:
+    for width in (1280, 500):
+        desktop.set_viewport_size({"width": width, "height": 720})
+        settle(desktop)
+        desktop.evaluate("location.hash = ''; location.hash = '#forgetting'")
+        desktop.wait_for_function("() => scrollY > 500")
+        desktop.wait_for_function(
+            "() => { const top = document.querySelector('#forgetting').getBoundingClientRect().top;"
+            " const bar = document.querySelector('.bar').getBoundingClientRect().bottom;"
+            " return top > bar && top < bar + 60; }"
+        )
 
 
 def test_tables_are_sorted_by_key(desktop: Page) -> None:

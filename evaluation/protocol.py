@@ -56,7 +56,10 @@ class Protocol:
         Raises:
             ValueError: If it makes no sense.
         """
-        schedule = Schedule.from_dict(config["schedule"])
+        try:
+            schedule = Schedule.from_dict(config["schedule"])
+        except TypeError as error:
+            raise ValueError(f"the schedule of a run is damaged: {error}") from error
         if schedule.fingerprint != config["fingerprint"]:
             raise ValueError(
                 f"the schedule has fingerprint {schedule.fingerprint}, the run was made with "

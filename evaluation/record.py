@@ -45,7 +45,7 @@ class Record:
         *,
         value: Value = "score",
         timetable: Timetable | None = None,
-        late: int = 0,
+        stride: int = 1,
         at_end: int = 1,
         episodes: int | None = None,
     ) -> "Record":
@@ -56,9 +56,8 @@ class Record:
             schedule: Its schedule.
             value: Which column counts.
             timetable: Which evaluations there should be: one that is not there is then NaN, instead
-                of being unknown. Its ``at_end`` holds.
-            late: How many steps an evaluation may come after it was due: environments that step
-                together may pass it.
+                of being unknown, and others are refused. Its ``at_end`` holds.
+            stride: Lifetime steps that pass at once in training, and so over what is due.
             at_end: How many of the last evaluations of a phase stand for its end, where there is no
                 timetable.
             episodes: How many each evaluation should have in each phase; as many as the fullest one
@@ -66,7 +65,7 @@ class Record:
 
         Raises:
             ValueError: If the table does not hold exactly one run, holds an episode twice or an
-                infinite value, or was made with another schedule.
+                infinite value, or was made with another schedule or timetable.
         """
         if table["run"].nunique() != 1:
             raise ValueError(f"a record is that of one run; the table holds {_runs(table)}")
@@ -93,22 +92,23 @@ class Record:
         if np.isinf(values).any():
             raise ValueError(f"the table holds a {value} that is infinite")
         record = cls(schedule, values, found[0], found[1], at_end)
-        return record if timetable is None else record._with_missing(timetable.due, late)
+        return record if timetable is None else record._as_due(timetable, stride)
 
-    def _with_missing(self, due: tuple[Due, ...], late: int) -> "Record":
-        """Add evaluations that were due and are not there."""
-        there: dict[int, list[int]] = {}
-        for step, stage in zip(self.steps.tolist(), self.stages.tolist(), strict=True):
-            there.setdefault(stage, []).append(step)
-        missing = [
-            one
-            for one in due
-            if not any(one.step <= step <= one.step + late for step in there.get(one.stage, ()))
-        ]
+    def _as_due(self, timetable: Timetable, stride: int) -> "Record":
+        """Check that all evaluations were due, and add those that are not there."""
+        there = [Due(*of) for of in zip(self.steps.tolist(), self.stages.tolist(), strict=True)]
+        for made in there:
+            if not timetable.is_expected(made, stride):
+                raise ValueError(
+                    f"the table holds an evaluation at step {made.step:,} of an agent trained in "
+                    f"phase {made.stage}, which was not due: the next one before was at step "
+                    f"{timetable.last_until(made.step).step:,}"
+                )
+        missing = [due for due in timetable.expected(stride) if due not in there]
         if not missing:
             return self
-        steps = np.concatenate([self.steps, [one.step for one in missing]])
-        stages = np.concatenate([self.stages, [one.stage for one in missing]])
+        steps = np.concatenate([self.steps, [due.step for due in missing]])
+        stages = np.concatenate([self.stages, [due.stage for due in missing]])
         nothing = np.full((len(missing), *self.values.shape[1:]), np.nan)
         order = np.lexsort((stages, steps))
         values = np.concatenate([self.values, nothing])

@@ -142,9 +142,11 @@ class RunFolder:
                 raise ValueError(f"{path} is damaged: {error}") from error
         if not logs:
             return None
-        return pd.concat(logs, ignore_index=True).sort_values(
-            "time/total_timesteps", kind="stable", ignore_index=True
-        )
+        log = pd.concat(logs, ignore_index=True)
+        for name in ("time/total_timesteps", *log.columns):
+            if name not in log or log[name].dtype.kind not in "if":
+                raise ValueError(f"the log of {self.path} is damaged: {name} is no number")
+        return log.sort_values("time/total_timesteps", kind="stable", ignore_index=True)
 
     def write_config(self, config: Mapping[str, Any]) -> None:
         """Write down what is run."""
@@ -172,6 +174,9 @@ class RunFolder:
                 raise ValueError(f"{path} is damaged: {name} is no table")
             else:
                 lacking += [f"{name}.{key}" for key in needed if key not in config[name]]
+        for name, kind in (("settings", dict), ("seed", int), ("game", str), ("schedule", dict)):
+            if not isinstance(config.get(name, kind()), kind):
+                raise ValueError(f"{path} is damaged: {name} is {config[name]!r}")
         if lacking:
             raise ValueError(
                 f"{path} lacks {', '.join(lacking)}: the run was made by another version, which "

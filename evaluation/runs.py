@@ -38,6 +38,8 @@ class Run:
         """
         folder = RunFolder.open(path)
         config = folder.read_config()
+        if not folder.table.exists():
+            raise FileNotFoundError(f"{path} has no evaluations.csv: it was not evaluated yet")
         run = cls(folder, config, Protocol.from_config(config), read(folder.table))
         seeds = run.table["seed"].unique().tolist()
         if seeds != [config["seed"]]:
@@ -51,7 +53,16 @@ class Run:
             raise ValueError(f"{folder.table}: line {line} was played with another seed")
         run.record()  # the table and the schedule fit
         # A run whose logs are damaged says nothing that can be trusted.
-        _ = run.diagnostics, run.costs, run.progress
+        _ = run.costs, run.progress
+        if run.diagnostics is not None:
+            foreign = set(run.diagnostics["seed"]) - {run.seed} or (
+                set(run.diagnostics["lifetime_step"]) - set(run.table["lifetime_step"])
+            )
+            if foreign:
+                raise ValueError(
+                    f"{folder.diagnostics} is that of another run: it holds a seed or step "
+                    f"{min(foreign)}"
+                )
         return run
 
     @cached_property
@@ -88,6 +99,11 @@ class Run:
         return int(self.config["seed"])
 
     @property
+    def num_envs(self) -> int:
+        """Environments that step together: so many lifetime steps pass at once."""
+        return int(self.config["settings"].get("num_envs", 1))
+
+    @property
     def method(self) -> str:
         """Name of the method."""
         return str(self.config["method"])
@@ -112,7 +128,7 @@ class Run:
             value=value,
             timetable=self.protocol.timetable,
             episodes=self.protocol.judging.episodes,
-            late=int(self.config["settings"].get("num_envs", 1)),
+            stride=self.num_envs,
         )
 
     @cached_property

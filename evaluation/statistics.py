@@ -254,7 +254,7 @@ def few_runs_warning(runs: int, spread: float) -> str:
     effect = detectable_effect(runs, spread=spread)
     if runs == 1:
         return f"{text}, and one alone can show no difference at all."
-    if np.isnan(effect):
+    if not effect > 0:  # unknown, or all runs are equal
         return f"{text}."
     return (
         f"{text}. With a spread of {spread:.3g} over runs the smallest difference between two "

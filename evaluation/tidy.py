@@ -82,7 +82,7 @@ class TidyTable(Generic[RowT]):
                 f"{path} has the columns {', '.join(map(str, table.columns))}; a {self.name} has "
                 f"{', '.join(self.columns)}"
             )
-        if self.undefined and not path.read_bytes().endswith(b"\n"):
+        if not path.read_bytes().endswith(b"\n"):
             # A number that was cut off would be read as a shorter one, or as none.
             raise ValueError(f"{path} is damaged: its last line is cut off")
         needed = [name for name in self.columns if name not in self.undefined]

@@ -63,6 +63,27 @@ class Timetable:
             found += [Due(step, stage) for step in sorted(steps) if step > start]
         return tuple(found)
 
+    def expected(self, stride: int = 1) -> tuple[Due, ...]:
+        """Return the evaluations as they are made where so many steps pass at once.
+
+        Environments that step together may pass a step that was due; one evaluation then serves
+        all that were passed.
+
+        Args:
+            stride: Lifetime steps that pass at once, from step 0 on.
+        """
+        steps = sorted({self._made_at(due.step, stride) for due in self.due})
+        return tuple(Due(step, self.last_until(step).stage) for step in steps)
+
+    def is_expected(self, made: Due, stride: int = 1) -> bool:
+        """Return whether an evaluation was due, also after the last phase should have ended."""
+        due = self.last_until(made.step)
+        return due.stage == made.stage and self._made_at(due.step, stride) == made.step
+
+    @staticmethod
+    def _made_at(step: int, stride: int) -> int:
+        return -(-step // stride) * stride
+
     def next_after(self, step: int) -> int | None:
         """Return the lifetime step of the first evaluation after a step, or None.
 

@@ -13,9 +13,7 @@ import tyro
 from rich.console import Console
 
 from continual_arcade.evaluation import diagnostics
-from continual_arcade.evaluation.protocol import Protocol
 from continual_arcade.evaluation.replaying import replay_phases
-from continual_arcade.evaluation.run_folder import RunFolder
 from continual_arcade.evaluation.runs import Run
 from continual_arcade.evaluation.showing import show
 from continual_arcade.evaluation.table import append, read, same
@@ -50,13 +48,13 @@ def evaluate(args: Evaluate) -> Path:
         ValueError: If the run or a checkpoint is damaged.
         OSError: If there is no such run, or the results cannot be written.
     """
-    folder = RunFolder.open(args.folder)
-    config = folder.read_config()
-    protocol = Protocol.from_config(config)
+    before = Run.load(args.folder)
+    folder, protocol = before.folder, before.protocol
     asked = {"episodes": args.episodes, "max_steps": args.max_steps}
     judging = replace(protocol.judging, **{k: v for k, v in asked.items() if v is not None})
-    before = read(folder.table)
-    evaluated = set(before["lifetime_step"])  # one that is not was killed before its rows
+    evaluated = set(before.table["lifetime_step"])
+    # One that was not evaluated was killed before its rows were there.
+    checkpoints = {step: path for step, path in folder.checkpoints().items() if step in evaluated}
 
     utc = datetime.now(UTC).strftime("%Y%m%dT%H%M%SZ")
     out = args.out or folder.path / f"evaluated_{utc}"
@@ -64,12 +62,12 @@ def evaluate(args: Evaluate) -> Path:
     table = out / folder.table.name
     try:
         replayed = replay_phases(
-            {step: path for step, path in folder.checkpoints().items() if step in evaluated},
+            checkpoints,
             replace(protocol, judging=judging),
             load=load_agent,
-            late=int(config["settings"].get("num_envs", 1)),
+            late=before.num_envs,
             run=folder.name,
-            seed=config["seed"],
+            seed=before.seed,
             probes=PROBES,
             jobs=args.jobs,
             progress=True,
@@ -80,10 +78,15 @@ def evaluate(args: Evaluate) -> Path:
     append(table, replayed.rows)
     diagnostics.append(out / folder.diagnostics.name, replayed.diagnostics)
     console = Console()
-    show(Run(folder, config, replace(protocol, judging=judging), read(table)), out, console)
+    again = replace(before, protocol=replace(protocol, judging=judging), table=read(table))
+    show(again, out, console)
     console.print(f"evaluated {replayed.steps:,} steps in {replayed.seconds:.1f} s")
     if judging == protocol.judging:
-        equal = same(before, read(table))
+        if missing := sorted(evaluated - checkpoints.keys()):
+            steps = ", ".join(f"{step:,}" for step in missing)
+            console.print(f"not played again, because there is no checkpoint: step {steps}")
+        played = before.table[before.table["lifetime_step"].isin(checkpoints)]
+        equal = same(played, again.table)
         console.print(
             "every episode came out as it did in the run"
             if equal

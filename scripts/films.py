@@ -1,7 +1,7 @@
 """Small films for a report: the agents of each method, after each phase, playing each phase."""
 
-import math
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 from continual_arcade.envs.arcade_env import FRAMES_PER_SECOND
@@ -12,12 +12,16 @@ from continual_arcade.evaluation.reporting.judged import Judged
 from continual_arcade.evaluation.runs import Run, World
 from continual_arcade.scripts.players import load_agent
 
+THREADS = 2
+"""Films that are made at a time: encoders are processes of their own."""
 WIDTH = 144
 """Of a film [px]."""
 EVERY = 2
 """A film shows every second step: it is half as large, and moves smoothly enough."""
-MOST = 300
-"""Films on a page: with 30 kB each they take 12 MB of it, written as text."""
+MOST_SECONDS = 880.0
+"""All films of a page together [s]: 220 films of four seconds take up to 9 MB of it."""
+LONGEST = 20.0
+"""A film [s]: whole episodes are for ``watch --record``."""
 
 
 @dataclass(frozen=True)
@@ -26,25 +30,28 @@ class Films:
 
     Args:
         seconds: Length of a film [s]; 0 for none.
+        worlds: How many there are on the page, which share it.
 
     Raises:
-        ValueError: If the length is negative or not finite.
+        ValueError: If the length is negative, too long or not finite.
     """
 
     seconds: float
+    worlds: int = 1
 
     def __post_init__(self) -> None:
-        if not (math.isfinite(self.seconds) and 0 <= self.seconds <= 20):
+        if not 0 <= self.seconds <= LONGEST:
             raise ValueError(
-                f"film_seconds = {self.seconds} must be from 0, for no films, to 20: longer ones "
-                "make the page too large, `watch --record` films whole episodes"
+                f"film_seconds = {self.seconds} must be from 0, for no films, to {LONGEST:g}: "
+                "longer ones make the page too large, `watch --record` films whole episodes"
             )
 
     def of(self, world: World, judged: Sequence[Judged]) -> list[FilmStrip]:
         """Film the run of the lowest seed of each method.
 
-        Where all stages would be more films than a page can hold, there are those at the end of
-        life only; where these are too many, the last methods have none.
+        Where all stages would be more films than a page can hold, there are those before training,
+        after the first phase, and at the end of life; where these are too many, the last methods
+        have none.
 
         Args:
             world: Where they lived.
@@ -60,10 +67,11 @@ class Films:
         }
         columns = len(schedule.distinct)
         left_out = ""
-        if len(judged) * len(rows) * columns > MOST:
+        most = int(MOST_SECONDS / self.seconds / self.worlds)
+        if len(judged) * len(rows) * columns > most:
             rows = {row: rows[row] for row in (0, 1, len(names))}
             left_out = " The agents after other phases are left out: the page would be too large."
-        filmed = judged[: max(1, MOST // (len(rows) * columns))]
+        filmed = judged[: max(1, most // (len(rows) * columns))]
         if len(filmed) < len(judged):
             left_out += " So are the methods that are not shown."
         cameras = [
@@ -101,15 +109,22 @@ class Films:
         if path is None:
             return (None,) * len(cameras)
         agent = load_agent(path)
-        clips = []
-        for column, camera in enumerate(cameras):
-            name = record.labels[column]
+        stage = "before training" if row == 0 else f"after {record.stage_labels[row - 1]}"
+
+        def clip(column: int, camera: Camera) -> Clip:
+            judging = run.protocol.judging
             pictures = camera.film(
-                agent, seed=run.protocol.judging.first_seed, seconds=self.seconds, every=EVERY
+                agent,
+                seed=judging.first_seed,
+                seconds=min(self.seconds, judging.max_steps / FRAMES_PER_SECOND),
+                every=EVERY,
             )
             data = film.clip(pictures, FRAMES_PER_SECOND // EVERY)
             mean = record.means[last, column]
-            stage = "before training" if row == 0 else f"after {record.stage_labels[row - 1]}"
+            name = record.labels[column]
             alt = f"{run.method}, {stage}, plays {name}: {mean:.1f} {camera.points} on average"
-            clips.append(Clip(data, "video/mp4", alt, f"{mean:.1f}"))
-        return tuple(clips)
+            return Clip(data, "video/mp4", alt, f"{mean:.1f}", camera.size)
+
+        # Each phase has a camera of its own; while one film is encoded the next is drawn.
+        with ThreadPoolExecutor(THREADS) as threads:
+            return tuple(threads.map(clip, range(len(cameras)), cameras))

@@ -15,10 +15,13 @@ from rich.console import Console
 
 from continual_arcade.evaluation import reference_files
 from continual_arcade.evaluation.pages.files import write
-from continual_arcade.evaluation.reporting.page import build_page
-from continual_arcade.evaluation.runs import Gathered, Run, gather
+from continual_arcade.evaluation.reporting.page import NO_RUNS, build_page
+from continual_arcade.evaluation.runs import Gathered, gather
 from continual_arcade.scripts.cli import run
 from continual_arcade.scripts.films import Films
+
+LARGEST = 15_000_000
+"""What a page may have [bytes] without a warning."""
 
 
 @dataclass(frozen=True)
@@ -58,7 +61,7 @@ def report(args: Report, console: Console) -> Path:
     """
     begun = time.perf_counter()
     torch.set_num_threads(1)
-    films = Films(args.film_seconds)
+    Films(args.film_seconds)  # a mistake is said before anything is read
     references = (
         reference_files.load(args.references)
         if args.references
@@ -77,11 +80,16 @@ def report(args: Report, console: Console) -> Path:
     page = build_page(
         gathered,
         references=references,
-        baselines=[Run.load(path) for path in args.baselines],
+        baselines=gather(args.baselines) if args.baselines else NO_RUNS,
         against=args.against,
-        film=films.of,
+        film=Films(args.film_seconds, len(gathered.worlds)).of,
     )
     write(page, args.out)
+    if (size := args.out.stat().st_size) > LARGEST:
+        console.print(
+            f"[bold]warning[/bold]: the page has {size / 1e6:.0f} MB, which some viewers refuse: "
+            "give fewer runs, or --film-seconds 0"
+        )
     for warning in page.warnings:
         console.print(f"[bold]warning[/bold]: {warning}")
     console.print(f"written in {time.perf_counter() - begun:.0f} s")

@@ -17,6 +17,7 @@ from continual_arcade.evaluation.pages.content import (
     Series,
 )
 from continual_arcade.evaluation.reporting.judged import Judged, over_runs
+from continual_arcade.evaluation.reporting.wording import counted, spoken, without
 from continual_arcade.evaluation.statistics import Estimate, kaplan_meier
 
 
@@ -48,7 +49,7 @@ def interval_arrays(estimates: Sequence[Estimate]) -> tuple[np.ndarray, np.ndarr
 def _interval(estimate: Estimate) -> str:
     if np.isnan(estimate.value):
         return estimate.reason or "not measured"
-    return f"{estimate:.1f} ({estimate.runs} runs)"
+    return f"{estimate:.1f} ({counted(estimate.runs, 'run')})"
 
 
 def lifetimes(judged: Sequence[Judged], schedule: Schedule, points: str) -> LineChart:
@@ -95,7 +96,8 @@ def matrix_chart(judged: Sequence[Judged], schedule: Schedule, points: str) -> H
         key="matrix",
         title="Forgetting matrix",
         caption=f"Mean {points}. Framed: just learnt. Read a row from there to the right: what "
-        f"falls is forgotten. Each cell is the mean of the last {count} evaluations of a phase.",
+        f"falls is forgotten. A cell is the mean of the last {counted(count, 'evaluation')} of a "
+        "phase, or of as many as it has.",
         alt="; ".join(f"{one.label}: {_matrix_in_words(one)}" for one in judged),
         rows=record.labels,
         columns=("before", *record.stage_labels),
@@ -111,7 +113,8 @@ def _matrix_in_words(one: Judged) -> str:
     record = one.records[0]
     means = one.matrices.mean(axis=0)
     return ", ".join(
-        f"{name} {means[row, column]:.1f} when just learnt and {means[-1, column]:.1f} at the end"
+        f"{name} {spoken(means[row, column], '.1f')} when just learnt and "
+        f"{spoken(means[-1, column], '.1f')} at the end"
         for column, (name, row) in enumerate(zip(record.labels, record.learnt(), strict=True))
     )
 
@@ -130,7 +133,8 @@ def ends(judged: Sequence[Judged], points: str) -> BarChart:
         title="Score at the end of life",
         caption="Mean over runs and its 95 % interval. Worst: the phase that each run plays worst.",
         alt="; ".join(
-            f"{bar.label}: all phases {bar.values[-2]:.1f}, worst {bar.values[-1]:.1f}"
+            f"{bar.label}: all phases {spoken(bar.values[-2], '.1f')}, "
+            f"worst {spoken(bar.values[-1], '.1f')}"
             for bar in bars
         ),
         categories=(*record.labels, "all phases", "worst phase"),
@@ -160,7 +164,7 @@ def changes(judged: Sequence[Judged], points: str) -> BarChart:
         alt="; ".join(
             f"{bar.label}: "
             + ", ".join(
-                f"{record.labels[column]} {value:+.1f}"
+                f"{record.labels[column]} {spoken(value, '+.1f')}"
                 for column, value in zip(followed, bar.values, strict=True)
             )
             for bar in bars
@@ -178,12 +182,15 @@ def adaptation(judged: Sequence[Judged], schedule: Schedule) -> LineChart | None
         return None
     of_methods = [[adaptation_times(record, scale) for record in one.records] for one in judged]
     panels = []
+    missing: dict[str, str] = {}
     for stage, name in enumerate(judged[0].records[0].stage_labels):
         lines = []
         for one, found in zip(judged, of_methods, strict=True):
             times = np.array([times[stage] for times, _ in found])
             censored = np.array([censored[stage] for _, censored in found])
             if np.isnan(times).any():
+                reason = one.results[0]["adaptation-time"].reason or "a run does not tell"
+                missing.setdefault(one.label, f"{reason} ({name})")
                 continue
             curve = kaplan_meier(times, censored)
             lines.append(
@@ -201,7 +208,8 @@ def adaptation(judged: Sequence[Judged], schedule: Schedule) -> LineChart | None
         title="Share of runs that have adapted",
         caption="Adapted: the first evaluation at which the phase is played at four fifths of the "
         "way from random play to the oracle. Runs that had not when the phase ended are censored "
-        "(Kaplan and Meier's estimate). Evaluations are coarse in time, and so are the steps.",
+        "(Kaplan and Meier's estimate). Evaluations are coarse in time, and so are the steps."
+        + without(missing),
         alt="Share of runs that have adapted to each phase by the steps since it began.",
         x_label="steps since the phase began",
         y_label="share of runs",

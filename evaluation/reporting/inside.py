@@ -1,8 +1,10 @@
 """What goes on inside the agents: gradients, plasticity, and what is remembered."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
+import numpy.typing as npt
 import pandas as pd
 
 from continual_arcade.envs.schedules import Schedule
@@ -16,8 +18,10 @@ from continual_arcade.evaluation.pages.content import (
     LinePanel,
     Series,
 )
+from continual_arcade.evaluation.record import Record
 from continual_arcade.evaluation.reporting.curves import bands, interval_arrays
 from continual_arcade.evaluation.reporting.judged import Judged, over_runs
+from continual_arcade.evaluation.reporting.wording import counted, spoken, without
 from continual_arcade.evaluation.timetable import BEFORE
 
 _QUANTITIES = {
@@ -28,38 +32,37 @@ _QUANTITIES = {
 }
 """What is drawn of the diagnostics over the life, and what it is called."""
 
-_POINTS = 120
+_POINTS = 240
 """Points of a curve of the replay memory; logs of runs have their own."""
 
 
 def interference(judged: Sequence[Judged], schedule: Schedule) -> HeatMap | None:
     """Draw how the gradients of the phases agree, at each evaluation."""
     phases = [phase.index for phase in schedule.distinct]
-    due = judged[0].runs[0].protocol.timetable.due
+    record = judged[0].records[0]
     panels = []
+    missing: dict[str, str] = {}
     for one in judged:
-        tables = [run.diagnostics for run in one.runs]
-        if any(table is None for table in tables):
-            continue
-        cosines = [
-            _by_pair(table[table["quantity"] == "gradient_cosine"], one, phases)
-            for table in tables
-            if table is not None
-        ]
-        found = np.array(cosines)
-        means = found.mean(axis=0)
-        panels.append(HeatPanel(one.label, tuple(means)))
+        tables, reason = _diagnostics(one)
+        cosines = [_by_pair(table, one.records[0], phases) for table in tables]
+        if reason:
+            missing[one.label] = reason
+        elif one.records[0].steps.tolist() != record.steps.tolist():
+            missing[one.label] = f"it was evaluated at other steps than {judged[0].label}"
+        else:
+            panels.append(HeatPanel(one.label, tuple(np.mean(cosines, axis=0))))
     if not panels:
         return None
-    names = judged[0].records[0].labels
-    stages = ["before training", *(f"in {name}" for name in judged[0].records[0].stage_labels)]
+    names = record.labels
+    stages = ["before training", *(f"in {name}" for name in record.stage_labels)]
+    moments = zip(record.steps.tolist(), record.stages.tolist(), strict=True)
     last = {panel.label: panel.frames[-1] for panel in panels}
     return HeatMap(
         key="interference",
         title="Gradient alignment of the phases",
         caption="Cosine of the mean TD gradients of two phases, from evaluation transitions, mean "
         "over runs. Blue: a step for one phase helps the other. Orange: it undoes what was learnt "
-        "there.",
+        "there." + without(missing),
         alt="At the end of life: "
         + "; ".join(f"{label}: {_cosines_in_words(m, names)}" for label, m in last.items()),
         rows=names,
@@ -68,7 +71,7 @@ def interference(judged: Sequence[Judged], schedule: Schedule) -> HeatMap | None
         columns_label="phase",
         value_label="cosine",
         panels=tuple(panels),
-        frames=tuple(f"step {one.step:,}, {stages[one.stage - BEFORE]}" for one in due),
+        frames=tuple(f"step {step:,}, {stages[stage - BEFORE]}" for step, stage in moments),
         frames_label="evaluation",
         diverging=True,
         limits=(-1.0, 1.0),
@@ -76,20 +79,28 @@ def interference(judged: Sequence[Judged], schedule: Schedule) -> HeatMap | None
     )
 
 
-def _by_pair(table: pd.DataFrame, one: Judged, phases: Sequence[int]) -> np.ndarray:
+def _diagnostics(one: Judged) -> tuple[list[pd.DataFrame], str]:
+    """Return what the networks of all runs said, or why that is not known."""
+    found = [run.diagnostics for run in one.runs]
+    known = [table for table in found if table is not None]
+    if len(known) < len(found):
+        lacking = counted(len(found) - len(known), "run")
+        return known, f"{lacking} of {len(found)} wrote no diagnostics.csv"
+    return known, ""
+
+
+def _by_pair(table: pd.DataFrame, record: Record, phases: Sequence[int]) -> np.ndarray:
     """Lay cosines out as ``(evaluations, phases, phases)``; NaN where there is none."""
-    record = one.records[0]
-    keys = table[["lifetime_step", "trained_phase", "phase", "other_phase"]]
-    values = dict(zip(map(tuple, keys.to_numpy().tolist()), table["value"], strict=True))
-    late = int(one.runs[0].config["settings"].get("num_envs", 1))
-    steps = sorted(set(table["lifetime_step"]))
-    laid = np.full((len(record.steps), len(phases), len(phases)), np.nan)
-    for row, (due, stage) in enumerate(one.runs[0].protocol.timetable.due):
-        at = next((step for step in steps if due <= step <= due + late), None)
-        for i, phase in enumerate(phases):
-            for j, other in enumerate(phases):
-                laid[row, i, j] = values.get((at, stage, phase, other), np.nan)
-    return laid
+    cosines = table[table["quantity"] == "gradient_cosine"]
+    keys = cosines[["lifetime_step", "trained_phase", "phase", "other_phase"]]
+    values = dict(zip(map(tuple, keys.to_numpy().tolist()), cosines["value"], strict=True))
+    moments = zip(record.steps.tolist(), record.stages.tolist(), strict=True)
+    return np.array(
+        [
+            [[values.get((*moment, phase, other), np.nan) for other in phases] for phase in phases]
+            for moment in moments
+        ]
+    )
 
 
 def _cosines_in_words(matrix: np.ndarray, names: Sequence[str]) -> str:
@@ -110,22 +121,24 @@ def plasticity(judged: Sequence[Judged], schedule: Schedule) -> tuple[LineChart,
     charts = []
     for quantity, title in _QUANTITIES.items():
         lines = []
+        missing: dict[str, str] = {}
         for one in judged:
-            tables = [run.diagnostics for run in one.runs]
-            curves = [_over_life(table, quantity) for table in tables if table is not None]
-            if len(curves) < len(tables) or not all(len(curve) for curve in curves):
+            tables, reason = _diagnostics(one)
+            curves = [_over_life(table, quantity) for table in tables]
+            if reason or not all(len(curve) for curve in curves):
+                missing[one.label] = reason or "a run did not measure it"
                 continue
             grid = sorted(set.intersection(*(set(curve.index) for curve in curves)))
             found = over_runs(np.array([curve.loc[grid] for curve in curves], np.float64))
             lines.append(Series(one.label, np.array(grid, float), *interval_arrays(found)))
         if lines:
+            at_end = "; ".join(f"{line.label}: {spoken(line.y[-1], '.3g')}" for line in lines)
             charts.append(
                 LineChart(
                     key=quantity.replace("_", "-"),
                     title=title,
-                    caption="Mean over runs and its 95 % interval.",
-                    alt=f"{title} over the life; at its end "
-                    + "; ".join(f"{line.label}: {line.y[-1]:.3g}" for line in lines),
+                    caption=f"Mean over runs and its 95 % interval.{without(missing)}",
+                    alt=f"{title} over the life; at its end {at_end}",
                     x_label="lifetime step",
                     y_label="",
                     panels=(LinePanel("", tuple(lines), bands(schedule)),),
@@ -139,34 +152,40 @@ def _over_life(table: pd.DataFrame, quantity: str) -> "pd.Series[float]":
     found = table[table["quantity"] == quantity]
     together = found[found["phase"] == ALL]
     chosen = together if len(together) else found
-    return chosen.groupby("lifetime_step")["value"].mean()
+    # What is unknown of one phase is not made up for by the others.
+    means = chosen.groupby("lifetime_step")["value"].agg(lambda values: values.mean(skipna=False))
+    return means.astype(np.float64)
 
 
 def memory(judged: Sequence[Judged], schedule: Schedule) -> tuple[AreaChart, ...]:
-    """Draw which phases the transitions come from that are stored, and that are learnt from."""
+    """Draw from which phases the transitions come that are stored, and that are learnt from."""
     charts = []
-    for kind, title in (("stored", "What is remembered"), ("drawn", "What is learnt from")):
+    for kind, (title, caption) in _MEMORY.items():
         panels = []
+        missing: dict[str, str] = {}
         for one in judged:
-            shares = [_shares(run.progress, kind, schedule) for run in one.runs]
-            known = [share for share in shares if share is not None]
-            if len(known) < len(shares):
+            logs = [_logged(run.progress, kind, schedule) for run in one.runs]
+            known = [log for log in logs if log is not None]
+            if len(known) < len(logs):
+                lacking = counted(len(logs) - len(known), "run")
+                missing[one.label] = f"{lacking} of {len(logs)} did not log it"
                 continue
-            mean = np.mean(known, axis=0)
-            layers = tuple(
-                (name, mean[stage]) for stage, name in enumerate(one.records[0].stage_labels)
+            # Only where every run is known: nothing is drawn before a first or after a last line.
+            steps = np.linspace(
+                max(float(log.steps[0]) for log in known),
+                min(float(log.steps[-1]) for log in known),
+                _POINTS,
             )
-            panels.append(AreaPanel(one.label, _grid(schedule), layers, bands(schedule)))
+            mean = np.mean([log.at(steps) for log in known], axis=0)
+            layers = tuple(zip(one.records[0].stage_labels, mean, strict=True))
+            panels.append(AreaPanel(one.label, steps, layers, bands(schedule)))
         if panels:
             charts.append(
                 AreaChart(
                     key=f"replay-{kind}",
                     title=title,
-                    caption="Share of each phase in the replay memory, mean over runs."
-                    if kind == "stored"
-                    else "Share of each phase in the batches since the line of the log before, "
-                    "mean over runs.",
-                    alt=f"Share of each phase, {kind}, over the life. At the end: "
+                    caption=f"{caption}{without(missing)}",
+                    alt=f"{title}. At the last line of the logs: "
                     + "; ".join(
                         f"{panel.label}: "
                         + ", ".join(f"{name} {layer[-1]:.0%}" for name, layer in panel.layers)
@@ -180,20 +199,48 @@ def memory(judged: Sequence[Judged], schedule: Schedule) -> tuple[AreaChart, ...
     return tuple(charts)
 
 
-def _grid(schedule: Schedule) -> np.ndarray:
-    return np.linspace(0.0, schedule.total_steps, _POINTS)
+_MEMORY = {
+    "stored": (
+        "What is remembered",
+        "Share of each phase in the replay memory, mean over runs, between the first and the last "
+        "line of their logs.",
+    ),
+    "drawn": (
+        "What is learnt from",
+        "Share of each phase in the batches between one line of the log and the next, mean over "
+        "runs.",
+    ),
+}
+"""Kinds of shares that are logged, what they are called, and what a reader must know."""
 
 
-def _shares(log: pd.DataFrame | None, kind: str, schedule: Schedule) -> np.ndarray | None:
-    """Lay shares out as ``(phases of training, points)``; None if the run did not log them."""
+@dataclass(frozen=True)
+class _Logged:
+    """Shares of the phases, line by line of a log."""
+
+    steps: npt.NDArray[np.float64]
+    """Shape ``(lines,)``."""
+    shares: npt.NDArray[np.float64]
+    """Shape ``(phases of training, lines)``."""
+    backwards: bool
+    """Whether a line tells of the time before it; else it tells of its own moment."""
+
+    def at(self, steps: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+        """Return the shares at some steps, shape ``(phases of training, steps)``."""
+        if self.backwards:
+            return self.shares[:, np.searchsorted(self.steps, steps, side="left")]
+        return np.array([np.interp(steps, self.steps, share) for share in self.shares])
+
+
+def _logged(log: pd.DataFrame | None, kind: str, schedule: Schedule) -> _Logged | None:
+    """Return what a run has logged of its replay memory; None if that is nothing."""
     names = [f"replay/{kind}_phase_{stage}" for stage in range(len(schedule))]
     if log is None or not set(names) & set(log.columns):
         return None
     known = log.reindex(columns=names).fillna(0.0)
     known = known[known.sum(axis=1) > 0]
-    steps = log.loc[known.index, "time/total_timesteps"]
-    shares = known.div(known.sum(axis=1), axis=0)
-    # The last line of the log holds until the next one.
-    rows = np.searchsorted(steps.to_numpy(), _grid(schedule), side="right") - 1
-    laid: np.ndarray = shares.to_numpy()[np.maximum(rows, 0)].T
-    return laid
+    if known.empty:
+        return None
+    shares = known.div(known.sum(axis=1), axis=0).to_numpy(np.float64).T
+    steps = log.loc[known.index, "time/total_timesteps"].to_numpy(np.float64)
+    return _Logged(steps, shares, backwards=kind == "drawn")

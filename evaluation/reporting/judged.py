@@ -1,17 +1,16 @@
 """Groups of runs with all that is computed of them, once."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
 
 import numpy as np
 import numpy.typing as npt
 
-from continual_arcade.envs.schedules import Schedule
 from continual_arcade.evaluation.metrics import Context, Result, measure
 from continual_arcade.evaluation.record import Record
 from continual_arcade.evaluation.references import Scale
-from continual_arcade.evaluation.runs import Group, Run, World
+from continual_arcade.evaluation.runs import Gathered, Group, Run, World
 from continual_arcade.evaluation.statistics import Estimate, mean_over_runs
 
 Floats = npt.NDArray[np.float64]
@@ -99,37 +98,44 @@ def over_runs(values: Floats) -> list[Estimate]:
     return [mean_over_runs(column) for column in values.T]
 
 
-def judge(world: World, scale: Scale | None, baselines: Sequence[Run]) -> list[Judged]:
+def judge(world: World, scale: Scale | None, baselines: Mapping[int, Group]) -> list[Judged]:
     """Put together what belongs to a world.
 
     Args:
         world: The runs.
         scale: The scores of random play and of the oracle in each phase.
-        baselines: Runs of single phases, of any world; those that fit are taken.
+        baselines: By column of the phase, runs that lived in it alone.
     """
-    known = matching_baselines(world, baselines)
-    context = Context(references=scale, baselines=known or None)
+    records = {
+        column: [run.record() for run in group.runs.values()] for column, group in baselines.items()
+    }
+    context = Context(references=scale, baselines=records or None)
     return [
         Judged(label, group, context)
         for label, group in zip(world.labels, world.groups, strict=True)
     ]
 
 
-def matching_baselines(world: World, runs: Sequence[Run]) -> dict[int, list[Record]]:
+def fitting(world: World, baselines: Gathered) -> dict[int, Group]:
     """Find the runs that lived in one phase of a world, and in no other.
 
     Returns:
-        Their records by column of the phase.
+        Those of each phase, by its column.
+
+    Raises:
+        ValueError: If runs of several methods lived in the same phase.
     """
     schedule = world.protocol.schedule
-    found: dict[int, list[Record]] = {}
-    for run in runs:
-        protocol = run.protocol
-        same_game = protocol.env == world.protocol.env
-        if not same_game or protocol.judging != world.protocol.judging or run.unfinished:
-            continue
+    found: dict[int, Group] = {}
+    for other in baselines.worlds:
         for column, phase in enumerate(schedule.distinct):
-            alone = Schedule("alone", (schedule.stretches[phase.index],))
-            if protocol.schedule.fingerprint == alone.fingerprint:
-                found.setdefault(column, []).append(run.record())
+            alone = replace(world.protocol, schedule=schedule.single(phase.index))
+            if other.protocol.key != alone.key:
+                continue
+            if len(other.groups) > 1:
+                raise ValueError(
+                    f"baselines of {phase.name} are of several methods or settings "
+                    f"({'; '.join(other.labels)}): give those of one"
+                )
+            found[column] = other.groups[0]
     return found

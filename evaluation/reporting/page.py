@@ -8,8 +8,11 @@ from continual_arcade.envs.messages import unknown
 from continual_arcade.evaluation.pages.content import FilmStrip, Item, Page, Section
 from continual_arcade.evaluation.references import References
 from continual_arcade.evaluation.reporting import curves, inside, provenance, summary
-from continual_arcade.evaluation.reporting.judged import Judged, judge
-from continual_arcade.evaluation.runs import Gathered, Run, World
+from continual_arcade.evaluation.reporting.judged import Judged, fitting, judge
+from continual_arcade.evaluation.reporting.wording import counted
+from continual_arcade.evaluation.runs import Gathered, World
+
+NO_RUNS = Gathered([], [])
 
 Filmer = Callable[[World, Sequence[Judged]], Sequence[FilmStrip]]
 """Films the agents of a world."""
@@ -19,7 +22,7 @@ def build_page(
     gathered: Gathered,
     *,
     references: References | None,
-    baselines: Sequence[Run] = (),
+    baselines: Gathered = NO_RUNS,
     against: str | None = None,
     film: Filmer = lambda world, judged: (),
 ) -> Page:
@@ -28,8 +31,9 @@ def build_page(
     Args:
         gathered: The runs.
         references: Scores of random play and of the oracle; None to leave normalised numbers out.
-        baselines: Runs of single phases, for the metrics that need them.
-        against: Method to take differences from; finetune, or else the first, if not given.
+        baselines: Runs of single phases, for the metrics that need them, gathered like the others.
+        against: Method to take differences from; finetune if not given. The first one where there
+            is no such method.
         film: Films the agents of the methods, where there is something to film.
 
     Raises:
@@ -37,28 +41,34 @@ def build_page(
     """
     if not gathered.worlds:
         raise ValueError("no run came to its end: there is nothing to report")
+    if against is not None:
+        _check_known(gathered.worlds, against)
     several = len(gathered.worlds) > 1
     labels: dict[str, None] = {}
     warnings: list[str] = []
     sections: list[Section] = []
     for number, world in enumerate(gathered.worlds):
         scale = references.scale(world.protocol, "score") if references is not None else None
-        judged = judge(world, scale, baselines)
+        judged = judge(world, scale, fitting(world, baselines))
         labels.update(dict.fromkeys(one.label for one in judged))
         warnings += summary.warnings(judged, world.title)
         found = _sections(world, judged, _base(judged, against), film)
         sections += [_of_world(one, world, number) if several else one for one in found]
     if several:
         warnings.insert(0, _mixed(gathered.worlds))
+    if baselines != NO_RUNS:
+        table = provenance.baselines(gathered.worlds, baselines)
+        sections.append(Section("about-baselines", "Single-phase runs", "", (table,)))
     if gathered.left_out:
-        warnings.append(f"{len(gathered.left_out)} runs were left out; the last section says why.")
+        count = counted(len(gathered.left_out), "run")
+        warnings.append(f"Left out: {count}; the last section says why.")
         table = provenance.left_out(gathered.left_out)
         sections.append(Section("about-left-out", "What is missing", "", (table,)))
     runs = sum(len(group.runs) for world in gathered.worlds for group in world.groups)
     titles = " and ".join(dict.fromkeys(world.title for world in gathered.worlds))
     return Page(
         title=titles,
-        subtitle=f"{runs} runs of {len(labels)} methods",
+        subtitle=f"{counted(runs, 'run')} of {counted(len(labels), 'method')}",
         methods=tuple(labels),
         warnings=tuple(warnings),
         sections=tuple(sections),
@@ -115,14 +125,19 @@ def _section(key: str, title: str, *items: Item | None, text: str = "") -> Secti
     return Section(f"about-{key}", title, text, shown) if shown else None
 
 
+def _check_known(worlds: Sequence[World], against: str) -> None:
+    """Check that there is a method of this name in some world."""
+    known = {name for w in worlds for name in (*w.labels, *(group.method for group in w.groups))}
+    if against not in known:
+        raise ValueError(unknown("method", against, sorted(known)))
+
+
 def _base(judged: Sequence[Judged], against: str | None) -> Judged:
     """Find the method to take differences from."""
     wanted = against or "finetune"
     for one in judged:
         if wanted in (one.label, one.group.method):
             return one
-    if against is not None:
-        raise ValueError(unknown("method", against, [one.label for one in judged]))
     return judged[0]
 
 

@@ -3,11 +3,14 @@
 import shlex
 from collections.abc import Sequence
 from dataclasses import asdict
+from pathlib import Path
+
+import numpy as np
 
 from continual_arcade.evaluation.pages.content import DataTable, Section
-from continual_arcade.evaluation.reporting.judged import Judged
-from continual_arcade.evaluation.reporting.wording import Notes
-from continual_arcade.evaluation.runs import LeftOut, World
+from continual_arcade.evaluation.reporting.judged import Judged, fitting
+from continual_arcade.evaluation.reporting.wording import Notes, counted
+from continual_arcade.evaluation.runs import Gathered, LeftOut, Run, World
 
 
 def settings(judged: Sequence[Judged]) -> Section:
@@ -77,19 +80,15 @@ def costs(judged: Sequence[Judged]) -> DataTable:
     notes = Notes()
     rows = []
     for one in judged:
-        found = [run.costs for run in one.runs]
-        known = [costs for costs in found if costs is not None]
-        steps = one.runs[0].protocol.schedule.total_steps
-        if len(known) < len(found):
-            reason = f"{len(found) - len(known)} of {len(found)} runs did not write it down"
+        known = [costs for run in one.runs if (costs := _whole_costs(run)) is not None]
+        if len(known) < len(one.runs):
+            lacking = counted(len(one.runs) - len(known), "run")
+            reason = f"{lacking} of {len(one.runs)} did not write all of it down"
             cells = [notes.number("", reason, one.label) for _ in range(5)]
         else:
-            count = len(known)
-            training = sum(float(c["training_seconds"].sum()) for c in known) / count
-            judging = sum(float(c["evaluation_seconds"].sum()) for c in known) / count
-            played = sum(float(c["evaluation_steps"].sum()) for c in known) / count
+            lived, training, played, judging = np.mean(known, axis=0)
             cells = [
-                f"{steps:,}",
+                f"{lived:,.0f}",
                 f"{training:.1f}",
                 f"{played:,.0f}",
                 f"{judging:.1f}",
@@ -99,7 +98,8 @@ def costs(judged: Sequence[Judged]) -> DataTable:
     return DataTable(
         key="costs",
         title="What evaluation costs",
-        caption="Means over runs, on the machines on which they ran.",
+        caption="Means over runs, on the machines on which they ran. Of a run that was resumed, "
+        "what was trained from its last evaluation to the state it went on from does not count.",
         columns=(
             "method",
             "training steps",
@@ -111,6 +111,19 @@ def costs(judged: Sequence[Judged]) -> DataTable:
         rows=tuple(rows),
         labels=tuple(one.label for one in judged),
         notes=notes.lines(),
+    )
+
+
+def _whole_costs(run: Run) -> tuple[float, float, float, float] | None:
+    """Return steps and seconds of training and of evaluation; None if a row is missing."""
+    costs = run.costs
+    if costs is None or set(costs["lifetime_step"]) != set(run.table["lifetime_step"]):
+        return None
+    return (
+        float(costs["lifetime_step"].max()),
+        float(costs["training_seconds"].sum()),
+        float(costs["evaluation_steps"].sum()),
+        float(costs["evaluation_seconds"].sum()),
     )
 
 
@@ -138,6 +151,35 @@ def provenance(world: World, judged: Sequence[Judged]) -> Section:
     )
     items = (costs(judged), protocol(world), runs)
     return Section("about-provenance", "Where the numbers come from", "", items)
+
+
+def baselines(worlds: Sequence[World], given: Gathered) -> DataTable:
+    """Lay out which runs stand for the expert of which phase, and which for none."""
+    served: dict[Path, str] = {}
+    for world in worlds:
+        for column, group in fitting(world, given).items():
+            name = world.protocol.schedule.distinct[column].name
+            for run in group.runs.values():
+                served[run.folder.path] = f"{world.title}: {name}"
+    rows = [
+        (
+            run.folder.name,
+            run.method,
+            served.get(run.folder.path, "none: it is no phase of these runs, or judged otherwise"),
+        )
+        for world in given.worlds
+        for group in world.groups
+        for run in group.runs.values()
+    ]
+    rows += [(left.path.name, "unknown", f"none: {left.reason}") for left in given.left_out]
+    return DataTable(
+        key="baselines",
+        title="Baselines",
+        caption="Forward transfer, relative performance and sample efficiency compare with these. "
+        "They are those of one method: what the others would have learnt alone is not known.",
+        columns=("run", "method", "stands for"),
+        rows=tuple(rows),
+    )
 
 
 def left_out(found: Sequence[LeftOut]) -> DataTable:

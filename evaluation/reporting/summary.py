@@ -10,7 +10,11 @@ from continual_arcade.evaluation.pages.content import DataTable, LineChart, Line
 from continual_arcade.evaluation.pages.content import Series as Line
 from continual_arcade.evaluation.reporting.judged import Judged
 from continual_arcade.evaluation.reporting.wording import INTERVALS, Notes
-from continual_arcade.evaluation.statistics import few_runs_warning, performance_profile
+from continual_arcade.evaluation.statistics import (
+    few_runs_warning,
+    interquartile_mean,
+    performance_profile,
+)
 
 HEADLINES = {
     "la@mer": "when just learnt",
@@ -66,16 +70,24 @@ def _headlines(judged: Sequence[Judged], points: str, *, normalised: bool) -> Da
             )
             for metric, name in HEADLINES.items()
         ]
-        rows.append((one.label, str(len(one.runs)), *cells))
+        rows.append((one.label, str(len(one.runs)), *cells, _middle(one, notes, normalised)))
     return DataTable(
         key="summary-normalised" if normalised else "summary",
         title="Normalised: 0 is random play, 1 the oracle" if normalised else f"In {points}",
-        caption=INTERVALS,
-        columns=("method", "runs", *HEADLINES.values()),
+        caption=f"{INTERVALS} IQM: the mean without the best and the worst quarter of runs, with "
+        "an interval from ten runs on.",
+        columns=("method", "runs", *HEADLINES.values(), "at the end, IQM"),
         rows=tuple(rows),
         labels=tuple(one.label for one in judged),
         notes=notes.lines(),
     )
+
+
+def _middle(one: Judged, notes: Notes, normalised: bool) -> str:
+    """Write the interquartile mean of the scores at the end."""
+    of_runs = one.normalised if normalised else one.results
+    found = interquartile_mean([results["acc@gem"].value for results in of_runs])
+    return notes.cell(found, ".2f" if normalised else ".1f", f"{one.label}, IQM")
 
 
 def differences(judged: Sequence[Judged], base: Judged, points: str) -> Section:

@@ -1,6 +1,7 @@
 """How numbers are written, and what they are called."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from math import isnan
 
 from continual_arcade.evaluation.statistics import Estimate
 
@@ -11,6 +12,25 @@ INTERVALS = (
     "Mean over runs with its 95 % interval: Student's t for fewer than ten runs, the "
     "accelerated bootstrap of whole runs for more. One number for each run first."
 )
+
+
+def counted(count: int, noun: str) -> str:
+    """Write how many there are: ``1 run``, ``2 runs``."""
+    return f"{count:,} {noun}" if count == 1 else f"{count:,} {noun}s"
+
+
+def spoken(value: float, spec: str) -> str:
+    """Write a number for those who do not see the picture."""
+    return "not known" if isnan(value) else f"{value:{spec}}"
+
+
+def without(missing: Mapping[str, str]) -> str:
+    """Say which methods a chart lacks.
+
+    Args:
+        missing: Why, by label.
+    """
+    return "".join(f" Without {label}: {reason}." for label, reason in missing.items())
 
 
 class Notes:

@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 from tables import gaps, matrix_cells, record_of, table_of
 
 from continual_arcade.evaluation import Record, Timetable
+from continual_arcade.evaluation.timetable import Due
 
 THREE = gaps(100, 90, 80)
 LIFE = {
@@ -62,10 +63,10 @@ def test_an_evaluation_a_little_late_counts() -> None:
     late = {(104 if step == 100 else step, phase): v for (step, phase), v in LIFE.items()}
     np.testing.assert_array_equal(record_of(THREE, late).matrix, record_of(THREE, LIFE).matrix)
     timetable = Timetable(THREE, every=50)
-    there = record_of(THREE, late, timetable=timetable, late=8)
-    assert 100 not in there.steps
-    missed = record_of(THREE, late, timetable=timetable, late=3)
-    assert np.isnan(missed.means[missed.steps == 100]).all()
+    eight = {(-(-step // 8) * 8, phase): cell for (step, phase), cell in LIFE.items()}
+    record = record_of(THREE, eight, timetable=timetable, stride=8)
+    assert record.steps.tolist() == [0, 56, 104, 152, 200, 256, 304]
+    np.testing.assert_array_equal(record.matrix, record_of(THREE, LIFE).matrix)
 
 
 def test_a_missing_evaluation_is_nan_where_it_was_due() -> None:
@@ -152,3 +153,22 @@ def test_more_episodes_than_were_to_be_played() -> None:
     assert np.isnan(record_of(THREE, LIFE, episodes=3).means).all()
     with pytest.raises(ValueError, match="at_end = 0"):
         record_of(THREE, LIFE, at_end=0)
+
+
+@pytest.mark.parametrize("moment", [(99, 0), (51, 0), (100, 1), (299, 2)])
+def test_an_evaluation_that_was_not_due_is_refused(moment: tuple[int, int]) -> None:
+    """One that slipped in would change means and areas without a word."""
+    cells = {**LIFE, moment: [[9, 9], [9, 9], [9, 9]]}
+    record_of(THREE, cells)  # nobody said what was due
+    with pytest.raises(ValueError, match=f"evaluation at step {moment[0]} of an agent trained in"):
+        record_of(THREE, cells, timetable=Timetable(THREE, every=50))
+
+
+def test_one_evaluation_serves_all_that_were_passed_at_once() -> None:
+    timetable = Timetable(gaps(100, 90), every=97, at_end=2, spacing=1)
+    assert timetable.expected(8) == ((0, -1), (104, 0), (200, 1))
+    assert timetable.expected(1) == timetable.due
+    assert timetable.is_expected(Due(104, 0), 8)
+    assert not timetable.is_expected(Due(104, 0), 1)
+    assert not timetable.is_expected(Due(112, 0), 8)
+    assert timetable.is_expected(Due(296, 1), 8)  # the last phase never ends: 294

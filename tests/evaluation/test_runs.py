@@ -81,6 +81,15 @@ def test_a_run_without_its_end_is_left_out_unless_asked_for(tmp_path: Path) -> N
     assert list(both.worlds[0].groups[0].runs) == [0, 1]
 
 
+FOREIGN = """run,seed,lifetime_step,trained_phase,quantity,phase,other_phase,value
+foreign,99,100,0,weight_norm,-1,-1,1.0
+"""
+
+
+def cut(path: Path, count: int) -> None:
+    path.write_bytes(path.read_bytes()[:-count])
+
+
 def drop_rows(path: Path, keep: Callable[[list[str]], bool]) -> None:
     table = path / "evaluations.csv"
     header, *rows = table.read_text().splitlines()
@@ -91,7 +100,18 @@ def drop_rows(path: Path, keep: Callable[[list[str]], bool]) -> None:
 @pytest.mark.parametrize(
     ("damage", "reason"),
     [
-        (lambda p: (p / "evaluations.csv").unlink(), "No such file"),
+        (lambda p: (p / "evaluations.csv").unlink(), "was not evaluated yet"),
+        (lambda p: (p / "progress.csv").write_text("a,b\n1,2\n"), "time/total_timesteps is no n"),
+        (
+            lambda p: (p / "progress.csv").write_text("time/total_timesteps,a\n1,many\n"),
+            "a is no number",
+        ),
+        (lambda p: (p / "diagnostics.csv").write_text(FOREIGN), "is that of another run"),
+        (lambda p: (p / "costs.csv").write_text("1,2"), "is not a table of costs|has the columns"),
+        (lambda p: edit(p, lambda c: c.update(settings=[])), "damaged: settings"),
+        (lambda p: edit(p, lambda c: c.update(seed="0")), "damaged: seed"),
+        (lambda p: edit(p, lambda c: c["schedule"]["phases"][0].update(params={"gap": "x"})), "is"),
+        (lambda p: cut(p / "evaluations.csv", 3), "its last line is cut off"),
         (lambda p: (p / "config.json").write_text("{"), "is damaged"),
         (lambda p: (p / "evaluations.csv").write_text("a,b\n1,2\n"), "has the columns a, b"),
         (lambda p: edit(p, lambda c: c.update(seed=3)), "holds seeds \\[0\\], the run has seed 3"),

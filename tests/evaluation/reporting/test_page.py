@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from tables import gaps, matrix_cells, write_run
 
-from continual_arcade.evaluation import Judging, Run, diagnostics, gather
+from continual_arcade.evaluation import Judging, diagnostics, gather
 from continual_arcade.evaluation.diagnostics import Reading
 from continual_arcade.evaluation.metrics import METRICS
 from continual_arcade.evaluation.pages.content import (
@@ -188,11 +188,17 @@ def test_single_phase_runs_are_baselines_where_they_fit(tmp_path: Path) -> None:
     name = "forward-transfer@meal"
     assert cells(page_of(paths), "metrics")[name]["finetune"] == "\N{EN DASH}"
     alone = [gaps(100), gaps(90), gaps(75)]
-    baselines = [
-        Run.load(path)
-        for schedule in alone
-        for path in runs(tmp_path, {0: [[0], [8]]}, schedule=schedule)
+    paths_alone = [
+        path for schedule in alone for path in runs(tmp_path, {0: [[0], [8]]}, schedule=schedule)
     ]
+    baselines = gather(paths_alone)
+    page = page_of(paths, baselines=baselines)
+    stands = [row["stands for"] for row in cells(page, "baselines").values()]
+    assert stands[:2] == ["FlappyBird, gaps: gap 100", "FlappyBird, gaps: gap 90"]
+    assert stands[2].startswith("none: ")
+    other = runs(tmp_path, {0: [[0], [8]]}, "ewc", schedule=alone[0])
+    with pytest.raises(ValueError, match="of several methods or settings"):
+        page_of(paths, baselines=gather([*paths_alone, *other]))
     found = cells(page_of(paths, baselines=baselines), "metrics")[name]["finetune"]
     # While its phase is trained: (0 + 10)/2, 11/2, 12/2 in the first, (2 + 8)/2 in the second;
     # alone (0 + 8)/2. So (5, 5.5, 6)/4 - 1 and 5/4 - 1.
@@ -215,12 +221,13 @@ def test_what_goes_on_inside(tmp_path: Path) -> None:
             )
             diagnostics.append(path / "diagnostics.csv", rows)
         (path / "progress.csv").write_text(
-            "time/total_timesteps,replay/stored_phase_0,replay/stored_phase_1\n"
-            "100,1.0,\n200,0.25,0.75\n"
+            "time/total_timesteps,replay/stored_phase_0,replay/stored_phase_1,"
+            "replay/drawn_phase_0,replay/drawn_phase_1\n"
+            "50,,,0.0,0.0\n100,1.0,,1.0,\n200,0.25,0.75,0.5,0.5\n"
         )
         (path / "costs.csv").write_text(
             "lifetime_step,training_seconds,evaluation_steps,evaluation_seconds\n"
-            "100,3.0,50,0.5\n200,3.0,50,0.5\n"
+            "0,0.0,0,0.0\n100,3.0,50,0.5\n200,3.0,50,0.5\n"
         )
     page = page_of(paths)
     interference = item(page, "interference")
@@ -233,8 +240,14 @@ def test_what_goes_on_inside(tmp_path: Path) -> None:
     memory = item(page, "replay-stored")
     assert isinstance(memory, AreaChart)
     (_, first), (_, second) = memory.panels[0].layers
-    assert (first[-1], second[-1]) == (0.25, 0.75)
+    # Nothing is known before the first line of the log, at step 100, or after the last.
+    assert (memory.panels[0].x[0], memory.panels[0].x[-1]) == (100, 200)
+    assert (first[0], first[-1], second[-1]) == (1.0, 0.25, 0.75)
     np.testing.assert_allclose(first + second, 1)
+    drawn = item(page, "replay-drawn")
+    assert isinstance(drawn, AreaChart)
+    # A line tells of the batches since the one before.
+    assert drawn.panels[0].layers[0][1].tolist() == [1.0] + [0.5] * (len(drawn.panels[0].x) - 1)
     costs = cells(page, "costs")["finetune"]
     assert costs["training [s]"] == "6.0"
     assert costs["evaluation's share of the time"] == "14%"
@@ -244,6 +257,12 @@ def test_what_goes_on_inside(tmp_path: Path) -> None:
     without = page_of(paths)
     assert cells(without, "costs")["finetune"]["training [s]"] == "\N{EN DASH}"
     assert "interference" not in [found.key for found in without.items()]
+    # Beside another method that has them, it is said who lacks what.
+    others = runs(tmp_path, BETTER, "ewc")
+    partly = item(page_of([*paths[1:], *others]), "interference")
+    assert isinstance(partly, HeatMap)
+    assert [panel.label for panel in partly.panels] == ["finetune"]
+    assert "Without ewc: 3 runs of 3 wrote no diagnostics.csv" in partly.caption
 
 
 def test_a_phase_that_comes_back(tmp_path: Path) -> None:

@@ -25,8 +25,8 @@ class Timetable:
     """The evaluations of a life: before training, at an interval in each phase, and at its end.
 
     The greedy skill of a DQN swings several-fold within a few hundred updates, so that one snapshot
-    at the end of a phase is mostly noise. There may be several, shortly after one another, whose
-    mean then stands for the end of the phase.
+    at the end of a phase is mostly noise. There may be several, shortly after one another; the mean
+    of so many, the last ones of a phase, then stands for its end.
 
     Args:
         schedule: The life.

@@ -51,7 +51,7 @@ class Run:
         if strange.any():
             line = int(strange.to_numpy().argmax()) + 2
             raise ValueError(f"{folder.table}: line {line} was played with another seed")
-        run.record()  # the table and the schedule fit
+        _ = run.scores  # the table and the schedule fit
         # A run whose logs are damaged says nothing that can be trusted.
         _ = run.costs, run.progress
         if run.diagnostics is not None:
@@ -116,7 +116,7 @@ class Run:
         added["parts"] = "+".join(added["parts"]) or "none"
         return {**self.config["settings"], **added}
 
-    def record(self, value: Value = "score") -> Record:
+    def record(self, value: Value) -> Record:
         """Return the evaluations as arrays.
 
         Args:
@@ -132,9 +132,14 @@ class Run:
         )
 
     @cached_property
+    def scores(self) -> Record:
+        """The scores of its evaluations."""
+        return self.record("score")
+
+    @cached_property
     def unfinished(self) -> str:
         """Why the run has no end to be judged; empty if it has one."""
-        record = self.record()
+        record = self.scores
         last = record.ends[-1]
         columns = np.arange(len(record.phases))
         return record.why_missing(last, columns)

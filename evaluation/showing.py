@@ -29,7 +29,7 @@ def show(run: Run, folder: Path, console: Console) -> None:
     """
     world = World(run.protocol, [Group(run.method, run.settings, {run.seed: run})])
     judged = [Judged(run.method, world.groups[0], Context())]
-    console.print(as_text(forgetting_matrix(run.record()), world.points))
+    console.print(as_text(forgetting_matrix(run.scores), world.points))
     title = f"{world.title}, {run.method}, seed {run.seed}"
     schedule, styles = run.protocol.schedule, method_styles((run.method,))
     charts = {

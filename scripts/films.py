@@ -60,7 +60,7 @@ class Films:
         if not self.seconds:
             return []
         schedule = world.protocol.schedule
-        record = judged[0].runs[0].record()
+        record = judged[0].runs[0].scores
         names = record.stage_labels
         rows = {0: "before training"} | {
             row: f"after {name}" for row, name in enumerate(names, start=1)
@@ -101,7 +101,7 @@ class Films:
 
     def _row(self, run: Run, row: int, cameras: Sequence[Camera]) -> tuple[Clip | None, ...]:
         """Film the agent of one stage in all phases."""
-        record = run.record()
+        record = run.scores
         if not len(record.ends[row]):
             return (None,) * len(cameras)
         last = int(record.ends[row][-1])

@@ -33,7 +33,7 @@ class Judged:
     @cached_property
     def records(self) -> tuple[Record, ...]:
         """The score of each run."""
-        return tuple(run.record() for run in self.runs)
+        return tuple(run.scores for run in self.runs)
 
     @cached_property
     def matrices(self) -> Floats:
@@ -107,7 +107,7 @@ def judge(world: World, scale: Scale | None, baselines: Mapping[int, Group]) -> 
         baselines: By column of the phase, runs that lived in it alone.
     """
     records = {
-        column: [run.record() for run in group.runs.values()] for column, group in baselines.items()
+        column: [run.scores for run in group.runs.values()] for column, group in baselines.items()
     }
     context = Context(references=scale, baselines=records or None)
     return [

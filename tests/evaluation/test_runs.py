@@ -32,7 +32,7 @@ def test_runs_that_differ_only_by_their_seed_are_a_group(tmp_path: Path) -> None
     assert world.labels == ["finetune, learning_rate=0.001", "finetune, learning_rate=0.1", "ewc"]
     assert world.title == "FlappyBird, gaps"
     assert world.points == "pipes passed"
-    assert world.groups[0].runs[2].record().matrix.tolist() == [[0, 0], [5, 1], [3, 8]]
+    assert world.groups[0].runs[2].scores.matrix.tolist() == [[0, 0], [5, 1], [3, 8]]
 
 
 @pytest.mark.parametrize(
@@ -152,7 +152,7 @@ def test_an_evaluation_that_is_missing_on_the_way_is_nan(tmp_path: Path) -> None
     judging = Judging(every=50, at_end=1, episodes=1, first_seed=0)
     path = write_run(tmp_path, TWO, cells, judging=judging)
     drop_rows(path, lambda row: row[2] != "150")
-    record = Run.load(path).record()
+    record = Run.load(path).scores
     assert record.steps.tolist() == [0, 50, 100, 150, 200]
     assert record.why_missing([3], [0]) == "gap 100 was not evaluated at step 150"
 

@@ -1,4 +1,4 @@
-"""The whole way once: train through shrinking gaps, see what was forgotten, watch the agent.
+"""The whole way once: train through shrinking gaps, see what was forgotten, watch and report.
 
 Run it with ``python -m continual_arcade.scripts.demo``.
 """
@@ -9,16 +9,18 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import tyro
+from rich.console import Console
 
 from continual_arcade.envs.schedules import Schedule
 from continual_arcade.scripts.cli import run
+from continual_arcade.scripts.report import Report, report
 from continual_arcade.scripts.train import Train, train
 from continual_arcade.scripts.watch import Watch, watch
 
 
 @dataclass(frozen=True)
 class Demo:
-    """Train a DQN through shrinking gaps, show what it forgot, and film it."""
+    """Train a DQN through shrinking gaps, show what it forgot, film it, and write a report."""
 
     out: Path = Path("runs")
     """Folder in which the run gets a folder of its own."""
@@ -29,7 +31,7 @@ class Demo:
 
 
 def demo(args: Demo) -> None:
-    """Train, evaluate and film.
+    """Train, evaluate, film and report.
 
     Raises:
         ValueError: If an argument makes no sense.
@@ -43,8 +45,10 @@ def demo(args: Demo) -> None:
     for name, phase in (("first", 0), ("last", last)):
         film = folder.path / f"{name}_phase.gif"
         watch(Watch(players=(str(folder.path),), phase=str(phase), record=film))
+    report(Report((folder.path,), out=folder.path / "report.html"), Console())
     seconds = time.perf_counter() - begun
     print(f"done in {seconds / 60:.1f} minutes; everything is in {folder.path}")
+    print("open report.html there in a browser")
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

@@ -281,7 +281,7 @@ def test_a_disk_that_fills_ends_the_run_with_a_message(tmp_path: Path, life: Pat
 def test_the_demo_makes_everything(tmp_path: Path, capsys: Any) -> None:
     demo.main(["--out", str(tmp_path), "--phase-steps", "300"])
     run = one_run(tmp_path)
-    for name in ("matrix.png", "first_phase.gif", "last_phase.gif"):
+    for name in ("matrix.png", "first_phase.gif", "last_phase.gif", "report.html"):
         assert (run / name).stat().st_size > 1000
     assert "mean pipes passed" in capsys.readouterr().out
 

@@ -131,5 +131,5 @@ def test_a_run_without_checkpoints_says_so(tmp_path: Path) -> None:
 def test_a_damaged_run_says_so(tmp_path: Path) -> None:
     run(tmp_path, WHOLE)
     (tmp_path / "config.json").write_text(json.dumps({"game": "FlappyBird"}))
-    with pytest.raises(ValueError, match="lacks schedule"):
+    with pytest.raises(ValueError, match="lacks env, schedule"):
         Checkpoints.of(RunFolder.open(tmp_path))

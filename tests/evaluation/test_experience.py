@@ -145,6 +145,9 @@ class Recording:
         self.env, self.num_envs, self.game = env, env.num_envs, env.game
         self.steps: list[tuple[Any, ...]] = []
 
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.env, name)
+
     def reset(self, **options: Any) -> Any:
         self.steps.clear()
         result = self.env.reset(**options)

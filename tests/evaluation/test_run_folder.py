@@ -93,7 +93,13 @@ def test_the_configuration_comes_back(tmp_path: Path) -> None:
         "evaluation": asdict(Judging()),
         "method_spec": dict.fromkeys(("replay", "parts", "remembers_all"), 3),
     }
-    config: dict[str, object] = {**dict.fromkeys(names, 3), **tables, "nested": {"a": [1, 2]}}
+    typed: dict[str, object] = {"game": "g", "schedule": {}, "settings": {}}
+    config: dict[str, object] = {
+        **dict.fromkeys(names, 3),
+        **typed,
+        **tables,
+        "nested": {"a": [1, 2]},
+    }
     folder.write_config(config)
     assert RunFolder.open(folder.path).read_config() == config
 

@@ -120,6 +120,7 @@ def test_runs_that_say_nothing_are_named_in_the_page(
     rows = table.read_text().splitlines(keepends=True)
     # Two cells of the evaluation that is being written are there.
     table.write_text("".join(rows[: 1 + 3 * 2 * 3 + 4]))
+    (unfinished / "diagnostics.csv").unlink()
     out = tmp_path / "report.html"
     given = [str(path) for path in (*runs, damaged, unfinished)]
     report.main([*given, "-o", str(out), "--film-seconds", "0"])

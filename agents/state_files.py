@@ -303,7 +303,8 @@ def _unpack(node: Any, archive: zipfile.ZipFile) -> Any:
         if key == "$array":
             return _read_array(value, archive)
         if key == "$tensor":
-            return torch.from_numpy(_read_array(value, archive))
+            # Copied to memory that lies as PyTorch's own does: last bits may depend on that.
+            return torch.tensor(_read_array(value, archive))
     return {key.removeprefix("$"): _unpack(item, archive) for key, item in node.items()}
 
 

@@ -41,6 +41,8 @@ def watch(page: Page) -> Watched:
         )
 
     def note_failed(request: Any) -> None:
+        if request.url.startswith("blob:") and "ERR_ABORTED" in str(request.failure):
+            return  # the page itself took a film away before it was loaded
         watched.complaints.append(f"failed: {request.url[:100]}: {request.failure}")
 
     def note_foreign(request: Any) -> None:

@@ -13,7 +13,7 @@ demo: $(INSTALLED)
 	$(BIN)/python -m continual_arcade.scripts.demo
 
 test: $(INSTALLED)
-	$(BIN)/python -m pytest -n $(JOBS)
+	$(BIN)/python -m pytest -n $(JOBS) --dist worksteal
 
 # Pages are tested in Debian's Chromium; without one, those tests are skipped.
 browser:

@@ -19,7 +19,7 @@ def on_disk() -> dict[str, Path]:
         ".".join(("continual_arcade", *folder.relative_to(ROOT).parts)): folder
         for mapped in MAPPED
         for folder in (ROOT / mapped, *(ROOT / mapped).rglob("*"))
-        if (folder / "__init__.py").is_file()
+        if next(folder.glob("*.py"), None)
     }
 
 
@@ -51,6 +51,12 @@ def test_setup_cfg_names_every_package_of_the_disk() -> None:
     assert sorted(options["packages"].split()) == sorted(on_disk())
     mapping = dict(line.split(" = ") for line in options["package_dir"].strip().splitlines())
     assert mapping == {f"continual_arcade.{name}": name for name in MAPPED}
+
+
+def test_every_package_says_that_it_is_one() -> None:
+    assert not [
+        str(folder) for folder in on_disk().values() if not (folder / "__init__.py").is_file()
+    ]
 
 
 def test_the_wheel_holds_what_the_disk_holds(wheel: Path) -> None:

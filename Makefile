@@ -51,7 +51,7 @@ methods: $(INSTALLED)
 # Static checkers do not see where setup.cfg puts the folders; links show them.
 typing:
 	@mkdir -p build/typing/continual_arcade
-	@for folder in envs agents evaluation scripts; do \
+	@for folder in envs agents evaluation studies scripts; do \
 	    ln -sfn ../../../$$folder build/typing/continual_arcade/$$folder; \
 	done
 

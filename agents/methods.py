@@ -51,6 +51,8 @@ class Method:
     """Settings of the learner that belong to the method."""
     remembers_all: bool = False
     """Whether replay is to hold a whole life."""
+    interleaved: bool = False
+    """Whether all phases are lived at once, in turns, instead of one after the other."""
 
     def __post_init__(self) -> None:
         check_together(self.make_parts())
@@ -107,6 +109,13 @@ _PRESETS = (
         "perfect-memory",
         "Nothing is ever forgotten from replay: an upper reference, not a method.",
         remembers_all=True,
+    ),
+    Method(
+        "joint",
+        "All phases at once, in turns, and nothing is forgotten from replay: what there is to "
+        "learn without drift. A reference, not a method.",
+        remembers_all=True,
+        interleaved=True,
     ),
     Method("l2", "All parameters are held alike (Kirkpatrick et al. 2017).", parts=("l2",)),
     Method(
@@ -192,6 +201,7 @@ def compose(name: str, replay: str | None = None, parts: Sequence[str] = ()) -> 
         parts=(*method.parts, *parts),
         settings=method.settings,
         remembers_all=method.remembers_all,
+        interleaved=method.interleaved,
     )
 
 

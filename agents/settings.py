@@ -42,7 +42,7 @@ class DQNSettings:
     dropout, many times as fast; auto is compiled where that can serve."""
     num_envs: int = 8
     """Games that are played side by side."""
-    hidden: tuple[int, ...] = (128, 128)
+    hidden: tuple[int, ...] = (64, 64)
     """Units of each hidden layer."""
     layer_norm: bool = False
     """Normalise each hidden layer."""
@@ -52,9 +52,9 @@ class DQNSettings:
     """What makes the gradient steps; ``sgd`` is plain, without momentum."""
     learning_rate: float = 3e-4
     """Step size of the optimiser."""
-    batch_size: int = 128
+    batch_size: int = 32
     """Transitions of an update."""
-    gradient_steps: int = 4
+    gradient_steps: int = 2
     """Updates after each step of all games."""
     buffer_size: int = 50_000
     """Transitions that replay remembers."""
@@ -152,6 +152,16 @@ def make_life(game: str, schedule: Schedule, num_envs: int, **options: Any) -> G
     return GymnasiumVecEnv(env)
 
 
+def life_of(method: Method, schedule: Schedule) -> Schedule:
+    """Return the life that an agent lives for a schedule.
+
+    Args:
+        method: Most methods live the schedule as it is; some all of its phases at once, in turns.
+        schedule: What the agent is judged by.
+    """
+    return schedule.interleaved() if method.interleaved else schedule
+
+
 def settings_of(method: Method, settings: DQNSettings, schedule: Schedule) -> DQNSettings:
     """Return the settings with those that belong to a method.
 
@@ -208,7 +218,7 @@ def build_agent(
     replay, replay_settings = method.make_replay()
     return ContinualDQN(
         "MlpPolicy",
-        make_life(game, schedule, s.num_envs, **options),
+        make_life(game, life_of(method, schedule), s.num_envs, **options),
         parts=[*method.make_parts(), *parts],
         double_q=s.double_q,
         exploration=Exploration(s.epsilon, ACTION_PRIORS[game]),

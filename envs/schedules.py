@@ -176,6 +176,34 @@ class Schedule:
         index = self._index_of(phase)
         return Schedule(f"{self.name}-{index}", (self.stretches[index],))
 
+    def interleaved(self, turn: int = 2_000) -> "Schedule":
+        """Return a life of the same length in which all phases come in turns, again and again.
+
+        Each phase has as many steps in all as it has here. Who lives it meets all phases at once,
+        as far as one can: a reference for what drift costs.
+
+        Args:
+            turn: Length of a turn, roughly; the phases are cut into equally many pieces
+                [lifetime steps].
+
+        Raises:
+            ValueError: If the turn is shorter than a step.
+        """
+        if turn < 1:
+            raise ValueError(f"turn = {turn} must be at least 1 step")
+        rounds = max(1, round(self.total_steps / (turn * len(self))))
+        rounds = min(rounds, *(stretch.steps for stretch in self.stretches))
+        pieces = []
+        for number in range(rounds):
+            for stretch in self.stretches:
+                begin, end = (stretch.steps * (number + n) // rounds for n in (0, 1))
+                until = None if stretch.until is None else stretch.params_at(end / stretch.steps)
+                params = stretch.params_at(begin / stretch.steps)
+                pieces.append(
+                    Stretch(name=stretch.name, steps=end - begin, params=params, until=until)
+                )
+        return Schedule(f"{self.name}-interleaved", tuple(pieces))
+
     def _index_of(self, phase: int | str) -> int:
         """Return the index of a phase that is given by its index or name."""
         names = [stretch.name for stretch in self.stretches]

@@ -24,7 +24,7 @@ _NEEDED: Mapping[str, tuple[str, ...]] = {
     "schedule": (),
     "fingerprint": (),
     "method": (),
-    "method_spec": ("replay", "parts", "remembers_all"),
+    "method_spec": ("replay", "parts", "remembers_all", "interleaved"),
     "seed": (),
     "settings": (),
     "save_every": (),

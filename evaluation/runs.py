@@ -112,7 +112,7 @@ class Run:
     def settings(self) -> dict[str, Any]:
         """Settings of the learner, and what the method adds: one name need not be one method."""
         spec = self.config["method_spec"]
-        added = {name: spec[name] for name in ("replay", "parts", "remembers_all")}
+        added = {name: spec[name] for name in ("replay", "parts", "remembers_all", "interleaved")}
         added["parts"] = "+".join(added["parts"]) or "none"
         return {**self.config["settings"], **added}
 

@@ -32,7 +32,7 @@ class TidyTable(Generic[RowT]):
     keys: tuple[str, ...]
     """What makes a row the only one of its kind."""
     undefined: frozenset[str] = frozenset()
-    """Columns in which a number may be NaN, which is written as nothing."""
+    """Columns in which a number may be NaN, or a text empty; both are written as nothing."""
 
     def append(self, path: Path, new: Iterable[RowT]) -> None:
         """Append rows to a table, which is made if it is not there.
@@ -62,7 +62,7 @@ class TidyTable(Generic[RowT]):
     def _cells(self, row: RowT) -> list[Any]:
         cells = astuple(row)  # type: ignore[call-overload]
         return [
-            "" if name in self.undefined and math.isnan(cell) else cell
+            "" if name in self.undefined - self.texts and math.isnan(cell) else cell
             for name, cell in zip(self.columns, cells, strict=True)
         ]
 
@@ -85,6 +85,8 @@ class TidyTable(Generic[RowT]):
         if not path.read_bytes().endswith(b"\n"):
             # A number that was cut off would be read as a shorter one, or as none.
             raise ValueError(f"{path} is damaged: its last line is cut off")
+        for name in self.undefined & self.texts:
+            table[name] = table[name].fillna("")
         needed = [name for name in self.columns if name not in self.undefined]
         damaged = table[needed].isna().any(axis=1)
         if damaged.any():

@@ -19,7 +19,7 @@ from continual_arcade.evaluation.showing import show
 from continual_arcade.evaluation.table import append, read, same
 from continual_arcade.scripts.cli import run
 from continual_arcade.scripts.players import load_agent
-from continual_arcade.scripts.probes import PROBES
+from continual_arcade.studies.probes import PROBES
 
 
 @dataclass(frozen=True)

@@ -5,7 +5,6 @@ time.
 """
 
 import os
-import re
 import shlex
 import signal
 import subprocess
@@ -24,81 +23,20 @@ from tqdm import tqdm
 from continual_arcade.agents.machine_memory import available_memory
 from continual_arcade.evaluation.run_folder import RunFolder
 from continual_arcade.scripts.compare import Compare, compare
+from continual_arcade.studies.seeds import write_seeds
 
-MOST_SEEDS = 10_000
-"""More lives than this at once are a slip of the keyboard."""
 LIFE_MEMORY = 410 * 1024 * 1024
 """What a life at the default settings takes for itself [bytes], beside the 180 MiB of libraries
 that all lives share."""
 FOLDER_IS = "the run will be in "
 """How a life begins the line that names its folder."""
 
-_WAYS = "write 0..19 for a range, 0,3,7 for a list, or both: 0..4,8"
-_LARGEST = 2**32 - 1
 _THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
 _STOPPING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 _LOOK_EVERY = 0.2
 """Interval at which the processes are looked at [s]."""
 _SHOWN_LINES = 30
 """How much is shown of what a life that failed had to say."""
-
-
-def parse_seeds(text: str) -> tuple[int, ...]:
-    """Read seeds as they are written on a command line: ``0..19``, ``0,3,7`` or ``0..4,8``.
-
-    Args:
-        text: Numbers and ranges, which hold both their ends, with commas between them.
-
-    Returns:
-        The seeds, in the order in which they are named.
-
-    Raises:
-        ValueError: If a piece is no seed and no range, or a seed is there twice; the message names
-            it.
-    """
-    if not text.strip():
-        raise ValueError(f"seeds = {text!r} names no seed: {_WAYS}")
-    seeds: dict[int, None] = {}
-    for piece in (piece.strip() for piece in text.split(",")):
-        found = re.fullmatch(r"(-?[0-9]+)(?:\.\.(-?[0-9]+))?", piece)
-        if found is None:
-            raise ValueError(f"seeds = {text!r}: {piece!r} is no seed and no range: {_WAYS}")
-        first = _seed(found[1], text)
-        last = first if found[2] is None else _seed(found[2], text)
-        if last < first:
-            raise ValueError(
-                f"seeds = {text!r}: {piece} runs backwards: write {last}..{first} instead"
-            )
-        if len(seeds) + last - first >= MOST_SEEDS:
-            raise ValueError(
-                f"seeds = {text!r} are more than {MOST_SEEDS:,} lives: train them in several goes"
-            )
-        for seed in range(first, last + 1):
-            if seed in seeds:
-                raise ValueError(
-                    f"seeds = {text!r}: {seed} is there twice: the same life is no new evidence, "
-                    "leave one out"
-                )
-            seeds[seed] = None
-    return tuple(seeds)
-
-
-def _seed(digits: str, text: str) -> int:
-    # Python refuses to read a number of thousands of digits, so their count is looked at first.
-    value = int(digits) if len(digits) < 20 else -1
-    if not 0 <= value <= _LARGEST:
-        raise ValueError(f"seeds = {text!r}: {digits} must be from 0 to {_LARGEST}")
-    return value
-
-
-def write_seeds(seeds: Sequence[int]) -> str:
-    """Write seeds as :func:`parse_seeds` reads them, in order and as short as they can be."""
-    ranges: list[list[int]] = []
-    for seed in sorted(seeds):
-        if not ranges or seed != ranges[-1][-1] + 1:
-            ranges.append([])
-        ranges[-1].append(seed)
-    return ",".join(str(r[0]) if len(r) == 1 else f"{r[0]}..{r[-1]}" for r in ranges)
 
 
 def cores() -> int:
@@ -143,7 +81,7 @@ def live(
         OSError: If no process can be started.
     """
     jobs = min(jobs, len(seeds))
-    _warn_of_memory(jobs)
+    warn_of_memory(jobs)
     waiting = deque(seeds)
     running: list[_Life] = []
     over: list[_Life] = []
@@ -330,7 +268,7 @@ def _say_how_to_go_on(
     print("\n".join(lines), file=sys.stderr)
 
 
-def _warn_of_memory(jobs: int) -> None:
+def warn_of_memory(jobs: int) -> None:
     """Say so if there is less memory than the lives will want."""
     available = available_memory()
     if available is not None and jobs * LIFE_MEMORY > available:

@@ -27,7 +27,7 @@ from continual_arcade.evaluation.reference_files import load, save
 from continual_arcade.evaluation.references import Outcome, Player, Reference, References
 from continual_arcade.scripts.cli import run
 from continual_arcade.scripts.players import RandomPlayer
-from continual_arcade.scripts.provenance import provenance
+from continual_arcade.studies.provenance import provenance
 
 EPISODES = 200
 """Ten times those of an evaluation: the standard error of a mean is below 0.1 points."""

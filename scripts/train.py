@@ -10,38 +10,33 @@ python -m continual_arcade.scripts.train --resume runs/RUN
 """
 
 import sys
-import time
 from collections.abc import Sequence
 from contextlib import closing
-from dataclasses import asdict, dataclass, field, fields, replace
+from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-import torch
 import tyro
 from rich.console import Console
-from stable_baselines3.common.callbacks import BaseCallback, CallbackList
-from stable_baselines3.common.logger import CSVOutputFormat, Logger
+from stable_baselines3.common.callbacks import BaseCallback
 from tqdm import tqdm
 
-from continual_arcade.agents.continual_dqn import ContinualDQN, DivergedError
-from continual_arcade.agents.methods import Method, compose
-from continual_arcade.agents.settings import DQNSettings, build_agent, make_life, settings_of
-from continual_arcade.envs import IDS, make_game
+from continual_arcade.agents.methods import compose
+from continual_arcade.agents.settings import DQNSettings
+from continual_arcade.envs import make_game
 from continual_arcade.envs.curricula import as_schedule
 from continual_arcade.envs.schedules import Schedule
-from continual_arcade.evaluation.callback import EvaluationCallback
-from continual_arcade.evaluation.evaluator import EPISODES, MAX_STEPS, Evaluator, Played
+from continual_arcade.evaluation.evaluator import EPISODES, MAX_STEPS, Played
 from continual_arcade.evaluation.protocol import AT_END, EVERY, SPACING, Judging, Protocol
-from continual_arcade.evaluation.rewinding import rewind
 from continual_arcade.evaluation.run_folder import RunFolder
 from continual_arcade.evaluation.runs import Run
 from continual_arcade.evaluation.showing import show
 from continual_arcade.scripts import lives
 from continual_arcade.scripts.catalogue import catalogue
 from continual_arcade.scripts.cli import run
-from continual_arcade.scripts.probes import PROBES
-from continual_arcade.scripts.provenance import provenance
+from continual_arcade.studies.life import SAVE_EVERY, RunSpec, Training, warm_up
+from continual_arcade.studies.provenance import provenance
+from continual_arcade.studies.seeds import parse_seeds
 
 
 @dataclass(frozen=True)
@@ -71,7 +66,7 @@ class Train:
     """Folder in which the run gets a folder of its own."""
     resume: Path | None = None
     """Folder of a run to go on with where it was cut off; all else is then as it was."""
-    save_every: int = 12_500
+    save_every: int = SAVE_EVERY
     """Interval between the states from which a run can go on [lifetime steps]; 0 for none."""
     eval_every: int = EVERY
     """Interval between evaluations beside those at phase ends, from the beginning of each phase
@@ -100,17 +95,6 @@ class TrainMany(Train):
     """Lives at a time, each in a process of its own; as many as there are cores if not given."""
 
 
-@dataclass(frozen=True)
-class _Prepared:
-    """A life whose arguments make sense, and of which nothing is on the disk yet."""
-
-    agent: ContinualDQN
-    schedule: Schedule
-    folder: RunFolder
-    config: dict[str, Any]
-    callbacks: "_Callbacks"
-
-
 def train(args: Train) -> RunFolder:
     """Train one agent, or go on with one.
 
@@ -122,36 +106,22 @@ def train(args: Train) -> RunFolder:
         DivergedError: If the loss is not finite any more; the agent from before is kept.
         OSError: If the run cannot be written.
     """
-    # Networks of this size gain nothing from a second thread, and lose much when cores are shared.
-    torch.set_num_threads(1)
-    return _begin(args) if args.resume is None else _go_on(args)
-
-
-def _begin(args: Train) -> RunFolder:
-    life = _prepare(args)
+    if args.resume is not None:
+        return _go_on(args)
+    training = prepare(args)
     # Made last, so that a mistake in the arguments leaves nothing behind.
-    life.folder.make()
-    life.folder.write_config(life.config)
-    print(f"{lives.FOLDER_IS}{life.folder.path}", flush=True)
-    print(f"engine: {life.agent.engine_report}", flush=True)
-    return _live(life.agent, life.schedule, life.folder, life.callbacks)
+    training.write({"command": sys.argv, **provenance()})
+    print(f"{lives.FOLDER_IS}{training.folder.path}", flush=True)
+    print(f"engine: {training.agent.engine_report}", flush=True)
+    return _live(training, args)
 
 
-def _prepare(args: Train) -> _Prepared:
-    if args.save_every < 0:
-        raise ValueError(f"save_every = {args.save_every} must not be negative; 0 is for never")
-    schedule = _schedule(args)
-    method = compose(args.method, args.replay, args.part)
-    settings = settings_of(method, args.dqn, schedule)
-    if settings.learning_starts >= schedule.total_steps:
-        raise ValueError(
-            f"learning_starts = {settings.learning_starts:,}, but the life ends after "
-            f"{schedule.total_steps:,} steps: nothing would be learnt"
-        )
-    agent = build_agent(args.game, schedule, settings, args.seed, method)
-    # What runs is written down, so that the run goes on with it wherever it is resumed.
-    agent.engine = "compiled" if agent.runs_compiled else "torch"
-    settings = replace(settings, engine=agent.engine)
+def spec_of(args: Train) -> RunSpec:
+    """Return what is asked for.
+
+    Raises:
+        ValueError: If an argument makes no sense.
+    """
     judging = Judging(
         every=args.eval_every,
         at_end=args.eval_at_end,
@@ -159,11 +129,26 @@ def _prepare(args: Train) -> _Prepared:
         episodes=args.eval_episodes,
         max_steps=args.eval_max_steps,
     )
-    protocol = Protocol(args.game, IDS[args.game], schedule, judging)
-    config = _config(args, protocol, method, settings)
-    folder = RunFolder.new(args.out, args.game, schedule.name, method.name, args.seed)
-    callbacks = _Callbacks(config, protocol, folder, shown=args.progress)
-    return _Prepared(agent, schedule, folder, config, callbacks)
+    return RunSpec(
+        game=args.game,
+        schedule=_schedule(args),
+        method=compose(args.method, args.replay, args.part),
+        settings=args.dqn,
+        seed=args.seed,
+        judging=judging,
+        save_every=args.save_every,
+    )
+
+
+def prepare(args: Train) -> Training:
+    """Make all that is asked for, and check it; nothing is on the disk yet.
+
+    Raises:
+        ValueError: If an argument makes no sense.
+    """
+    spec = spec_of(args)
+    folder = RunFolder.new(args.out, spec.game, spec.schedule.name, spec.method.name, spec.seed)
+    return Training.prepare(spec, folder)
 
 
 def _schedule(args: Train) -> Schedule:
@@ -186,160 +171,37 @@ def _go_on(args: Train) -> RunFolder:
                 f"{given.name} = {getattr(args, given.name)} cannot be set with --resume: a run "
                 "goes on as it began"
             )
-    folder = RunFolder.open(args.resume)
-    config = folder.read_config()
-    protocol = Protocol.from_config(config)
-    schedule = protocol.schedule
-    method = Method.from_dict(config["method_spec"])
-    settings = DQNSettings.from_dict(config["settings"])
-    if folder.training_state.exists():
-        life = make_life(config["game"], schedule, settings.num_envs)
-        agent = ContinualDQN.load(
-            folder.training_state, env=life, device="cpu", engine=settings.engine
-        )
-        begun = [(part.name, part.settings) for part in method.make_parts()]
-        found = [(part.name, part.settings) for part in agent.parts]
-        if (agent.seed, found) != (config["seed"], begun):
-            raise ValueError(
-                f"{folder.training_state} belongs to another run: it has seed {agent.seed} and "
-                f"parts {found}, this run has seed {config['seed']} and parts {begun}"
-            )
-    else:  # it was cut off before anything was kept, and begins anew
-        agent = build_agent(config["game"], schedule, settings, config["seed"], method)
-    if agent.num_timesteps >= schedule.total_steps:
+    training = Training.resume(RunFolder.open(args.resume))
+    if training.is_over:
         # Perhaps it was cut off before it could show what came out.
         console = Console()
-        show(Run.load(folder.path), folder.path, console)
+        show(Run.load(training.folder.path), training.folder.path, console)
         console.print("it was trained to the end of its life before")
-        return folder
-    callbacks = _Callbacks(config, protocol, folder, shown=args.progress)
-    rewind(folder, agent.num_timesteps)
-    return _live(agent, schedule, folder, callbacks)
+        return training.folder
+    return _live(training, args)
 
 
-def _live(
-    agent: ContinualDQN, schedule: Schedule, folder: RunFolder, callbacks: "_Callbacks"
-) -> RunFolder:
+def _live(training: Training, args: Train) -> RunFolder:
     """Train to the end of life, and show what was forgotten."""
-    logger = Logger(
-        str(folder.path), [CSVOutputFormat(str(folder.progress_from(agent.num_timesteps)))]
-    )
-    agent.set_logger(logger)
-    lived = agent.num_timesteps
-    begun = time.perf_counter()
-    with closing(logger), closing(callbacks.progress.bar):
-        try:
-            agent.learn(
-                schedule.total_steps - lived,
-                callback=CallbackList(callbacks.all),
-                reset_num_timesteps=lived == 0,
-            )
-        except DivergedError as error:
-            finite = folder.path / "checkpoints" / "before_divergence.zip"
-            agent.save(finite)
-            evaluated = max(folder.checkpoints().items())[1]
-            raise DivergedError(
-                f"{error}. The agent as it was evaluated last is in {evaluated}; its last finite "
-                f"parameters, which may be far off already, are in {finite}"
-            ) from error
-    elapsed = time.perf_counter() - begun
-    console = Console()
+    progress = _Progress(training.spec.protocol, shown=args.progress)
+    with closing(progress.bar):
+        spent = training.live([progress], progress.report)
+    folder, console = training.folder, Console()
     show(Run.load(folder.path), folder.path, console)
-    evaluation = callbacks.evaluation
     console.print(
-        f"trained {schedule.total_steps - lived:,} steps in {elapsed - evaluation.seconds:.0f} s, "
-        f"evaluated {evaluation.steps:,} steps in {evaluation.seconds:.0f} s"
+        f"trained {spent.steps:,} steps in {spent.seconds - spent.evaluation_seconds:.0f} s, "
+        f"evaluated {spent.evaluation_steps:,} steps in {spent.evaluation_seconds:.0f} s"
     )
     return folder
-
-
-def _config(
-    args: Train, protocol: Protocol, method: Method, settings: DQNSettings
-) -> dict[str, Any]:
-    return {
-        "game": protocol.game,
-        "env": protocol.env,
-        "schedule": protocol.schedule.to_dict(),
-        "fingerprint": protocol.schedule.fingerprint,
-        "method": method.name,
-        "method_spec": method.to_dict(),
-        "seed": args.seed,
-        "settings": asdict(settings),
-        "save_every": args.save_every,
-        "evaluation": asdict(protocol.judging),
-        "command": sys.argv,
-        **provenance(),
-    }
-
-
-class _Callbacks:
-    """What happens on the way through a life."""
-
-    def __init__(
-        self,
-        config: dict[str, Any],
-        protocol: Protocol,
-        folder: RunFolder,
-        *,
-        shown: bool,
-    ) -> None:
-        evaluator = protocol.make_evaluator()
-        self.progress = _Progress(protocol.schedule, evaluator, shown=shown)
-        self.evaluation = EvaluationCallback(
-            evaluator,
-            protocol.timetable,
-            folder,
-            seed=config["seed"],
-            probes=PROBES,
-            report=self.progress.report,
-        )
-        saves = _Saves(folder.training_state, config["save_every"])
-        self.all: list[BaseCallback] = [self.evaluation, saves, self.progress]
-
-
-class _Saves(BaseCallback):
-    """Keeps, now and then, all that training needs to go on."""
-
-    def __init__(self, path: Path, every: int) -> None:
-        super().__init__()
-        self.path = path
-        self.every = every
-        self._intervals = 0
-
-    def _on_training_start(self) -> None:
-        # Nothing is kept at the very beginning: a run cut off there begins anew.
-        self._intervals = self.num_timesteps // max(self.every, 1)
-
-    def _on_rollout_start(self) -> None:
-        # The one moment at which every transition is stored and learnt from.
-        if self.every and self.num_timesteps // self.every > self._intervals:
-            self._intervals = self.num_timesteps // self.every
-            self._save()
-
-    def _on_training_end(self) -> None:
-        if self.every:
-            self._save()
-
-    def next_due(self, num_timesteps: int) -> int | None:
-        """Return when the next state is to be kept."""
-        return (num_timesteps // self.every + 1) * self.every if self.every else None
-
-    def _save(self) -> None:
-        agent = self.model
-        assert isinstance(agent, ContinualDQN)
-        agent.save_training(self.path)
-
-    def _on_step(self) -> bool:
-        return True
 
 
 class _Progress(BaseCallback):
     """A bar that shows how far the life has come, and how the last evaluation went."""
 
-    def __init__(self, schedule: Schedule, evaluator: Evaluator, *, shown: bool) -> None:
+    def __init__(self, protocol: Protocol, *, shown: bool) -> None:
         super().__init__()
-        self.schedule = schedule
-        self.evaluator = evaluator
+        self.schedule = schedule = protocol.schedule
+        self.points = make_game(protocol.game).points
         self.shown = shown
         # None: no bar where the output is no terminal; the evaluations are printed there, too.
         self.bar: tqdm[Any] = tqdm(
@@ -367,7 +229,7 @@ class _Progress(BaseCallback):
         """Show the mean score in each phase."""
         means = ", ".join(f"{mean:.1f}" for mean in played.scores.mean(axis=1))
         if self.shown:
-            self.bar.write(f"step {step:>9,}  mean {self.evaluator.env.game.points}: {means}")
+            self.bar.write(f"step {step:>9,}  mean {self.points}: {means}")
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -393,34 +255,15 @@ def _train_many(args: TrainMany, given: Sequence[str]) -> None:
         raise ValueError(f"jobs = {args.jobs} is for many lives: name their seeds with --seeds")
     if any(argument.partition("=")[0] == "--seed" for argument in given):
         raise ValueError("--seed and --seeds cannot be given together: name all seeds in --seeds")
-    seeds = lives.parse_seeds(args.seeds)
+    seeds = parse_seeds(args.seeds)
     jobs = lives.cores() if args.jobs is None else args.jobs
     if jobs < 1:
         raise ValueError(f"jobs = {jobs} must be at least 1")
-    life = _prepare(replace(args, seed=seeds[0], progress=False))
-    life.folder.make_root()
-    warm_up(args)
+    training = prepare(replace(args, seed=seeds[0]))
+    training.folder.make_root()
+    warm_up(training.spec)
     others = lives.without(("--seeds", "--jobs"), given)
-    lives.live(seeds, jobs, others, life.schedule.total_steps, shown=args.progress)
-
-
-def warm_up(args: Train) -> None:
-    """Compile what all lives run, once, so that they do not all do it at the same time.
-
-    The machine code goes to a cache on the disk, where their processes find it.
-
-    Args:
-        args: What is trained.
-    """
-    schedule = _schedule(args)
-    method = compose(args.method, args.replay, args.part)
-    settings = replace(settings_of(method, args.dqn, schedule), learning_starts=1)
-    agent = build_agent(args.game, schedule, settings, args.seed, method)
-    agent.learn(2 * settings.num_envs)
-    env = agent.get_env()
-    assert env is not None
-    agent.predict(env.reset(), deterministic=True)
-    env.close()
+    lives.live(seeds, jobs, others, training.spec.schedule.total_steps, shown=args.progress)
 
 
 def _check_alone(given: Sequence[str]) -> None:

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[1]
-MAPPED = ("envs", "agents", "evaluation", "scripts")
+MAPPED = ("envs", "agents", "evaluation", "studies", "scripts")
 
 
 def on_disk() -> dict[str, Path]:

@@ -135,8 +135,12 @@ def differences(one: Any, other: Any, where: str = "") -> Iterator[str]:
             yield from differences(a, b, f"{where}[{i}]")
     elif isinstance(one, np.ndarray | torch.Tensor):
         a, b = np.asarray(one), np.asarray(other)
-        if a.dtype != b.dtype or a.shape != b.shape or a.tobytes() != b.tobytes():
-            yield where
+        if a.dtype != b.dtype or a.shape != b.shape:
+            yield f"{where}: {a.dtype}, {a.shape} and {b.dtype}, {b.shape}"
+        elif a.tobytes() != b.tobytes():
+            places = np.argwhere(a != b).tolist() if a.dtype.names is None else []
+            how = f"at {places[:3]}, {a[tuple(places[0])]!r} and {b[tuple(places[0])]!r}"
+            yield f"{where}: {how if places else 'in the sign of a zero, or a NaN'}"
     elif one != other:
         yield f"{where}: {one} and {other}"
 

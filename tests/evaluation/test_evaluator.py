@@ -19,7 +19,7 @@ from continual_arcade.evaluation import (
     Timetable,
 )
 from continual_arcade.evaluation.costs import read
-from continual_arcade.scripts.probes import PROBES
+from continual_arcade.studies.probes import PROBES
 
 FLAPPY = make_game("FlappyBird")
 

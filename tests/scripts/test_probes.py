@@ -18,7 +18,7 @@ from continual_arcade.agents.plasticity import (
 )
 from continual_arcade.envs import make_game, shipped
 from continual_arcade.evaluation import Evaluator, Experience, Probe, Reading
-from continual_arcade.scripts.probes import PROBES, InterferenceProbe, PlasticityProbe
+from continual_arcade.studies.probes import PROBES, InterferenceProbe, PlasticityProbe
 
 EVALUATOR = Evaluator(
     "FlappyBird", shipped("cycle", make_game("FlappyBird")), episodes=2, max_steps=60

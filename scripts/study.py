@@ -1,0 +1,444 @@
+"""Run a study: methods x schedules x games x seeds from one file, and report what came of it.
+
+python -m continual_arcade.scripts.study run quick
+
+python -m continual_arcade.scripts.study status quick
+
+python -m continual_arcade.scripts.study report quick
+"""
+
+import os
+import shlex
+import sys
+import time
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Annotated
+
+import tyro
+from rich.console import Console
+from rich.table import Table
+from tqdm import tqdm
+
+from continual_arcade.scripts import report as reports
+from continual_arcade.scripts.cli import run
+from continual_arcade.scripts.lives import cores, warn_of_memory
+from continual_arcade.studies import study as studies
+from continual_arcade.studies import tuning as tunings
+from continual_arcade.studies.engines import LOCAL, Engine, JoblibEngine
+from continual_arcade.studies.folder import STATES, StudyFolder, count
+from continual_arcade.studies.forecast import forecast
+from continual_arcade.studies.grid import Cell, cells
+from continual_arcade.studies.life import warm_up
+from continual_arcade.studies.provenance import provenance
+from continual_arcade.studies.running import conduct, to_do
+from continual_arcade.studies.study import Study
+from continual_arcade.studies.verifying import draw, verify
+from continual_arcade.studies.work import Outcome, digest
+
+_Name = Annotated[str, tyro.conf.Positional]
+
+
+@dataclass(frozen=True)
+class _Workers:
+    """Who lives the runs."""
+
+    jobs: int | None = None
+    """Runs at a time; as many as there are cores if not given."""
+    cluster: str = LOCAL
+    """Where: loky is this machine, any other name is a backend of joblib."""
+
+
+@dataclass(frozen=True)
+class Run(_Workers):
+    """Run a study; one that was cut off goes on."""
+
+    file: _Name = "quick"
+    """A study file, or the name of one that comes with the suite: quick, classic, full."""
+    out: Path = Path("runs")
+    """Folder in which the study gets a folder of its own."""
+    dry_run: bool = False
+    """Print the runs, what they will cost and the disk they need, and run nothing."""
+    remake: bool = False
+    """Live runs again that were finished, and whose folders are gone."""
+
+
+@dataclass(frozen=True)
+class Resume(_Workers):
+    """Go on with a study that was cut off."""
+
+    study: _Name = "quick"
+    """Folder of the study, or its file or name."""
+    out: Path = Path("runs")
+    """Folder in which the study has its folder, if its file or name is given."""
+    remake: bool = False
+    """Live runs again that were finished, and whose folders are gone."""
+
+
+@dataclass(frozen=True)
+class Add(_Workers):
+    """Take more seeds, methods, schedules or references into a study, and run what is new."""
+
+    file: _Name = "quick"
+    """The study file, to which they were added."""
+    out: Path = Path("runs")
+    """Folder in which the study has its folder."""
+
+
+@dataclass(frozen=True)
+class Status:
+    """Say how far a study has come."""
+
+    study: _Name = "quick"
+    """Folder of the study, or its file or name."""
+    out: Path = Path("runs")
+    """Folder in which the study has its folder, if its file or name is given."""
+    all: bool = False
+    """List every run."""
+
+
+@dataclass(frozen=True)
+class MakeReport:
+    """Write a page about a study."""
+
+    study: _Name = "quick"
+    """Folder of the study, or its file or name."""
+    out: Path = Path("runs")
+    """Folder in which the study has its folder, if its file or name is given."""
+    page: Annotated[Path | None, tyro.conf.arg(aliases=["-o"])] = None
+    """Page to write; report.html in the folder of the study if not given."""
+    against: str | None = None
+    """Method to take the differences of the others from; finetune, or the first, if not given."""
+    unfinished: bool = False
+    """Report what is there, though runs are lacking."""
+    film_seconds: float = 0.0
+    """Length of each film [s]; 0 for none."""
+
+
+@dataclass(frozen=True)
+class Verify(_Workers):
+    """Live a random share of the runs of a study again, and compare what comes out."""
+
+    study: _Name = "quick"
+    """Folder of the study, or its file or name."""
+    out: Path = Path("runs")
+    """Folder in which the study has its folder, if its file or name is given."""
+    share: float = 0.02
+    """Which part of the runs; at least one run."""
+    draw_seed: int | None = None
+    """Seed of the draw; another one each time if not given."""
+
+
+@dataclass(frozen=True)
+class Tune(_Workers):
+    """Search the settings of methods, as many trials for each."""
+
+    file: _Name = "presets"
+    """A tuning file, or the name of the one that comes with the suite: presets."""
+    out: Path = Path("runs")
+    """Folder in which the tuning gets a folder of its own."""
+
+
+Command = Run | Status | MakeReport | Resume | Add | Verify | Tune
+
+
+def run_study(args: Run, console: Console) -> None:
+    """Run a study, or say what it would cost.
+
+    Raises:
+        ValueError: If the study makes no sense, or was begun as another one.
+        RuntimeError: If runs failed, or another process is at it.
+        OSError: If nothing can be read or written.
+    """
+    study = studies.load(studies.find(args.file))
+    study.check()
+    folder = StudyFolder(args.out / study.name)
+    if args.dry_run:
+        if folder.plan.exists():
+            folder.check_same(study)
+            left = to_do(folder, remake=args.remake)
+        else:
+            left = list(cells(study))
+        _say_cost(study, left, args, console)
+        return
+    engine = _engine(args)
+    folder.begin(study, _about())
+    _go(folder, engine, console, remake=args.remake)
+
+
+def resume_study(args: Resume, console: Console) -> None:
+    """Go on with a study; see :func:`run_study`."""
+    _go(_folder(args.study, args.out), _engine(args), console, remake=args.remake)
+
+
+def add_to_study(args: Add, console: Console) -> None:
+    """Take more into a study, and run it; see :func:`run_study`."""
+    study = studies.load(studies.find(args.file))
+    study.check()
+    folder = StudyFolder.open(args.out / study.name)
+    engine = _engine(args)
+    with folder.alone():
+        grown = folder.extend(study, _about())
+    for line in grown or ("nothing is new",):
+        console.print(line, markup=False)
+    _go(StudyFolder.open(folder.path), engine, console)
+
+
+def _go(folder: StudyFolder, engine: Engine, console: Console, *, remake: bool = False) -> None:
+    with folder.alone():
+        folder.check_versions()
+        left = to_do(folder, remake=remake)
+        total = len(folder.cells)
+        console.print(f"{folder.path}: {total - len(left)} of {total} runs are finished")
+        begun = time.perf_counter()
+        with tqdm(total=total, initial=total - len(left), unit="run", disable=None) as bar:
+
+            def report(outcome: Outcome) -> None:
+                bar.update()
+                if outcome.state == "failed":
+                    bar.write(f"failed: {outcome.run}: {outcome.reason}")
+
+            summary = conduct(folder, engine, left, report)
+        elapsed = time.perf_counter() - begun
+    if left:
+        console.print(
+            f"{summary.finished} runs in {elapsed / 60:.1f} minutes, "
+            f"{summary.seconds / 60:.1f} minutes of living"
+        )
+    if summary.failures:
+        lines = [f"{len(summary.failures)} runs failed; `study resume {folder.path}` tries again:"]
+        lines += [f"  {outcome.run}: {outcome.reason}" for outcome in summary.failures]
+        raise RuntimeError("\n".join(lines))
+    console.print(f"all {total} runs are finished; to see what came of them:")
+    console.print(f"  python -m continual_arcade.scripts.study report {folder.path}")
+
+
+def status(args: Status, console: Console) -> None:
+    """Print how far a study has come.
+
+    Raises:
+        ValueError: If the study is damaged.
+        OSError: If there is none.
+    """
+    folder = _folder(args.study, args.out)
+    states, done = folder.states(), folder.done()
+    table = Table(title=f"{folder.study.name}: {len(states):,} runs")
+    for name in ("in", "method", *STATES):
+        table.add_column(name, justify="left" if name in ("in", "method") else "right")
+    kinds: dict[tuple[str, str], Counter[str]] = {}
+    for cell in folder.cells:
+        kinds.setdefault((cell.world, cell.method), Counter())[states[cell.name]] += 1
+    for (world, method), found in kinds.items():
+        table.add_row(world, method, *(str(found[state] or "") for state in STATES))
+    all_of_them = count(states)
+    table.add_section()
+    table.add_row("all", "", *(str(all_of_them[state]) for state in STATES))
+    console.print(table)
+    for name, state in states.items():
+        if args.all:
+            print(f"{state}  {name}")
+        elif state in ("failed", "gone"):
+            why = f": {done[name].reason}" if state == "failed" else ""
+            console.print(f"{state}: {name}{why}", markup=False, highlight=False)
+    spent = sum(line.seconds for line in done.values())
+    console.print(f"{spent / 3600:.2f} hours of living")
+
+
+def report_study(args: MakeReport, console: Console) -> Path:
+    """Write a page about a study, with the experts as baselines.
+
+    Returns:
+        The page.
+
+    Raises:
+        ValueError: If runs are lacking, or were changed since they were finished.
+        OSError: If a run cannot be read, or the page not be written.
+    """
+    folder = _folder(args.study, args.out)
+    states, done = folder.states(), folder.done()
+    finished = [cell for cell in folder.cells if states[cell.name] == "finished"]
+    if len(finished) < len(states) and not args.unfinished:
+        raise ValueError(
+            f"{len(states) - len(finished)} of {len(states)} runs are not finished: `study resume "
+            f"{folder.path}` goes on with them, and --unfinished reports what is there"
+        )
+    for cell in finished:
+        _check_unchanged(folder, cell, done[cell.name].digest if cell.name in done else None)
+    page = args.page or folder.path / "report.html"
+    extra = folder.path / "references.json"
+    given = reports.Report(
+        folders=tuple(folder.place(cell) for cell in finished if cell.kind != "expert"),
+        out=page,
+        against=args.against,
+        baselines=tuple(folder.place(cell) for cell in finished if cell.kind == "expert"),
+        references=extra if extra.exists() else None,
+        mixed=True,
+        film_seconds=args.film_seconds,
+    )
+    return reports.report(given, console)
+
+
+def verify_study(args: Verify, console: Console) -> None:
+    """Live some runs again, and print how they came out.
+
+    Raises:
+        ValueError: If no run is finished.
+        RuntimeError: If a run came out in another way.
+        OSError: If nothing can be written.
+    """
+    folder = _folder(args.study, args.out)
+    draw_seed = args.draw_seed
+    if draw_seed is None:
+        draw_seed = int.from_bytes(os.urandom(4), "big")
+    chosen = draw(folder, args.share, draw_seed)
+    utc = datetime.now(UTC).strftime("%Y%m%dT%H%M%SZ")
+    out = folder.path / f"verified_{utc}"
+    console.print(f"{len(chosen)} runs are lived again, drawn with seed {draw_seed}, into {out}")
+    bad = []
+    for check in verify(folder, chosen, _engine(args), out):
+        detail = f": {check.detail}" if check.detail else ""
+        print(f"{check.verdict:>9}  {check.run}{detail}", flush=True)
+        if not check.is_good:
+            bad.append(check.run)
+    if bad:
+        raise RuntimeError(f"{len(bad)} of {len(chosen)} runs did not come out as they did before")
+    console.print(f"all {len(chosen)} came out as they did before")
+
+
+def tune_methods(args: Tune, console: Console) -> Path:
+    """Search the settings of methods.
+
+    Returns:
+        The file with what was chosen.
+
+    Raises:
+        ValueError: If the tuning makes no sense.
+        RuntimeError: If Optuna is not installed, or a life failed.
+        OSError: If nothing can be read or written.
+    """
+    try:
+        import optuna  # noqa: F401  # an extra, and what is missing is said before anything is lived
+    except ImportError as error:
+        raise RuntimeError("tuning needs Optuna: pip install 'continual-arcade[tune]'") from error
+    tuning = tunings.load(studies.find(args.file))
+    tuning.study.check()
+    engine, out = _engine(args), args.out / tuning.study.name
+    console.print(f"{len(tuning.candidates)} methods, {tuning.lives} lives of each, in {out}")
+    for world in {world.game: world for world in tuning.study.worlds}.values():
+        warm_up(tuning.study.spec(world, tuning.study.entries[0], tuning.study.seeds[0]))
+
+    def report(trial: tunings.Trial) -> None:
+        print(
+            f"{trial.method:>14}  {trial.trial:>3}  {trial.value:.4f}  {trial.values}", flush=True
+        )
+
+    best = tunings.tune(tuning, engine, out, _about(), report)
+    for method, trial in best.items():
+        console.print(f"{method}: {trial.value:.4f} with {trial.values}", markup=False)
+    return out / "chosen.toml"
+
+
+def _check_unchanged(folder: StudyFolder, cell: Cell, expected: str | None) -> None:
+    table = folder.place(cell) / "evaluations.csv"
+    if expected is not None and digest(table) != expected:
+        raise ValueError(
+            f"{table} is not what it was when the run was finished: put it back, or remove the "
+            "folder of the run, and `study resume --remake` lives it again"
+        )
+
+
+def _folder(name: str, out: Path) -> StudyFolder:
+    """Find the folder of a study by its path, or by its file or name."""
+    if (Path(name) / "study.json").is_file():
+        return StudyFolder(Path(name))
+    return StudyFolder.open(out / studies.load(studies.find(name)).name)
+
+
+def _engine(args: _Workers) -> Engine:
+    jobs = cores() if args.jobs is None else args.jobs
+    if jobs < 1:
+        raise ValueError(f"jobs = {jobs} must be at least 1")
+    if args.cluster == LOCAL:
+        warn_of_memory(jobs)
+    return JoblibEngine(jobs, args.cluster)
+
+
+def _about() -> dict[str, object]:
+    return {
+        "command": shlex.join(["python", "-m", "continual_arcade.scripts.study", *sys.argv[1:]]),
+        "date": datetime.now(UTC).isoformat(timespec="seconds"),
+        **provenance(),
+    }
+
+
+def _say_cost(study: Study, left: Sequence[Cell], args: Run, console: Console) -> None:
+    """Print what runs will cost."""
+    costs = forecast(left)
+    table = Table(title=f"{study.name}: {len(left):,} runs that are still to be lived")
+    for name in ("in", "method", "runs", "training of one [s]", "evaluation, at most", "all [min]"):
+        table.add_column(name, justify="left" if name in ("in", "method") else "right")
+    for cost in costs:
+        each = cost.train_seconds + cost.evaluation_seconds
+        table.add_row(
+            cost.world,
+            cost.method,
+            str(cost.runs),
+            f"{cost.train_seconds:.1f}",
+            f"{cost.evaluation_seconds:.1f}",
+            f"{cost.runs * each / 60:.1f}",
+        )
+    console.print(table)
+    train = sum(cost.runs * cost.train_seconds for cost in costs)
+    judged = sum(cost.runs * cost.evaluation_seconds for cost in costs)
+    jobs = cores() if args.jobs is None else args.jobs
+    disk = sum(cost.runs * cost.disk for cost in costs)
+    console.print(
+        f"{train / 60:.0f} minutes of training and at most {judged / 60:.0f} of evaluation; with "
+        f"{jobs} at a time from {train / 60 / jobs:.0f} to {(train + judged) / 60 / jobs:.0f} "
+        f"minutes. About {disk / 1e6:,.0f} MB on the disk.",
+        highlight=False,
+    )
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Run the command."""
+    args = tyro.extras.subcommand_cli_from_dict(
+        {
+            "run": Run,
+            "status": Status,
+            "report": MakeReport,
+            "resume": Resume,
+            "add": Add,
+            "verify": Verify,
+            "tune": Tune,
+        },
+        args=arguments,
+        description=__doc__,
+    )
+
+    def command() -> None:
+        console = Console()
+        match args:
+            case Run():
+                run_study(args, console)
+            case Status():
+                status(args, console)
+            case MakeReport():
+                print(f"the report is in {report_study(args, console)}")
+            case Resume():
+                resume_study(args, console)
+            case Add():
+                add_to_study(args, console)
+            case Verify():
+                verify_study(args, console)
+            case Tune():
+                tune_methods(args, console)
+
+    run(command)
+
+
+if __name__ == "__main__":
+    main()

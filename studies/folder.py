@@ -1,0 +1,309 @@
+"""A study on the disk: what it is, what was done, and who is at it."""
+
+import fcntl
+import json
+import os
+import socket
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from functools import cached_property
+from pathlib import Path
+from typing import Any, Literal
+
+from continual_arcade.evaluation.tidy import TidyTable
+from continual_arcade.studies.grid import Cell, cells
+from continual_arcade.studies.provenance import other_versions
+from continual_arcade.studies.study import Study, differences
+from continual_arcade.studies.work import MARK, Outcome
+
+State = Literal["finished", "failed", "begun", "waiting", "gone"]
+"""``gone`` is a run that was finished, and whose folder is not there any more."""
+STATES: tuple[State, ...] = ("finished", "begun", "waiting", "failed", "gone")
+
+
+@dataclass(frozen=True)
+class Done:
+    """One line of the ledger: a run that was finished, or failed."""
+
+    run: str
+    state: str
+    seconds: float
+    """What living it has cost [s]."""
+    host: str
+    digest: str
+    """SHA-256 of its table of evaluations."""
+    utc: str
+    """When."""
+    reason: str
+    """Why it failed; empty if it did not."""
+
+
+_LEDGER = TidyTable[Done](
+    name="ledger",
+    row="run",
+    columns=("run", "state", "seconds", "host", "digest", "utc", "reason"),
+    texts=frozenset({"run", "state", "host", "digest", "utc", "reason"}),
+    keys=("run", "utc"),
+    undefined=frozenset({"digest", "reason"}),
+)
+
+
+@dataclass(frozen=True)
+class StudyFolder:
+    """The folder of a study, ``ROOT/NAME``.
+
+    ``study.json`` says what the study is and what it was begun with, ``runs/`` holds its runs, and
+    ``ledger.csv`` says what became of them. Runs that other studies use as well are in
+    ``ROOT/references``.
+    """
+
+    path: Path
+
+    @property
+    def plan(self) -> Path:
+        """What the study is, defaults and presets written out."""
+        return self.path / "study.json"
+
+    @property
+    def ledger(self) -> Path:
+        """What became of the runs, a line for each."""
+        return self.path / "ledger.csv"
+
+    @property
+    def shared(self) -> Path:
+        """Where the runs are that other studies use as well."""
+        return self.path.parent / "references"
+
+    def place(self, cell: Cell) -> Path:
+        """Return the folder of a run."""
+        return (self.shared if cell.is_shared else self.path / "runs") / cell.name
+
+    @classmethod
+    def open(cls, path: Path) -> "StudyFolder":
+        """Open the folder of a study that was begun.
+
+        Raises:
+            FileNotFoundError: If there is none.
+        """
+        folder = cls(path)
+        if not folder.plan.is_file():
+            raise FileNotFoundError(f"{path} is no study: it has no {folder.plan.name}")
+        return folder
+
+    def begin(self, study: Study, about: Mapping[str, Any]) -> None:
+        """Write down what the study is, or see that it is the one that was begun here.
+
+        Args:
+            study: The study.
+            about: What it is begun with: command, versions, commit.
+
+        Raises:
+            ValueError: If another study, or another version of this one, was begun here; the
+                message shows in what they differ.
+            OSError: If it cannot be written.
+        """
+        if self.plan.exists():
+            self.check_same(study)
+            return
+        (self.path / "runs").mkdir(parents=True, exist_ok=True)
+        self._write(study, [about])
+
+    def extend(self, study: Study, about: Mapping[str, Any]) -> list[str]:
+        """Let the study have more than it had: seeds, methods, schedules, references.
+
+        Args:
+            study: The study as it is to be.
+            about: What it goes on with.
+
+        Returns:
+            What is new; empty if nothing is.
+
+        Raises:
+            ValueError: If something that was there is not, or is another.
+            OSError: If it cannot be written.
+        """
+        before, now = self.study.to_dict(), study.to_dict()
+        grown = []
+        for key in ("seeds", "references"):
+            old, new = before.pop(key), now.pop(key)
+            if lacking := [value for value in old if value not in new]:
+                raise ValueError(self._changed([f"{key}: {lacking} are gone"]))
+            if more := [value for value in new if value not in old]:
+                grown.append(f"{key}: {more}")
+        del before["about"], now["about"]
+        changes = list(differences(before, now))
+        added = [place for place in changes if _is_addition(place)]
+        if other := [place for place in changes if not _is_addition(place)]:
+            raise ValueError(self._changed(other))
+        grown += added
+        if grown:
+            self._write(study, [*self.about, about])
+            self.__dict__.pop("_data", None)
+        return grown
+
+    def check_same(self, study: Study) -> None:
+        """See that a study is the one that was begun here.
+
+        Raises:
+            ValueError: If not; the message shows in what they differ.
+        """
+        before, now = self.study.to_dict(), study.to_dict()
+        del before["about"], now["about"]
+        if changes := list(differences(before, now)):
+            raise ValueError(self._changed(changes))
+
+    def check_versions(self) -> None:
+        """See that the libraries are those that the study was begun with.
+
+        Raises:
+            ValueError: If not.
+        """
+        if found := other_versions(self.about[0]):
+            raise ValueError(
+                f"the study in {self.path} was begun with other versions: {'; '.join(found)}. "
+                "Runs of both would not be comparable: install those of the study, or begin "
+                "another one with --out"
+            )
+
+    @cached_property
+    def study(self) -> Study:
+        """What the study is.
+
+        Raises:
+            ValueError: If the file is damaged or of another version.
+        """
+        try:
+            return Study.from_dict(self._data["study"])
+        except ValueError as error:
+            raise ValueError(f"{self.plan}: {error}") from error
+
+    @property
+    def about(self) -> list[dict[str, Any]]:
+        """What the study was begun with, and what it was extended with."""
+        return list(self._data["made"])
+
+    @cached_property
+    def cells(self) -> tuple[Cell, ...]:
+        """All its runs."""
+        return tuple(cells(self.study))
+
+    def note(self, outcome: Outcome) -> None:
+        """Write down what became of a run.
+
+        Raises:
+            OSError: If that cannot be written.
+        """
+        utc = datetime.now(UTC).isoformat(timespec="microseconds")
+        _LEDGER.append(
+            self.ledger,
+            [
+                Done(
+                    outcome.run,
+                    outcome.state,
+                    outcome.seconds,
+                    outcome.host,
+                    outcome.digest,
+                    utc,
+                    " ".join(outcome.reason.split()),
+                )
+            ],
+        )
+
+    def done(self) -> dict[str, Done]:
+        """Return what was written down last of each run.
+
+        Raises:
+            ValueError: If the ledger is damaged.
+        """
+        if not self.ledger.exists():
+            return {}
+        table = _LEDGER.read(self.ledger)
+        return {done.run: done for done in map(Done, *(table[name] for name in _LEDGER.columns))}
+
+    def states(self) -> dict[str, State]:
+        """Return where each run stands, by name.
+
+        Raises:
+            ValueError: If the ledger is damaged.
+        """
+        done = self.done()
+        marked, begun = set(), set()
+        for root in (self.path / "runs", self.shared):
+            for entry in os.scandir(root) if root.is_dir() else ():
+                begun.add(entry.name)
+                if os.path.exists(os.path.join(entry.path, MARK)):
+                    marked.add(entry.name)
+
+        def state(name: str) -> State:
+            last = done.get(name)
+            if name in marked:
+                return "finished"
+            if last is not None and last.state == "finished":
+                return "gone"
+            if last is not None:
+                return "failed"
+            return "begun" if name in begun else "waiting"
+
+        return {cell.name: state(cell.name) for cell in self.cells}
+
+    @contextmanager
+    def alone(self) -> Iterator[None]:
+        """Be the only process that runs the study.
+
+        Raises:
+            RuntimeError: If another one is at it.
+        """
+        path = self.path / ".lock"
+        with path.open("a+", encoding="utf-8") as file:
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                file.seek(0)
+                raise RuntimeError(
+                    f"another process runs the study in {self.path}: {file.read().strip()}. "
+                    "Wait until it is done, or stop it; nothing of it is lost"
+                ) from None
+            file.truncate(0)
+            file.write(f"process {os.getpid()} on {socket.gethostname()}\n")
+            file.flush()
+            yield
+
+    def _changed(self, changes: Sequence[str]) -> str:
+        lines = "\n  ".join(changes)
+        return (
+            f"the study in {self.path} was begun as another one:\n  {lines}\n"
+            "`study add` takes more seeds, methods, schedules or references; for anything else "
+            "give the study another name, or another folder with --out"
+        )
+
+    @cached_property
+    def _data(self) -> dict[str, Any]:
+        try:
+            data: dict[str, Any] = json.loads(self.plan.read_text("utf-8"))
+            if not isinstance(data["study"], dict) or not isinstance(data["made"], list):
+                raise TypeError
+        except (ValueError, KeyError, TypeError) as error:
+            raise ValueError(f"{self.plan} is damaged: {error}") from error
+        return data
+
+    def _write(self, study: Study, made: Sequence[Mapping[str, Any]]) -> None:
+        text = json.dumps({"study": study.to_dict(), "made": [*made]}, indent=2) + "\n"
+        unfinished = self.plan.with_name(f".unfinished-{self.plan.name}")
+        with unfinished.open("w", encoding="utf-8") as file:
+            file.write(text)
+            file.flush()
+            os.fsync(file.fileno())
+        unfinished.replace(self.plan)
+
+
+def count(states: Mapping[str, State]) -> Counter[State]:
+    """Return how many runs stand where."""
+    return Counter(states.values())
+
+
+def _is_addition(change: str) -> bool:
+    place, _, what = change.partition(": ")
+    return what == "new" and place.count(".") == 1 and place.startswith(("methods.", "worlds."))

@@ -1,0 +1,94 @@
+"""What a study will cost, before it is run: measured on short lives of this machine."""
+
+import math
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+from continual_arcade.evaluation.run_folder import RunFolder
+from continual_arcade.studies.grid import Cell
+from continual_arcade.studies.life import RunSpec, Training, warm_up
+
+SAMPLE = 4_000
+"""Length of the lives that are measured, after learning has begun [lifetime steps]."""
+_TRANSITION = 50
+"""What a transition takes in a file, packed [bytes]."""
+
+
+@dataclass(frozen=True)
+class Cost:
+    """What runs that differ by their seed alone will cost."""
+
+    world: str
+    method: str
+    runs: int
+    train_seconds: float
+    """Training of one run [s]."""
+    evaluation_seconds: float
+    """Evaluation of one run at the most, if no episode ends before its limit [s]."""
+    disk: int
+    """What one run takes on the disk, at the least [bytes]."""
+
+
+def forecast(left: Sequence[Cell]) -> list[Cost]:
+    """Measure one short life of each kind, and tell what all of them will cost.
+
+    Args:
+        left: The runs that are still to be lived.
+    """
+    kinds: dict[tuple[str, str], list[Cell]] = {}
+    for cell in left:
+        kinds.setdefault((cell.world, cell.method), []).append(cell)
+    specs = {key: cells[0].make() for key, cells in kinds.items()}
+    for spec in {spec.game: spec for spec in specs.values()}.values():
+        warm_up(spec)
+    costs = []
+    for (world, method), cells in kinds.items():
+        seconds, judged, disk = _measure(specs[world, method])
+        costs.append(Cost(world, method, len(cells), seconds, judged, disk))
+    return costs
+
+
+def _measure(spec: RunSpec) -> tuple[float, float, int]:
+    """Return seconds of training, seconds of evaluation at the most, and bytes, of a whole run."""
+    protocol = spec.protocol
+    schedule, judging, settings = spec.schedule, spec.judging, spec.settings
+    evaluations = len(protocol.timetable.due)
+    each = math.ceil((settings.learning_starts + SAMPLE) / len(schedule))
+    short = replace(
+        spec,
+        # All phases of it, because methods may have work to do where one ends.
+        schedule=schedule.with_steps(max(each, settings.num_envs)),
+        judging=replace(judging, every=0, at_end=1),
+        save_every=0,
+    )
+    with TemporaryDirectory(prefix="forecast-") as root:
+        training = Training.prepare(short, RunFolder(Path(root) / "run"))
+        training.write({})
+        spent = training.live()
+        checkpoint = max(path.stat().st_size for path in training.folder.checkpoints().values())
+        table = training.folder.table.stat().st_size // len(short.protocol.timetable.due)
+    # What is lived before the first update costs next to nothing.
+    learnt = short.schedule.total_steps - settings.learning_starts
+    rate = learnt / (spent.seconds - spent.evaluation_seconds)
+    steps = evaluations * len(schedule.distinct) * judging.episodes * judging.max_steps
+    disk = evaluations * (checkpoint + table)
+    if spec.save_every:
+        disk += _TRANSITION * min(settings.buffer_size, schedule.total_steps)
+    return schedule.total_steps / rate, steps * _evaluation_step_seconds(spec), disk
+
+
+def _evaluation_step_seconds(spec: RunSpec) -> float:
+    """Return what an evaluation step costs when all games run on [s]."""
+    agent = spec.build()
+    env = spec.protocol.make_evaluator().env
+    observations, _ = env.reset(seed=0)
+    count = 200
+    agent.predict(observations, deterministic=True)
+    begun = time.perf_counter()
+    for _ in range(count):
+        actions, _ = agent.predict(observations, deterministic=True)
+        observations, *_ = env.step(actions)
+    return (time.perf_counter() - begun) / (count * env.num_envs)

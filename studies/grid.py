@@ -1,0 +1,116 @@
+"""The runs that a study consists of, each with a name and a place of its own."""
+
+import hashlib
+import json
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Literal
+
+from continual_arcade.agents.methods import METHODS
+from continual_arcade.studies.life import RunSpec
+from continual_arcade.studies.study import Entry, Study, World
+
+Kind = Literal["method", "reference", "expert"]
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One run of a study."""
+
+    name: str
+    """Name of its folder."""
+    kind: Kind
+    """Whether it is a run of a method; of a reference that lives the same life, or of an expert,
+    which lives in one phase alone. Those two are shared by all studies."""
+    world: str
+    method: str
+    seed: int
+    make: Callable[[], RunSpec]
+    """Says what the run is."""
+
+    @property
+    def is_shared(self) -> bool:
+        """Whether other studies use it, too."""
+        return self.kind != "method"
+
+    def is_namesake_of(self, other: "Cell") -> bool:
+        """Say whether both differ by their seed at most."""
+        return self.name.rpartition("__")[0] == other.name.rpartition("__")[0]
+
+
+def cells(study: Study) -> Iterator[Cell]:
+    """Go through the runs of a study: seed by seed, so that what is done first is balanced."""
+    experts = _experts(study) if "experts" in study.references else []
+    shared = {
+        (world.name, entry.method.name): _digest(study.spec(world, entry, 0))
+        for world in study.worlds
+        for entry in study.methods
+        if entry not in study.entries
+    }
+    for seed in study.seeds:
+        for world in study.worlds:
+            for entry in study.methods:
+                yield _cell(study, world, entry, seed, shared.get((world.name, entry.method.name)))
+        for world, name, spec in experts:
+            yield Cell(
+                f"{name}__{seed}", "expert", world.name, "expert", seed, _with_seed(spec, seed)
+            )
+
+
+def _cell(study: Study, world: World, entry: Entry, seed: int, shared: str | None) -> Cell:
+    method = entry.method.name
+    if shared is None:
+        name, kind = f"{world.name}__{method}__{seed}", "method"
+    else:
+        name, kind = f"{world.name}-{shared}__{method}__{seed}", "reference"
+    assert kind in ("method", "reference")
+
+    def make() -> RunSpec:
+        return study.spec(world, entry, seed)
+
+    return Cell(name, kind, world.name, method, seed, make)  # type: ignore[arg-type]
+
+
+def _experts(study: Study) -> list[tuple[World, str, RunSpec]]:
+    """Return an expert for each phase that is there; lives that are alike are lived once."""
+    found: dict[str, tuple[World, str, RunSpec]] = {}
+    for world in study.worlds:
+        for phase in world.schedule.distinct:
+            spec = RunSpec(
+                game=world.game,
+                schedule=world.schedule.single(phase.index),
+                method=METHODS["finetune"],
+                settings=study.shared,
+                judging=study.judging,
+                save_every=study.save_every,
+            )
+            digest = _digest(spec)
+            name = f"{world.game}-{spec.schedule.name}-{digest}__expert"
+            found.setdefault(digest, (world, name, spec))
+    return list(found.values())
+
+
+def _with_seed(spec: RunSpec, seed: int) -> Callable[[], RunSpec]:
+    def make() -> RunSpec:
+        return RunSpec(
+            game=spec.game,
+            schedule=spec.schedule,
+            method=spec.method,
+            settings=spec.settings,
+            seed=seed,
+            judging=spec.judging,
+            save_every=spec.save_every,
+        )
+
+    return make
+
+
+def _digest(spec: RunSpec) -> str:
+    """Return twelve hex digits that runs share which differ by their seed alone.
+
+    Names of phases and schedules do not count.
+    """
+    config = spec.to_config()
+    for name in ("schedule", "seed", "save_every"):
+        del config[name]
+    return hashlib.sha256(json.dumps(config, sort_keys=True).encode()).hexdigest()[:12]

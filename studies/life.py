@@ -1,0 +1,304 @@
+"""One life: from what is asked for to a run on the disk, and on with one that was cut off."""
+
+import time
+from collections.abc import Callable, Iterable, Mapping
+from contextlib import closing
+from dataclasses import asdict, dataclass, field, replace
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import torch
+from stable_baselines3.common.callbacks import BaseCallback, CallbackList
+from stable_baselines3.common.logger import CSVOutputFormat, Logger
+
+from continual_arcade.agents.continual_dqn import ContinualDQN, DivergedError
+from continual_arcade.agents.methods import METHODS, Method
+from continual_arcade.agents.settings import (
+    DQNSettings,
+    build_agent,
+    life_of,
+    make_life,
+    settings_of,
+)
+from continual_arcade.envs import IDS
+from continual_arcade.envs.schedules import Schedule
+from continual_arcade.evaluation.callback import EvaluationCallback
+from continual_arcade.evaluation.evaluator import Played
+from continual_arcade.evaluation.protocol import Judging, Protocol
+from continual_arcade.evaluation.rewinding import rewind
+from continual_arcade.evaluation.run_folder import RunFolder
+from continual_arcade.studies.probes import PROBES
+
+SAVE_EVERY = 12_500
+"""Interval between the states from which a run can go on [lifetime steps]."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunSpec:
+    """What one run is: a life, who lives it, and how it is judged.
+
+    Args:
+        game: Name of the game.
+        schedule: The life.
+        method: The continual-learning method.
+        settings: How the agent learns; those that belong to the method are filled in.
+        seed: Seed of everything that is random.
+        judging: How the life is evaluated.
+        save_every: Interval between the states from which the run can go on [lifetime steps]; 0 for
+            none.
+
+    Raises:
+        ValueError: If nothing would be learnt, or the interval makes no sense.
+    """
+
+    game: str
+    schedule: Schedule
+    method: Method = METHODS["finetune"]
+    settings: DQNSettings = field(default_factory=DQNSettings)
+    seed: int = 0
+    judging: Judging = field(default_factory=Judging)
+    save_every: int = SAVE_EVERY
+
+    def __post_init__(self) -> None:
+        settings = settings_of(self.method, self.settings, self.schedule)
+        object.__setattr__(self, "settings", settings)
+        if self.save_every < 0:
+            raise ValueError(f"save_every = {self.save_every} must not be negative; 0 is for never")
+        if settings.learning_starts >= self.schedule.total_steps:
+            raise ValueError(
+                f"learning_starts = {settings.learning_starts:,}, but the life ends after "
+                f"{self.schedule.total_steps:,} steps: nothing would be learnt"
+            )
+
+    @cached_property
+    def protocol(self) -> Protocol:
+        """What its numbers depend on beside the agent."""
+        return Protocol(self.game, IDS[self.game], self.schedule, self.judging)
+
+    def to_config(self) -> dict[str, Any]:
+        """Return plain data, as the configuration of a run has it."""
+        return {
+            "game": self.game,
+            "env": self.protocol.env,
+            "schedule": self.schedule.to_dict(),
+            "fingerprint": self.schedule.fingerprint,
+            "method": self.method.name,
+            "method_spec": self.method.to_dict(),
+            "seed": self.seed,
+            "settings": asdict(self.settings),
+            "save_every": self.save_every,
+            "evaluation": asdict(self.judging),
+        }
+
+    @classmethod
+    def from_config(cls, config: Mapping[str, Any]) -> "RunSpec":
+        """Read what :meth:`to_config` returned, with whatever else is in a configuration.
+
+        Raises:
+            ValueError: If it makes no sense, or was written by another version.
+        """
+        protocol = Protocol.from_config(config)
+        return cls(
+            game=protocol.game,
+            schedule=protocol.schedule,
+            method=Method.from_dict(config["method_spec"]),
+            settings=DQNSettings.from_dict(config["settings"]),
+            seed=config["seed"],
+            judging=protocol.judging,
+            save_every=config["save_every"],
+        )
+
+    def build(self) -> ContinualDQN:
+        """Make the agent, and the games it will live in.
+
+        Raises:
+            ValueError: If something makes no sense.
+        """
+        return build_agent(self.game, self.schedule, self.settings, self.seed, self.method)
+
+
+@dataclass(frozen=True)
+class Spent:
+    """What living, or living on, has cost."""
+
+    steps: int
+    """Lifetime steps."""
+    seconds: float
+    """All of it, evaluation included [s]."""
+    evaluation_steps: int
+    evaluation_seconds: float
+
+
+@dataclass(frozen=True)
+class Training:
+    """A life that is ready to be lived, and where it is written down."""
+
+    spec: RunSpec
+    agent: ContinualDQN
+    folder: RunFolder
+
+    @classmethod
+    def prepare(cls, spec: RunSpec, folder: RunFolder) -> "Training":
+        """Make the agent; nothing is on the disk yet.
+
+        Raises:
+            ValueError: If something makes no sense.
+        """
+        agent = spec.build()
+        # What runs is written down, so that the run goes on with it wherever it is resumed.
+        agent.engine = "compiled" if agent.runs_compiled else "torch"
+        settings = replace(spec.settings, engine=agent.engine)
+        return cls(replace(spec, settings=settings), agent, folder)
+
+    @classmethod
+    def resume(cls, folder: RunFolder) -> "Training":
+        """Read a run that was cut off, and take it back to where it can go on.
+
+        Raises:
+            ValueError: If it is damaged, or its parts are of several runs.
+            OSError: If it cannot be read.
+        """
+        spec = RunSpec.from_config(folder.read_config())
+        if not folder.training_state.exists():
+            # It was cut off before anything was kept, and begins anew.
+            rewind(folder, 0)
+            return cls(spec, spec.build(), folder)
+        life = make_life(spec.game, life_of(spec.method, spec.schedule), spec.settings.num_envs)
+        agent = ContinualDQN.load(
+            folder.training_state, env=life, device="cpu", engine=spec.settings.engine
+        )
+        begun = [(part.name, part.settings) for part in spec.method.make_parts()]
+        found = [(part.name, part.settings) for part in agent.parts]
+        if (agent.seed, found) != (spec.seed, begun):
+            raise ValueError(
+                f"{folder.training_state} belongs to another run: it has seed {agent.seed} and "
+                f"parts {found}, this run has seed {spec.seed} and parts {begun}"
+            )
+        training = cls(spec, agent, folder)
+        if not training.is_over:
+            rewind(folder, agent.num_timesteps)
+        return training
+
+    @property
+    def is_over(self) -> bool:
+        """Whether it was trained to the end of its life."""
+        return self.agent.num_timesteps >= self.spec.schedule.total_steps
+
+    def write(self, about: Mapping[str, Any]) -> None:
+        """Make the folder, and write down what is run.
+
+        Args:
+            about: What else belongs to the configuration: command, versions, commit.
+
+        Raises:
+            OSError: If that cannot be written.
+        """
+        self.folder.make()
+        self.folder.write_config({**self.spec.to_config(), **about})
+
+    def live(
+        self,
+        callbacks: Iterable[BaseCallback] = (),
+        report: Callable[[int, Played], None] = lambda step, played: None,
+    ) -> Spent:
+        """Train to the end of life, evaluate on the way, and keep everything.
+
+        Args:
+            callbacks: What else happens on the way.
+            report: Called after each evaluation with the lifetime step and what came of it.
+
+        Raises:
+            DivergedError: If the loss is not finite any more; the agent from before is kept.
+            OSError: If something cannot be written.
+        """
+        # Networks of this size gain nothing from a second thread, and lose much when cores are
+        # shared.
+        torch.set_num_threads(1)
+        spec, agent, folder = self.spec, self.agent, self.folder
+        evaluation = EvaluationCallback(
+            spec.protocol.make_evaluator(),
+            spec.protocol.timetable,
+            folder,
+            seed=spec.seed,
+            probes=PROBES,
+            report=report,
+        )
+        saves = _Saves(folder.training_state, spec.save_every)
+        lived = agent.num_timesteps
+        logger = Logger(str(folder.path), [CSVOutputFormat(str(folder.progress_from(lived)))])
+        agent.set_logger(logger)
+        begun = time.perf_counter()
+        with closing(logger):
+            try:
+                agent.learn(
+                    spec.schedule.total_steps - lived,
+                    callback=CallbackList([evaluation, saves, *callbacks]),
+                    reset_num_timesteps=lived == 0,
+                )
+            except DivergedError as error:
+                finite = folder.path / "checkpoints" / "before_divergence.zip"
+                agent.save(finite)
+                evaluated = max(folder.checkpoints().items())[1]
+                raise DivergedError(
+                    f"{error}. The agent as it was evaluated last is in {evaluated}; its last "
+                    f"finite parameters, which may be far off already, are in {finite}"
+                ) from error
+        return Spent(
+            steps=spec.schedule.total_steps - lived,
+            seconds=time.perf_counter() - begun,
+            evaluation_steps=evaluation.steps,
+            evaluation_seconds=evaluation.seconds,
+        )
+
+
+def warm_up(spec: RunSpec) -> None:
+    """Compile what a life runs, once, so that many lives do not all do it at the same time.
+
+    The machine code goes to a cache on the disk, where their processes find it.
+
+    Args:
+        spec: One of the lives; of the same kind are all with this game, engine and size.
+    """
+    agent = replace(spec, settings=replace(spec.settings, learning_starts=1)).build()
+    agent.learn(2 * spec.settings.num_envs)
+    env = agent.get_env()
+    assert env is not None
+    agent.predict(env.reset(), deterministic=True)
+    env.close()
+
+
+class _Saves(BaseCallback):
+    """Keeps, now and then, all that training needs to go on."""
+
+    def __init__(self, path: Path, every: int) -> None:
+        super().__init__()
+        self.path = path
+        self.every = every
+        self._intervals = 0
+
+    def _on_training_start(self) -> None:
+        # Nothing is kept at the very beginning: a run cut off there begins anew.
+        self._intervals = self.num_timesteps // max(self.every, 1)
+
+    def _on_rollout_start(self) -> None:
+        # The one moment at which every transition is stored and learnt from.
+        if self.every and self.num_timesteps // self.every > self._intervals:
+            self._intervals = self.num_timesteps // self.every
+            self._save()
+
+    def _on_training_end(self) -> None:
+        if self.every:
+            self._save()
+
+    def next_due(self, num_timesteps: int) -> int | None:
+        """Return when the next state is to be kept."""
+        return (num_timesteps // self.every + 1) * self.every if self.every else None
+
+    def _save(self) -> None:
+        agent = self.model
+        assert isinstance(agent, ContinualDQN)
+        agent.save_training(self.path)
+
+    def _on_step(self) -> bool:
+        return True

@@ -1,0 +1,110 @@
+"""Running a study: what is still to be done, handed out, and written down."""
+
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+
+from continual_arcade.studies.engines import Engine, WorkerDiedError
+from continual_arcade.studies.folder import State, StudyFolder
+from continual_arcade.studies.grid import Cell
+from continual_arcade.studies.life import warm_up
+from continual_arcade.studies.provenance import provenance
+from continual_arcade.studies.work import Outcome, Task
+
+ATTEMPTS = 3
+"""How often a run is gone on with that was cut off because its worker died."""
+
+
+@dataclass(frozen=True)
+class Summary:
+    """What came of running a study."""
+
+    finished: int
+    """Runs that were finished now."""
+    seconds: float
+    """What they have cost, on all workers together [s]."""
+    failures: tuple[Outcome, ...]
+
+
+def to_do(folder: StudyFolder, *, remake: bool = False) -> list[Cell]:
+    """Return the runs that are not finished, in their order.
+
+    Args:
+        folder: The study.
+        remake: Live runs again whose folder is gone.
+
+    Raises:
+        ValueError: If runs that were finished are gone, and are not to be made again.
+    """
+    states = folder.states()
+    gone = [name for name, state in states.items() if state == "gone"]
+    if gone and not remake:
+        raise ValueError(
+            f"{len(gone)} runs that were finished are gone: {', '.join(gone[:3])}"
+            f"{', ...' if len(gone) > 3 else ''}. Put them back, or let them be lived again with "
+            "--remake"
+        )
+    wanted: set[State] = {"waiting", "begun", "failed", "gone"}
+    return [cell for cell in folder.cells if states[cell.name] in wanted]
+
+
+def conduct(
+    folder: StudyFolder,
+    engine: Engine,
+    left: Sequence[Cell],
+    report: Callable[[Outcome], None] = lambda outcome: None,
+) -> Summary:
+    """Live runs of a study; whoever calls is alone at it.
+
+    A run that fails does not keep the others from being lived. One whose worker died is gone on
+    with.
+
+    Args:
+        folder: The study.
+        engine: Who lives the runs.
+        left: The runs.
+        report: Called with each outcome, once it is written down.
+
+    Raises:
+        RuntimeError: If workers die again and again over the same runs.
+        OSError: If nothing can be written any more.
+    """
+    about = {
+        "study": folder.study.name,
+        **folder.about[-1],
+        "git_commit": provenance()["git_commit"],
+    }
+    for cell in {cell.make().game: cell for cell in left}.values():
+        warm_up(cell.make())
+    waiting = {cell.name: cell for cell in left}
+    attempts: Counter[str] = Counter()
+    failures: list[Outcome] = []
+    seconds = 0.0
+    hopeless = False
+
+    def tasks() -> Iterator[Task]:
+        for cell in list(waiting.values()):
+            if hopeless:
+                return
+            attempts[cell.name] += 1
+            yield Task(cell.name, folder.place(cell), cell.make().to_config(), about)
+
+    while waiting and not hopeless:
+        try:
+            for outcome in engine.outcomes(tasks()):
+                folder.note(outcome)
+                del waiting[outcome.run]
+                seconds += outcome.seconds
+                if outcome.state == "failed":
+                    failures.append(outcome)
+                hopeless = hopeless or outcome.hopeless
+                report(outcome)
+        except WorkerDiedError as death:
+            tired = [name for name in waiting if attempts[name] >= ATTEMPTS]
+            if tired:
+                raise RuntimeError(
+                    f"workers died {ATTEMPTS} times over {', '.join(tired)}: perhaps memory runs "
+                    "out; try again with fewer --jobs. What was finished is kept, and the rest can "
+                    "be gone on with"
+                ) from death
+    return Summary(len(left) - len(waiting) - len(failures), seconds, tuple(failures))

@@ -1,0 +1,428 @@
+"""A study as a file: games, schedules, methods and seeds, and how they are judged."""
+
+import tomllib
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, fields, replace
+from functools import cached_property
+from pathlib import Path
+from typing import Any, TypeVar
+
+from continual_arcade.agents.methods import METHODS, Method, compose
+from continual_arcade.agents.settings import DQNSettings
+from continual_arcade.envs import GAMES, make_game
+from continual_arcade.envs.curricula import as_schedule
+from continual_arcade.envs.messages import unknown
+from continual_arcade.envs.schedule_files import SUFFIXES
+from continual_arcade.envs.schedules import Schedule
+from continual_arcade.evaluation.protocol import Judging
+from continual_arcade.studies.life import SAVE_EVERY, RunSpec
+from continual_arcade.studies.seeds import parse_seeds
+
+FORMAT = 1
+SHIPPED = Path(__file__).parent / "shipped"
+"""Studies that come with the suite."""
+REFERENCES: Mapping[str, str] = {
+    "experts": "a fresh agent for each phase, which lives in it alone: forward transfer",
+    "joint": "all phases at once",
+    "from-scratch": "everything begins anew with each phase",
+}
+"""What can be made beside the methods, to compare them with."""
+
+_T = TypeVar("_T")
+_NAME = "a name of letters, digits and . + - _"
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One method of a study."""
+
+    method: Method
+    """Under the name that it has in the study."""
+    settings: DQNSettings
+
+
+@dataclass(frozen=True)
+class World:
+    """What agents live in."""
+
+    name: str
+    """Of game and schedule, as in the names of runs."""
+    game: str
+    schedule: Schedule
+
+
+@dataclass(frozen=True, kw_only=True)
+class Study:
+    """Which lives are lived, and how they are judged.
+
+    Every method lives every schedule of every game, once for each seed.
+
+    Raises:
+        ValueError: If something makes no sense; the message names it.
+    """
+
+    name: str
+    about: str
+    worlds: tuple[World, ...]
+    entries: tuple[Entry, ...]
+    seeds: tuple[int, ...]
+    judging: Judging
+    save_every: int
+    references: tuple[str, ...]
+    """Of ``REFERENCES``."""
+    shared: DQNSettings
+    """Settings of all methods that do not say otherwise, and of the references."""
+
+    def __post_init__(self) -> None:
+        _check_name(self.name, "study")
+        _once([world.name for world in self.worlds], "schedule of a game")
+        _once([entry.method.name for entry in self.entries], "method")
+        for world in self.worlds:
+            _check_name(world.name, "schedule")
+        for entry in self.entries:
+            _check_name(entry.method.name, "method")
+            if entry.method.name in self.references:
+                raise ValueError(
+                    f"{entry.method.name} is both a method and a reference: leave one out"
+                )
+        for name, of_kind in (
+            ("game with a schedule", self.worlds),
+            ("method", self.entries),
+            ("seed", self.seeds),
+        ):
+            if not of_kind:
+                raise ValueError(f"study {self.name!r} has no {name}: name at least one")
+
+    @cached_property
+    def methods(self) -> tuple[Entry, ...]:
+        """The methods, and the references that live the same lives as they do."""
+        living = [METHODS[name] for name in self.references if name in METHODS]
+        return (*self.entries, *(Entry(method, self.shared) for method in living))
+
+    def spec(self, world: World, entry: Entry, seed: int) -> RunSpec:
+        """Return what one run is."""
+        return RunSpec(
+            game=world.game,
+            schedule=world.schedule,
+            method=entry.method,
+            settings=entry.settings,
+            seed=seed,
+            judging=self.judging,
+            save_every=self.save_every,
+        )
+
+    def check(self) -> None:
+        """Make an agent for each method in each world once, and what judges it.
+
+        So that what makes no sense is said before anything is lived.
+
+        Raises:
+            ValueError: If something makes no sense; the message says where.
+        """
+        for world in self.worlds:
+            for entry in self.methods:
+                try:
+                    spec = self.spec(world, entry, self.seeds[0])
+                    _ = spec.protocol.timetable.due
+                    spec.protocol.make_evaluator()
+                    env = spec.build().get_env()
+                except (TypeError, ValueError) as error:
+                    raise ValueError(f"{entry.method.name} in {world.name}: {error}") from error
+                assert env is not None
+                env.close()
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return all of it as plain data, defaults and presets written out."""
+        return {
+            "format": FORMAT,
+            "name": self.name,
+            "about": self.about,
+            "worlds": {
+                world.name: {"game": world.game, "schedule": world.schedule.to_dict()}
+                for world in self.worlds
+            },
+            "methods": {
+                entry.method.name: {
+                    "method": entry.method.to_dict(),
+                    "settings": asdict(entry.settings),
+                }
+                for entry in self.entries
+            },
+            "seeds": list(self.seeds),
+            "settings": asdict(self.shared),
+            "evaluation": asdict(self.judging),
+            "save_every": self.save_every,
+            "references": list(self.references),
+        }
+
+    @classmethod
+    def from_dict(cls, data: Mapping[str, Any]) -> "Study":
+        """Read what :meth:`to_dict` returned.
+
+        Raises:
+            ValueError: If it is damaged, or was written by another version.
+        """
+        if data.get("format") != FORMAT:
+            raise ValueError(
+                f"a study of format {data.get('format')!r}; this version reads format {FORMAT}"
+            )
+        try:
+            return cls(
+                name=data["name"],
+                about=data["about"],
+                worlds=tuple(
+                    World(name, world["game"], Schedule.from_dict(world["schedule"]))
+                    for name, world in data["worlds"].items()
+                ),
+                entries=tuple(
+                    Entry(
+                        Method.from_dict(entry["method"]),
+                        DQNSettings.from_dict(entry["settings"]),
+                    )
+                    for entry in data["methods"].values()
+                ),
+                seeds=tuple(data["seeds"]),
+                judging=Judging(**data["evaluation"]),
+                save_every=data["save_every"],
+                references=tuple(data["references"]),
+                shared=DQNSettings.from_dict(data["settings"]),
+            )
+        except (KeyError, TypeError, AttributeError) as error:
+            raise ValueError(f"the study is damaged: {error!r}") from error
+
+
+def find(name: str) -> Path:
+    """Return the file of a study: of this path, or the one that comes with the suite.
+
+    Raises:
+        FileNotFoundError: If there is none.
+    """
+    path = Path(name)
+    if path.exists():
+        return path
+    shipped = SHIPPED / f"{name}.toml"
+    if shipped.exists():
+        return shipped
+    names = sorted(file.stem for file in SHIPPED.glob("*.toml"))
+    raise FileNotFoundError(f"there is no file {path}; {unknown('shipped study', name, names)}")
+
+
+def load(path: Path) -> Study:
+    """Read a study from a TOML file.
+
+    Raises:
+        OSError: If the file cannot be read.
+        ValueError: If it is no study, or something in it makes no sense; the message names the
+            file and the place.
+    """
+    try:
+        data = tomllib.loads(path.read_text("utf-8"))
+        return read(data, path.parent)
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise ValueError(f"{path} is not readable as TOML: {error}") from error
+    except (TypeError, ValueError) as error:
+        raise ValueError(f"{path}: {error}") from error
+
+
+def read(data: Mapping[str, Any], folder: Path) -> Study:
+    """Read a study from plain data, as TOML has it.
+
+    Args:
+        data: The data.
+        folder: Where the files of schedules are looked for.
+
+    Raises:
+        ValueError: If it is no study, or something in it makes no sense.
+    """
+    known = ("format", "name", "about", "games", "schedules", "phase_steps", "seeds", "save_every")
+    only(data, (*known, "references", "settings", "evaluation", "methods"), "a study")
+    if data.get("format") != FORMAT:
+        raise ValueError(f"a study says format = {FORMAT}; this says {data.get('format')!r}")
+    games = value_of(data, "games", list, "a study", [*GAMES])
+    for game in games:
+        if game not in GAMES:
+            raise ValueError(unknown("game", game, GAMES))
+    _once(games, "game")
+    shared = settings_from(data.get("settings", {}), DQNSettings(), "settings")
+    references = value_of(data, "references", list, "a study", [*REFERENCES])
+    for reference in references:
+        if reference not in REFERENCES:
+            raise ValueError(unknown("reference", reference, REFERENCES))
+    _once(references, "reference")
+    return Study(
+        name=value_of(data, "name", str, "a study"),
+        about=value_of(data, "about", str, "a study", ""),
+        worlds=tuple(_worlds(data, games, folder)),
+        entries=tuple(
+            method_from(label, table, shared)
+            for label, table in value_of(data, "methods", dict, "a study").items()
+        ),
+        seeds=parse_seeds(value_of(data, "seeds", str, "a study")),
+        judging=judging_from(data.get("evaluation", {})),
+        save_every=value_of(data, "save_every", int, "a study", SAVE_EVERY),
+        references=tuple(references),
+        shared=shared,
+    )
+
+
+def _worlds(data: Mapping[str, Any], games: Sequence[str], folder: Path) -> Iterator[World]:
+    schedules = value_of(data, "schedules", list, "a study")
+    length = value_of(data, "phase_steps", int, "a study", 0)
+    for item in schedules:
+        table = {"use": item} if isinstance(item, str) else item
+        if not isinstance(table, Mapping):
+            raise ValueError(f"a schedule is a name, a file or a table, not {item!r}")
+        only(table, ("use", "name", "games", "phase_steps"), "a schedule")
+        use = value_of(table, "use", str, "a schedule")
+        of_games = value_of(table, "games", list, f"schedule {use!r}", games)
+        for game in of_games:
+            if game not in games:
+                raise ValueError(unknown(f"game of schedule {use!r} in this study", game, games))
+            path = folder / use if use.endswith(SUFFIXES) else use
+            schedule = as_schedule(path, make_game(game))
+            steps = value_of(table, "phase_steps", int, f"schedule {use!r}", length)
+            if steps < 0 or (steps == 0 and "phase_steps" in (*table, *data)):
+                raise ValueError(f"phase_steps = {steps} must be at least 1")
+            if steps:
+                schedule = schedule.with_steps(steps)
+            schedule.check(make_game(game).tunables)
+            name = value_of(table, "name", str, "a schedule", schedule.name.replace(":", "-"))
+            yield World(f"{game}-{name}", game, replace(schedule, name=name))
+
+
+def method_from(label: str, table: Any, shared: DQNSettings) -> Entry:
+    """Read a method of a study.
+
+    Args:
+        label: What it is called.
+        table: ``preset`` (the label, if not given), ``replay``, ``parts`` and ``settings``.
+        shared: Settings where it does not say otherwise.
+
+    Raises:
+        ValueError: If something makes no sense.
+    """
+    where = f"method {label!r}"
+    if not isinstance(table, Mapping):
+        raise ValueError(f"{where} must be a table, not {table!r}: write {label} = {{}} at least")
+    only(table, ("preset", "replay", "parts", "settings"), where)
+    preset = value_of(table, "preset", str, where, label)
+    if preset not in METHODS:
+        hint = "" if "preset" in table else "; one with a name of its own says preset = ..."
+        raise ValueError(f"{unknown('method', preset, METHODS)}{hint}")
+    parts = value_of(table, "parts", list, where, [])
+    replay = value_of(table, "replay", str, where, "") or None
+    try:
+        method = replace(compose(preset, replay, parts), name=label)
+    except (TypeError, ValueError) as error:
+        raise ValueError(f"{where}: {error}") from error
+    return Entry(method, settings_from(table.get("settings", {}), shared, f"settings of {where}"))
+
+
+def settings_from(table: Any, base: DQNSettings, where: str) -> DQNSettings:
+    """Read settings of the learner, and take those that are not given from others.
+
+    Raises:
+        ValueError: If there is no such setting, or a value is not of its type or makes no sense.
+    """
+    if not isinstance(table, Mapping):
+        raise ValueError(f"{where} must be a table, not {table!r}")
+    known = asdict(base)
+    only(table, known, where)
+    given: dict[str, Any] = {}
+    for name, value in table.items():
+        kind: type = list if name == "hidden" else type(known[name])
+        given[name] = value_of(table, name, kind, where)
+        if kind is list:
+            given[name] = tuple(value)
+    try:
+        return replace(base, **given)
+    except (TypeError, ValueError) as error:
+        raise ValueError(f"{where}: {error}") from error
+
+
+def judging_from(table: Any) -> Judging:
+    """Read how lives are evaluated.
+
+    Raises:
+        ValueError: If there is no such setting, or a value is no whole number or too small.
+    """
+    if not isinstance(table, Mapping):
+        raise ValueError(f"evaluation must be a table, not {table!r}")
+    least = {
+        field.name: 0 if field.name in ("every", "first_seed") else 1 for field in fields(Judging)
+    }
+    only(table, least, "evaluation")
+    for name in table:
+        number = value_of(table, name, int, "evaluation")
+        if number < least[name]:
+            raise ValueError(f"evaluation.{name} = {number} must be at least {least[name]}")
+    return Judging(**table)
+
+
+def only(table: Mapping[str, Any], known: Mapping[str, Any] | Sequence[str], where: str) -> None:
+    """Refuse keys that are not known.
+
+    Raises:
+        ValueError: If there is one.
+    """
+    for key in table:
+        if key not in known:
+            raise ValueError(unknown(f"key of {where}", key, known))
+
+
+def value_of(
+    table: Mapping[str, Any], key: str, kind: type[_T], where: str, default: Any = None
+) -> _T:
+    """Return a value of a table that must be of a type.
+
+    Raises:
+        ValueError: If it is of another type, or neither there nor has a default.
+    """
+    value = table.get(key, default)
+    if value is None:
+        raise ValueError(f"{where} lacks {key!r}")
+    if kind is float and type(value) is int:
+        value = float(value)
+    if not isinstance(value, kind) or (isinstance(value, bool) and kind is not bool):
+        expected = {int: "a whole number", float: "a number", str: "text", list: "a list"}
+        raise ValueError(
+            f"{key} = {value!r} of {where} must be {expected.get(kind, 'true or false')}"
+        )
+    return value
+
+
+def differences(before: Any, now: Any, where: str = "") -> Iterator[str]:
+    """Say in what two studies differ, as plain data, place by place.
+
+    Args:
+        before: What was.
+        now: What is.
+        where: The place of both.
+    """
+    if isinstance(before, Mapping) and isinstance(now, Mapping):
+        for key in dict.fromkeys((*before, *now)):
+            place = f"{where}.{key}" if where else str(key)
+            if key not in before:
+                yield f"{place}: new"
+            elif key not in now:
+                yield f"{place}: gone"
+            else:
+                yield from differences(before[key], now[key], place)
+    elif before != now:
+        yield f"{where}: {_short(before)} before, {_short(now)} now"
+
+
+def _short(value: Any, most: int = 120) -> str:
+    text = str(value)
+    return text if len(text) <= most else f"{text[:most]}..."
+
+
+def _check_name(name: str, kind: str) -> None:
+    if not name or not all(letter.isalnum() or letter in ".+-_" for letter in name) or "__" in name:
+        raise ValueError(f"{kind} {name!r} must have {_NAME}, and no two _ in a row")
+
+
+def _once(names: Sequence[Any], kind: str) -> None:
+    for position, name in enumerate(names):
+        if name in names[:position]:
+            raise ValueError(f"{kind} {name!r} is there twice: give each a name of its own")

@@ -1,0 +1,293 @@
+"""Choosing the settings of methods fairly: as many trials for each, on seeds no study uses.
+
+The first trial of a method is of values that the file gives, the others are chosen by Optuna's
+tree-structured Parzen estimator (Bergstra et al. 2011), from what the trials before came to. A
+trial is worth the mean over its lives of the score at the end, averaged over phases, where random
+play is 0 and the oracle 1; a life in which learning diverged is worth nothing.
+"""
+
+import json
+import tomllib
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import tomli_w
+
+from continual_arcade.evaluation.metrics.catalogue import METRICS
+from continual_arcade.evaluation.metrics.results import Context
+from continual_arcade.evaluation.reference_files import shipped_references
+from continual_arcade.evaluation.runs import Run
+from continual_arcade.evaluation.tidy import TidyTable
+from continual_arcade.studies.engines import Engine
+from continual_arcade.studies.study import Entry, Study, method_from, only, read, value_of
+from continual_arcade.studies.work import Outcome, Task
+
+METRIC = "acc@gem"
+"""What is tuned for: the mean score of all phases at the end of life."""
+LIVES_OF_A_TRIAL = "trials"
+
+
+@dataclass(frozen=True)
+class Range:
+    """What a value is searched in."""
+
+    low: float
+    high: float
+    log: bool
+    """Whether equal ratios are equally likely, instead of equal distances."""
+    first: float
+    """The value of the first trial."""
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """A method whose settings are searched for.
+
+    Its parts and settings are as in a study, with ``{name}`` where a value is searched.
+    """
+
+    label: str
+    table: Mapping[str, Any]
+    search: Mapping[str, Range]
+
+    def entry(self, values: Mapping[str, float], study: Study) -> Entry:
+        """Return the method with some values.
+
+        Raises:
+            ValueError: If they make no sense.
+        """
+        return method_from(self.label, self.filled(values), study.shared)
+
+    def filled(self, values: Mapping[str, float]) -> dict[str, Any]:
+        """Return the table of the method as a study has it, with some values."""
+        return {key: _filled(item, values) for key, item in self.table.items()}
+
+
+@dataclass(frozen=True)
+class Trial:
+    """One line of the table of trials."""
+
+    method: str
+    trial: int
+    value: float
+    values: str
+    """What was tried, as JSON."""
+    lives: str
+    """What each life came to, as JSON."""
+
+
+_TRIALS = TidyTable[Trial](
+    name="table of trials",
+    row="trial",
+    columns=("method", "trial", "value", "values", "lives"),
+    texts=frozenset({"method", "values", "lives"}),
+    keys=("method", "trial"),
+)
+
+
+@dataclass(frozen=True)
+class Tuning:
+    """What is searched, and by which lives."""
+
+    study: Study
+    """Its lives: worlds, seeds, and how they are judged; its methods are at their first values."""
+    candidates: tuple[Candidate, ...]
+    trials: int
+    """Of each method."""
+
+    @property
+    def lives(self) -> int:
+        """Lives of each method: its budget."""
+        return self.trials * len(self.study.worlds) * len(self.study.seeds)
+
+
+def load(path: Path) -> Tuning:
+    """Read what is to be tuned from a TOML file.
+
+    Args:
+        path: A study file, with ``trials`` and, for each method, a table ``search``.
+
+    Raises:
+        OSError: If the file cannot be read.
+        ValueError: If something in it makes no sense.
+    """
+    try:
+        data = tomllib.loads(path.read_text("utf-8"))
+        trials = value_of(data, "trials", int, "a tuning")
+        if trials < 1:
+            raise ValueError(f"trials = {trials} must be at least 1")
+        candidates = tuple(
+            _candidate(label, table)
+            for label, table in value_of(data, "methods", dict, "a tuning").items()
+        )
+        first = {
+            each.label: each.filled({name: found.first for name, found in each.search.items()})
+            for each in candidates
+        }
+        study = {key: value for key, value in data.items() if key != "trials"}
+        return Tuning(read({**study, "methods": first}, path.parent), candidates, trials)
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise ValueError(f"{path} is not readable as TOML: {error}") from error
+    except (TypeError, ValueError) as error:
+        raise ValueError(f"{path}: {error}") from error
+
+
+def tune(
+    tuning: Tuning,
+    engine: Engine,
+    out: Path,
+    about: Mapping[str, Any],
+    report: Callable[[Trial], None],
+) -> dict[str, Trial]:
+    """Search the settings of each method.
+
+    What was lived before is not lived again: a search that was cut off goes on where it was.
+
+    Args:
+        tuning: What is searched.
+        engine: Who lives the lives.
+        out: Folder for the lives, the table of trials and what was chosen.
+        about: What else the configuration of a run says.
+        report: Called with each trial.
+
+    Returns:
+        The best trial of each method.
+
+    Raises:
+        ImportError: If Optuna is not installed.
+        OSError: If something cannot be written.
+    """
+    import optuna
+
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    out.mkdir(parents=True, exist_ok=True)
+    (out / "trials.csv").unlink(missing_ok=True)  # it is made anew from the lives
+    best: dict[str, Trial] = {}
+    for candidate in tuning.candidates:
+        # A generator of its own for each method, so that one more method changes no other.
+        sampler = optuna.samplers.TPESampler(seed=_seed_of(candidate.label), n_startup_trials=4)
+        search = optuna.create_study(direction="maximize", sampler=sampler)
+        search.enqueue_trial({name: found.first for name, found in candidate.search.items()})
+        for number in range(tuning.trials):
+            asked = search.ask()
+            values = {
+                name: asked.suggest_float(name, found.low, found.high, log=found.log)
+                for name, found in candidate.search.items()
+            }
+            came = dict(_live(tuning, candidate, number, values, engine, out, about))
+            value = float(np.mean(list(came.values())))
+            search.tell(asked, value)
+            trial = Trial(candidate.label, number, value, json.dumps(values), json.dumps(came))
+            _TRIALS.append(out / "trials.csv", [trial])
+            if candidate.label not in best or value > best[candidate.label].value:
+                best[candidate.label] = trial
+            report(trial)
+    (out / "chosen.toml").write_text(_chosen(tuning, best), "utf-8")
+    return best
+
+
+def _live(
+    tuning: Tuning,
+    candidate: Candidate,
+    number: int,
+    values: Mapping[str, float],
+    engine: Engine,
+    out: Path,
+    about: Mapping[str, Any],
+) -> Iterator[tuple[str, float]]:
+    """Live the lives of a trial; return what each came to, in the order of their names."""
+    entry = candidate.entry(values, tuning.study)
+    tasks = [
+        Task(
+            name := f"{world.name}__{candidate.label}-{number}__{seed}",
+            out / LIVES_OF_A_TRIAL / name,
+            replace(tuning.study.spec(world, entry, seed), save_every=0).to_config(),
+            about,
+        )
+        for world in tuning.study.worlds
+        for seed in tuning.study.seeds
+    ]
+    folders = {task.name: task.folder for task in tasks}
+    for outcome in sorted(engine.outcomes(tasks), key=lambda outcome: outcome.run):
+        yield outcome.run, _worth(outcome, folders[outcome.run])
+
+
+def _worth(outcome: Outcome, folder: Path) -> float:
+    if outcome.state == "failed":
+        if not outcome.diverged:
+            raise RuntimeError(f"{outcome.run} failed: {outcome.reason}")
+        return 0.0
+    run = Run.load(folder)
+    scale = shipped_references().scale(run.protocol)
+    if scale.reason:
+        raise ValueError(f"{run.folder.name}: {scale.reason}")
+    record = run.scores.rescaled(scale.zero, scale.one)
+    return float(METRICS[METRIC].compute(record, Context()).value)
+
+
+def _chosen(tuning: Tuning, best: Mapping[str, Trial]) -> str:
+    tables = {
+        candidate.label: candidate.filled(json.loads(best[candidate.label].values))
+        for candidate in tuning.candidates
+    }
+    head = (
+        f"# The best of {tuning.trials} trials of each method, {tuning.lives} lives each: value "
+        "and trial.\n"
+        + "".join(f"# {name}: {trial.value:.4f}, {trial.trial}\n" for name, trial in best.items())
+    )
+    return head + tomli_w.dumps({"methods": tables})
+
+
+def _candidate(label: str, table: Any) -> Candidate:
+    where = f"method {label!r}"
+    if not isinstance(table, Mapping):
+        raise ValueError(f"{where} must be a table, not {table!r}")
+    search = {
+        name: _range(name, found, where)
+        for name, found in value_of(table, "search", dict, where, {}).items()
+    }
+    return Candidate(label, {k: v for k, v in table.items() if k != "search"}, search)
+
+
+def _range(name: str, table: Any, where: str) -> Range:
+    place = f"search {name!r} of {where}"
+    if not isinstance(table, Mapping):
+        raise ValueError(f"{place} must be a table, not {table!r}")
+    only(table, ("low", "high", "log", "first"), place)
+    found = Range(
+        low=value_of(table, "low", float, place),
+        high=value_of(table, "high", float, place),
+        log=value_of(table, "log", bool, place, False),
+        first=value_of(table, "first", float, place),
+    )
+    if not found.low < found.high or not found.low <= found.first <= found.high:
+        raise ValueError(f"{place}: {asdict(found)} must have low < high, and first between them")
+    if found.log and found.low <= 0:
+        raise ValueError(f"{place}: low = {found.low} must be positive where log is true")
+    return found
+
+
+def _filled(value: Any, values: Mapping[str, float]) -> Any:
+    """Put values where their names stand in braces."""
+    if isinstance(value, Mapping):
+        return {key: _filled(item, values) for key, item in value.items()}
+    if isinstance(value, list):
+        return [_filled(item, values) for item in value]
+    if isinstance(value, str):
+        for name, number in values.items():
+            if value == f"{{{name}}}":
+                return _rounded(number)
+            value = value.replace(f"{{{name}}}", repr(_rounded(number)))
+    return value
+
+
+def _rounded(number: float) -> float:
+    """Three digits say all there is to say about a value that was found by search."""
+    return float(f"{number:.3g}")
+
+
+def _seed_of(label: str) -> int:
+    return int.from_bytes(label.encode(), "big") % 2**32

@@ -1,0 +1,127 @@
+"""Living some runs of a study again, to see that what is published comes out."""
+
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+from scipy import special
+
+from continual_arcade.evaluation.metrics.catalogue import METRICS
+from continual_arcade.evaluation.metrics.results import Context
+from continual_arcade.evaluation.runs import Run
+from continual_arcade.studies.engines import Engine
+from continual_arcade.studies.folder import StudyFolder
+from continual_arcade.studies.grid import Cell
+from continual_arcade.studies.provenance import machine
+from continual_arcade.studies.work import Task
+
+Verdict = Literal["same bits", "other bits", "within", "outside", "failed"]
+METRIC = "acc@gem"
+"""What runs of another kind of machine are compared by: the mean over all phases at the end."""
+CONFIDENCE = 0.99
+"""Of the interval in which a run is expected; one in a hundred is outside by chance."""
+
+
+@dataclass(frozen=True)
+class Check:
+    """What came of living a run again."""
+
+    run: str
+    verdict: Verdict
+    detail: str
+
+    @property
+    def is_good(self) -> bool:
+        """Whether it came out as it should."""
+        return self.verdict in ("same bits", "within")
+
+
+def draw(folder: StudyFolder, share: float, seed: int) -> list[Cell]:
+    """Draw some of the runs that are finished, at least one.
+
+    Args:
+        folder: The study.
+        share: Which part of them, above 0 and at most 1.
+        seed: Seed of the draw.
+
+    Raises:
+        ValueError: If the share makes no sense, or no run is finished.
+    """
+    if not 0 < share <= 1:
+        raise ValueError(f"share = {share} must be above 0 and at most 1")
+    states = folder.states()
+    finished = [cell for cell in folder.cells if states[cell.name] == "finished"]
+    if not finished:
+        raise ValueError(f"no run of {folder.path} is finished: there is nothing to verify")
+    count = math.ceil(share * len(finished))
+    chosen = np.random.default_rng(seed).choice(len(finished), count, replace=False)
+    return [finished[index] for index in sorted(chosen.tolist())]
+
+
+def verify(
+    folder: StudyFolder, chosen: Sequence[Cell], engine: Engine, out: Path
+) -> Iterator[Check]:
+    """Live runs again, and compare them with what they were.
+
+    On the same kind of machine, with the same versions, every bit of the table of evaluations must
+    be the same. Elsewhere the result must be where another run of the same method is expected.
+
+    Args:
+        folder: The study.
+        chosen: The runs.
+        engine: Who lives them.
+        out: Where they are written.
+    """
+    by_name = {cell.name: cell for cell in chosen}
+    # No state is kept to go on from: nothing but the numbers is wanted.
+    tasks = [
+        Task(
+            cell.name,
+            out / cell.name,
+            replace(cell.make(), save_every=0).to_config(),
+            folder.about[0],
+        )
+        for cell in chosen
+    ]
+    for outcome in engine.outcomes(tasks):
+        cell = by_name[outcome.run]
+        if outcome.state == "failed":
+            yield Check(outcome.run, "failed", outcome.reason)
+            continue
+        before = Run.load(folder.place(cell))
+        again = Run.load(out / cell.name)
+        if before.config.get("machine") == machine():
+            same = before.folder.table.read_bytes() == again.folder.table.read_bytes()
+            detail = "" if same else f"{before.folder.table} and {again.folder.table} differ"
+            yield Check(outcome.run, "same bits" if same else "other bits", detail)
+        else:
+            yield _within(folder, cell, again)
+
+
+def _within(folder: StudyFolder, cell: Cell, again: Run) -> Check:
+    """See whether a run is where others of its method let it be expected."""
+    states = folder.states()
+    others = np.array(
+        [
+            _result(Run.load(folder.place(other)))
+            for other in folder.cells
+            if other.is_namesake_of(cell) and states[other.name] == "finished"
+        ]
+    )
+    if len(others) < 3:
+        return Check(cell.name, "failed", f"{len(others)} runs are too few to expect anything of")
+    value = _result(again)
+    # A prediction interval of one more run: Student's t, with the spread of the runs themselves.
+    half = float(special.stdtrit(len(others) - 1, 0.5 + CONFIDENCE / 2)) * float(
+        others.std(ddof=1) * math.sqrt(1 + 1 / len(others))
+    )
+    low, high = float(others.mean()) - half, float(others.mean()) + half
+    detail = f"{METRIC} {value:.2f}, expected from {low:.2f} to {high:.2f} (another machine)"
+    return Check(cell.name, "within" if low <= value <= high else "outside", detail)
+
+
+def _result(run: Run) -> float:
+    return float(METRICS[METRIC].compute(run.scores, Context()).value)

@@ -1,0 +1,167 @@
+"""What a worker does: live one life of a study, or go on with it, and say what came of it."""
+
+import errno
+import fcntl
+import hashlib
+import json
+import os
+import shutil
+import socket
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any, Literal
+
+from continual_arcade.agents.continual_dqn import DivergedError
+from continual_arcade.evaluation import costs
+from continual_arcade.evaluation.run_folder import RunFolder
+from continual_arcade.studies.life import RunSpec, Training
+from continual_arcade.studies.provenance import other_versions
+
+MARK = "finished.json"
+"""What a run that was lived to its end has beside what all runs have."""
+_MARKED = ("state", "seconds", "host", "digest")
+
+
+@dataclass(frozen=True)
+class Task:
+    """A run that is to be lived."""
+
+    name: str
+    """Name of the run, and of its folder."""
+    folder: Path
+    spec: Mapping[str, Any]
+    """As :meth:`RunSpec.to_config` returns it."""
+    about: Mapping[str, Any]
+    """What else its configuration says: the command, and what the study was begun with."""
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What came of a task."""
+
+    run: str
+    state: Literal["finished", "failed"]
+    seconds: float
+    """What living it has cost, in all processes that had a part in it [s]."""
+    host: str
+    digest: str
+    """SHA-256 of the table of evaluations."""
+    reason: str = ""
+    """Why it failed."""
+    hopeless: bool = False
+    """Whether nothing else would fare better: the disk is full."""
+    diverged: bool = False
+    """Whether it failed because learning diverged."""
+
+
+def work(task: Task) -> Outcome:
+    """Live a run to its end, wherever it stands; a run that is finished stays as it is.
+
+    Nothing but an interruption is raised: what goes wrong with one run is no concern of others.
+    """
+    host = socket.gethostname()
+    try:
+        if found := other_versions(task.about):
+            raise ValueError(
+                f"this worker ({host}) has other versions than the study was begun with: "
+                f"{'; '.join(found)}: install those, or begin a new study"
+            )
+        with _alone(task.folder):
+            return _finished(task) or _live(task, host)
+    except Exception as error:
+        full = isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT)
+        kind = "" if isinstance(error, (ValueError, OSError)) else f"{type(error).__name__}: "
+        return Outcome(
+            task.name,
+            "failed",
+            seconds=0.0,
+            host=host,
+            digest="",
+            reason=f"{kind}{error}",
+            hopeless=full,
+            diverged=isinstance(error, DivergedError),
+        )
+
+
+def _finished(task: Task) -> Outcome | None:
+    mark = read_mark(task.folder)
+    return None if mark is None else Outcome(task.name, **mark)
+
+
+def _live(task: Task, host: str) -> Outcome:
+    spec = RunSpec.from_config(task.spec)
+    training = _begin(task, spec)
+    if not training.is_over:
+        training.live()
+    table = costs.read(training.folder.costs)
+    outcome = Outcome(
+        task.name,
+        "finished",
+        round(float((table["training_seconds"] + table["evaluation_seconds"]).sum()), 3),
+        host,
+        digest(training.folder.table),
+    )
+    _write_mark(task.folder, outcome)
+    return outcome
+
+
+def _begin(task: Task, spec: RunSpec) -> Training:
+    """Go on with what is there, or begin."""
+    folder = RunFolder(task.folder)
+    if (task.folder / "config.json").exists():
+        there = RunSpec.from_config(folder.read_config())
+        # Which engine serves it was found out when it began.
+        asked = replace(spec, settings=replace(spec.settings, engine=there.settings.engine))
+        if there.to_config() != asked.to_config():
+            raise ValueError(
+                f"{task.folder} holds another run, which is not written over: move it away"
+            )
+        return Training.resume(folder)
+    # Cut off before it was written down what it is: there is nothing in it.
+    shutil.rmtree(task.folder, ignore_errors=True)
+    training = Training.prepare(spec, folder)
+    training.write(task.about)
+    return training
+
+
+def digest(path: Path) -> str:
+    """Return the SHA-256 of a file, as hex digits."""
+    return hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+def read_mark(folder: Path) -> dict[str, Any] | None:
+    """Return what a run that was lived to its end says of that; None if it was not.
+
+    Raises:
+        ValueError: If it is damaged.
+    """
+    path = folder / MARK
+    try:
+        mark = json.loads(path.read_text("utf-8"))
+        return {name: mark[name] for name in _MARKED}
+    except FileNotFoundError:
+        return None
+    except (ValueError, KeyError, TypeError) as error:
+        raise ValueError(f"{path} is damaged: remove it, and the run is gone over again") from error
+
+
+def _write_mark(folder: Path, outcome: Outcome) -> None:
+    mark = {name: value for name, value in asdict(outcome).items() if name in _MARKED}
+    unfinished = folder / f".unfinished-{MARK}"
+    with unfinished.open("w", encoding="utf-8") as file:
+        file.write(json.dumps(mark, indent=2) + "\n")
+        file.flush()
+        os.fsync(file.fileno())
+    unfinished.replace(folder / MARK)
+
+
+@contextmanager
+def _alone(folder: Path) -> Iterator[None]:
+    """Wait until no other process is at a run, such as one that outlived its study."""
+    locks = folder.parent / ".locks"
+    locks.mkdir(parents=True, exist_ok=True)
+    with (locks / folder.name).open("w") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)  # let go of when the process ends, however it ends
+        yield

@@ -4,33 +4,26 @@ python -m continual_arcade.scripts.references --game Catcher --schedule mine.tom
 """
 
 import shlex
-import statistics
 import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 import tyro
-from gymnasium.spaces import Discrete
 from tqdm import tqdm
 
-from continual_arcade.envs import GAMES, IDS, SHIPPED, Schedule, Stretch, make_game
+from continual_arcade.envs import GAMES, SHIPPED, make_game
 from continual_arcade.envs.curricula import as_schedule
-from continual_arcade.envs.oracles import Oracle
 from continual_arcade.envs.schedule_files import SUFFIXES
 from continual_arcade.envs.tunables import Params, resolve
-from continual_arcade.evaluation.evaluator import FIRST_SEED, MAX_STEPS, Evaluator, Policy
-from continual_arcade.evaluation.record import Value
+from continual_arcade.evaluation.evaluator import FIRST_SEED, MAX_STEPS
 from continual_arcade.evaluation.reference_files import load, save
-from continual_arcade.evaluation.references import Outcome, Player, Reference, References
+from continual_arcade.evaluation.references import References
 from continual_arcade.scripts.cli import run
-from continual_arcade.scripts.players import RandomPlayer
 from continual_arcade.studies.provenance import provenance
-
-EPISODES = 200
-"""Ten times those of an evaluation: the standard error of a mean is below 0.1 points."""
+from continual_arcade.studies.references import EPISODES, measure
 
 
 @dataclass(frozen=True)
@@ -117,65 +110,6 @@ def _asked(args: MakeReferences) -> Iterator[tuple[str, Params]]:
                 if params not in seen:
                     seen.append(params)
                     yield game_name, params
-
-
-def measure(
-    game: str,
-    params: Params,
-    *,
-    max_steps: int = MAX_STEPS,
-    episodes: int = EPISODES,
-    first_seed: int = FIRST_SEED,
-    random_seed: int = 0,
-    making: dict[str, Any],
-) -> Reference:
-    """Let random play and the oracle play some parameters.
-
-    Nothing else is played beside them, so that the outcome depends on nothing else.
-
-    Args:
-        game: Name of the game.
-        params: Its parameters.
-        max_steps: Limit of an episode [steps].
-        episodes: How many.
-        first_seed: Seed of the first; each one has the next.
-        random_seed: Seed of random play.
-        making: What made it.
-    """
-    alone = Schedule("reference", (Stretch(name="reference", steps=1, params=params),))
-    evaluator = Evaluator(
-        game, alone, episodes=episodes, max_steps=max_steps, first_seed=first_seed
-    )
-    actions = evaluator.env.single_action_space
-    assert isinstance(actions, Discrete)
-    players: dict[Player, Policy] = {
-        "random": RandomPlayer(actions, random_seed),
-        "oracle": Oracle(evaluator.env),
-    }
-    return Reference(
-        env=IDS[game],
-        max_steps=max_steps,
-        params=params,
-        episodes=episodes,
-        first_seed=first_seed,
-        random_seed=random_seed,
-        outcomes={player: outcomes(evaluator, policy) for player, policy in players.items()},
-        making=making,
-    )
-
-
-def outcomes(evaluator: Evaluator, policy: Policy) -> dict[Value, Outcome]:
-    """Play the only phase of an evaluator, and return what came of it."""
-    played = evaluator.play(policy)
-    values: dict[Value, list[float]] = {
-        "score": played.scores[0].tolist(),
-        "return": played.returns[0].tolist(),
-    }
-    # The exact sums of the standard library: the same bits on every machine.
-    return {
-        value: Outcome(statistics.fmean(each), statistics.stdev(each))
-        for value, each in values.items()
-    }
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

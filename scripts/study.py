@@ -23,6 +23,7 @@ from rich.console import Console
 from rich.table import Table
 from tqdm import tqdm
 
+from continual_arcade.evaluation import reference_files
 from continual_arcade.scripts import report as reports
 from continual_arcade.scripts.cli import run
 from continual_arcade.scripts.lives import cores, warn_of_memory
@@ -34,6 +35,7 @@ from continual_arcade.studies.forecast import forecast
 from continual_arcade.studies.grid import Cell, cells
 from continual_arcade.studies.life import warm_up
 from continual_arcade.studies.provenance import provenance
+from continual_arcade.studies.references import completed
 from continual_arcade.studies.running import conduct, to_do
 from continual_arcade.studies.study import Study
 from continual_arcade.studies.verifying import draw, verify
@@ -182,14 +184,26 @@ def add_to_study(args: Add, console: Console) -> None:
     engine = _engine(args)
     with folder.alone():
         grown = folder.extend(study, _about())
+    folder = StudyFolder.open(folder.path)
     for line in grown or ("nothing is new",):
         console.print(line, markup=False)
-    _go(StudyFolder.open(folder.path), engine, console)
+    _go(folder, engine, console)
+
+
+def _complete_references(folder: StudyFolder) -> None:
+    """Let random play and the oracle play the phases of a study that nobody has played yet."""
+    known = reference_files.shipped_references()
+    if folder.references.exists():
+        known = known.merged(reference_files.load(folder.references))
+    study = folder.study
+    protocols = [study.spec(world, study.entries[0], 0).protocol for world in study.worlds]
+    reference_files.save(completed(known, protocols, folder.about[-1]), folder.references)
 
 
 def _go(folder: StudyFolder, engine: Engine, console: Console, *, remake: bool = False) -> None:
     with folder.alone():
         folder.check_versions()
+        _complete_references(folder)
         left = to_do(folder, remake=remake)
         total = len(folder.cells)
         console.print(f"{folder.path}: {total - len(left)} of {total} runs are finished")
@@ -268,13 +282,12 @@ def report_study(args: MakeReport, console: Console) -> Path:
     for cell in finished:
         _check_unchanged(folder, cell, done[cell.name].digest if cell.name in done else None)
     page = args.page or folder.path / "report.html"
-    extra = folder.path / "references.json"
     given = reports.Report(
         folders=tuple(folder.place(cell) for cell in finished if cell.kind != "expert"),
         out=page,
         against=args.against,
         baselines=tuple(folder.place(cell) for cell in finished if cell.kind == "expert"),
-        references=extra if extra.exists() else None,
+        references=folder.references,
         mixed=True,
         film_seconds=args.film_seconds,
     )

@@ -73,6 +73,11 @@ class StudyFolder:
         return self.path / "ledger.csv"
 
     @property
+    def references(self) -> Path:
+        """Random play and the oracle in all its phases."""
+        return self.path / "references.json"
+
+    @property
     def shared(self) -> Path:
         """Where the runs are that other studies use as well."""
         return self.path.parent / "references"

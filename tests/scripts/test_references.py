@@ -15,7 +15,7 @@ from continual_arcade.evaluation import Evaluator, Reference, shipped_references
 from continual_arcade.evaluation.reference_files import load
 from continual_arcade.evaluation.references import VALUES
 from continual_arcade.scripts import references
-from continual_arcade.scripts.players import RandomPlayer
+from continual_arcade.studies.references import RandomPlayer
 
 SHIPPED_ONES = list(shipped_references())
 FEW = ["--episodes", "3", "--max-steps", "300"]

@@ -18,7 +18,8 @@ from continual_arcade.envs import make_game, shipped
 from continual_arcade.envs.drawing import film
 from continual_arcade.evaluation.filming import HOLD, Camera
 from continual_arcade.scripts import play, train, watch
-from continual_arcade.scripts.players import RandomPlayer, load_agent
+from continual_arcade.scripts.players import load_agent
+from continual_arcade.studies.references import RandomPlayer
 
 
 @pytest.mark.parametrize("suffix", [".gif", ".mp4"])

@@ -23,7 +23,11 @@ from rich.console import Console
 from rich.table import Table
 from tqdm import tqdm
 
+from continual_arcade.envs.messages import unknown
 from continual_arcade.evaluation import reference_files
+from continual_arcade.evaluation.reporting.judged import fitting, judge
+from continual_arcade.evaluation.reporting.page import NO_RUNS
+from continual_arcade.evaluation.runs import gather
 from continual_arcade.scripts import report as reports
 from continual_arcade.scripts.cli import run
 from continual_arcade.scripts.lives import cores, warn_of_memory
@@ -35,6 +39,7 @@ from continual_arcade.studies.forecast import forecast
 from continual_arcade.studies.grid import Cell, cells
 from continual_arcade.studies.life import warm_up
 from continual_arcade.studies.provenance import provenance
+from continual_arcade.studies.publishing import publish
 from continual_arcade.studies.references import completed
 from continual_arcade.studies.running import conduct, to_do
 from continual_arcade.studies.study import Study
@@ -121,6 +126,20 @@ class MakeReport:
 
 
 @dataclass(frozen=True)
+class Publish:
+    """Write what a study came to as small files: CSV of runs and methods, tables, a picture."""
+
+    study: _Name = "quick"
+    """Folder of the study, or its file or name."""
+    out: Path = Path("runs")
+    """Folder in which the study has its folder, if its file or name is given."""
+    to: Path = Path("results")
+    """Folder for the files."""
+    against: str = "finetune"
+    """Method to take the differences of the others from."""
+
+
+@dataclass(frozen=True)
 class Verify(_Workers):
     """Live a random share of the runs of a study again, and compare what comes out."""
 
@@ -144,7 +163,7 @@ class Tune(_Workers):
     """Folder in which the tuning gets a folder of its own."""
 
 
-Command = Run | Status | MakeReport | Resume | Add | Verify | Tune
+Command = Run | Status | MakeReport | Resume | Add | Verify | Tune | Publish
 
 
 def run_study(args: Run, console: Console) -> None:
@@ -272,15 +291,7 @@ def report_study(args: MakeReport, console: Console) -> Path:
         OSError: If a run cannot be read, or the page not be written.
     """
     folder = _folder(args.study, args.out)
-    states, done = folder.states(), folder.done()
-    finished = [cell for cell in folder.cells if states[cell.name] == "finished"]
-    if len(finished) < len(states) and not args.unfinished:
-        raise ValueError(
-            f"{len(states) - len(finished)} of {len(states)} runs are not finished: `study resume "
-            f"{folder.path}` goes on with them, and --unfinished reports what is there"
-        )
-    for cell in finished:
-        _check_unchanged(folder, cell, done[cell.name].digest if cell.name in done else None)
+    finished = _finished(folder, unfinished=args.unfinished)
     page = args.page or folder.path / "report.html"
     given = reports.Report(
         folders=tuple(folder.place(cell) for cell in finished if cell.kind != "expert"),
@@ -292,6 +303,52 @@ def report_study(args: MakeReport, console: Console) -> Path:
         film_seconds=args.film_seconds,
     )
     return reports.report(given, console)
+
+
+def publish_study(args: Publish) -> Path:
+    """Write what a study came to as small files.
+
+    Returns:
+        The folder.
+
+    Raises:
+        ValueError: If runs are lacking, or were changed since they were finished, or there is no
+            such method to compare with.
+        OSError: If a run cannot be read, or a file not be written.
+    """
+    folder = _folder(args.study, args.out)
+    finished = _finished(folder)
+    names = [entry.method.name for entry in folder.study.methods]
+    if args.against not in names:
+        raise ValueError(unknown("method", args.against, names))
+    experts = [folder.place(cell) for cell in finished if cell.kind == "expert"]
+    references = reference_files.load(folder.references)
+    gathered = gather(folder.place(cell) for cell in finished if cell.kind != "expert")
+    baselines = gather(experts) if experts else NO_RUNS
+    worlds = [
+        (world, judge(world, references.scale(world.protocol), fitting(world, baselines)))
+        for world in gathered.worlds
+    ]
+    publish(folder.study.name, worlds, args.against, folder.about[0], args.to)
+    return args.to
+
+
+def _finished(folder: StudyFolder, *, unfinished: bool = False) -> list[Cell]:
+    """Return the runs of a study that are finished, and unchanged since.
+
+    Raises:
+        ValueError: If there are others, and unfinished ones are not asked for; or one was changed.
+    """
+    states, done = folder.states(), folder.done()
+    finished = [cell for cell in folder.cells if states[cell.name] == "finished"]
+    if len(finished) < len(states) and not unfinished:
+        raise ValueError(
+            f"{len(states) - len(finished)} of {len(states)} runs are not finished: `study resume "
+            f"{folder.path}` goes on with them"
+        )
+    for cell in finished:
+        _check_unchanged(folder, cell, done[cell.name].digest if cell.name in done else None)
+    return finished
 
 
 def verify_study(args: Verify, console: Console) -> None:
@@ -427,6 +484,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
             "add": Add,
             "verify": Verify,
             "tune": Tune,
+            "publish": Publish,
         },
         args=arguments,
         description=__doc__,
@@ -449,6 +507,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
                 verify_study(args, console)
             case Tune():
                 tune_methods(args, console)
+            case Publish():
+                print(f"the results are in {publish_study(args)}")
 
     run(command)
 

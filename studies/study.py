@@ -381,14 +381,17 @@ def value_of(
     value = table.get(key, default)
     if value is None:
         raise ValueError(f"{where} lacks {key!r}")
-    if kind is float and type(value) is int:
-        value = float(value)
-    if not isinstance(value, kind) or (isinstance(value, bool) and kind is not bool):
-        expected = {int: "a whole number", float: "a number", str: "text", list: "a list"}
-        raise ValueError(
-            f"{key} = {value!r} of {where} must be {expected.get(kind, 'true or false')}"
-        )
-    return value
+    given: Any = float(value) if kind is float and type(value) is int else value
+    if isinstance(given, kind) and (kind is bool or not isinstance(given, bool)):
+        return given
+    expected = {
+        int: "a whole number",
+        float: "a number",
+        str: "text",
+        list: "a list",
+        dict: "a table",
+    }
+    raise ValueError(f"{key} = {value!r} of {where} must be {expected.get(kind, 'true or false')}")
 
 
 def differences(before: Any, now: Any, where: str = "") -> Iterator[str]:

@@ -87,6 +87,8 @@ class Method:
         return cls(**{**data, "parts": tuple(data["parts"])})
 
 
+# Learning rates and strengths are the best of a search with as many trials for each method, over
+# lives of both games; see docs/results.md and studies/shipped/presets.toml.
 _PRESETS = (
     Method("finetune", "DQN that forgets the oldest transitions first, and nothing is reset."),
     Method(
@@ -99,73 +101,99 @@ _PRESETS = (
         "reservoir",
         "Replay is a uniform sample of the whole life (Vitter 1985, algorithm R).",
         replay="reservoir",
+        settings={"learning_rate": 6.83e-4},
     ),
     Method(
         "mix",
-        "Half of replay holds the newest, half a uniform sample of all (Isele and Cosgun 2018).",
-        replay="mix",
+        "Most of replay holds the newest, the rest a uniform sample of all (Isele and Cosgun "
+        "2018).",
+        replay="mix:long_term_fraction=0.275",
+        settings={"learning_rate": 6.81e-4},
     ),
     Method(
         "perfect-memory",
         "Nothing is ever forgotten from replay: an upper reference, not a method.",
+        settings={"learning_rate": 9.12e-4},
         remembers_all=True,
     ),
     Method(
         "joint",
         "All phases at once, in turns, and nothing is forgotten from replay: what there is to "
         "learn without drift. A reference, not a method.",
+        settings={"learning_rate": 9.12e-4},
         remembers_all=True,
         interleaved=True,
     ),
-    Method("l2", "All parameters are held alike (Kirkpatrick et al. 2017).", parts=("l2",)),
+    Method(
+        "l2",
+        "All parameters are held alike (Kirkpatrick et al. 2017).",
+        parts=("l2:lam=2.18e-05",),
+        settings={"learning_rate": 1.18e-3},
+    ),
     Method(
         "ewc",
         "Elastic weight consolidation, a penalty for each phase (Kirkpatrick et al. 2017, eq. 3).",
-        parts=("ewc",),
+        parts=("ewc:lam=0.000205",),
+        settings={"learning_rate": 1.12e-3},
     ),
     Method(
         "online-ewc",
         "One penalty around the latest anchor (Schwarz et al. 2018).",
-        parts=("online-ewc",),
+        parts=("online-ewc:lam=1.98e-05",),
+        settings={"learning_rate": 8.71e-4},
     ),
-    Method("si", "Synaptic intelligence (Zenke et al. 2017).", parts=("si",)),
-    Method("mas", "Memory-aware synapses (Aljundi et al. 2018).", parts=("mas",)),
+    Method(
+        "si",
+        "Synaptic intelligence (Zenke et al. 2017).",
+        parts=("si:lam=0.00222",),
+    ),
+    Method(
+        "mas",
+        "Memory-aware synapses (Aljundi et al. 2018).",
+        parts=("mas:lam=2.4e-05",),
+        settings={"learning_rate": 9.72e-4},
+    ),
     Method(
         "mer",
         "DQN-MER in mini-batches: reservoir, and an interpolation after each step of the "
         "environments (Riemer et al. 2019).",
         replay="reservoir",
-        parts=("mer:algorithm=batched,gamma=0.3",),
+        parts=("mer:algorithm=batched,gamma=0.894",),
+        settings={"learning_rate": 3.77e-4},
     ),
     Method(
         "mer-lazy",
         "Half of replay long-term, and an interpolation every 500 gradient steps.",
         replay="mix",
-        parts=("reptile:every=500,eps=0.1",),
+        parts=("reptile:every=500,eps=0.613",),
+        settings={"learning_rate": 1.03e-3},
     ),
     Method(
         "mer-faithful",
         "MER's algorithm 1: single examples by plain SGD (Riemer et al. 2019). Slow.",
         replay="reservoir",
-        parts=("mer:algorithm=1,memories=15,repeats=1,beta=1.0,gamma=0.3",),
-        settings={"optimizer": "sgd", "learning_rate": 3e-3},
+        parts=("mer:algorithm=1,memories=15,repeats=1,beta=1.0,gamma=0.654",),
+        settings={"optimizer": "sgd", "learning_rate": 2.79e-2},
     ),
     Method(
         "clear",
         "Replayed states keep the values they had when they were played (after Rolnick et al. "
         "2019; DER, Buzzega et al. 2020).",
         replay="mix",
-        parts=("clear",),
+        parts=("clear:alpha=0.00122",),
+        settings={"learning_rate": 1.58e-3},
     ),
     Method(
         "clone",
         "States of each finished phase keep their values (ClonEx, Wolczyk et al. 2022, for Q).",
-        parts=("clone",),
+        parts=("clone:alpha=0.00131",),
+        settings={"learning_rate": 1.18e-3},
     ),
     Method(
         "agem",
         "No step may raise the loss on remembered transitions (Chaudhry et al. 2019).",
         parts=("agem",),
+        settings={"learning_rate": 1.71e-3},
     ),
 )
 METHODS: Mapping[str, Method] = {method.name: method for method in _PRESETS}

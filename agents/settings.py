@@ -50,7 +50,7 @@ class DQNSettings:
     """Probability that a hidden unit is left out in training."""
     optimizer: Literal["adam", "sgd"] = "adam"
     """What makes the gradient steps; ``sgd`` is plain, without momentum."""
-    learning_rate: float = 3e-4
+    learning_rate: float = 1.25e-3
     """Step size of the optimiser."""
     batch_size: int = 32
     """Transitions of an update."""

@@ -37,7 +37,7 @@ from continual_arcade.studies.provenance import provenance
 from continual_arcade.studies.running import conduct, to_do
 from continual_arcade.studies.study import Study
 from continual_arcade.studies.verifying import draw, verify
-from continual_arcade.studies.work import Outcome, digest
+from continual_arcade.studies.work import Outcome
 
 _Name = Annotated[str, tyro.conf.Positional]
 
@@ -165,7 +165,8 @@ def run_study(args: Run, console: Console) -> None:
         _say_cost(study, left, args, console)
         return
     engine = _engine(args)
-    folder.begin(study, _about())
+    with folder.alone():
+        folder.begin(study, _about())
     _go(folder, engine, console, remake=args.remake)
 
 
@@ -180,6 +181,7 @@ def add_to_study(args: Add, console: Console) -> None:
     study.check()
     folder = StudyFolder.open(args.out / study.name)
     engine = _engine(args)
+    folder.check_versions()
     with folder.alone():
         grown = folder.extend(study, _about())
     for line in grown or ("nothing is new",):
@@ -190,6 +192,7 @@ def add_to_study(args: Add, console: Console) -> None:
 def _go(folder: StudyFolder, engine: Engine, console: Console, *, remake: bool = False) -> None:
     with folder.alone():
         folder.check_versions()
+        folder.take_up()
         left = to_do(folder, remake=remake)
         total = len(folder.cells)
         console.print(f"{folder.path}: {total - len(left)} of {total} runs are finished")
@@ -211,7 +214,16 @@ def _go(folder: StudyFolder, engine: Engine, console: Console, *, remake: bool =
     if summary.failures:
         lines = [f"{len(summary.failures)} runs failed; `study resume {folder.path}` tries again:"]
         lines += [f"  {outcome.run}: {outcome.reason}" for outcome in summary.failures]
+        if summary.not_begun:
+            lines.append(
+                f"the disk is full: {summary.not_begun} more were not lived to their end; what was "
+                "finished is kept"
+            )
         raise RuntimeError("\n".join(lines))
+    for name in summary.changed:
+        console.print(
+            f"[bold]warning[/bold]: {name} was lived again, and came out in another way than before"
+        )
     console.print(f"all {total} runs are finished; to see what came of them:")
     console.print(f"  python -m continual_arcade.scripts.study report {folder.path}")
 
@@ -266,7 +278,7 @@ def report_study(args: MakeReport, console: Console) -> Path:
             f"{folder.path}` goes on with them, and --unfinished reports what is there"
         )
     for cell in finished:
-        _check_unchanged(folder, cell, done[cell.name].digest if cell.name in done else None)
+        folder.check_unchanged(cell, done)
     page = args.page or folder.path / "report.html"
     extra = folder.path / "references.json"
     given = reports.Report(
@@ -341,20 +353,17 @@ def tune_methods(args: Tune, console: Console) -> Path:
     return out / "chosen.toml"
 
 
-def _check_unchanged(folder: StudyFolder, cell: Cell, expected: str | None) -> None:
-    table = folder.place(cell) / "evaluations.csv"
-    if expected is not None and digest(table) != expected:
-        raise ValueError(
-            f"{table} is not what it was when the run was finished: put it back, or remove the "
-            "folder of the run, and `study resume --remake` lives it again"
-        )
-
-
 def _folder(name: str, out: Path) -> StudyFolder:
     """Find the folder of a study by its path, or by its file or name."""
     if (Path(name) / "study.json").is_file():
         return StudyFolder(Path(name))
-    return StudyFolder.open(out / studies.load(studies.find(name)).name)
+    try:
+        file = studies.find(name)
+    except FileNotFoundError:
+        if Path(name).is_dir():
+            return StudyFolder.open(Path(name))
+        raise
+    return StudyFolder.open(out / studies.load(file).name)
 
 
 def _engine(args: _Workers) -> Engine:

@@ -185,7 +185,7 @@ def add_to_study(args: Add, console: Console) -> None:
     with folder.alone():
         grown = folder.extend(study, _about())
     for line in grown or ("nothing is new",):
-        console.print(line, markup=False)
+        _say(console, line)
     _go(StudyFolder.open(folder.path), engine, console)
 
 
@@ -195,7 +195,7 @@ def _go(folder: StudyFolder, engine: Engine, console: Console, *, remake: bool =
         folder.take_up()
         left = to_do(folder, remake=remake)
         total = len(folder.cells)
-        console.print(f"{folder.path}: {total - len(left)} of {total} runs are finished")
+        _say(console, f"{folder.path}: {total - len(left)} of {total} runs are finished")
         begun = time.perf_counter()
         with tqdm(total=total, initial=total - len(left), unit="run", disable=None) as bar:
 
@@ -207,9 +207,10 @@ def _go(folder: StudyFolder, engine: Engine, console: Console, *, remake: bool =
             summary = conduct(folder, engine, left, report)
         elapsed = time.perf_counter() - begun
     if left:
-        console.print(
+        _say(
+            console,
             f"{summary.finished} runs in {elapsed / 60:.1f} minutes, "
-            f"{summary.seconds / 60:.1f} minutes of living"
+            f"{summary.seconds / 60:.1f} minutes of living",
         )
     if summary.failures:
         lines = [f"{len(summary.failures)} runs failed; `study resume {folder.path}` tries again:"]
@@ -221,11 +222,9 @@ def _go(folder: StudyFolder, engine: Engine, console: Console, *, remake: bool =
             )
         raise RuntimeError("\n".join(lines))
     for name in summary.changed:
-        console.print(
-            f"[bold]warning[/bold]: {name} was lived again, and came out in another way than before"
-        )
-    console.print(f"all {total} runs are finished; to see what came of them:")
-    console.print(f"  python -m continual_arcade.scripts.study report {folder.path}")
+        _say(console, f"warning: {name} was lived again, and came out in another way than before")
+    _say(console, f"all {total} runs are finished; to see what came of them:")
+    _say(console, f"  python -m continual_arcade.scripts.study report {folder.path}")
 
 
 def status(args: Status, console: Console) -> None:
@@ -254,9 +253,9 @@ def status(args: Status, console: Console) -> None:
             print(f"{state}  {name}")
         elif state in ("failed", "gone"):
             why = f": {done[name].reason}" if state == "failed" else ""
-            console.print(f"{state}: {name}{why}", markup=False, highlight=False)
+            _say(console, f"{state}: {name}{why}")
     spent = sum(line.seconds for line in done.values())
-    console.print(f"{spent / 3600:.2f} hours of living")
+    _say(console, f"{spent / 3600:.2f} hours of living")
 
 
 def report_study(args: MakeReport, console: Console) -> Path:
@@ -308,7 +307,7 @@ def verify_study(args: Verify, console: Console) -> None:
     chosen = draw(folder, args.share, draw_seed)
     utc = datetime.now(UTC).strftime("%Y%m%dT%H%M%SZ")
     out = folder.path / f"verified_{utc}"
-    console.print(f"{len(chosen)} runs are lived again, drawn with seed {draw_seed}, into {out}")
+    _say(console, f"{len(chosen)} runs are lived again, drawn with seed {draw_seed}, into {out}")
     bad = []
     for check in verify(folder, chosen, _engine(args), out):
         detail = f": {check.detail}" if check.detail else ""
@@ -317,7 +316,7 @@ def verify_study(args: Verify, console: Console) -> None:
             bad.append(check.run)
     if bad:
         raise RuntimeError(f"{len(bad)} of {len(chosen)} runs did not come out as they did before")
-    console.print(f"all {len(chosen)} came out as they did before")
+    _say(console, f"all {len(chosen)} came out as they did before")
 
 
 def tune_methods(args: Tune, console: Console) -> Path:
@@ -338,7 +337,7 @@ def tune_methods(args: Tune, console: Console) -> Path:
     tuning = tunings.load(studies.find(args.file))
     tuning.study.check()
     engine, out = _engine(args), args.out / tuning.study.name
-    console.print(f"{len(tuning.candidates)} methods, {tuning.lives} lives of each, in {out}")
+    _say(console, f"{len(tuning.candidates)} methods, {tuning.lives} lives of each, in {out}")
     for world in {world.game: world for world in tuning.study.worlds}.values():
         warm_up(tuning.study.spec(world, tuning.study.entries[0], tuning.study.seeds[0]))
 
@@ -349,7 +348,7 @@ def tune_methods(args: Tune, console: Console) -> Path:
 
     best = tunings.tune(tuning, engine, out, _about(), report)
     for method, trial in best.items():
-        console.print(f"{method}: {trial.value:.4f} with {trial.values}", markup=False)
+        _say(console, f"{method}: {trial.value:.4f} with {trial.values}")
     return out / "chosen.toml"
 
 
@@ -364,6 +363,11 @@ def _folder(name: str, out: Path) -> StudyFolder:
             return StudyFolder.open(Path(name))
         raise
     return StudyFolder.open(out / studies.load(file).name)
+
+
+def _say(console: Console, text: str) -> None:
+    """Print a line as it is: paths and commands in it can be copied however long they are."""
+    console.print(text, soft_wrap=True, markup=False, highlight=False)
 
 
 def _engine(args: _Workers) -> Engine:
@@ -404,11 +408,11 @@ def _say_cost(study: Study, left: Sequence[Cell], args: Run, console: Console) -
     judged = sum(cost.runs * cost.evaluation_seconds for cost in costs)
     jobs = cores() if args.jobs is None else args.jobs
     disk = sum(cost.runs * cost.disk for cost in costs)
-    console.print(
+    _say(
+        console,
         f"{train / 60:.0f} minutes of training and at most {judged / 60:.0f} of evaluation; with "
         f"{jobs} at a time from {train / 60 / jobs:.0f} to {(train + judged) / 60 / jobs:.0f} "
         f"minutes. About {disk / 1e6:,.0f} MB on the disk.",
-        highlight=False,
     )
 
 

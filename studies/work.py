@@ -75,7 +75,11 @@ def work(task: Task) -> Outcome:
         full = isinstance(error, NoRoomError) or (
             isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT)
         )
-        kind = "" if isinstance(error, (ValueError, OSError)) else f"{type(error).__name__}: "
+        kind = (
+            ""
+            if isinstance(error, (ValueError, OSError, DivergedError))
+            else f"{type(error).__name__}: "
+        )
         return Outcome(
             task.name,
             "failed",

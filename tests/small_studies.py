@@ -37,11 +37,12 @@ SMALL: Mapping[str, Any] = {
 
 
 def changed(**changes: Any) -> dict[str, Any]:
-    """The small study, with other values; tables are added to, and what is None is left out."""
+    """The small study, with other values; settings and evaluation are added to."""
     data = json.loads(json.dumps(SMALL))
     for key, value in changes.items():
         old = data.get(key)
-        data[key] = {**old, **value} if isinstance(old, dict) and isinstance(value, dict) else value
+        adds = key in ("settings", "evaluation") and isinstance(value, dict)
+        data[key] = {**old, **value} if adds else value
     return {key: value for key, value in data.items() if value is not None}
 
 

@@ -1,8 +1,9 @@
 """Studies so small that tests can run many of them, from files as people write them."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import redirect_stderr, redirect_stdout
+from dataclasses import dataclass, field
 from io import StringIO
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,7 @@ import tomli_w
 from continual_arcade.scripts import study as command
 from continual_arcade.studies.folder import StudyFolder
 from continual_arcade.studies.study import Study, load
+from continual_arcade.studies.work import Outcome, Task, work
 
 SMALL: Mapping[str, Any] = {
     "format": 1,
@@ -94,3 +96,15 @@ def tables(folder: Path) -> dict[str, bytes]:
 def everything(root: Path) -> dict[Path, bytes]:
     """All files there are."""
     return {path: path.read_bytes() for path in sorted(root.rglob("*")) if path.is_file()}
+
+
+@dataclass
+class InTurn:
+    """Lives runs one by one, in this process."""
+
+    handed_out: list[str] = field(default_factory=list)
+
+    def outcomes(self, tasks: Iterable[Task]) -> Iterator[Outcome]:
+        for task in tasks:
+            self.handed_out.append(task.name)
+            yield work(task)

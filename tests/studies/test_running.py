@@ -10,12 +10,12 @@ import time
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import pytest
-from small_studies import everything, refused, run, small, tables, write
+from small_studies import InTurn, everything, refused, run, small, tables, write
 
 from continual_arcade.evaluation import run_folder
 from continual_arcade.studies.engines import Engine, JoblibEngine, WorkerDiedError
@@ -31,18 +31,6 @@ LONGER: dict[str, Any] = {
     "methods": {"finetune": {}, "mer": {}},
 }
 """So long that there is a middle of it."""
-
-
-@dataclass
-class InTurn:
-    """Lives runs one by one, in this process."""
-
-    handed_out: list[str] = field(default_factory=list)
-
-    def outcomes(self, tasks: Iterable[Task]) -> Iterator[Outcome]:
-        for task in tasks:
-            self.handed_out.append(task.name)
-            yield work(task)
 
 
 def begun(root: Path, **changes: Any) -> StudyFolder:

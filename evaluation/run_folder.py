@@ -33,6 +33,10 @@ _NEEDED: Mapping[str, tuple[str, ...]] = {
 """What the configuration of a run cannot do without, and the tables in it."""
 
 
+class NoRoomError(OSError):
+    """The disk is too full for a run to begin."""
+
+
 @dataclass(frozen=True)
 class RunFolder:
     """The folder of one run.
@@ -70,7 +74,7 @@ class RunFolder:
             root.mkdir(parents=True, exist_ok=True)
             free = shutil.disk_usage(root).free
             if free < _ROOM:
-                raise OSError(
+                raise NoRoomError(
                     f"only {free / 2**20:.0f} MiB are free under {root}, a run wants "
                     f"{_ROOM / 2**20:.0f}: make room, or choose another folder with --out"
                 )

@@ -44,7 +44,7 @@ from continual_arcade.studies.references import completed
 from continual_arcade.studies.running import conduct, to_do
 from continual_arcade.studies.study import Study
 from continual_arcade.studies.verifying import draw, verify
-from continual_arcade.studies.work import Outcome, digest
+from continual_arcade.studies.work import Outcome
 
 _Name = Annotated[str, tyro.conf.Positional]
 
@@ -186,7 +186,8 @@ def run_study(args: Run, console: Console) -> None:
         _say_cost(study, left, args, console)
         return
     engine = _engine(args)
-    folder.begin(study, _about())
+    with folder.alone():
+        folder.begin(study, _about())
     _go(folder, engine, console, remake=args.remake)
 
 
@@ -201,11 +202,12 @@ def add_to_study(args: Add, console: Console) -> None:
     study.check()
     folder = StudyFolder.open(args.out / study.name)
     engine = _engine(args)
+    folder.check_versions()
     with folder.alone():
         grown = folder.extend(study, _about())
     folder = StudyFolder.open(folder.path)
     for line in grown or ("nothing is new",):
-        console.print(line, markup=False)
+        _say(console, line)
     _go(folder, engine, console)
 
 
@@ -223,9 +225,10 @@ def _go(folder: StudyFolder, engine: Engine, console: Console, *, remake: bool =
     with folder.alone():
         folder.check_versions()
         _complete_references(folder)
+        folder.take_up()
         left = to_do(folder, remake=remake)
         total = len(folder.cells)
-        console.print(f"{folder.path}: {total - len(left)} of {total} runs are finished")
+        _say(console, f"{folder.path}: {total - len(left)} of {total} runs are finished")
         begun = time.perf_counter()
         with tqdm(total=total, initial=total - len(left), unit="run", disable=None) as bar:
 
@@ -237,16 +240,24 @@ def _go(folder: StudyFolder, engine: Engine, console: Console, *, remake: bool =
             summary = conduct(folder, engine, left, report)
         elapsed = time.perf_counter() - begun
     if left:
-        console.print(
+        _say(
+            console,
             f"{summary.finished} runs in {elapsed / 60:.1f} minutes, "
-            f"{summary.seconds / 60:.1f} minutes of living"
+            f"{summary.seconds / 60:.1f} minutes of living",
         )
     if summary.failures:
         lines = [f"{len(summary.failures)} runs failed; `study resume {folder.path}` tries again:"]
         lines += [f"  {outcome.run}: {outcome.reason}" for outcome in summary.failures]
+        if summary.not_begun:
+            lines.append(
+                f"the disk is full: {summary.not_begun} more were not lived to their end; what was "
+                "finished is kept"
+            )
         raise RuntimeError("\n".join(lines))
-    console.print(f"all {total} runs are finished; to see what came of them:")
-    console.print(f"  python -m continual_arcade.scripts.study report {folder.path}")
+    for name in summary.changed:
+        _say(console, f"warning: {name} was lived again, and came out in another way than before")
+    _say(console, f"all {total} runs are finished; to see what came of them:")
+    _say(console, f"  python -m continual_arcade.scripts.study report {folder.path}")
 
 
 def status(args: Status, console: Console) -> None:
@@ -275,9 +286,9 @@ def status(args: Status, console: Console) -> None:
             print(f"{state}  {name}")
         elif state in ("failed", "gone"):
             why = f": {done[name].reason}" if state == "failed" else ""
-            console.print(f"{state}: {name}{why}", markup=False, highlight=False)
+            _say(console, f"{state}: {name}{why}")
     spent = sum(line.seconds for line in done.values())
-    console.print(f"{spent / 3600:.2f} hours of living")
+    _say(console, f"{spent / 3600:.2f} hours of living")
 
 
 def report_study(args: MakeReport, console: Console) -> Path:
@@ -344,10 +355,10 @@ def _finished(folder: StudyFolder, *, unfinished: bool = False) -> list[Cell]:
     if len(finished) < len(states) and not unfinished:
         raise ValueError(
             f"{len(states) - len(finished)} of {len(states)} runs are not finished: `study resume "
-            f"{folder.path}` goes on with them"
+            f"{folder.path}` goes on with them, and `report --unfinished` says what is there"
         )
     for cell in finished:
-        _check_unchanged(folder, cell, done[cell.name].digest if cell.name in done else None)
+        folder.check_unchanged(cell, done)
     return finished
 
 
@@ -366,7 +377,7 @@ def verify_study(args: Verify, console: Console) -> None:
     chosen = draw(folder, args.share, draw_seed)
     utc = datetime.now(UTC).strftime("%Y%m%dT%H%M%SZ")
     out = folder.path / f"verified_{utc}"
-    console.print(f"{len(chosen)} runs are lived again, drawn with seed {draw_seed}, into {out}")
+    _say(console, f"{len(chosen)} runs are lived again, drawn with seed {draw_seed}, into {out}")
     bad = []
     for check in verify(folder, chosen, _engine(args), out):
         detail = f": {check.detail}" if check.detail else ""
@@ -375,7 +386,7 @@ def verify_study(args: Verify, console: Console) -> None:
             bad.append(check.run)
     if bad:
         raise RuntimeError(f"{len(bad)} of {len(chosen)} runs did not come out as they did before")
-    console.print(f"all {len(chosen)} came out as they did before")
+    _say(console, f"all {len(chosen)} came out as they did before")
 
 
 def tune_methods(args: Tune, console: Console) -> Path:
@@ -396,7 +407,7 @@ def tune_methods(args: Tune, console: Console) -> Path:
     tuning = tunings.load(studies.find(args.file))
     tuning.study.check()
     engine, out = _engine(args), args.out / tuning.study.name
-    console.print(f"{len(tuning.candidates)} methods, {tuning.lives} lives of each, in {out}")
+    _say(console, f"{len(tuning.candidates)} methods, {tuning.lives} lives of each, in {out}")
     for world in {world.game: world for world in tuning.study.worlds}.values():
         warm_up(tuning.study.spec(world, tuning.study.entries[0], tuning.study.seeds[0]))
 
@@ -407,24 +418,26 @@ def tune_methods(args: Tune, console: Console) -> Path:
 
     best = tunings.tune(tuning, engine, out, _about(), report)
     for method, trial in best.items():
-        console.print(f"{method}: {trial.value:.4f} with {trial.values}", markup=False)
+        _say(console, f"{method}: {trial.value:.4f} with {trial.values}")
     return out / "chosen.toml"
-
-
-def _check_unchanged(folder: StudyFolder, cell: Cell, expected: str | None) -> None:
-    table = folder.place(cell) / "evaluations.csv"
-    if expected is not None and digest(table) != expected:
-        raise ValueError(
-            f"{table} is not what it was when the run was finished: put it back, or remove the "
-            "folder of the run, and `study resume --remake` lives it again"
-        )
 
 
 def _folder(name: str, out: Path) -> StudyFolder:
     """Find the folder of a study by its path, or by its file or name."""
     if (Path(name) / "study.json").is_file():
         return StudyFolder(Path(name))
-    return StudyFolder.open(out / studies.load(studies.find(name)).name)
+    try:
+        file = studies.find(name)
+    except FileNotFoundError:
+        if Path(name).is_dir():
+            return StudyFolder.open(Path(name))
+        raise
+    return StudyFolder.open(out / studies.load(file).name)
+
+
+def _say(console: Console, text: str) -> None:
+    """Print a line as it is: paths and commands in it can be copied however long they are."""
+    console.print(text, soft_wrap=True, markup=False, highlight=False)
 
 
 def _engine(args: _Workers) -> Engine:
@@ -465,11 +478,11 @@ def _say_cost(study: Study, left: Sequence[Cell], args: Run, console: Console) -
     judged = sum(cost.runs * cost.evaluation_seconds for cost in costs)
     jobs = cores() if args.jobs is None else args.jobs
     disk = sum(cost.runs * cost.disk for cost in costs)
-    console.print(
+    _say(
+        console,
         f"{train / 60:.0f} minutes of training and at most {judged / 60:.0f} of evaluation; with "
         f"{jobs} at a time from {train / 60 / jobs:.0f} to {(train + judged) / 60 / jobs:.0f} "
         f"minutes. About {disk / 1e6:,.0f} MB on the disk.",
-        highlight=False,
     )
 
 

@@ -7,7 +7,7 @@ import socket
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from functools import cached_property
 from pathlib import Path
@@ -17,7 +17,7 @@ from continual_arcade.evaluation.tidy import TidyTable
 from continual_arcade.studies.grid import Cell, cells
 from continual_arcade.studies.provenance import other_versions
 from continual_arcade.studies.study import Study, differences
-from continual_arcade.studies.work import MARK, Outcome
+from continual_arcade.studies.work import MARK, Outcome, check_is, digest, read_mark
 
 State = Literal["finished", "failed", "begun", "waiting", "gone"]
 """``gone`` is a run that was finished, and whose folder is not there any more."""
@@ -130,6 +130,14 @@ class StudyFolder:
             ValueError: If something that was there is not, or is another.
             OSError: If it cannot be written.
         """
+        # What was there keeps its place: shared runs are named after the first that wants them.
+        places = {world.name: place for place, world in enumerate(self.study.worlds)}
+        study = replace(
+            study,
+            worlds=tuple(
+                sorted(study.worlds, key=lambda world: places.get(world.name, len(places)))
+            ),
+        )
         before, now = self.study.to_dict(), study.to_dict()
         grown = []
         for key in ("seeds", "references"):
@@ -138,15 +146,17 @@ class StudyFolder:
                 raise ValueError(self._changed([f"{key}: {lacking} are gone"]))
             if more := [value for value in new if value not in old]:
                 grown.append(f"{key}: {more}")
+        for key in ("worlds", "methods"):
+            for name in [name for name in now[key] if name not in before[key]]:
+                del now[key][name]
+                grown.append(f"{key}: {name}")
         del before["about"], now["about"]
-        changes = list(differences(before, now))
-        added = [place for place in changes if _is_addition(place)]
-        if other := [place for place in changes if not _is_addition(place)]:
-            raise ValueError(self._changed(other))
-        grown += added
+        if changes := list(differences(before, now)):
+            raise ValueError(self._changed(changes))
         if grown:
             self._write(study, [*self.about, about])
-            self.__dict__.pop("_data", None)
+            for name in ("_data", "study", "cells"):
+                self.__dict__.pop(name, None)
         return grown
 
     def check_same(self, study: Study) -> None:
@@ -195,8 +205,8 @@ class StudyFolder:
         """All its runs."""
         return tuple(cells(self.study))
 
-    def note(self, outcome: Outcome) -> None:
-        """Write down what became of a run.
+    def note(self, *outcomes: Outcome) -> None:
+        """Write down what became of runs.
 
         Raises:
             OSError: If that cannot be written.
@@ -214,8 +224,56 @@ class StudyFolder:
                     utc,
                     " ".join(outcome.reason.split()),
                 )
+                for outcome in outcomes
             ],
         )
+
+    def take_up(self) -> None:
+        """Write down the runs that are finished, and of which nobody has said so.
+
+        Those are runs that another study has lived, and runs whose study was killed at the moment
+        at which they were finished. From here on it is known if they are lost.
+
+        Raises:
+            ValueError: If one of them is damaged, or is another run than it should be.
+            OSError: If that cannot be written.
+        """
+        done = self.done()
+        found = []
+        for cell in self.cells:
+            if cell.name in done and done[cell.name].state == "finished":
+                continue
+            place = self.place(cell)
+            mark = read_mark(place)
+            if mark is not None:
+                check_is(place, cell.make())
+                found.append(Outcome(cell.name, **mark))
+        if found:
+            self.note(*found)
+
+    def check_unchanged(self, cell: Cell, done: Mapping[str, Done]) -> None:
+        """See that a finished run has the evaluations that it had when it was finished.
+
+        Args:
+            cell: The run.
+            done: What :meth:`done` returns.
+
+        Raises:
+            ValueError: If not, or if it is damaged.
+        """
+        place = self.place(cell)
+        if cell.name in done and done[cell.name].state == "finished":
+            expected = done[cell.name].digest
+        else:
+            check_is(place, cell.make())
+            mark = read_mark(place)
+            expected = "" if mark is None else mark["digest"]
+        table = place / "evaluations.csv"
+        if not table.is_file() or digest(table) != expected:
+            raise ValueError(
+                f"{table} is not what it was when the run was finished: put it back, or remove the "
+                "folder of the run, and `study resume --remake` lives it again"
+            )
 
     def done(self) -> dict[str, Done]:
         """Return what was written down last of each run.
@@ -225,7 +283,12 @@ class StudyFolder:
         """
         if not self.ledger.exists():
             return {}
-        table = _LEDGER.read(self.ledger)
+        try:
+            table = _LEDGER.read(self.ledger)
+        except ValueError as error:
+            raise ValueError(
+                f"{error}. Remove that line: whether its run was finished is known from the run"
+            ) from error
         return {done.run: done for done in map(Done, *(table[name] for name in _LEDGER.columns))}
 
     def states(self) -> dict[str, State]:
@@ -260,7 +323,9 @@ class StudyFolder:
 
         Raises:
             RuntimeError: If another one is at it.
+            OSError: If nothing can be written there.
         """
+        self.path.mkdir(parents=True, exist_ok=True)
         path = self.path / ".lock"
         with path.open("a+", encoding="utf-8") as file:
             try:
@@ -291,7 +356,10 @@ class StudyFolder:
             if not isinstance(data["study"], dict) or not isinstance(data["made"], list):
                 raise TypeError
         except (ValueError, KeyError, TypeError) as error:
-            raise ValueError(f"{self.plan} is damaged: {error}") from error
+            raise ValueError(
+                f"{self.plan} is damaged ({error!r}): remove it, and `study run` with the same "
+                "file goes on with the runs that are there"
+            ) from error
         return data
 
     def _write(self, study: Study, made: Sequence[Mapping[str, Any]]) -> None:
@@ -307,8 +375,3 @@ class StudyFolder:
 def count(states: Mapping[str, State]) -> Counter[State]:
     """Return how many runs stand where."""
     return Counter(states.values())
-
-
-def _is_addition(change: str) -> bool:
-    place, _, what = change.partition(": ")
-    return what == "new" and place.count(".") == 1 and place.startswith(("methods.", "worlds."))

@@ -3,12 +3,11 @@
 import hashlib
 import json
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
-from continual_arcade.agents.methods import METHODS
 from continual_arcade.studies.life import RunSpec
-from continual_arcade.studies.study import Entry, Study, World
+from continual_arcade.studies.study import EXPERT, Entry, Study, World
 
 Kind = Literal["method", "reference", "expert"]
 
@@ -53,7 +52,7 @@ def cells(study: Study) -> Iterator[Cell]:
                 yield _cell(study, world, entry, seed, shared.get((world.name, entry.method.name)))
         for world, name, spec in experts:
             yield Cell(
-                f"{name}__{seed}", "expert", world.name, "expert", seed, _with_seed(spec, seed)
+                f"{name}__{seed}", "expert", world.name, EXPERT, seed, _with_seed(spec, seed)
             )
 
 
@@ -76,41 +75,22 @@ def _experts(study: Study) -> list[tuple[World, str, RunSpec]]:
     found: dict[str, tuple[World, str, RunSpec]] = {}
     for world in study.worlds:
         for phase in world.schedule.distinct:
-            spec = RunSpec(
-                game=world.game,
-                schedule=world.schedule.single(phase.index),
-                method=METHODS["finetune"],
-                settings=study.shared,
-                judging=study.judging,
-                save_every=study.save_every,
-            )
+            spec = study.expert_spec(world, phase.index)
             digest = _digest(spec)
-            name = f"{world.game}-{spec.schedule.name}-{digest}__expert"
+            name = f"{world.game}-{spec.schedule.name}-{digest}__{EXPERT}"
             found.setdefault(digest, (world, name, spec))
     return list(found.values())
 
 
 def _with_seed(spec: RunSpec, seed: int) -> Callable[[], RunSpec]:
     def make() -> RunSpec:
-        return RunSpec(
-            game=spec.game,
-            schedule=spec.schedule,
-            method=spec.method,
-            settings=spec.settings,
-            seed=seed,
-            judging=spec.judging,
-            save_every=spec.save_every,
-        )
+        return replace(spec, seed=seed)
 
     return make
 
 
 def _digest(spec: RunSpec) -> str:
-    """Return twelve hex digits that runs share which differ by their seed alone.
-
-    Names of phases and schedules do not count.
-    """
-    config = spec.to_config()
-    for name in ("schedule", "seed", "save_every"):
-        del config[name]
+    """Return twelve hex digits that runs share which differ by their seed alone."""
+    config = spec.identity
+    del config["seed"]
     return hashlib.sha256(json.dumps(config, sort_keys=True).encode()).hexdigest()[:12]

@@ -91,6 +91,30 @@ class RunSpec:
             "evaluation": asdict(self.judging),
         }
 
+    @property
+    def identity(self) -> dict[str, Any]:
+        """What decides about every bit that comes out, as plain data.
+
+        Names of phases and schedules do not, nor how often the state is kept.
+        """
+        config = self.to_config()
+        del config["schedule"], config["save_every"]
+        return config
+
+    def is_lived_in(self, config: Mapping[str, Any]) -> bool:
+        """Say whether a run with some configuration is this one.
+
+        Args:
+            config: As the folder of the run has it: with the engine that was found to serve.
+
+        Raises:
+            ValueError: If it makes no sense, or was written by another version.
+        """
+        there, asked = RunSpec.from_config(config), self
+        if asked.settings.engine == "auto":
+            asked = replace(asked, settings=replace(asked.settings, engine=there.settings.engine))
+        return there.identity == asked.identity
+
     @classmethod
     def from_config(cls, config: Mapping[str, Any]) -> "RunSpec":
         """Read what :meth:`to_config` returned, with whatever else is in a configuration.
@@ -108,6 +132,15 @@ class RunSpec:
             judging=protocol.judging,
             save_every=config["save_every"],
         )
+
+    def check_judging(self) -> None:
+        """See that the life can be evaluated as it is to be.
+
+        Raises:
+            ValueError: If not.
+        """
+        _ = self.protocol.timetable.due
+        self.protocol.make_evaluator()
 
     def build(self) -> ContinualDQN:
         """Make the agent, and the games it will live in.
@@ -145,6 +178,7 @@ class Training:
         Raises:
             ValueError: If something makes no sense.
         """
+        spec.check_judging()
         agent = spec.build()
         # What runs is written down, so that the run goes on with it wherever it is resumed.
         agent.engine = "compiled" if agent.runs_compiled else "torch"

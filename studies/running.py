@@ -24,6 +24,10 @@ class Summary:
     seconds: float
     """What they have cost, on all workers together [s]."""
     failures: tuple[Outcome, ...]
+    not_begun: int
+    """Runs that were left, because nothing would have fared better: the disk is full."""
+    changed: tuple[str, ...]
+    """Runs that were lived again, and came out in another way than before."""
 
 
 def to_do(folder: StudyFolder, *, remake: bool = False) -> list[Cell]:
@@ -77,6 +81,8 @@ def conduct(
     for cell in {cell.make().game: cell for cell in left}.values():
         warm_up(cell.make())
     waiting = {cell.name: cell for cell in left}
+    before = {name: done.digest for name, done in folder.done().items() if done.digest}
+    changed = []
     attempts: Counter[str] = Counter()
     failures: list[Outcome] = []
     seconds = 0.0
@@ -97,6 +103,8 @@ def conduct(
                 seconds += outcome.seconds
                 if outcome.state == "failed":
                     failures.append(outcome)
+                elif before.get(outcome.run, outcome.digest) != outcome.digest:
+                    changed.append(outcome.run)
                 hopeless = hopeless or outcome.hopeless
                 report(outcome)
         except WorkerDiedError as death:
@@ -107,4 +115,5 @@ def conduct(
                     "out; try again with fewer --jobs. What was finished is kept, and the rest can "
                     "be gone on with"
                 ) from death
-    return Summary(len(left) - len(waiting) - len(failures), seconds, tuple(failures))
+    finished = len(left) - len(waiting) - len(failures)
+    return Summary(finished, seconds, tuple(failures), len(waiting), tuple(changed))

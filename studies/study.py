@@ -27,9 +27,23 @@ REFERENCES: Mapping[str, str] = {
     "from-scratch": "everything begins anew with each phase",
 }
 """What can be made beside the methods, to compare them with."""
+EXPERT = "expert"
+"""What a life in one phase alone is called where others have the name of their method."""
 
 _T = TypeVar("_T")
+_EXPECTED: Mapping[type, str] = {
+    int: "a whole number",
+    float: "a number",
+    bool: "true or false",
+    str: "text",
+    list: "a list",
+    dict: "a table",
+}
 _NAME = "a name of letters, digits and . + - _"
+_LONGEST = 100
+"""Of a name; those of folders are put together from several."""
+_TAKEN = ("references",)
+"""Folders that stand beside those of studies."""
 
 
 @dataclass(frozen=True)
@@ -75,8 +89,14 @@ class Study:
 
     def __post_init__(self) -> None:
         _check_name(self.name, "study")
+        if self.name in _TAKEN:
+            raise ValueError(
+                f"study {self.name!r} would have the folder that all studies share: give it "
+                "another name"
+            )
         _once([world.name for world in self.worlds], "schedule of a game")
         _once([entry.method.name for entry in self.entries], "method")
+        _once(self.seeds, "seed", "leave one out")
         for world in self.worlds:
             _check_name(world.name, "schedule")
         for entry in self.entries:
@@ -84,6 +104,10 @@ class Study:
             if entry.method.name in self.references:
                 raise ValueError(
                     f"{entry.method.name} is both a method and a reference: leave one out"
+                )
+            if entry.method.name == EXPERT:
+                raise ValueError(
+                    f"method {EXPERT!r} has the name of a reference: give it another one"
                 )
         for name, of_kind in (
             ("game with a schedule", self.worlds),
@@ -111,6 +135,29 @@ class Study:
             save_every=self.save_every,
         )
 
+    def expert_spec(self, world: World, phase: int) -> RunSpec:
+        """Return what the run of an expert is, which lives in one phase alone.
+
+        Args:
+            world: The world.
+            phase: Index of the phase.
+
+        Raises:
+            ValueError: If nothing would be learnt in that time.
+        """
+        try:
+            return RunSpec(
+                game=world.game,
+                schedule=world.schedule.single(phase),
+                method=METHODS["finetune"],
+                settings=self.shared,
+                judging=self.judging,
+                save_every=self.save_every,
+            )
+        except ValueError as error:
+            name = world.schedule.stretches[phase].name
+            raise ValueError(f"expert of phase {name!r} in {world.name}: {error}") from error
+
     def check(self) -> None:
         """Make an agent for each method in each world once, and what judges it.
 
@@ -120,11 +167,13 @@ class Study:
             ValueError: If something makes no sense; the message says where.
         """
         for world in self.worlds:
+            if "experts" in self.references:
+                for phase in world.schedule.distinct:
+                    self.expert_spec(world, phase.index)
             for entry in self.methods:
                 try:
                     spec = self.spec(world, entry, self.seeds[0])
-                    _ = spec.protocol.timetable.due
-                    spec.protocol.make_evaluator()
+                    spec.check_judging()
                     env = spec.build().get_env()
                 except (TypeError, ValueError) as error:
                     raise ValueError(f"{entry.method.name} in {world.name}: {error}") from error
@@ -198,7 +247,7 @@ def find(name: str) -> Path:
         FileNotFoundError: If there is none.
     """
     path = Path(name)
-    if path.exists():
+    if path.is_file():
         return path
     shipped = SHIPPED / f"{name}.toml"
     if shipped.exists():
@@ -238,17 +287,17 @@ def read(data: Mapping[str, Any], folder: Path) -> Study:
     only(data, (*known, "references", "settings", "evaluation", "methods"), "a study")
     if data.get("format") != FORMAT:
         raise ValueError(f"a study says format = {FORMAT}; this says {data.get('format')!r}")
-    games = value_of(data, "games", list, "a study", [*GAMES])
+    games = texts_of(data, "games", "a study", [*GAMES])
     for game in games:
         if game not in GAMES:
             raise ValueError(unknown("game", game, GAMES))
-    _once(games, "game")
+    _once(games, "game", "leave one out")
     shared = settings_from(data.get("settings", {}), DQNSettings(), "settings")
-    references = value_of(data, "references", list, "a study", [*REFERENCES])
+    references = texts_of(data, "references", "a study", [*REFERENCES])
     for reference in references:
         if reference not in REFERENCES:
             raise ValueError(unknown("reference", reference, REFERENCES))
-    _once(references, "reference")
+    _once(references, "reference", "leave one out")
     return Study(
         name=value_of(data, "name", str, "a study"),
         about=value_of(data, "about", str, "a study", ""),
@@ -274,7 +323,7 @@ def _worlds(data: Mapping[str, Any], games: Sequence[str], folder: Path) -> Iter
             raise ValueError(f"a schedule is a name, a file or a table, not {item!r}")
         only(table, ("use", "name", "games", "phase_steps"), "a schedule")
         use = value_of(table, "use", str, "a schedule")
-        of_games = value_of(table, "games", list, f"schedule {use!r}", games)
+        of_games = texts_of(table, "games", f"schedule {use!r}", games)
         for game in of_games:
             if game not in games:
                 raise ValueError(unknown(f"game of schedule {use!r} in this study", game, games))
@@ -309,7 +358,7 @@ def method_from(label: str, table: Any, shared: DQNSettings) -> Entry:
     if preset not in METHODS:
         hint = "" if "preset" in table else "; one with a name of its own says preset = ..."
         raise ValueError(f"{unknown('method', preset, METHODS)}{hint}")
-    parts = value_of(table, "parts", list, where, [])
+    parts = texts_of(table, "parts", where, [])
     replay = value_of(table, "replay", str, where, "") or None
     try:
         method = replace(compose(preset, replay, parts), name=label)
@@ -333,6 +382,8 @@ def settings_from(table: Any, base: DQNSettings, where: str) -> DQNSettings:
         kind: type = list if name == "hidden" else type(known[name])
         given[name] = value_of(table, name, kind, where)
         if kind is list:
+            if any(type(units) is not int for units in value):
+                raise ValueError(f"{name} = {value} of {where} must be a list of whole numbers")
             given[name] = tuple(value)
     try:
         return replace(base, **given)
@@ -384,14 +435,20 @@ def value_of(
     given: Any = float(value) if kind is float and type(value) is int else value
     if isinstance(given, kind) and (kind is bool or not isinstance(given, bool)):
         return given
-    expected = {
-        int: "a whole number",
-        float: "a number",
-        str: "text",
-        list: "a list",
-        dict: "a table",
-    }
-    raise ValueError(f"{key} = {value!r} of {where} must be {expected.get(kind, 'true or false')}")
+    raise ValueError(f"{key} = {value!r} of {where} must be {_EXPECTED[kind]}")
+
+
+def texts_of(table: Mapping[str, Any], key: str, where: str, default: Sequence[str]) -> list[str]:
+    """Return a value of a table that must be a list of texts.
+
+    Raises:
+        ValueError: If it is not.
+    """
+    values = value_of(table, key, list, where, list(default))
+    for value in values:
+        if not isinstance(value, str):
+            raise ValueError(f"{key} of {where} must be a list of texts; {value!r} is none")
+    return values
 
 
 def differences(before: Any, now: Any, where: str = "") -> Iterator[str]:
@@ -411,8 +468,16 @@ def differences(before: Any, now: Any, where: str = "") -> Iterator[str]:
                 yield f"{place}: gone"
             else:
                 yield from differences(before[key], now[key], place)
+    elif _are_tables(before) and _are_tables(now) and len(before) == len(now):
+        # One by one, so that a change far behind is shown as well.
+        for position, (one, other) in enumerate(zip(before, now, strict=True)):
+            yield from differences(one, other, f"{where}[{position}]")
     elif before != now:
         yield f"{where}: {_short(before)} before, {_short(now)} now"
+
+
+def _are_tables(value: Any) -> bool:
+    return isinstance(value, list) and all(isinstance(item, Mapping) for item in value)
 
 
 def _short(value: Any, most: int = 120) -> str:
@@ -423,9 +488,15 @@ def _short(value: Any, most: int = 120) -> str:
 def _check_name(name: str, kind: str) -> None:
     if not name or not all(letter.isalnum() or letter in ".+-_" for letter in name) or "__" in name:
         raise ValueError(f"{kind} {name!r} must have {_NAME}, and no two _ in a row")
+    if name.startswith((".", "-")):
+        raise ValueError(f"{kind} {name!r} must begin with a letter or a digit")
+    if len(name) > _LONGEST:
+        raise ValueError(f"{kind} {name!r} must have a name of at most {_LONGEST} characters")
 
 
-def _once(names: Sequence[Any], kind: str) -> None:
-    for position, name in enumerate(names):
-        if name in names[:position]:
-            raise ValueError(f"{kind} {name!r} is there twice: give each a name of its own")
+def _once(names: Sequence[Any], kind: str, way_out: str = "give each a name of its own") -> None:
+    seen = set()
+    for name in names:
+        if name in seen:
+            raise ValueError(f"{kind} {name!r} is there twice: {way_out}")
+        seen.add(name)

@@ -7,6 +7,7 @@ play is 0 and the oracle 1; a life in which learning diverged is worth nothing.
 """
 
 import json
+import math
 import tomllib
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, dataclass, replace
@@ -158,10 +159,15 @@ def tune(
 
     Raises:
         ImportError: If Optuna is not installed.
+        ValueError: If there is no scale for a world on which its trials could be compared.
         OSError: If something cannot be written.
     """
     import optuna
 
+    for world in tuning.study.worlds:
+        protocol = tuning.study.spec(world, tuning.study.entries[0], 0).protocol
+        if reason := shipped_references().scale(protocol).reason:
+            raise ValueError(f"trials cannot be compared in {world.name}: {reason}")
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     out.mkdir(parents=True, exist_ok=True)
     (out / "trials.csv").unlink(missing_ok=True)  # it is made anew from the lives
@@ -177,6 +183,8 @@ def tune(
                 name: asked.suggest_float(name, found.low, found.high, log=found.log)
                 for name, found in candidate.search.items()
             }
+            if number:  # the first ones are given
+                values = {name: _rounded(value) for name, value in values.items()}
             came = dict(_live(tuning, candidate, number, values, engine, out, about))
             value = float(np.mean(list(came.values())))
             search.tell(asked, value)
@@ -222,8 +230,6 @@ def _worth(outcome: Outcome, folder: Path) -> float:
         return 0.0
     run = Run.load(folder)
     scale = shipped_references().scale(run.protocol)
-    if scale.reason:
-        raise ValueError(f"{run.folder.name}: {scale.reason}")
     record = run.scores.rescaled(scale.zero, scale.one)
     return float(METRICS[METRIC].compute(record, Context()).value)
 
@@ -249,7 +255,15 @@ def _candidate(label: str, table: Any) -> Candidate:
         name: _range(name, found, where)
         for name, found in value_of(table, "search", dict, where, {}).items()
     }
-    return Candidate(label, {k: v for k, v in table.items() if k != "search"}, search)
+    candidate = Candidate(label, {k: v for k, v in table.items() if k != "search"}, search)
+    for name in search:
+        others = {other: each.first for other, each in search.items() if other != name}
+        if candidate.filled({**others, name: 0.0}) == candidate.filled(others):
+            raise ValueError(
+                f'search {name!r} of {where} is used nowhere: write "{{{name}}}" where its value '
+                "belongs"
+            )
+    return candidate
 
 
 def _range(name: str, table: Any, where: str) -> Range:
@@ -263,6 +277,8 @@ def _range(name: str, table: Any, where: str) -> Range:
         log=value_of(table, "log", bool, place, False),
         first=value_of(table, "first", float, place),
     )
+    if not all(math.isfinite(value) for value in (found.low, found.high, found.first)):
+        raise ValueError(f"{place}: {asdict(found)} must be finite")
     if not found.low < found.high or not found.low <= found.first <= found.high:
         raise ValueError(f"{place}: {asdict(found)} must have low < high, and first between them")
     if found.log and found.low <= 0:
@@ -279,8 +295,8 @@ def _filled(value: Any, values: Mapping[str, float]) -> Any:
     if isinstance(value, str):
         for name, number in values.items():
             if value == f"{{{name}}}":
-                return _rounded(number)
-            value = value.replace(f"{{{name}}}", repr(_rounded(number)))
+                return number
+            value = value.replace(f"{{{name}}}", repr(number))
     return value
 
 

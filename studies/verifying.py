@@ -15,7 +15,6 @@ from continual_arcade.evaluation.runs import Run
 from continual_arcade.studies.engines import Engine
 from continual_arcade.studies.folder import StudyFolder
 from continual_arcade.studies.grid import Cell
-from continual_arcade.studies.provenance import machine
 from continual_arcade.studies.work import Task
 
 Verdict = Literal["same bits", "other bits", "within", "outside", "failed"]
@@ -93,7 +92,7 @@ def verify(
             continue
         before = Run.load(folder.place(cell))
         again = Run.load(out / cell.name)
-        if before.config.get("machine") == machine():
+        if before.config.get("machine") == again.config["machine"]:
             same = before.folder.table.read_bytes() == again.folder.table.read_bytes()
             detail = "" if same else f"{before.folder.table} and {again.folder.table} differ"
             yield Check(outcome.run, "same bits" if same else "other bits", detail)

@@ -9,15 +9,15 @@ import shutil
 import socket
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal
 
 from continual_arcade.agents.continual_dqn import DivergedError
 from continual_arcade.evaluation import costs
-from continual_arcade.evaluation.run_folder import RunFolder
+from continual_arcade.evaluation.run_folder import NoRoomError, RunFolder
 from continual_arcade.studies.life import RunSpec, Training
-from continual_arcade.studies.provenance import other_versions
+from continual_arcade.studies.provenance import machine, other_versions
 
 MARK = "finished.json"
 """What a run that was lived to its end has beside what all runs have."""
@@ -68,11 +68,18 @@ def work(task: Task) -> Outcome:
                 f"this worker ({host}) has other versions than the study was begun with: "
                 f"{'; '.join(found)}: install those, or begin a new study"
             )
+        spec = RunSpec.from_config(task.spec)
         with _alone(task.folder):
-            return _finished(task) or _live(task, host)
+            return _finished(task, spec) or _live(task, spec, host)
     except Exception as error:
-        full = isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT)
-        kind = "" if isinstance(error, (ValueError, OSError)) else f"{type(error).__name__}: "
+        full = isinstance(error, NoRoomError) or (
+            isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT)
+        )
+        kind = (
+            ""
+            if isinstance(error, (ValueError, OSError, DivergedError))
+            else f"{type(error).__name__}: "
+        )
         return Outcome(
             task.name,
             "failed",
@@ -85,13 +92,15 @@ def work(task: Task) -> Outcome:
         )
 
 
-def _finished(task: Task) -> Outcome | None:
+def _finished(task: Task, spec: RunSpec) -> Outcome | None:
     mark = read_mark(task.folder)
-    return None if mark is None else Outcome(task.name, **mark)
+    if mark is None:
+        return None
+    check_is(task.folder, spec)
+    return Outcome(task.name, **mark)
 
 
-def _live(task: Task, host: str) -> Outcome:
-    spec = RunSpec.from_config(task.spec)
+def _live(task: Task, spec: RunSpec, host: str) -> Outcome:
     training = _begin(task, spec)
     if not training.is_over:
         training.live()
@@ -111,19 +120,31 @@ def _begin(task: Task, spec: RunSpec) -> Training:
     """Go on with what is there, or begin."""
     folder = RunFolder(task.folder)
     if (task.folder / "config.json").exists():
-        there = RunSpec.from_config(folder.read_config())
-        # Which engine serves it was found out when it began.
-        asked = replace(spec, settings=replace(spec.settings, engine=there.settings.engine))
-        if there.to_config() != asked.to_config():
-            raise ValueError(
-                f"{task.folder} holds another run, which is not written over: move it away"
-            )
+        check_is(task.folder, spec)
         return Training.resume(folder)
     # Cut off before it was written down what it is: there is nothing in it.
     shutil.rmtree(task.folder, ignore_errors=True)
     training = Training.prepare(spec, folder)
-    training.write(task.about)
+    # The machine is the one that lives it, which need not be the one that hands it out.
+    training.write({**task.about, "machine": machine()})
     return training
+
+
+def check_is(folder: Path, spec: RunSpec) -> None:
+    """See that a folder holds the run that it should hold.
+
+    Raises:
+        ValueError: If it holds another one, or is damaged.
+        FileNotFoundError: If it holds none.
+    """
+    config = RunFolder.open(folder).read_config()
+    if not spec.is_lived_in(config):
+        asked, there = spec.identity, RunSpec.from_config(config).identity
+        other = ", ".join(name for name in asked if asked[name] != there[name])
+        raise ValueError(
+            f"{folder} holds another run, which is not written over: it has another {other}; move "
+            "it away"
+        )
 
 
 def digest(path: Path) -> str:
@@ -144,7 +165,9 @@ def read_mark(folder: Path) -> dict[str, Any] | None:
     except FileNotFoundError:
         return None
     except (ValueError, KeyError, TypeError) as error:
-        raise ValueError(f"{path} is damaged: remove it, and the run is gone over again") from error
+        raise ValueError(
+            f"{path} is damaged: remove it, and `study resume --remake` goes on with the run"
+        ) from error
 
 
 def _write_mark(folder: Path, outcome: Outcome) -> None:

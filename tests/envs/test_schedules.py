@@ -319,3 +319,39 @@ def test_a_single_phase_is_chosen_by_index_or_name() -> None:
         schedule.single(6)
     with pytest.raises(ValueError, match="did you mean"):
         schedule.single("gap 91")
+
+
+@given(schedules, st.integers(1, 3000))
+def test_interleaved_phases_have_as_many_steps_as_one_after_the_other(
+    schedule: Schedule, turn: int
+) -> None:
+    mixed = schedule.interleaved(turn)
+    assert mixed.total_steps == schedule.total_steps
+    rounds, rest = divmod(len(mixed), len(schedule))
+    assert rest == 0
+    for index, stretch in enumerate(schedule.stretches):
+        pieces = mixed.stretches[index :: len(schedule)]
+        assert len(pieces) == rounds
+        assert {piece.name for piece in pieces} == {stretch.name}
+        assert sum(piece.steps for piece in pieces) == stretch.steps
+        # Its pieces join to what it was.
+        assert pieces[0].params == stretch.params_at(0.0)
+        if stretch.until is None:
+            assert all((piece.params, piece.until) == (stretch.params, None) for piece in pieces)
+        else:
+            assert all(one.until == other.params for one, other in pairwise(pieces))
+            assert pieces[-1].until == stretch.params_at(1.0)
+        begun = 0
+        for piece in pieces:
+            assert piece.params == stretch.params_at(begun / stretch.steps)
+            begun += piece.steps
+
+
+def test_turns_are_about_as_long_as_they_are_asked_for() -> None:
+    schedule = shipped("conflict", make_game("Catcher")).with_steps(25_000)
+    turns = {piece.steps for piece in schedule.interleaved(2_000).stretches}
+    assert turns == {2_083, 2_084}
+    whole = schedule.interleaved(10**9)
+    assert whole.fingerprint == schedule.fingerprint
+    with pytest.raises(ValueError, match="turn = 0 must be at least 1 step"):
+        schedule.interleaved(0)

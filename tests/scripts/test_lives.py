@@ -11,13 +11,10 @@ from collections.abc import Callable
 from contextlib import redirect_stderr, redirect_stdout
 from dataclasses import dataclass
 from io import StringIO
-from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 from continual_arcade.evaluation.table import read
 from continual_arcade.scripts import lives, train
@@ -39,58 +36,10 @@ def run_of(root: Path, seed: int) -> Path:
     return path
 
 
-# Seeds as text.
-
-
-@given(st.lists(st.tuples(st.integers(0, 9), st.integers(0, 9)), min_size=1, max_size=6))
-def test_seeds_are_read_as_they_are_written(pieces: list[tuple[int, int]]) -> None:
-    written, expected, first = [], [], 0
-    for gap, more in pieces:
-        first += gap
-        last = first + more
-        written.append(f"{first}..{last}" if more else str(first))
-        expected += range(first, last + 1)
-        first = last + 1
-    assert lives.parse_seeds(",".join(written)) == tuple(expected)
-    assert lives.parse_seeds(f" {' , '.join(written)} ") == tuple(expected)
-
-
-@given(st.sets(st.one_of(st.integers(0, 30), st.integers(0, 2**32 - 1)), min_size=1))
-def test_seeds_are_written_as_they_are_read(seeds: set[int]) -> None:
-    text = lives.write_seeds(list(seeds))
-    assert lives.parse_seeds(text) == tuple(sorted(seeds))
-    # As short as can be: two pieces never touch.
-    ends = [[int(end) for end in piece.split("..")] for piece in text.split(",")]
-    assert all(after[0] > before[-1] + 1 for before, after in pairwise(ends))
-
-
-@given(st.text(st.sampled_from("0123456789.,- x٣²"), max_size=12))
-def test_any_text_is_read_or_refused_by_name(text: str) -> None:
-    refused = ""
-    try:
-        seeds = lives.parse_seeds(text)
-        assert seeds
-        assert all(0 <= seed < 2**32 for seed in seeds)
-    except ValueError as error:
-        refused = str(error)
-    assert not refused or refused.startswith(f"seeds = {text!r}")
-
-
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
         (["--seeds="], "seeds = '' names no seed: write 0..19"),
-        (["--seeds=0,,2"], "'' is no seed and no range"),
-        (["--seeds=0...3"], "'0...3' is no seed and no range"),
-        (["--seeds=1.5"], "'1.5' is no seed and no range"),
-        (["--seeds=three"], "'three' is no seed and no range"),
-        (["--seeds=-1"], "-1 must be from 0 to 4294967295"),
-        (["--seeds=-1..3"], "-1 must be from 0 to 4294967295"),
-        (["--seeds=5..2"], "5..2 runs backwards: write 2..5 instead"),
-        (["--seeds=0..3,2"], "2 is there twice"),
-        (["--seeds=4294967296"], "4294967296 must be from 0"),
-        (["--seeds", "9" * 5000], "must be from 0 to 4294967295"),
-        (["--seeds=0..4294967295"], "are more than 10,000 lives"),
         (["--seeds=0..3", "--seed=0"], "--seed and --seeds cannot be given together"),
         (["--seed", "0", "--seeds", "0..3"], "--seed and --seeds cannot be given together"),
         (["--seeds=0..3", "--resume=runs/x"], "--seeds cannot be given with --resume"),
@@ -221,7 +170,7 @@ def test_nothing_is_compiled_after_the_warm_up(tmp_path: Path) -> None:
     code = (
         "import sys; from pathlib import Path; from continual_arcade.scripts import train\n"
         "def compiled(): return sorted(p.name for p in Path(sys.argv[1]).rglob('*.nb?'))\n"
-        "train.warm_up(train.Train(schedule='conflict')); warm = compiled()\n"
+        "train.warm_up(train.spec_of(train.Train(schedule='conflict'))); warm = compiled()\n"
         "train.main(sys.argv[2:]); print(len(warm), warm == compiled())\n"
     )
     result = subprocess.run(

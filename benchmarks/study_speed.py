@@ -1,0 +1,144 @@
+"""How little a study costs beside its lives.
+
+Run it as ``python benchmarks/study_speed.py``. ``status`` lists 10,000 finished runs, of a folder
+that is made for it. A small study is run with one worker, and the time that passes is compared with
+the seconds that its ledger says its lives took; compiling, and starting, are not counted. With
+``--workers`` the shipped study ``quick`` is run with one worker and with two, which takes half an
+hour on cores that do nothing else.
+"""
+
+import os
+
+from measuring import ONE_THREAD, Verdict, at_least, at_most, machine
+
+os.environ.update(ONE_THREAD)
+
+import io
+import json
+import statistics
+import tempfile
+import time
+from contextlib import redirect_stdout
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+
+import tyro
+from rich.console import Console
+
+from continual_arcade.agents.methods import METHODS
+from continual_arcade.agents.settings import DQNSettings
+from continual_arcade.scripts.study import Status, status
+from continual_arcade.studies.engines import JoblibEngine
+from continual_arcade.studies.folder import StudyFolder
+from continual_arcade.studies.grid import cells
+from continual_arcade.studies.life import warm_up
+from continual_arcade.studies.provenance import provenance
+from continual_arcade.studies.running import conduct
+from continual_arcade.studies.study import SHIPPED, Entry, Study, load
+from continual_arcade.studies.work import MARK, Outcome
+
+RUNS = 10_000
+LISTED_WITHIN = 5.0
+"""The limit for ``status`` [s]."""
+OVERHEAD = 1.03
+"""The limit for the time that passes, over what the lives took."""
+TWO_WORKERS = 1.8
+
+
+@dataclass(frozen=True)
+class Options:
+    """What is measured."""
+
+    rounds: int = 5
+    """How often; medians are shown."""
+    phase_steps: int = 15_000
+    """Length of the phases of the lives beside which the overhead is measured."""
+    workers: bool = False
+    """Measure two workers against one on the shipped study quick, too."""
+
+
+def finished(root: Path) -> StudyFolder:
+    """Make a study of 10,000 runs that are all finished, without living any."""
+    study = load(SHIPPED / "quick.toml")
+    methods = tuple(
+        Entry(replace(METHODS["finetune"], name=f"finetune-{number}"), DQNSettings())
+        for number in range(10)
+    )
+    study = replace(
+        study, name="many", entries=methods, references=(), seeds=tuple(range(RUNS // 20))
+    )
+    folder = StudyFolder(root / study.name)
+    with folder.alone():
+        folder.begin(study, provenance())
+    outcomes = [
+        Outcome(cell.name, "finished", 60.0, "here", f"{place:064x}")
+        for place, cell in enumerate(cells(study))
+    ]
+    assert len(outcomes) == RUNS
+    for outcome in outcomes:
+        run = folder.path / "runs" / outcome.run
+        run.mkdir()
+        (run / MARK).write_text(json.dumps(asdict(outcome)), "utf-8")
+    folder.note(*outcomes)
+    return folder
+
+
+def listing_seconds(folder: StudyFolder) -> float:
+    """Return what it takes to list all runs [s]."""
+    begun = time.perf_counter()
+    with redirect_stdout(io.StringIO()):
+        status(Status(str(folder.path), all=True), Console(file=io.StringIO()))
+    return time.perf_counter() - begun
+
+
+def passed(study: Study, jobs: int) -> tuple[float, float]:
+    """Run a study; return the seconds that passed, and those that its lives took."""
+    with tempfile.TemporaryDirectory(prefix="study-") as root:
+        folder = StudyFolder(Path(root) / study.name)
+        begun = time.perf_counter()
+        with folder.alone():
+            folder.begin(study, provenance())
+            conduct(folder, JoblibEngine(jobs), folder.cells)
+        elapsed = time.perf_counter() - begun
+        return elapsed, sum(done.seconds for done in folder.done().values())
+
+
+def main(options: Options) -> None:
+    """Measure, and judge."""
+    print(machine(["numba", "torch", "joblib"]))
+    verdicts: list[Verdict] = []
+    with tempfile.TemporaryDirectory(prefix="study-") as root:
+        folder = finished(Path(root))
+        seconds = [listing_seconds(folder) for _ in range(options.rounds)]
+    shown = ", ".join(f"{value:.2f}" for value in seconds)
+    print(f"status of {RUNS:,} finished runs: {shown} s")
+    promise = f"status of {RUNS:,} finished runs"
+    verdicts.append(at_most(promise, statistics.median(seconds), LISTED_WITHIN, "s"))
+
+    quick = load(SHIPPED / "quick.toml")
+    for world in {world.game: world for world in quick.worlds}.values():
+        warm_up(quick.spec(world, quick.entries[0], 0))
+    schedule = quick.worlds[0].schedule.with_steps(options.phase_steps)
+    few = replace(
+        quick,
+        worlds=(replace(quick.worlds[0], schedule=schedule),),
+        references=(),
+        seeds=quick.seeds[:2],
+    )
+    ratios = []
+    for _ in range(options.rounds):
+        elapsed, lived = passed(few, jobs=1)
+        ratios.append(elapsed / lived)
+        print(f"{len(list(cells(few)))} lives: {elapsed:.1f} s passed, {lived:.1f} s of living")
+    promise = "time that passes with one worker, over what the lives took"
+    verdicts.append(at_most(promise, statistics.median(ratios), OVERHEAD))
+
+    if options.workers:
+        one, two = (passed(quick, jobs)[0] for jobs in (1, 2))
+        print(f"quick: {one:.0f} s with one worker, {two:.0f} s with two")
+        verdicts.append(at_least("quick with two workers, over one", one / two, TWO_WORKERS))
+    print(*verdicts, sep="\n")
+
+
+if __name__ == "__main__":
+    main(tyro.cli(Options, description=__doc__))

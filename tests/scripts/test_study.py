@@ -1,0 +1,278 @@
+"""Studies from the command line: run, looked at, reported, grown, verified, tuned."""
+
+import csv
+import json
+import math
+import re
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+from small_studies import everything, refused, run, tables, write
+
+from continual_arcade.evaluation.evaluator import MAX_STEPS
+from continual_arcade.evaluation.run_folder import RunFolder
+from continual_arcade.studies.folder import StudyFolder
+from continual_arcade.studies.life import Training
+
+WITH_REFERENCES: dict[str, Any] = {
+    "references": ["experts", "joint", "from-scratch"],
+    "methods": {"ewc": {}},
+    # As the references that come with the suite were played, which forward transfer needs.
+    "evaluation": {"every": 40, "max_steps": MAX_STEPS},
+}
+
+
+@pytest.fixture(scope="module")
+def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A study with all references, to its end."""
+    root = tmp_path_factory.mktemp("study")
+    file = write(root / "small.toml", **WITH_REFERENCES)
+    said = run("run", file, "--out", root, "--jobs=1")
+    assert "0 of 12 runs are finished" in said
+    assert "all 12 runs are finished; to see what came of them:" in said
+    assert f"study report {root / 'small'}" in said
+    return root
+
+
+@pytest.fixture
+def copy(root: Path, tmp_path: Path) -> Path:
+    """The same study, to do with it what one likes."""
+    subprocess.run(["cp", "-r", f"{root}/.", str(tmp_path)], check=True)
+    return tmp_path
+
+
+def test_every_run_is_what_training_alone_makes(root: Path, tmp_path: Path) -> None:
+    folder = StudyFolder.open(root / "small")
+    found = tables(root / "small")
+    assert len(found) == 12
+    for cell in folder.cells:
+        if cell.seed:
+            continue
+        training = Training.prepare(cell.make(), RunFolder(tmp_path / cell.name))
+        training.write({})
+        training.live()
+        assert training.folder.table.read_bytes() == found[cell.name], cell.name
+
+
+def test_a_finished_study_is_left_as_it_is(root: Path) -> None:
+    before = everything(root / "small" / "runs"), tables(root / "small")
+    for command in (["run", root / "small.toml", "--out", root], ["resume", root / "small"]):
+        said = run(*command, "--jobs=1")
+        assert "12 of 12 runs are finished" in said
+        assert "minutes of living" not in said
+    assert (everything(root / "small" / "runs"), tables(root / "small")) == before
+
+
+def test_what_a_study_was_run_with_is_written_beside_it(root: Path) -> None:
+    data = json.loads((root / "small" / "study.json").read_text())
+    (made,) = data["made"]
+    assert made["command"].startswith("python -m continual_arcade.scripts.study ")
+    assert {"python", "versions", "git_commit", "machine", "date"} <= made.keys()
+    config = RunFolder(root / "small" / "runs" / "FlappyBird-conflict__ewc__0").read_config()
+    assert config["study"] == "small"
+    assert config["versions"] == made["versions"]
+
+
+def test_status_counts(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "200")
+    for arguments in ([root / "small"], [root / "small.toml", "--out", root]):
+        said = run("status", *arguments)
+        assert "small: 12 runs" in said
+        # In, method, finished.
+        cells = [re.split(r"\s*│\s*", line.strip("│ ")) for line in said.splitlines()]
+        rows = {row[1]: row for row in cells if len(row) > 2}
+        assert rows["ewc"][:3] == ["FlappyBird-conflict", "ewc", "2"]
+        assert rows["expert"][:3] == ["FlappyBird-conflict", "expert", "6"]
+        assert re.search(r"all\s+│\s+│\s+12 ", said)
+    listed = run("status", root / "small", "--all")
+    assert listed.count("finished  FlappyBird") == 12
+    assert "unknown shipped study 'small'" in refused("status", "small", "--out", root)
+
+
+def test_a_folder_without_a_study_is_named(tmp_path: Path) -> None:
+    (tmp_path / "empty").mkdir()
+    assert "is no study: it has no study.json" in refused("status", tmp_path / "empty")
+    message = refused("resume", "quick", "--out", tmp_path)
+    assert f"{tmp_path / 'quick'} is no study" in message
+    assert "unknown shipped study" in refused("run", tmp_path / "none.toml")
+
+
+# Reports.
+
+
+def forward_transfer(page: Path) -> list[str]:
+    """What the page says of it, for each method."""
+    with (page.with_name(f"{page.stem}_files") / "metrics.csv").open(encoding="utf-8") as file:
+        (row,) = (row for row in csv.reader(file) if row[0] == "forward-transfer@continual-world")
+    return row[1:]
+
+
+def test_the_report_has_the_experts_as_baselines(root: Path, tmp_path: Path) -> None:
+    page = tmp_path / "page.html"
+    assert f"the report is in {page}" in run("report", root / "small", "-o", page)
+    values = forward_transfer(page)
+    assert len(values) == 3
+    assert all(math.isfinite(float(value.split()[0])) for value in values)
+
+
+def test_the_report_waits_until_all_runs_are_finished(copy: Path) -> None:
+    folder = StudyFolder.open(copy / "small")
+    for cell in folder.cells:
+        if cell.kind == "expert":
+            (folder.place(cell) / "finished.json").unlink()
+    message = refused("report", folder.path)
+    assert "6 of 12 runs are not finished: `study resume" in message
+    assert not (folder.path / "report.html").exists()
+    assert "the report is in" in run("report", folder.path, "--unfinished")
+    # Without experts there is no number, and a report that forgot them would be found out.
+    assert forward_transfer(folder.path / "report.html") == ["\N{EN DASH}"] * 3
+
+
+@pytest.mark.parametrize("place", ["small/runs/FlappyBird-conflict__ewc__1", "references"])
+def test_the_report_refuses_runs_that_were_changed_by_hand(place: str, copy: Path) -> None:
+    path = copy / place
+    if place == "references":
+        path = next(path.glob("*__expert__1"))
+    table = path / "evaluations.csv"
+    lines = table.read_text().splitlines(keepends=True)
+    table.write_text("".join(lines[:-1]))
+    message = refused("report", copy / "small")
+    assert f"{table} is not what it was when the run was finished: put it back" in message
+
+
+# More of it, and others.
+
+
+def test_add_runs_what_is_new_and_nothing_else(copy: Path) -> None:
+    before = tables(copy / "small")
+    marks = {path: path.stat().st_ino for path in copy.rglob("finished.json")}
+    more = {**WITH_REFERENCES, "seeds": "0..2", "methods": {"ewc": {}, "mer": {}}}
+    file = write(copy / "small.toml", **more)
+    assert "begun as another one" in refused("run", file, "--out", copy, "--jobs=1")
+    said = run("add", file, "--out", copy, "--jobs=1")
+    assert "seeds: [2]\nmethods: mer\n" in said
+    # One more seed of six kinds of life, and three of the new method.
+    assert "12 of 21 runs are finished" in said
+    after = tables(copy / "small")
+    assert len(after) == 21
+    assert {name: after[name] for name in before} == before
+    assert (
+        marks.items() <= {path: path.stat().st_ino for path in copy.rglob("finished.json")}.items()
+    )
+    assert "nothing is new" in run("add", file, "--out", copy, "--jobs=1")
+    assert "21 of 21" in run("run", file, "--out", copy, "--jobs=1")
+
+
+def test_add_refuses_changes_and_what_was_not_begun(copy: Path, tmp_path: Path) -> None:
+    before = everything(copy)
+    file = write(tmp_path / "other" / "s.toml", **WITH_REFERENCES, settings={"n_steps": 1})
+    message = refused("add", file, "--out", copy, "--jobs=1")
+    assert "settings.n_steps: 3 before, 1 now" in message
+    file = write(tmp_path / "other" / "s.toml", name="new")
+    assert "is no study" in refused("add", file, "--out", copy, "--jobs=1")
+    assert everything(copy).items() >= before.items()
+    assert not (copy / "new").exists()
+
+
+def test_a_study_that_was_changed_is_not_run_and_the_difference_is_shown(copy: Path) -> None:
+    before = tables(copy / "small")
+    file = write(copy / "small.toml", **WITH_REFERENCES, phase_steps=90)
+    for extra in ([], ["--dry-run"]):
+        message = refused("run", file, "--out", copy, "--jobs=1", *extra)
+        assert "begun as another one" in message
+        assert "worlds.FlappyBird-conflict.schedule.phases[1].steps: 80 before, 90 now" in message
+        assert "another folder with --out" in message
+    assert tables(copy / "small") == before
+
+
+def test_other_versions_run_nothing(copy: Path) -> None:
+    plan = copy / "small" / "study.json"
+    data = json.loads(plan.read_text())
+    data["made"][0]["versions"]["torch"] = "1.0"
+    plan.write_text(json.dumps(data))
+    write(copy / "small.toml", **{**WITH_REFERENCES, "seeds": "0..2"})
+    before = everything(copy)
+    for command in (["resume", copy / "small"], ["add", copy / "small.toml", "--out", copy]):
+        message = refused(*command, "--jobs=1")
+        assert re.search(r"was begun with other versions: torch \S+ instead of 1.0", message)
+    assert {**everything(copy), copy / "small" / ".lock": b""} == {
+        **before,
+        copy / "small" / ".lock": b"",
+    }
+
+
+OTHER_VERSION = (
+    "import importlib.metadata as m, sys; real = m.version\n"
+    "m.version = lambda name: '0.0' if name == 'numba' else real(name)\n"
+    "from continual_arcade.scripts.study import main; main(sys.argv[1:])\n"
+)
+
+
+def test_a_process_with_other_versions_lives_nothing(copy: Path) -> None:
+    result = subprocess.run(
+        [sys.executable, "-c", OTHER_VERSION, "resume", str(copy / "small"), "--jobs=1"],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert result.returncode == 2
+    assert re.search(r"begun with other versions: numba 0.0 instead of \d", result.stderr)
+
+
+def test_a_dry_run_says_what_it_costs_and_writes_nothing(tmp_path: Path) -> None:
+    file = write(tmp_path / "small.toml", **WITH_REFERENCES)
+    said = run("run", file, "--out", tmp_path / "runs", "--dry-run", "--jobs=2")
+    assert "12 runs that are still to be lived" in said
+    for method in ("ewc", "joint", "from-scratch", "expert"):
+        assert method in said
+    assert re.search(r"with 2 at a time from \d+ to \d+ minutes. About \d+ MB on the disk", said)
+    assert not (tmp_path / "runs").exists()
+
+
+def test_a_dry_run_of_a_finished_study_has_nothing_to_do(copy: Path) -> None:
+    said = run("run", copy / "small.toml", "--out", copy, "--dry-run")
+    assert "0 runs that are still to be lived" in said
+
+
+# Verified.
+
+
+def test_verify_lives_runs_again_and_compares_the_bits(copy: Path) -> None:
+    said = run("verify", copy / "small", "--share", "0.2", "--draw-seed", "1", "--jobs=1")
+    assert "3 runs are lived again, drawn with seed 1" in said
+    assert said.count("same bits  FlappyBird") == 3
+    assert "all 3 came out as they did before" in said
+
+
+def test_verify_finds_out_a_table_that_was_changed(copy: Path) -> None:
+    table = copy / "small" / "runs" / "FlappyBird-conflict__ewc__1" / "evaluations.csv"
+    head, *lines = table.read_text().splitlines()
+    values = dict(zip(head.split(","), lines[-1].split(","), strict=True))
+    values["score"] = str(float(values["score"]) + 1)
+    table.write_text("\n".join([head, *lines[:-1], ",".join(values.values())]) + "\n")
+    message = refused("verify", copy / "small", "--share", "1", "--jobs=1")
+    assert "1 of 12 runs did not come out as they did before" in message
+
+
+@pytest.mark.parametrize("share", ["0", "1.5", "nan", "-1"])
+def test_verify_refuses_a_share_that_is_none(share: str, root: Path) -> None:
+    message = refused("verify", root / "small", f"--share={share}")
+    assert re.search(r"share = \S+ must be above 0 and at most 1", message)
+    assert not list((root / "small").glob("verified*"))
+
+
+@pytest.mark.parametrize("jobs", ["0", "-1"])
+def test_no_jobs_are_refused_before_anything_is_written(jobs: str, tmp_path: Path) -> None:
+    file = write(tmp_path / "small.toml")
+    message = refused("run", file, "--out", tmp_path / "runs", f"--jobs={jobs}")
+    assert f"jobs = {jobs} must be at least 1" in message
+    assert not (tmp_path / "runs").exists()
+
+
+def test_a_folder_that_cannot_be_written_is_named(tmp_path: Path) -> None:
+    file = write(tmp_path / "small.toml")
+    (tmp_path / "taken").write_text("a file")
+    assert "taken" in refused("run", file, "--out", tmp_path / "taken", "--jobs=1")

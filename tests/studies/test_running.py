@@ -1,0 +1,349 @@
+"""Running a study through whatever happens: the end is the same bytes as if nothing had."""
+
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+from small_studies import InTurn, everything, refused, run, small, tables, write
+
+from continual_arcade.evaluation import run_folder
+from continual_arcade.studies.engines import Engine, JoblibEngine, WorkerDiedError
+from continual_arcade.studies.folder import StudyFolder
+from continual_arcade.studies.life import Training
+from continual_arcade.studies.provenance import provenance
+from continual_arcade.studies.running import ATTEMPTS, conduct, to_do
+from continual_arcade.studies.work import Outcome, Task, work
+
+LONGER: dict[str, Any] = {
+    "phase_steps": 800,
+    "save_every": 100,
+    "methods": {"finetune": {}, "mer": {}},
+}
+"""So long that there is a middle of it."""
+
+
+def begun(root: Path, **changes: Any) -> StudyFolder:
+    study = small(root, **changes)
+    folder = StudyFolder(root / study.name)
+    with folder.alone():
+        folder.begin(study, provenance())
+    return folder
+
+
+def conducted(folder: StudyFolder, engine: Engine) -> Any:
+    with folder.alone():
+        folder.take_up()
+        return conduct(folder, engine, to_do(folder))
+
+
+@pytest.fixture(scope="module")
+def unbroken(tmp_path_factory: pytest.TempPathFactory) -> dict[str, bytes]:
+    """The longer study, of which nothing was ever killed."""
+    root = tmp_path_factory.mktemp("unbroken")
+    folder = begun(root, **LONGER)
+    summary = conducted(folder, InTurn())
+    assert (summary.finished, summary.failures) == (4, ())
+    return tables(folder.path)
+
+
+def wait_for(there: Callable[[], bool], process: subprocess.Popen[bytes] | None = None) -> None:
+    deadline = time.monotonic() + 120
+    while not there():
+        assert process is None or process.poll() is None
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+
+
+def is_in_the_middle(folder: Path) -> bool:
+    """Whether some run has kept a state, and is not finished."""
+    return any(
+        not (state.parents[1] / "finished.json").exists()
+        for state in folder.glob("runs/*/checkpoints/training.zip")
+    )
+
+
+def workers(pid: int) -> list[int]:
+    """The processes that a process of joblib lets work."""
+    children = Path(f"/proc/{pid}/task/{pid}/children").read_text("ascii").split()
+    return [
+        int(child)
+        for child in children
+        if b"popen_loky" in Path(f"/proc/{child}/cmdline").read_bytes()
+    ]
+
+
+# Processes that are killed.
+
+
+@pytest.mark.parametrize("jobs", [1, pytest.param(2, marks=pytest.mark.slow)])
+def test_a_study_whose_process_is_killed_goes_on_to_the_same_bytes(
+    jobs: int, tmp_path: Path, unbroken: dict[str, bytes]
+) -> None:
+    file = write(tmp_path / "file.toml", **LONGER)
+    command = (*(sys.executable, "-m", "continual_arcade.scripts.study", "run"), str(file))
+    process = subprocess.Popen(
+        [*command, "--out", str(tmp_path), f"--jobs={jobs}"],
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
+    left_behind: list[int] = []
+    try:
+        wait_for(lambda: is_in_the_middle(tmp_path / "small"), process)
+        left_behind = workers(process.pid)
+        process.send_signal(signal.SIGKILL)
+        process.wait()
+        # Workers that outlive it do not disturb: whoever goes on waits for their runs.
+        said = run("resume", tmp_path / "small", "--jobs=1")
+    finally:
+        process.kill()
+        process.wait()
+        for worker in left_behind:
+            with suppress(ProcessLookupError):
+                os.kill(worker, signal.SIGKILL)
+    assert len(left_behind) == (2 if jobs == 2 else 0)
+    assert "all 4 runs are finished" in said
+    assert tables(tmp_path / "small") == unbroken
+    assert set(StudyFolder.open(tmp_path / "small").done()) == set(unbroken)
+    before = everything(tmp_path / "small")
+    assert "4 of 4 runs are finished" in run("resume", tmp_path / "small", "--jobs=1")
+    assert everything(tmp_path / "small") == before
+
+
+def test_a_study_whose_worker_is_killed_ends_by_itself_with_the_same_bytes(
+    tmp_path: Path, unbroken: dict[str, bytes]
+) -> None:
+    folder = begun(tmp_path, **LONGER)
+    killed: list[int] = []
+
+    def kill() -> None:
+        wait_for(lambda: is_in_the_middle(folder.path))
+        killed.append(workers(os.getpid())[0])
+        os.kill(killed[0], signal.SIGKILL)
+
+    killer = threading.Thread(target=kill)
+    killer.start()
+    summary = conducted(folder, JoblibEngine(2))
+    killer.join()
+    assert killed
+    assert (summary.finished, summary.failures) == (4, ())
+    assert tables(folder.path) == unbroken
+
+
+@dataclass
+class Dies:
+    """Lives in this process; workers die over some runs, for a while or for ever."""
+
+    over: str
+    times: int
+    deaths: int = 0
+
+    def outcomes(self, tasks: Iterable[Task]) -> Iterator[Outcome]:
+        for task in tasks:
+            if self.over in task.name and self.deaths < self.times:
+                self.deaths += 1
+                raise WorkerDiedError("a worker died")
+            yield work(task)
+
+
+def test_a_worker_that_dies_now_and_then_is_replaced(tmp_path: Path) -> None:
+    folder = begun(tmp_path, seeds="0..2")
+    engine = Dies("__1", ATTEMPTS - 1)
+    assert conducted(folder, engine).finished == 3
+    assert engine.deaths == ATTEMPTS - 1
+
+
+def test_workers_that_die_again_and_again_are_given_up_and_what_was_finished_stays(
+    tmp_path: Path,
+) -> None:
+    folder = begun(tmp_path, seeds="0..2")
+    message = r"workers died 3 times over FlappyBird-conflict__finetune__1: perhaps memory runs out"
+    with pytest.raises(RuntimeError, match=message):
+        conducted(folder, Dies("__1", 99))
+    assert list(folder.states().values()) == ["finished", "waiting", "waiting"]
+    assert conducted(folder, InTurn()).finished == 2
+
+
+class Bomb:
+    """Ends the process that unpacks it."""
+
+    def __reduce__(self) -> Any:
+        return exec, ("import os; os.kill(os.getpid(), 9)",)
+
+
+@dataclass
+class Armed:
+    """Hands one run to real workers that it ends."""
+
+    engine: Engine
+    run: str
+
+    def outcomes(self, tasks: Iterable[Task]) -> Iterator[Outcome]:
+        return self.engine.outcomes(
+            replace(task, about={**task.about, "bomb": Bomb()}) if self.run in task.name else task
+            for task in tasks
+        )
+
+
+@pytest.mark.slow
+def test_real_workers_that_die_again_and_again_are_given_up(tmp_path: Path) -> None:
+    folder = begun(tmp_path, seeds="0..2")
+    with pytest.raises(RuntimeError, match=r"workers died 3 times over .*__1"):
+        conducted(folder, Armed(JoblibEngine(2), "__1"))
+    assert folder.states()["FlappyBird-conflict__finetune__1"] == "waiting"
+    summary = conducted(folder, InTurn())
+    assert not summary.failures
+    assert set(folder.states().values()) == {"finished"}
+
+
+# Several studies.
+
+
+def test_studies_that_share_references_live_each_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folders = [
+        begun(tmp_path, name=name, references=["experts", "joint"], **changes)
+        for name, changes in (("one", {}), ("other", {"save_every": 0, "methods": {"ewc": {}}}))
+    ]
+    begun_runs: list[Path] = []
+    writes = Training.write
+
+    def write_down(training: Training, about: Any) -> None:
+        begun_runs.append(training.folder.path)
+        writes(training, about)
+
+    monkeypatch.setattr(Training, "write", write_down)
+    with ThreadPoolExecutor(2) as threads:
+        summaries = list(threads.map(conducted, folders, (InTurn(), InTurn())))
+    for folder, summary in zip(folders, summaries, strict=True):
+        assert not summary.failures
+        assert set(folder.states().values()) == {"finished"}
+    shared = [{cell.name for cell in folder.cells if cell.is_shared} for folder in folders]
+    assert len(shared[0]) == 2 * 4
+    assert len(begun_runs) == len(set(begun_runs))
+    assert shared[0] <= set(folders[0].done())
+    # Those of the other study know of them, too, and miss them if they are lost.
+    assert len(shared[0] & shared[1]) == 2 * 4
+    lost = folders[1].place(next(cell for cell in folders[1].cells if cell.is_shared))
+    shutil.rmtree(lost)
+    assert [folder.states()[lost.name] for folder in folders] == ["gone", "gone"]
+
+
+def test_without_its_lock_a_reference_would_be_lived_twice(tmp_path: Path) -> None:
+    """What the lock of a run is for: who comes second waits, and finds it finished."""
+    folder = begun(tmp_path, references=["joint"], seeds="0")
+    cell = next(cell for cell in folder.cells if cell.is_shared)
+    task = Task(cell.name, folder.place(cell), cell.make().to_config(), provenance())
+    with ThreadPoolExecutor(2) as threads:
+        one, other = threads.map(work, (task, task))
+    assert one == other
+    assert one.state == "finished"
+
+
+# A disk that is full, and runs that are lost.
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    mount = ["mount", "-t", "tmpfs", "-o", "size=512k", "tmpfs", str(disk)]
+    if subprocess.run(mount, capture_output=True, check=False).returncode:
+        pytest.skip("only root may mount a disk")
+    try:
+        yield disk
+    finally:
+        subprocess.run(["umount", str(disk)], check=True)
+
+
+def test_a_disk_that_fills_keeps_what_was_finished(
+    small_disk: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(run_folder, "_ROOM", 0)
+    file = write(tmp_path / "file.toml", seeds="0..9")
+    run("run", file, "--out", tmp_path, "--jobs=1")
+    expected = tables(tmp_path / "small")
+    message = refused("run", file, "--out", small_disk, "--jobs=1")
+    assert "No space left on device" in message
+    assert str(small_disk) in message
+    kept = {path.parent.name for path in small_disk.glob("small/runs/*/finished.json")}
+    assert 1 <= len(kept) <= 9
+    # With room the rest is lived, and nothing that was finished is lived again.
+    subprocess.run(["mount", "-o", "remount,size=64m", str(small_disk)], check=True)
+    marks = {name: (small_disk / "small/runs" / name / "finished.json").stat() for name in kept}
+    said = run("resume", small_disk / "small", "--jobs=1")
+    assert f"{len(kept)} of 10 runs are finished" in said
+    assert tables(small_disk / "small") == expected
+    for name, mark in marks.items():
+        assert (small_disk / "small/runs" / name / "finished.json").stat().st_ino == mark.st_ino
+
+
+def test_no_further_run_is_begun_on_a_full_disk(tmp_path: Path, monkeypatch: Any) -> None:
+    folder = begun(tmp_path, seeds="0..4")
+    monkeypatch.setattr(run_folder, "_ROOM", 2**60)
+    engine = InTurn()
+    summary = conducted(folder, engine)
+    assert len(engine.handed_out) == 1
+    assert (len(summary.failures), summary.not_begun, summary.finished) == (1, 4, 0)
+    message = refused("resume", folder.path, "--jobs=1")
+    assert "the disk is full: 4 more were not lived to their end" in message
+
+
+def test_runs_that_are_gone_are_lived_again_only_if_told(tmp_path: Path) -> None:
+    folder = begun(tmp_path, seeds="0..2", references=["joint"])
+    conducted(folder, InTurn())
+    before = tables(folder.path)
+    lost = [folder.place(cell) for cell in folder.cells if cell.seed == 1]
+    for path in lost:
+        shutil.rmtree(path)
+    assert "gone: FlappyBird-conflict__finetune__1" in run("status", folder.path)
+    message = refused("resume", folder.path, "--jobs=1")
+    assert "2 runs that were finished are gone: " in message
+    assert all(path.name in message for path in lost)
+    assert not any(path.exists() for path in lost)
+    said = run("resume", folder.path, "--jobs=1", "--remake")
+    assert "4 of 6 runs are finished" in said
+    assert "warning" not in said
+    assert tables(folder.path) == before
+
+
+def test_a_run_that_comes_out_in_another_way_than_before_is_told_of(tmp_path: Path) -> None:
+    folder = begun(tmp_path)
+    conducted(folder, InTurn())
+    text = folder.ledger.read_text()
+    digest = folder.done()["FlappyBird-conflict__finetune__1"].digest
+    folder.ledger.write_text(text.replace(digest, "0" * 64))
+    shutil.rmtree(folder.path / "runs" / "FlappyBird-conflict__finetune__1")
+    said = run("resume", folder.path, "--jobs=1", "--remake")
+    assert "FlappyBird-conflict__finetune__1 was lived again, and came out in another" in said
+
+
+def test_a_run_that_fails_keeps_no_other_from_being_lived(tmp_path: Path) -> None:
+    diverges = {"preset": "finetune", "settings": {"learning_rate": 1e30}}
+    folder = begun(tmp_path, methods={"finetune": {}, "far": diverges})
+    message = refused("resume", folder.path, "--jobs=1")
+    assert "2 runs failed; `study resume" in message
+    assert "FlappyBird-conflict__far__1: at step" in message
+    states = folder.states()
+    assert list(states.values()) == ["finished", "failed"] * 2
+    said = run("status", folder.path)
+    assert "failed: FlappyBird-conflict__far__0: at step" in said
+
+
+def test_all_runs_are_balanced_over_what_is_compared(tmp_path: Path) -> None:
+    folder = begun(tmp_path, methods={"finetune": {}, "ewc": {}}, seeds="0..2")
+    assert [cell.seed for cell in folder.cells] == [0, 0, 1, 1, 2, 2]
+    engine = InTurn()
+    conducted(folder, engine)
+    assert engine.handed_out == [cell.name for cell in folder.cells]

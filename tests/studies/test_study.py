@@ -1,0 +1,387 @@
+"""Study files: what is written is read, and what makes no sense is refused by name."""
+
+import json
+import re
+import tomllib
+from collections.abc import Mapping
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from small_studies import SMALL, changed, small, write
+
+from continual_arcade.agents import METHODS, DQNSettings
+from continual_arcade.envs import make_game, shipped
+from continual_arcade.evaluation import Judging
+from continual_arcade.studies.grid import cells
+from continual_arcade.studies.study import (
+    REFERENCES,
+    SHIPPED,
+    Entry,
+    Study,
+    World,
+    differences,
+    find,
+    load,
+    read,
+)
+from continual_arcade.studies.tuning import load as load_tuning
+
+SCHEDULES = ("conflict", "shrink", "drift", "cycle")
+NAMES = st.text("abcXYZ019.+-", min_size=1, max_size=8).map(lambda text: f"n{text}")
+
+
+@st.composite
+def studies(draw: st.DrawFn) -> Study:
+    kinds = st.tuples(st.sampled_from(["FlappyBird", "Catcher"]), st.sampled_from(SCHEDULES))
+    worlds = tuple(
+        World(
+            f"{game}-{schedule}",
+            game,
+            shipped(schedule, make_game(game)).with_steps(draw(st.integers(40, 999))),
+        )
+        for game, schedule in draw(st.lists(kinds, min_size=1, max_size=3, unique=True))
+    )
+    presets = st.sampled_from([name for name in METHODS if name not in REFERENCES])
+    settings = st.builds(
+        DQNSettings,
+        learning_starts=st.just(0),
+        learning_rate=st.floats(1e-6, 1),
+        hidden=st.lists(st.integers(1, 9), max_size=3).map(tuple),
+        gamma=st.floats(0, 1),
+        double_q=st.booleans(),
+    )
+    return Study(
+        name=draw(NAMES),
+        about=draw(st.text(max_size=20)),
+        worlds=worlds,
+        entries=tuple(
+            Entry(replace(METHODS[draw(presets)], name=name), draw(settings))
+            for name in draw(st.lists(NAMES, min_size=1, max_size=3, unique=True))
+        ),
+        seeds=tuple(draw(st.lists(st.integers(0, 2**32 - 1), min_size=1, max_size=4, unique=True))),
+        judging=draw(st.builds(Judging, every=st.integers(0, 99), episodes=st.integers(1, 99))),
+        save_every=draw(st.integers(0, 10**6)),
+        references=tuple(draw(st.lists(st.sampled_from([*REFERENCES]), unique=True))),
+        shared=draw(settings),
+    )
+
+
+@given(studies())
+def test_a_study_survives_json(study: Study) -> None:
+    assert Study.from_dict(json.loads(json.dumps(study.to_dict()))) == study
+
+
+@given(studies(), studies())
+def test_differences_are_empty_for_equal_studies_alone(one: Study, other: Study) -> None:
+    assert not list(differences(one.to_dict(), one.to_dict()))
+    assert bool(list(differences(one.to_dict(), other.to_dict()))) == (one != other)
+
+
+def without_lists(before: Any, now: Any) -> list[str]:
+    """A wrong comparison: it does not look into lists."""
+    if isinstance(before, Mapping):
+        return [line for key in before for line in without_lists(before[key], now[key])]
+    return [] if isinstance(before, list | tuple) or before == now else [f"{before} {now}"]
+
+
+def change(study: Study, kind: str) -> Study:
+    world = study.worlds[0]
+    *stretches, last = world.schedule.stretches
+    longer = replace(world.schedule, stretches=(*stretches, replace(last, steps=last.steps + 1)))
+    entry = study.entries[0]
+    faster = replace(entry, settings=replace(entry.settings, n_steps=entry.settings.n_steps + 1))
+    changes: dict[str, Study] = {
+        "phases[": replace(study, worlds=(replace(world, schedule=longer), *study.worlds[1:])),
+        "n_steps": replace(study, entries=(faster, *study.entries[1:])),
+        "seeds": replace(study, seeds=(*study.seeds, max(study.seeds) - 1 or 7, 2**32)),
+        "episodes": replace(study, judging=replace(study.judging, episodes=100)),
+        "save_every": replace(study, save_every=study.save_every + 1),
+    }
+    return changes[kind]
+
+
+@given(studies(), st.sampled_from(["phases[", "n_steps", "seeds", "episodes", "save_every"]))
+def test_differences_name_what_was_changed(study: Study, kind: str) -> None:
+    if kind == "seeds":
+        other = replace(study, seeds=(*study.seeds, 2**32))
+    else:
+        other = change(replace(study, seeds=study.seeds[:1]), kind)
+        study = replace(study, seeds=study.seeds[:1])
+    (line,) = differences(study.to_dict(), other.to_dict())
+    assert kind in line
+    assert " before, " in line
+
+
+def test_a_comparison_that_does_not_look_into_lists_would_be_found_out(tmp_path: Path) -> None:
+    study = small(tmp_path)
+    other = change(study, "phases[")
+    assert list(differences(study.to_dict(), other.to_dict())) == [
+        "worlds.FlappyBird-conflict.schedule.phases[2].steps: 80 before, 81 now"
+    ]
+    assert not without_lists(study.to_dict(), other.to_dict())
+
+
+@given(studies())
+def test_every_run_has_a_name_of_its_own(study: Study) -> None:
+    found = list(cells(study))
+    assert len({cell.name for cell in found}) == len(found)
+    assert all(re.fullmatch(r"[\w.+-]+", cell.name) for cell in found)
+    names = {(cell.world, cell.method, cell.seed) for cell in found if cell.kind == "method"}
+    assert names == {
+        (world.name, entry.method.name, seed)
+        for world in study.worlds
+        for entry in study.entries
+        for seed in study.seeds
+    }
+
+
+def test_experts_of_worlds_that_share_a_phase_are_lived_once(tmp_path: Path) -> None:
+    study = small(
+        tmp_path,
+        schedules=[{"use": "shrink", "name": "one"}, {"use": "grow", "name": "two"}],
+        references=["experts"],
+        seeds="5",
+    )
+    phases = [
+        sorted(phase.params.items()) for world in study.worlds for phase in world.schedule.distinct
+    ]
+    different = {json.dumps(phase) for phase in phases}
+    assert len(different) < len(phases)
+    experts = [cell for cell in cells(study) if cell.kind == "expert"]
+    lived = {
+        json.dumps(sorted(cell.make().schedule.distinct[0].params.items())) for cell in experts
+    }
+    assert len(experts) == len(different) == len(lived)
+
+
+def test_references_live_as_the_study_does_and_by_its_shared_settings(tmp_path: Path) -> None:
+    study = small(
+        tmp_path,
+        references=["experts", "joint", "from-scratch"],
+        methods={"finetune": {"settings": {"n_steps": 7}}},
+        seeds="3",
+    )
+    found = {(cell.kind, cell.method): cell.make() for cell in cells(study)}
+    assert set(found) == {
+        ("method", "finetune"),
+        ("reference", "joint"),
+        ("reference", "from-scratch"),
+        ("expert", "expert"),
+    }
+    for (kind, _), spec in found.items():
+        assert spec.settings.n_steps == (7 if kind == "method" else 3)
+        assert spec.seed == 3
+        assert spec.judging == study.judging
+    assert {spec.schedule.total_steps for spec in found.values()} == {240, 80}
+
+
+@pytest.mark.parametrize("file", sorted(SHIPPED.glob("*.toml")), ids=lambda file: file.stem)
+def test_shipped_studies_make_sense(file: Path) -> None:
+    study = load_tuning(file).study if "trials" in tomllib.loads(file.read_text()) else load(file)
+    study.check()
+    assert study.about
+    assert Study.from_dict(study.to_dict()) == study
+    assert find(file.stem) == file
+
+
+def test_a_folder_of_the_name_of_a_shipped_study_is_not_taken_for_its_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("quick").mkdir()
+    assert find("quick") == SHIPPED / "quick.toml"
+    with pytest.raises(FileNotFoundError, match="did you mean 'quick'"):
+        find("quik")
+
+
+def test_methods_take_what_they_do_not_say_from_the_study(tmp_path: Path) -> None:
+    study = small(
+        tmp_path,
+        settings={"learning_rate": 0.01},
+        methods={
+            "ewc-strong": {"preset": "finetune", "parts": ["ewc:lam=100"]},
+            "mixed": {"preset": "finetune", "replay": "mix", "settings": {"hidden": [4, 4]}},
+        },
+    )
+    one, ewc, mixed = study.entries
+    assert (one.method.name, ewc.method.name, mixed.method.name) == (
+        *("finetune", "ewc-strong", "mixed"),
+    )
+    assert ewc.method.parts == ("ewc:lam=100",)
+    assert mixed.method.replay == "mix"
+    assert ewc.settings == study.shared == one.settings
+    assert mixed.settings == replace(study.shared, hidden=(4, 4))
+
+
+def test_schedules_may_be_files_beside_the_study_and_for_one_game(tmp_path: Path) -> None:
+    (tmp_path / "mine.toml").write_text(
+        'format = 1\nname = "mine"\n[[phases]]\nname = "wide"\nsteps = 90\nparams = {gap = 99}\n'
+    )
+    study = small(
+        tmp_path,
+        phase_steps=None,
+        games=["FlappyBird", "Catcher"],
+        schedules=[
+            {"use": "mine.toml", "games": ["FlappyBird"]},
+            {"use": "conflict", "phase_steps": 70, "name": "short"},
+        ],
+    )
+    assert {world.name: world.schedule.total_steps for world in study.worlds} == {
+        "FlappyBird-mine": 90,
+        "FlappyBird-short": 210,
+        "Catcher-short": 210,
+    }
+
+
+MISTAKES: list[tuple[dict[str, Any], str]] = [
+    # Keys and types.
+    ({"sedes": "0..3"}, "unknown key of a study 'sedes': did you mean 'seeds'"),
+    ({"format": 2}, "format = 1; this says 2"),
+    ({"format": None}, "this says None"),
+    ({"name": None}, "a study lacks 'name'"),
+    ({"name": 3}, "name = 3 of a study must be text"),
+    ({"methods": None}, "a study lacks 'methods'"),
+    ({"methods": 3}, "methods = 3 of a study must be a table"),
+    ({"seeds": None}, "a study lacks 'seeds'"),
+    ({"seeds": 3}, "seeds = 3 of a study must be text"),
+    ({"schedules": "conflict"}, "schedules = 'conflict' of a study must be a list"),
+    ({"schedules": [3]}, "a schedule is a name, a file or a table, not 3"),
+    ({"schedules": [{"name": "x"}]}, "a schedule lacks 'use'"),
+    ({"schedules": [{"use": "shrink", "step": 9}]}, "unknown key of a schedule 'step'"),
+    ({"games": [["FlappyBird"]]}, "games of a study must be a list of texts"),
+    ({"references": [{}]}, "references of a study must be a list of texts"),
+    ({"settings": 3}, "settings must be a table, not 3"),
+    ({"settings": {"batch_size": 8.5}}, "batch_size = 8.5 of settings must be a whole number"),
+    ({"settings": {"batch_size": True}}, "batch_size = True of settings must be a whole number"),
+    ({"settings": {"double_q": 1}}, "double_q = 1 of settings must be true or false"),
+    ({"settings": {"hidden": 8}}, "hidden = 8 of settings must be a list"),
+    ({"settings": {"hidden": ["8"]}}, "hidden = ['8'] of settings must be a list of whole numbers"),
+    ({"settings": {"gama": 1.0}}, "unknown key of settings 'gama': did you mean 'gamma'"),
+    ({"evaluation": {"episods": 2}}, "unknown key of evaluation 'episods': did you mean 'episodes"),
+    ({"evaluation": {"every": 1.5}}, "every = 1.5 of evaluation must be a whole number"),
+    ({"evaluation": 3}, "evaluation must be a table, not 3"),
+    ({"methods": {"ewc": 3}}, "method 'ewc' must be a table, not 3: write ewc = {} at least"),
+    ({"methods": {"ewc": {"part": []}}}, "unknown key of method 'ewc' 'part'"),
+    ({"methods": {"ewc": {"parts": [3]}}}, "parts of method 'ewc' must be a list of texts"),
+    # Names that are not known.
+    ({"games": ["FlapyBird"]}, "unknown game 'FlapyBird': did you mean 'FlappyBird'"),
+    ({"schedules": ["conflct"]}, "did you mean 'conflict'"),
+    ({"schedules": [{"use": "shrink", "games": ["Catcher"]}]}, "unknown game of schedule 'shrink'"),
+    ({"references": ["expert"]}, "unknown reference 'expert': did you mean 'experts'"),
+    ({"methods": {"mine": {}}}, "one with a name of its own says preset = ..."),
+    ({"methods": {"mine": {"preset": "ewcc"}}}, "unknown method 'ewcc': did you mean 'ewc'"),
+    ({"methods": {"x": {"preset": "ewc", "parts": ["ewv"]}}}, "method 'x': unknown part 'ewv'"),
+    ({"methods": {"x": {"preset": "ewc", "replay": "fif"}}}, "did you mean 'fifo'"),
+    # What is there twice.
+    ({"games": ["FlappyBird", "FlappyBird"]}, "game 'FlappyBird' is there twice"),
+    ({"schedules": ["shrink", "shrink"]}, "schedule of a game 'FlappyBird-shrink' is there twice"),
+    ({"seeds": "0,1,0"}, "0 is there twice"),
+    ({"references": ["joint", "joint"]}, "reference 'joint' is there twice: leave one out"),
+    ({"references": ["joint"], "methods": {"joint": {}}}, "joint is both a method and a reference"),
+    # What there must be one of.
+    ({"games": []}, "has no game with a schedule: name at least one"),
+    ({"schedules": []}, "has no game with a schedule: name at least one"),
+    ({"seeds": ""}, "names no seed"),
+    # Names of folders.
+    ({"name": ""}, "study '' must have a name of letters"),
+    ({"name": "a/b"}, "study 'a/b' must have a name of letters"),
+    ({"name": "a__b"}, "no two _ in a row"),
+    ({"name": ".."}, "study '..' must begin with a letter or a digit"),
+    ({"name": "-rf"}, "study '-rf' must begin with a letter or a digit"),
+    ({"name": "n" * 101}, "at most 100 characters"),
+    ({"name": "references"}, "would have the folder that all studies share"),
+    ({"schedules": [{"use": "shrink", "name": "my life"}]}, "'FlappyBird-my life' must have"),
+    ({"methods": {"a b": {"preset": "ewc"}}}, "method 'a b' must have a name of letters"),
+    ({"methods": {"expert": {"preset": "ewc"}}}, "has the name of a reference"),
+    # Budgets.
+    ({"phase_steps": 0}, "phase_steps = 0 must be at least 1"),
+    ({"phase_steps": -5}, "phase_steps = -5 must be at least 1"),
+    ({"schedules": [{"use": "shrink", "phase_steps": 0}]}, "phase_steps = 0 must be at least 1"),
+    ({"evaluation": {"episodes": 0}}, "evaluation.episodes = 0 must be at least 1"),
+    ({"evaluation": {"every": -1}}, "evaluation.every = -1 must be at least 0"),
+    ({"evaluation": {"max_steps": 0}}, "evaluation.max_steps = 0 must be at least 1"),
+    ({"settings": {"batch_size": 0}}, "batch_size = 0 must be"),
+    ({"settings": {"buffer_size": 3}}, "buffer_size = 3 is smaller"),
+    ({"settings": {"learning_rate": -1}}, "learning_rate = -1.0 must be positive"),
+]
+
+
+@pytest.mark.parametrize(("changes", "message"), MISTAKES, ids=lambda value: str(value)[:50])
+def test_mistakes_are_named_with_the_file(
+    changes: dict[str, Any], message: str, tmp_path: Path
+) -> None:
+    file = write(tmp_path / "study.toml", **changes)
+    with pytest.raises(ValueError, match=re.escape(message)) as refused:
+        load(file)
+    assert str(refused.value).startswith(f"{file}: ")
+
+
+LATE: list[tuple[dict[str, Any], str]] = [
+    ({"settings": {"learning_starts": 240}}, "learning_starts = 240, but the life ends after 240"),
+    ({"save_every": -1}, "save_every = -1 must not be negative"),
+    ({"phase_steps": 3, "settings": {"learning_starts": 1}}, "lasts 3 steps, but 4 environments"),
+    (
+        {"schedules": ["drift"], "methods": {"ewc": {}}},
+        "ewc in FlappyBird-drift: part 'ewc' needs to be told where phases end",
+    ),
+    # An expert lives in one phase alone, and must learn there.
+    (
+        {"settings": {"learning_starts": 100}, "references": ["experts"]},
+        "expert of phase 'normal' in FlappyBird-conflict: learning_starts = 100, but the life ends",
+    ),
+]
+
+
+@pytest.mark.parametrize(("changes", "message"), LATE, ids=lambda value: str(value)[:50])
+def test_what_no_agent_can_live_is_said_before_anything_is_lived(
+    changes: dict[str, Any], message: str, tmp_path: Path
+) -> None:
+    study = small(tmp_path, **changes)
+    with pytest.raises(ValueError, match=re.escape(message)):
+        study.check()
+
+
+def test_no_method_is_not_a_study() -> None:
+    with pytest.raises(ValueError, match="study 'small' has no method: name at least one"):
+        read({**SMALL, "methods": {}}, Path())
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [(b"name = ", "not readable as TOML"), (b"name = '\xff'", "not readable as TOML")],
+)
+def test_files_that_are_no_toml_are_named(content: bytes, message: str, tmp_path: Path) -> None:
+    file = tmp_path / "study.toml"
+    file.write_bytes(content)
+    with pytest.raises(ValueError, match=message) as refused:
+        load(file)
+    assert str(file) in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    ("damage", "message"),
+    [
+        (lambda data: data.pop("worlds"), "damaged: KeyError"),
+        (lambda data: data.update(format=9), "format 9; this version reads format 1"),
+        (lambda data: data.update(worlds=[]), "damaged: AttributeError"),
+        (lambda data: data.update(seeds=[1, 1]), "seed 1 is there twice"),
+        (lambda data: data["evaluation"].update(epi=1), "damaged: TypeError"),
+        (lambda data: data["methods"]["finetune"]["method"].pop("parts"), "another version"),
+    ],
+)
+def test_damaged_data_are_no_study(damage: Any, message: str, tmp_path: Path) -> None:
+    data = json.loads(json.dumps(small(tmp_path).to_dict()))
+    damage(data)
+    with pytest.raises(ValueError, match=message):
+        Study.from_dict(data)
+
+
+def test_the_small_study_says_what_the_tests_think(tmp_path: Path) -> None:
+    study = small(tmp_path)
+    assert asdict(study.shared)["hidden"] == (8,)
+    assert [world.schedule.total_steps for world in study.worlds] == [240]
+    assert changed(seeds="7")["seeds"] == "7"

@@ -7,7 +7,7 @@ INSTALLED := $(VENV)/.installed
 JOBS ?= 2
 AS_ROOT := $(if $(filter 0,$(shell id -u)),,sudo -n)
 
-.PHONY: browser demo test check slow bench methods typing clean
+.PHONY: browser demo test check slow bench typing clean
 
 demo: $(INSTALLED)
 	$(BIN)/python -m continual_arcade.scripts.demo
@@ -36,17 +36,7 @@ bench: $(INSTALLED)
 	$(BIN)/python benchmarks/env_speed.py
 	$(BIN)/python benchmarks/learner_speed.py
 	$(BIN)/python benchmarks/judge_speed.py
-
-# The first comparison of methods in docs/results.md: 60 short lives, some minutes on two cores.
-methods: $(INSTALLED)
-	for life in "conflict --phase-steps 20000" "shrink --phase-steps 8000" "grow --phase-steps 8000"; do \
-	    for method in finetune reservoir ewc mer; do \
-	        $(BIN)/python -m continual_arcade.scripts.train --schedule $$life --method $$method \
-	            --seeds 0..4 --jobs $(JOBS) --dqn.buffer-size 10000 --eval-every 0 --save-every 0 \
-	            --out runs/methods --no-progress || exit; \
-	    done; \
-	done
-	$(BIN)/python -m continual_arcade.scripts.compare runs/methods/*
+	$(BIN)/python benchmarks/study_speed.py
 
 # Static checkers do not see where setup.cfg puts the folders; links show them.
 typing:

@@ -54,9 +54,12 @@ class _Workers:
     """Who lives the runs."""
 
     jobs: int | None = None
-    """Runs at a time; as many as there are cores if not given."""
+    """Runs at a time; as many as there are cores, here or in the Ray cluster, if not given."""
     cluster: str = LOCAL
-    """Where: loky is this machine, any other name is a backend of joblib."""
+    """Where: loky is this machine, ray a cluster with Ray, any other name a backend of joblib."""
+    address: str | None = None
+    """Of the Ray cluster: auto, or host:port of its head; the value of RAY_ADDRESS if not given.
+    With neither, Ray is started on this machine alone."""
 
 
 @dataclass(frozen=True)
@@ -441,6 +444,14 @@ def _say(console: Console, text: str) -> None:
 
 
 def _engine(args: _Workers) -> Engine:
+    if args.cluster == "ray":
+        try:
+            from continual_arcade.studies.ray_engine import RayEngine
+        except ImportError as error:
+            raise RuntimeError(f"{error}") from error
+        return RayEngine(args.jobs, args.address)
+    if args.address is not None:
+        raise ValueError(f"address = {args.address!r} is for --cluster ray")
     jobs = cores() if args.jobs is None else args.jobs
     if jobs < 1:
         raise ValueError(f"jobs = {jobs} must be at least 1")

@@ -51,9 +51,13 @@ class Outcome:
     reason: str = ""
     """Why it failed."""
     hopeless: bool = False
-    """Whether nothing else would fare better: the disk is full."""
+    """Whether others would fare no better: the disk is full, or the worker is unfit for all."""
     diverged: bool = False
     """Whether it failed because learning diverged."""
+
+
+class _UnfitError(ValueError):
+    """This worker would fail every run that it is given, as fast as they come."""
 
 
 def work(task: Task) -> Outcome:
@@ -64,7 +68,7 @@ def work(task: Task) -> Outcome:
     host = socket.gethostname()
     try:
         if found := other_versions(task.about):
-            raise ValueError(
+            raise _UnfitError(
                 f"this worker ({host}) has other versions than the study was begun with: "
                 f"{'; '.join(found)}: install those, or begin a new study"
             )
@@ -87,7 +91,7 @@ def work(task: Task) -> Outcome:
             host=host,
             digest="",
             reason=f"{kind}{error}",
-            hopeless=full,
+            hopeless=full or isinstance(error, _UnfitError),
             diverged=isinstance(error, DivergedError),
         )
 

@@ -142,8 +142,9 @@ class StudyFolder:
             if more := [value for value in new if value not in old]:
                 grown.append(f"{key}: {more}")
         for key in ("worlds", "methods"):
-            more = {name: now[key].pop(name) for name in [*now[key]] if name not in before[key]}
-            grown += [f"{key}: {name}" for name in more]
+            for name in [name for name in now[key] if name not in before[key]]:
+                del now[key][name]
+                grown.append(f"{key}: {name}")
         del before["about"], now["about"]
         if changes := list(differences(before, now)):
             raise ValueError(self._changed(changes))

@@ -85,10 +85,13 @@ def finished(root: Path) -> StudyFolder:
 
 def listing_seconds(folder: StudyFolder) -> float:
     """Return what it takes to list all runs [s]."""
+    said = io.StringIO()
     begun = time.perf_counter()
-    with redirect_stdout(io.StringIO()):
+    with redirect_stdout(said):
         status(Status(str(folder.path), all=True), Console(file=io.StringIO()))
-    return time.perf_counter() - begun
+    seconds = time.perf_counter() - begun
+    assert said.getvalue().count("finished  ") == RUNS
+    return seconds
 
 
 def passed(study: Study, jobs: int) -> tuple[float, float]:

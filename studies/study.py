@@ -429,7 +429,7 @@ def value_of(
     Raises:
         ValueError: If it is of another type, or neither there nor has a default.
     """
-    value = table.get(key, default)
+    value: Any = table.get(key, default)
     if value is None:
         raise ValueError(f"{where} lacks {key!r}")
     given: Any = float(value) if kind is float and type(value) is int else value

@@ -29,8 +29,8 @@ def main(steps: int = 20_000) -> None:
     def make(phase: int | None = None) -> PhasedEnv:
         return PhasedEnv(gym.make("CartPole-v1"), life, TUNABLES, apply, phase)
 
-    settings = {"learning_rate": 1e-3, "train_freq": 1, "target_update_interval": 500, "seed": 0}
-    agent = ContinualDQN("MlpPolicy", make(), **settings)  # parts=[...] work here, too
+    settings = {"learning_rate": 1e-3, "train_freq": 1, "target_update_interval": 500}
+    agent = ContinualDQN("MlpPolicy", make(), buffer_size=10_000, seed=0, **settings)
     for name in PHASES:
         agent.learn(steps, reset_num_timesteps=False)
         print(f"after {name}:", GymEvaluator(make, life).play(agent).scores.mean(axis=1).round(1))

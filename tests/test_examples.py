@@ -52,7 +52,7 @@ def test_each_is_short_and_on_the_page_as_it_is(path: Path) -> None:
 
 
 def test_ppo(tmp_path: Path) -> None:
-    said = example(tmp_path, "ppo", "--steps", 512)
+    said = example(tmp_path, "ppo", "--steps", 2_048)
     for phase in ("normal", "swapped keys", "icy"):
         (row,) = re.findall(rf"│ {phase} .*", said)
         assert len(numbers(row)) == (4 if phase == "icy" else 5)
@@ -60,9 +60,9 @@ def test_ppo(tmp_path: Path) -> None:
     assert list(metrics) == ["acc@gem", "bwt@gem", "worst-phase@end"]
     # What it shows is what it has written.
     (folder,) = (tmp_path / "runs").iterdir()
-    life = shipped("conflict", make_game("Catcher")).with_steps(512)
+    life = shipped("conflict", make_game("Catcher")).with_steps(2_048)
     record = Record.from_table(read(folder / "evaluations.csv"), life)
-    assert record.steps.tolist() == [0, 256, 512, 768, 1024, 1280, 1536]
+    assert record.steps.tolist() == list(range(0, 3 * 2_048 + 1, 1_024))
     assert float(metrics["acc@gem"]) == pytest.approx(record.matrix[-1].mean(), abs=0.06)
     assert len(list((folder / "checkpoints").glob("step_*.zip"))) == 7
 

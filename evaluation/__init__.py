@@ -2,8 +2,15 @@
 
 from continual_arcade.evaluation.callback import EvaluationCallback
 from continual_arcade.evaluation.diagnostics import Probe, Reading
-from continual_arcade.evaluation.evaluator import Evaluator, FunctionPolicy, Played, Policy
+from continual_arcade.evaluation.evaluator import (
+    Evaluator,
+    FunctionPolicy,
+    PhaseEvaluator,
+    Played,
+    Policy,
+)
 from continual_arcade.evaluation.experience import Experience
+from continual_arcade.evaluation.gym_evaluator import GymEvaluator
 from continual_arcade.evaluation.matrix import Matrix, forgetting_matrix
 from continual_arcade.evaluation.protocol import Judging, Protocol
 from continual_arcade.evaluation.record import Record
@@ -21,8 +28,10 @@ __all__ = [
     "FunctionPolicy",
     "Gathered",
     "Group",
+    "GymEvaluator",
     "Judging",
     "Matrix",
+    "PhaseEvaluator",
     "Played",
     "Policy",
     "Probe",

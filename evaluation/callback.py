@@ -2,13 +2,14 @@
 
 import time
 from collections.abc import Callable, Sequence
+from typing import Any
 
 from stable_baselines3.common.callbacks import BaseCallback
 
 from continual_arcade.evaluation import costs, diagnostics
 from continual_arcade.evaluation.costs import Cost
 from continual_arcade.evaluation.diagnostics import Probe
-from continual_arcade.evaluation.evaluator import Evaluator, Played
+from continual_arcade.evaluation.evaluator import PhaseEvaluator, Played
 from continual_arcade.evaluation.experience import KEEP
 from continual_arcade.evaluation.run_folder import RunFolder
 from continual_arcade.evaluation.table import append, rows
@@ -32,7 +33,7 @@ class EvaluationCallback(BaseCallback):
 
     def __init__(
         self,
-        evaluator: Evaluator,
+        evaluator: PhaseEvaluator[Any],
         timetable: Timetable,
         folder: RunFolder,
         *,

@@ -3,10 +3,11 @@
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, Generic, Protocol, TypeVar
 
 import numpy as np
 import numpy.typing as npt
+from gymnasium.vector import VectorEnv
 
 from continual_arcade.envs.arcade_vector_env import ArcadeVectorEnv
 from continual_arcade.envs.schedules import Phase, Schedule
@@ -62,51 +63,45 @@ class Played:
         return int(self.lengths.sum())
 
 
-class Evaluator:
-    """Plays the phases of a schedule.
+Games = TypeVar("Games", bound=VectorEnv[Any, Any, Any])
+"""What is played: ``phases * episodes`` games side by side, phase by phase."""
+
+
+class PhaseEvaluator(Generic[Games]):
+    """Plays the phases of a schedule; its subclasses say in which environments.
 
     All phases and episodes are one batch. Episode ``i`` has the same seed in every phase and for
     every agent, so that agents differ by nothing but what they do. The evaluator has environments
     of its own and draws nothing from any other random stream: to evaluate does not change training.
 
     Args:
-        game: Name of the game.
+        name: What is played, for messages.
         schedule: The life whose phases are played; a phase that comes back is played once.
         episodes: Episodes in each phase.
         max_steps: Limit of an episode [steps].
         first_seed: Seed of the first episode; each one has the next.
-        **options: Options of the game.
 
     Raises:
-        ValueError: If a number is not positive, or the schedule does not suit the game.
+        ValueError: If a number is not positive.
     """
 
+    env: Games
+    """The games; set by subclasses."""
+
     def __init__(
-        self,
-        game: str,
-        schedule: Schedule,
-        *,
-        episodes: int = EPISODES,
-        max_steps: int = MAX_STEPS,
-        first_seed: int = FIRST_SEED,
-        **options: Any,
+        self, name: str, schedule: Schedule, episodes: int, max_steps: int, first_seed: int
     ) -> None:
-        for name, value in (("episodes", episodes), ("max_steps", max_steps)):
+        for what, value in (("episodes", episodes), ("max_steps", max_steps)):
             if value < 1:
-                raise ValueError(f"{name} = {value} must be at least 1")
+                raise ValueError(f"{what} = {value} must be at least 1")
         if first_seed < 0:
             raise ValueError(f"first_seed = {first_seed} must not be negative")
+        self.name = name
         self.episodes = episodes
         self.phases: tuple[Phase, ...] = schedule.distinct
         self.seeds = [first_seed + episode for episode in range(episodes)]
-        self.env = ArcadeVectorEnv(
-            game, len(self.phases) * episodes, max_episode_steps=max_steps, **options
-        )
-        schedule.check(self.env.game.tunables)
-        params = [resolve(self.env.game.tunables, phase.params) for phase in self.phases]
-        self._pinned = {
-            name: np.repeat([values[name] for values in params], episodes) for name in params[0]
-        }
+        self._options: dict[str, Any] = {}
+        """What the games are told when they begin."""
 
     def play(self, policy: Policy, keep: int = 0) -> Played:
         """Play every episode of every phase to its end.
@@ -131,9 +126,8 @@ class Evaluator:
         running = np.ones(count, np.bool_)
         indices = [phase.index for phase in self.phases]
         recorder = Recorder(indices, self.episodes, keep) if keep else None
-        observations, _ = self.env.reset(
-            seed=self.seeds * len(self.phases), options={"params": self._pinned}
-        )
+        seeds: Any = self.seeds * len(self.phases)  # which Gymnasium's signature leaves out
+        observations, _ = self.env.reset(seed=seeds, options=dict(self._options))
         while running.any():
             before = observations
             decided: Any = policy.predict(observations, deterministic=True)
@@ -186,9 +180,45 @@ class Evaluator:
             if made_for != shown:
                 found, expected = (" ".join(str(space).split()) for space in (made_for, shown))
                 raise ValueError(
-                    f"{_name(policy)} cannot play {self.env.game.name}: its {what} space is "
+                    f"{_name(policy)} cannot play {self.name}: its {what} space is "
                     f"{found}, that of the game {expected}"
                 )
+
+
+class Evaluator(PhaseEvaluator[ArcadeVectorEnv]):
+    """Plays the phases of a schedule in a game of this suite.
+
+    Args:
+        game: Name of the game.
+        schedule: The life whose phases are played; a phase that comes back is played once.
+        episodes: Episodes in each phase.
+        max_steps: Limit of an episode [steps].
+        first_seed: Seed of the first episode; each one has the next.
+        **options: Options of the game.
+
+    Raises:
+        ValueError: If a number is not positive, or the schedule does not suit the game.
+    """
+
+    def __init__(
+        self,
+        game: str,
+        schedule: Schedule,
+        *,
+        episodes: int = EPISODES,
+        max_steps: int = MAX_STEPS,
+        first_seed: int = FIRST_SEED,
+        **options: Any,
+    ) -> None:
+        super().__init__(game, schedule, episodes, max_steps, first_seed)
+        self.env = ArcadeVectorEnv(
+            game, len(self.phases) * episodes, max_episode_steps=max_steps, **options
+        )
+        schedule.check(self.env.game.tunables)
+        params = [resolve(self.env.game.tunables, phase.params) for phase in self.phases]
+        self._options["params"] = {
+            name: np.repeat([values[name] for values in params], episodes) for name in params[0]
+        }
 
 
 def _name(policy: object) -> str:

@@ -4,10 +4,11 @@ import hashlib
 import json
 from collections.abc import Iterable, Mapping
 from dataclasses import astuple, dataclass, fields
+from typing import Any
 
 import pandas as pd
 
-from continual_arcade.evaluation.evaluator import Evaluator, Played
+from continual_arcade.evaluation.evaluator import PhaseEvaluator, Played
 from continual_arcade.evaluation.tidy import TidyTable
 
 
@@ -52,7 +53,13 @@ _TABLE = TidyTable[Row](
 
 
 def rows(
-    evaluator: Evaluator, played: Played, *, run: str, seed: int, step: int, trained_phase: int
+    evaluator: PhaseEvaluator[Any],
+    played: Played,
+    *,
+    run: str,
+    seed: int,
+    step: int,
+    trained_phase: int,
 ) -> list[Row]:
     """Turn an evaluation into rows.
 

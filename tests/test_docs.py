@@ -22,6 +22,8 @@ from continual_arcade.evaluation.metrics import METRICS
 
 ROOT = Path(__file__).parents[1]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
+EXAMPLES = {path.read_text("utf-8") for path in (ROOT / "examples").glob("*.py")}
+"""Run by ``test_examples.py``, with arguments that make them short."""
 PAGE_OF = {"FlappyBird": ROOT / "docs" / "flappy_bird.md", "Catcher": ROOT / "docs" / "catcher.md"}
 REWARDS = {"FlappyBird": FLAPPY_REWARDS, "Catcher": CATCHER_REWARDS}
 METHOD_PAGES = ROOT / "docs" / "methods"
@@ -37,6 +39,7 @@ def blocks(language: str) -> list[pytest.param]:  # type: ignore[valid-type]
         for number, block in enumerate(
             re.findall(rf"```{language}\n(.*?)```", page.read_text("utf-8"), re.DOTALL)
         )
+        if block not in EXAMPLES
     ]
 
 

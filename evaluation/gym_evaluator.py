@@ -1,0 +1,166 @@
+"""The evaluator of environments of somebody else's, and how these are played side by side."""
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import gymnasium as gym
+import numpy as np
+from gymnasium.vector import AutoresetMode, VectorEnv
+from gymnasium.vector.utils import batch_space
+
+from continual_arcade.envs.clock import LifetimeClock
+from continual_arcade.envs.phased_env import AnyEnv
+from continual_arcade.envs.schedules import Phase, Schedule
+from continual_arcade.evaluation.evaluator import EPISODES, FIRST_SEED, MAX_STEPS, PhaseEvaluator
+
+
+class SideBySide(VectorEnv[Any, Any, Any]):
+    """Environments that each play one episode; who is at its end rests until the next reset.
+
+    Args:
+        envs: The environments, with equal spaces: observations are arrays, actions are whole
+            numbers or arrays.
+        max_steps: Limit of an episode [steps].
+
+    Raises:
+        ValueError: If the spaces differ, or are of another kind.
+    """
+
+    def __init__(self, envs: Sequence[AnyEnv], max_steps: int) -> None:
+        first = envs[0]
+        for what, of_first, kinds in (
+            ("observation", first.observation_space, (gym.spaces.Box,)),
+            ("action", first.action_space, (gym.spaces.Discrete, gym.spaces.Box)),
+        ):
+            if not isinstance(of_first, kinds):
+                named = " or ".join(kind.__name__ for kind in kinds)
+                raise ValueError(f"the {what} space is {of_first}; only {named} can be evaluated")
+            for env in envs:
+                if (other := getattr(env, f"{what}_space")) != of_first:
+                    raise ValueError(
+                        f"the {what} space of one phase is {of_first}, that of another {other}: "
+                        "one agent plays them all, so they must be equal"
+                    )
+        self.envs = envs
+        self.max_steps = max_steps
+        self.num_envs = len(envs)
+        self.metadata = {"autoreset_mode": AutoresetMode.DISABLED}
+        self.single_observation_space = first.observation_space
+        self.single_action_space = first.action_space
+        self.observation_space = batch_space(first.observation_space, self.num_envs)
+        self.action_space = batch_space(first.action_space, self.num_envs)
+
+    def reset(
+        self,
+        *,
+        seed: int | Sequence[int | None] | None = None,
+        options: dict[str, Any] | None = None,
+    ) -> tuple[Any, dict[str, Any]]:
+        """Begin an episode in every environment.
+
+        Args:
+            seed: One for each, or the first of as many that follow one another.
+            options: What each is told.
+        """
+        if seed is None or isinstance(seed, int):
+            seed = [None if seed is None else seed + i for i in range(self.num_envs)]
+        begun = [
+            env.reset(seed=one, options=options) for env, one in zip(self.envs, seed, strict=True)
+        ]
+        self._observations = np.stack([observation for observation, _ in begun])
+        self._returns = np.zeros(self.num_envs)
+        self._steps = 0
+        self._resting = np.zeros(self.num_envs, np.bool_)
+        return self._observations, {}
+
+    def step(self, actions: Any) -> tuple[Any, Any, Any, Any, dict[str, Any]]:
+        """Play one step in those that do not rest.
+
+        Returns:
+            Observations (the last one of those that rest), rewards, where an episode was terminated
+            and where it was truncated. The info has ``final_obs`` and ``final_info["score"]`` of
+            those that have ended now: the ``score`` of their info or, if there is none, the return.
+
+        Raises:
+            ValueError: If there is not an action for each, or it is none.
+        """
+        actions, expected = np.asarray(actions), self.action_space.shape
+        if actions.shape != expected:
+            raise ValueError(f"actions have shape {actions.shape}; one for each game is {expected}")
+        rewards, scores = np.zeros(self.num_envs), np.zeros(self.num_envs)
+        terminated, truncated = np.zeros((2, self.num_envs), np.bool_)
+        observations = self._observations.copy()
+        self._steps += 1
+        for i in np.flatnonzero(~self._resting).tolist():
+            observations[i], rewards[i], terminated[i], truncated[i], info = self.envs[i].step(
+                self._action(actions[i])
+            )
+            self._returns[i] += rewards[i]
+            scores[i] = info.get("score", self._returns[i])
+        truncated |= ~self._resting & ~terminated & (self._steps >= self.max_steps)
+        self._resting |= terminated | truncated
+        self._observations = observations
+        infos = {"final_obs": observations, "final_info": {"score": scores}}
+        return observations, rewards, terminated, truncated, infos
+
+    def _action(self, action: Any) -> Any:
+        """Return an action as an environment of its own wants it."""
+        if isinstance(self.single_action_space, gym.spaces.Discrete):
+            if not self.single_action_space.contains(action):
+                raise ValueError(f"{action!r} is no action of {self.single_action_space}")
+            return int(action)
+        return action
+
+    def close_extras(self, **kwargs: Any) -> None:
+        """Close the environments."""
+        for env in self.envs:
+            env.close()
+
+
+class GymEvaluator(PhaseEvaluator[SideBySide]):
+    """Plays the phases of a schedule in any environment of Gymnasium.
+
+    The score of an episode is the ``score`` of its last info or, if there is none, its return. The
+    environments are Python objects that are stepped one after the other: it takes as long as they.
+
+    Args:
+        make: Makes an environment that stays in one phase, whose index it is given, for ever. With
+            the suite's wrapper: ``lambda phase: PhasedEnv(env(), schedule, tunables, apply,
+            phase)``.
+        schedule: The life whose phases are played; a phase that comes back is played once.
+        episodes: Episodes in each phase.
+        max_steps: Limit of an episode, beside the environment's own [steps].
+        first_seed: Seed of the first episode; each one has the next.
+
+    Raises:
+        ValueError: If a number is not positive, an environment has a lifetime clock that does not
+            stay in the phase of this schedule, or their spaces cannot be served.
+    """
+
+    def __init__(
+        self,
+        make: Callable[[int], AnyEnv],
+        schedule: Schedule,
+        *,
+        episodes: int = EPISODES,
+        max_steps: int = MAX_STEPS,
+        first_seed: int = FIRST_SEED,
+    ) -> None:
+        super().__init__("this environment", schedule, episodes, max_steps, first_seed)
+        envs = [make(phase.index) for phase in self.phases for _ in range(episodes)]
+        for position, phase in enumerate(self.phases):
+            _check_stays(envs[position * episodes], phase)
+        self.env = SideBySide(envs, max_steps)
+        if envs[0].spec is not None:
+            self.name = envs[0].spec.id
+
+
+def _check_stays(env: AnyEnv, phase: Phase) -> None:
+    """Check that an environment with a clock stays in a phase; others say nothing of it."""
+    clock = env.get_wrapper_attr("clock") if env.has_wrapper_attr("clock") else None
+    if isinstance(clock, LifetimeClock) and clock.frozen != phase:
+        stays = "lives on" if clock.frozen is None else f"stays in {clock.frozen}"
+        raise ValueError(
+            f"the environment made for {phase} {stays}: hand the index on, as in "
+            "PhasedEnv(..., phase=phase), with the schedule that is evaluated"
+        )

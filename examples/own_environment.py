@@ -1,0 +1,40 @@
+"""An environment of your own: CartPole drifts, and an agent that lives in it is judged."""
+
+from typing import Any
+
+import gymnasium as gym
+import tyro
+
+from continual_arcade.agents import ContinualDQN
+from continual_arcade.envs import Schedule, Stretch, Tunable
+from continual_arcade.envs.phased_env import PhasedEnv
+from continual_arcade.evaluation import GymEvaluator
+
+TUNABLES = {
+    "length": Tunable(default=0.5, low=0.05, high=5, unit="m", harder="lower", about="half a pole"),
+    "force_mag": Tunable(default=10, low=-50, high=50, unit="N", harder="either", about="push"),
+}
+PHASES = {"normal": {}, "swapped keys": {"force_mag": -10.0}, "long pole": {"length": 2.0}}
+
+
+def apply(env: Any, params: dict[str, float]) -> None:
+    """Set the parameters, and what CartPole has derived from them."""
+    vars(env).update(params, polemass_length=env.masspole * params["length"])
+
+
+def main(steps: int = 20_000) -> None:
+    """Live through three phases of so many steps each; play all of them after each."""
+    life = Schedule("c", tuple(Stretch(name=n, steps=steps, params=p) for n, p in PHASES.items()))
+
+    def make(phase: int | None = None) -> PhasedEnv:
+        return PhasedEnv(gym.make("CartPole-v1"), life, TUNABLES, apply, phase)
+
+    settings = {"learning_rate": 1e-3, "train_freq": 1, "target_update_interval": 500}
+    agent = ContinualDQN("MlpPolicy", make(), buffer_size=10_000, seed=0, **settings)
+    for name in PHASES:
+        agent.learn(steps, reset_num_timesteps=False)
+        print(f"after {name}:", GymEvaluator(make, life).play(agent).scores.mean(axis=1).round(1))
+
+
+if __name__ == "__main__":
+    tyro.cli(main)

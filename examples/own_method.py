@@ -1,0 +1,40 @@
+"""A method of your own is a part: here shrink and perturb, beside a life without it."""
+
+from dataclasses import dataclass
+
+import torch
+import tyro
+
+from continual_arcade.agents import build_agent
+from continual_arcade.agents.parts.part import Learner, Part, parameters
+from continual_arcade.envs import make_game, shipped
+from continual_arcade.evaluation import Evaluator
+
+
+@dataclass
+class ShrinkPerturb(Part):
+    """Forgets a little where a phase begins (Ash and Adams 2020, arXiv 1910.08475)."""
+
+    name = "shrink-perturb"
+    needs_boundaries = True
+    shrink: float = 0.4  # what has a type is a setting
+    noise: float = 0.01
+
+    def phase_start(self, learner: Learner, phase: int) -> None:
+        """Shrink all parameters and add noise to them, but for the first phase."""
+        for tensor in parameters(learner) if phase else ():
+            drawn = self.rng.normal(scale=self.noise, size=tensor.shape)
+            tensor.data.mul_(self.shrink).add_(torch.from_numpy(drawn))
+
+
+def main(steps: int = 50_000, seed: int = 0) -> None:
+    """Live through three phases of so many steps each, and then play them."""
+    life = shipped("conflict", make_game("Catcher")).with_steps(steps)
+    for parts in ([], [ShrinkPerturb()]):
+        agent = build_agent("Catcher", life, seed=seed, parts=parts).learn(life.total_steps)
+        scores = Evaluator("Catcher", life).play(agent).scores.mean(axis=1)
+        print(f"{agent.parts}: {scores.round(1)}")
+
+
+if __name__ == "__main__":
+    tyro.cli(main)

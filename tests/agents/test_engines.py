@@ -53,6 +53,8 @@ SETTINGS = DQNSettings(
     learning_starts=60,
     target_update_interval=40,
     buffer_size=300,
+    # Of no method's own: what rounding does to a life grows with the size of its steps.
+    learning_rate=3e-4,
 )
 
 

@@ -91,7 +91,7 @@ def test_the_configuration_comes_back(tmp_path: Path) -> None:
     names = ("game", "env", "schedule", "fingerprint", "method", "seed", "settings", "save_every")
     tables = {
         "evaluation": asdict(Judging()),
-        "method_spec": dict.fromkeys(("replay", "parts", "remembers_all"), 3),
+        "method_spec": dict.fromkeys(("replay", "parts", "remembers_all", "interleaved"), 3),
     }
     typed: dict[str, object] = {"game": "g", "schedule": {}, "settings": {}}
     config: dict[str, object] = {
@@ -112,7 +112,7 @@ def test_the_configuration_comes_back(tmp_path: Path) -> None:
         folder.write_config({**config, name: 3})
         with pytest.raises(ValueError, match=rf"config\.json is damaged: {name} is no table"):
             folder.read_config()
-    assert len(poorer) == 19
+    assert len(poorer) == 20
     for name, written in poorer.items():
         folder.write_config(written)
         with pytest.raises(ValueError, match=rf"config\.json lacks {name}: .* another version"):

@@ -95,7 +95,7 @@ def test_methods_of_one_name_are_not_put_together(tmp_path: Path, capsys: Any) -
     over_all = text.split("over all phases", 1)[1].splitlines()
     labels = "".join(re.split(" *│ *", line)[1] for line in over_all if "│" in line)
     assert labels.replace(" ", "") == (
-        "mer,replay=reservoir,parts=mer:algorithm=batched,gamma=0.3mer,replay=fifo,parts=mer"
+        f"mer,replay=reservoir,parts={METHODS['mer'].parts[0]}mer,replay=fifo,parts=mer"
     )
 
 

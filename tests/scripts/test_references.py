@@ -15,7 +15,7 @@ from continual_arcade.evaluation import Evaluator, Reference, shipped_references
 from continual_arcade.evaluation.reference_files import load
 from continual_arcade.evaluation.references import VALUES
 from continual_arcade.scripts import references
-from continual_arcade.studies.references import RandomPlayer
+from continual_arcade.studies.references import RandomPlayer, measure, outcomes
 
 SHIPPED_ONES = list(shipped_references())
 FEW = ["--episodes", "3", "--max-steps", "300"]
@@ -26,7 +26,7 @@ def of_game(game: str) -> list[Reference]:
 
 
 def again(game: str, one: Reference) -> Reference:
-    return references.measure(
+    return measure(
         game,
         one.params,
         max_steps=one.max_steps,
@@ -67,7 +67,7 @@ def test_random_play_of_flappy_bird_gives_the_same_bits() -> None:
         evaluator = Evaluator("FlappyBird", alone, episodes=one.episodes, max_steps=one.max_steps)
         actions: Any = evaluator.env.single_action_space
         player = RandomPlayer(actions, one.random_seed)
-        assert references.outcomes(evaluator, player) == one.outcomes["random"]
+        assert outcomes(evaluator, player) == one.outcomes["random"]
 
 
 def test_the_oracle_is_better_than_random_play_by_far() -> None:
@@ -92,7 +92,7 @@ def test_mean_and_spread_are_those_of_the_episodes() -> None:
     evaluator = Evaluator("Catcher", alone, episodes=5)
     actions: Any = evaluator.env.single_action_space
     scores = evaluator.play(RandomPlayer(actions, 4)).scores[0]
-    found = references.outcomes(evaluator, RandomPlayer(actions, 4))["score"]
+    found = outcomes(evaluator, RandomPlayer(actions, 4))["score"]
     assert found.mean == pytest.approx(scores.mean())
     assert found.spread == pytest.approx(scores.std(ddof=1))
     assert found.spread != pytest.approx(scores.std())

@@ -343,13 +343,14 @@ def test_composing_methods() -> None:
     assert type(both).from_dict(both.to_dict()) == both
     # What has the name of a method is that method.
     for replay, parts, name in (
-        (None, ["ewc"], "ewc"),
-        ("reservoir", [], "reservoir"),
-        ("reservoir", ["mer"], "reservoir+mer"),
+        (None, ["ewc"], "finetune+ewc"),
+        ("reservoir", [], "finetune+reservoir"),
+        ("reservoir", ["mer"], "finetune+reservoir+mer"),
         (None, ["mer"], "finetune+mer"),
         (None, ["mer", "ewc"], "finetune+mer+ewc"),
-        (None, ["ewc", "mer"], "ewc+mer"),
-        ("mix", ["clear"], "mix+clear"),
+        (None, ["ewc", "mer"], "finetune+ewc+mer"),
+        ("mix", ["clear"], "finetune+mix+clear"),
+        ("balanced", ["clear"], "balanced+clear"),
         (None, ["clear"], "finetune+clear"),
         (None, ["mer:gamma=0.5"], "mer:gamma=0.5"),
     ):

@@ -34,7 +34,12 @@ def run(root: Path, steps: list[int], num_envs: int = 8) -> Checkpoints:
         "schedule": CYCLE.to_dict(),
         "fingerprint": CYCLE.fingerprint,
         "method": "finetune",
-        "method_spec": {"replay": "fifo", "parts": [], "remembers_all": False},
+        "method_spec": {
+            "replay": "fifo",
+            "parts": [],
+            "remembers_all": False,
+            "interleaved": False,
+        },
         "seed": 0,
         "settings": {"num_envs": num_envs},
         "save_every": 0,

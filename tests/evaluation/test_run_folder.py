@@ -91,7 +91,7 @@ def test_the_configuration_comes_back(tmp_path: Path) -> None:
     names = ("game", "env", "schedule", "fingerprint", "method", "seed", "settings", "save_every")
     tables = {
         "evaluation": asdict(Judging()),
-        "method_spec": dict.fromkeys(("replay", "parts", "remembers_all"), 3),
+        "method_spec": dict.fromkeys(("replay", "parts", "remembers_all", "interleaved"), 3),
     }
     typed: dict[str, object] = {"game": "g", "schedule": {}, "settings": {}}
     config: dict[str, object] = {

@@ -112,7 +112,7 @@ def test_the_configuration_comes_back(tmp_path: Path) -> None:
         folder.write_config({**config, name: 3})
         with pytest.raises(ValueError, match=rf"config\.json is damaged: {name} is no table"):
             folder.read_config()
-    assert len(poorer) == 19
+    assert len(poorer) == 20
     for name, written in poorer.items():
         folder.write_config(written)
         with pytest.raises(ValueError, match=rf"config\.json lacks {name}: .* another version"):

@@ -69,9 +69,8 @@ def test_the_wheel_holds_what_the_disk_holds(wheel: Path) -> None:
         for path in folder.iterdir()
         if path.suffix == ".py" or path.name in ("py.typed", "references.json")
     }
-    pages = "continual_arcade/evaluation/pages/templates"
-    templates = ROOT / "evaluation" / "pages" / "templates"
-    expected |= {f"{pages}/{path.name}" for path in templates.iterdir()}
+    for folder in ("evaluation/pages/templates", "studies/shipped"):
+        expected |= {f"continual_arcade/{folder}/{path.name}" for path in (ROOT / folder).iterdir()}
     assert packed == expected
     assert sum(name.endswith("py.typed") for name in packed) == len(MAPPED)
 

@@ -203,6 +203,7 @@ def test_methods_take_what_they_do_not_say_from_the_study(tmp_path: Path) -> Non
         tmp_path,
         settings={"learning_rate": 0.01},
         methods={
+            "finetune": {},
             "ewc-strong": {"preset": "finetune", "parts": ["ewc:lam=100"]},
             "mixed": {"preset": "finetune", "replay": "mix", "settings": {"hidden": [4, 4]}},
         },

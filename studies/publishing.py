@@ -30,7 +30,7 @@ METRICS: Mapping[str, tuple[str, str]] = {
     "worst-phase@end": ("worst phase", ".1f"),
     "auc@current-phase": ("while training", ".1f"),
     "forward-transfer@continual-world": ("forward transfer", "+.2f"),
-    "regret@dynamic": ("regret per step", ".3f"),
+    "regret@dynamic": ("regret per step", ".2f"),
 }
 """What is published, what it is called there, and how it is written."""
 DIFFERING = ("acc@gem", "bwt@gem", "worst-phase@end")

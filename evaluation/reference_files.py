@@ -5,7 +5,6 @@ What was made by the same command names it by a number, under which the file say
 
 import json
 import math
-import os
 from collections.abc import Mapping
 from dataclasses import asdict
 from functools import cache
@@ -14,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from continual_arcade.evaluation.references import PLAYERS, VALUES, Outcome, Reference, References
+from continual_arcade.evaluation.whole_files import write_text_whole
 
 FORMAT = 1
 """Version of the file."""
@@ -48,17 +48,7 @@ def save(references: References, path: Path) -> None:
     Raises:
         OSError: If it cannot be written.
     """
-    unfinished = path.with_name(f".unfinished-{path.name}")
-    try:
-        with unfinished.open("w", encoding="utf-8") as file:
-            file.write(dumps(references))
-            file.flush()
-            os.fsync(file.fileno())
-        unfinished.replace(path)
-    except OSError as error:
-        raise OSError(error.errno, error.strerror or str(error), str(path)) from error
-    finally:
-        unfinished.unlink(missing_ok=True)
+    write_text_whole(path, dumps(references))
 
 
 def dumps(references: References) -> str:

@@ -1,10 +1,10 @@
 """Taking a run back to where it can go on: what was written after that is written again."""
 
 import csv
-import os
 from pathlib import Path
 
 from continual_arcade.evaluation.run_folder import RunFolder
+from continual_arcade.evaluation.whole_files import write_text_whole
 
 
 def rewind(folder: RunFolder, step: int) -> None:
@@ -40,12 +40,7 @@ def _keep_lines(path: Path, column: str, last: int) -> None:
     if not kept:
         path.unlink()
         return
-    unfinished = path.with_name(f".unfinished-{path.name}")
-    with unfinished.open("w", encoding="utf-8", newline="") as file:
-        file.writelines([lines[0], *kept])
-        file.flush()
-        os.fsync(file.fileno())
-    unfinished.replace(path)
+    write_text_whole(path, "".join([lines[0], *kept]))
 
 
 def _step(cells: list[str], header: list[str], column: str) -> float:

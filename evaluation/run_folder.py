@@ -1,7 +1,6 @@
 """A run on disk: its configuration, its table of evaluations and its checkpoints."""
 
 import json
-import os
 import re
 import shutil
 from collections.abc import Callable, Iterator, Mapping
@@ -12,6 +11,8 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
+
+from continual_arcade.evaluation.whole_files import write_text_whole, write_whole
 
 _ROOM = 200 * 1024 * 1024
 """Free space that a run wants to see before it begins [bytes]; a long one with many evaluations
@@ -155,7 +156,7 @@ class RunFolder:
     def write_config(self, config: Mapping[str, Any]) -> None:
         """Write down what is run."""
         text = json.dumps(config, indent=2) + "\n"
-        _write_whole(self.path / "config.json", lambda path: path.write_text(text, "utf-8"))
+        write_text_whole(self.path / "config.json", text)
 
     def read_config(self) -> dict[str, Any]:
         """Read what was run.
@@ -196,7 +197,7 @@ class RunFolder:
             save: Writes the agent to a ``.zip`` file.
         """
         path = self._checkpoint(step)
-        _write_whole(path, save)
+        write_whole(path, save)
         return path
 
     def checkpoint(self, step: int) -> Path | None:
@@ -234,17 +235,3 @@ def _said_how_to_mend(root: Path) -> Iterator[None]:
             f"no run can be written under {root} ({error.strerror}): choose another folder "
             "with --out"
         ) from error
-
-
-def _write_whole(path: Path, write: Callable[[Path], object]) -> None:
-    """Let a file be written under another name, and give it its own when it is on the disk."""
-    unfinished = path.with_name(f".unfinished-{path.name}")
-    try:
-        write(unfinished)
-        with unfinished.open("rb") as file:
-            os.fsync(file.fileno())
-        unfinished.replace(path)
-    except OSError as error:
-        raise OSError(error.errno, error.strerror or str(error), str(path)) from error
-    finally:
-        unfinished.unlink(missing_ok=True)

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from continual_arcade.evaluation.tidy import TidyTable
+from continual_arcade.evaluation.whole_files import write_text_whole
 from continual_arcade.studies.grid import Cell, cells
 from continual_arcade.studies.provenance import other_versions
 from continual_arcade.studies.study import Study, differences
@@ -364,12 +365,7 @@ class StudyFolder:
 
     def _write(self, study: Study, made: Sequence[Mapping[str, Any]]) -> None:
         text = json.dumps({"study": study.to_dict(), "made": [*made]}, indent=2) + "\n"
-        unfinished = self.plan.with_name(f".unfinished-{self.plan.name}")
-        with unfinished.open("w", encoding="utf-8") as file:
-            file.write(text)
-            file.flush()
-            os.fsync(file.fileno())
-        unfinished.replace(self.plan)
+        write_text_whole(self.plan, text)
 
 
 def count(states: Mapping[str, State]) -> Counter[State]:

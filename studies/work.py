@@ -4,7 +4,6 @@ import errno
 import fcntl
 import hashlib
 import json
-import os
 import shutil
 import socket
 from collections.abc import Iterator, Mapping
@@ -16,6 +15,7 @@ from typing import Any, Literal
 from continual_arcade.agents.continual_dqn import DivergedError
 from continual_arcade.evaluation import costs
 from continual_arcade.evaluation.run_folder import NoRoomError, RunFolder
+from continual_arcade.evaluation.whole_files import write_text_whole
 from continual_arcade.studies.life import RunSpec, Training
 from continual_arcade.studies.provenance import machine, other_versions
 
@@ -176,12 +176,7 @@ def read_mark(folder: Path) -> dict[str, Any] | None:
 
 def _write_mark(folder: Path, outcome: Outcome) -> None:
     mark = {name: value for name, value in asdict(outcome).items() if name in _MARKED}
-    unfinished = folder / f".unfinished-{MARK}"
-    with unfinished.open("w", encoding="utf-8") as file:
-        file.write(json.dumps(mark, indent=2) + "\n")
-        file.flush()
-        os.fsync(file.fileno())
-    unfinished.replace(folder / MARK)
+    write_text_whole(folder / MARK, json.dumps(mark, indent=2) + "\n")
 
 
 @contextmanager

@@ -9,6 +9,7 @@ python -m continual_arcade.scripts.study report quick
 
 import os
 import shlex
+import signal
 import sys
 import time
 from collections import Counter
@@ -534,6 +535,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
             case Publish():
                 print(f"the results are in {publish_study(args)}")
 
+    # Asked to end, by a batch system for one, it lets go of its workers as it does after Ctrl-C.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     run(command)
 
 

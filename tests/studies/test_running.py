@@ -120,6 +120,35 @@ def test_a_study_whose_process_is_killed_goes_on_to_the_same_bytes(
     assert everything(tmp_path / "small") == before
 
 
+def test_a_study_that_is_asked_to_end_lets_go_of_its_workers(
+    tmp_path: Path, unbroken: dict[str, bytes]
+) -> None:
+    file = write(tmp_path / "file.toml", **LONGER)
+    process = subprocess.Popen(
+        [
+            *(sys.executable, "-m", "continual_arcade.scripts.study", "run", str(file)),
+            *("--out", str(tmp_path), "--jobs=2"),
+        ],
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    try:
+        wait_for(lambda: is_in_the_middle(tmp_path / "small"), process)
+        of_it = workers(process.pid)
+        process.terminate()
+        _, said = process.communicate(timeout=60)
+    finally:
+        process.kill()
+        process.wait()
+    assert process.returncode == 130
+    assert "interrupted; what was written so far is intact" in said
+    assert len(of_it) == 2
+    wait_for(lambda: not any(Path(f"/proc/{worker}").exists() for worker in of_it))
+    assert "all 4 runs are finished" in run("resume", tmp_path / "small", "--jobs=1")
+    assert tables(tmp_path / "small") == unbroken
+
+
 def test_a_study_whose_worker_is_killed_ends_by_itself_with_the_same_bytes(
     tmp_path: Path, unbroken: dict[str, bytes]
 ) -> None:

@@ -78,7 +78,8 @@ def publish(
     """
     out.mkdir(parents=True, exist_ok=True)
     table = runs(worlds)
-    table.to_csv(out / f"{name}-runs.csv", index=False, float_format="%.6g")
+    # In full, so that all else follows from it to the last digit.
+    table.to_csv(out / f"{name}-runs.csv", index=False)
     methods(table).to_csv(out / f"{name}-methods.csv", index=False, float_format="%.6g")
     differences(table, base).to_csv(
         out / f"{name}-differences.csv", index=False, float_format="%.6g"

@@ -29,9 +29,7 @@ Line = tuple[str, Numbers, Numbers]
 
 def main() -> None:
     """Print all tables."""
-    memory, classic, lives = (
-        pd.read_csv(HERE / f"{name}-runs.csv") for name in ("memory", "classic", "lives")
-    )
+    memory, classic = (pd.read_csv(HERE / f"{name}-runs.csv") for name in ("memory", "classic"))
     worlds = [*LIVES, *LIVES.values()]
     for metric, title in ((END, "at the end"), (CHANGE, "change since learnt")):
         for rival in ("reservoir", "fifo"):
@@ -61,7 +59,7 @@ def main() -> None:
             ],
         )
         for rival in ("finetune", "l2"):
-            table(f"EWC less {rival}, {title}", list(against(rival, metric, classic, lives)))
+            table(f"EWC less {rival}, {title}", list(against(rival, metric, classic)))
 
 
 def of(runs: pd.DataFrame, world: str, method: str, metric: str) -> Numbers:
@@ -81,11 +79,10 @@ def advantage(runs: pd.DataFrame, metric: str) -> Callable[[str, int], Numbers]:
     return lead
 
 
-def against(rival: str, metric: str, *studies: pd.DataFrame) -> Iterator[Line]:
+def against(rival: str, metric: str, runs: pd.DataFrame) -> Iterator[Line]:
     """Go through the worlds in which EWC and a rival have lived."""
-    for runs in studies:
-        for world in dict.fromkeys(runs["in"]):
-            yield world, of(runs, world, "ewc", metric), of(runs, world, rival, metric)
+    for world in dict.fromkeys(runs["in"]):
+        yield world, of(runs, world, "ewc", metric), of(runs, world, rival, metric)
 
 
 def table(title: str, lines: list[Line]) -> None:

@@ -13,6 +13,7 @@ import tomli_w
 
 from continual_arcade.scripts import study as command
 from continual_arcade.studies.folder import StudyFolder
+from continual_arcade.studies.provenance import provenance
 from continual_arcade.studies.study import Study, load
 from continual_arcade.studies.work import Outcome, Task, work
 
@@ -36,6 +37,11 @@ SMALL: Mapping[str, Any] = {
     "methods": {"finetune": {}},
 }
 """Two lives of 240 steps in three phases."""
+
+
+def made() -> dict[str, Any]:
+    """What a study is begun with."""
+    return {"command": "a test", "date": "2026-11-21T00:00:00+00:00", **provenance()}
 
 
 def changed(**changes: Any) -> dict[str, Any]:

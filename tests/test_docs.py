@@ -2,6 +2,7 @@
 
 import inspect
 import re
+import tomllib
 from collections.abc import Mapping
 from dataclasses import fields
 from fnmatch import fnmatch
@@ -50,10 +51,19 @@ def test_examples_run(code: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 
 
 @pytest.mark.parametrize("text", blocks("toml"))
-def test_schedules_in_the_documentation_are_schedules(text: str) -> None:
+def test_toml_in_the_documentation_is_what_it_says(text: str) -> None:
     from continual_arcade.envs.schedule_files import loads
+    from continual_arcade.studies.study import read
 
-    loads(text, ".toml").check(make_game("FlappyBird").tunables)
+    data = tomllib.loads(text)
+    if "seeds" in data:
+        read(data, ROOT).check()
+    elif "methods" in data:  # of a tuning, whose search is no part of a study
+        (method,) = data["methods"].values()
+        assert method.pop("search").keys() == {"lam", "learning_rate"}
+        assert method.keys() <= {"preset", "parts", "settings"}
+    else:
+        loads(text, ".toml").check(make_game("FlappyBird").tunables)
 
 
 def rows(page: Path) -> dict[str, list[str]]:

@@ -139,8 +139,9 @@ def differences(one: Any, other: Any, where: str = "") -> Iterator[str]:
             yield f"{where}: {a.dtype}, {a.shape} and {b.dtype}, {b.shape}"
         elif a.tobytes() != b.tobytes():
             places = np.argwhere(a != b).tolist() if a.dtype.names is None else []
-            how = f"at {places[:3]}, {a[tuple(places[0])]!r} and {b[tuple(places[0])]!r}"
-            yield f"{where}: {how if places else 'in the sign of a zero, or a NaN'}"
+            first = tuple(places[0]) if places else ()
+            how = f"{a[first]!r} and {b[first]!r}" if places else "in the sign of a zero, or a NaN"
+            yield f"{where}: {how}, in {len(places)} places"
     elif one != other:
         yield f"{where}: {one} and {other}"
 

@@ -32,7 +32,7 @@ SHORT = [
     "--dqn.hidden=16",
     "--no-progress",
 ]
-FEW = {"mer-faithful": ["--part=si:lam=0.1"], "ewc": ["--dqn.dropout=0.1", "--dqn.layer-norm"]}
+FEW = {"mer-faithful": ["--part=si:lam=0.001"], "ewc": ["--dqn.dropout=0.1", "--dqn.layer-norm"]}
 
 
 def arguments(method: str, out: Path, engine: str = "auto") -> list[str]:

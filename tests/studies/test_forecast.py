@@ -3,14 +3,13 @@
 from pathlib import Path
 
 import pytest
-from small_studies import InTurn, small
+from small_studies import InTurn, made, small
 
 from continual_arcade.agents import METHODS
 from continual_arcade.studies import forecast as forecasting
 from continual_arcade.studies.folder import StudyFolder
 from continual_arcade.studies.forecast import forecast
 from continual_arcade.studies.grid import cells
-from continual_arcade.studies.provenance import provenance
 from continual_arcade.studies.running import conduct
 
 
@@ -61,7 +60,7 @@ def test_the_room_is_of_the_order_of_what_is_taken(tmp_path: Path) -> None:
     (cost,) = forecast(list(cells(study)))
     folder = StudyFolder(tmp_path / "small")
     with folder.alone():
-        folder.begin(study, provenance())
+        folder.begin(study, made())
         conduct(folder, InTurn(), folder.cells)
     taken = sum(path.stat().st_size for path in folder.path.rglob("*") if path.is_file())
     assert taken / 4 < cost.disk < taken * 2

@@ -15,13 +15,13 @@ from typing import Any
 import pytest
 import ray
 from ray.cluster_utils import Cluster
+from small_studies import made
 
 from continual_arcade.agents.state_files import load_state
 from continual_arcade.scripts import study as command
 from continual_arcade.studies import study as studies
 from continual_arcade.studies.engines import JoblibEngine, WorkerDiedError
 from continual_arcade.studies.folder import StudyFolder, count
-from continual_arcade.studies.provenance import provenance
 from continual_arcade.studies.ray_engine import TRIES, RayEngine
 from continual_arcade.studies.running import Summary, conduct, to_do
 from continual_arcade.studies.work import Task
@@ -65,7 +65,7 @@ def begun(root: Path, seeds: str, steps: int = 1_000) -> StudyFolder:
     root.mkdir(exist_ok=True)
     study = studies.load(file_of(root, seeds, steps))
     folder = StudyFolder(root / study.name)
-    folder.begin(study, provenance())
+    folder.begin(study, made())
     return folder
 
 
@@ -285,13 +285,16 @@ def test_a_run_over_which_workers_die_again_and_again_is_named(
 
 
 def stopped(folder: StudyFolder, engine: Any) -> str:
-    """Why a study stopped over its first failure; the rest waits, and nothing else happened."""
-    (failed,) = ran(folder, engine).failures
+    """Why a study stopped over its first failures; the rest waits, and nothing else happened.
+
+    A second run may have been handed out before the first one was known to have failed.
+    """
+    failures = ran(folder, engine).failures
     found = count(folder.states())
-    assert (found["failed"], found["gone"], found["begun"]) == (1, 0, 0)
-    assert found["waiting"] > 0
-    assert failed.run in {cell.name for cell in to_do(folder)}
-    return failed.reason
+    assert (found["failed"], found["gone"], found["begun"]) == (len(failures), 0, 0)
+    assert 1 <= len(failures) <= 2 < found["waiting"]
+    assert {failed.run for failed in failures} <= {cell.name for cell in to_do(folder)}
+    return failures[0].reason
 
 
 def other_versions(folder: Path) -> str:

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from small_studies import InTurn, everything, refused, run, small, tables, write
+from small_studies import InTurn, everything, made, refused, run, small, tables, write
 
 from continual_arcade.evaluation import run_folder
 from continual_arcade.studies.engines import Engine, JoblibEngine, WorkerDiedError
@@ -37,7 +37,7 @@ def begun(root: Path, **changes: Any) -> StudyFolder:
     study = small(root, **changes)
     folder = StudyFolder(root / study.name)
     with folder.alone():
-        folder.begin(study, provenance())
+        folder.begin(study, made())
     return folder
 
 

@@ -39,6 +39,7 @@ from continual_arcade.studies.folder import STATES, StudyFolder, count
 from continual_arcade.studies.forecast import forecast
 from continual_arcade.studies.grid import Cell, cells
 from continual_arcade.studies.life import warm_up
+from continual_arcade.studies.locks import alone
 from continual_arcade.studies.provenance import provenance
 from continual_arcade.studies.publishing import publish
 from continual_arcade.studies.references import completed
@@ -190,7 +191,7 @@ def run_study(args: Run, console: Console) -> None:
         _say_cost(study, left, args, console)
         return
     engine = _engine(args)
-    with folder.alone():
+    with alone(folder.path):
         folder.begin(study, _about())
     _go(folder, engine, console, remake=args.remake)
 
@@ -207,10 +208,9 @@ def add_to_study(args: Add, console: Console) -> None:
     folder = StudyFolder.open(args.out / study.name)
     engine = _engine(args)
     folder.check_versions()
-    with folder.alone():
-        grown = folder.extend(study, _about())
-    folder = StudyFolder.open(folder.path)
-    for line in grown or ("nothing is new",):
+    with alone(folder.path):
+        folder, new = folder.extend(study, _about())
+    for line in new or ("nothing is new",):
         _say(console, line)
     _go(folder, engine, console)
 
@@ -226,7 +226,7 @@ def _complete_references(folder: StudyFolder) -> None:
 
 
 def _go(folder: StudyFolder, engine: Engine, console: Console, *, remake: bool = False) -> None:
-    with folder.alone():
+    with alone(folder.path):
         folder.check_versions()
         _complete_references(folder)
         folder.take_up()
@@ -252,10 +252,10 @@ def _go(folder: StudyFolder, engine: Engine, console: Console, *, remake: bool =
     if summary.failures:
         lines = [f"{len(summary.failures)} runs failed; `study resume {folder.path}` tries again:"]
         lines += [f"  {outcome.run}: {outcome.reason}" for outcome in summary.failures]
-        if summary.not_begun:
+        if summary.left:
             lines.append(
-                f"the disk is full: {summary.not_begun} more were not lived to their end; what was "
-                "finished is kept"
+                f"{summary.left} more were left, since they would fail as well; what was finished "
+                "is kept"
             )
         raise RuntimeError("\n".join(lines))
     for name in summary.changed:
@@ -420,7 +420,8 @@ def tune_methods(args: Tune, console: Console) -> Path:
             f"{trial.method:>14}  {trial.trial:>3}  {trial.value:.4f}  {trial.values}", flush=True
         )
 
-    best = tunings.tune(tuning, engine, out, _about(), report)
+    with alone(out):
+        best = tunings.tune(tuning, engine, out, _about(), report)
     for method, trial in best.items():
         _say(console, f"{method}: {trial.value:.4f} with {trial.values}")
     return out / "chosen.toml"

@@ -1,6 +1,7 @@
 """Who lives the runs: processes of this machine, or workers elsewhere."""
 
-from collections.abc import Iterable, Iterator
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass, field
 from typing import Any, Protocol
@@ -11,6 +12,8 @@ from continual_arcade.studies.work import Outcome, Task, work
 
 LOCAL = "loky"
 """What joblib calls processes of this machine."""
+ATTEMPTS = 3
+"""How often a run is gone on with that was cut off because its worker died."""
 
 
 class WorkerDiedError(RuntimeError):
@@ -69,3 +72,46 @@ class JoblibEngine:
                 ) from error
             finally:
                 found.close()
+
+
+def live_all(
+    engine: Engine, names: Iterable[str], task_of: Callable[[str], Task]
+) -> Iterator[Outcome]:
+    """Live runs, and go on with those whose worker died; no more are begun once it is hopeless.
+
+    Args:
+        engine: Who lives them.
+        names: Of the runs.
+        task_of: Says what is to be done for a run; called when there is someone to do it.
+
+    Returns:
+        What came of each, in no particular order; not of those that were left as hopeless.
+
+    Raises:
+        RuntimeError: If workers die again and again over the same runs.
+    """
+    waiting = dict.fromkeys(names)
+    attempts: Counter[str] = Counter()
+    hopeless = False
+
+    def tasks() -> Iterator[Task]:
+        for name in list(waiting):
+            if hopeless:
+                return
+            attempts[name] += 1
+            yield task_of(name)
+
+    while waiting and not hopeless:
+        try:
+            for outcome in engine.outcomes(tasks()):
+                del waiting[outcome.run]
+                hopeless = hopeless or outcome.hopeless
+                yield outcome
+        except WorkerDiedError as death:
+            tired = [name for name in waiting if attempts[name] >= ATTEMPTS]
+            if tired:
+                raise RuntimeError(
+                    f"workers died {ATTEMPTS} times over {', '.join(tired)}: perhaps memory runs "
+                    "out; try again with fewer --jobs. What was finished is kept, and the rest can "
+                    "be gone on with"
+                ) from death

@@ -1,18 +1,16 @@
 """A study on the disk: what it is, what was done, and who is at it."""
 
-import fcntl
 import json
 import os
-import socket
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal
 
+from continual_arcade.evaluation.run_folder import RunFolder
 from continual_arcade.evaluation.tidy import TidyTable
 from continual_arcade.evaluation.whole_files import write_text_whole
 from continual_arcade.studies.grid import Cell, cells
@@ -117,7 +115,7 @@ class StudyFolder:
         (self.path / "runs").mkdir(parents=True, exist_ok=True)
         self._write(study, [about])
 
-    def extend(self, study: Study, about: Mapping[str, Any]) -> list[str]:
+    def extend(self, study: Study, about: Mapping[str, Any]) -> tuple["StudyFolder", list[str]]:
         """Let the study have more than it had: seeds, methods, schedules, references.
 
         Args:
@@ -125,7 +123,7 @@ class StudyFolder:
             about: What it goes on with.
 
         Returns:
-            What is new; empty if nothing is.
+            The folder as it is now, and what is new in it; empty if nothing is.
 
         Raises:
             ValueError: If something that was there is not, or is another.
@@ -156,9 +154,7 @@ class StudyFolder:
             raise ValueError(self._changed(changes))
         if grown:
             self._write(study, [*self.about, about])
-            for name in ("_data", "study", "cells"):
-                self.__dict__.pop(name, None)
-        return grown
+        return StudyFolder(self.path), grown
 
     def check_same(self, study: Study) -> None:
         """See that a study is the one that was begun here.
@@ -262,18 +258,17 @@ class StudyFolder:
         Raises:
             ValueError: If not, or if it is damaged.
         """
-        place = self.place(cell)
+        run = RunFolder(self.place(cell))
         if cell.name in done and done[cell.name].state == "finished":
             expected = done[cell.name].digest
         else:
-            check_is(place, cell.make())
-            mark = read_mark(place)
+            check_is(run.path, cell.make())
+            mark = read_mark(run.path)
             expected = "" if mark is None else mark["digest"]
-        table = place / "evaluations.csv"
-        if not table.is_file() or digest(table) != expected:
+        if not run.table.is_file() or digest(run.table) != expected:
             raise ValueError(
-                f"{table} is not what it was when the run was finished: put it back, or remove the "
-                "folder of the run, and `study resume --remake` lives it again"
+                f"{run.table} is not what it was when the run was finished: put it back, or remove "
+                "the folder of the run, and `study resume --remake` lives it again"
             )
 
     def done(self) -> dict[str, Done]:
@@ -317,30 +312,6 @@ class StudyFolder:
             return "begun" if name in begun else "waiting"
 
         return {cell.name: state(cell.name) for cell in self.cells}
-
-    @contextmanager
-    def alone(self) -> Iterator[None]:
-        """Be the only process that runs the study.
-
-        Raises:
-            RuntimeError: If another one is at it.
-            OSError: If nothing can be written there.
-        """
-        self.path.mkdir(parents=True, exist_ok=True)
-        path = self.path / ".lock"
-        with path.open("a+", encoding="utf-8") as file:
-            try:
-                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                file.seek(0)
-                raise RuntimeError(
-                    f"another process runs the study in {self.path}: {file.read().strip()}. "
-                    "Wait until it is done, or stop it; nothing of it is lost"
-                ) from None
-            file.truncate(0)
-            file.write(f"process {os.getpid()} on {socket.gethostname()}\n")
-            file.flush()
-            yield
 
     def _changed(self, changes: Sequence[str]) -> str:
         lines = "\n  ".join(changes)

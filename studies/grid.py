@@ -4,6 +4,7 @@ import hashlib
 import json
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Literal
 
 from continual_arcade.studies.life import RunSpec
@@ -51,23 +52,17 @@ def cells(study: Study) -> Iterator[Cell]:
             for entry in study.methods:
                 yield _cell(study, world, entry, seed, shared.get((world.name, entry.method.name)))
         for world, name, spec in experts:
-            yield Cell(
-                f"{name}__{seed}", "expert", world.name, EXPERT, seed, _with_seed(spec, seed)
-            )
+            make = partial(replace, spec, seed=seed)
+            yield Cell(f"{name}__{seed}", "expert", world.name, EXPERT, seed, make)
 
 
 def _cell(study: Study, world: World, entry: Entry, seed: int, shared: str | None) -> Cell:
-    method = entry.method.name
+    method, make = entry.method.name, partial(study.spec, world, entry, seed)
     if shared is None:
-        name, kind = f"{world.name}__{method}__{seed}", "method"
-    else:
-        name, kind = f"{world.name}-{shared}__{method}__{seed}", "reference"
-    assert kind in ("method", "reference")
-
-    def make() -> RunSpec:
-        return study.spec(world, entry, seed)
-
-    return Cell(name, kind, world.name, method, seed, make)  # type: ignore[arg-type]
+        name = f"{world.name}__{method}__{seed}"
+        return Cell(name, "method", world.name, method, seed, make)
+    name = f"{world.name}-{shared}__{method}__{seed}"
+    return Cell(name, "reference", world.name, method, seed, make)
 
 
 def _experts(study: Study) -> list[tuple[World, str, RunSpec]]:
@@ -80,13 +75,6 @@ def _experts(study: Study) -> list[tuple[World, str, RunSpec]]:
             name = f"{world.game}-{spec.schedule.name}-{digest}__{EXPERT}"
             found.setdefault(digest, (world, name, spec))
     return list(found.values())
-
-
-def _with_seed(spec: RunSpec, seed: int) -> Callable[[], RunSpec]:
-    def make() -> RunSpec:
-        return replace(spec, seed=seed)
-
-    return make
 
 
 def _digest(spec: RunSpec) -> str:

@@ -1,18 +1,14 @@
 """Running a study: what is still to be done, handed out, and written down."""
 
-from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from continual_arcade.studies.engines import Engine, WorkerDiedError
+from continual_arcade.studies.engines import Engine, live_all
 from continual_arcade.studies.folder import State, StudyFolder
 from continual_arcade.studies.grid import Cell
 from continual_arcade.studies.life import warm_up
 from continual_arcade.studies.provenance import provenance
 from continual_arcade.studies.work import Outcome, Task
-
-ATTEMPTS = 3
-"""How often a run is gone on with that was cut off because its worker died."""
 
 
 @dataclass(frozen=True)
@@ -24,8 +20,8 @@ class Summary:
     seconds: float
     """What they have cost, on all workers together [s]."""
     failures: tuple[Outcome, ...]
-    not_begun: int
-    """Runs that were left, because nothing would have fared better: the disk is full."""
+    left: int
+    """Runs that were left, since they would have fared as badly as one that failed."""
     changed: tuple[str, ...]
     """Runs that were lived again, and came out in another way than before."""
 
@@ -80,40 +76,28 @@ def conduct(
     }
     for cell in {cell.make().game: cell for cell in left}.values():
         warm_up(cell.make())
-    waiting = {cell.name: cell for cell in left}
+    cells = {cell.name: cell for cell in left}
     before = {name: done.digest for name, done in folder.done().items() if done.digest}
-    changed = []
-    attempts: Counter[str] = Counter()
-    failures: list[Outcome] = []
-    seconds = 0.0
-    hopeless = False
+    outcomes: list[Outcome] = []
 
-    def tasks() -> Iterator[Task]:
-        for cell in list(waiting.values()):
-            if hopeless:
-                return
-            attempts[cell.name] += 1
-            yield Task(cell.name, folder.place(cell), cell.make().to_config(), about)
+    def task_of(name: str) -> Task:
+        cell = cells[name]
+        return Task(name, folder.place(cell), cell.make().to_config(), about)
 
-    while waiting and not hopeless:
-        try:
-            for outcome in engine.outcomes(tasks()):
-                folder.note(outcome)
-                del waiting[outcome.run]
-                seconds += outcome.seconds
-                if outcome.state == "failed":
-                    failures.append(outcome)
-                elif before.get(outcome.run, outcome.digest) != outcome.digest:
-                    changed.append(outcome.run)
-                hopeless = hopeless or outcome.hopeless
-                report(outcome)
-        except WorkerDiedError as death:
-            tired = [name for name in waiting if attempts[name] >= ATTEMPTS]
-            if tired:
-                raise RuntimeError(
-                    f"workers died {ATTEMPTS} times over {', '.join(tired)}: perhaps memory runs "
-                    "out; try again with fewer --jobs. What was finished is kept, and the rest can "
-                    "be gone on with"
-                ) from death
-    finished = len(left) - len(waiting) - len(failures)
-    return Summary(finished, seconds, tuple(failures), len(waiting), tuple(changed))
+    for outcome in live_all(engine, cells, task_of):
+        folder.note(outcome)
+        outcomes.append(outcome)
+        report(outcome)
+    failures = tuple(outcome for outcome in outcomes if outcome.state == "failed")
+    return Summary(
+        finished=len(outcomes) - len(failures),
+        seconds=sum(outcome.seconds for outcome in outcomes),
+        failures=failures,
+        left=len(left) - len(outcomes),
+        changed=tuple(
+            outcome.run
+            for outcome in outcomes
+            if outcome.state == "finished"
+            and before.get(outcome.run, outcome.digest) != outcome.digest
+        ),
+    )

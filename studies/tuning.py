@@ -22,7 +22,8 @@ from continual_arcade.evaluation.metrics.results import Context
 from continual_arcade.evaluation.reference_files import shipped_references
 from continual_arcade.evaluation.runs import Run
 from continual_arcade.evaluation.tidy import TidyTable
-from continual_arcade.studies.engines import Engine
+from continual_arcade.evaluation.whole_files import write_text_whole
+from continual_arcade.studies.engines import Engine, live_all
 from continual_arcade.studies.study import Entry, Study, method_from, only, read, value_of
 from continual_arcade.studies.work import Outcome, Task
 
@@ -146,6 +147,7 @@ def tune(
     """Search the settings of each method.
 
     What was lived before is not lived again: a search that was cut off goes on where it was.
+    Whoever calls is alone at it.
 
     Args:
         tuning: What is searched.
@@ -160,6 +162,7 @@ def tune(
     Raises:
         ImportError: If Optuna is not installed.
         ValueError: If there is no scale for a world on which its trials could be compared.
+        RuntimeError: If a life failed, or workers die again and again over the same.
         OSError: If something cannot be written.
     """
     import optuna
@@ -193,7 +196,7 @@ def tune(
             if candidate.label not in best or value > best[candidate.label].value:
                 best[candidate.label] = trial
             report(trial)
-    (out / "chosen.toml").write_text(_chosen(tuning, best), "utf-8")
+    write_text_whole(out / "chosen.toml", _chosen(tuning, best))
     return best
 
 
@@ -208,19 +211,18 @@ def _live(
 ) -> Iterator[tuple[str, float]]:
     """Live the lives of a trial; return what each came to, in the order of their names."""
     entry = candidate.entry(values, tuning.study)
-    tasks = [
-        Task(
-            name := f"{world.name}__{candidate.label}-{number}__{seed}",
-            out / LIVES_OF_A_TRIAL / name,
-            replace(tuning.study.spec(world, entry, seed), save_every=0).to_config(),
-            about,
-        )
+    lives = {
+        f"{world.name}__{candidate.label}-{number}__{seed}": tuning.study.spec(world, entry, seed)
         for world in tuning.study.worlds
         for seed in tuning.study.seeds
-    ]
-    folders = {task.name: task.folder for task in tasks}
-    for outcome in sorted(engine.outcomes(tasks), key=lambda outcome: outcome.run):
-        yield outcome.run, _worth(outcome, folders[outcome.run])
+    }
+    folder = out / LIVES_OF_A_TRIAL
+
+    def task_of(name: str) -> Task:
+        return Task(name, folder / name, replace(lives[name], save_every=0).to_config(), about)
+
+    for outcome in sorted(live_all(engine, lives, task_of), key=lambda outcome: outcome.run):
+        yield outcome.run, _worth(outcome, folder / outcome.run)
 
 
 def _worth(outcome: Outcome, folder: Path) -> float:

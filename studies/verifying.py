@@ -12,7 +12,7 @@ from scipy import special
 from continual_arcade.evaluation.metrics.catalogue import METRICS
 from continual_arcade.evaluation.metrics.results import Context
 from continual_arcade.evaluation.runs import Run
-from continual_arcade.studies.engines import Engine
+from continual_arcade.studies.engines import Engine, live_all
 from continual_arcade.studies.folder import StudyFolder
 from continual_arcade.studies.grid import Cell
 from continual_arcade.studies.work import Task
@@ -73,19 +73,21 @@ def verify(
         chosen: The runs.
         engine: Who lives them.
         out: Where they are written.
+
+    Returns:
+        How each came out; fewer than were chosen if one failed as all others would.
+
+    Raises:
+        RuntimeError: If workers die again and again over the same runs.
     """
     by_name = {cell.name: cell for cell in chosen}
-    # No state is kept to go on from: nothing but the numbers is wanted.
-    tasks = [
-        Task(
-            cell.name,
-            out / cell.name,
-            replace(cell.make(), save_every=0).to_config(),
-            folder.about[0],
-        )
-        for cell in chosen
-    ]
-    for outcome in engine.outcomes(tasks):
+
+    def task_of(name: str) -> Task:
+        # No state is kept to go on from: nothing but the numbers is wanted.
+        spec = replace(by_name[name].make(), save_every=0)
+        return Task(name, out / name, spec.to_config(), folder.about[0])
+
+    for outcome in live_all(engine, by_name, task_of):
         cell = by_name[outcome.run]
         if outcome.state == "failed":
             yield Check(outcome.run, "failed", outcome.reason)

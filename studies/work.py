@@ -1,13 +1,11 @@
 """What a worker does: live one life of a study, or go on with it, and say what came of it."""
 
 import errno
-import fcntl
 import hashlib
 import json
 import shutil
 import socket
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -17,6 +15,7 @@ from continual_arcade.evaluation import costs
 from continual_arcade.evaluation.run_folder import NoRoomError, RunFolder
 from continual_arcade.evaluation.whole_files import write_text_whole
 from continual_arcade.studies.life import RunSpec, Training
+from continual_arcade.studies.locks import in_turn
 from continual_arcade.studies.provenance import machine, other_versions
 
 MARK = "finished.json"
@@ -73,7 +72,7 @@ def work(task: Task) -> Outcome:
                 f"{'; '.join(found)}: install those, or begin a new study"
             )
         spec = RunSpec.from_config(task.spec)
-        with _alone(task.folder):
+        with in_turn(task.folder):
             return _finished(task, spec) or _live(task, spec, host)
     except Exception as error:
         full = isinstance(error, NoRoomError) or (
@@ -177,13 +176,3 @@ def read_mark(folder: Path) -> dict[str, Any] | None:
 def _write_mark(folder: Path, outcome: Outcome) -> None:
     mark = {name: value for name, value in asdict(outcome).items() if name in _MARKED}
     write_text_whole(folder / MARK, json.dumps(mark, indent=2) + "\n")
-
-
-@contextmanager
-def _alone(folder: Path) -> Iterator[None]:
-    """Wait until no other process is at a run, such as one that outlived its study."""
-    locks = folder.parent / ".locks"
-    locks.mkdir(parents=True, exist_ok=True)
-    with (locks / folder.name).open("w") as file:
-        fcntl.flock(file, fcntl.LOCK_EX)  # let go of when the process ends, however it ends
-        yield

@@ -12,6 +12,7 @@ import pytest
 import tomli_w
 
 from continual_arcade.scripts import study as command
+from continual_arcade.studies.engines import WorkerDiedError
 from continual_arcade.studies.folder import StudyFolder
 from continual_arcade.studies.provenance import provenance
 from continual_arcade.studies.study import Study, load
@@ -113,4 +114,20 @@ class InTurn:
     def outcomes(self, tasks: Iterable[Task]) -> Iterator[Outcome]:
         for task in tasks:
             self.handed_out.append(task.name)
+            yield work(task)
+
+
+@dataclass
+class Dies:
+    """Lives in this process; workers die over some runs, for a while or for ever."""
+
+    over: str
+    times: int
+    deaths: int = 0
+
+    def outcomes(self, tasks: Iterable[Task]) -> Iterator[Outcome]:
+        for task in tasks:
+            if self.over in task.name and self.deaths < self.times:
+                self.deaths += 1
+                raise WorkerDiedError("a worker died")
             yield work(task)

@@ -16,6 +16,7 @@ import pytest
 from small_studies import run, small, tables, write
 
 from continual_arcade.studies.folder import StudyFolder, count
+from continual_arcade.studies.locks import alone
 from continual_arcade.studies.running import to_do
 from continual_arcade.studies.work import Outcome, digest
 
@@ -24,7 +25,7 @@ ABOUT = {"python": "3", "versions": {}}
 
 def begun(tmp_path: Path, **changes: Any) -> StudyFolder:
     folder = StudyFolder(tmp_path / "small")
-    with folder.alone():
+    with alone(folder.path):
         folder.begin(small(tmp_path, **changes), ABOUT)
     return folder
 
@@ -161,7 +162,7 @@ def test_a_digest_of_sizes_alone_would_be_found_out(
 # More of a study.
 
 
-def grown(copy: StudyFolder, tmp_path: Path, **changes: Any) -> list[str]:
+def grown(copy: StudyFolder, tmp_path: Path, **changes: Any) -> tuple[StudyFolder, list[str]]:
     return copy.extend(small(tmp_path, **changes), ABOUT)
 
 
@@ -174,26 +175,28 @@ def test_more_is_taken_in_and_what_was_there_stays(copy: StudyFolder, tmp_path: 
         "methods": {"finetune": {}, "ewc.2": {"preset": "finetune", "parts": ["ewc:lam=2"]}},
         "schedules": [{"use": "shrink", "name": "a.b"}, "conflict"],
     }
-    assert grown(copy, tmp_path, **more) == [
+    now, new = grown(copy, tmp_path, **more)
+    assert new == [
         "seeds: [2]",
         "references: ['experts']",
         "worlds: FlappyBird-a.b",
         "methods: ewc.2",
     ]
-    assert set(before) < {cell.name for cell in copy.cells}
-    assert len(copy.about) == 2
-    assert grown(copy, tmp_path, **more) == []
-    assert len(copy.about) == 2
-    again = StudyFolder.open(copy.path)
-    assert [cell.name for cell in again.cells] == [cell.name for cell in copy.cells]
+    assert set(before) < {cell.name for cell in now.cells}
+    assert len(now.about) == 2
+    again, new = grown(now, tmp_path, **more)
+    assert new == []
+    assert len(again.about) == 2
+    assert [cell.name for cell in again.cells] == [cell.name for cell in now.cells]
 
 
 def test_a_schedule_that_comes_first_in_the_file_takes_no_expert_away(tmp_path: Path) -> None:
     folder = begun(tmp_path, references=["experts"], schedules=["shrink"])
     before = {cell.name for cell in folder.cells}
     # They share phases, whose experts are named after the first that wants them.
-    folder.extend(small(tmp_path, references=["experts"], schedules=["grow", "shrink"]), ABOUT)
-    assert before < {cell.name for cell in folder.cells}
+    more = small(tmp_path, references=["experts"], schedules=["grow", "shrink"])
+    now, _ = folder.extend(more, ABOUT)
+    assert before < {cell.name for cell in now.cells}
 
 
 @pytest.mark.parametrize(
@@ -229,7 +232,7 @@ def test_methods_that_are_missing_are_no_addition(tmp_path: Path) -> None:
 
 def test_another_text_about_it_is_no_other_study(copy: StudyFolder, tmp_path: Path) -> None:
     copy.begin(small(tmp_path, about="a better text"), ABOUT)
-    assert grown(copy, tmp_path, about="a better text") == []
+    assert grown(copy, tmp_path, about="a better text")[1] == []
 
 
 # Damage.
@@ -289,8 +292,8 @@ def test_other_versions_are_refused_by_name(copy: StudyFolder) -> None:
 
 HOLDS = (
     "import sys, time; from pathlib import Path\n"
-    "from continual_arcade.studies.folder import StudyFolder\n"
-    "with StudyFolder(Path(sys.argv[1])).alone():\n"
+    "from continual_arcade.studies.locks import alone\n"
+    "with alone(Path(sys.argv[1])):\n"
     "    print('there', flush=True); time.sleep(600)\n"
 )
 
@@ -312,12 +315,12 @@ def held(path: Path) -> Any:
 def test_the_second_process_is_told_who_is_at_it(copy: StudyFolder, lived: Path) -> None:
     before = tables(copy.path)
     with held(copy.path) as process:
-        message = rf"another process runs the study in .*small: process {process.pid} on "
-        with pytest.raises(RuntimeError, match=message), copy.alone():
+        message = rf"another process is at work in .*small: process {process.pid} on "
+        with pytest.raises(RuntimeError, match=message), alone(copy.path):
             pass
         for command in (["resume", copy.path], ["run", lived / "small.toml", "--out"]):
             arguments = [*command, *([copy.path.parent] if "--out" in command else [])]
-            with pytest.raises(AssertionError, match="another process runs the study"):
+            with pytest.raises(AssertionError, match="another process is at work"):
                 run(*arguments, "--jobs=1")
         # To look is free.
         assert "2 runs" in run("status", copy.path)
@@ -326,6 +329,6 @@ def test_the_second_process_is_told_who_is_at_it(copy: StudyFolder, lived: Path)
         process.wait()
         # A lock that is a mere file would be there still.
         assert (copy.path / ".lock").exists()
-        with copy.alone():
+        with alone(copy.path):
             pass
     assert tables(copy.path) == before

@@ -15,14 +15,15 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from small_studies import InTurn, everything, made, refused, run, small, tables, write
+from small_studies import Dies, InTurn, everything, made, refused, run, small, tables, write
 
 from continual_arcade.evaluation import run_folder
-from continual_arcade.studies.engines import Engine, JoblibEngine, WorkerDiedError
+from continual_arcade.studies.engines import ATTEMPTS, Engine, JoblibEngine
 from continual_arcade.studies.folder import StudyFolder
 from continual_arcade.studies.life import Training
+from continual_arcade.studies.locks import alone
 from continual_arcade.studies.provenance import provenance
-from continual_arcade.studies.running import ATTEMPTS, conduct, to_do
+from continual_arcade.studies.running import conduct, to_do
 from continual_arcade.studies.work import Outcome, Task, work
 
 LONGER: dict[str, Any] = {
@@ -36,13 +37,13 @@ LONGER: dict[str, Any] = {
 def begun(root: Path, **changes: Any) -> StudyFolder:
     study = small(root, **changes)
     folder = StudyFolder(root / study.name)
-    with folder.alone():
+    with alone(folder.path):
         folder.begin(study, made())
     return folder
 
 
 def conducted(folder: StudyFolder, engine: Engine) -> Any:
-    with folder.alone():
+    with alone(folder.path):
         folder.take_up()
         return conduct(folder, engine, to_do(folder))
 
@@ -167,22 +168,6 @@ def test_a_study_whose_worker_is_killed_ends_by_itself_with_the_same_bytes(
     assert killed
     assert (summary.finished, summary.failures) == (4, ())
     assert tables(folder.path) == unbroken
-
-
-@dataclass
-class Dies:
-    """Lives in this process; workers die over some runs, for a while or for ever."""
-
-    over: str
-    times: int
-    deaths: int = 0
-
-    def outcomes(self, tasks: Iterable[Task]) -> Iterator[Outcome]:
-        for task in tasks:
-            if self.over in task.name and self.deaths < self.times:
-                self.deaths += 1
-                raise WorkerDiedError("a worker died")
-            yield work(task)
 
 
 def test_a_worker_that_dies_now_and_then_is_replaced(tmp_path: Path) -> None:
@@ -324,9 +309,9 @@ def test_no_further_run_is_begun_on_a_full_disk(tmp_path: Path, monkeypatch: Any
     engine = InTurn()
     summary = conducted(folder, engine)
     assert len(engine.handed_out) == 1
-    assert (len(summary.failures), summary.not_begun, summary.finished) == (1, 4, 0)
+    assert (len(summary.failures), summary.left, summary.finished) == (1, 4, 0)
     message = refused("resume", folder.path, "--jobs=1")
-    assert "the disk is full: 4 more were not lived to their end" in message
+    assert "4 more were left, since they would fail as well" in message
 
 
 def test_runs_that_are_gone_are_lived_again_only_if_told(tmp_path: Path) -> None:

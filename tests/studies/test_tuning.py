@@ -2,6 +2,7 @@
 
 import json
 import math
+import os
 import re
 import shutil
 import tomllib
@@ -12,10 +13,11 @@ from typing import Any
 
 import pytest
 import tomli_w
-from small_studies import InTurn, changed, run
+from small_studies import Dies, InTurn, changed, refused, run
 
 from continual_arcade.evaluation.evaluator import MAX_STEPS
 from continual_arcade.studies import tuning as tunings
+from continual_arcade.studies.locks import alone
 from continual_arcade.studies.provenance import versions
 from continual_arcade.studies.study import load as load_study
 from continual_arcade.studies.tuning import Trial, Tuning, load, tune
@@ -168,6 +170,22 @@ def test_a_search_that_was_cut_off_goes_on_without_living_anything_again(tmp_pat
     # And once more, nothing at all.
     searched(tuning, tmp_path / "broken")
     assert {path: path.stat().st_ino for path in after} == after
+
+
+def test_a_worker_that_dies_over_a_life_is_replaced(tmp_path: Path) -> None:
+    tuning = tuning_of(tmp_path, trials=1)
+    expected = searched(tuning, tmp_path / "whole")
+    engine = Dies("__held-0", times=1)
+    assert searched(tuning, tmp_path / "out", engine) == expected
+    assert engine.deaths == 1
+
+
+def test_two_searches_in_one_place_would_mix(tmp_path: Path) -> None:
+    file = write(tmp_path / "tuning.toml", trials=1)
+    with alone(tmp_path / "small"):
+        said = refused("tune", file, "--out", tmp_path, "--jobs=1")
+    assert f"another process is at work in {tmp_path / 'small'}: process {os.getpid()}" in said
+    assert not (tmp_path / "small" / "trials.csv").exists()
 
 
 def test_lives_of_other_values_are_not_taken_for_those_of_a_trial(tmp_path: Path) -> None:

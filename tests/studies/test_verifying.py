@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from scipy import stats
-from small_studies import InTurn, run, write
+from small_studies import Dies, InTurn, run, write
 
 from continual_arcade.studies import verifying
 from continual_arcade.studies.folder import StudyFolder
@@ -63,6 +63,13 @@ def moved(folder: StudyFolder) -> None:
 
 def test_the_same_machine_makes_the_same_bits(copy: StudyFolder, tmp_path: Path) -> None:
     assert verdicts(copy, tmp_path / "out") == ["same bits"]
+
+
+def test_a_worker_that_dies_over_it_is_replaced(copy: StudyFolder, tmp_path: Path) -> None:
+    engine = Dies("finetune", times=1)
+    checks = list(verify(copy, draw(copy, 1.0, 0), engine, tmp_path / "out"))
+    assert engine.deaths == 1
+    assert [check.verdict for check in checks] == ["same bits"] * 5
 
 
 def test_on_another_machine_it_must_be_where_it_is_expected(

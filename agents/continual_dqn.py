@@ -20,6 +20,7 @@ from stable_baselines3.common.utils import polyak_update
 from stable_baselines3.common.vec_env import VecEnv
 from torch.nn.functional import smooth_l1_loss
 
+from continual_arcade.agents.compiled.compilation import compute_on_one_thread
 from continual_arcade.agents.compiled.engine import CompiledEngine
 from continual_arcade.agents.compiled.living import FusedLife, is_served
 from continual_arcade.agents.compiled.support import obstacle
@@ -161,6 +162,7 @@ class ContinualDQN(DQN):
         if self.engine != "torch":
             found = obstacle(self)
             if found is None:
+                compute_on_one_thread()
                 if self._compiled is None or not self._compiled.is_of(self):
                     self._compiled, self._fused = CompiledEngine(self), None
             elif self.engine == "compiled":

@@ -20,7 +20,7 @@ from continual_arcade.agents.compiled.bindings import (
     PenaltyBinding,
     RememberedBinding,
 )
-from continual_arcade.agents.compiled.compilation import Entry, compute_on_one_thread
+from continual_arcade.agents.compiled.compilation import Entry
 from continual_arcade.agents.compiled.support import REPLAYS
 from continual_arcade.agents.compiled.vectors import FlatVector
 from continual_arcade.agents.kernels import update
@@ -48,7 +48,6 @@ class CompiledEngine:
     """
 
     def __init__(self, agent: Any) -> None:
-        compute_on_one_thread()
         self._agent = agent
         self._parts = list(agent.parts)
         self.replay: TransitionReplayBuffer = agent.replay

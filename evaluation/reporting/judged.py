@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
+from math import isnan
 
 import numpy as np
 import numpy.typing as npt
@@ -62,9 +63,13 @@ class Judged:
             for column, known in (self.context.baselines or {}).items()
         }
         context = Context(references=ones, baselines=baselines or None)
-        return tuple(
+        found = (
             measure(record.rescaled(scale.zero, scale.one), context=context)
             for record in self.records
+        )
+        return tuple(
+            {name: _with_cause(result, points[name], scale) for name, result in run.items()}
+            for run, points in zip(found, self.results, strict=True)
         )
 
     def estimate(self, metric: str, *, normalised: bool = False) -> Estimate:
@@ -78,6 +83,16 @@ class Judged:
             run.seed: of_run[metric].value
             for run, of_run in zip(self.runs, self.results, strict=True)
         }
+
+
+def _with_cause(normalised: Result, points: Result, scale: Scale) -> Result:
+    """Say why a metric is undefined on a scale that lacks phases.
+
+    To the metric a phase without a scale looks like one that was not evaluated.
+    """
+    if scale.reason and isnan(normalised.value):
+        return replace(normalised, reason=points.reason or scale.reason)
+    return normalised
 
 
 def estimate(values: Iterable[float], reasons: Iterable[str] = ()) -> Estimate:

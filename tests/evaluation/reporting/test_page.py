@@ -138,6 +138,20 @@ def test_what_is_undefined_says_why(both: list[Path]) -> None:
     assert not any(": it was not measured" in note for note in table.notes)
 
 
+def test_a_phase_without_references_is_said_to_have_none(tmp_path: Path) -> None:
+    paths = runs(tmp_path, PLAIN, schedule=gaps(100, 97))
+    page = page_of(paths, references=shipped_references())
+    for key, metric in (("summary-normalised", "the end"), ("metrics-normalised", "acc@gem")):
+        table = item(page, key)
+        assert isinstance(table, DataTable)
+        said = [note for note in table.notes if metric in note and ", IQM:" not in note]
+        assert len(said) == 1
+        assert "gap 97: no reference for " in said[0]
+        assert not any("was not evaluated" in note for note in table.notes)
+    # In points everything is there.
+    assert cells(page, "summary")["finetune"]["at the end"] == "6.0 ± 0.0"
+
+
 def test_one_run_of_one_phase_and_one_episode(tmp_path: Path) -> None:
     one = gaps(100)
     page = page_of(runs(tmp_path, {0: [[0], [7]]}, schedule=one), references=shipped_references())

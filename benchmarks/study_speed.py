@@ -3,8 +3,8 @@
 Run it as ``python benchmarks/study_speed.py``. ``status`` lists 10,000 finished runs, of a folder
 that is made for it. A small study is run with one worker, and the time that passes is compared with
 the seconds that its ledger says its lives took; compiling, and starting, are not counted. With
-``--workers`` the shipped study ``quick`` is run with one worker and with two, which takes half an
-hour on cores that do nothing else.
+``--workers`` the shipped study ``quick`` is run with one worker and with two, three times, which
+takes six minutes on cores that do nothing else.
 """
 
 import os
@@ -39,6 +39,7 @@ from continual_arcade.studies.study import SHIPPED, Entry, Study, load
 from continual_arcade.studies.work import MARK, Outcome
 
 RUNS = 10_000
+WORKERS_ROUNDS = 3
 LISTED_WITHIN = 5.0
 """The limit for ``status`` [s]."""
 OVERHEAD = 1.03
@@ -138,9 +139,13 @@ def main(options: Options) -> None:
     verdicts.append(at_most(promise, statistics.median(ratios), OVERHEAD))
 
     if options.workers:
-        one, two = (passed(quick, jobs)[0] for jobs in (1, 2))
-        print(f"quick: {one:.0f} s with one worker, {two:.0f} s with two")
-        verdicts.append(at_least("quick with two workers, over one", one / two, TWO_WORKERS))
+        gains = []
+        for _ in range(WORKERS_ROUNDS):
+            one, two = (passed(quick, jobs)[0] for jobs in (1, 2))
+            gains.append(one / two)
+            print(f"quick: {one:.0f} s with one worker, {two:.0f} s with two")
+        promise = "quick with two workers, over one"
+        verdicts.append(at_least(promise, statistics.median(gains), TWO_WORKERS))
     print(*verdicts, sep="\n")
 
 

@@ -11,7 +11,12 @@ import pytest
 from continual_arcade.studies import publishing
 
 RESULTS = Path(__file__).parents[1] / "docs" / "results"
-STUDIES = {"classic": "finetune", "memory": "reservoir-5000"}
+STUDIES = {
+    "classic": "finetune",
+    "memory": "reservoir-5000",
+    "lives": "finetune",
+    "reasons": "reservoir",
+}
 
 
 def test_the_claims_are_what_the_program_prints() -> None:

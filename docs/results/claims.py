@@ -23,13 +23,29 @@ LIVES = {
     "Catcher, conflict": "Catcher, conflict-fast",
 }
 """Slow drift, and the same phases with fast drift."""
+REASONS = {
+    "MER and replay at equal step sizes": (
+        ("mer", "reservoir-at-mers-step"),
+        ("mer-at-reservoirs-step", "reservoir"),
+        ("mer-gamma-0.3", "reservoir"),
+        ("reservoir-at-mers-step", "reservoir"),
+    ),
+    "Penalties that are strong": (
+        ("ewc-0.01", "finetune"),
+        ("ewc-1", "finetune"),
+        ("l2-0.001", "finetune"),
+        ("ewc-0.01", "l2-0.001"),
+    ),
+}
 Numbers = dict[int, float]
 Line = tuple[str, Numbers, Numbers]
 
 
 def main() -> None:
     """Print all tables."""
-    memory, classic = (pd.read_csv(HERE / f"{name}-runs.csv") for name in ("memory", "classic"))
+    memory, classic, lives, reasons = (
+        pd.read_csv(HERE / f"{name}-runs.csv") for name in ("memory", "classic", "lives", "reasons")
+    )
     worlds = [*LIVES, *LIVES.values()]
     for metric, title in ((END, "at the end"), (CHANGE, "change since learnt")):
         for rival in ("reservoir", "fifo"):
@@ -58,8 +74,12 @@ def main() -> None:
                 for size in (50_000, 5_000, 500)
             ],
         )
-        for rival in ("finetune", "l2"):
-            table(f"EWC less {rival}, {title}", list(against(rival, metric, classic)))
+        for ours, rival in (("mer", "reservoir"), ("ewc", "finetune"), ("ewc", "l2")):
+            lines = [*less(ours, rival, metric, classic), *less(ours, rival, metric, lives)]
+            table(f"`{ours}` less `{rival}`, {title}", lines)
+        for kind, pairs in REASONS.items():
+            lines = [line for pair in pairs for line in less(*pair, metric, reasons, named=True)]
+            table(f"{kind}, {title}", lines)
 
 
 def of(runs: pd.DataFrame, world: str, method: str, metric: str) -> Numbers:
@@ -79,10 +99,13 @@ def advantage(runs: pd.DataFrame, metric: str) -> Callable[[str, int], Numbers]:
     return lead
 
 
-def against(rival: str, metric: str, runs: pd.DataFrame) -> Iterator[Line]:
-    """Go through the worlds in which EWC and a rival have lived."""
+def less(
+    ours: str, rival: str, metric: str, runs: pd.DataFrame, *, named: bool = False
+) -> Iterator[Line]:
+    """Go through the worlds in which two methods have lived."""
     for world in dict.fromkeys(runs["in"]):
-        yield world, of(runs, world, "ewc", metric), of(runs, world, rival, metric)
+        name = f"{world}, `{ours}` less `{rival}`" if named else world
+        yield name, of(runs, world, ours, metric), of(runs, world, rival, metric)
 
 
 def table(title: str, lines: list[Line]) -> None:

@@ -2,6 +2,7 @@
 
 import configparser
 import os
+import runpy
 import subprocess
 import sys
 import zipfile
@@ -110,6 +111,7 @@ def test_the_wheel_works_outside_the_checkout(wheel: Path, tmp_path: Path) -> No
         [
             *(sys.executable, "-m", "continual_arcade.scripts.train", "--out", "runs"),
             *(
+                "--dqn.engine=torch",  # the other one would be compiled anew, for another place
                 "--dqn.learning-starts",
                 "100",
                 "--phase-steps",
@@ -130,27 +132,39 @@ def test_the_wheel_works_outside_the_checkout(wheel: Path, tmp_path: Path) -> No
     assert len(list((tmp_path / "runs").glob("FlappyBird-shrink__finetune__0__*"))) == 1
 
 
-def test_every_command_says_what_it_does() -> None:
-    for command in (
-        *(
-            "train",
-            "evaluate",
-            "compare",
-            "report",
-            "watch",
-            "play",
-            "schedule",
-            "references",
-            "demo",
-        ),
-    ):
-        for arguments in (["-m", f"continual_arcade.scripts.{command}"], [f"scripts/{command}.py"]):
-            result = subprocess.run(
-                [sys.executable, *arguments, "--help"],
-                cwd=ROOT,
-                capture_output=True,
-                text=True,
-                check=False,
-            )
-            assert result.returncode == 0, result.stderr
-            assert "usage:" in result.stdout
+COMMANDS = sorted(
+    path.stem for path in (ROOT / "scripts").glob("*.py") if "__main__" in path.read_text("utf-8")
+)
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_every_command_says_what_it_does(
+    command: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(sys, "argv", [command, "--help"])
+    with pytest.raises(SystemExit, match=r"^0$"):
+        runpy.run_path(str(ROOT / "scripts" / f"{command}.py"), run_name="__main__")
+    assert "usage:" in capsys.readouterr().out
+
+
+def test_a_clone_runs_it_as_a_file() -> None:
+    result = subprocess.run(
+        [sys.executable, "scripts/schedule.py", "--help"],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert result.returncode == 0, result.stderr
+    assert "usage:" in result.stdout
+
+
+def test_every_command_is_installed(wheel: Path) -> None:
+    config = configparser.ConfigParser()
+    with zipfile.ZipFile(wheel) as packed:
+        (name,) = (name for name in packed.namelist() if name.endswith("entry_points.txt"))
+        config.read_string(packed.read(name).decode())
+    assert dict(config["console_scripts"]) == {
+        f"continual-arcade-{command}": f"continual_arcade.scripts.{command}:main"
+        for command in COMMANDS
+    }

@@ -86,9 +86,20 @@ def assert_equal(one: Any, other: Any, where: str = "") -> None:
         assert one == other or (one != one and other != other), where
 
 
+OFTEN = {"finetune", "from-scratch", "mix", "ewc", "mer", "clear", "agem"}
+"""Of each kind one; the others are no less tested within a process (``test_saving.py``)."""
+
+
 @pytest.mark.parametrize(
     ("method", "engine"),
-    [*((method, "auto") for method in METHODS), ("clone", "torch"), ("mer", "torch")],
+    [
+        *(
+            pytest.param(method, "auto", marks=() if method in OFTEN else pytest.mark.slow)
+            for method in METHODS
+        ),
+        ("clone", "torch"),
+        pytest.param("mer", "torch", marks=pytest.mark.slow),
+    ],
 )
 def test_killed_at_any_moment_it_ends_with_the_same_bits(
     method: str, engine: str, tmp_path: Path

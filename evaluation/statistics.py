@@ -11,7 +11,7 @@ from functools import lru_cache
 
 import numpy as np
 import numpy.typing as npt
-from scipy import optimize, special, stats
+from scipy import optimize, special
 
 from continual_arcade.evaluation import bootstrap
 
@@ -316,6 +316,8 @@ def performance_profile(
 @lru_cache
 def _furthest(runs: int, confidence: float) -> float:
     """Return how far a share is off anywhere at the most, by Kolmogorov's distribution."""
+    from scipy import stats  # to load it takes a second, which no command is to wait for
+
     return float(stats.kstwo.ppf(confidence, runs))
 
 
@@ -365,6 +367,8 @@ def kaplan_meier(times: npt.ArrayLike, censored: npt.ArrayLike) -> Survival:
     counts = (sample.size - without, without)
     if reason := why_missing(sample):
         return Survival(np.array([]), np.array([]), np.nan, np.nan, *counts, reason)
+    from scipy import stats  # see _furthest
+
     data = stats.CensoredData(uncensored=sample[~open_ended], right=sample[open_ended])
     curve = stats.ecdf(data).sf
     at, share = np.asarray(curve.quantiles), np.asarray(curve.probabilities)

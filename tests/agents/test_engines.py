@@ -127,8 +127,10 @@ def assert_same(torchs: ContinualDQN, compiled: ContinualDQN) -> None:
 
 @pytest.mark.parametrize("name", METHODS)
 def test_both_engines_lead_the_same_life(name: str) -> None:
-    torchs, compiled = lived("torch", METHODS[name]), lived("compiled", METHODS[name])
-    assert torchs._n_updates >= 500
+    # An update of single examples takes torch long.
+    life = CONFLICT.with_steps(160) if name == "mer-faithful" else CONFLICT
+    torchs, compiled = (lived(engine, METHODS[name], life) for engine in ("torch", "compiled"))
+    assert torchs._n_updates >= (200 if name == "mer-faithful" else 500)
     assert_same(torchs, compiled)
 
 

@@ -86,8 +86,8 @@ def assert_equal(one: Any, other: Any, where: str = "") -> None:
         assert one == other or (one != one and other != other), where
 
 
-OFTEN = {"finetune", "from-scratch", "mix", "ewc", "mer", "clear", "agem"}
-"""Of each kind one; the others are no less tested within a process (``test_saving.py``)."""
+OFTEN = {"finetune", "ewc", "mer"}
+"""The others are no less tested within a process (``test_saving.py``)."""
 
 
 @pytest.mark.parametrize(

@@ -208,6 +208,7 @@ def test_neither_a_killed_worker_nor_a_lost_machine_changes_a_number(
     assert not list(folder.path.glob("runs/.cluster-*"))
 
 
+@pytest.mark.slow
 def test_a_machine_that_joins_gets_runs(cluster: Cluster, tmp_path: Path) -> None:
     folder = begun(tmp_path, "0..2")
     engine = RayEngine(address=cluster.address)
@@ -263,6 +264,7 @@ def test_workers_compute_on_one_thread(cluster: Cluster, tmp_path: Path) -> None
         assert summary.result().finished == 1
 
 
+@pytest.mark.slow
 def test_a_run_over_which_workers_die_again_and_again_is_named(
     cluster: Cluster, tmp_path: Path
 ) -> None:
@@ -310,7 +312,9 @@ def broken_libraries(folder: Path) -> str:
     return r"worker [\d.]+ cannot begin \(ImportError: there is no torch here\): is the suite"
 
 
-@pytest.mark.parametrize("install", [other_versions, broken_libraries])
+@pytest.mark.parametrize(
+    "install", [other_versions, pytest.param(broken_libraries, marks=pytest.mark.slow)]
+)
 def test_a_machine_that_is_unfit_stops_the_study_and_loses_nothing(
     install: Callable[[Path], str], cluster: Cluster, tmp_path: Path
 ) -> None:
@@ -374,11 +378,8 @@ def study_command(*arguments: str, **environment: str) -> subprocess.CompletedPr
     )
 
 
-@pytest.mark.parametrize(
-    "joined",
-    [False, pytest.param(True, marks=pytest.mark.slow)],
-    ids=["alone", "RAY_ADDRESS"],
-)
+@pytest.mark.slow
+@pytest.mark.parametrize("joined", [False, True], ids=["alone", "RAY_ADDRESS"])
 def test_the_command_alone_says_nothing_but_what_it_has_to_say(
     joined: bool, cluster: Cluster, tmp_path: Path
 ) -> None:

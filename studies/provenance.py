@@ -8,7 +8,15 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-_VERSIONS = ("continual-arcade", "gymnasium", "stable-baselines3", "torch", "numpy", "numba")
+_VERSIONS = (
+    "continual-arcade",
+    "gymnasium",
+    "stable-baselines3",
+    "torch",
+    "numpy",
+    "numba",
+    "scipy",  # its BLAS is that of compiled code
+)
 
 
 def provenance() -> dict[str, Any]:

@@ -97,7 +97,8 @@ OFTEN = {"finetune", "ewc", "mer"}
             pytest.param(method, "auto", marks=() if method in OFTEN else pytest.mark.slow)
             for method in METHODS
         ),
-        ("clone", "torch"),
+        ("finetune", "torch"),
+        pytest.param("clone", "torch", marks=pytest.mark.slow),
         pytest.param("mer", "torch", marks=pytest.mark.slow),
     ],
 )

@@ -39,7 +39,7 @@ def demo(args: Demo) -> None:
     """
     begun = time.perf_counter()
     print("Flappy Bird, six phases, the gap shrinks from 100 to 75 px.")
-    print("Training takes about a minute; compiling the learner, once on a machine, another one.")
+    print("Training takes seconds; compiling the learner, once on a machine, about a minute.")
     folder = train(Train(seed=args.seed, out=args.out, phase_steps=args.phase_steps))
     last = len(Schedule.from_dict(folder.read_config()["schedule"])) - 1
     for name, phase in (("first", 0), ("last", last)):

@@ -81,10 +81,30 @@ def test_the_wheel_brings_no_other_name(wheel: Path) -> None:
     assert {top for top in tops if not top.endswith(".dist-info")} == {"continual_arcade"}
 
 
-def test_the_wheel_works_outside_the_checkout(wheel: Path, tmp_path: Path) -> None:
-    site = tmp_path / "site"
+@pytest.fixture(scope="module")
+def site(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder for packages, with nothing but the wheel in it."""
+    folder = tmp_path_factory.mktemp("site")
     install = [sys.executable, "-m", "pip", "install", "--quiet", "--no-deps", "--target"]
-    subprocess.run([*install, str(site), str(wheel)], check=True, capture_output=True)
+    subprocess.run([*install, str(folder), str(wheel)], check=True, capture_output=True)
+    return folder
+
+
+def outside(site: Path, folder: Path, *arguments: str) -> str:
+    """What Python says in a folder that is no checkout."""
+    result = subprocess.run(
+        [sys.executable, *arguments],
+        cwd=folder,
+        env={**os.environ, "PYTHONPATH": str(site)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert result.returncode == 0, result.stderr
+    return result.stdout
+
+
+def test_the_wheel_works_outside_the_checkout(site: Path, tmp_path: Path) -> None:
     code = (
         "import gymnasium as gym, continual_arcade.envs as envs, continual_arcade.scripts.demo\n"
         "print(envs.__file__)\n"
@@ -94,41 +114,16 @@ def test_the_wheel_works_outside_the_checkout(wheel: Path, tmp_path: Path) -> No
         "render_mode='rgb_array')\n"
         "env.reset(seed=0); env.step(0); print(env.render().shape)\n"
     )
-    environment = {**os.environ, "PYTHONPATH": str(site)}
-    result = subprocess.run(
-        [sys.executable, "-c", code],
-        cwd=tmp_path,
-        env=environment,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert result.returncode == 0, result.stderr
-    where, shape = result.stdout.splitlines()
+    where, shape = outside(site, tmp_path, "-c", code).splitlines()
     assert where.startswith(str(site))
     assert shape == "(512, 288, 3)"
-    train = subprocess.run(
-        [
-            *(sys.executable, "-m", "continual_arcade.scripts.train", "--out", "runs"),
-            *(
-                "--dqn.engine=torch",  # the other one would be compiled anew, for another place
-                "--dqn.learning-starts",
-                "100",
-                "--phase-steps",
-                "40",
-                "--eval-episodes",
-                "1",
-                "--eval-max-steps",
-                "20",
-            ),
-        ],
-        cwd=tmp_path,
-        env=environment,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert train.returncode == 0, train.stderr
+
+
+@pytest.mark.slow  # for another place the learner is compiled anew
+def test_the_wheel_trains_outside_the_checkout(site: Path, tmp_path: Path) -> None:
+    short = "--dqn.learning-starts=100 --phase-steps=40 --eval-episodes=1 --eval-max-steps=20"
+    command = ("-m", "continual_arcade.scripts.train", "--out=runs", *short.split())
+    outside(site, tmp_path, *command)
     assert len(list((tmp_path / "runs").glob("FlappyBird-shrink__finetune__0__*"))) == 1
 
 

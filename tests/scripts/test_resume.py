@@ -97,7 +97,7 @@ OFTEN = {"finetune", "ewc", "mer"}
             pytest.param(method, "auto", marks=() if method in OFTEN else pytest.mark.slow)
             for method in METHODS
         ),
-        ("finetune", "torch"),
+        # That of ewc is in torch, too: it has dropout here.
         pytest.param("clone", "torch", marks=pytest.mark.slow),
         pytest.param("mer", "torch", marks=pytest.mark.slow),
     ],

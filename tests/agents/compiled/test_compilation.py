@@ -46,6 +46,7 @@ def machine_code(cache: Path) -> list[str]:
     return sorted(path.name for path in cache.rglob("*.nbc"))
 
 
+@pytest.mark.slow  # four processes, two of which compile
 def test_machine_code_of_another_machine_is_not_trusted(tmp_path: Path) -> None:
     assert run(ACT, tmp_path).stdout == "[1]\n"
     here = machine_code(tmp_path)

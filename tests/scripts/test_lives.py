@@ -213,6 +213,7 @@ def heeds_signals() -> None:
     signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 
+@pytest.mark.slow
 def test_ctrl_c_stops_all_lives_and_says_how_to_go_on(tmp_path: Path) -> None:
     root = tmp_path / "two words"
     process = subprocess.Popen(

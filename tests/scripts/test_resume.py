@@ -86,7 +86,7 @@ def assert_equal(one: Any, other: Any, where: str = "") -> None:
         assert one == other or (one != one and other != other), where
 
 
-OFTEN = {"finetune", "ewc", "mer"}
+OFTEN = {"finetune", "mer"}
 """The others are no less tested within a process (``test_saving.py``)."""
 
 
@@ -97,7 +97,6 @@ OFTEN = {"finetune", "ewc", "mer"}
             pytest.param(method, "auto", marks=() if method in OFTEN else pytest.mark.slow)
             for method in METHODS
         ),
-        # That of ewc is in torch, too: it has dropout here.
         pytest.param("clone", "torch", marks=pytest.mark.slow),
         pytest.param("mer", "torch", marks=pytest.mark.slow),
     ],

@@ -206,6 +206,7 @@ def unlike(first: np.ndarray, second: np.ndarray) -> float:
     return float(np.abs(first.astype(int) - second).mean())
 
 
+@pytest.mark.slow
 def test_forgetting_is_watched_side_by_side(runs: dict[str, Path], tmp_path: Path) -> None:
     """Each panel is the film of that agent alone, from the same seed, until it is over."""
     path = tmp_path / "film.mp4"

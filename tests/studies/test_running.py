@@ -121,6 +121,7 @@ def test_a_study_whose_process_is_killed_goes_on_to_the_same_bytes(
     assert everything(tmp_path / "small") == before
 
 
+@pytest.mark.slow
 def test_a_study_that_is_asked_to_end_lets_go_of_its_workers(
     tmp_path: Path, unbroken: dict[str, bytes]
 ) -> None:

@@ -120,7 +120,7 @@ _PRESETS = (
         "joint",
         "All phases at once, in turns, and nothing is forgotten from replay: what there is to "
         "learn without drift. A reference, not a method.",
-        settings={"learning_rate": 9.12e-4},
+        settings={"learning_rate": 9.12e-4},  # that of perfect-memory, whose replay it has
         remembers_all=True,
         interleaved=True,
     ),

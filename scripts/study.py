@@ -171,8 +171,13 @@ class Tune(_Workers):
 Command = Run | Status | MakeReport | Resume | Add | Verify | Tune | Publish
 
 
-def run_study(args: Run, console: Console) -> None:
+def run_study(args: Run, console: Console, given: Sequence[str]) -> None:
     """Run a study, or say what it would cost.
+
+    Args:
+        args: What is asked for.
+        console: Where it is said.
+        given: The arguments of the command, which are written down.
 
     Raises:
         ValueError: If the study makes no sense, or was begun as another one.
@@ -192,7 +197,7 @@ def run_study(args: Run, console: Console) -> None:
         return
     engine = _engine(args)
     with alone(folder.path):
-        folder.begin(study, _about())
+        folder.begin(study, _about(given))
     _go(folder, engine, console, remake=args.remake)
 
 
@@ -201,7 +206,7 @@ def resume_study(args: Resume, console: Console) -> None:
     _go(_folder(args.study, args.out), _engine(args), console, remake=args.remake)
 
 
-def add_to_study(args: Add, console: Console) -> None:
+def add_to_study(args: Add, console: Console, given: Sequence[str]) -> None:
     """Take more into a study, and run it; see :func:`run_study`."""
     study = studies.load(studies.find(args.file))
     study.check()
@@ -209,7 +214,7 @@ def add_to_study(args: Add, console: Console) -> None:
     engine = _engine(args)
     folder.check_versions()
     with alone(folder.path):
-        folder, new = folder.extend(study, _about())
+        folder, new = folder.extend(study, _about(given))
     for line in new or ("nothing is new",):
         _say(console, line)
     _go(folder, engine, console)
@@ -393,8 +398,8 @@ def verify_study(args: Verify, console: Console) -> None:
     _say(console, f"all {len(chosen)} came out as they did before")
 
 
-def tune_methods(args: Tune, console: Console) -> Path:
-    """Search the settings of methods.
+def tune_methods(args: Tune, console: Console, given: Sequence[str]) -> Path:
+    """Search the settings of methods; see :func:`run_study`.
 
     Returns:
         The file with what was chosen.
@@ -421,7 +426,7 @@ def tune_methods(args: Tune, console: Console) -> Path:
         )
 
     with alone(out):
-        best = tunings.tune(tuning, engine, out, _about(), report)
+        best = tunings.tune(tuning, engine, out, _about(given), report)
     for method, trial in best.items():
         _say(console, f"{method}: {trial.value:.4f} with {trial.values}")
     return out / "chosen.toml"
@@ -462,9 +467,9 @@ def _engine(args: _Workers) -> Engine:
     return JoblibEngine(jobs, args.cluster)
 
 
-def _about() -> dict[str, object]:
+def _about(given: Sequence[str]) -> dict[str, object]:
     return {
-        "command": shlex.join(["python", "-m", "continual_arcade.scripts.study", *sys.argv[1:]]),
+        "command": shlex.join(["python", "-m", "continual_arcade.scripts.study", *given]),
         "date": datetime.now(UTC).isoformat(timespec="seconds"),
         **provenance(),
     }
@@ -501,6 +506,7 @@ def _say_cost(study: Study, left: Sequence[Cell], args: Run, console: Console) -
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run the command."""
+    given = sys.argv[1:] if arguments is None else arguments
     args = tyro.extras.subcommand_cli_from_dict(
         {
             "run": Run,
@@ -512,7 +518,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
             "tune": Tune,
             "publish": Publish,
         },
-        args=arguments,
+        args=given,
         description=__doc__,
     )
 
@@ -520,7 +526,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         console = Console()
         match args:
             case Run():
-                run_study(args, console)
+                run_study(args, console, given)
             case Status():
                 status(args, console)
             case MakeReport():
@@ -528,11 +534,11 @@ def main(arguments: Sequence[str] | None = None) -> None:
             case Resume():
                 resume_study(args, console)
             case Add():
-                add_to_study(args, console)
+                add_to_study(args, console, given)
             case Verify():
                 verify_study(args, console)
             case Tune():
-                tune_methods(args, console)
+                tune_methods(args, console, given)
             case Publish():
                 print(f"the results are in {publish_study(args)}")
 

@@ -69,7 +69,8 @@ def test_a_finished_study_is_left_as_it_is(root: Path) -> None:
 def test_what_a_study_was_run_with_is_written_beside_it(root: Path) -> None:
     data = json.loads((root / "small" / "study.json").read_text())
     (made,) = data["made"]
-    assert made["command"].startswith("python -m continual_arcade.scripts.study")
+    command = f"run {root / 'small.toml'} --out {root} --jobs=1"
+    assert made["command"] == f"python -m continual_arcade.scripts.study {command}"
     assert {"python", "versions", "git_commit", "machine", "date"} <= made.keys()
     config = RunFolder(root / "small" / "runs" / "FlappyBird-conflict__ewc__0").read_config()
     assert config["study"] == "small"

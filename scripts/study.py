@@ -49,6 +49,8 @@ from continual_arcade.studies.verifying import draw, verify
 from continual_arcade.studies.work import Outcome
 
 _Name = Annotated[str, tyro.conf.Positional]
+_COMMAND = "python -m continual_arcade.scripts.study"
+"""As it can be copied."""
 
 
 @dataclass(frozen=True)
@@ -255,7 +257,8 @@ def _go(folder: StudyFolder, engine: Engine, console: Console, *, remake: bool =
             f"{summary.seconds / 60:.1f} minutes of living",
         )
     if summary.failures:
-        lines = [f"{len(summary.failures)} runs failed; `study resume {folder.path}` tries again:"]
+        again = f"{_COMMAND} resume {shlex.quote(str(folder.path))}"
+        lines = [f"{len(summary.failures)} runs failed; to try them again: {again}"]
         lines += [f"  {outcome.run}: {outcome.reason}" for outcome in summary.failures]
         if summary.left:
             lines.append(
@@ -266,7 +269,7 @@ def _go(folder: StudyFolder, engine: Engine, console: Console, *, remake: bool =
     for name in summary.changed:
         _say(console, f"warning: {name} was lived again, and came out in another way than before")
     _say(console, f"all {total} runs are finished; to see what came of them:")
-    _say(console, f"  python -m continual_arcade.scripts.study report {folder.path}")
+    _say(console, f"  {_COMMAND} report {shlex.quote(str(folder.path))}")
 
 
 def status(args: Status, console: Console) -> None:
@@ -363,8 +366,9 @@ def _finished(folder: StudyFolder, *, unfinished: bool = False) -> list[Cell]:
     finished = [cell for cell in folder.cells if states[cell.name] == "finished"]
     if len(finished) < len(states) and not unfinished:
         raise ValueError(
-            f"{len(states) - len(finished)} of {len(states)} runs are not finished: `study resume "
-            f"{folder.path}` goes on with them, and `report --unfinished` says what is there"
+            f"{len(states) - len(finished)} of {len(states)} runs are not finished: "
+            f"`{_COMMAND} resume {shlex.quote(str(folder.path))}` goes on with them, and `report "
+            "--unfinished` says what is there"
         )
     for cell in finished:
         folder.check_unchanged(cell, done)
@@ -469,7 +473,7 @@ def _engine(args: _Workers) -> Engine:
 
 def _about(given: Sequence[str]) -> dict[str, object]:
     return {
-        "command": shlex.join(["python", "-m", "continual_arcade.scripts.study", *given]),
+        "command": f"{_COMMAND} {shlex.join(given)}",
         "date": datetime.now(UTC).isoformat(timespec="seconds"),
         **provenance(),
     }

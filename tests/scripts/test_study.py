@@ -125,7 +125,7 @@ def test_the_report_waits_until_all_runs_are_finished(copy: Path) -> None:
         if cell.kind == "expert":
             (folder.place(cell) / "finished.json").unlink()
     message = refused("report", folder.path)
-    assert "6 of 12 runs are not finished: `study resume" in message
+    assert "6 of 12 runs are not finished: `python -m continual_arcade.scripts.study res" in message
     assert not (folder.path / "report.html").exists()
     assert "the report is in" in run("report", folder.path, "--unfinished")
     # Without experts there is no number, and a report that forgot them would be found out.

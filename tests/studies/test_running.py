@@ -348,7 +348,8 @@ def test_a_run_that_fails_keeps_no_other_from_being_lived(tmp_path: Path) -> Non
     diverges = {"preset": "finetune", "settings": {"learning_rate": 1e30}}
     folder = begun(tmp_path, methods={"finetune": {}, "far": diverges})
     message = refused("resume", folder.path, "--jobs=1")
-    assert "2 runs failed; `study resume" in message
+    again = f"python -m continual_arcade.scripts.study resume {folder.path}"
+    assert f"2 runs failed; to try them again: {again}\n" in message
     assert "FlappyBird-conflict__far__1: at step" in message
     states = folder.states()
     assert list(states.values()) == ["finished", "failed"] * 2

@@ -12,12 +12,14 @@ import torch
 from gymnasium import spaces
 from stable_baselines3 import DQN
 from stable_baselines3.common.buffers import ReplayBuffer
+from stable_baselines3.common.callbacks import BaseCallback
 from stable_baselines3.common.noise import ActionNoise
 from stable_baselines3.common.policies import BasePolicy
 from stable_baselines3.common.save_util import load_from_zip_file
 from stable_baselines3.common.type_aliases import ReplayBufferSamples, RolloutReturn
 from stable_baselines3.common.utils import polyak_update
 from stable_baselines3.common.vec_env import VecEnv
+from stable_baselines3.dqn.policies import QNetwork
 from torch.nn.functional import smooth_l1_loss
 
 from continual_arcade.agents.compiled.compilation import compute_on_one_thread
@@ -99,6 +101,8 @@ class ContinualDQN(DQN):
         self.callback_every = whole_number("callback_every", callback_every)
         self.engine_report = ""
         """Which engine runs, and why."""
+        self._asked = engine
+        """For which value of ``engine`` it was chosen what computes."""
         self._compiled: CompiledEngine | None = None
         self._fused: FusedLife | None = None
         check_together(self.parts)
@@ -151,35 +155,49 @@ class ContinualDQN(DQN):
             if self.env is not None:
                 self._check_env(self.env)
             self._choose_engine()
+            self._check_engine()
 
     def _choose_engine(self) -> None:
-        """Choose what computes.
+        """Choose what computes, for what the agent is now.
+
+        Raises:
+            ValueError: If there is no such engine.
+        """
+        if self.engine not in ENGINES:
+            raise ValueError(unknown("engine", self.engine, ENGINES))
+        self._asked = self.engine
+        why = "it was asked for" if self.engine == "torch" else obstacle(self)
+        if why is not None:
+            self._compiled, self._fused = None, None
+        elif self._compiled is None or not self._compiled.is_of(self):
+            compute_on_one_thread()
+            self._compiled, self._fused = CompiledEngine(self), None
+        before = self.engine_report
+        self.engine_report = "compiled" if why is None else f"torch, because {why}"
+        if self.verbose >= 1 and self.engine_report != before:
+            print(f"engine: {self.engine_report}")
+
+    def _check_engine(self) -> None:
+        """Check that the engine that was asked for is the one that computes.
 
         Raises:
             ValueError: If it is to be the compiled engine, which cannot serve this agent.
         """
-        why = "it was asked for"
-        if self.engine != "torch":
-            found = obstacle(self)
-            if found is None:
-                compute_on_one_thread()
-                if self._compiled is None or not self._compiled.is_of(self):
-                    self._compiled, self._fused = CompiledEngine(self), None
-            elif self.engine == "compiled":
-                raise ValueError(
-                    f"the compiled engine cannot serve this agent: {found}. Or use engine='torch'"
-                )
-            else:
-                self._compiled, self._fused, why = None, None, found
-        before = self.engine_report
-        self.engine_report = "compiled" if self._compiled is not None else f"torch, because {why}"
-        if self.verbose >= 1 and self.engine_report != before:
-            print(f"engine: {self.engine_report}")
+        if self.engine == "compiled" and self._compiled is None:
+            why = self.engine_report.removeprefix("torch, because ")
+            raise ValueError(
+                f"the compiled engine cannot serve this agent: {why}. Or use engine='torch'"
+            )
 
     def _current_engine(self) -> CompiledEngine | None:
-        """Return the compiled engine, if there is one; a new one if replay is another one now."""
-        if self._compiled is not None and not self._compiled.is_of(self):
+        """Return the compiled engine, if there is one: for what the agent is now.
+
+        Raises:
+            ValueError: If it was asked for, and cannot serve what the agent has become.
+        """
+        if self.engine != self._asked or not (self._compiled is None or self._compiled.is_of(self)):
             self._choose_engine()
+        self._check_engine()
         return self._compiled
 
     @property
@@ -193,6 +211,7 @@ class ContinualDQN(DQN):
         assert self.env is not None
         self._check_env(self.env)
         self._choose_engine()
+        self._check_engine()
 
     def _check_env(self, env: VecEnv) -> None:
         """Check that parts and environment go together."""
@@ -213,7 +232,69 @@ class ContinualDQN(DQN):
         if self.exploration is not None and self.exploration.epsilon == "per_phase":
             self.life.progress_of_phase()  # raises if there are no phases
 
+    def _check_changes(self) -> None:
+        """Check what was changed since the agent was made, as far as no engine can honour it.
+
+        Raises:
+            ValueError: If something would be silently ignored.
+        """
+        replay = self.replay_buffer
+        if isinstance(replay, TransitionReplayBuffer) and replay.gamma != self.gamma:
+            raise ValueError(
+                f"gamma = {self.gamma} was set, but replay sums its returns with {replay.gamma}: "
+                f"make a new agent with gamma={self.gamma}, and let it take over the network "
+                "(set_parameters)"
+            )
+        if not any(tensor.requires_grad for tensor in self.q_net.parameters()):
+            raise ValueError(
+                "every parameter of the network is frozen, and nothing can be learnt: set "
+                "requires_grad of some"
+            )
+        moved = {id(tensor) for group in self.optimizer.param_groups for tensor in group["params"]}
+        known = {id(tensor) for tensor in self.policy.parameters()}
+        lost = [
+            name
+            for name, tensor in self.q_net.named_parameters()
+            if tensor.requires_grad and id(tensor) not in moved
+        ]
+        if lost and moved - known:
+            raise ValueError(
+                f"the optimizer moves tensors that the network does not have any more, and not "
+                f"{', '.join(lost)}, which would never learn: after exchanging a network or layer "
+                "make a new optimizer, such as agent.policy.optimizer = "
+                "torch.optim.Adam(agent.q_net.parameters(), lr=...)"
+            )
+
+    # Copies. What holds addresses stays behind: the copy gets an engine of its own.
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**self.__dict__, "_compiled": None, "_fused": None}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__.update(state)
+        self._choose_engine()
+
     # What parts may use: see ``parts.part.Learner``.
+
+    @property
+    def q_net(self) -> QNetwork:
+        """The network: that of the policy, also after it was exchanged."""
+        network: QNetwork = self.policy.q_net
+        return network
+
+    @q_net.setter
+    def q_net(self, network: QNetwork) -> None:
+        self.policy.q_net = network
+
+    @property
+    def q_net_target(self) -> QNetwork:
+        """The target network: that of the policy, also after it was exchanged."""
+        network: QNetwork = self.policy.q_net_target
+        return network
+
+    @q_net_target.setter
+    def q_net_target(self, network: QNetwork) -> None:
+        self.policy.q_net_target = network
 
     @property
     def optimizer(self) -> torch.optim.Optimizer:
@@ -468,6 +549,8 @@ class ContinualDQN(DQN):
         return np.where(explores, drawn, chosen).reshape(actions.shape), state
 
     def _best_actions(self, observation: Any, state: Any, episode_start: Any) -> tuple[Any, Any]:
+        if self._compiled is not None and not self._compiled.is_of(self):
+            self._choose_engine()
         shape = self.observation_space.shape
         if self._compiled is not None and np.shape(observation)[1:] == shape:
             return self._compiled.best_actions(observation), state
@@ -475,7 +558,9 @@ class ContinualDQN(DQN):
 
     def _setup_learn(self, *args: Any, **kwargs: Any) -> Any:
         goes_on = self._last_obs is not None and self.num_timesteps > 0
+        self._check_changes()
         self._choose_engine()  # what was changed since it was made is looked at, too
+        self._check_engine()
         result = super()._setup_learn(*args, **kwargs)
         assert self.env is not None
         if not goes_on or self.num_timesteps == 0:
@@ -493,12 +578,20 @@ class ContinualDQN(DQN):
         from but for the last, until something is due.
         """
         self._tell_phases()
-        engine = self._current_engine()
-        if engine is None or not is_served(env, self):
+        if self._current_engine() is None:
             return super().collect_rollouts(env, callback, *args, **kwargs)
-        if self._fused is None or not self._fused.is_of(env, self):
-            self._fused = FusedLife(engine, self, env)
-        return self._fused.collect(callback, kwargs.get("log_interval"))
+        callback.on_rollout_start()
+        engine = self._current_engine()  # a callback may change anything
+        fused = None if engine is None else self._current_loop(engine, env)
+        if fused is None:
+            return super().collect_rollouts(env, _Started(callback), *args, **kwargs)  # type: ignore[arg-type]
+        return fused.collect(callback, kwargs.get("log_interval"))
+
+    def _current_loop(self, engine: CompiledEngine, env: VecEnv) -> FusedLife | None:
+        """Return the loop that plays and learns in one, if there can be one."""
+        if self._fused is None or not self._fused.is_of(engine, env):
+            self._fused = FusedLife(engine, self, env) if is_served(env, self) else None
+        return self._fused
 
     def _tell_phases(self) -> None:
         news = self.life.news()
@@ -646,6 +739,19 @@ class ContinualDQN(DQN):
         overrides = {**(custom_objects or {}), **kwargs}
         agent: Self = load_agent(cls, _path(path), env, device, overrides)
         return agent
+
+
+class _Started:
+    """A callback that was told already that a rollout starts."""
+
+    def __init__(self, callback: BaseCallback) -> None:
+        self._callback = callback
+
+    def on_rollout_start(self) -> None:
+        pass
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._callback, name)
 
 
 def _path(path: Any) -> Any:

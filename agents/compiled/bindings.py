@@ -5,7 +5,7 @@ A binding serves one kind of part. ``before`` brings all that compiled code read
 the agent does not have are bound to nothing, in the same types.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -22,7 +22,30 @@ from continual_arcade.agents.parts.part import Part
 from continual_arcade.agents.parts.penalties import SI
 from continual_arcade.agents.parts.projection import AGEM
 from continual_arcade.agents.parts.quadratic import QuadraticPenalty
+from continual_arcade.agents.parts.recent import Remembering
 
+BOUND: tuple[type[Part], ...] = (
+    QuadraticPenalty,
+    SI,
+    Clear,
+    Clone,
+    AGEM,
+    HardMask,
+    Reptile,
+    MER,
+    Remembering,
+    Part,
+)
+"""The parts whose hooks have a compiled form, here and in :mod:`~continual_arcade.agents.kernels`.
+Whoever leaves the hooks of a gradient step to these is compiled, with whatever it does between."""
+ONCE: Mapping[tuple[type[Part], ...], str] = {
+    (SI,): "paths of synaptic intelligence",
+    (Clear, Clone): "kinds of cloning",
+    (AGEM,): "projections",
+    (HardMask,): "masks",
+    (Reptile, MER): "parts that interpolate",
+}
+"""Kinds of which compiled code has room for one."""
 _NOWHERE = Stream(0, 0, 0)
 """For parts that do not draw."""
 _COMPARED = {"q": kernels.Q, "advantage": kernels.ADVANTAGE, "policy": kernels.POLICY}

@@ -21,6 +21,7 @@ from continual_arcade.agents.compiled.bindings import (
     RememberedBinding,
 )
 from continual_arcade.agents.compiled.compilation import Entry
+from continual_arcade.agents.compiled.snapshot import Snapshot
 from continual_arcade.agents.compiled.support import REPLAYS
 from continual_arcade.agents.compiled.vectors import FlatVector
 from continual_arcade.agents.kernels import update
@@ -49,7 +50,6 @@ class CompiledEngine:
 
     def __init__(self, agent: Any) -> None:
         self._agent = agent
-        self._parts = list(agent.parts)
         self.replay: TransitionReplayBuffer = agent.replay
         self.control = np.zeros(1, update.CONTROL)
         self._c: Any = self.control[0]
@@ -59,7 +59,7 @@ class CompiledEngine:
         self._online, self._target = FlatVector(like), FlatVector(like)
         self._first, self._second = FlatVector(like), FlatVector(like)
         self._moment_counts = np.zeros(len(like), np.float32)
-        self._moments = torch.from_numpy(self._moment_counts)
+        self._steps = list(torch.from_numpy(self._moment_counts))
         widths = [agent.q_net.q_net[0].in_features]
         widths += [layer.out_features for layer in list(agent.q_net.q_net)[::2]]
         self.widths = np.array(widths, np.int64)
@@ -76,11 +76,21 @@ class CompiledEngine:
         self._act: Any = None
         self._learn: tuple[int, Any] = (-1, None)
         self._set_up()
+        self._online.house(self._parameters)
+        self._target.house(self._target_parameters)
+        if agent.policy.optimizer.state and self._c["adam"]:
+            self._adopt_moments(agent.policy.optimizer)
+        self._snapshot = Snapshot(agent)
 
     def is_of(self, agent: Any) -> bool:
-        """Return whether it was made for what the agent has now."""
-        same = len(self._parts) == len(agent.parts) and all(map(is_, self._parts, agent.parts))
-        return same and self.replay is agent.replay_buffer
+        """Return whether it was made for what the agent has, and is, now."""
+        return self._snapshot.holds(agent)
+
+    def __reduce__(self) -> Any:
+        raise TypeError(
+            "a compiled engine holds addresses of its agent's memory, and cannot be copied: copy "
+            "the agent, which gets an engine of its own"
+        )
 
     # What compiled code works on.
 
@@ -246,8 +256,6 @@ class CompiledEngine:
         agent, c = self._agent, self._c
         own = [part.batch or batch_size for part in self._drawers]
         self._make_room(max([batch_size + self._most_completed, *own]))
-        self._online.house(self._parameters)
-        self._target.house(self._target_parameters)
         self._before_moments()
         c["batch_size"], c["gradient_steps"] = batch_size, gradient_steps
         c["double_q"], c["tau"] = agent.double_q, agent.tau
@@ -274,16 +282,15 @@ class CompiledEngine:
         if not c["adam"]:
             return
         (c["beta_1"], c["beta_2"]), c["epsilon"] = group["betas"], group["eps"]
-        # They are replaced or forgotten all together.
-        kept = optimizer.state.get(self._parameters[0])
-        if kept is None or kept.get("exp_avg") is not self._first.views[0]:
+        if not optimizer.state:
             self._adopt_moments(optimizer)
+            self._snapshot = Snapshot(self._agent)
         c["moments"] = self._moment_counts[0]
 
     def _adopt_moments(self, optimizer: torch.optim.Optimizer) -> None:
         """Let the optimiser's moments lie where compiled code works on them."""
         for i, parameter in enumerate(self._parameters):
-            first, second, step = self._first.views[i], self._second.views[i], self._moments[i]
+            first, second, step = self._first.views[i], self._second.views[i], self._steps[i]
             state = optimizer.state[parameter]
             if state:
                 first.copy_(state["exp_avg"])
@@ -429,7 +436,6 @@ class CompiledEngine:
 
     def best_actions(self, observations: npt.NDArray[Any]) -> npt.NDArray[np.int64]:
         """Return the actions of highest value, shape ``(count,)``."""
-        self._online.house(self._parameters)
         inputs = np.ascontiguousarray(observations, np.float32)
         rows = len(inputs)
         if rows * int(self.widths[1:].sum()) > len(self._activations):

@@ -19,6 +19,7 @@ from stable_baselines3.common.utils import ConstantSchedule, FloatSchedule, Line
 
 from continual_arcade.agents.compiled.compilation import Entry
 from continual_arcade.agents.compiled.engine import CompiledEngine
+from continual_arcade.agents.compiled.support import changed
 from continual_arcade.agents.due import skip, steps_until_due
 from continual_arcade.agents.kernels import update
 from continual_arcade.agents.kernels.draws import stream_of
@@ -34,6 +35,8 @@ _INTERVAL = 0.1
 """How long a loop may last, about [s]."""
 _LONGEST = 4096
 """Steps of the longest loop."""
+_OF_ENV = frozenset({"close", "render", "seed"})
+"""Methods of an environment that have no part in a step."""
 
 
 class FusedLife:
@@ -51,6 +54,8 @@ class FusedLife:
         self._engine = engine
         self._agent = agent
         self._games = env.env
+        self._sizes = len(vars(env)), len(vars(env.env))
+        """Methods that are replaced in one object alone are attributes more of it."""
         game = self._games.game
         self._entry = _life_entry(game.rules, game.name, game.num_actions)
         self._kernel: tuple[int, Callable[..., int]] = (-1, lambda *_: update.DONE)
@@ -84,15 +89,28 @@ class FusedLife:
         shares = np.zeros(0) if prior is None else np.array(prior) / sum(prior)
         sums = shares.cumsum()
         self._cumulated = sums if prior is None else sums / sums[-1]
-        self._exploration = exploration
         self._conditions = self._games.conditions
         """What held before the last loop."""
+        self._now = 0.0
+        """When the last episodes ended, since the environment was made [s]."""
         self._draws = stream_of(agent._exploration_rng)
         self._buffer = np.zeros(count * int(sum(engine.widths[1:])), np.float32)
 
-    def is_of(self, env: Any, agent: Any) -> bool:
-        """Return whether it was made for this environment, and how the agent explores now."""
-        return env is self.env and agent.exploration is self._exploration
+    def is_of(self, engine: CompiledEngine, env: Any) -> bool:
+        """Return whether it was made for this engine, which knows the agent, and environment."""
+        return (
+            engine is self._engine
+            and env is self.env
+            and env.env is self._games
+            and (len(vars(env)), len(vars(env.env))) == self._sizes
+            and _plays_single_steps(self._agent)
+        )
+
+    def __reduce__(self) -> Any:
+        raise TypeError(
+            "a compiled loop holds addresses of its agent's memory, and cannot be copied: copy the "
+            "agent, which gets a loop of its own"
+        )
 
     def _longest(self) -> int:
         """Return how many steps a loop may last by the clock on the wall."""
@@ -102,14 +120,13 @@ class FusedLife:
         """Play rollouts, and learn from all but the last, until something is due.
 
         Args:
-            callback: Told of it as of one rollout of one step.
+            callback: Told of it as of one rollout of one step, of whose start it was told.
             log_interval: Episodes between lines of the log; None for no log.
 
         Raises:
             DivergedError: If the loss or its gradient is not finite.
         """
         agent, count = self._agent, self.env.num_envs
-        callback.on_rollout_start()
         rollout = agent.train_freq.frequency
         gradient_steps = agent.gradient_steps if agent.gradient_steps >= 0 else rollout * count
         steps = min(
@@ -291,16 +308,9 @@ class FusedLife:
                 "phase_changed": bool(play.changed[i]),
             }
         agent._episode_num += episodes
-        now = self.env.elapsed()
+        self._now = self.env.elapsed()
         kept = range(max(0, episodes - agent._stats_window_size), episodes)
-        agent.ep_info_buffer.extend(
-            {
-                "r": float(play.episode_returns[i]),
-                "l": int(play.episode_lengths[i]),
-                "t": now,
-            }
-            for i in kept
-        )
+        agent.ep_info_buffer.extend(map(self._ended, kept))
 
     def _named(self, row: npt.NDArray[np.float64]) -> dict[str, float]:
         return dict(zip(self._games.game.tunables, row.tolist(), strict=True))
@@ -343,7 +353,16 @@ class FusedLife:
         """Return the sums of the episode that a game has just ended."""
         # They are the last ones noted, game by game.
         after = int(self._play.ended[env + 1 :].sum())
-        return dict(self._agent.ep_info_buffer[-1 - after])
+        return self._ended(int(self._engine.control[0]["episodes"]) - 1 - after)
+
+    def _ended(self, episode: int) -> dict[str, Any]:
+        """Return the sums of an episode that ended in the last loop."""
+        play = self._play
+        return {
+            "r": float(play.episode_returns[episode]),
+            "l": int(play.episode_lengths[episode]),
+            "t": self._now,
+        }
 
 
 class Lived(NamedTuple):
@@ -374,10 +393,15 @@ def is_served(env: Any, agent: Any) -> TypeGuard[GymnasiumVecEnv]:
     return (
         type(env) is GymnasiumVecEnv
         and type(env.env) is ArcadeVectorEnv
+        and changed(env, GymnasiumVecEnv, _OF_ENV) is None
+        and changed(env.env, ArcadeVectorEnv, _OF_ENV) is None
         and agent.exploration is not None
-        and agent.train_freq.unit.value == "step"
-        and agent.action_noise is None
+        and _plays_single_steps(agent)
     )
+
+
+def _plays_single_steps(agent: Any) -> bool:
+    return agent.train_freq.unit.value == "step" and agent.action_noise is None
 
 
 @cache

@@ -263,13 +263,17 @@ def copies(tensors: list[torch.nn.Parameter]) -> list[torch.Tensor]:
 def gradients(learner: Learner) -> list[torch.Tensor]:
     """Return the gradients of the parameters, which may be changed in place.
 
+    Frozen parameters have none: zeros stand in their place, which move nothing.
+
     Raises:
-        RuntimeError: If a parameter has none.
+        RuntimeError: If a parameter that is learnt has none.
     """
-    found = [parameter.grad for parameter in learner.q_net.parameters()]
-    if any(gradient is None for gradient in found):
-        raise RuntimeError("a parameter of the network has no gradient: it takes no part in Q")
-    return [gradient for gradient in found if gradient is not None]
+    found = []
+    for name, parameter in learner.q_net.named_parameters():
+        if parameter.grad is None and parameter.requires_grad:
+            raise RuntimeError(f"{name} of the network has no gradient: it takes no part in Q")
+        found.append(torch.zeros_like(parameter) if parameter.grad is None else parameter.grad)
+    return found
 
 
 def check_whole(part: Part, **least: int) -> None:

@@ -97,9 +97,11 @@ class AGEM(Remembering):
         drawn = self.rng.integers(len(self.kept["rewards"]), size=self.batch or learner.batch_size)
         remembered = Transitions(**{name: column[drawn] for name, column in self.kept.items()})
         loss = learner.td_loss(learner.replay.as_samples(remembered))
-        self._reference = list(torch.autograd.grad(loss, parameters(learner)))
+        now = parameters(learner)
+        learnt = iter(torch.autograd.grad(loss, [t for t in now if t.requires_grad]))
+        self._reference = [next(learnt) if t.requires_grad else torch.zeros_like(t) for t in now]
         if self.what == "update":
-            self._before = copies(parameters(learner))
+            self._before = copies(now)
             return
         found = gradients(learner)
         changed = projected(found, self._reference)

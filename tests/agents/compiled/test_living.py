@@ -115,6 +115,27 @@ def test_a_callback_at_every_step_sees_what_it_sees_with_the_other_engine() -> N
     assert any("episode" in info for shown in compiled.shown for info in shown["infos"])
 
 
+@pytest.mark.parametrize(("num_envs", "window"), [(1, 100), (4, 1), (65, 3), (101, 100)])
+def test_as_many_games_may_end_at_once_as_there_are(num_envs: int, window: int) -> None:
+    # All of them do where a phase ends; the agent keeps the last ``window`` episodes.
+    seen = []
+    for engine in ("torch", "compiled"):
+        callback = Notes()
+        model = tiny.agent(
+            env=tiny.life(num_envs=num_envs),
+            engine=engine,
+            stats_window_size=window,
+            target_update_interval=200,
+        )
+        model.learn(max(tiny.LIFE, 4 * num_envs), callback)
+        assert model.runs_compiled == (engine == "compiled")
+        assert any(all(shown["dones"]) for shown in callback.shown)
+        episodes = [(info["r"], info["l"]) for info in model.ep_info_buffer]
+        assert len(episodes) <= window
+        seen.append((callback.shown, episodes))
+    assert seen[0] == seen[1]
+
+
 class Plain(BaseCallback):
     """Does not say when it is due."""
 

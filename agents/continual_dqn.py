@@ -4,7 +4,7 @@ import io
 import math
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import Any, ClassVar, Literal, Self
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self
 
 import numpy as np
 import numpy.typing as npt
@@ -19,7 +19,6 @@ from stable_baselines3.common.save_util import load_from_zip_file
 from stable_baselines3.common.type_aliases import ReplayBufferSamples, RolloutReturn
 from stable_baselines3.common.utils import polyak_update
 from stable_baselines3.common.vec_env import VecEnv
-from stable_baselines3.dqn.policies import QNetwork
 from torch.nn.functional import smooth_l1_loss
 
 from continual_arcade.agents.compiled.compilation import compute_on_one_thread
@@ -268,33 +267,25 @@ class ContinualDQN(DQN):
     # Copies. What holds addresses stays behind: the copy gets an engine of its own.
 
     def __getstate__(self) -> dict[str, Any]:
-        return {**self.__dict__, "_compiled": None, "_fused": None}
+        return {**vars(self), "_compiled": None, "_fused": None}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
-        self.__dict__.update(state)
+        vars(self).update(state)
         self._choose_engine()
 
     # What parts may use: see ``parts.part.Learner``.
 
-    @property
-    def q_net(self) -> QNetwork:
-        """The network: that of the policy, also after it was exchanged."""
-        network: QNetwork = self.policy.q_net
-        return network
-
-    @q_net.setter
-    def q_net(self, network: QNetwork) -> None:
-        self.policy.q_net = network
-
-    @property
-    def q_net_target(self) -> QNetwork:
-        """The target network: that of the policy, also after it was exchanged."""
-        network: QNetwork = self.policy.q_net_target
-        return network
-
-    @q_net_target.setter
-    def q_net_target(self, network: QNetwork) -> None:
-        self.policy.q_net_target = network
+    if not TYPE_CHECKING:  # to a type checker they are the attributes that the parent declares
+        q_net = property(
+            lambda self: self.policy.q_net,
+            lambda self, network: setattr(self.policy, "q_net", network),
+            doc="The network: that of the policy, also after either was exchanged.",
+        )
+        q_net_target = property(
+            lambda self: self.policy.q_net_target,
+            lambda self, network: setattr(self.policy, "q_net_target", network),
+            doc="The target network: that of the policy, also after either was exchanged.",
+        )
 
     @property
     def optimizer(self) -> torch.optim.Optimizer:

@@ -16,7 +16,7 @@ from stable_baselines3.common.torch_layers import FlattenExtractor
 from stable_baselines3.dqn.policies import DQNPolicy, QNetwork
 from torch import nn
 from torch.nn.modules import module as torch_module
-from torch.optim import optimizer as torch_optimizer
+from torch.optim.optimizer import _global_optimizer_post_hooks, _global_optimizer_pre_hooks
 
 from continual_arcade.agents.compiled.bindings import BOUND, ONCE
 from continual_arcade.agents.networks import ContinualPolicy
@@ -228,10 +228,7 @@ def _optimizer(agent: Any) -> str | None:
     method = changed(optimizer, type(optimizer), frozenset())
     if method is not None:
         return f"{method}() of the optimizer was changed: it serves Adam and SGD as they are"
-    of_all = (
-        torch_optimizer._global_optimizer_pre_hooks,
-        torch_optimizer._global_optimizer_post_hooks,
-    )
+    of_all = (_global_optimizer_pre_hooks, _global_optimizer_post_hooks)
     if any(of_all) or any(hooks(optimizer)):
         return "the optimizer has hooks: it serves those without"
     moved, learnt = group["params"], list(agent.policy.q_net.parameters())

@@ -4,7 +4,7 @@ import io
 import math
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self
+from typing import Any, ClassVar, Literal, Self
 
 import numpy as np
 import numpy.typing as npt
@@ -100,7 +100,7 @@ class ContinualDQN(DQN):
         self.callback_every = whole_number("callback_every", callback_every)
         self.engine_report = ""
         """Which engine runs, and why."""
-        self._asked = engine
+        self._asked: Engine | None = None
         """For which value of ``engine`` it was chosen what computes."""
         self._compiled: CompiledEngine | None = None
         self._fused: FusedLife | None = None
@@ -194,14 +194,19 @@ class ContinualDQN(DQN):
         Raises:
             ValueError: If it was asked for, and cannot serve what the agent has become.
         """
-        if self.engine != self._asked or not (self._compiled is None or self._compiled.is_of(self)):
-            self._choose_engine()
+        self._look_again()
         self._check_engine()
         return self._compiled
+
+    def _look_again(self) -> None:
+        """Choose what computes anew, if the agent is not any more what it was chosen for."""
+        if self.engine != self._asked or not (self._compiled is None or self._compiled.is_of(self)):
+            self._choose_engine()
 
     @property
     def runs_compiled(self) -> bool:
         """Whether the compiled engine computes."""
+        self._look_again()
         return self._compiled is not None
 
     def set_env(self, env: Any, force_reset: bool = True) -> None:
@@ -244,6 +249,12 @@ class ContinualDQN(DQN):
                 f"make a new agent with gamma={self.gamma}, and let it take over the network "
                 "(set_parameters)"
             )
+        if (self.q_net, self.q_net_target) != (self.policy.q_net, self.policy.q_net_target):
+            raise ValueError(
+                "q_net of the agent, which learns, and q_net of its policy, which acts and is "
+                "saved, are two networks (or so are the targets): to exchange a network set both, "
+                "agent.q_net = agent.policy.q_net = ..."
+            )
         if not any(tensor.requires_grad for tensor in self.q_net.parameters()):
             raise ValueError(
                 "every parameter of the network is frozen, and nothing can be learnt: set "
@@ -267,25 +278,9 @@ class ContinualDQN(DQN):
     # Copies. What holds addresses stays behind: the copy gets an engine of its own.
 
     def __getstate__(self) -> dict[str, Any]:
-        return {**vars(self), "_compiled": None, "_fused": None}
-
-    def __setstate__(self, state: dict[str, Any]) -> None:
-        vars(self).update(state)
-        self._choose_engine()
+        return {**vars(self), "_compiled": None, "_fused": None, "_asked": None}
 
     # What parts may use: see ``parts.part.Learner``.
-
-    if not TYPE_CHECKING:  # to a type checker they are the attributes that the parent declares
-        q_net = property(
-            lambda self: self.policy.q_net,
-            lambda self, network: setattr(self.policy, "q_net", network),
-            doc="The network: that of the policy, also after either was exchanged.",
-        )
-        q_net_target = property(
-            lambda self: self.policy.q_net_target,
-            lambda self, network: setattr(self.policy, "q_net_target", network),
-            doc="The target network: that of the policy, also after either was exchanged.",
-        )
 
     @property
     def optimizer(self) -> torch.optim.Optimizer:
@@ -540,8 +535,7 @@ class ContinualDQN(DQN):
         return np.where(explores, drawn, chosen).reshape(actions.shape), state
 
     def _best_actions(self, observation: Any, state: Any, episode_start: Any) -> tuple[Any, Any]:
-        if self._compiled is not None and not self._compiled.is_of(self):
-            self._choose_engine()
+        self._look_again()
         shape = self.observation_space.shape
         if self._compiled is not None and np.shape(observation)[1:] == shape:
             return self._compiled.best_actions(observation), state

@@ -16,6 +16,8 @@ from continual_arcade.agents.compiled.support import OPTIONS, hooks
 
 _OF_AGENT = attrgetter(
     "policy",
+    "q_net",
+    "q_net_target",
     "policy.q_net",
     "policy.q_net_target",
     "policy.optimizer",

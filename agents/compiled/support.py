@@ -150,6 +150,8 @@ def _network(agent: Any) -> str | None:
     if name is not None:
         return f"{name}() of the policy was changed: it serves 'MlpPolicy' as it is"
     for name in ("q_net", "q_net_target"):
+        if getattr(agent, name) is not getattr(policy, name):
+            return f"{name} of the agent and of its policy are two networks: it serves one"
         why = _layers(getattr(policy, name))
         if why is not None:
             return why if name == "q_net" else f"of the target network, {why}"

@@ -57,7 +57,7 @@ def set_head(agent: ContinualDQN) -> None:
 def set_network(agent: ContinualDQN) -> None:
     network = agent.policy.make_q_net()
     network.load_state_dict({key: 0.5 * t for key, t in agent.q_net.state_dict().items()})
-    agent.q_net = network
+    agent.q_net = agent.policy.q_net = network
     adam(agent)
 
 
@@ -169,6 +169,10 @@ SEEN: dict[str, Callable[[Any], object]] = {
 """Changes that the compiled engine goes along with."""
 SAID: dict[str, tuple[Callable[[Any], object], str]] = {
     "frozen": (lambda agent: agent.q_net.q_net[0].requires_grad_(False), "a parameter is frozen"),
+    "another network": (
+        lambda agent: setattr(agent, "q_net", copy.deepcopy(agent.q_net)),
+        "q_net of the agent and of its policy are two networks",
+    ),
     "momentum": (set_momentum, "the optimizer has momentum"),
     "shared": (lambda agent: agent.policy.share_memory(), r"shared with other processes \(share_"),
     "tied": (tie, "two layers share one tensor"),
@@ -329,6 +333,15 @@ def test_a_network_without_an_optimizer_of_its_own_is_refused(engine: str) -> No
     tiny.live(agent, 60, reset_num_timesteps=False)
 
 
+@pytest.mark.parametrize("engine", ["torch", "auto", "compiled"])
+@pytest.mark.parametrize("name", ["q_net", "q_net_target"])
+def test_two_networks_where_there_should_be_one_are_refused(name: str, engine: str) -> None:
+    agent = tiny.live(tiny.agent(engine=engine), 60)
+    setattr(agent.policy, name, copy.deepcopy(getattr(agent.policy, name)))
+    with pytest.raises(ValueError, match=r"set both, agent\.q_net = agent\.policy\.q_net = "):
+        agent.learn(60, reset_num_timesteps=False)
+
+
 @pytest.mark.parametrize("engine", ["torch", "auto"])
 def test_another_discount_is_refused(engine: str) -> None:
     agent = tiny.live(tiny.agent(engine=engine), 60)
@@ -467,7 +480,8 @@ def test_a_copy_trains_on_as_the_original_does(method: str, how: str) -> None:
     agent = build_agent("FlappyBird", tiny.CONFLICT, tiny.SETTINGS, 0, METHODS[method])
     tiny.live(agent, 160)
     twin = COPIES[how](agent)
-    assert twin.engine_report == agent.engine_report == "compiled"
+    assert twin.runs_compiled
+    assert agent.runs_compiled
     before = tiny.bits(agent)
     assert tiny.bits(twin) == before
     for one in (twin, agent):  # and neither works on the other's memory

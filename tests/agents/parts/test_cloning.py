@@ -435,7 +435,7 @@ def noisy(learner: Any, transitions: Any) -> Any:
 
 
 def of_target(learner: Any, transitions: Any) -> Any:
-    with mock.patch.object(learner.policy, "q_net", learner.q_net_target):
+    with mock.patch.object(learner, "q_net", learner.q_net_target):
         return q_values(learner, transitions)
 
 

@@ -414,6 +414,42 @@ def test_a_training_that_is_interrupted_says_how_to_resume(
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("command", ["evaluate", "study"])
+def test_ctrl_c_on_a_terminal_reaches_the_workers_too(
+    command: str, undisturbed: Path, tmp_path: Path
+) -> None:
+    """Who say nothing."""
+    write(tmp_path / "long.toml", phase_steps=40_000, seeds="0..9", evaluation={"every": 400})
+    arguments = {
+        "evaluate": (undisturbed, "--episodes=20000", "--max-steps=100000", "--jobs=2"),
+        "study": ("run", tmp_path / "long.toml", "--out", tmp_path, "--jobs=2"),
+    }
+    process = subprocess.Popen(
+        script(command, *arguments[command]),
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+        preexec_fn=heeds_signals,
+    )
+    children = Path(f"/proc/{process.pid}/task/{process.pid}/children")
+    # Two workers, and the process that watches over their resources; and what they read first.
+    while len(children.read_text().split()) < 3 or not (command == "evaluate" or begun(tmp_path)):
+        assert process.poll() is None
+        time.sleep(0.05)
+    os.killpg(process.pid, signal.SIGINT)
+    _, errors = process.communicate(timeout=60)
+    assert (process.returncode, errors) == (
+        130,
+        "interrupted; what was written so far is intact\n",
+    )
+
+
+def begun(root: Path) -> bool:
+    return len(list(root.rglob("evaluations.csv"))) == 2
+
+
+@pytest.mark.slow
 @pytest.mark.parametrize("command", SCRIPTS)
 def test_ctrl_c_while_a_command_loads_shows_no_traceback(command: str) -> None:
     process = subprocess.Popen(

@@ -1,5 +1,6 @@
 """The doors: commands to train, evaluate, watch and play."""
 
+import os
 import sys
 from pathlib import Path
 from types import TracebackType
@@ -18,3 +19,5 @@ def _end_quietly(
 # into the seconds in which libraries are loaded, before `cli.run` can tell what became of it.
 if sys.argv[0] == "-m" or Path(sys.argv[0]).name.startswith("continual-arcade-"):
     sys.excepthook = _end_quietly
+    # Standard output has what the command says, and not which version of pygame is there.
+    os.environ.setdefault("PYGAME_HIDE_SUPPORT_PROMPT", "1")

@@ -17,7 +17,7 @@ def _end_quietly(
 
 # Where Python runs one of the modules (-m) or one of the installed commands, many a Ctrl-C falls
 # into the seconds in which libraries are loaded, before `cli.run` can tell what became of it.
-if sys.argv[0] == "-m" or Path(sys.argv[0]).name.startswith("continual-arcade-"):
+if sys.argv[:1] == ["-m"] or Path(*sys.argv[:1]).name.startswith("continual-arcade-"):
     sys.excepthook = _end_quietly
     # Standard output has what the command says, and not which version of pygame is there.
     os.environ.setdefault("PYGAME_HIDE_SUPPORT_PROMPT", "1")

@@ -14,7 +14,7 @@ from continual_arcade.envs.clock import LifetimeClock
 from continual_arcade.envs.core import Core, Features, Snapshot
 from continual_arcade.envs.curricula import ScheduleLike, as_schedule
 from continual_arcade.envs.drawing.screen import Screen
-from continual_arcade.envs.drawing.status import Status
+from continual_arcade.envs.drawing.status import Notice, Status
 from continual_arcade.envs.game import Game
 from continual_arcade.envs.games import make_game
 from continual_arcade.envs.messages import unknown
@@ -66,8 +66,8 @@ class ArcadeEnv(gym.Env[Features, np.int64]):
         self.action_space = gym.spaces.Discrete(self.game.num_actions)
         self.render_mode = render_mode
         self.hud = hud
-        self.title = ""
-        """Who plays, for the heads-up display."""
+        self.notice: Notice | None = None
+        """What is said over pictures to a person who plays."""
         self._shows = render_mode == "human"
         self._screen: Screen | None = None
         self._phase = self.clock.phase.index
@@ -218,11 +218,11 @@ class ArcadeEnv(gym.Env[Features, np.int64]):
         if self._screen is None:
             self._screen = Screen(self.game, self.hud, window)
         state = self.state
-        status = status_of(self.clock, self._phase, self._params, state["score"], self.title)
+        status = status_of(self.clock, self._phase, self._params, state["score"])
         if window:
-            self._screen.show(state, status)
+            self._screen.show(state, status, self.notice)
             return None
-        return self._screen.picture(state, status)
+        return self._screen.picture(state, status, self.notice)
 
     @property
     def window_closed(self) -> bool:

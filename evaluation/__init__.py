@@ -1,6 +1,8 @@
 """The judge: plays an agent in every phase of its life, and shows what it forgot."""
 
-from continual_arcade.evaluation.callback import EvaluationCallback
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
 from continual_arcade.evaluation.diagnostics import Probe, Reading
 from continual_arcade.evaluation.evaluator import (
     Evaluator,
@@ -16,10 +18,13 @@ from continual_arcade.evaluation.protocol import Judging, Protocol
 from continual_arcade.evaluation.record import Record
 from continual_arcade.evaluation.reference_files import shipped_references
 from continual_arcade.evaluation.references import Reference, References, Scale
-from continual_arcade.evaluation.replaying import Replayed, replay_phases
 from continual_arcade.evaluation.run_folder import RunFolder
 from continual_arcade.evaluation.runs import Gathered, Group, Run, World, gather
 from continual_arcade.evaluation.timetable import Timetable
+
+if TYPE_CHECKING:
+    from continual_arcade.evaluation.callback import EvaluationCallback
+    from continual_arcade.evaluation.replaying import Replayed, replay_phases
 
 __all__ = [
     "EvaluationCallback",
@@ -51,3 +56,17 @@ __all__ = [
     "replay_phases",
     "shipped_references",
 ]
+
+_LOADED_WHEN_USED = {
+    "EvaluationCallback": "callback",
+    "Replayed": "replaying",
+    "replay_phases": "replaying",
+}
+"""What needs PyTorch, which takes seconds to load, and the module it is in."""
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _LOADED_WHEN_USED:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    module = import_module(f"{__name__}.{_LOADED_WHEN_USED[name]}")
+    return getattr(module, name)

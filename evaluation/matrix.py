@@ -4,9 +4,9 @@ from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
-from rich.table import Table
 
 from continual_arcade.evaluation.record import Record
+from continual_arcade.evaluation.terminal import TerminalTable
 
 
 @dataclass(frozen=True)
@@ -48,23 +48,20 @@ def forgetting_matrix(record: Record) -> Matrix:
     )
 
 
-def as_text(matrix: Matrix, points: str) -> Table:
-    """Lay the matrix out for a terminal, a row for each phase played.
+def as_text(matrix: Matrix, points: str) -> TerminalTable:
+    """Lay the matrix out for a console of rich, a row for each phase played.
 
     Args:
         matrix: The matrix.
         points: What the score counts.
     """
-    table = Table(
+    table = TerminalTable(
         title=f"mean {points}",
+        texts=["phase played"],
+        numbers=[*map(str, range(len(matrix.stages))), "change"],
         caption="0: before training; 1, 2, ...: after so many phases of it; *: just learnt.\n"
         "change: at the end less when just learnt; negative is forgetting.",
-        caption_justify="left",
     )
-    table.add_column("phase played", no_wrap=True)
-    for row in range(len(matrix.stages)):
-        table.add_column(str(row), justify="right", no_wrap=True)
-    table.add_column("change", justify="right", no_wrap=True)
     for column, phase in enumerate(matrix.phases):
         cells = [
             f"*{_number(value)}" if row == matrix.learnt[column] else _number(value)

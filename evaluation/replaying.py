@@ -23,6 +23,7 @@ from continual_arcade.evaluation.evaluator import Played, Policy
 from continual_arcade.evaluation.experience import KEEP, Experience
 from continual_arcade.evaluation.protocol import Judging, Protocol
 from continual_arcade.evaluation.table import Row, frame, rows
+from continual_arcade.evaluation.workers import leave_interrupts
 
 Checkpoint = Policy | Path | str
 """An agent of some age: a policy that is loaded already, or where it lies."""
@@ -185,7 +186,8 @@ def _all(
             playing.add(step)
             yield delayed(_numbered)(step, path, task)
 
-    with parallel_config(backend="loky", n_jobs=jobs, inner_max_num_threads=1):
+    how: dict[str, Any] = {"inner_max_num_threads": 1, "initializer": leave_interrupts}
+    with parallel_config(backend="loky", n_jobs=jobs, **how):
         # Handed out one by one, so that it is known what was being played when a process died.
         handing_out: dict[str, Any] = {"pre_dispatch": jobs, "batch_size": 1}
         parallel = Parallel(return_as="generator_unordered", **handing_out)

@@ -40,4 +40,4 @@ def show(run: Run, folder: Path, console: Console) -> None:
         figure = draw(replace(chart, title=title), styles)
         with mpl.rc_context(STYLE):
             figure.savefig(folder / name, dpi=120)
-    console.print(f"drawn in {' and '.join(charts)} in {folder}")
+    console.out(f"drawn in {' and '.join(charts)} in {folder}")

@@ -10,7 +10,6 @@ from typing import Annotated
 
 import tyro
 from rich.console import Console
-from rich.table import Table
 
 from continual_arcade.envs.messages import unknown
 from continual_arcade.evaluation.comparison import paired_difference
@@ -18,6 +17,7 @@ from continual_arcade.evaluation.reporting.judged import Judged, judge
 from continual_arcade.evaluation.reporting.wording import Notes
 from continual_arcade.evaluation.runs import World, gather
 from continual_arcade.evaluation.statistics import mean_over_runs
+from continual_arcade.evaluation.terminal import TerminalTable, plain_console
 from continual_arcade.scripts.cli import run
 
 
@@ -49,7 +49,7 @@ def compare(args: Compare, console: Console) -> None:
     """
     gathered = gather(args.folders)
     for left in gathered.left_out:
-        console.print(f"left out: {left.path}: {left.reason}")
+        console.out(f"left out: {left.path}: {left.reason}")
     if not gathered.worlds:
         raise ValueError("no run came to its end: there is nothing to compare")
     worlds = [(world, judge(world, None, {})) for world in gathered.worlds]
@@ -67,7 +67,7 @@ def compare(args: Compare, console: Console) -> None:
             if base is not None:
                 console.print(_differences(world, judged, base, notes))
         for line in notes.lines():
-            console.print(line)
+            console.out(line)
 
 
 def _base(judged: Sequence[Judged], name: str) -> Judged | None:
@@ -75,17 +75,15 @@ def _base(judged: Sequence[Judged], name: str) -> Judged | None:
     return next((one for one in judged if name in (one.group.method, one.label)), None)
 
 
-def _table(world: World, one: Judged, notes: Notes) -> Table:
+def _table(world: World, one: Judged, notes: Notes) -> TerminalTable:
     """Lay out the score of each phase when it was just learnt and at the end."""
     record = one.records[0]
-    table = Table(
+    table = TerminalTable(
         title=f"{world.title}, {one.label}: mean {world.points}",
+        texts=["phase played"],
+        numbers=["when just learnt", "at the end", "change"],
         caption=f"seeds {', '.join(map(str, one.group.runs))}; {_CAPTION}",
-        caption_justify="left",
     )
-    table.add_column("phase played", no_wrap=True)
-    for name in ("when just learnt", "at the end", "change"):
-        table.add_column(name, justify="right", no_wrap=True)
     last = len(record.ends) - 1
     for column, (phase, row) in enumerate(zip(record.labels, record.learnt(), strict=True)):
         learnt, end = one.matrices[:, row, column], one.matrices[:, last, column]
@@ -95,7 +93,8 @@ def _table(world: World, one: Judged, notes: Notes) -> Table:
             # What no other phase followed cannot have changed, for which there is no number.
             notes.cell(mean_over_runs(end - learnt), "+.1f", phase) if row < last else "-",
         ]
-        table.add_row(phase, *cells, end_section=column == len(record.labels) - 1)
+        table.add_row(phase, *cells)
+    table.end_section()
     table.add_row("all", *_over_all(one, notes))
     return table
 
@@ -108,33 +107,31 @@ def _over_all(one: Judged, notes: Notes) -> list[str]:
     ]
 
 
-def _summary(world: World, judged: Sequence[Judged], notes: Notes) -> Table:
+def _summary(world: World, judged: Sequence[Judged], notes: Notes) -> TerminalTable:
     """Lay out what the methods come to over all phases."""
-    table = Table(
+    table = TerminalTable(
         title=f"{world.title}: mean {world.points} over all phases",
+        texts=["method"],
+        numbers=["runs", "when just learnt", "at the end", "change", "worst"],
         caption=f"{_CAPTION}\nworst: at the end, in the phase that each run plays worst.",
-        caption_justify="left",
     )
-    table.add_column("method", overflow="fold")
-    for name in ("runs", "when just learnt", "at the end", "change", "worst"):
-        table.add_column(name, justify="right", no_wrap=True)
     for one in judged:
         worst = notes.cell(one.estimate("worst-phase@end"), ".1f", f"{one.label}, worst")
         table.add_row(one.label, str(len(one.runs)), *_over_all(one, notes), worst)
     return table
 
 
-def _differences(world: World, judged: Sequence[Judged], base: Judged, notes: Notes) -> Table:
+def _differences(
+    world: World, judged: Sequence[Judged], base: Judged, notes: Notes
+) -> TerminalTable:
     """Lay out how much more the methods come to than one of them."""
-    table = Table(
+    table = TerminalTable(
         title=f"{world.title}: mean {world.points} over all phases at the end, less {base.label}",
+        texts=["method"],
+        numbers=["pairs", "difference"],
         caption="mean difference of runs with equal seeds ± 95 % t interval; of ten pairs or more "
         "[95 % bootstrap interval].",
-        caption_justify="left",
     )
-    table.add_column("method", overflow="fold")
-    for name in ("pairs", "difference"):
-        table.add_column(name, justify="right", no_wrap=True)
     for one in judged:
         if one is not base:
             found = paired_difference(one.by_seed("acc@gem"), base.by_seed("acc@gem"))
@@ -145,8 +142,7 @@ def _differences(world: World, judged: Sequence[Judged], base: Judged, notes: No
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run the command."""
-    args = tyro.cli(Compare, args=arguments, description=__doc__)
-    run(lambda: compare(args, Console()))
+    run(lambda: compare(tyro.cli(Compare, args=arguments, description=__doc__), plain_console()))
 
 
 if __name__ == "__main__":

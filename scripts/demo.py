@@ -9,9 +9,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import tyro
-from rich.console import Console
 
 from continual_arcade.envs.schedules import Schedule
+from continual_arcade.evaluation.terminal import plain_console
 from continual_arcade.scripts.cli import run
 from continual_arcade.scripts.report import Report, report
 from continual_arcade.scripts.train import Train, train
@@ -45,7 +45,7 @@ def demo(args: Demo) -> None:
     for name, phase in (("first", 0), ("last", last)):
         film = folder.path / f"{name}_phase.gif"
         watch(Watch(players=(str(folder.path),), phase=str(phase), record=film))
-    report(Report((folder.path,), out=folder.path / "report.html"), Console())
+    report(Report((folder.path,), out=folder.path / "report.html"), plain_console())
     seconds = time.perf_counter() - begun
     print(f"done in {seconds / 60:.1f} minutes; everything is in {folder.path}")
     print("open report.html there in a browser")
@@ -53,8 +53,7 @@ def demo(args: Demo) -> None:
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run the command."""
-    args = tyro.cli(Demo, args=arguments, description=__doc__)
-    run(lambda: demo(args))
+    run(lambda: demo(tyro.cli(Demo, args=arguments, description=__doc__)))
 
 
 if __name__ == "__main__":

@@ -10,13 +10,13 @@ from pathlib import Path
 from typing import Annotated
 
 import tyro
-from rich.console import Console
 
 from continual_arcade.evaluation import diagnostics
 from continual_arcade.evaluation.replaying import replay_phases
 from continual_arcade.evaluation.runs import Run
 from continual_arcade.evaluation.showing import show
 from continual_arcade.evaluation.table import append, read, same
+from continual_arcade.evaluation.terminal import plain_console
 from continual_arcade.scripts.cli import run
 from continual_arcade.scripts.players import load_agent
 from continual_arcade.studies.probes import PROBES
@@ -77,20 +77,20 @@ def evaluate(args: Evaluate) -> Path:
         raise
     append(table, replayed.rows)
     diagnostics.append(out / folder.diagnostics.name, replayed.diagnostics)
-    console = Console()
+    console = plain_console()
     again = replace(before, protocol=replace(protocol, judging=judging), table=read(table))
     show(again, out, console)
-    console.print(f"evaluated {replayed.steps:,} steps in {replayed.seconds:.1f} s")
+    console.out(f"evaluated {replayed.steps:,} steps in {replayed.seconds:.1f} s")
     if judging == protocol.judging:
         if missing := sorted(evaluated - checkpoints.keys()):
             steps = ", ".join(f"{step:,}" for step in missing)
-            console.print(f"not played again, because there is no checkpoint: step {steps}")
+            console.out(f"not played again, because there is no checkpoint: step {steps}")
         played = before.table[before.table["lifetime_step"].isin(checkpoints)]
         equal = same(played, again.table)
-        console.print(
+        console.out(
             "every episode came out as it did in the run"
             if equal
-            else "[bold]episodes came out differently than in the run[/bold]: libraries of other "
+            else "episodes came out differently than in the run: libraries of other "
             "versions, or another kind of processor"
         )
     return out
@@ -98,8 +98,11 @@ def evaluate(args: Evaluate) -> Path:
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run the command."""
-    args = tyro.cli(Evaluate, args=arguments, description=__doc__)
-    run(lambda: print(f"the results are in {evaluate(args)}"))
+    run(lambda: _run(tyro.cli(Evaluate, args=arguments, description=__doc__)))
+
+
+def _run(args: Evaluate) -> None:
+    print(f"the results are in {evaluate(args)}")
 
 
 if __name__ == "__main__":

@@ -17,11 +17,11 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-from rich.console import Console
 from tqdm import tqdm
 
 from continual_arcade.agents.machine_memory import available_memory
 from continual_arcade.evaluation.run_folder import RunFolder
+from continual_arcade.evaluation.terminal import plain_console
 from continual_arcade.scripts.compare import Compare, compare
 from continual_arcade.studies.seeds import write_seeds
 
@@ -123,7 +123,7 @@ def live(
             print(failure, file=sys.stderr)
         sys.exit(128 + signals[0])
     if paths := [life.path for life in over if life.path and not life.failed]:
-        compare(Compare(tuple(paths)), Console())
+        compare(Compare(tuple(paths)), plain_console())
     if failures:
         count = f"{len(failures)} of {len(seeds)} lives failed"
         mend = "one that was only cut off goes on with --resume"

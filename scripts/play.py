@@ -5,9 +5,10 @@ python -m continual_arcade.scripts.play FlappyBird
 python -m continual_arcade.scripts.play Catcher --schedule conflict
 """
 
-from collections.abc import Sequence
+from collections.abc import Sequence, Set
+from contextlib import closing
 from dataclasses import dataclass
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import gymnasium as gym
 import tyro
@@ -15,9 +16,12 @@ import tyro
 from continual_arcade.envs import IDS, ArcadeEnv, make_game
 from continual_arcade.envs.arcade_env import FRAMES_PER_SECOND
 from continual_arcade.envs.curricula import as_schedule
+from continual_arcade.envs.drawing.status import Notice
 from continual_arcade.scripts.cli import run
 
-_AGAIN = "press space to play again, escape to stop"
+HOLD = FRAMES_PER_SECOND // 2
+"""For so many frames a game that is over stays, whatever is pressed: a key that was pressed for the
+lost game does not begin the next one."""
 
 
 @dataclass(frozen=True)
@@ -25,7 +29,8 @@ class Play:
     """Play a game yourself, through phases that change under your hands.
 
     Flappy Bird: space, w or arrow up flaps. Catcher: arrows, or a and d, push the paddle while they
-    are held. Escape or closing the window ends the game.
+    are held. The game begins with the first of these keys. p or escape pauses it; escape once more,
+    or closing the window, quits.
     """
 
     game: Annotated[Literal["FlappyBird", "Catcher"], tyro.conf.Positional] = "FlappyBird"
@@ -56,41 +61,107 @@ def play(args: Play) -> list[int]:
     schedule = as_schedule(args.schedule, game)
     schedule = schedule.with_steps(max(1, round(args.phase_seconds * FRAMES_PER_SECOND)))
     env = gym.make(IDS[args.game], schedule=schedule, render_mode="human", hud=args.hud)
-    bare = env.unwrapped
-    assert isinstance(bare, ArcadeEnv)
-    env.reset(seed=args.seed)
-    bare.require_display()
-    keyboard = _Keyboard(args.game)
     scores: list[int] = []
-    print(f"{args.game}: {_CONTROLS[args.game]}; escape ends the game")
-    while not (bare.window_closed or keyboard.escaped):
-        if bare.title:  # over: wait for the player
-            bare.render()
-            keyboard.read()
-            if keyboard.again:
-                bare.title = ""
+    with closing(env):
+        env.reset(seed=args.seed)
+        person = _Person(env, args.game)
+        print(f"{args.game}: {_CONTROLS[args.game]}; p pauses, escape quits")
+        plays = person.waits_to_start()
+        while plays and (score := person.play_game()) is not None:
+            scores.append(score)
+            result = f"{score:,} {game.points}"
+            print(f"game {len(scores)}: {result}")
+            best = f"best of {len(scores)} games: {max(scores):,}"
+            plays = person.waits_after_a_game(result, best if len(scores) > 1 else "")
+            if plays:
                 env.reset()
-            continue
-        _, _, terminated, truncated, info = env.step(keyboard.read())
-        if terminated:
-            scores.append(int(info["score"]))
-            print(f"game {len(scores)}: {scores[-1]} {game.points}")
-            bare.title = _AGAIN
-        elif truncated:  # a new phase
-            env.reset()
-            print(f"phase {bare.clock.phase.index + 1}: {bare.clock.phase.name}")
-    env.close()
     return scores
 
 
+_TITLES = {"FlappyBird": "Flappy Bird", "Catcher": "Catcher"}
 _CONTROLS = {
     "FlappyBird": "space, w or arrow up flaps",
     "Catcher": "arrows, or a and d, push the paddle",
 }
 
 
+class _Person:
+    """A person at the keyboard, who plays games and lets them wait.
+
+    While a game waits it is drawn, and nothing else: it makes no step.
+
+    Args:
+        env: The game, reset.
+        name: Its name.
+
+    Raises:
+        RuntimeError: If there is no display for the window.
+    """
+
+    def __init__(self, env: gym.Env[Any, Any], name: str) -> None:
+        bare = env.unwrapped
+        assert isinstance(bare, ArcadeEnv)
+        bare.require_display()
+        self._env, self._bare, self._name = env, bare, name
+        self._keyboard = _Keyboard(name)
+
+    def waits_to_start(self) -> bool:
+        """Show how to play, until a key starts the game; return whether one did."""
+        lines = (_CONTROLS[self._name], "press space to start", "p pauses, escape quits")
+        keyboard = self._keyboard
+        return self._waits(Notice(_TITLES[self._name], lines), keyboard.starting | keyboard.acting)
+
+    def waits_after_a_game(self, *results: str) -> bool:
+        """Show how a game ended, until a key starts another; return whether one did."""
+        lines = (*filter(None, results), "press space to play again", "escape quits")
+        return self._waits(Notice("Game over", lines), self._keyboard.starting, hold=HOLD)
+
+    def _waits_in_a_game(self) -> bool:
+        lines = (_CONTROLS[self._name], "press space to continue", "escape quits")
+        keyboard = self._keyboard
+        return self._waits(Notice("Paused", lines), keyboard.starting | keyboard.continuing)
+
+    def _waits(self, notice: Notice, keys: Set[int], *, hold: int = 0) -> bool:
+        """Wait for some keys; return whether one was pressed, or else the game is to end.
+
+        Args:
+            notice: What is said meanwhile.
+            keys: The keys.
+            hold: For so many frames they have no effect.
+        """
+        bare, keyboard = self._bare, self._keyboard
+        bare.notice = notice
+        frames = 0
+        while True:
+            bare.render()
+            frames += 1
+            keyboard.read()
+            ends = bare.window_closed or keyboard.ending
+            if ends or (frames > hold and keyboard.pressed & keys):
+                bare.notice = None
+                return not ends
+
+    def play_game(self) -> int | None:
+        """Play a game to its end; return its score, or None if it was left."""
+        bare, keyboard = self._bare, self._keyboard
+        while True:
+            _, _, terminated, truncated, info = self._env.step(keyboard.action)
+            if terminated:
+                return int(info["score"])
+            if truncated:  # a new phase
+                self._env.reset()
+                print(f"phase {bare.clock.phase.index + 1}: {bare.clock.phase.name}")
+            keyboard.read()
+            if bare.window_closed or (keyboard.pausing and not self._waits_in_a_game()):
+                return None
+
+
 class _Keyboard:
-    """Turns keys into actions."""
+    """Turns keys into actions.
+
+    Args:
+        game: Name of the game.
+    """
 
     def __init__(self, game: str) -> None:
         import pygame
@@ -99,27 +170,49 @@ class _Keyboard:
         self._flaps = {pygame.K_SPACE, pygame.K_w, pygame.K_UP}
         self._lefts = {pygame.K_LEFT, pygame.K_a}
         self._rights = {pygame.K_RIGHT, pygame.K_d}
-        self._game = game
+        self._flies = game == "FlappyBird"
         self._held: list[int] = []
-        self.escaped = False
-        self.again = False
+        self._left_alone = False
+        self.acting = self._flaps if self._flies else self._lefts | self._rights
+        """Keys that mean an action."""
+        self.starting = {pygame.K_SPACE, pygame.K_RETURN, pygame.K_KP_ENTER}
+        """Keys that start a game, and go on with one that was paused."""
+        self.continuing = {pygame.K_p}
+        """Further keys that go on with one that was paused."""
+        self.pressed: set[int] = set()
+        """Keys that went down between the last two reads."""
 
-    def read(self) -> int:
-        """Return the action that the player means now."""
+    def read(self) -> None:
+        """Look at what was pressed and let go since the last read."""
         pygame = self._pygame
-        pressed: set[int] = set()
-        for event in pygame.event.get([pygame.KEYDOWN, pygame.KEYUP]):
+        self.pressed, self._left_alone = set(), False
+        for event in pygame.event.get([pygame.KEYDOWN, pygame.KEYUP, pygame.WINDOWFOCUSLOST]):
             if event.type == pygame.KEYDOWN:
-                pressed.add(event.key)
+                self.pressed.add(event.key)
                 self._held.append(event.key)
+            elif event.type == pygame.WINDOWFOCUSLOST:
+                self._held.clear()  # what is let go of elsewhere is not seen
+                self._left_alone = True
             elif event.key in self._held:
                 self._held.remove(event.key)
-        self.escaped |= pygame.K_ESCAPE in pressed
-        self.again = pygame.K_SPACE in pressed
-        if self._game == "FlappyBird":
-            return 0 if pressed & self._flaps else 1
+
+    @property
+    def pausing(self) -> bool:
+        """Whether the game is to wait: a key says so, or another window is looked at."""
+        return self._left_alone or bool(self.pressed & {self._pygame.K_p, self._pygame.K_ESCAPE})
+
+    @property
+    def ending(self) -> bool:
+        """Whether a game that waits is to be left."""
+        return self._pygame.K_ESCAPE in self.pressed
+
+    @property
+    def action(self) -> int:
+        """The action that the person means now."""
+        if self._flies:
+            return 0 if self.pressed & self._flaps else 1
         # Of two keys that are held, the later one counts; a tap between two frames counts as well.
-        for key in (*reversed(self._held), *pressed):
+        for key in (*reversed(self._held), *self.pressed):
             if key in self._lefts:
                 return 0
             if key in self._rights:
@@ -129,8 +222,7 @@ class _Keyboard:
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run the command."""
-    args = tyro.cli(Play, args=arguments)
-    run(lambda: _print_best(play(args)))
+    run(lambda: _print_best(play(tyro.cli(Play, args=arguments))))
 
 
 def _print_best(scores: list[int]) -> None:

@@ -1,20 +1,25 @@
 """Who plays: an agent from a run, the oracle, or chance."""
 
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from continual_arcade.agents.continual_dqn import ContinualDQN
 from continual_arcade.envs.oracles import Oracle
 from continual_arcade.evaluation.evaluator import Policy
 from continual_arcade.studies.references import RandomPlayer
 
+if TYPE_CHECKING:
+    from continual_arcade.agents.continual_dqn import ContinualDQN
 
-def load_agent(path: Path) -> ContinualDQN:
+
+def load_agent(path: Path) -> "ContinualDQN":
     """Load an agent from a checkpoint, to play and not to learn.
 
     Raises:
         ValueError: If the file is damaged, or none of ours.
     """
+    # PyTorch takes seconds to load, and whoever has no agent needs none.
+    from continual_arcade.agents.continual_dqn import ContinualDQN
+
     return ContinualDQN.load(path, device="cpu")
 
 

@@ -115,9 +115,13 @@ def _asked(args: MakeReferences) -> Iterator[tuple[str, Params]]:
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run the command."""
     given = sys.argv[1:] if arguments is None else arguments
-    args = tyro.cli(MakeReferences, args=given, description=__doc__)
     command = shlex.join(["python", "-m", "continual_arcade.scripts.references", *given])
-    run(lambda: print(f"the references are in {make_references(args, command)}"))
+
+    def make() -> None:
+        args = tyro.cli(MakeReferences, args=given, description=__doc__)
+        print(f"the references are in {make_references(args, command)}")
+
+    run(make)
 
 
 if __name__ == "__main__":

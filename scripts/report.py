@@ -17,6 +17,7 @@ from continual_arcade.evaluation import reference_files
 from continual_arcade.evaluation.pages.files import write
 from continual_arcade.evaluation.reporting.page import NO_RUNS, build_page
 from continual_arcade.evaluation.runs import Gathered, gather
+from continual_arcade.evaluation.terminal import plain_console
 from continual_arcade.scripts.cli import run
 from continual_arcade.scripts.films import Films
 
@@ -69,7 +70,7 @@ def report(args: Report, console: Console) -> Path:
     )
     gathered = gather(args.folders, unfinished=args.unfinished)
     for left in gathered.left_out:
-        console.print(f"left out: {left.path}: {left.reason}")
+        console.out(f"left out: {left.path}: {left.reason}")
     if not gathered.worlds:
         raise ValueError(
             "no run came to its end: there is nothing to report (--unfinished takes them as they "
@@ -86,13 +87,13 @@ def report(args: Report, console: Console) -> Path:
     )
     write(page, args.out)
     if (size := args.out.stat().st_size) > LARGEST:
-        console.print(
-            f"[bold]warning[/bold]: the page has {size / 1e6:.0f} MB, which some viewers refuse: "
+        console.out(
+            f"warning: the page has {size / 1e6:.0f} MB, which some viewers refuse: "
             "give fewer runs, or --film-seconds 0"
         )
     for warning in page.warnings:
-        console.print(f"[bold]warning[/bold]: {warning}")
-    console.print(f"written in {time.perf_counter() - begun:.0f} s")
+        console.out(f"warning: {warning}")
+    console.out(f"written in {time.perf_counter() - begun:.0f} s")
     return args.out
 
 
@@ -113,8 +114,11 @@ def _check_protocols(gathered: Gathered) -> None:
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run the command."""
-    args = tyro.cli(Report, args=arguments, description=__doc__)
-    run(lambda: print(f"the report is in {report(args, Console())}"))
+    run(lambda: _run(tyro.cli(Report, args=arguments, description=__doc__)))
+
+
+def _run(args: Report) -> None:
+    print(f"the report is in {report(args, plain_console())}")
 
 
 if __name__ == "__main__":

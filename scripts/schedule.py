@@ -57,8 +57,7 @@ def show(args: Show) -> None:
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run the command."""
-    args = tyro.cli(Show, args=arguments, description=__doc__)
-    run(lambda: show(args))
+    run(lambda: show(tyro.cli(Show, args=arguments, description=__doc__)))
 
 
 if __name__ == "__main__":

@@ -9,7 +9,6 @@ python -m continual_arcade.scripts.study report quick
 
 import os
 import shlex
-import signal
 import sys
 import time
 from collections import Counter
@@ -21,7 +20,6 @@ from typing import Annotated
 
 import tyro
 from rich.console import Console
-from rich.table import Table
 from tqdm import tqdm
 
 from continual_arcade.envs.messages import unknown
@@ -29,6 +27,7 @@ from continual_arcade.evaluation import reference_files
 from continual_arcade.evaluation.reporting.judged import fitting, judge
 from continual_arcade.evaluation.reporting.page import NO_RUNS
 from continual_arcade.evaluation.runs import gather
+from continual_arcade.evaluation.terminal import TerminalTable, plain_console
 from continual_arcade.scripts import report as reports
 from continual_arcade.scripts.cli import run
 from continual_arcade.scripts.lives import cores, warn_of_memory
@@ -281,16 +280,16 @@ def status(args: Status, console: Console) -> None:
     """
     folder = _folder(args.study, args.out)
     states, done = folder.states(), folder.done()
-    table = Table(title=f"{folder.study.name}: {len(states):,} runs")
-    for name in ("in", "method", *STATES):
-        table.add_column(name, justify="left" if name in ("in", "method") else "right")
+    table = TerminalTable(
+        f"{folder.study.name}: {len(states):,} runs", texts=["in", "method"], numbers=STATES
+    )
     kinds: dict[tuple[str, str], Counter[str]] = {}
     for cell in folder.cells:
         kinds.setdefault((cell.world, cell.method), Counter())[states[cell.name]] += 1
     for (world, method), found in kinds.items():
         table.add_row(world, method, *(str(found[state] or "") for state in STATES))
     all_of_them = count(states)
-    table.add_section()
+    table.end_section()
     table.add_row("all", "", *(str(all_of_them[state]) for state in STATES))
     console.print(table)
     for name, state in states.items():
@@ -451,7 +450,7 @@ def _folder(name: str, out: Path) -> StudyFolder:
 
 def _say(console: Console, text: str) -> None:
     """Print a line as it is: paths and commands in it can be copied however long they are."""
-    console.print(text, soft_wrap=True, markup=False, highlight=False)
+    console.out(text, highlight=False)
 
 
 def _engine(args: _Workers) -> Engine:
@@ -482,9 +481,11 @@ def _about(given: Sequence[str]) -> dict[str, object]:
 def _say_cost(study: Study, left: Sequence[Cell], args: Run, console: Console) -> None:
     """Print what runs will cost."""
     costs = forecast(left)
-    table = Table(title=f"{study.name}: {len(left):,} runs that are still to be lived")
-    for name in ("in", "method", "runs", "training of one [s]", "evaluation, at most", "all [min]"):
-        table.add_column(name, justify="left" if name in ("in", "method") else "right")
+    table = TerminalTable(
+        f"{study.name}: {len(left):,} runs that are still to be lived",
+        texts=["in", "method"],
+        numbers=["runs", "training of one [s]", "evaluation, at most", "all [min]"],
+    )
     for cost in costs:
         each = cost.train_seconds + cost.evaluation_seconds
         table.add_row(
@@ -511,23 +512,23 @@ def _say_cost(study: Study, left: Sequence[Cell], args: Run, console: Console) -
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run the command."""
     given = sys.argv[1:] if arguments is None else arguments
-    args = tyro.extras.subcommand_cli_from_dict(
-        {
-            "run": Run,
-            "status": Status,
-            "report": MakeReport,
-            "resume": Resume,
-            "add": Add,
-            "verify": Verify,
-            "tune": Tune,
-            "publish": Publish,
-        },
-        args=given,
-        description=__doc__,
-    )
 
     def command() -> None:
-        console = Console()
+        args = tyro.extras.subcommand_cli_from_dict(
+            {
+                "run": Run,
+                "status": Status,
+                "report": MakeReport,
+                "resume": Resume,
+                "add": Add,
+                "verify": Verify,
+                "tune": Tune,
+                "publish": Publish,
+            },
+            args=given,
+            description=__doc__,
+        )
+        console = plain_console()
         match args:
             case Run():
                 run_study(args, console, given)
@@ -546,8 +547,6 @@ def main(arguments: Sequence[str] | None = None) -> None:
             case Publish():
                 print(f"the results are in {publish_study(args)}")
 
-    # Asked to end, by a batch system for one, it lets go of its workers as it does after Ctrl-C.
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
     run(command)
 
 

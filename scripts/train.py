@@ -9,15 +9,15 @@ python -m continual_arcade.scripts.train --seeds 0..19 --jobs 4
 python -m continual_arcade.scripts.train --resume runs/RUN
 """
 
+import shlex
 import sys
-from collections.abc import Sequence
-from contextlib import closing
+from collections.abc import Iterator, Sequence
+from contextlib import closing, contextmanager
 from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import tyro
-from rich.console import Console
 from stable_baselines3.common.callbacks import BaseCallback
 from tqdm import tqdm
 
@@ -31,6 +31,7 @@ from continual_arcade.evaluation.protocol import AT_END, EVERY, SPACING, Judging
 from continual_arcade.evaluation.run_folder import RunFolder
 from continual_arcade.evaluation.runs import Run
 from continual_arcade.evaluation.showing import show
+from continual_arcade.evaluation.terminal import plain_console
 from continual_arcade.scripts import lives
 from continual_arcade.scripts.catalogue import catalogue
 from continual_arcade.scripts.cli import run
@@ -174,9 +175,9 @@ def _go_on(args: Train) -> RunFolder:
     training = Training.resume(RunFolder.open(args.resume))
     if training.is_over:
         # Perhaps it was cut off before it could show what came out.
-        console = Console()
+        console = plain_console()
         show(Run.load(training.folder.path), training.folder.path, console)
-        console.print("it was trained to the end of its life before")
+        console.out("it was trained to the end of its life before")
         return training.folder
     return _live(training, args)
 
@@ -184,15 +185,26 @@ def _go_on(args: Train) -> RunFolder:
 def _live(training: Training, args: Train) -> RunFolder:
     """Train to the end of life, and show what was forgotten."""
     progress = _Progress(training.spec.protocol, shown=args.progress)
-    with closing(progress.bar):
+    with closing(progress.bar), _resumable(training.folder):
         spent = training.live([progress], progress.report)
-    folder, console = training.folder, Console()
+    folder, console = training.folder, plain_console()
     show(Run.load(folder.path), folder.path, console)
-    console.print(
+    console.out(
         f"trained {spent.steps:,} steps in {spent.seconds - spent.evaluation_seconds:.0f} s, "
         f"evaluated {spent.evaluation_steps:,} steps in {spent.evaluation_seconds:.0f} s"
     )
     return folder
+
+
+@contextmanager
+def _resumable(folder: RunFolder) -> Iterator[None]:
+    """Let an interruption say how the run is resumed."""
+    try:
+        yield
+    except KeyboardInterrupt as interrupt:
+        command = ["python", "-m", "continual_arcade.scripts.train", "--resume", str(folder.path)]
+        interrupt.add_note(f"to resume: {shlex.join(command)}")
+        raise
 
 
 class _Progress(BaseCallback):
@@ -235,10 +247,10 @@ class _Progress(BaseCallback):
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run the command."""
     given = sys.argv[1:] if arguments is None else arguments
-    listed = catalogue() if {"-h", "--help"} & set(given) else ""
-    args = tyro.cli(TrainMany, args=given, description=f"{__doc__}\n{listed}")
 
     def command() -> None:
+        listed = catalogue() if {"-h", "--help"} & set(given) else ""
+        args = tyro.cli(TrainMany, args=given, description=f"{__doc__}\n{listed}")
         if args.resume is not None:
             _check_alone(given)
         if args.seeds is None and args.jobs is None:

@@ -5,19 +5,26 @@ python -m continual_arcade.scripts.watch oracle --game Catcher --schedule shrink
 python -m continual_arcade.scripts.watch runs/RUN --phase 0 --checkpoints first,learnt,last
 """
 
-from collections.abc import Iterator, Sequence
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import closing
 from dataclasses import dataclass
 from itertools import chain, islice
 from pathlib import Path
 from typing import Annotated, Literal
 
+import pygame
 import tyro
 
 from continual_arcade.envs.arcade_env import FRAMES_PER_SECOND
 from continual_arcade.envs.drawing import film
 from continual_arcade.envs.drawing.film import Picture
+from continual_arcade.envs.drawing.panels import Panels
+from continual_arcade.envs.drawing.screen import Screen
+from continual_arcade.envs.drawing.status import Notice
 from continual_arcade.envs.drawing.window import Window
 from continual_arcade.envs.games import make_game
+from continual_arcade.envs.oracles import Oracle
 from continual_arcade.evaluation.evaluator import FIRST_SEED, Policy
 from continual_arcade.evaluation.filming import HUD, Camera, Shot, side_by_side
 from continual_arcade.scripts.cast import Cast, Member, cast
@@ -33,12 +40,15 @@ WIDEST = 1_280
 NARROWEST = 120
 """A game that were narrower could not be followed [px]."""
 
+Say = Callable[[str], None]
+"""Tells whoever waits what is being loaded."""
+
 
 @dataclass(frozen=True)
 class Watch:
     """Watch agents, the oracle or chance play any phase: in a window, or recorded to a film.
 
-    Several of them play side by side, the same episodes.
+    Several of them play side by side, the same episodes. Escape, or closing the window, ends it.
     """
 
     players: Annotated[tuple[str, ...], tyro.conf.Positional] = ("oracle",)
@@ -89,49 +99,81 @@ def watch(args: Watch) -> None:
         phase=args.phase,
         checkpoints=args.checkpoints,
     )
-    pictures = _pictures(playing, args)
-    seconds = args.seconds
-    if seconds is None and args.record is not None:
-        seconds = FILM_SECONDS[args.record.suffix]
-    if seconds is not None:
-        pictures = islice(pictures, max(1, round(seconds * FRAMES_PER_SECOND)))
     if args.record is None:
-        _show(pictures, f"Continual Arcade: {playing.game}")
+        size, title = _size(playing, args), f"Continual Arcade: {playing.game}"
+        with closing(Window(size, title, FRAMES_PER_SECOND)) as window:
+            window.require_display()
+
+            def say(name: str) -> None:
+                _say(name)
+                window.say(Notice("Loading", (name,)))
+
+            _show(_first(args.seconds, _pictures(playing, args, say)), window)
     else:
-        count = film.write(args.record, pictures, FRAMES_PER_SECOND)
+        pictures = _pictures(playing, args, _say)
+        print(f"filming to {args.record} ...", file=sys.stderr, flush=True)
+        seconds = args.seconds or FILM_SECONDS[args.record.suffix]
+        count = film.write(args.record, _first(seconds, pictures), FRAMES_PER_SECOND)
         print(f"{count} pictures are in {args.record}")
 
 
-def _show(pictures: Iterator[Picture], title: str) -> None:
-    """Show pictures in a window, until they end or the user closes it."""
-    first = next(pictures)
-    height, width, _ = first.shape
-    window = Window((width, height), title, FRAMES_PER_SECOND)
-    try:
-        window.require_display()
-        for picture in chain([first], pictures):
-            window.show(picture)
-            if window.closed:
-                break
-    finally:
-        window.close()
+def _say(name: str) -> None:
+    print(f"loading {name} ...", file=sys.stderr, flush=True)
 
 
-def _pictures(playing: Cast, args: Watch) -> Iterator[Picture]:
-    """Make everything ready; return what there is to see, which is played as it is asked for."""
-    members = playing.members
-    if len(members) == 1:
-        camera = _camera(playing, hud="full" if args.hud else "none", title=members[0].title)
-        policy = _policy(members[0], camera, args)
-        seeds = range(args.seed, args.seed + args.episodes)
-        return chain.from_iterable(camera.film(policy, seed=seed) for seed in seeds)
-    width = WIDEST // len(members)
+def _first(seconds: float | None, pictures: Iterator[Picture]) -> Iterator[Picture]:
+    """Return the pictures of the first seconds; all of them if None."""
+    return islice(pictures, None if seconds is None else max(1, round(seconds * FRAMES_PER_SECOND)))
+
+
+def _show(pictures: Iterator[Picture], window: Window) -> None:
+    """Show pictures until they end, or the user closes the window or presses escape."""
+    for picture in pictures:
+        window.show(picture)
+        if window.closed or pygame.K_ESCAPE in window.pressed():
+            break
+
+
+def _size(playing: Cast, args: Watch) -> tuple[int, int]:
+    """Return width and height of the pictures [px], before anything is loaded to draw them."""
+    game, count = make_game(playing.game), len(playing.members)
+    if count == 1:
+        return Screen(game, hud=args.hud).size
+    screen = Screen(game, hud=False, width=_width(playing))
+    return Panels(screen.size, count, game.points).size
+
+
+def _width(playing: Cast) -> int:
+    """Return the width of each of several games side by side [px].
+
+    Raises:
+        ValueError: If there are too many of them.
+    """
+    count = len(playing.members)
+    width = WIDEST // count
     if width < NARROWEST:
         raise ValueError(
-            f"{len(members)} games side by side would be too narrow to follow: choose at most "
+            f"{count} games side by side would be too narrow to follow: choose at most "
             f"{WIDEST // NARROWEST}"
         )
-    width = min(width, make_game(playing.game).size[0])
+    return min(width, make_game(playing.game).size[0])
+
+
+def _pictures(playing: Cast, args: Watch, say: Say) -> Iterator[Picture]:
+    """Make everything ready; return what there is to see, which is played as it is asked for."""
+    members = playing.members
+    if any(member.path for member in members):
+        say("PyTorch")
+        import torch
+
+        torch.set_num_threads(1)  # a network of this size gains nothing from more
+    say(playing.game)
+    if len(members) == 1:
+        camera = _camera(playing, hud="full" if args.hud else "none", title=members[0].title)
+        policy = _policy(members[0], camera, args, say)
+        seeds = range(args.seed, args.seed + args.episodes)
+        return chain.from_iterable(camera.film(policy, seed=seed) for seed in seeds)
+    width = _width(playing)
     shared = len({member.name for member in members}) == 1
     shots = []
     for member in members:
@@ -140,7 +182,7 @@ def _pictures(playing: Cast, args: Watch) -> Iterator[Picture]:
         after = f"after {member.step:,} steps" if member.step else ""
         moment = [words for words in (member.moment, after) if words]
         headline, *detail = moment if shared and moment else [member.name, *moment]
-        policy = _policy(member, camera, args)
+        policy = _policy(member, camera, args, say)
         shots.append(Shot(camera, policy, headline, ", ".join(detail)))
     return side_by_side(shots, seed=args.seed, episodes=args.episodes)
 
@@ -150,14 +192,20 @@ def _camera(playing: Cast, *, hud: HUD, title: str = "", width: int | None = Non
     return Camera(playing.game, playing.schedule, phase, width=width, hud=hud, title=title)
 
 
-def _policy(member: Member, camera: Camera, args: Watch) -> Policy:
+def _policy(member: Member, camera: Camera, args: Watch, say: Say) -> Policy:
     """Let a player take its seat.
 
     Raises:
         ValueError: If it learnt from other observations, or its file is damaged.
     """
+    say(member.title)
     if member.path is None:
-        return scripted(member.name, camera.env, args.seed)
+        player = scripted(member.name, camera.env, args.seed)
+        if isinstance(player, Oracle):
+            # Compiled now, and not in the middle of the first episode; each begins with its seed.
+            observation, _ = camera.env.reset(seed=args.seed)
+            player.predict(observation)
+        return player
     agent = load_agent(member.path)
     shown = camera.env.observation_space
     if agent.observation_space != shown:
@@ -170,8 +218,7 @@ def _policy(member: Member, camera: Camera, args: Watch) -> Policy:
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run the command."""
-    args = tyro.cli(Watch, args=arguments, description=__doc__)
-    run(lambda: watch(args))
+    run(lambda: watch(tyro.cli(Watch, args=arguments, description=__doc__)))
 
 
 if __name__ == "__main__":

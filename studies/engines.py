@@ -8,6 +8,7 @@ from typing import Any, Protocol
 
 from joblib import Parallel, delayed, parallel_config
 
+from continual_arcade.evaluation.workers import leave_interrupts
 from continual_arcade.studies.work import Outcome, Task, work
 
 LOCAL = "loky"
@@ -57,10 +58,12 @@ class JoblibEngine:
                 self._at.add(task.name)
                 yield delayed(work)(task)
 
-        threads = {"inner_max_num_threads": 1} if self.backend == LOCAL else {}
+        how: dict[str, Any] = {}
+        if self.backend == LOCAL:
+            how = {"inner_max_num_threads": 1, "initializer": leave_interrupts}
         # Handed out one by one: runs are long, and it is to be known what a dead worker was at.
         one_by_one: dict[str, Any] = {"pre_dispatch": self.jobs, "batch_size": 1}
-        with parallel_config(backend=self.backend, n_jobs=self.jobs, **threads):
+        with parallel_config(backend=self.backend, n_jobs=self.jobs, **how):
             found: Any = Parallel(return_as="generator_unordered", **one_by_one)(calls())
             try:
                 for outcome in found:

@@ -17,6 +17,7 @@ from continual_arcade.evaluation.whole_files import write_text_whole
 from continual_arcade.studies.life import RunSpec, Training
 from continual_arcade.studies.locks import in_turn
 from continual_arcade.studies.provenance import machine, other_versions
+from continual_arcade.studies.streams import enduring_streams
 
 MARK = "finished.json"
 """What a run that was lived to its end has beside what all runs have."""
@@ -59,6 +60,7 @@ class _UnfitError(ValueError):
     """This worker would fail every run that it is given, as fast as they come."""
 
 
+@enduring_streams()
 def work(task: Task) -> Outcome:
     """Live a run to its end, wherever it stands; a run that is finished stays as it is.
 

@@ -15,6 +15,14 @@ def draw(schedule: Schedule, path: str | Path) -> None:
     """
     # Environments are made in many processes that never draw; matplotlib takes half a second.
     import matplotlib as mpl
+
+    # Users name phases: a dollar sign in a name begins no formula.
+    with mpl.rc_context({"text.parse_math": False}):
+        _figure(schedule).savefig(path)
+
+
+def _figure(schedule: Schedule) -> Any:
+    import matplotlib as mpl
     from matplotlib.figure import Figure
 
     names = sorted({name for stretch in schedule.stretches for name in stretch.params})
@@ -52,4 +60,4 @@ def draw(schedule: Schedule, path: str | Path) -> None:
     figure.suptitle(
         f"Schedule {schedule.name} (dotted: boundaries)", x=0.01, ha="left", fontsize=11
     )
-    figure.savefig(path)
+    return figure

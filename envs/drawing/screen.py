@@ -9,7 +9,7 @@ from typing import Any
 
 from continual_arcade.envs.core import Snapshot
 from continual_arcade.envs.drawing.film import Picture
-from continual_arcade.envs.drawing.status import Status
+from continual_arcade.envs.drawing.status import Notice, Status
 from continual_arcade.envs.game import Game
 
 _HERE = "continual_arcade.envs.drawing"
@@ -49,6 +49,7 @@ class Screen:
         self._shrink = pygame.transform.smoothscale
         self._painter = import_module(_PAINTERS[game.name])
         self._paint_hud = import_module(f"{_HERE}.hud").paint
+        self._paint_notice = import_module(f"{_HERE}.notice").paint
         self._as_array = import_module(f"{_HERE}.pixels").as_array
         self._painted: Any = pygame.Surface(painted)
         self._surface: Any = pygame.Surface(self.size) if self.size != painted else self._painted
@@ -57,19 +58,27 @@ class Screen:
             title = f"Continual Arcade: {game.name}"
             self._window = import_module(f"{_HERE}.window").Window(self.size, title)
 
-    def picture(self, state: Snapshot, status: Status) -> Picture:
-        """Draw the game; return a new array of shape ``(height, width, 3)``."""
+    def picture(self, state: Snapshot, status: Status, notice: Notice | None = None) -> Picture:
+        """Draw the game; return a new array of shape ``(height, width, 3)``.
+
+        Args:
+            state: The state of the game.
+            status: What the heads-up display says, if there is one.
+            notice: What is said over the picture, beside that.
+        """
         self._painter.paint(self._painted, state, self.scale)
         if self._surface is not self._painted:
             self._shrink(self._painted, self.size, self._surface)
         if self.hud:
             self._paint_hud(self._surface, status, self._painter.HUD_EDGE)
+        if notice is not None:
+            self._paint_notice(self._surface, notice)
         picture: Picture = self._as_array(self._surface)
         return picture
 
-    def show(self, state: Snapshot, status: Status) -> None:
+    def show(self, state: Snapshot, status: Status, notice: Notice | None = None) -> None:
         """Draw the game in the window, and wait until the next picture is due."""
-        self._window.show(self.picture(state, status))
+        self._window.show(self.picture(state, status, notice))
 
     @property
     def closed(self) -> bool:

@@ -1,4 +1,4 @@
-"""What the heads-up display has to say."""
+"""What is said over a picture."""
 
 from dataclasses import dataclass, field
 
@@ -18,3 +18,11 @@ class Status:
     """What is special about this phase, with units: ``{"gap": "95 px"}``."""
     title: str = ""
     """Who plays, if there is anything to say about it."""
+
+
+@dataclass(frozen=True)
+class Notice:
+    """What is said over the picture of a game that waits."""
+
+    heading: str
+    lines: tuple[str, ...] = ()

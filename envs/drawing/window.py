@@ -5,12 +5,17 @@ import os
 import pygame
 
 from continual_arcade.envs.drawing.film import Picture
+from continual_arcade.envs.drawing.notice import paint
+from continual_arcade.envs.drawing.panels import GROUND
 from continual_arcade.envs.drawing.pixels import as_surface
+from continual_arcade.envs.drawing.status import Notice
 
 SHARE_OF_DESKTOP = 0.9
 """A window takes at most so much of each side of the desktop: bars and borders need the rest."""
 
 _INVISIBLE_DRIVERS = ("dummy", "offscreen")
+_OF_THE_KEYBOARD = (pygame.KEYDOWN, pygame.KEYUP, pygame.WINDOWFOCUSLOST)
+"""Events that are left to whoever reads the keyboard."""
 
 
 class Window:
@@ -53,10 +58,25 @@ class Window:
         if surface.get_size() != self.size:
             surface = pygame.transform.smoothscale(surface, self.size)
         self._window.blit(surface, (0, 0))
-        pygame.display.flip()
-        if pygame.event.get(pygame.QUIT):
-            self.closed = True
+        self._refresh()
         self._clock.tick(self._frames_per_second)
+
+    def say(self, notice: Notice) -> None:
+        """Show a notice instead of a picture, at once."""
+        self._window.fill(GROUND)
+        paint(self._window, notice)
+        self._refresh()
+
+    def _refresh(self) -> None:
+        pygame.display.flip()
+        # The mouse is nobody's concern; but where too many events wait, SDL drops new ones.
+        events = pygame.event.get(exclude=_OF_THE_KEYBOARD)
+        self.closed |= any(event.type == pygame.QUIT for event in events)
+
+    def pressed(self) -> set[int]:
+        """Return the keys that went down since the last call."""
+        events = pygame.event.get(_OF_THE_KEYBOARD)
+        return {event.key for event in events if event.type == pygame.KEYDOWN}
 
     def require_display(self) -> None:
         """Make sure that somebody can see the window.

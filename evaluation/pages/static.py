@@ -45,6 +45,8 @@ STYLE: Any = {
     "hatch.color": LIGHT.background,
     "legend.frameon": False,
     "legend.fontsize": 9,
+    # Users name methods and phases: a dollar sign in a name begins no formula.
+    "text.parse_math": False,
     # Long enough for dashes to be seen.
     "legend.handlelength": 2.8,
     "figure.constrained_layout.use": True,

@@ -1,6 +1,7 @@
 """Checkpoints are played as by the evaluator alone, in however many processes."""
 
 import os
+import signal
 from pathlib import Path
 from typing import Any
 
@@ -39,6 +40,11 @@ def numbered(path: Path) -> Policy:
 def dies_over_two(path: Path) -> Policy:
     if path.name == "2":
         os._exit(1)
+    return numbered(path)
+
+
+def is_interrupted(path: Path) -> Policy:
+    os.kill(os.getpid(), signal.SIGINT)
     return numbered(path)
 
 
@@ -160,6 +166,13 @@ def test_a_policy_for_another_game_is_named_with_what_it_expects(tmp_path: Path)
 def test_a_process_that_dies_is_said_with_its_checkpoint(paths: dict[int, Path]) -> None:
     with pytest.raises(RuntimeError, match=r"process died over the checkpoint of step .*70,000"):
         replay_phases(paths, CONFLICT, load=dies_over_two, jobs=2, **GIVEN)
+
+
+def test_ctrl_c_is_left_to_whoever_has_the_processes(paths: dict[int, Path]) -> None:
+    undisturbed = replay_phases(paths, CONFLICT, load=numbered, **GIVEN)
+    assert replay_phases(paths, CONFLICT, load=is_interrupted, jobs=2, **GIVEN).rows == (
+        undisturbed.rows
+    )
 
 
 @pytest.mark.parametrize("jobs", [1, 2])

@@ -4,6 +4,7 @@ import resource
 import subprocess
 import sys
 from collections.abc import Iterator
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -14,8 +15,10 @@ from films import frames
 from gymnasium import spaces
 from PIL import Image
 
-from continual_arcade.envs import make_game, shipped
+from continual_arcade.envs import ArcadeEnv, make_game, shipped
 from continual_arcade.envs.drawing import film
+from continual_arcade.envs.drawing.status import Notice
+from continual_arcade.envs.drawing.window import Window
 from continual_arcade.evaluation.filming import HOLD, Camera
 from continual_arcade.scripts import play, train, watch
 from continual_arcade.scripts.players import load_agent
@@ -464,3 +467,226 @@ def test_phases_must_last(capsys: Any) -> None:
     with pytest.raises(SystemExit, match="2"):
         play.main(["FlappyBird", "--phase-seconds", "0"])
     assert "phase_seconds = 0" in capsys.readouterr().err
+
+
+@pytest.fixture
+def no_waiting(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Pictures are shown as fast as they are drawn."""
+
+    class Clock:
+        def tick(self, frames_per_second: int) -> None:
+            pass
+
+    monkeypatch.setattr(pygame.time, "Clock", Clock)
+
+
+@dataclass
+class Watched:
+    """What an environment went through while somebody played."""
+
+    frames: list[tuple[int, Notice | None]] = field(default_factory=list)
+    """Lifetime step and notice of each picture."""
+    actions: list[int] = field(default_factory=list)
+    states: list[bytes] = field(default_factory=list)
+    """All that the game remembers, at each picture."""
+
+    @property
+    def headings(self) -> list[str | None]:
+        """The headings of the notices, one for each picture; None while the game is played."""
+        return [None if notice is None else notice.heading for _, notice in self.frames]
+
+
+@pytest.fixture
+def watched(monkeypatch: pytest.MonkeyPatch, no_waiting: None) -> Watched:
+    found = Watched()
+    render, step = ArcadeEnv.render, ArcadeEnv.step
+
+    def see(env: ArcadeEnv) -> Any:
+        found.frames.append((env.clock.step, env.notice))
+        found.states.append(env.core.blocks.tobytes())
+        return render(env)
+
+    def act(env: ArcadeEnv, action: Any) -> Any:
+        found.actions.append(int(action))
+        return step(env, action)
+
+    monkeypatch.setattr(ArcadeEnv, "render", see)
+    monkeypatch.setattr(ArcadeEnv, "step", act)
+    return found
+
+
+CLOSE = pygame.event.Event(pygame.QUIT)
+AWAY = pygame.event.Event(pygame.WINDOWFOCUSLOST)
+
+
+@pytest.mark.parametrize(
+    ("game", "key", "action"),
+    [
+        ("FlappyBird", pygame.K_SPACE, 0),
+        ("FlappyBird", pygame.K_w, 0),
+        ("FlappyBird", pygame.K_UP, 0),
+        ("FlappyBird", pygame.K_RETURN, 1),
+        ("Catcher", pygame.K_LEFT, 0),
+        ("Catcher", pygame.K_d, 1),
+        ("Catcher", pygame.K_SPACE, 2),
+    ],
+)
+def test_a_game_waits_for_the_first_key(
+    watched: Watched, monkeypatch: pytest.MonkeyPatch, game: Any, key: int, action: int
+) -> None:
+    """However long that takes: no step is made, and nothing moves. The key counts at once."""
+    others = [press(k) for k in (pygame.K_LALT, pygame.K_x, pygame.K_p)]
+    Person(monkeypatch, {50: others, 200: [press(key)], 210: [CLOSE]})
+    assert play.play(play.Play(game=game, seed=0)) == []
+    # One picture by the reset, those that wait, and then one for each step.
+    waiting = watched.frames[1:201]
+    assert {step for step, _ in waiting} == {0}
+    assert {notice.heading for _, notice in waiting if notice} == {play._TITLES[game]}
+    assert len(set(watched.states[:201])) == 1
+    assert watched.headings[201:] == [None] * 10
+    assert [step for step, _ in watched.frames[201:]] == list(range(1, 11))
+    assert watched.actions[0] == action
+    (notice,) = {notice for _, notice in waiting}
+    assert notice is not None
+    said = " ".join(notice.lines)
+    assert play._CONTROLS[game] in said
+    for word in ("space to start", "p pauses", "escape quits"):
+        assert word in said
+
+
+@pytest.mark.parametrize(
+    ("pause", "resume"),
+    [
+        (press(pygame.K_p), press(pygame.K_p)),
+        (press(pygame.K_ESCAPE), press(pygame.K_SPACE)),
+        (AWAY, press(pygame.K_RETURN)),
+    ],
+)
+def test_a_game_that_is_paused_goes_on_where_it_was(
+    watched: Watched, monkeypatch: pytest.MonkeyPatch, pause: Any, resume: Any
+) -> None:
+    Person(monkeypatch, {5: [press(pygame.K_LEFT)], 20: [pause], 60: [resume], 70: [CLOSE]})
+    assert play.play(play.Play(game="Catcher", seed=0)) == []
+    paused = [i for i, heading in enumerate(watched.headings) if heading == "Paused"]
+    assert paused == list(range(paused[0], paused[0] + 40))
+    assert len(set(watched.states[paused[0] - 1 : paused[-1] + 1])) == 1
+    steps = [step for step, notice in watched.frames if notice is None]
+    assert steps[1:] == list(range(1, len(watched.actions) + 1))
+    # A key that is held stays held; not so where its end may have passed unseen.
+    after = watched.actions[paused[0] - 6 :]
+    assert set(watched.actions[: paused[0] - 6]) == {0}
+    assert set(after) == ({2} if pause is AWAY else {0})
+
+
+@pytest.mark.parametrize("game", ["FlappyBird", "Catcher"])
+def test_a_game_that_is_over_says_the_result_and_how_to_go_on(
+    watched: Watched, monkeypatch: pytest.MonkeyPatch, game: Any, capsys: Any
+) -> None:
+    """A key that was meant for the lost game does not start the next one."""
+    space, escape = press(pygame.K_SPACE), press(pygame.K_ESCAPE)
+    person = Person(monkeypatch, {5: [space]})
+    over = 0
+    render = ArcadeEnv.render
+
+    def see(env: ArcadeEnv) -> Any:
+        nonlocal over
+        if env.notice is not None and env.notice.heading == "Game over":
+            over += 1
+            # Of the first game the 1st to the 15th picture, then the 100th; of the second the 50th.
+            if over in (*range(1, play.HOLD + 1), 100):
+                person.script[person.frames] = [space]
+            if over == 150:
+                person.script[person.frames] = [escape]
+        return render(env)
+
+    monkeypatch.setattr(ArcadeEnv, "render", see)
+    scores = play.play(play.Play(game=game, seed=0))
+    assert len(scores) == 2
+    assert over == 150
+    points = make_game(game).points
+    last = ("press space to play again", "escape quits")
+    said = [notice for _, notice in watched.frames if notice and notice.heading == "Game over"]
+    assert {notice.lines for notice in said[:100]} == {(f"{scores[0]} {points}", *last)}
+    best = f"best of 2 games: {max(scores)}"
+    assert {notice.lines for notice in said[100:]} == {(f"{scores[1]} {points}", best, *last)}
+    assert f"game 2: {scores[1]} {points}" in capsys.readouterr().out
+    # While it waits, the lost game stays as it is.
+    lost = [state for state, h in zip(watched.states, watched.headings, strict=True) if h]
+    assert len(set(lost[-50:])) == 1
+
+
+def test_the_mouse_does_not_block_the_keyboard(
+    watched: Watched, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """SDL keeps some 65,000 events, and drops what comes when they are not taken away."""
+    moves = [
+        pygame.event.Event(pygame.MOUSEMOTION, pos=(1, 1), rel=(0, 0), buttons=(0, 0, 0))
+    ] * 1_000
+    script: dict[int, list[Any]] = dict.fromkeys(range(70), moves)
+    Person(monkeypatch, {**script, 80: [press(pygame.K_SPACE)], 90: [CLOSE]})
+    play.play(play.Play(seed=0))
+    assert len(watched.actions) == 10
+
+
+def test_closing_the_window_ends_the_play_wherever_it_is(
+    watched: Watched, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for script in (
+        {3: [CLOSE]},
+        {3: [press(pygame.K_ESCAPE)]},
+        {3: [press(pygame.K_SPACE)], 9: [press(pygame.K_p)], 12: [CLOSE]},
+        {3: [press(pygame.K_SPACE)], 9: [press(pygame.K_ESCAPE)], 12: [press(pygame.K_ESCAPE)]},
+    ):
+        person = Person(monkeypatch, script)
+        assert play.play(play.Play(seed=0)) == []
+        assert person.frames == max(script) + 1
+        assert not pygame.display.get_init()
+
+
+def test_whoever_watches_is_told_what_is_loaded(
+    runs: dict[str, Path], monkeypatch: pytest.MonkeyPatch, no_waiting: None, capsys: Any
+) -> None:
+    """On the terminal, and in the window, which is there before all else."""
+    said: list[str] = []
+    say, load = Window.say, watch.load_agent
+
+    def hear(window: Window, notice: Notice) -> None:
+        said.extend((notice.heading, *notice.lines))
+        say(window, notice)
+
+    def loaded(path: Path) -> Any:
+        said.append("agent")
+        assert pygame.display.get_surface() is not None
+        return load(path)
+
+    monkeypatch.setattr(Window, "say", hear)
+    monkeypatch.setattr(watch, "load_agent", loaded)
+    person = Person(monkeypatch, {20: [press(pygame.K_ESCAPE)]})
+    watch.main([str(runs["one"]), "oracle", "--checkpoints", "last"])
+    names = ("PyTorch", "FlappyBird", "finetune after 1,200 steps", "agent", "oracle")
+    assert [word for word in said if word != "Loading"] == list(names)
+    lines = [f"loading {name} ..." for name in names if name != "agent"]
+    assert capsys.readouterr().err.splitlines() == lines
+    assert person.frames == 21  # and escape ends it
+    watch.main(["oracle", "--seconds", "0.1"])
+    assert "PyTorch" not in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("players", [["oracle"], ["oracle", "random", "oracle"]])
+@pytest.mark.parametrize("options", [[], ["--no-hud"], ["--game", "Catcher"]])
+def test_a_window_has_the_size_of_its_pictures(
+    players: list[str], options: list[str], monkeypatch: pytest.MonkeyPatch, no_waiting: None
+) -> None:
+    """Though it is opened before there are any."""
+    sizes = set()
+    monkeypatch.setattr(pygame.display, "get_desktop_sizes", lambda: [(10_000, 10_000)])
+    show = Window.show
+
+    def see(window: Window, picture: np.ndarray) -> None:
+        sizes.add((window.size, picture.shape[1::-1]))
+        show(window, picture)
+
+    monkeypatch.setattr(Window, "show", see)
+    watch.main([*players, *options, "--seconds", "0.1"])
+    ((window, picture),) = sizes
+    assert window == picture

@@ -143,7 +143,7 @@ def test_a_study_that_is_asked_to_end_lets_go_of_its_workers(
     finally:
         process.kill()
         process.wait()
-    assert process.returncode == 130
+    assert process.returncode == 128 + signal.SIGTERM
     assert "interrupted; what was written so far is intact" in said
     assert len(of_it) == 2
     wait_for(lambda: not any(Path(f"/proc/{worker}").exists() for worker in of_it))

@@ -374,6 +374,7 @@ def is_served(env: Any, agent: Any) -> TypeGuard[GymnasiumVecEnv]:
     return (
         type(env) is GymnasiumVecEnv
         and type(env.env) is ArcadeVectorEnv
+        and env.env.render_mode != "rgb_array_list"  # which keeps a picture of every step
         and agent.exploration is not None
         and agent.train_freq.unit.value == "step"
         and agent.action_noise is None

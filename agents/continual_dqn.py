@@ -32,9 +32,16 @@ from continual_arcade.agents.networks import ContinualPolicy, evaluation_mode
 from continual_arcade.agents.parts.catalogue import check_together
 from continual_arcade.agents.parts.part import MEASURED, Batch, Part, all_or_none
 from continual_arcade.agents.replay import TransitionReplayBuffer
-from continual_arcade.agents.saving import load_agent, save_agent
+from continual_arcade.agents.saving import (
+    arguments_among,
+    check_selection,
+    load_agent,
+    print_versions,
+    save_agent,
+)
 from continual_arcade.agents.state_files import is_foreign
 from continual_arcade.envs.messages import unknown
+from continual_arcade.envs.seeds import plain_seed
 
 Engine = Literal["auto", "torch", "compiled"]
 ENGINES: tuple[Engine, ...] = ("auto", "torch", "compiled")
@@ -103,6 +110,8 @@ class ContinualDQN(DQN):
         self._fused: FusedLife | None = None
         check_together(self.parts)
         set_up = kwargs.pop("_init_setup_model", True)
+        if kwargs.get("seed") is not None:
+            kwargs["seed"] = plain_seed(kwargs["seed"])
         kind = kwargs.get("replay_buffer_class")
         if kind is not None and issubclass(kind, TransitionReplayBuffer):
             size, batch = kwargs.get("buffer_size", 1_000_000), kwargs.get("batch_size", 32)
@@ -186,6 +195,10 @@ class ContinualDQN(DQN):
     def runs_compiled(self) -> bool:
         """Whether the compiled engine computes."""
         return self._compiled is not None
+
+    def set_random_seed(self, seed: int | None = None) -> None:
+        """Seed all that is drawn from global generators, and the environment, as in the parent."""
+        super().set_random_seed(None if seed is None else plain_seed(seed))
 
     def set_env(self, env: Any, force_reset: bool = True) -> None:
         """Set the environment, as in the parent; it must go with the parts."""
@@ -579,16 +592,17 @@ class ContinualDQN(DQN):
 
         Args:
             path: The file, ``.zip`` is added to a name without a suffix; or one open for writing.
-            exclude: Not supported: the file has all of the agent.
-            include: Not supported.
+            exclude: Arguments of the constructor to leave out; :meth:`load` gives them their
+                default.
+            include: Arguments not to leave out, although ``exclude`` names them.
 
         Raises:
             TypeError: If something cannot be written as data.
+            ValueError: If something is to be left out, or kept, that cannot be.
             OSError: If the file cannot be written.
         """
-        if exclude is not None or include is not None:
-            raise TypeError("exclude and include are not supported: the file has all of the agent")
-        save_agent(self, _path(path), resumable=False)
+        left_out = check_selection(self, exclude or (), include or ())
+        save_agent(self, _path(path), resumable=False, exclude=left_out)
 
     def save_training(self, path: str | Path) -> None:
         """Write all that training needs to go on bit for bit: :meth:`load` with an equal env.
@@ -626,9 +640,13 @@ class ContinualDQN(DQN):
                 :meth:`save_training` it is put where it was, and ``learn(...,
                 reset_num_timesteps=False)`` goes on.
             device: Where the network is to be.
-            custom_objects: Arguments that are to be others than in the file.
-            print_system_info: As in the parent; only for files of its format.
-            force_reset: As in the parent; only for files of its format.
+            custom_objects: Arguments that are to be others than in the file. Names of anything else
+                are passed over, as in the parent.
+            print_system_info: Whether to print the versions here, and those the file was written
+                with.
+            force_reset: Whether ``env`` is reset before training goes on, as in the parent; if not,
+                it must be where the agent saw it last. A file of :meth:`save_training` puts the
+                environments there itself.
             trust: Also read files in Stable-Baselines3's own format, which can run any code.
             **kwargs: Arguments that are to be others than in the file.
 
@@ -643,8 +661,10 @@ class ContinualDQN(DQN):
             return super().load(
                 path, env, device, custom_objects, print_system_info, force_reset, **kwargs
             )
-        overrides = {**(custom_objects or {}), **kwargs}
-        agent: Self = load_agent(cls, _path(path), env, device, overrides)
+        if print_system_info:
+            print_versions(_path(path))
+        overrides = {**arguments_among(custom_objects or {}), **kwargs}
+        agent: Self = load_agent(cls, _path(path), env, device, overrides, force_reset)
         return agent
 
 

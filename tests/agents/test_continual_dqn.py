@@ -618,3 +618,15 @@ def test_a_prior_that_sums_to_one_but_for_the_last_digits() -> None:
     prior = Exploration("global", (0.333333, 0.666666))
     drawn = prior.draw(np.random.default_rng(0), 2, 30_000)
     assert abs(drawn.mean() - 2 / 3) < 4 * np.sqrt(2 / 9 / 30_000)
+
+
+def test_its_seed_may_be_a_number_of_numpy() -> None:
+    one, other = tiny.agent(seed=5), tiny.agent(seed=np.int64(5))  # type: ignore[arg-type]
+    assert type(other.seed) is int
+    assert not list(tiny.differences(tiny.inside(one), tiny.inside(other)))
+    assert one.env is not None
+    assert other.env is not None
+    np.testing.assert_array_equal(one.env.reset(), other.env.reset())
+    other.set_random_seed(np.uint8(5))  # type: ignore[arg-type]
+    with pytest.raises(TypeError, match=r"a seed is a whole number, not 1\.5"):
+        tiny.agent(seed=1.5)  # type: ignore[arg-type]

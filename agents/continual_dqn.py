@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 from gymnasium import spaces
+from gymnasium.vector import VectorEnv
 from stable_baselines3 import DQN
 from stable_baselines3.common.buffers import ReplayBuffer
 from stable_baselines3.common.noise import ActionNoise
@@ -40,6 +41,7 @@ from continual_arcade.agents.saving import (
     save_agent,
 )
 from continual_arcade.agents.state_files import is_foreign
+from continual_arcade.agents.vec_env import GymnasiumVecEnv
 from continual_arcade.envs.messages import unknown
 from continual_arcade.envs.seeds import plain_seed
 
@@ -58,7 +60,8 @@ class ContinualDQN(DQN):
 
     Args:
         policy: As in the parent; ``"MlpPolicy"`` also takes ``layer_norm`` and ``dropout``.
-        env: As in the parent.
+        env: As in the parent; or a vector environment of Gymnasium that resets in the same step,
+            which becomes a :class:`~continual_arcade.agents.GymnasiumVecEnv`.
         parts: Continual-learning methods, see :mod:`continual_arcade.agents.parts`. The order
             matters only between parts that change the same thing.
         double_q: Let the online network choose the action whose value the target network gives
@@ -195,6 +198,12 @@ class ContinualDQN(DQN):
     def runs_compiled(self) -> bool:
         """Whether the compiled engine computes."""
         return self._compiled is not None
+
+    @staticmethod
+    def _wrap_env(env: Any, verbose: int = 0, monitor_wrapper: bool = True) -> VecEnv:
+        if isinstance(env, VectorEnv):
+            env = GymnasiumVecEnv(env)
+        return DQN._wrap_env(env, verbose, monitor_wrapper)
 
     def set_random_seed(self, seed: int | None = None) -> None:
         """Seed all that is drawn from global generators, and the environment, as in the parent."""

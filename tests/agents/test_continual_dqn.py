@@ -620,6 +620,22 @@ def test_a_prior_that_sums_to_one_but_for_the_last_digits() -> None:
     assert abs(drawn.mean() - 2 / 3) < 4 * np.sqrt(2 / 9 / 30_000)
 
 
+def test_a_vector_environment_of_gymnasium_is_adapted(tmp_path: Path) -> None:
+    games = gym.make_vec(FLAPPY, num_envs=4, schedule=tiny.CONFLICT)
+    one, other = tiny.agent(env=games), tiny.agent()
+    assert type(one.env) is GymnasiumVecEnv
+    assert one.env.env is games
+    for model in (one, other):
+        tiny.live(model, tiny.PHASE)
+    assert not list(tiny.differences(tiny.inside(one), tiny.inside(other)))
+    one.set_env(gym.make_vec(FLAPPY, num_envs=4, schedule=tiny.CONFLICT))
+    one.save(tmp_path / "agent")
+    loaded = ContinualDQN.load(tmp_path / "agent", gym.make_vec(FLAPPY, num_envs=2), device="cpu")
+    assert type(loaded.env) is GymnasiumVecEnv
+    with pytest.raises(ValueError, match="SAME_STEP"):
+        tiny.agent(env=gym.make_vec(FLAPPY, num_envs=4, autoreset_mode="NextStep"))
+
+
 def test_its_seed_may_be_a_number_of_numpy() -> None:
     one, other = tiny.agent(seed=5), tiny.agent(seed=np.int64(5))  # type: ignore[arg-type]
     assert type(other.seed) is int

@@ -78,7 +78,7 @@ class ArcadeEnv(FixedWrapperAttributes, gym.Env[Features, np.int64]):
         self._seeded = False
         self._ended = True
         self._bind()
-        self._fix("max_episode_steps", *self.game.options)
+        self._fix(ArcadeEnv.__init__, "max_episode_steps", *self.game.options)
 
     def _bind(self) -> None:
         # Looked up once: in step() each lookup would cost as much as a tenth of the game.

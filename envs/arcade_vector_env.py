@@ -131,7 +131,7 @@ class ArcadeVectorEnv(FixedAttributes, VectorEnv[Features, Actions, Any]):
         """Where an episode has ended and the next one has not begun."""
         self._screen: Screen | None = None
         self._frames: list[list[Picture]] = [[] for _ in range(num_envs)]
-        self._fix("max_episode_steps", *self.game.options)
+        self._fix(ArcadeVectorEnv.__init__, "max_episode_steps", *self.game.options)
 
     def __getstate__(self) -> dict[str, Any]:
         return {**self.__dict__, "_screen": None}

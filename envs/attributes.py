@@ -5,6 +5,7 @@ an episode begins, and not from attributes; so ``env.unwrapped.gravity = 5`` wou
 nobody makes. It is refused, with the way that leads there.
 """
 
+from collections.abc import Callable
 from difflib import get_close_matches
 from inspect import signature
 from typing import Any
@@ -27,13 +28,14 @@ class FixedAttributes:
     clock: LifetimeClock
     _fixed: frozenset[str] | None = None
 
-    def _fix(self, *more: str) -> None:
+    def _fix(self, constructor: Callable[..., None], *more: str) -> None:
         """Refuse from now on to set what would change nothing.
 
         Args:
-            *more: Names of arguments of the constructor that its signature does not have.
+            constructor: What has the arguments; that of a derived class may keep its own.
+            *more: Names of arguments that its signature does not have.
         """
-        named = signature(type(self).__init__).parameters.keys() - _CHANGEABLE - {"self", "options"}
+        named = signature(constructor).parameters.keys() - _CHANGEABLE - {"self", "options"}
         self._fixed = frozenset({*named, *more})
 
     def __setattr__(self, name: str, value: Any) -> None:

@@ -57,7 +57,7 @@ class PhasedEnv(
         self.clock = LifetimeClock(schedule, tunables, phase)
         self._apply = apply
         self._params: Params = self.clock.params
-        self._fix()
+        self._fix(PhasedEnv.__init__)
 
     def reset(
         self, *, seed: int | None = None, options: dict[str, Any] | None = None

@@ -162,18 +162,21 @@ def test_a_foreign_environment_whose_parameters_follow_a_schedule() -> None:
 
 def test_a_class_derived_from_ours_may_have_what_it_likes() -> None:
     class Mine(ArcadeEnv):
-        def __init__(self, **kwargs: Any) -> None:
+        def __init__(self, difficulty: int, **kwargs: Any) -> None:
             super().__init__("FlappyBird", **kwargs)
+            self.difficulty = difficulty
             self.counted = 0
 
         def step(self, action: Any) -> Any:
             self.counted += 1
             return super().step(action)
 
-    env = Mine(schedule="shrink")
+    env = Mine(3, schedule="shrink")
     env.reset(seed=0)
     env.step(1)
-    assert env.counted == 1
+    assert (env.counted, env.difficulty) == (1, 3)
     with pytest.raises(AttributeError, match="'gap' is no attribute"):
         env.gap = 90  # type: ignore[attr-defined]
+    with pytest.raises(AttributeError, match="'schedule' is fixed"):
+        env.schedule = "grow"  # type: ignore[attr-defined]
     assert not issubclass(ArcadeVectorEnv, gym.Env)

@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 from gymnasium import spaces
+from gymnasium.vector import VectorEnv
 from stable_baselines3 import DQN
 from stable_baselines3.common.buffers import ReplayBuffer
 from stable_baselines3.common.callbacks import BaseCallback
@@ -33,9 +34,17 @@ from continual_arcade.agents.networks import ContinualPolicy, evaluation_mode
 from continual_arcade.agents.parts.catalogue import check_together
 from continual_arcade.agents.parts.part import MEASURED, Batch, Part, all_or_none
 from continual_arcade.agents.replay import TransitionReplayBuffer
-from continual_arcade.agents.saving import load_agent, save_agent
+from continual_arcade.agents.saving import (
+    arguments_among,
+    check_selection,
+    load_agent,
+    print_versions,
+    save_agent,
+)
 from continual_arcade.agents.state_files import is_foreign
+from continual_arcade.agents.vec_env import GymnasiumVecEnv
 from continual_arcade.envs.messages import unknown
+from continual_arcade.envs.seeds import plain_seed
 
 Engine = Literal["auto", "torch", "compiled"]
 ENGINES: tuple[Engine, ...] = ("auto", "torch", "compiled")
@@ -52,7 +61,8 @@ class ContinualDQN(DQN):
 
     Args:
         policy: As in the parent; ``"MlpPolicy"`` also takes ``layer_norm`` and ``dropout``.
-        env: As in the parent.
+        env: As in the parent; or a vector environment of Gymnasium that resets in the same step,
+            which becomes a :class:`~continual_arcade.agents.GymnasiumVecEnv`.
         parts: Continual-learning methods, see :mod:`continual_arcade.agents.parts`. The order
             matters only between parts that change the same thing.
         double_q: Let the online network choose the action whose value the target network gives
@@ -106,6 +116,8 @@ class ContinualDQN(DQN):
         self._fused: FusedLife | None = None
         check_together(self.parts)
         set_up = kwargs.pop("_init_setup_model", True)
+        if kwargs.get("seed") is not None:
+            kwargs["seed"] = plain_seed(kwargs["seed"])
         kind = kwargs.get("replay_buffer_class")
         if kind is not None and issubclass(kind, TransitionReplayBuffer):
             size, batch = kwargs.get("buffer_size", 1_000_000), kwargs.get("batch_size", 32)
@@ -208,6 +220,16 @@ class ContinualDQN(DQN):
         """Whether the compiled engine computes."""
         self._look_again()
         return self._compiled is not None
+
+    @staticmethod
+    def _wrap_env(env: Any, verbose: int = 0, monitor_wrapper: bool = True) -> VecEnv:
+        if isinstance(env, VectorEnv):
+            env = GymnasiumVecEnv(env)
+        return DQN._wrap_env(env, verbose, monitor_wrapper)
+
+    def set_random_seed(self, seed: int | None = None) -> None:
+        """Seed all that is drawn from global generators, and the environment, as in the parent."""
+        super().set_random_seed(None if seed is None else plain_seed(seed))
 
     def set_env(self, env: Any, force_reset: bool = True) -> None:
         """Set the environment, as in the parent; it must go with the parts."""
@@ -657,16 +679,17 @@ class ContinualDQN(DQN):
 
         Args:
             path: The file, ``.zip`` is added to a name without a suffix; or one open for writing.
-            exclude: Not supported: the file has all of the agent.
-            include: Not supported.
+            exclude: Arguments of the constructor to leave out; :meth:`load` gives them their
+                default.
+            include: Arguments not to leave out, although ``exclude`` names them.
 
         Raises:
             TypeError: If something cannot be written as data.
+            ValueError: If something is to be left out, or kept, that cannot be.
             OSError: If the file cannot be written.
         """
-        if exclude is not None or include is not None:
-            raise TypeError("exclude and include are not supported: the file has all of the agent")
-        save_agent(self, _path(path), resumable=False)
+        left_out = check_selection(self, exclude or (), include or ())
+        save_agent(self, _path(path), resumable=False, exclude=left_out)
 
     def save_training(self, path: str | Path) -> None:
         """Write all that training needs to go on bit for bit: :meth:`load` with an equal env.
@@ -704,9 +727,13 @@ class ContinualDQN(DQN):
                 :meth:`save_training` it is put where it was, and ``learn(...,
                 reset_num_timesteps=False)`` goes on.
             device: Where the network is to be.
-            custom_objects: Arguments that are to be others than in the file.
-            print_system_info: As in the parent; only for files of its format.
-            force_reset: As in the parent; only for files of its format.
+            custom_objects: Arguments that are to be others than in the file. Names of anything else
+                are passed over, as in the parent.
+            print_system_info: Whether to print the versions here, and those the file was written
+                with.
+            force_reset: Whether ``env`` is reset before training goes on, as in the parent; if not,
+                it must be where the agent saw it last. A file of :meth:`save_training` puts the
+                environments there itself.
             trust: Also read files in Stable-Baselines3's own format, which can run any code.
             **kwargs: Arguments that are to be others than in the file.
 
@@ -721,8 +748,10 @@ class ContinualDQN(DQN):
             return super().load(
                 path, env, device, custom_objects, print_system_info, force_reset, **kwargs
             )
-        overrides = {**(custom_objects or {}), **kwargs}
-        agent: Self = load_agent(cls, _path(path), env, device, overrides)
+        if print_system_info:
+            print_versions(_path(path))
+        overrides = {**arguments_among(custom_objects or {}), **kwargs}
+        agent: Self = load_agent(cls, _path(path), env, device, overrides, force_reset)
         return agent
 
 

@@ -10,6 +10,7 @@ import re
 import warnings
 from collections import deque
 from collections.abc import Iterable
+from difflib import get_close_matches
 from functools import partial
 from importlib import import_module
 from pathlib import Path
@@ -20,12 +21,19 @@ import torch
 from gymnasium import spaces
 from stable_baselines3.common.buffers import NStepReplayBuffer, ReplayBuffer
 from stable_baselines3.common.type_aliases import TrainFreq
+from stable_baselines3.common.utils import get_system_info
 
 from continual_arcade.agents.exploration import Exploration
 from continual_arcade.agents.parts.catalogue import PARTS, make_part, setting_types
 from continual_arcade.agents.parts.part import Part, all_or_none
 from continual_arcade.agents.replay import TransitionReplayBuffer
-from continual_arcade.agents.state_files import load_state, other_versions, save_state
+from continual_arcade.agents.state_files import (
+    load_state,
+    other_versions,
+    save_state,
+    versions,
+)
+from continual_arcade.envs.messages import unknown
 
 KIND = "agent"
 """What the files say they are."""
@@ -80,6 +88,8 @@ _TRAINING_KEYS = (
     "numpy",
     "torch",
 )
+_LAST_KEYS = ("last_obs", "last_original_obs", "episode_starts")
+"""What the agent saw last, to go on from there."""
 _COUNTERS = (
     "num_timesteps",
     "_total_timesteps",
@@ -92,16 +102,18 @@ _COUNTERS = (
 )
 _MODULES = re.compile(
     r"torch\.nn\.modules\.\w+|torch\.optim\.\w+|"
-    r"stable_baselines3\.(dqn\.policies|common\.(buffers|torch_layers))|"
+    r"stable_baselines3\.(dqn\.policies|her\.her_replay_buffer|common\.(buffers|torch_layers))|"
     r"continual_arcade\.agents\.(networks|replay)"
 )
 """Where classes that a file names may be defined: modules that do nothing when imported."""
+_DEFAULT = {"default": None}
+"""Stands for an argument that the file leaves out."""
 AnyFile: TypeAlias = str | Path | IO[bytes]
 _KINDS = (torch.nn.Module, torch.optim.Optimizer, ReplayBuffer)
 """What such a class may be."""
 
 
-def save_agent(agent: Any, path: AnyFile, *, resumable: bool) -> None:
+def save_agent(agent: Any, path: AnyFile, *, resumable: bool, exclude: Iterable[str] = ()) -> None:
     """Write an agent to a file; there is all of it or what was there before.
 
     Args:
@@ -109,14 +121,18 @@ def save_agent(agent: Any, path: AnyFile, *, resumable: bool) -> None:
         path: The file.
         resumable: Whether to keep replay, environments and random states, too, so that training
             goes on bit for bit.
+        exclude: Arguments of the constructor to leave out: whoever loads the file gets the default.
 
     Raises:
         TypeError: If something cannot be written as data; the message says what.
         ValueError: If it is to be resumable, and there is nothing to go on with.
         OSError: If the file cannot be written.
     """
+    arguments = _arguments(agent)
+    for name in exclude:
+        arguments[name] = _DEFAULT
     state = {
-        "arguments": _arguments(agent),
+        "arguments": arguments,
         "policy": _plain(agent.policy_class, "policy"),
         "parts": [_part(part) for part in agent.parts],
         "spaces": [_space(agent.observation_space), _space(agent.action_space)],
@@ -128,12 +144,68 @@ def save_agent(agent: Any, path: AnyFile, *, resumable: bool) -> None:
             rng.bit_generator.state for rng in (agent._exploration_rng, agent._network_rng)
         ],
         "life": agent.life.state_dict(),
-        "training": _training(agent) if resumable else None,
+        "training": _training(agent) if resumable else _last(agent),
     }
     save_state(path, state, KIND)
 
 
-def load_agent(cls: Any, path: AnyFile, env: Any, device: Any, overrides: dict[str, Any]) -> Any:
+def check_selection(agent: Any, exclude: Iterable[str], include: Iterable[str]) -> list[str]:
+    """Return which arguments a file is to leave out.
+
+    Args:
+        agent: The agent.
+        exclude: What the file is to leave out.
+        include: What it is to have all the same.
+
+    Raises:
+        ValueError: If it cannot have, or do without, one of these.
+    """
+    absent = set(agent._excluded_save_params())
+    for name in include:
+        if name in absent:
+            raise ValueError(
+                f"include: {name!r} cannot be in the file, which holds data and no code: "
+                "save_training() keeps replay and environments, save_replay_buffer() replay alone"
+            )
+    left_out = [name for name in exclude if name not in absent.union(include)]
+    for name in left_out:
+        if name not in _ALL_ARGUMENTS:
+            raise ValueError(unknown("argument to exclude", name, _ALL_ARGUMENTS))
+    return left_out
+
+
+def arguments_among(custom_objects: dict[str, Any]) -> dict[str, Any]:
+    """Return those of Stable-Baselines3's custom objects that are arguments of an agent.
+
+    Scripts hand the same ones to all algorithms (``clip_range``, ``lr_schedule``), so that others
+    are passed over.
+
+    Raises:
+        ValueError: If a name looks like that of an argument, and is not.
+    """
+    known = (*_ALL_ARGUMENTS, "policy", "parts")
+    named = {
+        "policy" if name == "policy_class" else name: value
+        for name, value in custom_objects.items()
+    }
+    for name in named.keys() - set(known):
+        if get_close_matches(name, known, n=1, cutoff=0.85):
+            raise ValueError(unknown("argument in custom_objects", name, known))
+    return {name: value for name, value in named.items() if name in known}
+
+
+def print_versions(path: AnyFile) -> None:
+    """Print the versions of what is installed here, and of what a file was written with."""
+    print("== CURRENT SYSTEM INFO ==")
+    get_system_info()
+    print("== SAVED MODEL SYSTEM INFO ==")
+    for name, number in versions(path).items():
+        print(f"- {name}: {number}")
+
+
+def load_agent(
+    cls: Any, path: AnyFile, env: Any, device: Any, overrides: dict[str, Any], force_reset: bool
+) -> Any:
     """Read an agent from a file that :func:`save_agent` wrote.
 
     Args:
@@ -142,6 +214,8 @@ def load_agent(cls: Any, path: AnyFile, env: Any, device: Any, overrides: dict[s
         env: What it is to live in; None to use it for play only.
         device: Where its network is to be.
         overrides: Arguments of the constructor that are to be others than in the file.
+        force_reset: Whether the environment is to be reset before training goes on; if not, it must
+            be where the agent saw it last.
 
     Raises:
         ValueError: If the file is damaged, foreign, or does not fit the environment.
@@ -153,11 +227,11 @@ def load_agent(cls: Any, path: AnyFile, env: Any, device: Any, overrides: dict[s
     arguments = {
         name: _argument(value, name, path)
         for name, value in state["arguments"].items()
-        if name not in overrides
+        if name not in overrides and value != _DEFAULT
     }
     if "exploration" in arguments:
         arguments["exploration"] = _exploration(arguments["exploration"])
-    kind = {**arguments, **overrides}["replay_buffer_class"]
+    kind = {**arguments, **overrides}.get("replay_buffer_class")
     if kind is not None and issubclass(kind, TransitionReplayBuffer):
         for name in ("n_steps", "gamma", "seed"):
             if name in overrides:  # these are handed on to replay, too
@@ -184,8 +258,12 @@ def load_agent(cls: Any, path: AnyFile, env: Any, device: Any, overrides: dict[s
         if env is not None:
             agent.set_env(env)
     _restore(agent, state, path)
-    if state["training"] is not None and env is not None:
-        _resume(agent, state["training"], path)
+    training = state["training"] or {}
+    is_resumable = bool(training) and training.keys() != set(_LAST_KEYS)
+    if is_resumable and env is not None:
+        _resume(agent, training, path)
+    elif training and (env is None or not force_reset):
+        _go_on(agent, training, path)
     return agent
 
 
@@ -244,6 +322,31 @@ def _on_device(state: Any, device: torch.device) -> Any:
     if isinstance(state, list):
         return [_on_device(value, device) for value in state]
     return state.to(device) if isinstance(state, torch.Tensor) else state
+
+
+def _last(agent: Any) -> dict[str, Any] | None:
+    """Return what the agent saw last, to go on in an environment that stays where it is."""
+    if agent._last_obs is None:
+        return None
+    return {
+        "last_obs": agent._last_obs,
+        "last_original_obs": agent._last_original_obs,
+        "episode_starts": agent._last_episode_starts,
+    }
+
+
+def _go_on(agent: Any, last: dict[str, Any], path: AnyFile) -> None:
+    """Let the agent go on from what it saw last."""
+    if last.keys() != set(_LAST_KEYS):
+        _check_keys(last, _TRAINING_KEYS, "its training", path)
+    count = len(last["episode_starts"])
+    if agent.env is not None and count != agent.env.num_envs:
+        raise ValueError(
+            f"{path} was saved in {count} environments, this has {agent.env.num_envs}, so that it "
+            "cannot be where it was: load it with force_reset=True"
+        )
+    agent._last_obs, agent._last_episode_starts = last["last_obs"], last["episode_starts"]
+    agent._last_original_obs = last.get("last_original_obs")
 
 
 def _training(agent: Any) -> dict[str, Any]:

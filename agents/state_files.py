@@ -128,8 +128,8 @@ def load_state(path: str | Path | IO[bytes], kind: str) -> dict[str, Any]:
             return state
 
 
-def other_versions(path: str | Path | IO[bytes]) -> dict[str, tuple[Any, str]]:
-    """Return the libraries that a file was written with in other versions: (then, now) by name.
+def versions(path: str | Path | IO[bytes]) -> dict[str, Any]:
+    """Return the versions of the libraries that a file was written with, by name.
 
     Raises:
         ValueError: If the file is damaged, is none of ours, or was written by a newer version.
@@ -137,7 +137,18 @@ def other_versions(path: str | Path | IO[bytes]) -> dict[str, tuple[Any, str]]:
     """
     with _opened(path) as file:
         _, head = _open(path, file)
-    then = head.get("versions", {})
+    found: dict[str, Any] = head.get("versions", {})
+    return found
+
+
+def other_versions(path: str | Path | IO[bytes]) -> dict[str, tuple[Any, str]]:
+    """Return the libraries that a file was written with in other versions: (then, now) by name.
+
+    Raises:
+        ValueError: If the file is damaged, is none of ours, or was written by a newer version.
+        OSError: If the file cannot be read.
+    """
+    then = versions(path)
     now = {name: version(name) for name in _VERSIONS}
     return {name: (then.get(name), now[name]) for name in now if then.get(name) != now[name]}
 

@@ -12,6 +12,12 @@ from stable_baselines3.common.monitor import Monitor
 from stable_baselines3.common.vec_env import VecEnv
 from stable_baselines3.common.vec_env.base_vec_env import VecEnvIndices, VecEnvStepReturn
 
+_SPACES = ("single_observation_space", "single_action_space")
+_ROWS = (
+    "they are rows of one env. Give arguments when making it, pin parameters of the next episodes "
+    "with set_options({'params': {...}}) before reset(), or let a schedule say what holds when"
+)
+
 
 class GymnasiumVecEnv(VecEnv):
     """Hands a Gymnasium vector environment to Stable-Baselines3.
@@ -32,9 +38,10 @@ class GymnasiumVecEnv(VecEnv):
         mode = env.metadata.get("autoreset_mode")
         if mode is not AutoresetMode.SAME_STEP:
             raise ValueError(
-                f"the vector env has autoreset mode {mode}, whose reset steps would be learnt from "
-                "as if they were play: make it with vector_kwargs={'autoreset_mode': "
-                "AutoresetMode.SAME_STEP}"
+                f"the vector env has autoreset mode {mode}, but Stable-Baselines3 expects the next "
+                "episode in the step in which one ends (SAME_STEP): make it with "
+                "autoreset_mode='SameStep', or one of Gymnasium's with "
+                "vector_kwargs={'autoreset_mode': 'SameStep'}"
             )
         self.env = env
         super().__init__(env.num_envs, env.single_observation_space, env.single_action_space)
@@ -46,10 +53,8 @@ class GymnasiumVecEnv(VecEnv):
     def reset(self) -> Any:
         """Start an episode in every sub-environment; return the observations."""
         seeds = self._seeds
-        options: dict[str, Any] = {}
-        for given in self._options:
-            options.update(given)
         seeded = None if any(seed is None for seed in seeds) else seeds
+        options = _joined(self._options)
         observations, infos = self.env.reset(seed=seeded, options=options or None)  # type: ignore[arg-type]
         self.reset_infos = _by_env(infos, self.num_envs)
         self.episode_returns[:] = 0.0
@@ -157,15 +162,17 @@ class GymnasiumVecEnv(VecEnv):
         return [None] * self.num_envs if images is None else list(images)
 
     def get_attr(self, attr_name: str, indices: VecEnvIndices = None) -> list[Any]:
-        """Return an attribute of the vector environment, once for each index."""
-        value = getattr(self.env, attr_name)
+        """Return an attribute of the vector environment, once for each index.
+
+        A space is that of one sub-environment.
+        """
+        of_one = f"single_{attr_name}"
+        value = getattr(self.env, of_one if of_one in _SPACES else attr_name)
         return [value for _ in self._get_indices(indices)]
 
     def set_attr(self, attr_name: str, value: Any, indices: VecEnvIndices = None) -> None:
         """Refuse: the sub-environments are no objects of their own."""
-        raise NotImplementedError(
-            f"cannot set {attr_name!r} of single sub-environments: they are rows of one env"
-        )
+        raise NotImplementedError(f"cannot set {attr_name!r} of single sub-environments: {_ROWS}")
 
     def env_method(
         self,
@@ -176,7 +183,7 @@ class GymnasiumVecEnv(VecEnv):
     ) -> list[Any]:
         """Refuse: the sub-environments are no objects of their own."""
         raise NotImplementedError(
-            f"cannot call {method_name!r} of single sub-environments: they are rows of one env"
+            f"cannot call {method_name!r} of single sub-environments: {_ROWS}"
         )
 
     def env_is_wrapped(
@@ -184,6 +191,28 @@ class GymnasiumVecEnv(VecEnv):
     ) -> list[bool]:
         """Say that no sub-environment is wrapped, except in a Monitor: what that tells is told."""
         return [wrapper_class is Monitor for _ in self._get_indices(indices)]
+
+
+def _joined(options: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """Return the options of all sub-environments as those of the vector environment.
+
+    Raises:
+        ValueError: If they differ in anything but the values of parameters.
+    """
+    first = dict(options[0])
+    if all(given == first for given in options):
+        return first
+    params = [given.get("params", {}) for given in options]
+    names = params[0].keys()
+    if any(given.keys() != {"params"} for given in options) or any(
+        pinned.keys() != names for pinned in params
+    ):
+        raise ValueError(
+            f"the options of the sub-environments differ: {list(options)}. They are rows of one "
+            "env, whose options may only differ in the values of the same parameters: "
+            "{'params': {...}}"
+        )
+    return {"params": {name: [pinned[name] for pinned in params] for name in names}}
 
 
 def _by_env(infos: dict[str, Any], num_envs: int) -> list[dict[str, Any]]:

@@ -1,6 +1,6 @@
 """One game as a Gymnasium environment."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from operator import index
 from typing import Any, ClassVar, Protocol
 
@@ -10,6 +10,7 @@ import numpy.typing as npt
 from gymnasium.error import ResetNeeded
 from gymnasium.utils import seeding
 
+from continual_arcade.envs.attributes import FixedWrapperAttributes
 from continual_arcade.envs.clock import LifetimeClock
 from continual_arcade.envs.core import Core, Features, Snapshot
 from continual_arcade.envs.curricula import ScheduleLike, as_schedule
@@ -18,13 +19,14 @@ from continual_arcade.envs.drawing.status import Notice, Status
 from continual_arcade.envs.game import Game
 from continual_arcade.envs.games import make_game
 from continual_arcade.envs.messages import unknown
+from continual_arcade.envs.seeds import plain_seed
 from continual_arcade.envs.tunables import Params, differences, resolve
 
 RENDER_MODES = ["rgb_array", "human"]
 FRAMES_PER_SECOND = 30
 
 
-class ArcadeEnv(gym.Env[Features, np.int64]):
+class ArcadeEnv(FixedWrapperAttributes, gym.Env[Features, np.int64]):
     """One game, whose rules may drift during an agent's life.
 
     The rules, actions, features and rewards of each game are described on its own page,
@@ -40,6 +42,7 @@ class ArcadeEnv(gym.Env[Features, np.int64]):
         **options: What the game lets one choose: ``rewards``; for Catcher also ``size``, ``lives``.
 
     Raises:
+        TypeError: If there is no such option.
         ValueError: If a name is unknown or a value out of bounds; the message says which.
     """
 
@@ -68,7 +71,6 @@ class ArcadeEnv(gym.Env[Features, np.int64]):
         self.hud = hud
         self.notice: Notice | None = None
         """What is said over pictures to a person who plays."""
-        self._shows = render_mode == "human"
         self._screen: Screen | None = None
         self._phase = self.clock.phase.index
         self._params: Params = {}
@@ -76,6 +78,7 @@ class ArcadeEnv(gym.Env[Features, np.int64]):
         self._seeded = False
         self._ended = True
         self._bind()
+        self._fix(ArcadeEnv.__init__, "max_episode_steps", *self.game.options)
 
     def _bind(self) -> None:
         # Looked up once: in step() each lookup would cost as much as a tenth of the game.
@@ -112,11 +115,14 @@ class ArcadeEnv(gym.Env[Features, np.int64]):
 
         Raises:
             ValueError: If an option or a parameter is unknown or out of bounds.
+            TypeError: If the seed is not a whole number.
         """
         clock = self.clock
         # Checked before anything moves: a reset that fails changes nothing.
-        pinned = pinned_params(options)
+        check_options(options, ("params",))
+        pinned: Mapping[str, Any] = (options or {}).get("params", {})
         resolve(clock.tunables, pinned)
+        seed = None if seed is None else plain_seed(seed)
         super().reset(seed=seed)
         if seed is not None:
             clock.go_to(0)
@@ -128,7 +134,7 @@ class ArcadeEnv(gym.Env[Features, np.int64]):
             self._seeded = True
         self._begin(self._address, self._row, 0.0)
         self._ended = False
-        if self._shows:
+        if self.render_mode == "human":
             self.render()
         return self._copy_features(), {**clock.info(self._params), "score": 0}
 
@@ -153,7 +159,7 @@ class ArcadeEnv(gym.Env[Features, np.int64]):
         truncated = lifetime_step >= clock.boundary
         if terminated or truncated:
             self._ended = True
-        if self._shows:
+        if self.render_mode is not None and self.render_mode == "human":
             self.render()
         info = {
             "phase": self._phase,
@@ -210,19 +216,21 @@ class ArcadeEnv(gym.Env[Features, np.int64]):
             ResetNeeded: If no episode has begun.
             ValueError: If no render mode was chosen.
         """
-        if self.render_mode is None:
+        if self.render_mode not in RENDER_MODES:
             raise ValueError("choose a render_mode ('rgb_array' or 'human') when making the env")
         if not self._seeded:
             raise ResetNeeded("nothing to draw yet: call reset() before render()")
         window = self.render_mode == "human"
-        if self._screen is None:
-            self._screen = Screen(self.game, self.hud, window)
+        screen = self._screen
+        if screen is None or (screen.hud, screen.has_window) != (self.hud, window):
+            self.close()
+            self._screen = screen = Screen(self.game, self.hud, window)
         state = self.state
         status = status_of(self.clock, self._phase, self._params, state["score"])
         if window:
-            self._screen.show(state, status, self.notice)
+            screen.show(state, status, self.notice)
             return None
-        return self._screen.picture(state, status, self.notice)
+        return screen.picture(state, status, self.notice)
 
     @property
     def window_closed(self) -> bool:
@@ -292,18 +300,19 @@ def check_state(state: Mapping[str, Any], own: Mapping[str, Any]) -> None:
         ValueError: If the environments were not made alike.
     """
     made: Mapping[str, Any] = state.get("made", {})
-    for name, value in own["made"].items():
-        if made.get(name) != value:
+    for name in {**own["made"], **made}:
+        theirs, ours = made.get(name), own["made"].get(name)
+        if theirs != ours:
             raise ValueError(
-                f"the state belongs to an environment with {name} = {made.get(name)!r}, this one "
-                f"has {name} = {value!r}: make it as that one was made"
+                f"the state belongs to an environment with {name} = {theirs!r}, this one "
+                f"has {name} = {ours!r}: make it as that one was made"
             )
     for name, value in own.items():
         if name not in state:
             raise ValueError(f"the state has no {name!r}: it is damaged")
         if isinstance(value, np.ndarray):
-            theirs = np.asarray(state[name])
-            if (theirs.shape, theirs.dtype) != (value.shape, value.dtype):
+            given = np.asarray(state[name])
+            if (given.shape, given.dtype) != (value.shape, value.dtype):
                 raise ValueError(
                     f"{name!r} of the state is laid out in another way than here: it comes from "
                     "another version, or is damaged"
@@ -358,17 +367,15 @@ def status_of(
     )
 
 
-def pinned_params(options: Mapping[str, Any] | None) -> Mapping[str, Any]:
-    """Return the parameters that the options of a reset pin.
+def check_options(options: Mapping[str, Any] | None, known: Sequence[str]) -> None:
+    """Check that a reset is given no other options than these.
 
     Raises:
-        ValueError: If there are other options.
+        ValueError: If it is.
     """
     for name in options or {}:
-        if name != "params":
-            raise ValueError(unknown("reset option", name, ["params"]))
-    params: Mapping[str, Any] = (options or {}).get("params", {})
-    return params
+        if name not in known:
+            raise ValueError(unknown("reset option", name, known))
 
 
 def no_action(action: Any, names: tuple[str, ...]) -> str:

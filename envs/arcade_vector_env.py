@@ -14,31 +14,46 @@ from gymnasium.vector.utils import batch_space
 
 from continual_arcade.envs.arcade_env import (
     FRAMES_PER_SECOND,
+    check_options,
     check_state,
     load_shared_state,
     no_action,
-    pinned_params,
     shared_state,
     status_of,
 )
+from continual_arcade.envs.attributes import FixedAttributes
 from continual_arcade.envs.clock import LifetimeClock
 from continual_arcade.envs.core import Core, Features, Floats, Mask, Snapshot
 from continual_arcade.envs.curricula import ScheduleLike, as_schedule
 from continual_arcade.envs.drawing.screen import Screen
 from continual_arcade.envs.games import make_game
 from continual_arcade.envs.messages import unknown
+from continual_arcade.envs.seeds import plain_seeds
 from continual_arcade.envs.tunables import Params, Tunables
 
 Actions = npt.NDArray[np.integer[Any]]
+Picture = npt.NDArray[np.uint8]
+
+RENDER_MODES = ["rgb_array", "rgb_array_list"]
+AUTORESET_MODES = [mode.value for mode in AutoresetMode]
 
 
-class ArcadeVectorEnv(VectorEnv[Features, Actions, Any]):
+class ArcadeVectorEnv(FixedAttributes, VectorEnv[Features, Actions, Any]):
     """Many games of one kind, in one life.
 
     All sub-environments share one lifetime clock, which counts the transitions of all of them. At a
-    boundary every episode is truncated, so that all of them enter the next phase together. Episodes
-    that end are followed by new ones in the same step (``AutoresetMode.SAME_STEP``):
-    ``infos["final_obs"]`` and ``infos["final_info"]`` then hold what the last episode ended with.
+    boundary every episode is truncated, so that all of them enter the next phase together.
+
+    Where an episode ends, the next one begins as ``autoreset_mode`` says; each sub-environment
+    plays the same in all three modes:
+
+    - ``"SameStep"``: in the same step. ``infos["final_obs"]`` and ``infos["final_info"]`` hold what
+      the last episode ended with.
+    - ``"NextStep"``: in the next step, which ignores the action of that sub-environment and returns
+      the first observation with a reward of 0. It is no transition, and the clock does not count
+      it.
+    - ``"Disabled"``: when ``reset(options={"reset_mask": ended})`` is called, which must happen
+      before the next step.
 
     Values in ``infos`` are arrays of shape ``(num_envs,)``. Those that rarely change (``phase``,
     ``params``, masks) are shared from step to step and read-only; all other arrays are fresh.
@@ -49,17 +64,20 @@ class ArcadeVectorEnv(VectorEnv[Features, Actions, Any]):
         max_episode_steps: Steps after which an episode is truncated; None for no limit.
         schedule: As in :class:`~continual_arcade.envs.ArcadeEnv`.
         phase: As in :class:`~continual_arcade.envs.ArcadeEnv`.
-        render_mode: None or ``"rgb_array"``.
+        render_mode: None, ``"rgb_array"`` or ``"rgb_array_list"``; see :meth:`render`.
         hud: As in :class:`~continual_arcade.envs.ArcadeEnv`.
+        autoreset_mode: ``"SameStep"``, ``"NextStep"`` or ``"Disabled"``, or the same as Gymnasium's
+            ``AutoresetMode``.
         **options: As in :class:`~continual_arcade.envs.ArcadeEnv`.
 
     Raises:
+        TypeError: If there is no such option.
         ValueError: If a name is unknown or a value out of bounds, or if a phase is shorter than one
             step of all sub-environments.
     """
 
     metadata: ClassVar[dict[str, Any]] = {  # type: ignore[misc]  # Gymnasium's is no ClassVar
-        "render_modes": ["rgb_array"],
+        "render_modes": RENDER_MODES,
         "render_fps": FRAMES_PER_SECOND,
         "autoreset_mode": AutoresetMode.SAME_STEP,
     }
@@ -73,10 +91,13 @@ class ArcadeVectorEnv(VectorEnv[Features, Actions, Any]):
         phase: int | str | None = None,
         render_mode: str | None = None,
         hud: bool = True,
+        autoreset_mode: AutoresetMode | str = AutoresetMode.SAME_STEP,
         **options: Any,
     ) -> None:
-        if render_mode not in (None, "rgb_array"):
-            raise ValueError(unknown("render mode of a vector env", render_mode, ["rgb_array"]))
+        if render_mode is not None and render_mode not in RENDER_MODES:
+            raise ValueError(unknown("render mode of a vector env", render_mode, RENDER_MODES))
+        if not isinstance(autoreset_mode, AutoresetMode) and autoreset_mode not in AUTORESET_MODES:
+            raise ValueError(unknown("autoreset mode", autoreset_mode, AUTORESET_MODES))
         if isinstance(num_envs, bool) or not isinstance(num_envs, int) or num_envs < 1:
             raise ValueError(f"num_envs = {num_envs!r} must be a whole number of at least 1")
         if max_episode_steps is not None and max_episode_steps < 1:
@@ -89,6 +110,11 @@ class ArcadeVectorEnv(VectorEnv[Features, Actions, Any]):
         self.num_envs = num_envs
         self.render_mode = render_mode
         self.hud = hud
+        self.autoreset_mode = mode = AutoresetMode(autoreset_mode)
+        """When the next episode begins where one has ended."""
+        self.metadata = {**self.metadata, "autoreset_mode": mode}  # type: ignore[misc]
+        self._restarts = mode is AutoresetMode.SAME_STEP
+        self._asks = mode is AutoresetMode.DISABLED
         self.single_observation_space = gym.spaces.Box(
             *self.game.feature_bounds(), dtype=np.float32
         )
@@ -101,7 +127,11 @@ class ArcadeVectorEnv(VectorEnv[Features, Actions, Any]):
         nothing = Outlook(np.zeros((0, 0)), np.zeros(0, np.int64), np.zeros(0, np.bool_))
         self._quiet: tuple[Params, Outlook] = ({}, nothing)
         self._running = False
+        self._waiting = np.zeros(num_envs, np.bool_)
+        """Where an episode has ended and the next one has not begun."""
         self._screen: Screen | None = None
+        self._frames: list[list[Picture]] = [[] for _ in range(num_envs)]
+        self._fix(ArcadeVectorEnv.__init__, "max_episode_steps", *self.game.options)
 
     def __getstate__(self) -> dict[str, Any]:
         return {**self.__dict__, "_screen": None}
@@ -116,7 +146,7 @@ class ArcadeVectorEnv(VectorEnv[Features, Actions, Any]):
         seed: int | Sequence[int] | None = None,
         options: dict[str, Any] | None = None,
     ) -> tuple[Features, dict[str, Any]]:
-        """Start an episode in every sub-environment.
+        """Start an episode in every sub-environment, or in some of them.
 
         The lifetime clock goes on, unless a seed is given: then life and random draws begin anew.
 
@@ -124,28 +154,51 @@ class ArcadeVectorEnv(VectorEnv[Features, Actions, Any]):
             seed: Seed of the first sub-environment, which counts up for the others; or one for
                 each.
             options: ``{"params": {...}}`` pins parameters for this one episode; a value is a number
-                or an array of shape ``(num_envs,)``.
+                or an array of shape ``(num_envs,)``. ``{"reset_mask": mask}`` starts episodes only
+                where the mask, an array of truth values of shape ``(num_envs,)``, says so.
+
+        Returns:
+            Observations and infos of all sub-environments.
 
         Raises:
-            ValueError: If an option or a parameter is unknown, out of bounds, or of another shape.
+            ResetNeeded: If only some are to begin, and others have not begun yet.
+            ValueError: If an option or a parameter is unknown, out of bounds, or of another shape,
+                or if only some are to begin a new life.
+            TypeError: If a seed is not a whole number, or the mask has no truth values.
         """
         # Checked before anything moves: a reset that fails changes nothing.
+        check_options(options, ("params", "reset_mask"))
         conditions = self._conditions
-        pinned = conditions.checked(pinned_params(options))
-        words = None if seed is None else self._words(seed)
-        super().reset(seed=seed if isinstance(seed, int) else None)
-        if words is not None:
-            self.core.seed(words)
+        pinned = conditions.checked((options or {}).get("params", {}))
+        begins = self._mask((options or {}).get("reset_mask"))
+        seeds = plain_seeds(seed, self.num_envs)
+        if not begins.all():
+            if not self._running:
+                raise ResetNeeded("no episode is running: first reset() without a reset_mask")
+            if seeds is not None:
+                raise ValueError(
+                    "a seed begins the life of all sub-environments anew: give it without a "
+                    "reset_mask"
+                )
+        is_new_life = seeds is not None or not self._running
+        super().reset(seed=None if seeds is None else seeds[0])
+        if seeds is not None:
+            self.core.seed(_words(seeds))
             self.clock.go_to(0)
         elif not self._running:
             self.core.seed(self.np_random.integers(2**64, size=self.num_envs, dtype=np.uint64))
         self.clock.begin_episode()
-        rows = conditions.begin(self.clock, pinned)
-        observations = self.core.reset(rows)
+        changed = conditions.begin(begins, self.clock, pinned)
+        observations = self.core.reset(conditions.rows, begins=begins)
         self._running = True
-        steps = np.full(self.num_envs, self.clock.step)
-        changed = np.full(self.num_envs, self.clock.phase_changed)
-        return observations, conditions.infos(steps, np.zeros(self.num_envs, np.int64), changed)
+        self._waiting = self._waiting & ~begins
+        if self.render_mode == "rgb_array_list":
+            self._collect(begins, begins)
+        return observations, conditions.infos(
+            np.full(self.num_envs, self.clock.step),
+            self.core.field("score").astype(np.int64),
+            np.zeros(self.num_envs, np.bool_) if is_new_life else changed,
+        )
 
     def step(self, actions: Actions) -> tuple[Features, Floats, Mask, Mask, dict[str, Any]]:
         """Play one step in every sub-environment.
@@ -157,19 +210,33 @@ class ArcadeVectorEnv(VectorEnv[Features, Actions, Any]):
             Observations, rewards, terminations, truncations and infos.
 
         Raises:
-            ResetNeeded: If the environments were never reset.
+            ResetNeeded: If the environments were never reset, or with ``"Disabled"`` autoreset some
+                that have ended were not.
             ValueError: If there is no such action, or not one for each sub-environment.
             TypeError: If the actions are not whole numbers.
         """
         if not self._running:
             raise ResetNeeded("no episode is running: call reset() before step()")
-        num_envs, clock, core = self.num_envs, self.clock, self.core
+        num_envs, clock, core, conditions = self.num_envs, self.clock, self.core, self._conditions
+        restarts, waiting = self._restarts, self._waiting
         actions = self._checked(actions)
+        num_playing, words = num_envs, None
+        if not restarts and waiting.any():
+            if self._asks:
+                raise ResetNeeded(
+                    f"the episodes of sub-environments {np.flatnonzero(waiting).tolist()} have "
+                    "ended: call reset(options={'reset_mask': mask}) with the mask of those that "
+                    "have ended, or make the environment with another autoreset_mode"
+                )
+            num_playing -= int(waiting.sum())
+            actions = np.where(waiting, 0, actions)
+            words = core.field("random")
 
         # The episodes that begin in this step begin after it, so the clock moves first.
-        clock.step += num_envs
+        clock.step += num_playing
         boundary = clock.step >= clock.boundary
-        clock.begin_episode()
+        if not self._asks:
+            clock.begin_episode()
         if clock.params is not self._next_params:
             self._next_params = clock.params
             self._next_row = np.array([list(clock.params.values())])
@@ -189,6 +256,7 @@ class ArcadeVectorEnv(VectorEnv[Features, Actions, Any]):
             self._next_row,
             self._limit,
             boundary,
+            restarts,
             clock.step,
             observations,
             rewards,
@@ -201,20 +269,31 @@ class ArcadeVectorEnv(VectorEnv[Features, Actions, Any]):
             final_scores,
         )
         if num_ended < 0:
-            clock.go_to(clock.step - num_envs)
+            clock.go_to(clock.step - num_playing)
             wrong = -1 - num_ended
             message = no_action(int(actions[wrong]), self.game.actions)
             raise ValueError(f"sub-environment {wrong}: {message}")
-        conditions = self._conditions
-        if num_ended == 0:
-            infos = conditions.infos(lifetime_steps, scores, conditions.no_one)
-            return observations, rewards, terminated, truncated, infos
-        final_info = conditions.infos(lifetime_steps, final_scores, conditions.no_one)
-        changed = conditions.renew(ended, clock)
+        changed = begun = conditions.no_one
+        finals: dict[str, Any] | None = None
+        if words is not None:
+            # Those that waited moved, too, as lanes of a block do; what they drew is given back.
+            core.seed(np.where(waiting, words, core.field("random")))
+            begun, changed = waiting, conditions.begin(waiting, clock)
+            observations = core.reset(conditions.rows, begins=waiting)
+            rewards[waiting] = scores[waiting] = 0
+            terminated[waiting] = truncated[waiting] = ended[waiting] = False
+        elif restarts and num_ended:
+            final_info = conditions.infos(lifetime_steps, final_scores, conditions.no_one)
+            finals = {"final_obs": final_observations, "final_info": final_info}
+            finals["_final_obs"] = finals["_final_info"] = ended
+            begun, changed = ended, conditions.begin(ended, clock)
+        if not restarts:
+            self._waiting = ended
+        if self.render_mode is not None and self.render_mode == "rgb_array_list":
+            self._collect(conditions.everyone, begun)
         infos = conditions.infos(lifetime_steps, scores, changed)
-        infos["final_obs"] = final_observations
-        infos["final_info"] = final_info
-        infos["_final_obs"] = infos["_final_info"] = ended
+        if finals:
+            infos.update(finals)
         return observations, rewards, terminated, truncated, infos
 
     @property
@@ -291,6 +370,9 @@ class ArcadeVectorEnv(VectorEnv[Features, Actions, Any]):
         """Return all that decides how life goes on; see :meth:`ArcadeEnv.state_dict`."""
         state = shared_state(self, "ArcadeVectorEnv")
         state["made"]["max_episode_steps"] = self._limit
+        if self.autoreset_mode is not AutoresetMode.SAME_STEP:
+            state["made"]["autoreset_mode"] = self.autoreset_mode.value
+            state["waiting"] = self._waiting.copy()
         return {**state, **self._conditions.state_dict(self.clock), "running": self._running}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
@@ -307,6 +389,7 @@ class ArcadeVectorEnv(VectorEnv[Features, Actions, Any]):
         load_shared_state(self, state)
         self._conditions.load_state_dict(state, self.clock)
         self._running = state["running"]
+        self._waiting = np.array(state.get("waiting", self._conditions.no_one))
 
     def _checked(self, actions: Any) -> Actions:
         array = np.asarray(actions)
@@ -320,39 +403,60 @@ class ArcadeVectorEnv(VectorEnv[Features, Actions, Any]):
         # One compiled version serves all: int64 is what policies and spaces return.
         return np.ascontiguousarray(array, np.int64)
 
-    def _words(self, seed: int | Sequence[int]) -> npt.NDArray[np.uint64]:
-        """Return the first state of each generator: what a single environment would have drawn."""
-        seeds = [seed + i for i in range(self.num_envs)] if isinstance(seed, int) else list(seed)
-        if len(seeds) != self.num_envs:
-            raise ValueError(f"{len(seeds)} seeds for {self.num_envs} sub-environments")
-        return np.array(
-            [seeding.np_random(seed)[0].integers(2**64, dtype=np.uint64) for seed in seeds]
-        )
+    def _mask(self, given: Any) -> Mask:
+        """Return in which sub-environments an episode is to begin."""
+        if given is None:
+            return self._conditions.everyone
+        mask = np.asarray(given)
+        if mask.dtype != np.bool_:
+            raise TypeError(f"reset_mask must hold truth values, not {mask.dtype}")
+        if mask.shape != (self.num_envs,):
+            raise ValueError(
+                f"reset_mask has shape {mask.shape}; one value for each sub-environment is "
+                f"({self.num_envs},)"
+            )
+        if not mask.any():
+            raise ValueError("reset_mask says of no sub-environment that it is to begin")
+        return mask
 
-    def render(self) -> tuple[npt.NDArray[np.uint8], ...]:
+    def render(self) -> tuple[Picture, ...] | tuple[list[Picture], ...]:  # type: ignore[override]
         """Draw every game.
 
         Returns:
-            A picture of each, shape ``(height, width, 3)``.
+            A picture of each, shape ``(height, width, 3)``. With ``"rgb_array_list"`` a list of
+            those of each that were not returned yet, from the last reset of that sub-environment
+            on, as ``gymnasium.wrappers.RenderCollection`` keeps them.
 
         Raises:
             ResetNeeded: If no episode has begun.
             ValueError: If no render mode was chosen.
         """
-        if self.render_mode is None:
-            raise ValueError("choose render_mode='rgb_array' when making the env")
+        if self.render_mode not in RENDER_MODES:
+            raise ValueError(
+                f"choose a render_mode ({', '.join(RENDER_MODES)}) when making the env"
+            )
         if not self._running:
             raise ResetNeeded("nothing to draw yet: call reset() before render()")
-        if self._screen is None:
-            self._screen = Screen(self.game, self.hud)
-        return tuple(self._picture(self._screen, i) for i in range(self.num_envs))
+        if self.render_mode == "rgb_array":
+            return tuple(self._picture(i) for i in range(self.num_envs))
+        frames, self._frames = self._frames, [[] for _ in range(self.num_envs)]
+        return tuple(frames)
 
-    def _picture(self, screen: Screen, index: int) -> npt.NDArray[np.uint8]:
+    def _collect(self, seen: Mask, begun: Mask) -> None:
+        """Add a picture of some games; where an episode has begun, the older ones are gone."""
+        for i in np.flatnonzero(seen).tolist():
+            if begun[i]:
+                self._frames[i] = []
+            self._frames[i].append(self._picture(i))
+
+    def _picture(self, index: int) -> Picture:
+        if self._screen is None or self._screen.hud != self.hud:
+            self._screen = Screen(self.game, self.hud)
         state = self.state(index)
         conditions = self._conditions
         params = dict(zip(self.game.tunables, conditions.rows[index].tolist(), strict=True))
         phase = int(conditions.phases[index])
-        return screen.picture(state, status_of(self.clock, phase, params, state["score"]))
+        return self._screen.picture(state, status_of(self.clock, phase, params, state["score"]))
 
     def close_extras(self, **kwargs: Any) -> None:
         """Let go of what pictures need."""
@@ -407,31 +511,26 @@ class _Conditions:
             arrays[name] = array.astype(np.float64)
         return arrays
 
-    def begin(self, clock: LifetimeClock, pinned: Mapping[str, Floats]) -> Floats:
-        """Let the same hold for all, but for what is pinned; return the parameters by row."""
-        rows = np.tile(np.array(list(clock.params.values())), (self.num_envs, 1))
-        columns = list(self.tunables)
-        for name, values in pinned.items():
-            rows[:, columns.index(name)] = values
-        self.phases = np.full(self.num_envs, clock.phase.index)
-        self._publish(rows, None if pinned else clock.params)
-        return rows
-
-    def renew(self, begun: Mask, clock: LifetimeClock) -> Mask:
-        """Let what the clock says hold where an episode has begun.
+    def begin(
+        self, begun: Mask, clock: LifetimeClock, pinned: Mapping[str, Floats] | None = None
+    ) -> Mask:
+        """Let what the clock says, but for what is pinned, hold where an episode begins.
 
         Returns:
             Where the phase has changed.
         """
-        if self._same is clock.params:
+        if self._same is clock.params and not pinned:
             return self.no_one
+        now = np.tile(np.array(list(clock.params.values())), (self.num_envs, 1))
+        columns = list(self.tunables)
+        for name, values in (pinned or {}).items():
+            now[:, columns.index(name)] = values
         before = self.phases
         self.phases = np.where(begun, clock.phase.index, before)
-        now = np.array(list(clock.params.values()))
         rows = np.where(begun[:, np.newaxis], now, self.rows)
         # Two phases may have the same parameters: then some are still in the first of them.
-        all_renewed = np.all(rows == now) and np.all(self.phases == clock.phase.index)
-        self._publish(rows, clock.params if all_renewed else None)
+        all_same = np.all(rows == now) and np.all(self.phases == clock.phase.index)
+        self._publish(rows, clock.params if all_same and not pinned else None)
         changed: Mask = self.phases != before
         return changed
 
@@ -482,3 +581,9 @@ class _Conditions:
 def _shared(array: npt.NDArray[Any]) -> npt.NDArray[Any]:
     array.flags.writeable = False
     return array
+
+
+def _words(seeds: Sequence[int]) -> npt.NDArray[np.uint64]:
+    """Return the first state of each generator: what a single environment would have drawn."""
+    drawn = [seeding.np_random(seed)[0].integers(2**64, dtype=np.uint64) for seed in seeds]
+    return np.array(drawn)

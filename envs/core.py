@@ -70,19 +70,24 @@ class Core:
         padded[: self.num_envs] = words
         state[...] = padded.reshape(state.shape)
 
-    def reset(self, params: Floats, velocity: float = 0.0) -> Features:
-        """Start an episode in every game.
+    def reset(self, params: Floats, velocity: float = 0.0, begins: Mask | None = None) -> Features:
+        """Start an episode in every game, or in some of them.
 
         Args:
             params: Values of the tunables, shape ``(num_envs, num_tunables)``, or one row for all.
             velocity: The first velocity of what the player moves [px/step]. The reference carries
                 that of the last episode over; the environments pass 0.
+            begins: In which games, shape ``(num_envs,)``; None for all of them. The others stay as
+                they are.
 
         Returns:
-            The features, shape ``(num_envs, num_features)``.
+            The features of all games, shape ``(num_envs, num_features)``.
         """
         observations = np.empty((self.num_envs, len(self.game.features)), np.float32)
-        self.batch.reset(self.blocks, self.num_envs, params, velocity, observations)
+        lanes = np.full(len(self.blocks) * self.lanes, begins is None)
+        if begins is not None:
+            lanes[: self.num_envs] = begins
+        self.batch.reset(self.blocks, self.num_envs, params, velocity, lanes, observations)
         return observations
 
     def cells(self) -> npt.NDArray[np.void]:

@@ -20,12 +20,17 @@ def make_game(name: str, **options: Any) -> Game:
         **options: What that game lets one choose: rewards, and for Catcher size and lives.
 
     Raises:
-        ValueError: If the name or an option is unknown, or an option has no sense.
+        ValueError: If the name is unknown, or an option has no sense.
+        TypeError: If there is no such option.
     """
     if name not in GAMES:
         raise ValueError(unknown("game", name, GAMES))
     known = signature(GAMES[name]).parameters
     for option in options:
         if option not in known:
-            raise ValueError(unknown(f"option of {name}", option, known))
+            # The words of Python itself: clients that try what an environment takes read them.
+            raise TypeError(
+                f"{name}() got an unexpected keyword argument {option!r}: "
+                + unknown(f"option of {name}", option, known)
+            )
     return GAMES[name](**options)

@@ -32,15 +32,16 @@ num_actions = 0
 
 
 def _reset_batch(
-    blocks: Any, num_envs: int, params: Any, velocity: float, observations: Any
+    blocks: Any, num_envs: int, params: Any, velocity: float, begins: Any, observations: Any
 ) -> None:
-    """Start an episode in each environment.
+    """Start an episode in some environments, and look at all of them.
 
     Args:
         blocks: The state.
         num_envs: Number of environments; the lanes behind them are padding.
         params: Values of the tunables, shape ``(num_envs, num_tunables)``, or one row for all.
         velocity: The first velocity of whatever the player moves [px/step].
+        begins: In which lanes an episode starts, those of the padding included.
         observations: Filled with the features, shape ``(num_envs, num_features)``.
     """
     lanes = len(blocks[0].action)
@@ -52,6 +53,8 @@ def _reset_batch(
         shared = world(block)
         first = k * lanes
         for lane in range(lanes):
+            if not begins[first + lane]:
+                continue
             # Padding plays along, so that a loop over a block needs no special case.
             row = first + lane if first + lane < rows else rows - 1
             begin(block, lane, shared, params, row, velocity)
@@ -67,6 +70,7 @@ def _step_batch(
     next_params: Any,
     limit: float,
     boundary: bool,
+    restart: bool,
     lifetime_step: int,
     observations: Any,
     rewards: Any,
@@ -78,7 +82,7 @@ def _step_batch(
     final_observations: Any,
     final_scores: Any,
 ) -> int:
-    """Play one step in each environment; where an episode ends, start the next one.
+    """Play one step in each environment.
 
     Args:
         blocks: The state.
@@ -86,6 +90,7 @@ def _step_batch(
         next_params: Tunables of the episodes that start now, shape ``(1, num_tunables)``.
         limit: Steps after which an episode is truncated.
         boundary: Whether the phase ends with this step, which truncates every episode.
+        restart: Whether the next episode starts where one has ended.
         lifetime_step: Where the lifetime clock stands after the step.
         observations: Filled with what is seen now, shape ``(num_envs, num_features)``.
         rewards: Filled, shape ``(num_envs,)``.
@@ -136,6 +141,8 @@ def _step_batch(
                 num_ended += 1
                 final_observations[first + lane] = observations[first + lane]
                 final_scores[first + lane] = block.score[lane]
+                if not restart:
+                    continue
                 scores[first + lane] = 0
                 begin(block, lane, shared, next_params, 0, 0.0)
                 block.score[lane] = 0.0

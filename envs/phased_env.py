@@ -6,15 +6,19 @@ from typing import Any, SupportsFloat
 
 import gymnasium as gym
 
+from continual_arcade.envs.attributes import FixedWrapperAttributes
 from continual_arcade.envs.clock import LifetimeClock
 from continual_arcade.envs.schedule_files import load
 from continual_arcade.envs.schedules import Schedule
+from continual_arcade.envs.seeds import plain_seed
 from continual_arcade.envs.tunables import Params, Tunable, Tunables, resolve
 
 AnyEnv = gym.Env[Any, Any]
 
 
-class PhasedEnv(gym.Wrapper[Any, Any, Any, Any], gym.utils.RecordConstructorArgs):
+class PhasedEnv(
+    FixedWrapperAttributes, gym.Wrapper[Any, Any, Any, Any], gym.utils.RecordConstructorArgs
+):
     """Lets the parameters of an environment follow a schedule.
 
     Everything is as in the suite's own games: a lifetime clock that survives ``reset()`` and
@@ -53,6 +57,7 @@ class PhasedEnv(gym.Wrapper[Any, Any, Any, Any], gym.utils.RecordConstructorArgs
         self.clock = LifetimeClock(schedule, tunables, phase)
         self._apply = apply
         self._params: Params = self.clock.params
+        self._fix(PhasedEnv.__init__)
 
     def reset(
         self, *, seed: int | None = None, options: dict[str, Any] | None = None
@@ -68,6 +73,7 @@ class PhasedEnv(gym.Wrapper[Any, Any, Any, Any], gym.utils.RecordConstructorArgs
         pinned = others.pop("params", {})
         resolve(self.clock.tunables, pinned)  # checked before anything moves
         if seed is not None:
+            seed = plain_seed(seed)
             self.clock.go_to(0)
         self.clock.begin_episode()
         self._params = resolve(self.clock.tunables, {**self.clock.params, **pinned})
@@ -122,6 +128,7 @@ class SwitchEnv(gym.Env[Any, Any]):
         self, *, seed: int | None = None, options: dict[str, Any] | None = None
     ) -> tuple[Any, dict[str, Any]]:
         """Start an episode in the chosen environment; a seed is given to all of them."""
+        seed = None if seed is None else plain_seed(seed)
         super().reset(seed=seed)
         if seed is not None:
             for env in self.envs:

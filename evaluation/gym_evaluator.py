@@ -11,6 +11,7 @@ from gymnasium.vector.utils import batch_space
 from continual_arcade.envs.clock import LifetimeClock
 from continual_arcade.envs.phased_env import AnyEnv
 from continual_arcade.envs.schedules import Phase, Schedule
+from continual_arcade.envs.seeds import plain_seeds
 from continual_arcade.evaluation.evaluator import EPISODES, FIRST_SEED, MAX_STEPS, PhaseEvaluator
 
 
@@ -53,7 +54,7 @@ class SideBySide(VectorEnv[Any, Any, Any]):
     def reset(
         self,
         *,
-        seed: int | Sequence[int | None] | None = None,
+        seed: int | Sequence[int] | None = None,
         options: dict[str, Any] | None = None,
     ) -> tuple[Any, dict[str, Any]]:
         """Begin an episode in every environment.
@@ -62,10 +63,9 @@ class SideBySide(VectorEnv[Any, Any, Any]):
             seed: One for each, or the first of as many that follow one another.
             options: What each is told.
         """
-        if seed is None or isinstance(seed, int):
-            seed = [None if seed is None else seed + i for i in range(self.num_envs)]
+        seeds: Sequence[int | None] = plain_seeds(seed, self.num_envs) or [None] * self.num_envs
         begun = [
-            env.reset(seed=one, options=options) for env, one in zip(self.envs, seed, strict=True)
+            env.reset(seed=one, options=options) for env, one in zip(self.envs, seeds, strict=True)
         ]
         self._observations = np.stack([observation for observation, _ in begun])
         self._returns = np.zeros(self.num_envs)

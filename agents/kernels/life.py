@@ -115,6 +115,7 @@ def live(control: Any, a: Any, pending: Any, world: Any, play: Any, acting: Any)
                 world.params[k : k + 1],
                 world.limit,
                 world.boundaries[k],
+                True,
                 world.clock + (k + 1) * c.num_envs,
                 play.observations,
                 play.rewards,

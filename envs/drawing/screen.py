@@ -46,6 +46,7 @@ class Screen:
         self.size = painted if width is None else (width, round(own_height * width / own_width))
         """Width and height of the pictures [px]."""
         self.hud = hud
+        self.has_window = window
         self._shrink = pygame.transform.smoothscale
         self._painter = import_module(_PAINTERS[game.name])
         self._paint_hud = import_module(f"{_HERE}.hud").paint

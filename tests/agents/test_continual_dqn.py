@@ -618,3 +618,31 @@ def test_a_prior_that_sums_to_one_but_for_the_last_digits() -> None:
     prior = Exploration("global", (0.333333, 0.666666))
     drawn = prior.draw(np.random.default_rng(0), 2, 30_000)
     assert abs(drawn.mean() - 2 / 3) < 4 * np.sqrt(2 / 9 / 30_000)
+
+
+def test_a_vector_environment_of_gymnasium_is_adapted(tmp_path: Path) -> None:
+    games = gym.make_vec(FLAPPY, num_envs=4, schedule=tiny.CONFLICT)
+    one, other = tiny.agent(env=games), tiny.agent()
+    assert type(one.env) is GymnasiumVecEnv
+    assert one.env.env is games
+    for model in (one, other):
+        tiny.live(model, tiny.PHASE)
+    assert not list(tiny.differences(tiny.inside(one), tiny.inside(other)))
+    one.set_env(gym.make_vec(FLAPPY, num_envs=4, schedule=tiny.CONFLICT))
+    one.save(tmp_path / "agent")
+    loaded = ContinualDQN.load(tmp_path / "agent", gym.make_vec(FLAPPY, num_envs=2), device="cpu")
+    assert type(loaded.env) is GymnasiumVecEnv
+    with pytest.raises(ValueError, match="SAME_STEP"):
+        tiny.agent(env=gym.make_vec(FLAPPY, num_envs=4, autoreset_mode="NextStep"))
+
+
+def test_its_seed_may_be_a_number_of_numpy() -> None:
+    one, other = tiny.agent(seed=5), tiny.agent(seed=np.int64(5))  # type: ignore[arg-type]
+    assert type(other.seed) is int
+    assert not list(tiny.differences(tiny.inside(one), tiny.inside(other)))
+    assert one.env is not None
+    assert other.env is not None
+    np.testing.assert_array_equal(one.env.reset(), other.env.reset())
+    other.set_random_seed(np.uint8(5))  # type: ignore[arg-type]
+    with pytest.raises(TypeError, match=r"a seed is a whole number, not 1\.5"):
+        tiny.agent(seed=1.5)  # type: ignore[arg-type]

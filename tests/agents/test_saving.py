@@ -691,8 +691,11 @@ def test_a_save_that_fails_leaves_the_older_file(where: str, save: str, tmp_path
 
 
 def test_what_save_does_not_take(trained: ContinualDQN, tmp_path: Path) -> None:
-    for kwargs in ({"exclude": ["policy"]}, {"include": ["env"]}):
-        with pytest.raises(TypeError, match="not supported"):
+    for kwargs, message in (
+        ({"exclude": ["vebose"]}, "unknown argument to exclude 'vebose': did you mean 'verbose'"),
+        ({"include": ["env"]}, r"'env' cannot be in the file.*save_training\(\) keeps replay"),
+    ):
+        with pytest.raises(ValueError, match=message):
             trained.save(tmp_path / "agent", **kwargs)  # type: ignore[arg-type]
     live(model := agent(replay=None, n_steps=1), PHASE)  # type: ignore[arg-type]
     model.save(tmp_path / "agent")
@@ -866,3 +869,125 @@ def test_replay_that_was_chosen_stays(tmp_path: Path) -> None:
     ).save(path)
     buffer: Any = ContinualDQN.load(path, device="cpu", gamma=0.5).replay_buffer
     assert (type(buffer), buffer.n_steps, buffer.gamma) == (NStepReplayBuffer, 4, 0.9)
+
+
+# --- as in Stable-Baselines3 --------------------------------------------------------------------
+
+
+def going_on(kind: type[DQN], engine: dict[str, Any], path: Path, force_reset: bool) -> list[Any]:
+    """Train, save, load into the environments as they stand, and train on."""
+    torch.manual_seed(0)
+    env = DummyVecEnv([lambda: Corridor()] * 2)
+    env.seed(3)
+    for i, each in enumerate(env.envs):
+        each.observation_space.seed(i)
+    settings = {"learning_starts": 10, "buffer_size": 400, "train_freq": 1, "batch_size": 8}
+    model = kind("MlpPolicy", env, seed=0, device="cpu", **settings, **engine)
+    model.learn(66)
+    places = [each.get_wrapper_attr("place") for each in env.envs]
+    assert 0 not in places
+    model.save(path)
+    disturb()
+    loaded = kind.load(path, env=model.get_env(), device="cpu", force_reset=force_reset)
+    seen = None if loaded._last_obs is None else np.array(loaded._last_obs)
+    loaded.learn(66, reset_num_timesteps=False)
+    return [
+        places,
+        seen,
+        [each.get_wrapper_attr("place") for each in env.envs],
+        loaded.num_timesteps,
+        [p.detach().numpy().copy() for p in loaded.policy.parameters()],
+    ]
+
+
+@pytest.mark.parametrize("force_reset", [True, False])
+def test_it_goes_on_with_an_environment_as_theirs_does(force_reset: bool, tmp_path: Path) -> None:
+    theirs = going_on(DQN, {}, tmp_path / "theirs", force_reset)
+    ours = going_on(ContinualDQN, {}, tmp_path / "ours", force_reset)
+    assert (theirs[1] is None) == force_reset
+    assert not list(differences(ours, theirs))
+    # An episode has ten steps, and twice 33 of them are played.
+    assert (theirs[0], theirs[2]) == ([3, 3], [3, 3] if force_reset else [6, 6])
+
+
+@pytest.mark.parametrize("engine", ["torch", "compiled"])
+def test_a_life_goes_on_in_the_games_as_they_stand(engine: str, tmp_path: Path) -> None:
+    env = life()
+    model = live(agent(env=env, engine=engine), PHASE - 20)
+    assert model.runs_compiled == (engine == "compiled")
+    model.save(tmp_path / "agent")
+    blocks = env.env.core.blocks.copy()
+    loaded = ContinualDQN.load(tmp_path / "agent", env=env, device="cpu", force_reset=False)
+    np.testing.assert_array_equal(loaded._last_obs, model._last_obs)
+    assert env.env.core.blocks.tobytes() == blocks.tobytes()  # nothing was reset
+    live(loaded, PHASE, reset_num_timesteps=False)
+    assert loaded.num_timesteps == 2 * PHASE - 20
+    assert env.env.clock.step == 2 * PHASE - 20  # one life, in which the phase has ended
+    assert loaded.life.news() is None
+    again = ContinualDQN.load(tmp_path / "agent", env=env, device="cpu")
+    assert again._last_obs is None
+
+
+def test_without_an_environment_the_last_observation_waits(tmp_path: Path) -> None:
+    model = live(agent(), PHASE)
+    model.save(tmp_path / "agent")
+    loaded = ContinualDQN.load(tmp_path / "agent", device="cpu")
+    np.testing.assert_array_equal(loaded._last_obs, model._last_obs)
+    loaded.n_envs = NUM_ENVS
+    loaded.set_env(model.env, force_reset=False)
+    assert loaded._last_obs is not None
+    loaded.set_env(model.env)
+    assert loaded._last_obs is None
+
+
+def test_other_environments_cannot_be_where_it_was(tmp_path: Path) -> None:
+    live(agent(), PHASE).save(tmp_path / "agent")
+    with pytest.raises(ValueError, match=r"saved in 4 environments, this has 2.*force_reset=True"):
+        ContinualDQN.load(tmp_path / "agent", life(num_envs=2), device="cpu", force_reset=False)
+    ContinualDQN.load(tmp_path / "agent", life(num_envs=2), device="cpu")
+
+
+def test_a_file_that_goes_on_bit_for_bit_needs_no_word(tmp_path: Path) -> None:
+    model = live(agent(), PHASE)
+    model.save_training(tmp_path / "training")
+    for force_reset in (True, False):
+        loaded = ContinualDQN.load(
+            tmp_path / "training", env=life(), device="cpu", force_reset=force_reset
+        )
+        np.testing.assert_array_equal(loaded._last_obs, model._last_obs)
+        assert not list(differences(inside(loaded), inside(model)))
+
+
+def test_arguments_can_be_left_out(tmp_path: Path) -> None:
+    model = agent(learning_rate=0.5, target_update_interval=77)
+    model.save(tmp_path / "agent", exclude=["learning_rate", "target_update_interval", "policy"])
+    loaded = ContinualDQN.load(tmp_path / "agent", device="cpu")
+    assert loaded.learning_rate == 1e-4  # the default
+    assert loaded.target_update_interval == 10_000
+    assert loaded.batch_size == model.batch_size
+    loaded = ContinualDQN.load(tmp_path / "agent", device="cpu", learning_rate=0.25)
+    assert loaded.learning_rate == 0.25
+    model.save(tmp_path / "agent", exclude=["learning_rate"], include=["learning_rate", "seed"])
+    assert ContinualDQN.load(tmp_path / "agent", device="cpu").learning_rate == 0.5
+    model.save(tmp_path / "agent", exclude=["replay_buffer_class", "replay_buffer_kwargs"])
+    loaded = ContinualDQN.load(tmp_path / "agent", env=life(), device="cpu")
+    assert type(loaded.replay_buffer) is ReplayBuffer
+
+
+def test_custom_objects_of_all_algorithms(tmp_path: Path) -> None:
+    agent().save(tmp_path / "agent")
+    # What the RL Zoo hands to every algorithm.
+    objects = {"learning_rate": 0.0, "lr_schedule": lambda _: 0.0, "clip_range": lambda _: 0.0}
+    loaded = ContinualDQN.load(tmp_path / "agent", custom_objects=objects, device="cpu")
+    assert loaded.learning_rate == 0.0
+    assert not hasattr(loaded, "clip_range")
+    with pytest.raises(ValueError, match="'learnin_rate': did you mean 'learning_rate'"):
+        ContinualDQN.load(tmp_path / "agent", custom_objects={"learnin_rate": 0.0}, device="cpu")
+
+
+def test_versions_are_printed(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    agent().save(tmp_path / "agent")
+    ContinualDQN.load(tmp_path / "agent", print_system_info=True, device="cpu")
+    here, _, there = capsys.readouterr().out.partition("== SAVED MODEL SYSTEM INFO ==")
+    assert "== CURRENT SYSTEM INFO ==" in here
+    assert f"- torch: {torch.__version__.partition('+')[0]}" in there

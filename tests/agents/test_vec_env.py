@@ -120,12 +120,40 @@ def test_single_sub_environments_cannot_be_reached() -> None:
     env = adapted(IDS["Catcher"], 2)
     with pytest.raises(NotImplementedError, match="rows of one env"):
         env.env_method("reset")
-    with pytest.raises(NotImplementedError, match="'hud'"):
-        env.set_attr("hud", False)
+    with pytest.raises(NotImplementedError, match=r"'push'.*set_options\({'params'"):
+        env.set_attr("push", 3.0)
     assert env.get_attr("num_envs") == [2, 2]
+    # Whoever asks for a space wants that of one.
+    for name in ("observation_space", "action_space"):
+        assert env.get_attr(name) == [getattr(env, name)] * 2
     # The sums of episodes are told as Monitor tells them, so that nobody misses it.
     assert env.env_is_wrapped(Monitor) == [True, True]
     assert env.env_is_wrapped(gym.wrappers.TimeLimit) == [False, False]
+
+
+def test_options_may_differ_in_values() -> None:
+    env = adapted(IDS["FlappyBird"], 3)
+    env.set_options([{"params": {"gap": gap}} for gap in (70.0, 80.0, 90.0)])
+    env.reset()
+    assert [info["params"]["gap"] for info in env.reset_infos] == [70.0, 80.0, 90.0]
+    for others in ({"params": {"gravity": 1.0}}, {}, {"low": 1.0}):
+        env.set_options([{"params": {"gap": 70.0}}, {"params": {"gap": 80.0}}, others])
+        with pytest.raises(ValueError, match="only differ in the values of the same parameters"):
+            env.reset()
+    foreign = GymnasiumVecEnv(
+        SyncVectorEnv([lambda: gym.make("CartPole-v1")] * 2, autoreset_mode=AutoresetMode.SAME_STEP)
+    )
+    foreign.set_options({"low": -0.001, "high": 0.001})
+    assert np.abs(foreign.reset()).max() <= 0.001
+    foreign.set_options([{"low": -0.001}, {"low": -0.002}])
+    with pytest.raises(ValueError, match="only differ in the values"):
+        foreign.reset()
+
+
+@pytest.mark.parametrize("mode", ["NextStep", "Disabled"])
+def test_our_own_with_another_autoreset_is_refused(mode: str) -> None:
+    with pytest.raises(ValueError, match="make it with autoreset_mode='SameStep'"):
+        adapted(IDS["Catcher"], 2, autoreset_mode=mode)
 
 
 def test_options_and_pictures() -> None:

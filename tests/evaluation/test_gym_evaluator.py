@@ -174,6 +174,7 @@ def test_without_a_list_of_seeds_they_follow_one_another() -> None:
     first, _ = env.reset(seed=7)
     for i, one in enumerate(first):
         np.testing.assert_array_equal(one, gym.make("CartPole-v1").reset(seed=7 + i)[0])
+    np.testing.assert_array_equal(env.reset(seed=np.int64(7))[0], first)
     second, _ = env.reset()
     assert (first != second).any()
     env.close()

@@ -26,6 +26,7 @@ from tqdm import tqdm
 
 from continual_arcade.envs.messages import unknown
 from continual_arcade.evaluation import reference_files
+from continual_arcade.evaluation.commands import command_of
 from continual_arcade.evaluation.reporting.judged import fitting, judge
 from continual_arcade.evaluation.reporting.page import NO_RUNS
 from continual_arcade.evaluation.runs import gather
@@ -436,6 +437,16 @@ def tune_methods(args: Tune, console: Console, given: Sequence[str]) -> Path:
     return out / "chosen.toml"
 
 
+def _end_when_asked() -> None:
+    """Asked to end, let go of the workers as after Ctrl-C: by a batch system, a closing terminal.
+
+    What is ignored stays so: that is what ``nohup`` is for.
+    """
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        if signal.getsignal(number) is not signal.SIG_IGN:
+            signal.signal(number, signal.default_int_handler)
+
+
 def _folder(name: str, out: Path) -> StudyFolder:
     """Find the folder of a study by its path, or by its file or name."""
     if (Path(name) / "study.json").is_file():
@@ -473,7 +484,7 @@ def _engine(args: _Workers) -> Engine:
 
 def _about(given: Sequence[str]) -> dict[str, object]:
     return {
-        "command": f"{_COMMAND} {shlex.join(given)}",
+        "command": command_of("study", given),
         "date": datetime.now(UTC).isoformat(timespec="seconds"),
         **provenance(),
     }
@@ -546,8 +557,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
             case Publish():
                 print(f"the results are in {publish_study(args)}")
 
-    # Asked to end, by a batch system for one, it lets go of its workers as it does after Ctrl-C.
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    _end_when_asked()
     run(command)
 
 

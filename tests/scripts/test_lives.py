@@ -6,8 +6,6 @@ import shlex
 import signal
 import subprocess
 import sys
-import time
-from collections.abc import Callable
 from contextlib import redirect_stderr, redirect_stdout
 from dataclasses import dataclass
 from io import StringIO
@@ -15,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from processes import children, is_there, started, wait_for
 
 from continual_arcade.evaluation.table import read
 from continual_arcade.scripts import lives, train
@@ -65,20 +64,6 @@ def test_mistakes_are_said_before_any_life_begins(
         train.main(arguments)
     assert message in capsys.readouterr().err
     assert not list(tmp_path.iterdir())
-
-
-@pytest.mark.parametrize(
-    ("given", "left"),
-    [
-        ([], []),
-        (["--seeds", "0..3", "--jobs", "2"], []),
-        (["--seeds=0..3", "--game", "Catcher", "--jobs=2"], ["--game", "Catcher"]),
-        (["--dqn.hidden", "16", "16", "--seeds", "1"], ["--dqn.hidden", "16", "16"]),
-        (["--part=a", "--seeds", "1", "--part=b"], ["--part=a", "--part=b"]),
-    ],
-)
-def test_the_other_arguments_are_handed_on(given: list[str], left: list[str]) -> None:
-    assert lives.without(("--seeds", "--jobs"), given) == left
 
 
 # Real lives.
@@ -187,53 +172,18 @@ def test_nothing_is_compiled_after_the_warm_up(tmp_path: Path) -> None:
     assert result.stdout.endswith("10 True\n")
 
 
-def children(process: subprocess.Popen[str]) -> list[int]:
-    path = Path(f"/proc/{process.pid}/task/{process.pid}/children")
-    return [int(pid) for pid in path.read_text("ascii").split()]
-
-
-def is_there(pid: int) -> bool:
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    return True
-
-
-def wait_for(process: subprocess.Popen[str], there: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + 120
-    while not there():
-        assert process.poll() is None, process.communicate()
-        assert time.monotonic() < deadline
-        time.sleep(0.05)
-
-
-def heeds_signals() -> None:
-    # A job in the background of a script ignores Ctrl-C, and so would its children.
-    signal.signal(signal.SIGINT, signal.SIG_DFL)
-
-
 @pytest.mark.slow
 def test_ctrl_c_stops_all_lives_and_says_how_to_go_on(tmp_path: Path) -> None:
     root = tmp_path / "two words"
-    process = subprocess.Popen(
-        [
-            *(sys.executable, "-m", "continual_arcade.scripts.train", "--seeds=5..8"),
-            *("--jobs=2", f"--out={root}", *SHORT, "--phase-steps=100000"),
-        ],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        preexec_fn=heeds_signals,
-    )
-    try:
-        wait_for(process, lambda: len(list(root.glob("*/evaluations.csv"))) == 2)
-        pids = children(process)
+    command = [
+        *(sys.executable, "-m", "continual_arcade.scripts.train", "--seeds=5..8"),
+        *("--jobs=2", f"--out={root}", *SHORT, "--phase-steps=100000"),
+    ]
+    with started(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+        wait_for(lambda: len(list(root.glob("*/evaluations.csv"))) == 2, process)
+        pids = children(process.pid)
         process.send_signal(signal.SIGINT)
         _, message = process.communicate(timeout=60)
-    finally:
-        process.kill()
-        process.wait()
     assert len(pids) == 2
     assert not any(is_there(pid) for pid in pids)
     assert process.returncode == 130
@@ -300,21 +250,12 @@ def test_other_signals_stop_all_lives_too(number: signal.Signals, tmp_path: Path
         f"import sys; sys.executable = {python!r}\n"
         "from continual_arcade.scripts import lives; lives.live(range(9), 3, ['--x'], 100)\n"
     )
-    process = subprocess.Popen(
-        [sys.executable, "-c", code],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        preexec_fn=heeds_signals,
-    )
-    try:
+    command = [sys.executable, "-c", code]
+    with started(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
         pids = tmp_path / "pids"
-        wait_for(process, lambda: pids.exists() and len(pids.read_text().split()) == 3)
+        wait_for(lambda: pids.exists() and len(pids.read_text().split()) == 3, process)
         process.send_signal(number)
         _, message = process.communicate(timeout=60)
-    finally:
-        process.kill()
-        process.wait()
     assert not any(is_there(int(pid)) for pid in pids.read_text().split())
     assert process.returncode == 128 + number
     assert f"interrupted by {number.name}" in message

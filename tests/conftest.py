@@ -13,6 +13,7 @@ os.environ.update(
     OMP_NUM_THREADS="1",
     OPENBLAS_NUM_THREADS="1",
     MKL_NUM_THREADS="1",
+    MPLBACKEND="agg",
 )
 FOR_USERS = (
     # How wide and how colourful a terminal is.

@@ -1,5 +1,6 @@
 """Other systems than Linux, as far as Linux can stand for them."""
 
+import os
 import subprocess
 import sys
 
@@ -75,6 +76,18 @@ def test_windows_is_refused_with_the_way_out() -> None:
     assert set(lines) == {lines[0]}
     assert "need a POSIX system" in lines[0]
     assert "use WSL" in lines[0]
+
+
+def test_a_notebook_s_backend_is_in_nobody_s_way() -> None:
+    """Of another environment, such as that of Jupyter, from which a command is started."""
+    result = subprocess.run(
+        [sys.executable, "-m", "continual_arcade.scripts.schedule", "--help"],
+        env={**os.environ, "MPLBACKEND": "module://not_installed_here"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert (result.returncode, result.stderr) == (0, "")
 
 
 def test_a_machine_that_does_not_count_its_pages(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -42,6 +42,12 @@ def test_importing_needs_neither_pygame_nor_torch() -> None:
     assert result.stdout == "[]\n"
 
 
+def test_without_compiling_nothing_runs_and_it_says_so() -> None:
+    result = run(PLAY, NUMBA_DISABLE_JIT="1")
+    assert result.returncode != 0
+    assert "RuntimeError: NUMBA_DISABLE_JIT is set" in result.stderr
+
+
 def test_the_second_process_compiles_nothing(tmp_path: Path) -> None:
     first = run(PLAY, NUMBA_CACHE_DIR=str(tmp_path))
     assert first.returncode == 0, first.stderr

@@ -70,10 +70,11 @@ def test_mistakes_are_said_before_any_life_begins(
 
 
 def stand_in(folder: Path, script: str) -> str:
-    """Make a program that stands in for Python; it finds its seed in $seed."""
+    """Make a program that stands in for Python; it finds its seed in $seed, the folder in $here."""
     program = folder / "python"
     find = 'seed=$(printf "%s " "$@" | sed "s/.*--seed \\([0-9]*\\) .*/\\1/")'
-    program.write_text(f"#!/bin/sh\n{find}\n{script}\n", "utf-8")
+    here = f"here={shlex.quote(str(folder))}"
+    program.write_text(f"#!/bin/sh\n{here}\n{find}\n{script}\n", "utf-8")
     program.chmod(0o755)
     return str(program)
 
@@ -95,7 +96,8 @@ def four(tmp_path_factory: pytest.TempPathFactory) -> Shown:
     fails = "echo first >&2; echo 'error: seed 1 has no luck' >&2; exit 3"
     python = stand_in(
         folder,
-        f'case $seed in 1) {fails};; 2) kill -9 $$;; *) exec {sys.executable} "$@";; esac',
+        f"case $seed in 1) {fails};; 2) kill -9 $$;; "
+        f'*) exec {shlex.quote(sys.executable)} "$@";; esac',
     )
     root = folder / "runs"
     train.warm_up(train.spec_of(train.Train(schedule="conflict")))  # if it compiles, it says so
@@ -207,7 +209,7 @@ def test_no_more_lives_than_jobs_on_one_thread_each(
         monkeypatch.setenv(name, "7")
     python = stand_in(
         tmp_path,
-        f"cd {tmp_path}; mkdir -p now; touch now/$seed; ls now | wc -l >> counts\n"
+        'cd "$here"; mkdir -p now; touch now/$seed; ls now | wc -l >> counts\n'
         'echo "$@" $OMP_NUM_THREADS $OPENBLAS_NUM_THREADS $MKL_NUM_THREADS > told_$seed\n'
         "sleep 0.1; rm now/$seed",
     )
@@ -244,7 +246,7 @@ def test_other_signals_stop_all_lives_too(number: signal.Signals, tmp_path: Path
     python = stand_in(
         tmp_path,
         f"trap '' INT TERM HUP; echo '{lives.FOLDER_IS}/a/run of mine'\n"
-        f"echo $$ >> {tmp_path}/pids\n"
+        'echo $$ >> "$here"/pids\n'
         "while :; do sleep 1; done",
     )
     code = (

@@ -1,4 +1,4 @@
-# Everything runs in .venv, built from pinned versions. On Linux: make, git, Python 3.11 or newer.
+# Everything runs in .venv, built from pinned versions. It wants make, git, Python 3.11 or newer.
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
@@ -7,7 +7,7 @@ INSTALLED := $(VENV)/.installed
 JOBS ?= 2
 AS_ROOT := $(if $(filter 0,$(shell id -u)),,sudo -n)
 
-.PHONY: browser demo test check slow bench typing clean
+.PHONY: browser demo test check slow bench typing versions oldest clean
 
 demo: $(INSTALLED)
 	$(BIN)/python -m continual_arcade.scripts.demo
@@ -20,8 +20,8 @@ browser:
 	@command -v chromium >/dev/null || { command -v apt-get >/dev/null && \
 	    $(AS_ROOT) apt-get update -q && $(AS_ROOT) apt-get install -q -y --no-install-recommends \
 	        chromium fonts-dejavu-core; } || \
-	    { echo "there is no Chromium, and apt-get could not install it: install Debian's package" \
-	        "chromium, so that it is on the PATH" >&2; exit 1; }
+	    { echo "there is no Chromium, and apt-get could not install it: install it (Debian's" \
+	        "package is chromium), so that it is on the PATH" >&2; exit 1; }
 
 check: $(INSTALLED) typing
 	$(BIN)/ruff check .
@@ -31,6 +31,29 @@ check: $(INSTALLED) typing
 
 slow: $(INSTALLED)
 	$(BIN)/python -m pytest -n $(JOBS) -m slow
+
+# The suite as others get it, its wheel in a fresh environment: with another Python, such as
+# `make versions PYTHON=python3.13`, or with the lowest versions that pyproject.toml admits.
+FRESH = $(or $(TMPDIR),/tmp)/continual-arcade-$@
+versions: PINS = constraints.txt
+oldest: PINS = $(FRESH)/lowest.txt
+# Old libraries give such warnings for new ones.
+oldest: WARNED = -W default::DeprecationWarning -W default::PendingDeprecationWarning
+versions oldest:
+	rm -rf "$(FRESH)"
+	mkdir -p "$(FRESH)/source"
+	git ls-files -z --cached --others --exclude-standard | tar -c --null -T - | \
+	    tar -x -C "$(FRESH)/source"
+	$(PYTHON) -m venv "$(FRESH)/venv"
+	PIP_CONSTRAINT=constraints.txt "$(FRESH)/venv/bin/python" -m pip install --quiet \
+	    --upgrade pip uv
+	test $@ = versions || "$(FRESH)/venv/bin/uv" pip compile --quiet --output-file "$(PINS)" \
+	    --resolution lowest-direct --only-binary :all: --python "$(FRESH)/venv/bin/python" \
+	    --all-extras --group test pyproject.toml
+	PIP_CONSTRAINT="$(PINS)" "$(FRESH)/venv/bin/python" -m pip install "$(FRESH)/source" \
+	    --group test
+	"$(FRESH)/venv/bin/python" -m pytest -n $(JOBS) --dist worksteal $(WARNED)
+	rm -rf "$(FRESH)"
 
 bench: $(INSTALLED)
 	$(BIN)/python benchmarks/env_speed.py

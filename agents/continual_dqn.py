@@ -2,7 +2,9 @@
 
 import io
 import math
+import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, ClassVar, Literal, Self
 
@@ -14,6 +16,7 @@ from gymnasium.vector import VectorEnv
 from stable_baselines3 import DQN
 from stable_baselines3.common.buffers import ReplayBuffer
 from stable_baselines3.common.callbacks import BaseCallback
+from stable_baselines3.common.logger import HumanOutputFormat, Logger
 from stable_baselines3.common.noise import ActionNoise
 from stable_baselines3.common.policies import BasePolicy
 from stable_baselines3.common.save_util import load_from_zip_file
@@ -568,13 +571,31 @@ class ContinualDQN(DQN):
         self._check_changes()
         self._choose_engine()  # what was changed since it was made is looked at, too
         self._check_engine()
-        result = super()._setup_learn(*args, **kwargs)
+        with self._logger_without_folder():
+            result = super()._setup_learn(*args, **kwargs)
         assert self.env is not None
         if not goes_on or self.num_timesteps == 0:
             self.life.begin(self.env)
             if isinstance(self.replay_buffer, TransitionReplayBuffer):
                 self.replay_buffer.drop_pending()
         return result
+
+    @contextmanager
+    def _logger_without_folder(self) -> Iterator[None]:
+        """Give a logger that writes no file no folder.
+
+        The parent makes one in the temporary directory for each call of ``learn``, and leaves it.
+        """
+        if self._custom_logger or self.tensorboard_log is not None:
+            yield
+            return
+        shown = [HumanOutputFormat(sys.stdout)] if self.verbose >= 1 else []
+        self._logger = Logger(folder=None, output_formats=[*shown])
+        self._custom_logger = True  # so that the parent makes none; the next call chooses again
+        try:
+            yield
+        finally:
+            self._custom_logger = False
 
     def collect_rollouts(
         self, env: VecEnv, callback: Any, *args: Any, **kwargs: Any

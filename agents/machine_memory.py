@@ -1,5 +1,6 @@
 """How much memory there is."""
 
+import os
 import re
 from pathlib import Path
 
@@ -9,7 +10,8 @@ _CGROUP = Path("/sys/fs/cgroup")
 def available_memory() -> int | None:
     """Return the memory that processes can still get [bytes]; None where nobody says.
 
-    That is what the kernel says is available, or what a container may still take, if that is less.
+    That is what Linux says is available, or what a container may still take, if that is less. Other
+    systems do not say what is available: there it is all that the machine has.
     """
     said = [_of_machine(), _of_container()]
     known = [number for number in said if number is not None]
@@ -19,7 +21,14 @@ def available_memory() -> int | None:
 def _of_machine() -> int | None:
     text = _text(Path("/proc/meminfo"))
     found = re.search(r"^MemAvailable: +([0-9]+) kB$", text, re.MULTILINE)
-    return int(found[1]) * 1024 if found else None
+    return int(found[1]) * 1024 if found else _of_any_machine()
+
+
+def _of_any_machine() -> int | None:
+    try:
+        return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    except (AttributeError, ValueError, OSError):
+        return None  # Windows; a system that does not count its pages
 
 
 def _of_container() -> int | None:

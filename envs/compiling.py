@@ -13,7 +13,7 @@ from pathlib import Path
 from types import FunctionType
 from typing import Any, TypeVar, cast
 
-from numba import njit
+from numba import config, njit
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 
@@ -61,7 +61,15 @@ def kernel(template: Callable[..., Any], names: Mapping[str, Any], owner: str) -
     Returns:
         The compiled function, numba's dispatcher. Where no folder can hold a cache it is compiled
         anew in each process, and a warning says so.
+
+    Raises:
+        RuntimeError: If numba was told to compile nothing.
     """
+    if config.DISABLE_JIT:
+        raise RuntimeError(
+            "NUMBA_DISABLE_JIT is set, and the games are compiled code, of which Python alone runs "
+            "nothing: unset it"
+        )
     function = rebind(template, names)
     # numba's cache watches only the file that holds the loop. The digest of all sources that may
     # have a part in it makes it watch them too: an edited rule never meets stale machine code.

@@ -21,3 +21,8 @@ if sys.argv[:1] == ["-m"] or Path(*sys.argv[:1]).name.startswith("continual-arca
     sys.excepthook = _end_quietly
     # Standard output has what the command says, and not which version of pygame is there.
     os.environ.setdefault("PYGAME_HIDE_SUPPORT_PROMPT", "1")
+
+# Commands draw into files, whatever shows pictures where they are started: a notebook names a
+# backend of its own, without which matplotlib cannot even be imported elsewhere.
+if os.environ.get("MPLBACKEND", "").startswith("module://"):
+    os.environ["MPLBACKEND"] = "agg"

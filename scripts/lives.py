@@ -17,6 +17,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
+import joblib
 from tqdm import tqdm
 
 from continual_arcade.agents.machine_memory import available_memory
@@ -40,25 +41,8 @@ _SHOWN_LINES = 30
 
 
 def cores() -> int:
-    """Return how many cores this process may use."""
-    return len(os.sched_getaffinity(0))
-
-
-def without(options: Sequence[str], given: Sequence[str]) -> list[str]:
-    """Return the arguments of a command without some options that have one value each.
-
-    Args:
-        options: Names of the options, such as ``--seeds``.
-        given: The arguments, where a value follows its option, or stands behind an equals sign.
-    """
-    left: list[str] = []
-    arguments = iter(given)
-    for argument in arguments:
-        if argument in options:
-            next(arguments, None)
-        elif argument.partition("=")[0] not in options:
-            left.append(argument)
-    return left
+    """Return how many cores this process may use: of the machine, or of its container."""
+    return int(joblib.cpu_count())
 
 
 def live(

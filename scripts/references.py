@@ -3,7 +3,6 @@
 python -m continual_arcade.scripts.references --game Catcher --schedule mine.toml
 """
 
-import shlex
 import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -18,6 +17,7 @@ from continual_arcade.envs import GAMES, SHIPPED, make_game
 from continual_arcade.envs.curricula import as_schedule
 from continual_arcade.envs.schedule_files import SUFFIXES
 from continual_arcade.envs.tunables import Params, resolve
+from continual_arcade.evaluation.commands import command_of, for_anybody
 from continual_arcade.evaluation.evaluator import FIRST_SEED, MAX_STEPS
 from continual_arcade.evaluation.reference_files import load, save
 from continual_arcade.evaluation.references import References
@@ -115,7 +115,7 @@ def _asked(args: MakeReferences) -> Iterator[tuple[str, Params]]:
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run the command."""
     given = sys.argv[1:] if arguments is None else arguments
-    command = shlex.join(["python", "-m", "continual_arcade.scripts.references", *given])
+    command = for_anybody(command_of("references", given))
 
     def make() -> None:
         args = tyro.cli(MakeReferences, args=given, description=__doc__)

@@ -24,6 +24,7 @@ from tqdm import tqdm
 
 from continual_arcade.envs.messages import unknown
 from continual_arcade.evaluation import reference_files
+from continual_arcade.evaluation.commands import command_of
 from continual_arcade.evaluation.reporting.judged import fitting, judge
 from continual_arcade.evaluation.reporting.page import NO_RUNS
 from continual_arcade.evaluation.runs import gather
@@ -472,7 +473,7 @@ def _engine(args: _Workers) -> Engine:
 
 def _about(given: Sequence[str]) -> dict[str, object]:
     return {
-        "command": f"{_COMMAND} {shlex.join(given)}",
+        "command": command_of("study", given),
         "date": datetime.now(UTC).isoformat(timespec="seconds"),
         **provenance(),
     }

@@ -26,6 +26,7 @@ from continual_arcade.agents.settings import DQNSettings
 from continual_arcade.envs import make_game
 from continual_arcade.envs.curricula import as_schedule
 from continual_arcade.envs.schedules import Schedule
+from continual_arcade.evaluation.commands import command_of, without
 from continual_arcade.evaluation.evaluator import EPISODES, MAX_STEPS, Played
 from continual_arcade.evaluation.protocol import AT_END, EVERY, SPACING, Judging, Protocol
 from continual_arcade.evaluation.run_folder import RunFolder
@@ -96,8 +97,12 @@ class TrainMany(Train):
     """Lives at a time, each in a process of its own; as many as there are cores if not given."""
 
 
-def train(args: Train) -> RunFolder:
+def train(args: Train, given: Sequence[str] | None = None) -> RunFolder:
     """Train one agent, or go on with one.
+
+    Args:
+        args: What is asked for.
+        given: The arguments of the command, which are written down; None if it was none.
 
     Returns:
         The folder of the run.
@@ -111,7 +116,8 @@ def train(args: Train) -> RunFolder:
         return _go_on(args)
     training = prepare(args)
     # Made last, so that a mistake in the arguments leaves nothing behind.
-    training.write({"command": sys.argv, **provenance()})
+    command = {} if given is None else {"command": command_of("train", given)}
+    training.write({**command, **provenance()})
     print(f"{lives.FOLDER_IS}{training.folder.path}", flush=True)
     print(f"engine: {training.agent.engine_report}", flush=True)
     return _live(training, args)
@@ -254,7 +260,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         if args.resume is not None:
             _check_alone(given)
         if args.seeds is None and args.jobs is None:
-            print(f"the run is in {train(args).path}")
+            print(f"the run is in {train(args, given).path}")
         else:
             _train_many(args, given)
 
@@ -274,7 +280,7 @@ def _train_many(args: TrainMany, given: Sequence[str]) -> None:
     training = prepare(replace(args, seed=seeds[0]))
     training.folder.make_root()
     warm_up(training.spec)
-    others = lives.without(("--seeds", "--jobs"), given)
+    others = without(("--seeds", "--jobs"), given)
     lives.live(seeds, jobs, others, training.spec.schedule.total_steps, shown=args.progress)
 
 

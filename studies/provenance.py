@@ -1,5 +1,6 @@
 """How something was made: command, versions, commit and machine."""
 
+import os
 import platform
 import subprocess
 from collections.abc import Mapping
@@ -61,13 +62,25 @@ def machine() -> str:
 
 def _git_commit() -> str | None:
     """Return the commit of the checkout this runs from, with a + if it was changed since."""
-    here = Path(__file__).resolve().parent
+    here = Path(__file__).resolve()
+    # What says of another checkout that it is meant, as in a hook of git, does not mean this one.
+    environment = {name: value for name, value in os.environ.items() if name[:4] != "GIT_"}
     try:
-        commit, changes = (
+        # The first one fails for an installed package, though it may lie in somebody's checkout.
+        _, commit, changes = (
             subprocess.run(
-                ["git", *arguments], cwd=here, capture_output=True, text=True, check=True
+                ["git", *arguments],
+                cwd=here.parent,
+                env=environment,
+                capture_output=True,
+                text=True,
+                check=True,
             ).stdout.strip()
-            for arguments in (["rev-parse", "HEAD"], ["status", "--porcelain"])
+            for arguments in (
+                ["ls-files", "--error-unmatch", here.name],
+                ["rev-parse", "HEAD"],
+                ["status", "--porcelain"],
+            )
         )
     except (OSError, subprocess.CalledProcessError):
         return None  # an installed package, not a checkout

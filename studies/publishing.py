@@ -15,6 +15,7 @@ import matplotlib as mpl
 import pandas as pd
 from matplotlib.figure import Figure
 
+from continual_arcade.evaluation.commands import for_anybody
 from continual_arcade.evaluation.comparison import adjusted, paired_difference
 from continual_arcade.evaluation.pages.static import STYLE
 from continual_arcade.evaluation.pages.style import method_styles
@@ -171,7 +172,7 @@ def page(name: str, about: Mapping[str, Any], table: pd.DataFrame, base: str) ->
         "",
         f"{len(table)} runs, seeds {seeds}, made by",
         "",
-        f"    {about['command']}",
+        f"    {for_anybody(about['command'])}",
         "",
         f"at commit {about['git_commit']} on {about['machine']}, Python {about['python']}, "
         f"{versions}.",

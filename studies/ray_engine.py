@@ -11,6 +11,8 @@ from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
+import joblib
+
 try:
     import ray
     from ray.exceptions import RayError, RayTaskError
@@ -148,7 +150,7 @@ def _connect(jobs: int | None, address: str | None) -> None:
         os.environ.setdefault("RAY_worker_niceness", "0")  # runs are all that Ray is started for
         where = address or os.environ.get("RAY_ADDRESS") or _ALONE
         own: dict[str, Any] = {
-            "num_cpus": jobs or len(os.sched_getaffinity(0)),
+            "num_cpus": jobs or joblib.cpu_count(),
             "include_dashboard": False,
             "object_store_memory": _STORE,
         }

@@ -1,10 +1,36 @@
-"""What holds for every test: no screen, no sound, one thread; where a browser is needed, one."""
+"""What holds for every test: no screen, no sound, one thread; nothing that a shell was told."""
 
 import os
+from collections.abc import Iterator
 
-os.environ.setdefault("SDL_VIDEODRIVER", "dummy")
-os.environ.setdefault("SDL_AUDIODRIVER", "dummy")
-os.environ.setdefault("OMP_NUM_THREADS", "1")
-os.environ["PYGAME_HIDE_SUPPORT_PROMPT"] = "1"
+import pytest
+
+# Said before any library reads it, and to all processes that tests start.
+os.environ.update(
+    SDL_VIDEODRIVER="dummy",
+    SDL_AUDIODRIVER="dummy",
+    PYGAME_HIDE_SUPPORT_PROMPT="1",
+    OMP_NUM_THREADS="1",
+    OPENBLAS_NUM_THREADS="1",
+    MKL_NUM_THREADS="1",
+    MPLBACKEND="agg",
+)
+FOR_USERS = (
+    # How wide and how colourful a terminal is.
+    *("COLUMNS", "LINES", "FORCE_COLOR", "NO_COLOR", "TTY_COMPATIBLE", "TTY_INTERACTIVE"),
+    *("PYTHON_COLORS", "PYTHONIOENCODING", "PYTHONWARNINGS"),
+    # Where things are that are not ours: a checkout, a cluster, a place for logs.
+    *("GIT_DIR", "GIT_WORK_TREE", "GIT_INDEX_FILE", "RAY_ADDRESS", "SB3_LOGDIR", "SB3_LOG_FORMAT"),
+)
+"""Variables that change what is tested; a test that wants one sets it."""
 
 pytest_plugins = ["watched_pages"]
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _as_in_a_plain_shell() -> Iterator[None]:
+    """Hide what is for users; not before there are tests, so that pytest itself heeds it."""
+    with pytest.MonkeyPatch.context() as patch:
+        for name in FOR_USERS:
+            patch.delenv(name, raising=False)
+        yield

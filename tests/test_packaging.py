@@ -39,7 +39,16 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
         if name.startswith((*MAPPED, "setup.cfg", "pyproject.toml", "README.md", "LICENSE")):
             (source / name).parent.mkdir(parents=True, exist_ok=True)
             (source / name).write_bytes((ROOT / name).read_bytes())
-    pip = [sys.executable, "-m", "pip", "wheel", "--quiet", "--no-deps", "--no-build-isolation"]
+    pip = [
+        sys.executable,
+        "-m",
+        "pip",
+        "--isolated",
+        "wheel",
+        "--quiet",
+        "--no-deps",
+        "--no-build-isolation",
+    ]
     subprocess.run([*pip, "--wheel-dir", str(folder), str(source)], check=True, capture_output=True)
     (path,) = folder.glob("*.whl")
     return path
@@ -85,7 +94,16 @@ def test_the_wheel_brings_no_other_name(wheel: Path) -> None:
 def site(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder for packages, with nothing but the wheel in it."""
     folder = tmp_path_factory.mktemp("site")
-    install = [sys.executable, "-m", "pip", "install", "--quiet", "--no-deps", "--target"]
+    install = [
+        sys.executable,
+        "-m",
+        "pip",
+        "--isolated",
+        "install",
+        "--quiet",
+        "--no-deps",
+        "--target",
+    ]
     subprocess.run([*install, str(folder), str(wheel)], check=True, capture_output=True)
     return folder
 

@@ -1,12 +1,12 @@
 """Where the numbers come from: settings, runs, commits, and what evaluation has cost."""
 
-import shlex
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
 
+from continual_arcade.evaluation.commands import for_anybody
 from continual_arcade.evaluation.pages.content import DataTable, Section
 from continual_arcade.evaluation.reporting.judged import Judged, fitting
 from continual_arcade.evaluation.reporting.wording import Notes, counted
@@ -134,7 +134,7 @@ def provenance(world: World, judged: Sequence[Judged]) -> Section:
             one.label,
             str(run.seed),
             run.folder.name,
-            shlex.join(map(str, run.config.get("command", []))),
+            for_anybody(run.config.get("command", "")),
             str(run.config.get("git_commit") or "not a checkout")[:13],
             ", ".join(f"{k} {v}" for k, v in run.config.get("versions", {}).items()),
         )
@@ -171,7 +171,7 @@ def baselines(worlds: Sequence[World], given: Gathered) -> DataTable:
         for group in world.groups
         for run in group.runs.values()
     ]
-    rows += [(left.path.name, "unknown", f"none: {left.reason}") for left in given.left_out]
+    rows += [(left.path.name, "unknown", f"none: {_reason(left)}") for left in given.left_out]
     return DataTable(
         key="baselines",
         title="Baselines",
@@ -188,5 +188,10 @@ def left_out(found: Sequence[LeftOut]) -> DataTable:
         key="left-out",
         title="Runs that were left out",
         columns=("run", "reason"),
-        rows=tuple((str(left.path), left.reason) for left in found),
+        rows=tuple((left.path.name, _reason(left)) for left in found),
     )
+
+
+def _reason(left: LeftOut) -> str:
+    """Return it as a page can say it to others, who have no such folder."""
+    return left.reason.replace(str(left.path), left.path.name)

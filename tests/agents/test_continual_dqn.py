@@ -1,5 +1,6 @@
 """The learner: the parent's bits without extras, and each extra against an oracle of its own."""
 
+import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar
@@ -516,6 +517,29 @@ def test_callbacks_of_stable_baselines3_work(tmp_path: Path) -> None:
     assert len(found) == 2
     loaded = ContinualDQN.load(found[-1], device="cpu")
     assert loaded.num_timesteps == 320
+
+
+def test_learning_leaves_nothing_in_the_temporary_directory(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """For each call of ``learn`` the parent makes a folder there, though it logs to no file."""
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    for verbose in (0, 1):
+        plain = DQN("MlpPolicy", "CartPole-v1", device="cpu", verbose=verbose).learn(4)
+        (left,) = tmp_path.glob("SB3-*")
+        left.rmdir()
+        before = set(tmp_path.iterdir())  # torch keeps an empty folder there, always the same
+        model = tiny.agent(verbose=verbose)
+        for _ in range(2):
+            model.learn(8)
+            assert set(tmp_path.iterdir()) == before
+        shown = [type(output) for output in model.logger.output_formats]
+        assert shown == [type(output) for output in plain.logger.output_formats]
+        assert bool(shown) == bool(verbose)
+    # The next call may log elsewhere, as in the parent.
+    model.tensorboard_log = str(tmp_path / "log")
+    model.learn(8)
+    assert set(tmp_path.iterdir()) == {*before, tmp_path / "log"}
 
 
 def test_tensorboard_is_written(tmp_path: Path) -> None:

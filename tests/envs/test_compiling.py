@@ -6,6 +6,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 import continual_arcade.envs as package
 
 PLAY = """
@@ -40,6 +42,12 @@ def test_importing_needs_neither_pygame_nor_torch() -> None:
     assert result.stdout == "[]\n"
 
 
+def test_without_compiling_nothing_runs_and_it_says_so() -> None:
+    result = run(PLAY, NUMBA_DISABLE_JIT="1")
+    assert result.returncode != 0
+    assert "RuntimeError: NUMBA_DISABLE_JIT is set" in result.stderr
+
+
 def test_the_second_process_compiles_nothing(tmp_path: Path) -> None:
     first = run(PLAY, NUMBA_CACHE_DIR=str(tmp_path))
     assert first.returncode == 0, first.stderr
@@ -67,8 +75,11 @@ def test_an_edited_rule_meets_no_stale_code(tmp_path: Path) -> None:
     assert after.stdout != before.stdout
 
 
-def test_without_a_folder_for_the_cache_it_runs_and_says_so(tmp_path: Path) -> None:
+def test_without_a_folder_for_the_cache_it_runs_and_says_so(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """As for a package that root installed, used by somebody without a home."""
+    monkeypatch.delenv("NUMBA_CACHE_DIR", raising=False)
     source = Path(str(package.__file__)).parent
     copy = tmp_path / "site" / "continual_arcade" / "envs"
     shutil.copytree(source, copy, ignore=shutil.ignore_patterns("__pycache__"))

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from published import paths_under
 
 from continual_arcade.envs import GAMES, IDS, SHIPPED, Schedule, Stretch, make_game, shipped
 from continual_arcade.envs.tunables import resolve
@@ -119,6 +120,7 @@ def test_a_file_that_exists_keeps_what_is_not_played_again(tmp_path: Path, capsy
     references.main([*on_catcher, "--schedule", str(tmp_path / "mine.json"), "--schedule", "cycle"])
     assert len(load(path)) == 1 + 1 + 3
     assert first in list(load(path))
+    assert paths_under(tmp_path) == {}  # of the command, which it names, what anybody can run
     references.main([*on_catcher, "--schedule", "stationary", "--seed", "5"])
     again = {one.key: one for one in load(path)}
     assert len(again) == 5

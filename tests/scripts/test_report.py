@@ -1,5 +1,6 @@
 """Reports of real runs: written whole, never over different protocols, seen in a browser."""
 
+import csv
 import json
 import re
 import shutil
@@ -7,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from published import paths_in, paths_under
 
 from continual_arcade.scripts import report, train
 
@@ -73,6 +75,15 @@ def test_everything_is_there(page: Path) -> None:
         assert (folder / name).stat().st_size > 100, name
 
 
+def test_it_says_what_was_run_and_not_where(page: Path) -> None:
+    with (page.with_name("report_files") / "runs.csv").open(encoding="utf-8") as file:
+        commands = [row["command"] for row in csv.DictReader(file)]
+    assert len(commands) == 4
+    words = "--schedule conflict --phase-steps 400 --method finetune --seed 0"
+    assert commands[0] == f"python -m continual_arcade.scripts.train {' '.join(SHORT)} {words}"
+    assert paths_under(page.parent) == {}
+
+
 def test_the_page_works_in_a_browser(page: Path, open_page: Any) -> None:
     watched = open_page(page.read_text("utf-8"))
     shown = watched.page
@@ -130,6 +141,8 @@ def test_runs_that_say_nothing_are_named_in_the_page(
         assert reason.replace(" ", "") in said
         assert reason in text
     assert "Left out: 2 runs" in text
+    assert "damaged/diagnostics.csv" in text
+    assert paths_in(text.encode()) == []
     message = fails(capsys, damaged, "-o", tmp_path / "none.html")
     assert "no run came to its end" in message
 

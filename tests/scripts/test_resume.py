@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from processes import started, wait_for
 
 from continual_arcade.agents import METHODS, ContinualDQN
 from continual_arcade.agents.saving import KIND
@@ -47,18 +48,16 @@ def one_run(root: Path) -> Path:
 
 def killed(command: list[str], seconds: float) -> bool:
     """Run a process, and kill it after a while; return whether it was still running."""
-    process = subprocess.Popen(
+    with started(
         [sys.executable, "-m", "continual_arcade.scripts.train", *command],
         stdout=subprocess.DEVNULL,
         stderr=subprocess.PIPE,
-    )
-    try:
-        _, errors = process.communicate(timeout=seconds)
-    except subprocess.TimeoutExpired:
-        process.send_signal(signal.SIGKILL)
-        process.communicate()
-        return True
-    assert process.returncode == 0, errors.decode()
+    ) as process:
+        try:
+            _, errors = process.communicate(timeout=seconds)
+        except subprocess.TimeoutExpired:
+            return True
+    assert process.returncode == 0, errors
     return False
 
 
@@ -112,20 +111,17 @@ def test_killed_at_any_moment_it_ends_with_the_same_bits(
     print("moments of", seed)  # shown where the test fails
     moments = random.Random(seed)
     # At a random moment of its work, which begins when there is a folder.
-    process = subprocess.Popen(
+    with started(
         [
             *(sys.executable, "-m", "continual_arcade.scripts.train"),
             *arguments(method, broken, engine),
         ],
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
-    )
-    while not (broken.exists() and any(broken.glob("*/config.json"))):
-        assert process.poll() is None
-        time.sleep(0.01)
-    time.sleep(moments.uniform(0, 0.5 * lasts))
-    process.send_signal(signal.SIGKILL)
-    process.wait()
+    ) as process:
+        wait_for(lambda: any(broken.glob("*/config.json")), process)
+        time.sleep(moments.uniform(0, 0.5 * lasts))
+        process.send_signal(signal.SIGKILL)
     run = one_run(broken)
     # Once more at any moment, of starting up, of work or of drawing, and then to the end.
     if killed(["--resume", str(run), "--no-progress"], moments.uniform(0, 2 * lasts)):

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from published import paths_under
 from small_studies import everything, refused, run, tables, write
 
 from continual_arcade.evaluation.evaluator import MAX_STEPS
@@ -142,6 +143,27 @@ def test_the_report_refuses_runs_that_were_changed_by_hand(place: str, copy: Pat
     table.write_text("".join(lines[:-1]))
     message = refused("report", copy / "small")
     assert f"{table} is not what it was when the run was finished: put it back" in message
+
+
+# Published.
+
+
+def test_what_is_published_can_be_run_by_anybody(root: Path, tmp_path: Path) -> None:
+    said = run("publish", root / "small", "--to", tmp_path / "results", "--against", "ewc")
+    assert f"the results are in {tmp_path / 'results'}" in said
+    page = (tmp_path / "results" / "small.md").read_text("utf-8")
+    assert "\n    python -m continual_arcade.scripts.study run small.toml\n" in page
+    names = {path.name for path in (tmp_path / "results").iterdir()}
+    assert names == {
+        "small.md",
+        "small.png",
+        *(f"small-{kind}.csv" for kind in ("runs", "methods", "differences")),
+    }
+    run("report", root / "small", "-o", tmp_path / "results" / "page.html")
+    assert paths_under(tmp_path) == {}
+    with (tmp_path / "results" / "page_files" / "runs.csv").open(encoding="utf-8") as file:
+        commands = {row["command"] for row in csv.DictReader(file)}
+    assert commands == {"python -m continual_arcade.scripts.study run small.toml"}
 
 
 # More of it, and others.

@@ -2,18 +2,17 @@
 
 import csv
 import json
-import os
 import re
 import resource
 import signal
 import subprocess
 import sys
-import time
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import pytest
+from processes import started, wait_for
 
 from continual_arcade.agents import ContinualDQN
 from continual_arcade.evaluation import Judging, diagnostics
@@ -224,7 +223,7 @@ def test_runs_that_are_none(tmp_path: Path, capsys: Any) -> None:
 
 def test_a_killed_run_keeps_what_it_had(tmp_path: Path) -> None:
     """A real process, killed at once in the middle of its life."""
-    process = subprocess.Popen(
+    with started(
         [
             *(sys.executable, str(ROOT / "scripts" / "train.py"), "--out", str(tmp_path)),
             *("--schedule", "conflict", "--phase-steps", "20000", "--eval-every", "400"),
@@ -232,17 +231,9 @@ def test_a_killed_run_keeps_what_it_had(tmp_path: Path) -> None:
         ],
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
-        env={**os.environ, "OMP_NUM_THREADS": "1"},
-    )
-    try:
-        deadline = time.monotonic() + 120
-        while len(list(tmp_path.glob("*/checkpoints/step_*.zip"))) < 3:
-            assert process.poll() is None
-            assert time.monotonic() < deadline
-            time.sleep(0.05)
-    finally:
+    ) as process:
+        wait_for(lambda: len(list(tmp_path.glob("*/checkpoints/step_*.zip"))) >= 3, process)
         process.send_signal(signal.SIGKILL)
-        process.wait()
     run = one_run(tmp_path)
     table = read(run / "evaluations.csv")  # whole rows only
     assert table["lifetime_step"].nunique() >= 2

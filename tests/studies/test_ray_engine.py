@@ -337,7 +337,7 @@ def test_a_machine_without_the_folder_stops_the_study_and_loses_nothing(
     folder = begun(tmp_path, "0..19")
     here = folder.path / "runs"
     start = (
-        f"mount -t tmpfs none {here} && exec {Path(sys.executable).parent}/ray start "
+        f"mount -t tmpfs none '{here}' && exec '{Path(sys.executable).parent}/ray' start "
         f"--address={cluster.address} --num-cpus=1 --object-store-memory={STORE} --block"
     )
     nodes = len(cluster.global_state.node_table())

@@ -6,8 +6,7 @@ import signal
 import subprocess
 import sys
 import threading
-import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass, replace
@@ -15,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from processes import children, is_there, started, wait_for
 from small_studies import Dies, InTurn, everything, made, refused, run, small, tables, write
 
 from continual_arcade.evaluation import run_folder
@@ -58,14 +58,6 @@ def unbroken(tmp_path_factory: pytest.TempPathFactory) -> dict[str, bytes]:
     return tables(folder.path)
 
 
-def wait_for(there: Callable[[], bool], process: subprocess.Popen[bytes] | None = None) -> None:
-    deadline = time.monotonic() + 120
-    while not there():
-        assert process is None or process.poll() is None
-        assert time.monotonic() < deadline
-        time.sleep(0.01)
-
-
 def is_in_the_middle(folder: Path) -> bool:
     """Whether some run has kept a state, and is not finished."""
     return any(
@@ -76,12 +68,7 @@ def is_in_the_middle(folder: Path) -> bool:
 
 def workers(pid: int) -> list[int]:
     """The processes that a process of joblib lets work."""
-    children = Path(f"/proc/{pid}/task/{pid}/children").read_text("ascii").split()
-    return [
-        int(child)
-        for child in children
-        if b"popen_loky" in Path(f"/proc/{child}/cmdline").read_bytes()
-    ]
+    return [child for child, command in children(pid).items() if "popen_loky" in command]
 
 
 # Processes that are killed.
@@ -93,22 +80,20 @@ def test_a_study_whose_process_is_killed_goes_on_to_the_same_bytes(
 ) -> None:
     file = write(tmp_path / "file.toml", **LONGER)
     command = (*(sys.executable, "-m", "continual_arcade.scripts.study", "run"), str(file))
-    process = subprocess.Popen(
-        [*command, "--out", str(tmp_path), f"--jobs={jobs}"],
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-    )
     left_behind: list[int] = []
     try:
-        wait_for(lambda: is_in_the_middle(tmp_path / "small"), process)
-        left_behind = workers(process.pid)
-        process.send_signal(signal.SIGKILL)
-        process.wait()
+        with started(
+            [*command, "--out", str(tmp_path), f"--jobs={jobs}"],
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+        ) as process:
+            wait_for(lambda: is_in_the_middle(tmp_path / "small"), process)
+            left_behind = workers(process.pid)
+            process.send_signal(signal.SIGKILL)
+            process.wait()
         # Workers that outlive it do not disturb: whoever goes on waits for their runs.
         said = run("resume", tmp_path / "small", "--jobs=1")
     finally:
-        process.kill()
-        process.wait()
         for worker in left_behind:
             with suppress(ProcessLookupError):
                 os.kill(worker, signal.SIGKILL)
@@ -122,31 +107,24 @@ def test_a_study_whose_process_is_killed_goes_on_to_the_same_bytes(
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
 def test_a_study_that_is_asked_to_end_lets_go_of_its_workers(
-    tmp_path: Path, unbroken: dict[str, bytes]
+    number: signal.Signals, tmp_path: Path, unbroken: dict[str, bytes]
 ) -> None:
     file = write(tmp_path / "file.toml", **LONGER)
-    process = subprocess.Popen(
-        [
-            *(sys.executable, "-m", "continual_arcade.scripts.study", "run", str(file)),
-            *("--out", str(tmp_path), "--jobs=2"),
-        ],
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
-    try:
+    command = [
+        *(sys.executable, "-m", "continual_arcade.scripts.study", "run", str(file)),
+        *("--out", str(tmp_path), "--jobs=2"),
+    ]
+    with started(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE) as process:
         wait_for(lambda: is_in_the_middle(tmp_path / "small"), process)
         of_it = workers(process.pid)
-        process.terminate()
+        process.send_signal(number)
         _, said = process.communicate(timeout=60)
-    finally:
-        process.kill()
-        process.wait()
-    assert process.returncode == 128 + signal.SIGTERM
+    assert process.returncode == 128 + number
     assert "interrupted; what was written so far is intact" in said
     assert len(of_it) == 2
-    wait_for(lambda: not any(Path(f"/proc/{worker}").exists() for worker in of_it))
+    wait_for(lambda: not any(is_there(worker) for worker in of_it))
     assert "all 4 runs are finished" in run("resume", tmp_path / "small", "--jobs=1")
     assert tables(tmp_path / "small") == unbroken
 

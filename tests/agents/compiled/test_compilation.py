@@ -13,6 +13,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import tiny
+from processes import started
 
 from continual_arcade.agents.compiled import compilation
 from continual_arcade.envs.compiling import kernel
@@ -105,12 +106,10 @@ def test_whoever_waits_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.slow  # the learner is compiled twice
 def test_a_compilation_that_was_killed_leaves_nothing_that_harms(tmp_path: Path) -> None:
-    process = subprocess.Popen(
-        [sys.executable, "-c", LEARN], env={**os.environ, "NUMBA_CACHE_DIR": str(tmp_path)}
-    )
-    time.sleep(15)
-    process.send_signal(signal.SIGKILL)
-    process.wait()
+    environment = {**os.environ, "NUMBA_CACHE_DIR": str(tmp_path)}
+    with started([sys.executable, "-c", LEARN], env=environment) as process:
+        time.sleep(15)
+        process.send_signal(signal.SIGKILL)
     run(LEARN, tmp_path)
     kept = machine_code(tmp_path)
     assert kept

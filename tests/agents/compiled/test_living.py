@@ -1,7 +1,6 @@
 """A life in one compiled loop: where Python is entered makes no difference, and it is entered."""
 
 import json
-import os
 import signal
 import subprocess
 import sys
@@ -13,6 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 import tiny
+from processes import started
 from stable_baselines3.common.callbacks import (
     BaseCallback,
     CallbackList,
@@ -287,15 +287,13 @@ except KeyboardInterrupt:
 
 
 def test_ctrl_c_is_heard_within_a_second_and_nothing_is_lost() -> None:
-    process = subprocess.Popen(
-        [sys.executable, "-c", LONG], stdout=subprocess.PIPE, text=True, env=os.environ
-    )
-    assert process.stdout is not None
-    assert process.stdout.readline() == "ready\n"
-    time.sleep(0.7)  # in the middle of a loop, most likely
-    sent = time.monotonic()
-    process.send_signal(signal.SIGINT)
-    out, _ = process.communicate(timeout=120)
+    with started([sys.executable, "-c", LONG], stdout=subprocess.PIPE) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == "ready\n"
+        time.sleep(0.7)  # in the middle of a loop, most likely
+        sent = time.monotonic()
+        process.send_signal(signal.SIGINT)
+        out, _ = process.communicate(timeout=120)
     heard, consistent, more = out.split()
     assert float(heard) - sent < 1.0
     assert (consistent, more) == ("True", "2000")

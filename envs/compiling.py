@@ -65,7 +65,8 @@ def kernel(template: Callable[..., Any], names: Mapping[str, Any], owner: str) -
     Raises:
         RuntimeError: If numba was told to compile nothing.
     """
-    if config.DISABLE_JIT:
+    options: Any = config
+    if options.DISABLE_JIT:
         raise RuntimeError(
             "NUMBA_DISABLE_JIT is set, and the games are compiled code, of which Python alone runs "
             "nothing: unset it"

@@ -2,12 +2,14 @@
 
 import io
 import math
+import os
 import sys
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, ClassVar, Literal, Self
 
+import gymnasium as gym
 import numpy as np
 import numpy.typing as npt
 import torch
@@ -21,7 +23,7 @@ from stable_baselines3.common.noise import ActionNoise
 from stable_baselines3.common.policies import BasePolicy
 from stable_baselines3.common.save_util import load_from_zip_file
 from stable_baselines3.common.type_aliases import ReplayBufferSamples, RolloutReturn
-from stable_baselines3.common.utils import polyak_update
+from stable_baselines3.common.utils import ConstantSchedule, polyak_update
 from stable_baselines3.common.vec_env import VecEnv
 from torch.nn.functional import smooth_l1_loss
 
@@ -32,25 +34,89 @@ from continual_arcade.agents.compiled.support import obstacle
 from continual_arcade.agents.exploration import Exploration
 from continual_arcade.agents.kernels.update import DONE
 from continual_arcade.agents.life import Life
-from continual_arcade.agents.n_step import whole_number
 from continual_arcade.agents.networks import ContinualPolicy, evaluation_mode
 from continual_arcade.agents.parts.catalogue import check_together
 from continual_arcade.agents.parts.part import MEASURED, Batch, Part, all_or_none
 from continual_arcade.agents.replay import TransitionReplayBuffer
 from continual_arcade.agents.saving import (
+    architecture,
     arguments_among,
+    check_savable,
     check_selection,
     load_agent,
     print_versions,
     save_agent,
 )
+from continual_arcade.agents.space_data import check_spaces
 from continual_arcade.agents.state_files import is_foreign
 from continual_arcade.agents.vec_env import GymnasiumVecEnv
-from continual_arcade.envs.messages import unknown
+from continual_arcade.envs.checks import (
+    MOST_AT_ONCE,
+    Instance,
+    Number,
+    OneOf,
+    OrNone,
+    Rule,
+    Whole,
+    WrongTypeError,
+    check_values,
+    flag,
+)
+from continual_arcade.envs.messages import shown
 from continual_arcade.envs.seeds import plain_seed
 
 Engine = Literal["auto", "torch", "compiled"]
 ENGINES: tuple[Engine, ...] = ("auto", "torch", "compiled")
+SEED = Whole(0, 2**32 - 1)
+"""What NumPy's global generator, from which the parent draws, can be seeded with."""
+
+
+def _learning_rate(name: str, value: Any) -> Any:
+    return value if callable(value) else Number(0)(name, value)
+
+
+def _train_freq(name: str, value: Any) -> Any:
+    if not isinstance(value, (list, tuple)):
+        return _AT_ONCE(name, value)
+    if len(value) != 2:
+        raise ValueError(f"{name} = {shown(value)} must be a number, or a number and its unit")
+    unit = getattr(value[1], "value", value[1])  # an enum, in what the parent has made of it
+    return _AT_ONCE(name, value[0]), OneOf(("step", "episode"))(f"unit of {name}", unit)
+
+
+def _replay_class(name: str, value: Any) -> Any:
+    if not (isinstance(value, type) and issubclass(value, ReplayBuffer)):
+        raise WrongTypeError(f"{name} = {shown(value)} must be a class derived from ReplayBuffer")
+    return value
+
+
+_AT_ONCE, _COUNT, _SHARE = Whole(1, MOST_AT_ONCE), Whole(1), Number(0, 1)
+_TABLE = OrNone(Instance((Mapping,)))
+_RULES: Mapping[str, Rule] = {
+    "learning_rate": _learning_rate,
+    "buffer_size": _COUNT,
+    "learning_starts": Whole(0),
+    "batch_size": _AT_ONCE,
+    "tau": _SHARE,
+    "gamma": _SHARE,
+    "train_freq": _train_freq,
+    "gradient_steps": Whole(-1, MOST_AT_ONCE),
+    "replay_buffer_class": OrNone(_replay_class),
+    "replay_buffer_kwargs": _TABLE,
+    "optimize_memory_usage": flag,
+    "n_steps": _COUNT,
+    "target_update_interval": _COUNT,
+    "exploration_fraction": _SHARE,
+    "exploration_initial_eps": _SHARE,
+    "exploration_final_eps": _SHARE,
+    "max_grad_norm": Number(above=0, finite=False),
+    "stats_window_size": _COUNT,
+    "tensorboard_log": OrNone(Instance((str, Path))),
+    "policy_kwargs": _TABLE,
+    "verbose": Whole(),
+    "seed": OrNone(SEED),
+}
+"""What the parent's arguments must be."""
 
 
 class DivergedError(RuntimeError):
@@ -104,13 +170,13 @@ class ContinualDQN(DQN):
         callback_every: int = 1,
         **kwargs: Any,
     ) -> None:
-        if engine not in ENGINES:
-            raise ValueError(unknown("engine", engine, ENGINES))
-        self.parts = list(parts)
-        self.double_q = double_q
-        self.exploration = exploration
+        kwargs = check_values(kwargs, _RULES)
+        self.parts: list[Part] = list(Instance((Sequence,))("parts", parts))
+        self.double_q = flag("double_q", double_q)
+        self.exploration = OrNone(Instance((Exploration,)))("exploration", exploration)
+        OneOf(ENGINES)("engine", engine)
         self.engine = engine
-        self.callback_every = whole_number("callback_every", callback_every)
+        self.callback_every = Whole(1)("callback_every", callback_every)
         self.engine_report = ""
         """Which engine runs, and why."""
         self._asked: Engine | None = None
@@ -136,7 +202,12 @@ class ContinualDQN(DQN):
                 "seed": kwargs.get("seed") or 0,
                 **given,
             }
+        policy = Instance((str, type))("policy", policy)
+        if isinstance(env, gym.Env | VecEnv):
+            check_spaces(env.observation_space, env.action_space)
         super().__init__(policy, env, _init_setup_model=False, **kwargs)
+        if self.env is not None:  # it may have been made from its name
+            check_spaces(self.observation_space, self.action_space)
         self.measures = False
         self.last_td_loss = 0.0
         self._syncs_due = 0
@@ -147,6 +218,10 @@ class ContinualDQN(DQN):
 
     def _setup_model(self) -> None:
         super()._setup_model()
+        if not self.exploration_fraction:  # the parent's schedule would divide by it
+            self.exploration_schedule = ConstantSchedule(self.exploration_final_eps)
+        self.architecture = architecture(self.policy)
+        """What the arguments have made; files tell by it whether the network was exchanged."""
         if self._network is not None:  # parts may begin where the network is
             self._network(self.policy)
             self._network = None
@@ -166,6 +241,7 @@ class ContinualDQN(DQN):
                 if part.watches_replay:
                     _ = self.replay  # raises if it is of another kind
                 part.bind(self, np.random.default_rng(stream))
+            check_savable(self.parts)
             if self.env is not None:
                 self._check_env(self.env)
             self._choose_engine()
@@ -177,8 +253,7 @@ class ContinualDQN(DQN):
         Raises:
             ValueError: If there is no such engine.
         """
-        if self.engine not in ENGINES:
-            raise ValueError(unknown("engine", self.engine, ENGINES))
+        OneOf(ENGINES)("engine", self.engine)
         self._asked = self.engine
         why = "it was asked for" if self.engine == "torch" else obstacle(self)
         if why is not None:
@@ -790,7 +865,7 @@ class _Started:
 
 
 def _path(path: Any) -> Any:
-    if not isinstance(path, str | Path):
+    if not isinstance(path, str | os.PathLike):
         return path
     file = Path(path)
     return file if file.suffix else file.with_suffix(".zip")

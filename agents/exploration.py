@@ -6,10 +6,9 @@ from typing import Literal
 import numpy as np
 import numpy.typing as npt
 
-from continual_arcade.envs.messages import unknown
+from continual_arcade.envs.checks import Share, check_fields
 
 EpsilonRule = Literal["global", "per_phase", "constant"]
-_RULES = ("global", "per_phase", "constant")
 
 
 @dataclass(frozen=True)
@@ -28,20 +27,15 @@ class Exploration:
     """How epsilon goes from ``exploration_initial_eps`` to ``exploration_final_eps``: in the first
     ``exploration_fraction`` of the life; of each phase; or not at all (``constant``), and is the
     final one throughout."""
-    prior: tuple[float, ...] | None = None
+    prior: tuple[Share, ...] | None = None
     """Probability of each action in exploration; None for a uniform choice."""
 
     def __post_init__(self) -> None:
-        if self.epsilon not in _RULES:
-            raise ValueError(unknown("rule for epsilon", self.epsilon, _RULES))
-        if self.prior is not None:
-            prior = np.array(self.prior)
-            if prior.ndim != 1 or not (prior >= 0).all() or not np.isclose(prior.sum(), 1):
-                raise ValueError(
-                    f"action prior {self.prior} must give each action a probability, and sum to 1"
-                )
-            # Plain numbers, also of an array: that is what files hold, and what compares.
-            object.__setattr__(self, "prior", tuple(map(float, prior)))
+        check_fields(self)
+        if self.prior is not None and not np.isclose(sum(self.prior), 1):
+            raise ValueError(
+                f"action prior {self.prior} must give each action a probability, and sum to 1"
+            )
 
     def check_actions(self, count: int) -> None:
         """Check that the prior is one over so many actions.

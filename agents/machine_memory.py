@@ -18,6 +18,33 @@ def available_memory() -> int | None:
     return min(known, default=None)
 
 
+def check_memory(what: str, needed: int, each: int = 0) -> None:
+    """Check that there is memory for something, before any is taken.
+
+    The system hands memory out when it is first written to: without this, a run would be killed
+    hours after it was told yes.
+
+    Args:
+        what: What takes it, for the message.
+        needed: How much [bytes].
+        each: How much one of several takes, if they all take the same [bytes].
+
+    Raises:
+        ValueError: If there is not so much.
+    """
+    available = available_memory()
+    if available is not None and needed > available:
+        fit = f": at most {available // each:,} fit" if each else ""
+        raise ValueError(
+            f"{what} take {_gib(needed)} GiB, and {_gib(available)} GiB of memory are available"
+            f"{fit}"
+        )
+
+
+def _gib(number: int) -> str:
+    return f"{number / 2**30:,.1f}"
+
+
 def _of_machine() -> int | None:
     text = _text(Path("/proc/meminfo"))
     found = re.search(r"^MemAvailable: +([0-9]+) kB$", text, re.MULTILINE)

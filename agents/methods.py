@@ -14,6 +14,7 @@ from continual_arcade.agents.replay import (
     TransitionReplayBuffer,
 )
 from continual_arcade.agents.specs import parse
+from continual_arcade.envs.checks import check_fields
 from continual_arcade.envs.messages import unknown
 
 REPLAYS: Mapping[str, type[TransitionReplayBuffer]] = {
@@ -55,6 +56,7 @@ class Method:
     """Whether all phases are lived at once, in turns, instead of one after the other."""
 
     def __post_init__(self) -> None:
+        check_fields(self)
         check_together(self.make_parts())
         self.make_replay()
 
@@ -84,7 +86,7 @@ class Method:
                 f"a method has {', '.join(sorted(known))}; this one has {', '.join(sorted(data))}: "
                 "it was written by another version"
             )
-        return cls(**{**data, "parts": tuple(data["parts"])})
+        return cls(**data)
 
 
 # Learning rates and strengths are the best of a search with as many trials for each method, over

@@ -11,6 +11,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from continual_arcade.agents.machine_memory import check_memory
+from continual_arcade.envs.checks import Array, Number, Whole
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Transitions:
@@ -51,6 +54,8 @@ class Transitions:
         )
 
 
+MOST_PHASES = 1_000_000
+"""More phases than this are a mistake: draws are counted for each."""
 COLUMNS = tuple(field.name for field in fields(Transitions))
 """What a transition consists of."""
 
@@ -87,11 +92,15 @@ class NStepAccumulator:
         action_dim: int,
         action_dtype: npt.DTypeLike,
     ) -> None:
-        self.n_steps = whole_number("n_steps", n_steps)
-        self.n_envs = whole_number("n_envs", n_envs)
-        if not 0 <= gamma <= 1:
-            raise ValueError(f"gamma = {gamma} must be from 0 to 1")
-        self.gamma = float(gamma)
+        self.n_steps = n_steps = Whole(1)("n_steps", n_steps)
+        self.n_envs = n_envs = Whole(1)("n_envs", n_envs)
+        self.gamma = Number(0, 1)("gamma", gamma)
+        # The pending steps, and the two tables below.
+        step = int(np.prod(obs_shape)) * np.dtype(obs_dtype).itemsize + 8 * action_dim + 16
+        check_memory(
+            f"n_steps = {n_steps:,} steps of {n_envs:,} sub-environments",
+            n_envs * n_steps * step + 16 * n_steps**2,
+        )
 
         pending = (n_envs, n_steps)
         self._observations = np.zeros((*pending, *obs_shape), obs_dtype)
@@ -211,7 +220,7 @@ class NStepAccumulator:
             name: same_layout(f"pending {name}", state[name], array.shape, array.dtype)
             for name, array in arrays.items()
         }
-        self._newest = int(state["newest"])
+        self._newest = Whole(0, self.n_steps - 1)("newest", state["newest"])
         for name, array in arrays.items():
             array[...] = saved[name]
 
@@ -225,15 +234,30 @@ class NStepAccumulator:
         }
 
 
-def whole_number(name: str, value: float) -> int:
-    """Return a number that counts something.
+def check_columns(columns: Mapping[str, Any], like: Transitions, actions_below: int | None) -> None:
+    """Check the columns of transitions that were saved.
+
+    Args:
+        columns: Arrays by name, each with a row for each transition.
+        like: Transitions of the same layout, of which there may be none.
+        actions_below: How many actions there are, counted from 0; None where they are not counted.
 
     Raises:
-        ValueError: If it is not a whole number of at least 1.
+        ValueError: If one is lacking, of another layout, or holds what no transition can.
     """
-    if not value >= 1 or value % 1 != 0:
-        raise ValueError(f"{name} = {value} must be a whole number, at least 1")
-    return int(value)
+    if columns.keys() != set(COLUMNS):
+        raise ValueError(f"transitions have {', '.join(COLUMNS)}, not {', '.join(columns)}")
+    count = len(columns["rewards"])
+    limits: dict[str, tuple[float, float]] = {
+        "dones": (0, 1),
+        "discounts": (0, 1),
+        "phases": (0, MOST_PHASES - 1),
+    }
+    if actions_below is not None:
+        limits["actions"] = (0, actions_below - 1)
+    for name in COLUMNS:
+        usual = getattr(like, name)
+        Array((count, *usual.shape[1:]), usual.dtype, *limits.get(name, ()))(name, columns[name])
 
 
 def same_layout(

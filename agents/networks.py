@@ -9,6 +9,11 @@ from stable_baselines3.common.torch_layers import create_mlp
 from stable_baselines3.dqn.policies import DQNPolicy, QNetwork
 from torch import nn
 
+from continual_arcade.envs.checks import Number, flag
+
+PROBABILITY = Number(0, below=1)
+"""Of leaving a unit out: one of them must remain."""
+
 
 class ContinualPolicy(DQNPolicy):
     """Stable-Baselines3's DQN policy, with two more options.
@@ -21,16 +26,14 @@ class ContinualPolicy(DQNPolicy):
         **kwargs: As in the parent.
 
     Raises:
-        ValueError: If ``dropout`` is no probability below 1.
+        ValueError: If ``layer_norm`` is no truth value, or ``dropout`` no probability below 1.
     """
 
     def __init__(
         self, *args: Any, layer_norm: bool = False, dropout: float = 0.0, **kwargs: Any
     ) -> None:
-        if not 0 <= dropout < 1:
-            raise ValueError(f"dropout = {dropout} must be at least 0 and below 1")
-        self.layer_norm = layer_norm
-        self.dropout = dropout
+        self.layer_norm = flag("layer_norm", layer_norm)
+        self.dropout = PROBABILITY("dropout", dropout)
         super().__init__(*args, **kwargs)
 
     def make_q_net(self) -> QNetwork:

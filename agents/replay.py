@@ -18,18 +18,17 @@ from stable_baselines3.common.preprocessing import get_obs_shape
 from stable_baselines3.common.type_aliases import ReplayBufferSamples
 from stable_baselines3.common.vec_env import VecNormalize
 
-from continual_arcade.agents.machine_memory import available_memory
+from continual_arcade.agents.machine_memory import check_memory
 from continual_arcade.agents.n_step import (
+    MOST_PHASES,
     NStepAccumulator,
     Transitions,
     same_layout,
-    whole_number,
 )
+from continual_arcade.envs.checks import Array, Number, Whole, flag
+from continual_arcade.envs.schedules import LONGEST
 
 Ints = npt.NDArray[np.int64]
-
-MOST_PHASES = 1_000_000
-"""More phases than this are a mistake: draws are counted for each."""
 
 
 class TransitionReplayBuffer(ReplayBuffer):
@@ -73,7 +72,7 @@ class TransitionReplayBuffer(ReplayBuffer):
         gamma: float = 0.99,
         seed: int = 0,
     ) -> None:
-        if optimize_memory_usage:
+        if flag("optimize_memory_usage", optimize_memory_usage):
             raise ValueError(
                 "optimize_memory_usage=True keeps the next observation in the neighbouring slot, "
                 "which may hold any other transition here: leave it off, and choose a smaller "
@@ -84,15 +83,19 @@ class TransitionReplayBuffer(ReplayBuffer):
                 f"observations must be arrays, not {observation_space}: wrap the env in "
                 "gymnasium.wrappers.FlattenObservation"
             )
-        buffer_size = whole_number("buffer_size", buffer_size)
-        _check_memory(buffer_size, observation_space)
+        buffer_size = Whole(1)("buffer_size", buffer_size)
+        n_envs = Whole(1)("n_envs", n_envs)
+        seed = Whole(0)("seed", seed)
+        _check_room(buffer_size, observation_space)
         super().__init__(
             buffer_size,
             observation_space,
             action_space,
             device,
             n_envs=1,
-            handle_timeout_termination=handle_timeout_termination,
+            handle_timeout_termination=flag(
+                "handle_timeout_termination", handle_timeout_termination
+            ),
         )
         self.actions_below: int | None = None
         """How many actions there are, counted from 0; None where they are not counted so."""
@@ -273,7 +276,7 @@ class TransitionReplayBuffer(ReplayBuffer):
         """
         if not self.seen:
             raise ValueError("there is nothing to draw: no transition has been completed yet")
-        self.sampled = slots = self._draw(whole_number("batch_size", batch_size))
+        self.sampled = slots = self._draw(Whole(1)("batch_size", batch_size))
         self.drawn_phases += np.bincount(self.phases[slots], minlength=len(self.drawn_phases))
         return self.gather(slots, env)
 
@@ -421,7 +424,26 @@ class TransitionReplayBuffer(ReplayBuffer):
     def _check_contents(
         self, slots: Ints, saved: Mapping[str, Any], state: Mapping[str, Any]
     ) -> None:
-        """Check numbers by which something is looked up; compiled code does so unchecked."""
+        """Check numbers that are computed with, or by which something is looked up.
+
+        Compiled code does both without a look.
+        """
+        if not np.array_equal(slots, self._slots_after(state)):
+            raise ValueError(
+                f"the slots in use are not those of {state['seen']} transitions in what was saved; "
+                "it is damaged"
+            )
+        pending = state["pending"]
+        own = [(name, saved[name]) for name in self._arrays()]  # columns may be NaN
+        for name, values in (*own, ("returns that wait", pending["returns"])):
+            numbers = np.asarray(values)
+            if numbers.dtype.kind == "f" and not np.isfinite(numbers).all():
+                raise ValueError(f"{name} are not finite in what was saved; it is damaged")
+        for name in ("dones", "discounts"):
+            Array((len(slots),) + (1,) * (saved[name].ndim - 1), np.float32, 0, 1)(
+                name, saved[name]
+            )
+        Array((None,), np.int64, low=0)("drawn_phases", state["drawn_phases"])
         limits: dict[str, tuple[Any, int]] = {
             "slots": (slots, self.buffer_size),
             "phases": (saved["phases"], MOST_PHASES),
@@ -439,6 +461,16 @@ class TransitionReplayBuffer(ReplayBuffer):
                     f"{name} go from {numbers.min()} to {numbers.max()} in what was saved: they "
                     f"must be from 0 to {limit - 1}; it is damaged"
                 )
+
+    def _slots_after(self, state: Mapping[str, Any]) -> Ints:
+        """Return the slots that are in use with a saved state."""
+        if type(self)._load_own_state is not TransitionReplayBuffer._load_own_state:
+            return np.asarray(state["slots"])  # what its own state says is known to it alone
+        before, self.seen = self.seen, Whole(0, LONGEST)("seen", state["seen"])
+        try:
+            return self.stored_slots()
+        finally:
+            self.seen = before
 
     def _layout(self) -> dict[str, Any]:
         """Return what must be the same where a saved state is loaded."""
@@ -529,15 +561,13 @@ class MixReplayBuffer(TransitionReplayBuffer):
             raise ValueError(f"buffer_size = {self.buffer_size} has no room for two memories")
         if fifo_size is None:
             fifo_size = self.buffer_size // 2
-        self.fifo_size = whole_number("fifo_size", fifo_size)
+        self.fifo_size = Whole(1)("fifo_size", fifo_size)
         if self.fifo_size >= self.buffer_size:
             raise ValueError(
                 f"fifo_size = {fifo_size} must leave slots for the long term: buffer_size = "
                 f"{self.buffer_size}"
             )
-        if not 0 <= long_term_fraction <= 1:
-            raise ValueError(f"long_term_fraction = {long_term_fraction} must be from 0 to 1")
-        self.long_term_fraction = float(long_term_fraction)
+        self.long_term_fraction = Number(0, 1)("long_term_fraction", long_term_fraction)
 
     def _held(self) -> tuple[int, int]:
         """Return how many transitions the recent part and the long-term part hold."""
@@ -672,31 +702,37 @@ class BalancedReplayBuffer(TransitionReplayBuffer):
             "members": {str(phase): slots.copy() for phase, slots in self._members.items()},
         }
 
+    def _slots_after(self, state: Mapping[str, Any]) -> Ints:
+        seen_of, members = state["own"]["seen_of"], state["own"]["members"]
+        share = self.buffer_size // max(len(seen_of), 1)
+        total = 0
+        if seen_of.keys() != members.keys() or share == 0:
+            raise ValueError("members and phases do not match in what was saved; it is damaged")
+        used = []
+        for phase, seen in seen_of.items():
+            Whole(0, MOST_PHASES - 1)("phase", int(phase))
+            total += Whole(0, LONGEST)(f"seen of phase {phase}", seen)
+            held = Array((share,), np.int64, 0, self.buffer_size - 1)(
+                f"slots of phase {phase}", members[phase]
+            )
+            used.append(held[: min(seen, share)])
+        slots = np.sort(np.concatenate([np.zeros(0, np.int64), *used]))
+        if total != state["seen"] or not np.array_equal(slots, np.arange(len(slots))):
+            raise ValueError("the slots of phases overlap in what was saved; it is damaged")
+        return slots
+
     def _load_own_state(self, state: Mapping[str, Any]) -> None:
-        for phase, slots in state["members"].items():
-            if len(slots) and not (np.min(slots) >= 0 and np.max(slots) < self.buffer_size):
-                raise ValueError(f"slots of phase {phase} do not exist: what was saved is damaged")
         self._seen_of = {int(phase): seen for phase, seen in state["seen_of"].items()}
         self._members = {int(phase): np.array(slots) for phase, slots in state["members"].items()}
 
 
-def _check_memory(buffer_size: int, observation_space: spaces.Space[Any]) -> None:
-    """Check that there is memory for so many transitions, before any is taken.
-
-    The system hands memory out when it is first written to: without this, a run would be killed
-    hours after it was told yes.
-    """
+def _check_room(buffer_size: int, observation_space: spaces.Space[Any]) -> None:
+    """Check that there is memory for so many transitions, before any is taken."""
     shape, dtype = get_obs_shape(observation_space), observation_space.dtype
     assert isinstance(shape, tuple)
     # Two observations; action, reward, done, timeout, discount and phase.
     each = 2 * int(np.prod(shape)) * np.dtype(dtype).itemsize + 8 + 4 * 4 + 8
-    available = available_memory()
-    if available is not None and buffer_size * each > available:
-        raise ValueError(
-            f"buffer_size = {buffer_size:,} transitions take {buffer_size * each / 2**30:.1f} GiB, "
-            f"and {available / 2**30:.1f} GiB of memory are available: at most "
-            f"{available // each:,} fit"
-        )
+    check_memory(f"buffer_size = {buffer_size:,} transitions", buffer_size * each, each)
 
 
 def fifo(seen: int, count: int, capacity: int) -> tuple[Ints, Ints]:

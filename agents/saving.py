@@ -1,37 +1,60 @@
 """Agents as files that hold data and no code.
 
 Stable-Baselines3's own format holds pickles, and loading a pickle may run any code. Ours holds
-numbers, text and arrays; classes are named, and only those of libraries that the suite builds on
-are looked up.
+numbers, text and arrays; see :mod:`continual_arcade.agents.plain` for what becomes of classes and
+functions.
 """
 
 import dataclasses
-import re
+import inspect
 import warnings
 from collections import deque
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from difflib import get_close_matches
 from functools import partial
-from importlib import import_module
 from pathlib import Path
 from typing import IO, Any, TypeAlias
 
 import numpy as np
 import torch
 from gymnasium import spaces
-from stable_baselines3.common.buffers import NStepReplayBuffer, ReplayBuffer
-from stable_baselines3.common.type_aliases import TrainFreq
+from stable_baselines3.common.buffers import DictReplayBuffer, NStepReplayBuffer, ReplayBuffer
 from stable_baselines3.common.utils import get_system_info
+from stable_baselines3.her.her_replay_buffer import HerReplayBuffer
 
 from continual_arcade.agents.exploration import Exploration
+from continual_arcade.agents.file_checks import (
+    COUNTERS,
+    check_episodes,
+    check_life,
+    check_mersenne,
+    check_moments,
+    check_network,
+    check_options,
+    check_part,
+    limited,
+    moments_after_a_step,
+)
 from continual_arcade.agents.parts.catalogue import PARTS, make_part, setting_types
 from continual_arcade.agents.parts.part import Part, all_or_none
+from continual_arcade.agents.plain import from_plain, name_of, to_plain
 from continual_arcade.agents.replay import TransitionReplayBuffer
+from continual_arcade.agents.space_data import check_spaces, space_from_data, space_to_data
 from continual_arcade.agents.state_files import (
+    check_state,
     load_state,
     other_versions,
     save_state,
     versions,
+)
+from continual_arcade.envs.checks import (
+    MOST_AT_ONCE,
+    Array,
+    Instance,
+    Whole,
+    check_values,
+    flag,
 )
 from continual_arcade.envs.messages import unknown
 
@@ -67,12 +90,15 @@ _ARGUMENTS = (
 _ALL_ARGUMENTS = (*_ARGUMENTS, "stats_window_size", "exploration")
 _KEYS = (
     "arguments",
+    "own_arguments",
     "policy",
     "parts",
     "spaces",
     "n_envs",
     "counters",
     "network",
+    "exchanged",
+    "frozen",
     "optimizer",
     "generators",
     "life",
@@ -90,31 +116,17 @@ _TRAINING_KEYS = (
 )
 _LAST_KEYS = ("last_obs", "last_original_obs", "episode_starts")
 """What the agent saw last, to go on from there."""
-_COUNTERS = (
-    "num_timesteps",
-    "_total_timesteps",
-    "_n_updates",
-    "_n_calls",
-    "_episode_num",
-    "exploration_rate",
-    "_current_progress_remaining",
-    "_syncs_due",
-)
-_MODULES = re.compile(
-    r"torch\.nn\.modules\.\w+|torch\.optim\.\w+|"
-    r"stable_baselines3\.(dqn\.policies|her\.her_replay_buffer|common\.(buffers|torch_layers))|"
-    r"continual_arcade\.agents\.(networks|replay)"
-)
-"""Where classes that a file names may be defined: modules that do nothing when imported."""
 _DEFAULT = {"default": None}
 """Stands for an argument that the file leaves out."""
+_REMAKE = frozenset({"policy", "policy_kwargs"})
+"""Arguments that say what the network and its optimiser are."""
+_COMPILED = "_orig_mod"
+"""What ``torch.compile`` puts into the names of what it has wrapped."""
 AnyFile: TypeAlias = str | Path | IO[bytes]
-_KINDS = (torch.nn.Module, torch.optim.Optimizer, ReplayBuffer)
-"""What such a class may be."""
 
 
 def save_agent(agent: Any, path: AnyFile, *, resumable: bool, exclude: Iterable[str] = ()) -> None:
-    """Write an agent to a file; there is all of it or what was there before.
+    """Write an agent to a file, in a new folder if need be; all of it or what was there before.
 
     Args:
         agent: The agent.
@@ -124,29 +136,55 @@ def save_agent(agent: Any, path: AnyFile, *, resumable: bool, exclude: Iterable[
         exclude: Arguments of the constructor to leave out: whoever loads the file gets the default.
 
     Raises:
-        TypeError: If something cannot be written as data; the message says what.
+        TypeError: If a part of somebody else's keeps what is no data; the message says what.
         ValueError: If it is to be resumable, and there is nothing to go on with.
         OSError: If the file cannot be written.
     """
+    exchanged = architecture(agent.policy) != agent.architecture
     arguments = _arguments(agent)
     for name in exclude:
         arguments[name] = _DEFAULT
     state = {
         "arguments": arguments,
-        "policy": _plain(agent.policy_class, "policy"),
+        "own_arguments": _own_arguments(agent),
+        "policy": to_plain(agent.policy_class),
         "parts": [_part(part) for part in agent.parts],
-        "spaces": [_space(agent.observation_space), _space(agent.action_space)],
+        "spaces": [space_to_data(agent.observation_space), space_to_data(agent.action_space)],
         "n_envs": agent.n_envs,
-        "counters": {name: getattr(agent, name) for name in _COUNTERS},
-        "network": agent.policy.state_dict(),
-        "optimizer": _optimizer(agent.policy.optimizer),
+        "counters": {name: getattr(agent, name) for name in COUNTERS},
+        "network": _network(agent.policy),
+        "exchanged": exchanged,
+        "frozen": [
+            name for name, each in _parameters(agent.policy).items() if not each.requires_grad
+        ],
+        "optimizer": _optimizer(agent.policy),
         "generators": [
             rng.bit_generator.state for rng in (agent._exploration_rng, agent._network_rng)
         ],
         "life": agent.life.state_dict(),
         "training": _training(agent) if resumable else _last(agent),
     }
+    if exchanged:
+        warnings.warn(
+            "the network is not the one any more that policy and policy_kwargs have made: its "
+            "parameters are saved, but load() must be handed a policy or policy_kwargs that make "
+            "such a network",
+            stacklevel=3,
+        )
+    if isinstance(path, str | Path):
+        Path(path).parent.mkdir(parents=True, exist_ok=True)
     save_state(path, state, KIND)
+
+
+def check_savable(parts: Iterable[Part]) -> None:
+    """Check, before anything is learnt, that parts of somebody else's can be saved.
+
+    Raises:
+        TypeError: If the state of one is no tree of plain values, arrays and tensors.
+    """
+    for part in parts:
+        if not _is_ours(part):
+            check_state(part.state_dict(), f"part {part.name!r}")
 
 
 def check_selection(agent: Any, exclude: Iterable[str], include: Iterable[str]) -> list[str]:
@@ -218,61 +256,114 @@ def load_agent(
             be where the agent saw it last.
 
     Raises:
+        TypeError: If there is no such argument.
         ValueError: If the file is damaged, foreign, or does not fit the environment.
         OSError: If it cannot be read.
     """
+    known = {"policy", "parts", *_ALL_ARGUMENTS, *_own_names(cls)}
+    for name in overrides:
+        if name not in known:
+            raise TypeError(unknown(f"argument of {cls.__name__}", name, sorted(known)))
     state = load_state(path, KIND)
-    _check_keys(state, _KEYS, "it", path)
-    _check_keys(state["arguments"], _ALL_ARGUMENTS, "its arguments", path)
-    arguments = {
-        name: _argument(value, name, path)
-        for name, value in state["arguments"].items()
-        if name not in overrides and value != _DEFAULT
-    }
-    if "exploration" in arguments:
-        arguments["exploration"] = _exploration(arguments["exploration"])
-    kind = {**arguments, **overrides}.get("replay_buffer_class")
-    if kind is not None and issubclass(kind, TransitionReplayBuffer):
-        for name in ("n_steps", "gamma", "seed"):
-            if name in overrides:  # these are handed on to replay, too
-                (arguments.get("replay_buffer_kwargs") or {}).pop(name, None)
-    parts = overrides.pop("parts", None)
-    if parts is None:
-        parts = [_make_part(kept, path) for kept in state["parts"]]
-    agent = cls(
-        overrides.pop("policy", None) or _from_plain(state["policy"]),
-        None,
-        parts=parts,
-        device=device,
-        _init_setup_model=False,
-        **{**arguments, **overrides},
-    )
-    agent.observation_space, agent.action_space = map(_from_space, state["spaces"])
-    agent.n_envs = state["n_envs"]
+    with _naming(path):
+        agent = _made(cls, state, device, dict(overrides))
     if env is not None:
         env = cls._wrap_env(env, agent.verbose)
         agent.n_envs = env.num_envs
-    agent._network = partial(_put_network, state["network"], path)
+        if issubclass(agent.replay_buffer_class or ReplayBuffer, HerReplayBuffer):
+            agent.env = env  # which it asks for achieved goals
     with all_or_none(agent.parts):
-        agent._setup_model()
+        with _naming(path), limited(state["network"]):
+            agent._setup_model()
         if env is not None:
             agent.set_env(env)
-    _restore(agent, state, path)
-    training = state["training"] or {}
-    is_resumable = bool(training) and training.keys() != set(_LAST_KEYS)
-    if is_resumable and env is not None:
-        _resume(agent, training, path)
-    elif training and (env is None or not force_reset):
-        _go_on(agent, training, path)
+    with _naming(path):
+        _restore(agent, state, remade=not _REMAKE.isdisjoint(overrides))
+        training = state["training"] or {}
+        is_resumable = bool(training) and training.keys() != set(_LAST_KEYS)
+        if is_resumable and env is not None:
+            _resume(agent, training, path)
+        elif training and (env is None or not force_reset):
+            _go_on(agent, training, state["n_envs"])
     return agent
 
 
-def _check_keys(found: Iterable[str], expected: Iterable[str], what: str, path: AnyFile) -> None:
+def _made(cls: Any, state: dict[str, Any], device: Any, given: dict[str, Any]) -> Any:
+    """Make the agent, without its network."""
+    _check_keys(state, _KEYS, "it")
+    _check_keys(state["arguments"], _ALL_ARGUMENTS, "its arguments")
+    Instance((dict,))("network", state["network"])
+    if flag("exchanged", state["exchanged"]) and _REMAKE.isdisjoint(given):
+        raise ValueError(
+            "the network was exchanged after policy and policy_kwargs had made it, for one that no "
+            "file holds: hand load() a policy or policy_kwargs that make such a network"
+        )
+    own = _own_names(cls)
+    kept = {name: value for name, value in state["own_arguments"].items() if name in own}
+    arguments = {
+        name: from_plain(value, name)
+        for name, value in {**state["arguments"], **kept}.items()
+        if name not in given and value != _DEFAULT
+    }
+    if "exploration" in arguments:
+        found = arguments["exploration"]
+        arguments["exploration"] = None if found is None else Exploration(**found)
+    kind = {**arguments, **given}.get("replay_buffer_class")
+    if kind is not None and issubclass(kind, TransitionReplayBuffer):
+        for name in ("n_steps", "gamma", "seed"):
+            if name in given:  # these are handed on to replay, too
+                (arguments.get("replay_buffer_kwargs") or {}).pop(name, None)
+    parts = given.pop("parts", None)
+    if parts is None:
+        parts = [_make_part(each) for each in Instance((list,))("parts", state["parts"])]
+    policy = given.pop("policy", None) or from_plain(state["policy"], "policy")
+    agent = cls(
+        policy, None, parts=parts, device=device, _init_setup_model=False, **{**arguments, **given}
+    )
+    agent.observation_space, agent.action_space = map(space_from_data, state["spaces"])
+    Instance((spaces.Discrete,))("the action space", agent.action_space)
+    check_spaces(agent.observation_space, agent.action_space)
+    agent.n_envs = Whole(1, MOST_AT_ONCE)("n_envs", state["n_envs"])
+    agent._network = partial(_put_network, state["network"])
+    return agent
+
+
+class _OtherVersionError(ValueError):
+    """A file is laid out in another way than this version does."""
+
+
+_DAMAGE = (
+    LookupError,
+    TypeError,
+    AttributeError,
+    ArithmeticError,
+    AssertionError,
+    MemoryError,
+    RuntimeError,  # of PyTorch, and NotImplementedError and RecursionError
+)
+"""What may be raised by what a file holds, where something else was expected."""
+
+
+@contextmanager
+def _naming(path: AnyFile) -> Iterator[None]:
+    """Let every error name the file; one that nobody foresaw is that of a damaged file."""
+    try:
+        yield
+    except _OtherVersionError as error:
+        raise ValueError(f"{path} {error}") from error
+    except ValueError as error:
+        raise ValueError(f"{path}: {error}") from error
+    except _DAMAGE as error:
+        what = f"{type(error).__name__}: {error}"
+        raise ValueError(f"{path} cannot be loaded, perhaps it is damaged: {what}") from error
+
+
+def _check_keys(found: Iterable[str], expected: Iterable[str], what: str) -> None:
     """Check that a table of a file has what this version writes, and nothing else."""
     lacking, more = set(expected) - set(found), set(found) - set(expected)
     if lacking or more:
-        raise ValueError(
-            f"{path} was written by another version: {what} "
+        raise _OtherVersionError(
+            f"was written by another version: {what} "
             + " and ".join(
                 f"{verb} {', '.join(sorted(names))}"
                 for verb, names in (("lacks", lacking), ("has", more))
@@ -282,37 +373,139 @@ def _check_keys(found: Iterable[str], expected: Iterable[str], what: str, path: 
         )
 
 
-def _put_network(network: dict[str, torch.Tensor], path: AnyFile, policy: Any) -> None:
-    try:
-        policy.load_state_dict(network)
-    except RuntimeError as error:
-        raise ValueError(f"{path}: the network is another one: {error}") from error
+def architecture(policy: torch.nn.Module) -> list[tuple[str, str, str]]:
+    """Return what a network is made of: name, class and settings of each of its modules."""
+    return [
+        (_plain_name(name), name_of(type(module)), module.extra_repr())
+        for name, module in policy.named_modules(remove_duplicate=False)
+        if _COMPILED not in module._modules
+    ]
 
 
-def _restore(agent: Any, state: dict[str, Any], path: AnyFile) -> None:
-    optimizer = agent.policy.optimizer
-    now = optimizer.state_dict()
-    for group, rate in zip(now["param_groups"], state["optimizer"]["rates"], strict=True):
-        group["lr"] = rate
-    moments = {int(key): value for key, value in state["optimizer"]["state"].items()}
-    optimizer.load_state_dict({"state": moments, "param_groups": now["param_groups"]})
-    _check_keys(state["counters"], _COUNTERS, "its counters", path)
-    _check_keys(state["life"], agent.life.state_dict(), "its life", path)
-    for name, value in state["counters"].items():
+def _plain_name(name: str) -> str:
+    """Return the name that a tensor or module had before anything was compiled."""
+    return ".".join(piece for piece in name.split(".") if piece != _COMPILED)
+
+
+def _network(policy: torch.nn.Module) -> dict[str, torch.Tensor]:
+    return {_plain_name(name): tensor for name, tensor in policy.state_dict().items()}
+
+
+def _parameters(policy: torch.nn.Module) -> dict[str, torch.nn.Parameter]:
+    return {_plain_name(name): each for name, each in policy.named_parameters()}
+
+
+def _put_network(network: dict[str, torch.Tensor], policy: Any) -> None:
+    check_network(network, policy)
+    policy.load_state_dict(network)
+
+
+def _optimizer(policy: Any) -> dict[str, Any]:
+    """Return what an optimiser is, and what it keeps of each parameter."""
+    optimizer: torch.optim.Optimizer = policy.optimizer
+    names = {id(parameter): name for name, parameter in _parameters(policy).items()}
+    groups = []
+    for group in optimizer.param_groups:
+        options = {name: to_plain(value) for name, value in group.items() if name != "params"}
+        # Of a parameter that is none of the network any more no moments are kept.
+        moved = [names[id(each)] for each in group["params"] if id(each) in names]
+        groups.append({"parameters": moved, "options": options})
+    state = {
+        names[id(parameter)]: {
+            key: value if isinstance(value, torch.Tensor) else to_plain(value)
+            for key, value in kept.items()
+        }
+        for parameter, kept in optimizer.state.items()
+        if id(parameter) in names
+    }
+    return {"class": to_plain(type(optimizer)), "groups": groups, "state": state}
+
+
+def _restore_optimizer(policy: Any, saved: dict[str, Any], *, remade: bool) -> None:
+    """Let the optimiser be what it was, also one that was exchanged or set in another way.
+
+    Args:
+        policy: The policy, with the optimiser that the arguments make.
+        saved: What the file has.
+        remade: Whether load() was handed other arguments of the policy: then these say what the
+            optimiser is, and only if it is of the same kind the moments are taken over.
+    """
+    _check_keys(saved, ("class", "groups", "state"), "its optimizer")
+    named, optimizer = _parameters(policy), policy.optimizer
+    names = {id(parameter): name for name, parameter in named.items()}
+    groups = [[names[id(each)] for each in group["params"]] for group in optimizer.param_groups]
+    is_same = to_plain(type(optimizer)) == saved["class"]
+    is_same &= groups == [group["parameters"] for group in saved["groups"]]
+    if remade and not is_same:
+        return
+    options = [
+        {name: from_plain(value, "policy_kwargs") for name, value in group["options"].items()}
+        for group in saved["groups"]
+    ]
+    if not is_same:
+        groups = [group["parameters"] for group in saved["groups"]]
+        kind = from_plain(saved["class"], "policy_kwargs")
+        optimizer = policy.optimizer = kind(
+            [
+                {**kept, "params": [named[name] for name in group]}
+                for group, kept in zip(groups, options, strict=True)
+            ]
+        )
+    now = optimizer.state_dict()["param_groups"]
+    for group, kept in zip(now, options, strict=True):
+        check_options(kept, group)
+        group.update({"lr": kept["lr"]} if remade else kept)
+    optimizer.load_state_dict({"state": {}, "param_groups": now})
+    order = [name for group in groups for name in group]
+    layout = moments_after_a_step(optimizer)
+    check_moments(
+        saved["state"],
+        order,
+        None if layout is None else dict(zip(order, layout, strict=True)),
+    )
+    moments = {
+        number: {
+            key: value if isinstance(value, torch.Tensor) else from_plain(value, "policy_kwargs")
+            for key, value in saved["state"][name].items()
+        }
+        for number, name in enumerate(order)
+        if name in saved["state"]
+    }
+    optimizer.load_state_dict({"state": moments, "param_groups": now})
+
+
+def _restore(agent: Any, state: dict[str, Any], *, remade: bool) -> None:
+    _restore_optimizer(agent.policy, state["optimizer"], remade=remade)
+    parameters = _parameters(agent.policy)
+    for name in state["frozen"]:
+        parameters[name].requires_grad_(False)
+    _check_keys(state["counters"], COUNTERS, "its counters")
+    _check_keys(state["life"], agent.life.state_dict(), "its life")
+    for name, value in check_values(state["counters"], COUNTERS).items():
         setattr(agent, name, value)
     generators = (agent._exploration_rng, agent._network_rng)
     for rng, kept in zip(generators, state["generators"], strict=True):
         rng.bit_generator.state = kept
+    check_life(state["life"], state["n_envs"])
     agent.life.load_state_dict(state["life"])
-    by_name = {kept["name"]: kept["state"] for kept in state["parts"]}
+    by_name = {kept["name"]: kept for kept in state["parts"]}
     for part in agent.parts:
-        if part.name in by_name:
-            kept = by_name[part.name]
-            if PARTS.get(part.name) is type(
-                part
-            ):  # what others keep may depend on what they learnt
-                _check_keys(kept, part.state_dict(), f"the state of {part.name}", path)
-            part.load_state_dict(_on_device(kept, agent.device))
+        if part.name not in by_name:
+            continue
+        kept = by_name[part.name]["state"]
+        # What others keep may depend on what they learnt.
+        if _is_ours(part) and by_name[part.name]["class"] == name_of(type(part)):
+            fresh = part.state_dict()
+            _check_keys(kept, fresh, f"the state of {part.name}")
+            try:
+                check_part(kept, fresh, agent, getattr(part, "every", None))
+            except ValueError as error:
+                raise ValueError(f"part {part.name!r}: {error}") from error
+        part.load_state_dict(_on_device(kept, agent.device))
+
+
+def _is_ours(part: Part) -> bool:
+    return PARTS.get(part.name) is type(part)
 
 
 def _on_device(state: Any, device: torch.device) -> Any:
@@ -335,18 +528,39 @@ def _last(agent: Any) -> dict[str, Any] | None:
     }
 
 
-def _go_on(agent: Any, last: dict[str, Any], path: AnyFile) -> None:
-    """Let the agent go on from what it saw last."""
+def _go_on(agent: Any, last: dict[str, Any], count: int) -> None:
+    """Let the agent go on from what it saw last, in so many environments."""
     if last.keys() != set(_LAST_KEYS):
-        _check_keys(last, _TRAINING_KEYS, "its training", path)
-    count = len(last["episode_starts"])
+        _check_keys(last, _TRAINING_KEYS, "its training")
     if agent.env is not None and count != agent.env.num_envs:
         raise ValueError(
-            f"{path} was saved in {count} environments, this has {agent.env.num_envs}, so that it "
+            f"it was saved in {count} environments, this has {agent.env.num_envs}, so that it "
             "cannot be where it was: load it with force_reset=True"
         )
-    agent._last_obs, agent._last_episode_starts = last["last_obs"], last["episode_starts"]
-    agent._last_original_obs = last.get("last_original_obs")
+    space = agent.observation_space
+    agent._last_obs = _seen("last_obs", last["last_obs"], space, count)
+    original = last.get("last_original_obs")
+    if original is not None:
+        original = _seen("last_original_obs", original, space, count)
+    agent._last_original_obs = original
+    starts = Array((count,), np.bool_)("episode_starts", last["episode_starts"])
+    agent._last_episode_starts = starts
+
+
+def _seen(name: str, value: Any, space: spaces.Space[Any], count: int) -> Any:
+    """Return observations of so many environments, which may be normalised.
+
+    Raises:
+        ValueError: If they are of another shape.
+    """
+    if isinstance(space, spaces.Dict):
+        table = Instance((dict,))(name, value)
+        _check_keys(table, space.spaces, name)
+        return {key: _seen(key, table[key], each, count) for key, each in space.spaces.items()}
+    expected = (count, *(space.shape or ()))
+    if Instance((np.ndarray,))(name, value).shape != expected:
+        raise ValueError(f"{name} has shape {value.shape}, not {expected}")
+    return value
 
 
 def _training(agent: Any) -> dict[str, Any]:
@@ -375,7 +589,7 @@ def _training(agent: Any) -> dict[str, Any]:
 
 
 def _resume(agent: Any, training: dict[str, Any], path: AnyFile) -> None:
-    _check_keys(training, _TRAINING_KEYS, "its training", path)
+    _check_keys(training, _TRAINING_KEYS, "its training")
     if changed := other_versions(path):
         listed = ", ".join(f"{name} {then} ({now} here)" for name, (then, now) in changed.items())
         warnings.warn(
@@ -385,13 +599,19 @@ def _resume(agent: Any, training: dict[str, Any], path: AnyFile) -> None:
         )
     agent.replay.load_state_dict(training["replay"])
     agent.env.load_state_dict(training["env"])
-    agent._last_obs = training["last_obs"]
-    agent._last_episode_starts = training["episode_starts"]
+    space, count = agent.observation_space, agent.n_envs
+    agent._last_obs = Array((count, *space.shape), space.dtype)("last_obs", training["last_obs"])
+    starts = Array((count,), np.bool_)("episode_starts", training["episode_starts"])
+    agent._last_episode_starts = starts
+    check_episodes(training["episodes"])
+    check_mersenne(training["numpy"])
     agent.ep_info_buffer = deque(training["episodes"], maxlen=agent._stats_window_size)
     agent.ep_success_buffer = deque(maxlen=agent._stats_window_size)
     agent.action_space.np_random.bit_generator.state = training["actions"]
-    np.random.set_state(training["numpy"])  # noqa: NPY002
+    # Last, and PyTorch first, which looks at what it gets: a file that is refused changes nothing
+    # that others draw from.
     torch.set_rng_state(training["torch"])
+    np.random.set_state(training["numpy"])  # noqa: NPY002
 
 
 def _arguments(agent: Any) -> dict[str, Any]:
@@ -408,140 +628,63 @@ def _arguments(agent: Any) -> dict[str, Any]:
     if found["tensorboard_log"] is not None:
         found["tensorboard_log"] = str(found["tensorboard_log"])
     exploration = agent.exploration
-    found["exploration"] = None if exploration is None else dataclasses.asdict(exploration)
-    return {name: _plain(value, name) for name, value in found.items()}
+    is_plain = type(exploration) is Exploration
+    found["exploration"] = dataclasses.asdict(exploration) if is_plain else exploration
+    return {name: to_plain(value) for name, value in found.items()}
+
+
+def _own_arguments(agent: Any) -> dict[str, Any]:
+    """Return the arguments that a class derived from ContinualDQN has beside its own."""
+    return {name: to_plain(getattr(agent, name, _NOT_KEPT)) for name in _own_names(type(agent))}
+
+
+class _NotKept:
+    def __repr__(self) -> str:
+        return "the agent has no attribute of this name"
+
+
+_NOT_KEPT = _NotKept()
+"""Stands for an argument of which nothing is known but its name."""
+
+
+def _own_names(cls: type[Any]) -> list[str]:
+    """Return the names of these arguments."""
+    known = {"self", "policy", "env", "parts", "device", *_ALL_ARGUMENTS}
+    found: dict[str, None] = {}
+    for kind in cls.__mro__:
+        if kind.__module__ == "continual_arcade.agents.continual_dqn":
+            break
+        if "__init__" in vars(kind):
+            for name, parameter in inspect.signature(vars(kind)["__init__"]).parameters.items():
+                is_one = parameter.kind not in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD)
+                if is_one and name not in known and not name.startswith("_"):
+                    found[name] = None
+    return list(found)
 
 
 def _follows(kind: Any, n_steps: int, kwargs: dict[str, Any]) -> bool:
     """Say whether the parent would choose this replay itself, to suit ``n_steps``."""
     if n_steps == 1:
-        return kind is ReplayBuffer
+        return kind in (ReplayBuffer, DictReplayBuffer)
     return kind is NStepReplayBuffer and kwargs.get("n_steps") == n_steps
 
 
-def _exploration(value: dict[str, Any] | None) -> Exploration | None:
-    if value is None:
-        return None
-    prior = value["prior"]
-    return Exploration(value["epsilon"], None if prior is None else tuple(prior))
-
-
-def _part(part: Any) -> dict[str, Any]:
+def _part(part: Part) -> dict[str, Any]:
     return {
         "name": part.name,
-        "settings": {name: _plain(value, name) for name, value in part.settings.items()},
+        "class": name_of(type(part)),
+        "settings": {name: to_plain(value) for name, value in part.settings.items()},
         "state": part.state_dict(),
     }
 
 
-def _make_part(kept: dict[str, Any], path: AnyFile) -> Part:
-    if kept["name"] not in PARTS:
+def _make_part(kept: dict[str, Any]) -> Part:
+    name = kept["name"]
+    if name not in PARTS or kept["class"] != name_of(PARTS[name]):
         raise ValueError(
-            f"{path} has a part {kept['name']!r}, which is not one of this suite: make it, and "
-            "hand all parts to load(..., parts=[...])"
+            f"the file has a part {name!r}, which is not one of this suite: make it, and hand all "
+            "parts to load(..., parts=[...])"
         )
-    settings = {name: _from_plain(value) for name, value in kept["settings"].items()}
-    _check_keys(settings, setting_types(PARTS[kept["name"]]), f"part {kept['name']!r}", path)
-    return make_part(kept["name"], settings)
-
-
-def _plain(value: Any, name: str) -> Any:
-    """Turn an argument into plain data; a class becomes its name, a tuple is marked as one."""
-    if isinstance(value, np.generic):
-        value = value.item()
-    if value is None:
-        return value
-    for kind in (bool, int, float, str):
-        if isinstance(value, kind):
-            return kind(value)
-    if isinstance(value, TrainFreq):
-        return {"tuple": [value.frequency, value.unit.value]}
-    if isinstance(value, tuple):
-        return {"tuple": [_plain(item, name) for item in value]}
-    if isinstance(value, list):
-        return [_plain(item, name) for item in value]
-    if isinstance(value, dict):
-        return {"dict": {key: _plain(item, f"{name}[{key!r}]") for key, item in value.items()}}
-    if isinstance(value, type):
-        return {"class": f"{value.__module__}:{value.__qualname__}"}
-    if callable(value):
-        return {"function": repr(value)}
-    raise TypeError(f"{name} = {value!r} cannot be saved as data")
-
-
-def _argument(value: Any, name: str, path: AnyFile) -> Any:
-    """Return an argument from plain data; a function among it must be handed in anew."""
-    if function := _function_in(value, name):
-        raise ValueError(
-            f"{path}: {function} was a function, which no file holds: hand it to load(), as "
-            f"{name}=..."
-        )
-    return _from_plain(value)
-
-
-def _function_in(value: Any, where: str) -> str | None:
-    """Say where in plain data a function stands, if one does."""
-    if not isinstance(value, dict):
-        items = value if isinstance(value, list) else []
-        return next(filter(None, (_function_in(item, where) for item in items)), None)
-    ((kind, content),) = value.items()
-    if kind == "function":
-        return where
-    if kind == "dict":
-        found = (_function_in(item, f"{where}[{key!r}]") for key, item in content.items())
-        return next(filter(None, found), None)
-    return _function_in(content, where)
-
-
-def _from_plain(value: Any) -> Any:
-    if isinstance(value, list):
-        return [_from_plain(item) for item in value]
-    if not isinstance(value, dict):
-        return value
-    ((kind, content),) = value.items()
-    if kind == "tuple":
-        return tuple(_from_plain(item) for item in content)
-    if kind == "dict":
-        return {key: _from_plain(item) for key, item in content.items()}
-    return _class(content)
-
-
-def _class(name: str) -> type[Any]:
-    """Look a class up, where only networks, optimisers and replay memories are defined."""
-    module, _, qualified = name.partition(":")
-    found: Any = None
-    if _MODULES.fullmatch(module):
-        try:
-            found = getattr(import_module(module), qualified, None)
-        except ImportError:
-            found = None
-    # A module also shows what it imports: only what it defines itself counts.
-    if not (isinstance(found, type) and issubclass(found, _KINDS) and found.__module__ == module):
-        raise ValueError(
-            f"the file names the class {name}, which is not looked up, because it is no network, "
-            "optimiser or replay memory of torch, Stable-Baselines3 or this suite: hand it to "
-            "load(), e.g. policy_kwargs={...}"
-        )
-    return found
-
-
-def _space(space: spaces.Space[Any]) -> dict[str, Any]:
-    if isinstance(space, spaces.Box):
-        return {"low": space.low, "high": space.high, "dtype": space.dtype.str}
-    if isinstance(space, spaces.Discrete):
-        return {"n": int(space.n), "start": int(space.start)}
-    raise TypeError(f"space {space} cannot be saved: only Box and Discrete can")
-
-
-def _from_space(state: dict[str, Any]) -> spaces.Space[Any]:
-    if "n" in state:
-        return spaces.Discrete(state["n"], start=state["start"])
-    return spaces.Box(state["low"], state["high"], dtype=np.dtype(state["dtype"]).type)
-
-
-def _optimizer(optimizer: torch.optim.Optimizer) -> dict[str, Any]:
-    state = optimizer.state_dict()
-    return {
-        "state": {str(key): value for key, value in state["state"].items()},
-        "rates": [group["lr"] for group in state["param_groups"]],
-    }
+    settings = {key: from_plain(value, "parts") for key, value in kept["settings"].items()}
+    _check_keys(settings, setting_types(PARTS[name]), f"part {name!r}")
+    return make_part(name, settings)

@@ -1,19 +1,28 @@
 """Settings of the DQN that suit these games."""
 
-import numbers
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields, replace
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import gymnasium as gym
 import torch
 
-from continual_arcade.agents.continual_dqn import ENGINES, ContinualDQN, Engine
+from continual_arcade.agents.continual_dqn import SEED, ContinualDQN, Engine
 from continual_arcade.agents.exploration import EpsilonRule, Exploration
 from continual_arcade.agents.methods import METHODS, Method
+from continual_arcade.agents.networks import PROBABILITY
 from continual_arcade.agents.parts import Part
 from continual_arcade.agents.vec_env import GymnasiumVecEnv
 from continual_arcade.envs import IDS, Schedule
+from continual_arcade.envs.checks import (
+    AtOnce,
+    Count,
+    Instance,
+    OneOf,
+    Positive,
+    Share,
+    check_fields,
+)
 from continual_arcade.envs.messages import unknown
 
 ACTION_PRIORS: Mapping[str, tuple[float, ...] | None] = {
@@ -40,44 +49,44 @@ class DQNSettings:
     engine: Engine = "auto"
     """What computes: torch serves everything; compiled serves networks without layer_norm and
     dropout, many times as fast; auto is compiled where that can serve."""
-    num_envs: int = 8
+    num_envs: AtOnce = 8
     """Games that are played side by side."""
-    hidden: tuple[int, ...] = (64, 64)
+    hidden: tuple[Count, ...] = (64, 64)
     """Units of each hidden layer."""
     layer_norm: bool = False
     """Normalise each hidden layer."""
-    dropout: float = 0.0
+    dropout: Annotated[float, PROBABILITY] = 0.0
     """Probability that a hidden unit is left out in training."""
     optimizer: Literal["adam", "sgd"] = "adam"
     """What makes the gradient steps; ``sgd`` is plain, without momentum."""
-    learning_rate: float = 1.25e-3
+    learning_rate: Positive = 1.25e-3
     """Step size of the optimiser."""
-    batch_size: int = 32
+    batch_size: AtOnce = 32
     """Transitions of an update."""
-    gradient_steps: int = 2
+    gradient_steps: AtOnce = 2
     """Updates after each step of all games."""
-    buffer_size: int = 50_000
+    buffer_size: Count = 50_000
     """Transitions that replay remembers."""
     learning_starts: int = 1_000
     """Lifetime steps before the first update."""
-    n_steps: int = 3
+    n_steps: Count = 3
     """Length of the returns that values are learnt from [steps]."""
-    gamma: float = 0.99
+    gamma: Share = 0.99
     """Discount of a step."""
     double_q: bool = True
     """Let the online network choose the action whose value the target network gives."""
-    target_update_interval: int = 1_000
+    target_update_interval: Count = 1_000
     """Lifetime steps between copies of the network to the target network."""
     epsilon: EpsilonRule = "global"
     """Whether exploration fades over the whole life, over each phase, or is constant (the final
     one)."""
-    exploration_initial_eps: float = 0.5
+    exploration_initial_eps: Share = 0.5
     """Probability of an exploratory action at the beginning of life."""
-    exploration_final_eps: float = 0.01
+    exploration_final_eps: Share = 0.01
     """Probability of an exploratory action once exploration is over."""
-    exploration_fraction: float = 0.15
+    exploration_fraction: Share = 0.15
     """Part of the whole life, or of each phase, in which it falls from one to the other."""
-    max_grad_norm: float = 10.0
+    max_grad_norm: Positive = 10.0
     """Norm to which gradients are clipped."""
 
     @classmethod
@@ -88,50 +97,17 @@ class DQNSettings:
             ValueError: If they are those of another version, or make no sense.
         """
         known = {f.name for f in fields(cls)}
-        for name in data:
+        for name in Instance((Mapping,))("settings", data):
             if name not in known:
                 raise ValueError(unknown("setting", name, known))
         if lacking := sorted(known - data.keys()):
             raise ValueError(
                 f"the settings lack {', '.join(lacking)}: they were written by another version"
             )
-        return cls(**{**data, "hidden": tuple(data["hidden"])})
+        return cls(**data)
 
     def __post_init__(self) -> None:
-        for name in (
-            "num_envs",
-            "batch_size",
-            "gradient_steps",
-            "buffer_size",
-            "n_steps",
-            "target_update_interval",
-        ):
-            value = getattr(self, name)
-            if not isinstance(value, numbers.Integral) or value < 1:
-                raise ValueError(f"{name} = {value!r} must be a whole number, at least 1")
-        if not isinstance(self.learning_starts, numbers.Integral) or self.learning_starts < 0:
-            raise ValueError(
-                f"learning_starts = {self.learning_starts!r} must be a whole number, at least 0"
-            )
-        for name in (
-            "gamma",
-            "exploration_initial_eps",
-            "exploration_final_eps",
-            "exploration_fraction",
-        ):
-            if not 0 <= getattr(self, name) <= 1:
-                raise ValueError(f"{name} = {getattr(self, name)} must be from 0 to 1")
-        if not 0 <= self.dropout < 1:
-            raise ValueError(f"dropout = {self.dropout} must be at least 0 and below 1")
-        if self.engine not in ENGINES:
-            raise ValueError(unknown("engine", self.engine, ENGINES))
-        if self.optimizer not in _OPTIMIZERS:
-            raise ValueError(unknown("optimizer", self.optimizer, _OPTIMIZERS))
-        for name in ("learning_rate", "max_grad_norm"):
-            if not 0 < getattr(self, name) < float("inf"):
-                raise ValueError(f"{name} = {getattr(self, name)} must be positive and finite")
-        if any(units < 1 for units in self.hidden):
-            raise ValueError(f"hidden = {self.hidden} must give each layer at least 1 unit")
+        check_fields(self)
         if self.buffer_size < self.batch_size:
             raise ValueError(
                 f"buffer_size = {self.buffer_size} is smaller than batch_size = "
@@ -173,6 +149,10 @@ def settings_of(method: Method, settings: DQNSettings, schedule: Schedule) -> DQ
         schedule: The life; it tells how much there is to remember.
     """
     default = DQNSettings()
+    known = {field.name for field in fields(default)}
+    for name in method.settings:
+        if name not in known:
+            raise ValueError(f"method {method.name!r}: {unknown('setting', name, known)}")
     changes = {
         name: value
         for name, value in method.settings.items()
@@ -208,12 +188,11 @@ def build_agent(
         ValueError: If there is no such game, the seed is out of range, or the method does not suit
             the schedule.
     """
-    if game not in IDS:
-        raise ValueError(unknown("game", game, IDS))
+    game = OneOf(tuple(IDS))("game", game)
     if not isinstance(method, Method):
         raise TypeError(f"method = {method!r} is no method: use METHODS[...] or compose(...)")
-    if not 0 <= seed < 2**32:
-        raise ValueError(f"seed = {seed} must be from 0 to {2**32 - 1}")
+    Instance((Schedule,))("schedule", schedule)
+    seed = SEED("seed", seed)
     s = settings_of(method, settings or DQNSettings(), schedule)
     replay, replay_settings = method.make_replay()
     return ContinualDQN(

@@ -13,8 +13,8 @@ pickled, so that reading it runs no code, whoever made it.
 """
 
 import errno
+import hashlib
 import json
-import lzma
 import math
 import os
 import struct
@@ -30,6 +30,8 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
+from continual_arcade.agents.machine_memory import check_memory
+
 AnyArray = npt.NDArray[Any]
 
 _FORMAT = 1
@@ -39,19 +41,31 @@ _VERSIONS = ("continual-arcade", "torch", "numpy", "stable-baselines3")
 # Level 1 makes a third of a replay buffer, at 130 MB/s; weights stay what they are, at 40 MB/s.
 _COMPRESSION, _LEVEL = zipfile.ZIP_DEFLATED, 1
 
+_NPY_VERSION = (3, 0)
+_FLOATS = {"inf": math.inf, "-inf": -math.inf, "nan": math.nan}
+"""The numbers that JSON has no word for."""
+
 _DAMAGE = (
     zipfile.BadZipFile,
     zlib.error,
-    lzma.LZMAError,
     struct.error,
     EOFError,
     LookupError,
     TypeError,
+    AttributeError,
     ValueError,
     OverflowError,
+    MemoryError,
     RuntimeError,  # an entry that claims to be encrypted, or of an unknown compression; nesting
 )
 """What reading a damaged file may raise, whichever byte it is that is wrong."""
+
+_LONGEST_NAME = 255
+"""Bytes of the longest name that file systems take."""
+_HIGHEST_RATIO = 1032
+"""How many bytes one byte may stand for at most, as zlib compresses."""
+_PER_BYTE = 32
+"""Bytes of memory that one byte of JSON may take as Python's objects: of a list in a list."""
 
 
 def save_state(path: str | Path | IO[bytes], state: dict[str, Any], kind: str) -> None:
@@ -83,7 +97,7 @@ def save_state(path: str | Path | IO[bytes], state: dict[str, Any], kind: str) -
         _write(path, text, arrays)
         return
     path = Path(path)
-    unfinished = path.with_name(f".unfinished-{path.name}")
+    unfinished = path.with_name(_unfinished(path.name))
     try:
         with unfinished.open("wb") as file:
             _write(file, text, arrays)
@@ -96,6 +110,14 @@ def save_state(path: str | Path | IO[bytes], state: dict[str, Any], kind: str) -
     finally:
         with suppress(OSError):
             unfinished.unlink()
+
+
+def _unfinished(name: str) -> str:
+    """Return the name of a file until its last byte is written; also of one with a long name."""
+    whole = f".unfinished-{name}"
+    if len(os.fsencode(whole)) <= _LONGEST_NAME:
+        return whole
+    return f".unfinished-{hashlib.sha256(os.fsencode(name)).hexdigest()}"
 
 
 def load_state(path: str | Path | IO[bytes], kind: str) -> dict[str, Any]:
@@ -117,15 +139,22 @@ def load_state(path: str | Path | IO[bytes], kind: str) -> dict[str, Any]:
                 f"{path} holds the state of {head['kind']!r}, not of {kind!r}: give another file"
             )
         with _damage_named(path):
-            # Before anything is made of it: a header that a flipped bit has changed may ask for
-            # any amount of memory.
-            broken = archive.testzip()
-            if broken is not None:
-                raise zipfile.BadZipFile(f"{broken!r} is not what was written")
-            state = _unpack(head["state"], archive)
+            arrays = _Arrays(archive)
+            state = _unpack(head["state"], arrays)
             if not isinstance(state, dict):
                 raise ValueError("its state is no table")
+            if arrays.left:
+                raise ValueError(f"{min(arrays.left)} belongs to nothing")
             return state
+
+
+def check_state(tree: Any, where: str) -> None:
+    """Check that a tree can be saved.
+
+    Raises:
+        TypeError: If something in it cannot be kept; the message says where it is.
+    """
+    _pack(tree, where, [])
 
 
 def versions(path: str | Path | IO[bytes]) -> dict[str, Any]:
@@ -224,7 +253,7 @@ def _write(file: IO[bytes], text: bytes, arrays: list[AnyArray]) -> None:
             with archive.open(_entry(number), "w", force_zip64=True) as entry:
                 # Version 3 knows names in any language, and NumPy does not warn of a version it is
                 # told to write.
-                np.lib.format.write_array(entry, array, version=(3, 0), allow_pickle=False)
+                np.lib.format.write_array(entry, array, version=_NPY_VERSION, allow_pickle=False)
 
 
 def _entry(number: int) -> str:
@@ -232,10 +261,20 @@ def _entry(number: int) -> str:
 
 
 def _sync_folder(folder: Path) -> None:
-    """Put the names in a folder on the disk."""
-    descriptor = os.open(folder, os.O_RDONLY)
+    """Put the names in a folder on the disk, where that can be asked for.
+
+    The file is there already: a folder that may not be read, or a file system that knows no such
+    thing, is no reason to say that it is not.
+    """
+    try:
+        descriptor = os.open(folder, os.O_RDONLY)
+    except OSError:
+        return
     try:
         os.fsync(descriptor)
+    except OSError as error:
+        if error.errno not in (errno.EINVAL, errno.ENOTSUP, errno.EBADF):
+            raise
     finally:
         os.close(descriptor)
 
@@ -266,7 +305,8 @@ def _open(path: str | Path | IO[bytes], file: IO[bytes]) -> tuple[zipfile.ZipFil
             "a run"
         )
     with _damage_named(path):
-        head = json.loads(archive.read(_HEAD))
+        _check_entries(archive)
+        head = json.loads(archive.read(_HEAD), parse_constant=_no_number)
         number = head["format"]
         if type(number) is not int or number < 1:
             raise ValueError(f"{number!r} is no number of a format")
@@ -276,9 +316,41 @@ def _open(path: str | Path | IO[bytes], file: IO[bytes]) -> tuple[zipfile.ZipFil
             "newer continual-arcade"
         )
     with _damage_named(path):
-        if type(head["kind"]) is not str or "state" not in head:
+        versions = head.get("versions", {})
+        if type(head["kind"]) is not str or "state" not in head or type(versions) is not dict:
             raise ValueError(f"{_HEAD} lacks what every state file has")
     return archive, head
+
+
+def _check_entries(archive: zipfile.ZipFile) -> None:
+    """Check what a file says of its entries, before any of them is unpacked.
+
+    No entry can hold more than its bytes can stand for; all of them together must fit into memory;
+    and there is nothing but what was written here.
+
+    Raises:
+        ValueError: If it is not so.
+    """
+    entries = archive.infolist()
+    names = {entry.filename for entry in entries}
+    if names != {_HEAD, *(_entry(number) for number in range(len(entries) - 1))}:
+        raise ValueError("it has entries of other names than a state file, or one of them twice")
+    for entry in entries:
+        if entry.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
+            raise ValueError(f"{entry.filename} is compressed in another way than a state file")
+        if entry.file_size > _HIGHEST_RATIO * entry.compress_size:
+            raise ValueError(
+                f"{entry.filename} claims {entry.file_size:,} bytes, which {entry.compress_size:,} "
+                "cannot hold"
+            )
+    sizes = {entry.filename: entry.file_size for entry in entries}
+    # A tensor is a copy of its array.
+    largest = max(sizes.values())
+    check_memory("the arrays in it", sum(sizes.values()) + largest + _PER_BYTE * sizes[_HEAD])
+
+
+def _no_number(text: str) -> float:
+    raise ValueError(f"{text} is no number of JSON")
 
 
 def _is_sb3(archive: zipfile.ZipFile) -> bool:
@@ -299,10 +371,50 @@ def _damage_named(path: str | Path | IO[bytes]) -> Iterator[None]:
         ) from error
 
 
-def _unpack(node: Any, archive: zipfile.ZipFile) -> Any:
-    """Return the tree that JSON and the arrays of an archive describe."""
+class _Arrays:
+    """The arrays of a file, each of which belongs to one place of the tree."""
+
+    def __init__(self, archive: zipfile.ZipFile) -> None:
+        self._archive = archive
+        self.left = {name for name in archive.namelist() if name != _HEAD}
+        """Entries that no place has asked for yet."""
+
+    def read(self, number: Any) -> AnyArray:
+        """Read an array.
+
+        Raises:
+            ValueError: If there is none of this number any more, or its header does not fit.
+        """
+        name = _entry(number) if type(number) is int else f"arrays/{number!r}"
+        if name not in self.left:
+            raise ValueError(f"two places ask for {name}, or there is none")
+        self.left.remove(name)
+        with self._archive.open(name) as entry:
+            self._check_header(entry, self._archive.getinfo(name).file_size)
+        with self._archive.open(name) as entry:
+            array: AnyArray = np.lib.format.read_array(entry, allow_pickle=False)
+        # Compiled code counts on the order in which numbers lie.
+        return array if array.flags.c_contiguous else array.copy(order="C")
+
+    def _check_header(self, entry: IO[bytes], size: int) -> None:
+        """Check that the header of an array asks for as much memory as there are bytes."""
+        if np.lib.format.read_magic(entry) != _NPY_VERSION:
+            raise ValueError("an array is of another version")
+        # That of version 2 is the same but for names in other languages, which do not count here.
+        shape, _, dtype = np.lib.format.read_array_header_2_0(entry)
+        if not _is_numeric(dtype):
+            raise ValueError(f"an array of {dtype}: object arrays and text are not kept here")
+        wanted, held = math.prod(shape) * dtype.itemsize, size - entry.tell()
+        if any(length < 0 for length in shape) or wanted != held:
+            raise ValueError(
+                f"an array says shape {shape} of {dtype}, {wanted:,} bytes, and has {held:,}"
+            )
+
+
+def _unpack(node: Any, arrays: _Arrays) -> Any:
+    """Return the tree that JSON and the arrays of a file describe."""
     if isinstance(node, list):
-        return [_unpack(item, archive) for item in node]
+        return [_unpack(item, arrays) for item in node]
     if not isinstance(node, dict):
         return node
     if len(node) == 1:
@@ -310,16 +422,10 @@ def _unpack(node: Any, archive: zipfile.ZipFile) -> Any:
         if key == "$int":
             return int(value, 16)
         if key == "$float":
-            return float(value)
+            return _FLOATS[value]
         if key == "$array":
-            return _read_array(value, archive)
+            return arrays.read(value)
         if key == "$tensor":
             # Copied to memory that lies as PyTorch's own does: last bits may depend on that.
-            return torch.tensor(_read_array(value, archive))
-    return {key.removeprefix("$"): _unpack(item, archive) for key, item in node.items()}
-
-
-def _read_array(number: int, archive: zipfile.ZipFile) -> AnyArray:
-    with archive.open(_entry(number)) as entry:
-        array: AnyArray = np.lib.format.read_array(entry, allow_pickle=False)
-        return array
+            return torch.tensor(arrays.read(value))
+    return {key.removeprefix("$"): _unpack(item, arrays) for key, item in node.items()}

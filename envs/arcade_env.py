@@ -7,21 +7,25 @@ from typing import Any, ClassVar, Protocol
 import gymnasium as gym
 import numpy as np
 import numpy.typing as npt
+from gymnasium.envs.registration import EnvSpec
 from gymnasium.error import ResetNeeded
 from gymnasium.utils import seeding
 
 from continual_arcade.envs.attributes import FixedWrapperAttributes
+from continual_arcade.envs.checks import Instance, OrNone, Rule, Whole, check_values, flag
 from continual_arcade.envs.clock import LifetimeClock
 from continual_arcade.envs.core import Core, Features, Snapshot
 from continual_arcade.envs.curricula import ScheduleLike, as_schedule
 from continual_arcade.envs.drawing.screen import Screen
 from continual_arcade.envs.drawing.status import Notice, Status
+from continual_arcade.envs.env_specs import portable_spec
 from continual_arcade.envs.game import Game
 from continual_arcade.envs.games import make_game
 from continual_arcade.envs.messages import unknown
 from continual_arcade.envs.seeds import plain_seed
 from continual_arcade.envs.tunables import Params, differences, resolve
 
+_TABLE = Instance((Mapping,))
 RENDER_MODES = ["rgb_array", "human"]
 FRAMES_PER_SECOND = 30
 
@@ -51,6 +55,9 @@ class ArcadeEnv(FixedWrapperAttributes, gym.Env[Features, np.int64]):
         "render_fps": FRAMES_PER_SECOND,
     }
 
+    spec: EnvSpec | None = portable_spec()
+    """How Gymnasium makes it again, as plain data."""
+
     def __init__(
         self,
         game: str,
@@ -68,7 +75,7 @@ class ArcadeEnv(FixedWrapperAttributes, gym.Env[Features, np.int64]):
         self.observation_space = gym.spaces.Box(*self.game.feature_bounds(), dtype=np.float32)
         self.action_space = gym.spaces.Discrete(self.game.num_actions)
         self.render_mode = render_mode
-        self.hud = hud
+        self.hud = flag("hud", hud)
         self.notice: Notice | None = None
         """What is said over pictures to a person who plays."""
         self._screen: Screen | None = None
@@ -196,7 +203,7 @@ class ArcadeEnv(FixedWrapperAttributes, gym.Env[Features, np.int64]):
             ValueError: If that was another game, another life, or made with other options; the
                 message says which. Then nothing has changed.
         """
-        check_state(state, self.state_dict())
+        check_state(self, state)
         load_shared_state(self, state)
         self._phase = state["phase"]
         self._hold(dict(state["params"]))
@@ -266,6 +273,10 @@ class _Playing(Protocol):
     _np_random: np.random.Generator | None
     _np_random_seed: int | None
 
+    def state_dict(self) -> dict[str, Any]:
+        """Return all that decides how life goes on."""
+        ...
+
 
 def shared_state(env: _Playing, kind: str) -> dict[str, Any]:
     """Return the part of the state that both kinds of environments have.
@@ -289,17 +300,21 @@ def shared_state(env: _Playing, kind: str) -> dict[str, Any]:
     }
 
 
-def check_state(state: Mapping[str, Any], own: Mapping[str, Any]) -> None:
+def check_state(env: _Playing, state: Mapping[str, Any]) -> None:
     """Make sure that a state suits an environment.
 
+    Compiled code takes the numbers in it as they are, so that each of them must be one that play
+    can lead to.
+
     Args:
+        env: The environment.
         state: The state.
-        own: The state of the environment as it is now.
 
     Raises:
-        ValueError: If the environments were not made alike.
+        ValueError: If the environments were not made alike, or the state is damaged.
     """
-    made: Mapping[str, Any] = state.get("made", {})
+    own = env.state_dict()
+    made = _TABLE("made", _TABLE("the state", state).get("made", {}))
     for name in {**own["made"], **made}:
         theirs, ours = made.get(name), own["made"].get(name)
         if theirs != ours:
@@ -317,6 +332,49 @@ def check_state(state: Mapping[str, Any], own: Mapping[str, Any]) -> None:
                     f"{name!r} of the state is laid out in another way than here: it comes from "
                     "another version, or is damaged"
                 )
+    env.clock.check_state(_TABLE("clock", state["clock"]))
+    begun = bool(state.get("running", state.get("seeded")))
+    try:
+        check_values({name: state[name] for name in own}, _rules(env))
+        tunables = env.game.tunables
+        if "params" in own and resolve(tunables, state["params"]).keys() != state["params"].keys():
+            raise ValueError("params lack some")
+        _check_blocks(env, state["blocks"], begun)
+        if begun and "rows" in own:
+            for column, (name, tunable) in zip(state["rows"].T, tunables.items(), strict=True):
+                _check_range(name, column, tunable.low, tunable.high)
+            _check_range("phases", state["phases"], 0, len(env.clock.schedule) - 1)
+    except (TypeError, ValueError) as error:
+        raise ValueError(f"the state is damaged: {error}") from error
+
+
+def _rules(env: _Playing) -> dict[str, Rule]:
+    """Return the rules of what is no array in a state."""
+    flags: dict[str, Rule] = dict.fromkeys(("seeded", "ended", "running", "same"), flag)
+    return {
+        **flags,
+        "phase": Whole(0, len(env.clock.schedule) - 1),
+        "params": _TABLE,
+        "generator": OrNone(_TABLE),
+        "generator_seed": OrNone(Instance((int,))),
+    }
+
+
+def _check_blocks(env: _Playing, blocks: npt.NDArray[np.void], begun: bool) -> None:
+    """Check the numbers of games: constants are this game's, and what drifts is within bounds."""
+    for name in blocks.dtype.names or ():
+        if blocks.dtype[name].base.kind == "f" and not np.isfinite(blocks[name]).all():
+            raise ValueError(f"{name} is not finite")
+    for name, constant in env.game.constants.items():
+        _check_range(name, blocks[name], constant, constant)
+    for name, tunable in env.game.tunables.items() if begun else ():
+        running = blocks[name].reshape(-1)[: env.core.num_envs]
+        _check_range(name, running, tunable.low, tunable.high)
+
+
+def _check_range(name: str, values: npt.NDArray[Any], low: float, high: float) -> None:
+    if not ((values >= low) & (values <= high)).all():
+        raise ValueError(f"{name} must be from {low:g} to {high:g}")
 
 
 def load_shared_state(env: _Playing, state: Mapping[str, Any]) -> None:
@@ -331,7 +389,7 @@ def load_shared_state(env: _Playing, state: Mapping[str, Any]) -> None:
         random, _ = seeding.np_random(0)
         try:
             random.bit_generator.state = state["generator"]
-        except (KeyError, TypeError, ValueError) as error:
+        except (KeyError, TypeError, ValueError, OverflowError) as error:
             raise ValueError(f"the state has a generator of another kind: {error}") from error
     env.clock.load_state_dict(state["clock"])
     env._np_random, env._np_random_seed = random, state["generator_seed"]
@@ -371,11 +429,14 @@ def check_options(options: Mapping[str, Any] | None, known: Sequence[str]) -> No
     """Check that a reset is given no other options than these.
 
     Raises:
-        ValueError: If it is.
+        WrongTypeError: If the options, or the parameters, are no table.
+        ValueError: If there are others.
     """
+    OrNone(_TABLE)("options", options)
     for name in options or {}:
         if name not in known:
             raise ValueError(unknown("reset option", name, known))
+    _TABLE("params", (options or {}).get("params", {}))
 
 
 def no_action(action: Any, names: tuple[str, ...]) -> str:

@@ -7,6 +7,7 @@ from typing import Any, ClassVar, NamedTuple
 import gymnasium as gym
 import numpy as np
 import numpy.typing as npt
+from gymnasium.envs.registration import EnvSpec
 from gymnasium.error import ResetNeeded
 from gymnasium.utils import seeding
 from gymnasium.vector import AutoresetMode, VectorEnv
@@ -22,12 +23,14 @@ from continual_arcade.envs.arcade_env import (
     status_of,
 )
 from continual_arcade.envs.attributes import FixedAttributes
+from continual_arcade.envs.checks import MOST_AT_ONCE, OrNone, Whole, WrongTypeError, flag
 from continual_arcade.envs.clock import LifetimeClock
 from continual_arcade.envs.core import Core, Features, Floats, Mask, Snapshot
 from continual_arcade.envs.curricula import ScheduleLike, as_schedule
 from continual_arcade.envs.drawing.screen import Screen
+from continual_arcade.envs.env_specs import portable_spec
 from continual_arcade.envs.games import make_game
-from continual_arcade.envs.messages import unknown
+from continual_arcade.envs.messages import shown, unknown
 from continual_arcade.envs.seeds import plain_seeds
 from continual_arcade.envs.tunables import Params, Tunables
 
@@ -82,6 +85,9 @@ class ArcadeVectorEnv(FixedAttributes, VectorEnv[Features, Actions, Any]):
         "autoreset_mode": AutoresetMode.SAME_STEP,
     }
 
+    spec: EnvSpec | None = portable_spec()
+    """How Gymnasium makes it again, as plain data."""
+
     def __init__(
         self,
         game: str,
@@ -98,10 +104,8 @@ class ArcadeVectorEnv(FixedAttributes, VectorEnv[Features, Actions, Any]):
             raise ValueError(unknown("render mode of a vector env", render_mode, RENDER_MODES))
         if not isinstance(autoreset_mode, AutoresetMode) and autoreset_mode not in AUTORESET_MODES:
             raise ValueError(unknown("autoreset mode", autoreset_mode, AUTORESET_MODES))
-        if isinstance(num_envs, bool) or not isinstance(num_envs, int) or num_envs < 1:
-            raise ValueError(f"num_envs = {num_envs!r} must be a whole number of at least 1")
-        if max_episode_steps is not None and max_episode_steps < 1:
-            raise ValueError(f"max_episode_steps = {max_episode_steps!r} must be at least 1")
+        num_envs = Whole(1, MOST_AT_ONCE)("num_envs", num_envs)
+        max_episode_steps = OrNone(Whole(1))("max_episode_steps", max_episode_steps)
         self.game = make_game(game, **options)
         self.clock = LifetimeClock(
             as_schedule(schedule, self.game), self.game.tunables, phase, pace=num_envs
@@ -109,7 +113,7 @@ class ArcadeVectorEnv(FixedAttributes, VectorEnv[Features, Actions, Any]):
         self.core = Core(self.game, num_envs)
         self.num_envs = num_envs
         self.render_mode = render_mode
-        self.hud = hud
+        self.hud = flag("hud", hud)
         self.autoreset_mode = mode = AutoresetMode(autoreset_mode)
         """When the next episode begins where one has ended."""
         self.metadata = {**self.metadata, "autoreset_mode": mode}  # type: ignore[misc]
@@ -385,7 +389,7 @@ class ArcadeVectorEnv(FixedAttributes, VectorEnv[Features, Actions, Any]):
             ValueError: If that was another game, another life, or made with other options; the
                 message says which. Then nothing has changed.
         """
-        check_state(state, self.state_dict())
+        check_state(self, state)
         load_shared_state(self, state)
         self._conditions.load_state_dict(state, self.clock)
         self._running = state["running"]
@@ -500,13 +504,17 @@ class _Conditions:
         for name, values in pinned.items():
             if name not in self.tunables:
                 raise ValueError(unknown("parameter", name, self.tunables))
-            array = np.asarray(values)
+            try:
+                array = np.asarray(values)
+            except ValueError as error:
+                raise WrongTypeError(f"{name} = {shown(values)} is no array: {error}") from error
             if array.shape not in ((), (self.num_envs,)):
                 raise ValueError(
                     f"{name} has shape {array.shape}; give a number or an array of shape "
                     f"({self.num_envs},)"
                 )
-            for value in set(array.reshape(-1).tolist()):
+            numbers = array.reshape(-1).tolist()
+            for value in set(numbers) if array.dtype.kind in "iuf" else numbers:
                 self.tunables[name].check(name, value)
             arrays[name] = array.astype(np.float64)
         return arrays

@@ -14,10 +14,12 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from continual_arcade.envs.checks import Each, Whole
 from continual_arcade.envs.compiling import rule
 from continual_arcade.envs.game import Feature, Game, Rules
 from continual_arcade.envs.game import rewards as resolve_rewards
 from continual_arcade.envs.lanes import DRAW, OVER
+from continual_arcade.envs.messages import shown
 from continual_arcade.envs.randomness import draw
 from continual_arcade.envs.tunables import Tunable, Tunables
 
@@ -30,6 +32,10 @@ PUSH_PER_WIDTH = 0.021
 """Default push, in field widths per step."""
 SMALLEST_FIELD = 16
 """Below this there is no paddle and no pellet: their sides round to nothing."""
+LARGEST_FIELD = 2**20
+"""Beyond this places of whole pixels could no longer be told apart in float32."""
+MOST_LIVES = 2**53
+"""As many as float64 can count."""
 
 LEFT, RIGHT, NOOP = 0, 1, 2
 
@@ -255,23 +261,20 @@ def catcher(
         rewards: Replacements for some of ``REWARDS``.
 
     Raises:
-        ValueError: If the field is too small to play on, or no life is left.
+        WrongTypeError: If size or lives are no whole numbers.
+        ValueError: If the field is too small or too large to play on, or no life is left.
     """
-    width, height = size
-    for name, side in (("width", width), ("height", height)):
-        if side != int(side) or side < SMALLEST_FIELD:
-            raise ValueError(
-                f"{name} of the field = {side!r} must be a whole number of at least "
-                f"{SMALLEST_FIELD} px"
-            )
+    sides = Each(Whole(SMALLEST_FIELD, LARGEST_FIELD))("size", size)
+    if len(sides) != 2:
+        raise ValueError(f"size = {shown(size)} must be a width and a height [px]")
+    width, height = sides
+    lives = Whole(1, MOST_LIVES)("lives", lives)
     pellet = round(0.06 * height)
     if width <= 4 * pellet:
         raise ValueError(
             f"a field of {width}x{height} px is too narrow: its pellet has sides of {pellet} px "
             f"and falls at least two sides away from each wall; the width must exceed {4 * pellet}"
         )
-    if lives != int(lives) or lives < 1:
-        raise ValueError(f"lives = {lives!r} must be a whole number of at least 1")
     return Game(
         name="Catcher",
         actions=("left", "right", "no-op"),
@@ -296,5 +299,5 @@ def catcher(
         size=(width, height),
         points="pellets caught",
         maker=catcher,
-        options={"size": size, "lives": lives, "rewards": rewards},
+        options={"size": (width, height), "lives": lives, "rewards": rewards},
     )

@@ -4,7 +4,8 @@ import sys
 from collections.abc import Mapping
 from typing import Any
 
-from continual_arcade.envs.schedules import Phase, Schedule
+from continual_arcade.envs.checks import Whole, check_values, flag
+from continual_arcade.envs.schedules import LONGEST, Phase, Schedule
 from continual_arcade.envs.tunables import Params, Tunables, resolve
 
 NEVER = sys.maxsize
@@ -92,6 +93,31 @@ class LifetimeClock:
             "phase_changed": self.phase_changed,
         }
 
+    def check_state(self, state: Mapping[str, Any]) -> None:
+        """Make sure that a clock can go on from a state.
+
+        Args:
+            state: What :meth:`state_dict` returned.
+
+        Raises:
+            ValueError: If the other clock counted another life, or the state is damaged.
+        """
+        own = self.state_dict()
+        if lacking := own.keys() - state.keys():
+            raise ValueError(f"the state is damaged: its clock lacks {', '.join(sorted(lacking))}")
+        for name, about in (("fingerprint", "schedule"), ("frozen", "phase")):
+            if state[name] != own[name]:
+                raise ValueError(
+                    f"the state belongs to a life with {about} {state[name]}, this one has "
+                    f"{about} {own[name]}: use the same schedule and phase"
+                )
+        check_values(state, {"step": Whole(0, LONGEST), "read_at": Whole(), "phase_changed": flag})
+        if state["read_at"] > state["step"]:
+            raise ValueError(
+                f"the state is damaged: at step {state['step']} it holds what was read at step "
+                f"{state['read_at']}"
+            )
+
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Go on from where another clock stood.
 
@@ -99,20 +125,10 @@ class LifetimeClock:
             state: What :meth:`state_dict` returned.
 
         Raises:
-            ValueError: If the other clock counted another life; then nothing has moved.
+            ValueError: If the other clock counted another life, or the state is damaged; then
+                nothing has moved.
         """
-        own = self.state_dict()
-        for name, about in (("fingerprint", "schedule"), ("frozen", "phase")):
-            if state[name] != own[name]:
-                raise ValueError(
-                    f"the state belongs to a life with {about} {state[name]}, this one has "
-                    f"{about} {own[name]}: use the same schedule and phase"
-                )
-        if not 0 <= state["read_at"] <= state["step"]:
-            raise ValueError(
-                f"the state is damaged: at step {state['step']} it holds what was read at step "
-                f"{state['read_at']}"
-            )
+        self.check_state(state)
         self.go_to(state["read_at"])
         self.step = state["step"]
         self.phase_changed = state["phase_changed"]

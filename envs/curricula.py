@@ -14,8 +14,9 @@ from typing import Any
 import numpy as np
 
 from continual_arcade.envs.catcher import DEFAULT_SIZE, PUSH_PER_WIDTH
+from continual_arcade.envs.checks import WrongTypeError
 from continual_arcade.envs.game import Game
-from continual_arcade.envs.messages import unknown
+from continual_arcade.envs.messages import shown, unknown
 from continual_arcade.envs.schedule_files import SUFFIXES, load
 from continual_arcade.envs.schedules import Schedule, Stretch, stationary
 from continual_arcade.envs.tunables import Params
@@ -152,7 +153,7 @@ def as_schedule(value: ScheduleLike, game: Game) -> Schedule:
 
     Raises:
         ValueError: If it is no schedule.
-        TypeError: If it is something else altogether.
+        WrongTypeError: If it is something else altogether.
         OSError: If the file cannot be read.
     """
     if value is None:
@@ -165,4 +166,6 @@ def as_schedule(value: ScheduleLike, game: Game) -> Schedule:
         return load(value)
     if isinstance(value, str):
         return shipped(value, game)
-    raise TypeError(f"a schedule is a Schedule, a name, a path or plain data, not {value!r}")
+    raise WrongTypeError(
+        f"a schedule is a Schedule, a name, a path or plain data, not {shown(value)}"
+    )

@@ -1,6 +1,5 @@
 """What a game is to the rest of the suite: names, tunables, features and rules, without state."""
 
-import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
@@ -9,9 +8,12 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
+from continual_arcade.envs.checks import ByName, Number
 from continual_arcade.envs.lanes import block_dtype
 from continual_arcade.envs.messages import unknown
 from continual_arcade.envs.tunables import Tunables
+
+_REWARDS = ByName(Number())
 
 
 class Rules(NamedTuple):
@@ -95,11 +97,11 @@ def rewards(
     """Return a game's rewards with some of them replaced.
 
     Raises:
+        WrongTypeError: If the replacements are no table of numbers.
         ValueError: If the game has no such reward, or one is NaN or infinite.
     """
-    for name, value in (overrides or {}).items():
+    given = {} if overrides is None else _REWARDS("rewards", overrides)
+    for name in given:
         if name not in defaults:
             raise ValueError(unknown("reward", name, defaults))
-        if not math.isfinite(value):
-            raise ValueError(f"reward {name!r} must be a finite number, not {value!r}")
-    return {**defaults, **(overrides or {})}
+    return {**defaults, **given}

@@ -5,6 +5,7 @@ from inspect import signature
 from typing import Any
 
 from continual_arcade.envs.catcher import catcher
+from continual_arcade.envs.checks import OneOf
 from continual_arcade.envs.flappy_bird import flappy_bird
 from continual_arcade.envs.game import Game
 from continual_arcade.envs.messages import unknown
@@ -23,8 +24,7 @@ def make_game(name: str, **options: Any) -> Game:
         ValueError: If the name is unknown, or an option has no sense.
         TypeError: If there is no such option.
     """
-    if name not in GAMES:
-        raise ValueError(unknown("game", name, GAMES))
+    name = OneOf(tuple(GAMES))("game", name)
     known = signature(GAMES[name]).parameters
     for option in options:
         if option not in known:

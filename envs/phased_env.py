@@ -1,13 +1,23 @@
 """A drifting life for any Gymnasium environment with parameters that can be set."""
 
+import json
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, SupportsFloat
 
 import gymnasium as gym
+from gymnasium.envs.registration import EnvSpec
 
 from continual_arcade.envs.attributes import FixedWrapperAttributes
+from continual_arcade.envs.checks import Instance, OrNone
 from continual_arcade.envs.clock import LifetimeClock
+from continual_arcade.envs.env_specs import (
+    as_function,
+    as_tunables,
+    named,
+    plain,
+    plain_tunables,
+)
 from continual_arcade.envs.schedule_files import load
 from continual_arcade.envs.schedules import Schedule
 from continual_arcade.envs.seeds import plain_seed
@@ -29,9 +39,11 @@ class PhasedEnv(
     Args:
         env: The environment.
         schedule: What drifts: a schedule, plain data, or a path.
-        tunables: What the environment lets drift.
+        tunables: What the environment lets drift; also as plain data.
         apply: Called with the bare environment and all parameters before each episode. It must set
-            whatever is derived from them, too.
+            whatever is derived from them, too. A function of a module, or its name as in
+            ``"module:function"``, goes into ``spec``, which then survives JSON; any other function
+            serves in this process.
         phase: Index or name of one phase of the schedule, to stay in it for ever.
 
     Raises:
@@ -42,20 +54,24 @@ class PhasedEnv(
         self,
         env: AnyEnv,
         schedule: Schedule | Mapping[str, Any] | str | Path,
-        tunables: Tunables,
-        apply: Callable[[Any, Params], None],
+        tunables: Tunables | Mapping[str, Mapping[str, Any]],
+        apply: Callable[[Any, Params], None] | str,
         phase: int | str | None = None,
     ) -> None:
-        gym.utils.RecordConstructorArgs.__init__(
-            self, schedule=schedule, tunables=tunables, apply=apply, phase=phase
-        )
-        super().__init__(env)
         if isinstance(schedule, Mapping):
             schedule = Schedule.from_dict(schedule)
         elif not isinstance(schedule, Schedule):
             schedule = load(schedule)
-        self.clock = LifetimeClock(schedule, tunables, phase)
-        self._apply = apply
+        self.clock = LifetimeClock(schedule, as_tunables(tunables), phase)
+        self._apply = as_function(apply)
+        gym.utils.RecordConstructorArgs.__init__(
+            self,
+            schedule=schedule.to_dict(),
+            tunables=plain_tunables(self.clock.tunables),
+            apply=named(self._apply),
+            phase=plain(phase),
+        )
+        super().__init__(env)
         self._params: Params = self.clock.params
         self._fix(PhasedEnv.__init__)
 
@@ -68,7 +84,11 @@ class PhasedEnv(
             seed: Seed of the environment; given one, the life begins anew.
             options: ``{"params": {...}}`` pins parameters for this one episode; all else is handed
                 on.
+
+        Raises:
+            ValueError: If a parameter is unknown or out of bounds.
         """
+        OrNone(Instance((Mapping,)))("options", options)
         others = dict(options or {})
         pinned = others.pop("params", {})
         resolve(self.clock.tunables, pinned)  # checked before anything moves
@@ -95,29 +115,30 @@ class SwitchEnv(gym.Env[Any, Any]):
     """Several environments with equal spaces, one of which is played at a time.
 
     Args:
-        envs: The environments, at least one.
+        envs: The environments, at least one; or specifications of them, also as plain data.
 
     Raises:
         ValueError: If there is none, or their spaces differ.
     """
 
-    def __init__(self, envs: Sequence[AnyEnv]) -> None:
+    def __init__(self, envs: Sequence[AnyEnv | EnvSpec | Mapping[str, Any]]) -> None:
         if not envs:
             raise ValueError("there is no environment to switch to; give at least one")
-        first = envs[0]
-        for index, env in enumerate(envs):
+        self.envs = [_made(env) for env in envs]
+        first = self.envs[0]
+        for index, env in enumerate(self.envs):
             for space in ("observation_space", "action_space"):
                 if getattr(env, space) != getattr(first, space):
                     raise ValueError(
                         f"environment {index} has {space} {getattr(env, space)}, but environment 0 "
                         f"has {getattr(first, space)}: all must be equal"
                     )
-        self.envs = list(envs)
         self.chosen = 0
         self.observation_space = first.observation_space
         self.action_space = first.action_space
         self.metadata = first.metadata
         self.render_mode = first.render_mode
+        self.spec = _switch_spec(self.envs)
 
     @property
     def env(self) -> AnyEnv:
@@ -150,30 +171,56 @@ class SwitchEnv(gym.Env[Any, Any]):
 
 
 def switching(
-    envs: Sequence[AnyEnv],
+    envs: Sequence[AnyEnv | EnvSpec | Mapping[str, Any]],
     schedule: Schedule | Mapping[str, Any] | str | Path,
     phase: int | str | None = None,
 ) -> PhasedEnv:
     """Let a schedule say which of several environments is played.
 
     Args:
-        envs: Environments with equal spaces.
+        envs: Environments with equal spaces, or specifications of them.
         schedule: A schedule of the parameter ``env``, the index of the environment.
         phase: Index or name of one phase of the schedule, to stay in it for ever.
 
     Raises:
         ValueError: If the spaces differ, or the schedule names an environment that is not there.
     """
+    switch = SwitchEnv(envs)
     which = Tunable(
         default=0,
         low=0,
-        high=len(envs) - 1,
+        high=len(switch.envs) - 1,
         unit="",
         harder="either",
         about="index of the environment that is played",
         integer=True,
     )
-    return PhasedEnv(SwitchEnv(envs), schedule, {"env": which}, _switch, phase)
+    return PhasedEnv(switch, schedule, {"env": which}, _switch, phase)
+
+
+def _made(env: AnyEnv | EnvSpec | Mapping[str, Any]) -> AnyEnv:
+    """Return an environment, which is made if it is a specification of one."""
+    if isinstance(env, Mapping):
+        env = EnvSpec.from_json(json.dumps(env))
+    return gym.make(env) if isinstance(env, EnvSpec) else env
+
+
+def _switch_spec(envs: Sequence[AnyEnv]) -> EnvSpec | None:
+    """Return the specification of a switch, if there is one of each environment, as plain data."""
+    try:
+        # One that has none, or none that can be written as JSON, leaves the switch without, too.
+        specs = [None if env.spec is None else json.loads(env.spec.to_json()) for env in envs]
+    except (TypeError, ValueError):
+        return None
+    if None in specs:
+        return None
+    return EnvSpec(
+        "ContinualArcade/Switch-v0",
+        entry_point=f"{SwitchEnv.__module__}:{SwitchEnv.__name__}",
+        order_enforce=False,
+        disable_env_checker=True,
+        kwargs={"envs": specs},
+    )
 
 
 def _switch(env: SwitchEnv, params: Params) -> None:

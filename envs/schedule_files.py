@@ -6,6 +6,7 @@ from pathlib import Path
 
 import tomli_w
 
+from continual_arcade.envs.checks import Instance
 from continual_arcade.envs.schedules import Schedule
 
 SUFFIXES = (".toml", ".json")
@@ -47,6 +48,8 @@ def loads(text: str, suffix: str) -> Schedule:
             raise ValueError(f"a schedule is read from .toml or .json, not {suffix!r}")
     except (tomllib.TOMLDecodeError, json.JSONDecodeError) as error:
         raise ValueError(f"not readable as {suffix[1:].upper()}: {error}") from error
+    except RecursionError:
+        raise ValueError("tables within tables within tables: it is no schedule") from None
     if not isinstance(data, dict):
         raise ValueError(f"a schedule is a table, not {type(data).__name__}")
     return Schedule.from_dict(data)
@@ -72,7 +75,7 @@ def load(path: str | Path) -> Schedule:
         OSError: If the file cannot be read.
         ValueError: If it does not hold a schedule; the message names the file.
     """
-    path = Path(path)
+    path = Path(Instance((str, Path))("path", path))
     try:
         return loads(path.read_text(encoding="utf-8"), path.suffix)
     except ValueError as error:

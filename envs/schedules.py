@@ -6,15 +6,19 @@ when it is asked, so that training, evaluation, plots and a resumed run all see 
 
 import hashlib
 import json
-import math
 from bisect import bisect_right
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from itertools import accumulate, pairwise
-from typing import Any
+from typing import Annotated, Any
 
-from continual_arcade.envs.messages import unknown
+from continual_arcade.envs.checks import (
+    Whole,
+    WrongTypeError,
+    check_fields,
+)
+from continual_arcade.envs.messages import shown, unknown
 from continual_arcade.envs.tunables import Params, Tunables, resolve
 
 
@@ -29,12 +33,20 @@ class Phase:
     """The parameters that the schedule sets; all others keep their defaults."""
 
 
+LONGEST = 2**53
+"""Steps of the longest life: up to here every step is a number that can be computed with."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class Stretch:
-    """One phase of a schedule: so many steps with these parameters."""
+    """One phase of a schedule: so many steps with these parameters.
+
+    Raises:
+        ValueError: If a value is of the wrong type or out of range; the message names it.
+    """
 
     name: str
-    steps: int
+    steps: Annotated[int, Whole(1, LONGEST)]
     """Length [lifetime steps]."""
     params: Params = field(default_factory=dict)
     """The parameters; at the beginning of the phase, if they move."""
@@ -43,21 +55,7 @@ class Stretch:
     rest."""
 
     def __post_init__(self) -> None:
-        if isinstance(self.steps, bool) or not isinstance(self.steps, int) or self.steps < 1:
-            raise ValueError(
-                f"phase {self.name!r} has steps = {self.steps!r}; a phase lasts a whole number of "
-                "steps, at least 1"
-            )
-        for params in (self.params, self.until or {}):
-            for name, value in params.items():
-                if isinstance(value, bool) or not isinstance(value, (int, float)):
-                    raise TypeError(
-                        f"phase {self.name!r} sets {name} = {value!r}, which is not a number"
-                    )
-                if not math.isfinite(value):
-                    raise ValueError(
-                        f"phase {self.name!r} sets {name} = {value!r}, which is not finite"
-                    )
+        check_fields(self, f"phase {shown(self.name)}")
         if self.until is not None and self.until.keys() != self.params.keys():
             raise ValueError(
                 f"phase {self.name!r} moves from {sorted(self.params)} until {sorted(self.until)}: "
@@ -83,15 +81,21 @@ class Schedule:
         stretches: Its phases, in order, at least one.
 
     Raises:
-        ValueError: If there is no phase.
+        ValueError: If there is no phase, or it is no name, or no phase; or if the life is too long.
     """
 
     name: str
     stretches: tuple[Stretch, ...]
 
     def __post_init__(self) -> None:
+        check_fields(self)
         if not self.stretches:
             raise ValueError(f"schedule {self.name!r} has no phase; it needs at least one")
+        if self.total_steps > LONGEST:
+            raise ValueError(
+                f"schedule {self.name!r} lasts {self.total_steps:,} steps; the longest life has "
+                f"{LONGEST:,}"
+            )
 
     def __len__(self) -> int:
         return len(self.stretches)
@@ -187,10 +191,9 @@ class Schedule:
                 [lifetime steps].
 
         Raises:
-            ValueError: If the turn is shorter than a step.
+            ValueError: If the turn is no whole number of steps, at least 1.
         """
-        if turn < 1:
-            raise ValueError(f"turn = {turn} must be at least 1 step")
+        turn = Whole(1)("turn", turn)
         rounds = max(1, round(self.total_steps / (turn * len(self))))
         rounds = min(rounds, *(stretch.steps for stretch in self.stretches))
         pieces = []
@@ -212,12 +215,12 @@ class Schedule:
                 raise ValueError(unknown(f"phase of schedule {self.name!r}", phase, names))
             return names.index(phase)
         if isinstance(phase, bool) or not hasattr(phase, "__index__"):
-            raise TypeError(f"phase must be an index or a name, not {phase!r}")
+            raise WrongTypeError(f"phase must be an index or a name, not {shown(phase)}")
         index = phase.__index__()
         if not 0 <= index < len(self):
             raise ValueError(
-                f"phase {index} of schedule {self.name!r}: it has phases 0 to {len(self) - 1} "
-                f"({', '.join(names)})"
+                f"phase {shown(index)} of schedule {self.name!r}: it has phases 0 to "
+                f"{len(self) - 1} ({', '.join(names)})"
             )
         return index
 
@@ -321,42 +324,40 @@ class Schedule:
 
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> "Schedule":
-        """Read a schedule from plain data.
+        """Read a schedule from plain data: what :meth:`to_dict` or ``dataclasses.asdict`` returned.
 
         Raises:
             ValueError: If the data are not a schedule, or one of a newer format.
         """
+        if not isinstance(data, Mapping):
+            raise WrongTypeError(f"a schedule is a table, not {shown(data)}")
+        if data.keys() == {"name", "stretches"}:
+            # So Gymnasium writes a schedule that was given to make() into a specification.
+            data = {"format": FORMAT, "name": data["name"], "phases": data["stretches"]}
         version = data.get("format")
-        if not isinstance(version, int) or version < 1:
+        if isinstance(version, bool) or not isinstance(version, int) or version < 1:
             raise ValueError(
-                f"a schedule says format = {FORMAT}; this says {version!r}, so it is no schedule"
+                f"a schedule says format = {FORMAT}; this says {shown(version)}, so it is no "
+                "schedule"
             )
         if version > FORMAT:
             raise ValueError(
-                f"the schedule has format {version} and this version reads up to {FORMAT}: "
+                f"the schedule has format {shown(version)} and this version reads up to {FORMAT}: "
                 "update continual-arcade"
             )
         _only(data, {"format", "name", "phases"}, "schedule")
         phases = data.get("phases")
-        if not isinstance(phases, list) or not all(isinstance(phase, Mapping) for phase in phases):
-            raise ValueError(f"phases of a schedule must be a list of tables, not {phases!r}")
+        if not isinstance(phases, (list, tuple)) or not all(
+            isinstance(phase, Mapping) for phase in phases
+        ):
+            raise ValueError(f"phases of a schedule must be a list of tables, not {shown(phases)}")
         stretches = []
         for index, phase in enumerate(phases):
             _only(phase, {"name", "steps", "params", "until"}, f"phase {index}")
             if "steps" not in phase:
                 raise ValueError(f"phase {index} does not say how many steps it lasts")
-            for key in ("params", "until"):
-                if not isinstance(phase.get(key, {}), Mapping):
-                    raise ValueError(f"{key} of phase {index} must be a table, not {phase[key]!r}")
-            stretches.append(
-                Stretch(
-                    name=str(phase.get("name", f"phase {index}")),
-                    steps=phase["steps"],
-                    params=dict(phase.get("params", {})),
-                    until=dict(phase["until"]) if "until" in phase else None,
-                )
-            )
-        return cls(str(data.get("name", "unnamed")), tuple(stretches))
+            stretches.append(Stretch(**{"name": f"phase {index}", **phase}))
+        return cls(data.get("name", "unnamed"), tuple(stretches))
 
 
 FORMAT = 1

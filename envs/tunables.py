@@ -3,22 +3,28 @@
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Literal, SupportsFloat
+from typing import Annotated, Literal
 
-import numpy as np
+from continual_arcade.envs.checks import Number, WrongTypeError, check_fields
+from continual_arcade.envs.messages import shown, unknown
 
-from continual_arcade.envs.messages import unknown
+_FINITE = Number()
+_Bound = Annotated[float, Number(finite=False)]
 
 
 @dataclass(frozen=True, kw_only=True)
 class Tunable:
-    """A parameter of an environment that may change from episode to episode."""
+    """A parameter of an environment that may change from episode to episode.
+
+    Raises:
+        ValueError: If a field is of the wrong type, or the default does not lie within the bounds.
+    """
 
     default: float
     """Value where nothing else is said."""
-    low: float
+    low: _Bound
     """Smallest value that is still a game."""
-    high: float
+    high: _Bound
     """Largest value that is still a game."""
     unit: str
     """Unit of the value."""
@@ -33,16 +39,23 @@ class Tunable:
     too_high: str = ""
     """Why a value above ``high`` is refused."""
 
+    def __post_init__(self) -> None:
+        check_fields(self)
+        if not self.low <= self.default <= self.high:
+            raise ValueError(
+                f"default = {self.default:g} must lie within low = {self.low:g} and high = "
+                f"{self.high:g}"
+            )
+
     def check(self, name: str, value: object) -> float:
         """Return the value as a float.
 
         Raises:
-            TypeError: If it is not a number.
-            ValueError: If it is NaN, out of bounds, or a fraction where only whole numbers serve.
+            WrongTypeError: If it is not a number.
+            ValueError: If it is not finite, out of bounds, or a fraction where only whole numbers
+                serve.
         """
-        if isinstance(value, (bool, np.bool, str)) or not isinstance(value, SupportsFloat):
-            raise TypeError(f"{name} must be a number, not {value!r}")
-        number = float(value)
+        number = value if type(value) is float and math.isfinite(value) else _FINITE(name, value)
         if not self.low <= number <= self.high:
             why = self.too_low if number < self.low else self.too_high if number > self.high else ""
             raise ValueError(
@@ -69,8 +82,10 @@ def resolve(tunables: Tunables, values: Mapping[str, object]) -> Params:
 
     Raises:
         ValueError: If a name is unknown or a value is out of its bounds.
-        TypeError: If a value is not a number.
+        WrongTypeError: If a value is not a number, or the values are no table.
     """
+    if not isinstance(values, Mapping):
+        raise WrongTypeError(f"params = {shown(values)} must be a table of parameters by name")
     for name in values:
         if name not in tunables:
             raise ValueError(unknown("parameter", name, tunables))

@@ -10,6 +10,7 @@ import numpy.typing as npt
 from gymnasium.vector import VectorEnv
 
 from continual_arcade.envs.arcade_vector_env import ArcadeVectorEnv
+from continual_arcade.envs.checks import MOST_AT_ONCE, Instance, Whole
 from continual_arcade.envs.schedules import Phase, Schedule
 from continual_arcade.envs.tunables import resolve
 from continual_arcade.evaluation.experience import Experience, Recorder
@@ -91,13 +92,11 @@ class PhaseEvaluator(Generic[Games]):
     def __init__(
         self, name: str, schedule: Schedule, episodes: int, max_steps: int, first_seed: int
     ) -> None:
-        for what, value in (("episodes", episodes), ("max_steps", max_steps)):
-            if value < 1:
-                raise ValueError(f"{what} = {value} must be at least 1")
-        if first_seed < 0:
-            raise ValueError(f"first_seed = {first_seed} must not be negative")
+        Instance((Schedule,))("schedule", schedule)
+        Whole(1)("max_steps", max_steps)
+        first_seed = Whole(0)("first_seed", first_seed)
         self.name = name
-        self.episodes = episodes
+        self.episodes = episodes = Whole(1, MOST_AT_ONCE)("episodes", episodes)
         self.phases: tuple[Phase, ...] = schedule.distinct
         self.seeds = [first_seed + episode for episode in range(episodes)]
         self._options: dict[str, Any] = {}
@@ -116,8 +115,7 @@ class PhaseEvaluator(Generic[Games]):
             ValueError: If it was made for other observations or actions, what it returns is not an
                 action for each game, or ``keep`` is negative.
         """
-        if keep < 0:
-            raise ValueError(f"keep = {keep} must not be negative; 0 is for none")
+        keep = Whole(0)("keep", keep)
         self._check(policy)
         begun = time.perf_counter()
         count = self.env.num_envs

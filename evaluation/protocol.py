@@ -5,6 +5,7 @@ from dataclasses import asdict, dataclass, fields
 from functools import cached_property
 from typing import Any
 
+from continual_arcade.envs.checks import AtOnce, Count, check_fields
 from continual_arcade.envs.schedules import Schedule
 from continual_arcade.evaluation.evaluator import EPISODES, FIRST_SEED, MAX_STEPS, Evaluator
 from continual_arcade.evaluation.timetable import Timetable
@@ -29,14 +30,20 @@ class Judging:
         episodes: Episodes in each phase.
         max_steps: Limit of an episode [steps].
         first_seed: Seed of the first episode; each one has the next.
+
+    Raises:
+        ValueError: If a value is no whole number, or out of range; the message names it.
     """
 
     every: int = EVERY
-    at_end: int = AT_END
-    spacing: int = SPACING
-    episodes: int = EPISODES
-    max_steps: int = MAX_STEPS
+    at_end: Count = AT_END
+    spacing: Count = SPACING
+    episodes: AtOnce = EPISODES
+    max_steps: Count = MAX_STEPS
     first_seed: int = FIRST_SEED
+
+    def __post_init__(self) -> None:
+        check_fields(self, "evaluation")
 
 
 @dataclass(frozen=True)
@@ -65,11 +72,9 @@ class Protocol:
                 f"the schedule has fingerprint {schedule.fingerprint}, the run was made with "
                 f"{config['fingerprint']}: its configuration was changed"
             )
-        recorded = {field.name: config["evaluation"][field.name] for field in fields(Judging)}
-        for name, value in recorded.items():
-            if type(value) is not int:
-                raise ValueError(f"evaluation.{name} = {value!r} of a run must be a whole number")
-        judging = Judging(**recorded)
+        judging = Judging(
+            **{field.name: config["evaluation"][field.name] for field in fields(Judging)}
+        )
         return cls(config["game"], config["env"], schedule, judging)
 
     @cached_property

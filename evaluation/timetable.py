@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import NamedTuple
 
+from continual_arcade.envs.checks import Count, check_fields
 from continual_arcade.envs.schedules import Schedule
 
 BEFORE = -1
@@ -41,15 +42,11 @@ class Timetable:
 
     schedule: Schedule
     every: int = 0
-    at_end: int = 1
-    spacing: int = 1_000
+    at_end: Count = 1
+    spacing: Count = 1_000
 
     def __post_init__(self) -> None:
-        if self.every < 0:
-            raise ValueError(f"every = {self.every} must not be negative; 0 is for phase ends only")
-        for name, value in (("at_end", self.at_end), ("spacing", self.spacing)):
-            if value < 1:
-                raise ValueError(f"{name} = {value} must be at least 1")
+        check_fields(self)
 
     @cached_property
     def due(self) -> tuple[Due, ...]:

@@ -10,19 +10,11 @@ from torch.nn import functional
 
 from continual_arcade.agents.n_step import Transitions
 from continual_arcade.agents.networks import evaluation_mode
-from continual_arcade.agents.parts.part import (
-    Batch,
-    Learner,
-    Part,
-    State,
-    check_range,
-    check_whole,
-)
+from continual_arcade.agents.parts.part import Batch, Learner, Part, State
 from continual_arcade.agents.parts.recent import Remembering
-from continual_arcade.envs.messages import unknown
+from continual_arcade.envs.checks import AtOnce, Count, Divisor, NotNegative
 
 What = Literal["q", "advantage", "policy"]
-_WHAT = ("q", "advantage", "policy")
 
 
 def cloning_loss(
@@ -56,17 +48,15 @@ def cloning_loss(
 class _Cloning(Part):
     """What both ways of cloning share."""
 
-    alpha: float = 0.1
+    alpha: NotNegative = 0.1
     """Weight of the cloning loss beside the TD loss."""
     what: What = "q"
     """What is held: the values, their differences between actions, or the softmax policy."""
-    temperature: float = 1.0
+    temperature: Divisor = 1.0
     """Of the softmax policy [units of Q]."""
 
     def __post_init__(self) -> None:
-        check_range(self, alpha=(0.0, float("inf")), temperature=(1e-12, float("inf")))
-        if self.what not in _WHAT:
-            raise ValueError(unknown(f"what of {self.name}", self.what, _WHAT))
+        self.check_settings()
 
 
 @dataclass
@@ -84,10 +74,6 @@ class Clear(_Cloning):
 
     after: int = 5_000
     """Lifetime steps before which values are not stored [steps]."""
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        check_whole(self, after=0)
 
     def bind(self, learner: Learner, rng: np.random.Generator) -> None:
         """Make room in replay for the values."""
@@ -136,9 +122,9 @@ class Clone(Remembering, _Cloning):
     conflicts: ClassVar[frozenset[str]] = frozenset({"clear"})
     needs_boundaries: ClassVar[bool] = True
 
-    states: int = 2_000
+    states: Count = 2_000
     """States kept of each phase."""
-    batch: int | None = None
+    batch: AtOnce | None = None
     """States of a cloning batch, drawn from all kept ones; as many as the learner's batch if not
     given."""
 
@@ -149,7 +135,6 @@ class Clone(Remembering, _Cloning):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        check_whole(self, states=1, **({} if self.batch is None else {"batch": 1}))
         self.remember(self.states)
 
     def phase_end(self, learner: Learner, phase: int) -> None:

@@ -7,7 +7,7 @@ et al. 2019).
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from typing import ClassVar, Literal
+from typing import Annotated, ClassVar, Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -21,13 +21,11 @@ from continual_arcade.agents.parts.part import (
     Learner,
     Part,
     State,
-    check_range,
-    check_whole,
     copies,
     parameters,
 )
 from continual_arcade.agents.parts.recent import Recent
-from continual_arcade.envs.messages import unknown
+from continual_arcade.envs.checks import MOST_AT_ONCE, AtOnce, Count, Share, Whole
 
 
 def draw_back(learner: Learner, base: Parameters, rate: float) -> None:
@@ -60,9 +58,9 @@ class Reptile(Part):
     name: ClassVar[str] = "reptile"
     conflicts: ClassVar[frozenset[str]] = frozenset({"mer"})
 
-    every: int = 500
+    every: Count = 500
     """Gradient steps from one interpolation to the next."""
-    eps: float = 0.1
+    eps: Share = 0.1
     """Share of the way that is kept; 1 keeps all, 0 stands still."""
 
     base: Parameters = field(init=False, repr=False, default_factory=list)
@@ -71,8 +69,7 @@ class Reptile(Part):
     """Gradient steps since."""
 
     def __post_init__(self) -> None:
-        check_whole(self, every=1)
-        check_range(self, eps=(0.0, 1.0))
+        self.check_settings()
 
     def bind(self, learner: Learner, rng: np.random.Generator) -> None:
         """Stand at the beginning."""
@@ -99,9 +96,6 @@ class Reptile(Part):
         """Put it back."""
         super().load_state_dict(state)
         self.base, self.steps = list(state["base"]), state["steps"]
-
-
-_ALGORITHMS = ("1", "6", "7", "batched")
 
 
 def joined(one: ReplayBufferSamples, other: ReplayBufferSamples) -> ReplayBufferSamples:
@@ -138,21 +132,18 @@ class MER(Part):
 
     algorithm: Literal["1", "6", "7", "batched"] = "batched"
     """Which algorithm."""
-    memories: int = 15
+    memories: Annotated[int, Whole(0, MOST_AT_ONCE)] = 15
     """Draws from replay for each current transition, the paper's k - 1; not for ``batched``."""
-    repeats: int = 1
+    repeats: AtOnce = 1
     """The paper's s: repetitions, or in algorithm 7 the weight of the current transition."""
-    beta: float = 1.0
+    beta: Share = 1.0
     """Interpolation within a repetition, in algorithm 1; 1 for none."""
-    gamma: float = 0.3
+    gamma: Share = 0.3
     """Interpolation across repetitions; 1 for none. Not the discount."""
 
     def __post_init__(self) -> None:
         self.algorithm = str(self.algorithm)  # type: ignore[assignment]  # 1 is meant as "1"
-        if self.algorithm not in _ALGORITHMS:
-            raise ValueError(unknown("algorithm of mer", self.algorithm, _ALGORITHMS))
-        check_whole(self, memories=0, repeats=1)
-        check_range(self, beta=(0.0, 1.0), gamma=(0.0, 1.0))
+        self.check_settings()
         if self.beta != 1 and self.algorithm != "1":
             raise ValueError(
                 f"mer: beta = {self.beta} has no meaning in algorithm {self.algorithm}: only "

@@ -19,11 +19,9 @@ and around it, in the life: ``phase_start``, ``stored`` after each step of the e
 ``phase_end`` when all of its transitions are stored and learnt from, before anything is reset.
 """
 
-import math
-import numbers
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, is_dataclass
 from typing import Any, ClassVar, Protocol
 
 import numpy as np
@@ -35,6 +33,7 @@ from stable_baselines3.dqn.policies import QNetwork
 
 from continual_arcade.agents.n_step import Transitions
 from continual_arcade.agents.replay import TransitionReplayBuffer
+from continual_arcade.envs.checks import check_fields
 
 MEASURED = 100
 """Of so many gradient steps one is measured for the log."""
@@ -126,6 +125,14 @@ class Part:
     rng: np.random.Generator
     """The part's own; set by :meth:`bind`."""
 
+    def check_settings(self) -> None:
+        """Check every setting by the rule in its type; see :mod:`continual_arcade.envs.checks`.
+
+        Raises:
+            ValueError: If one makes no sense; the message names it.
+        """
+        check_fields(self, self.name)
+
     def bind(self, learner: Learner, rng: np.random.Generator) -> None:
         """Get ready for a learner.
 
@@ -145,8 +152,10 @@ class Part:
 
     @property
     def settings(self) -> dict[str, Any]:
-        """What it was made with, by name."""
-        return {f.name: getattr(self, f.name) for f in fields(self) if f.init}  # type: ignore[arg-type]
+        """What it was made with, by name; of a part that is no dataclass nothing is known."""
+        if not is_dataclass(self):
+            return {}
+        return {f.name: getattr(self, f.name) for f in fields(self) if f.init}
 
     @property
     def plans_batches(self) -> bool:
@@ -274,40 +283,3 @@ def gradients(learner: Learner) -> list[torch.Tensor]:
             raise RuntimeError(f"{name} of the network has no gradient: it takes no part in Q")
         found.append(torch.zeros_like(parameter) if parameter.grad is None else parameter.grad)
     return found
-
-
-def check_whole(part: Part, **least: int) -> None:
-    """Check that settings are whole numbers, and large enough.
-
-    Args:
-        part: The part.
-        **least: Lowest value of each setting.
-
-    Raises:
-        ValueError: If one is not.
-    """
-    for name, low in least.items():
-        value = getattr(part, name)
-        if not isinstance(value, numbers.Integral) or value < low:
-            raise ValueError(
-                f"{part.name}: {name} = {value!r} must be a whole number, at least {low}"
-            )
-
-
-def check_range(part: Part, **bounds: tuple[float, float]) -> None:
-    """Check that settings lie in closed intervals.
-
-    Args:
-        part: The part.
-        **bounds: Lowest and highest value of each setting.
-
-    Raises:
-        ValueError: If one does not, or is NaN.
-    """
-    for name, (low, high) in bounds.items():
-        value = getattr(part, name)
-        is_number = isinstance(value, numbers.Real) and not isinstance(value, bool)
-        number = float(value) if is_number else math.nan
-        if not (low <= number <= high and number < math.inf):
-            limit = f"from {low:g} to {high:g}" if high < float("inf") else f"at least {low:g}"
-            raise ValueError(f"{part.name}: {name} = {value!r} must be finite and {limit}")

@@ -12,15 +12,13 @@ from continual_arcade.agents.n_step import Transitions
 from continual_arcade.agents.parts.part import (
     Learner,
     State,
-    check_range,
-    check_whole,
     copies,
     gradients,
     parameters,
 )
 from continual_arcade.agents.parts.quadratic import QuadraticPenalty, cloned
 from continual_arcade.agents.parts.recent import Remembering
-from continual_arcade.envs.messages import unknown
+from continual_arcade.envs.checks import Count, Divisor, Share
 
 Normalisation = Literal["mean", "trace", "none"]
 
@@ -44,7 +42,7 @@ class L2(QuadraticPenalty):
 class SampledPenalty(Remembering, QuadraticPenalty):
     """A penalty whose importance is estimated from the last transitions of the phase."""
 
-    samples: int = 2048
+    samples: Count = 2048
     """Newest transitions of the phase that the estimate is made from."""
     normalise: Normalisation = "mean"
     """What the estimate of each phase is divided by: the mean over all parameters, their sum
@@ -52,10 +50,6 @@ class SampledPenalty(Remembering, QuadraticPenalty):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        check_whole(self, samples=1)
-        known = ("mean", "trace", "none")
-        if self.normalise not in known:
-            raise ValueError(unknown(f"normalisation of {self.name}", self.normalise, known))
         self.remember(self.samples)
 
     def importance(self, learner: Learner, phase: int) -> Parameters:
@@ -90,16 +84,8 @@ class EWC(SampledPenalty):
 
     fisher: Literal["gauss", "policy", "td"] = "gauss"
     """Which Fisher information."""
-    temperature: float | None = None
+    temperature: Divisor | None = None
     """Of the softmax policy [units of Q]; the median gap between the best actions if not given."""
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        known = ("gauss", "policy", "td")
-        if self.fisher not in known:
-            raise ValueError(unknown(f"Fisher information of {self.name}", self.fisher, known))
-        if self.temperature is not None:
-            check_range(self, temperature=(1e-12, float("inf")))
 
     def estimate(self, learner: Learner, transitions: Transitions) -> Parameters:
         """Estimate the Fisher information."""
@@ -123,12 +109,8 @@ class OnlineEWC(EWC):
     name: ClassVar[str] = "online-ewc"
     merge: ClassVar[Literal["sum", "latest"]] = "latest"
 
-    decay: float = 0.95
+    decay: Share = 0.95
     """Factor by which older importances fade at each phase end."""
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        check_range(self, decay=(0.0, 1.0))
 
     def add_anchor(self, importance: Parameters, anchor: Parameters) -> None:
         """Let older importances fade, add the new one, and move the anchor."""
@@ -152,12 +134,6 @@ class MAS(SampledPenalty):
     output: Literal["q", "advantage"] = "advantage"
     """Which output: Q, or Q less its mean over actions, which leaves out how good the state is."""
 
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        known = ("q", "advantage")
-        if self.output not in known:
-            raise ValueError(unknown(f"output of {self.name}", self.output, known))
-
     def estimate(self, learner: Learner, transitions: Transitions) -> Parameters:
         """Estimate the importance."""
         samples = learner.replay.as_samples(transitions)
@@ -180,7 +156,7 @@ class SI(QuadraticPenalty):
     name: ClassVar[str] = "si"
     merge: ClassVar[Literal["sum", "latest"]] = "latest"
 
-    damping: float = 0.01
+    damping: Divisor = 0.01
     """The xi of the paper: bounds the importance of parameters that hardly moved."""
 
     path: Parameters = field(init=False, repr=False, default_factory=list)
@@ -190,7 +166,6 @@ class SI(QuadraticPenalty):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        check_range(self, damping=(1e-12, float("inf")))
         if self.anchor != "last":
             raise ValueError(f"si: anchor = {self.anchor!r}: the way of SI ends where it ends")
         self._before: Parameters = []

@@ -13,13 +13,12 @@ from continual_arcade.agents.n_step import Transitions
 from continual_arcade.agents.parts.part import (
     Learner,
     State,
-    check_whole,
     copies,
     gradients,
     parameters,
 )
 from continual_arcade.agents.parts.recent import Remembering, columns
-from continual_arcade.envs.messages import unknown
+from continual_arcade.envs.checks import AtOnce, Count
 
 
 def projected(vector: Parameters, reference: Parameters) -> Parameters | None:
@@ -52,9 +51,9 @@ class AGEM(Remembering):
     name: ClassVar[str] = "agem"
     needs_boundaries: ClassVar[bool] = True
 
-    transitions: int = 2_000
+    transitions: Count = 2_000
     """Transitions kept of each phase."""
-    batch: int | None = None
+    batch: AtOnce | None = None
     """Transitions of the reference batch, drawn from all kept ones; as many as the learner's if not
     given."""
     what: Literal["update", "gradient"] = "update"
@@ -64,9 +63,7 @@ class AGEM(Remembering):
     """Columns of the kept transitions, of all phases."""
 
     def __post_init__(self) -> None:
-        check_whole(self, transitions=1, **({} if self.batch is None else {"batch": 1}))
-        if self.what not in ("update", "gradient"):
-            raise ValueError(unknown("what of agem", self.what, ("update", "gradient")))
+        self.check_settings()
         self.remember(self.transitions)
         self._reference: Parameters = []
         self._before: Parameters = []

@@ -14,11 +14,11 @@ from continual_arcade.agents.parts.part import (
     Learner,
     Part,
     State,
-    check_range,
     copies,
     gradients,
     parameters,
 )
+from continual_arcade.envs.checks import NotNegative, Share
 
 _DOMINATES = 0.9
 """Share of the gradient's norm from which a penalty is said to dominate."""
@@ -43,11 +43,11 @@ class QuadraticPenalty(Part):
 
     needs_boundaries: ClassVar[bool] = True
 
-    lam: float = 0.1
+    lam: NotNegative = 0.1
     """Strength of the penalty; 0 for none."""
     anchor: Literal["last", "ema"] = "last"
     """What is held: the parameters at the end of the phase, or their moving average."""
-    ema_decay: float = 0.999
+    ema_decay: Share = 0.999
     """Decay of the moving average, per gradient step."""
 
     merge: ClassVar[Literal["sum", "latest"]] = "sum"
@@ -62,9 +62,7 @@ class QuadraticPenalty(Part):
     """Moving average of the parameters; kept only if it is the anchor."""
 
     def __post_init__(self) -> None:
-        if self.anchor not in ("last", "ema"):
-            raise ValueError(f"{self.name}: anchor = {self.anchor!r} must be 'last' or 'ema'")
-        check_range(self, lam=(0.0, float("inf")), ema_decay=(0.0, 1.0))
+        self.check_settings()
         self.shares = np.zeros(3)
         """How often the penalty was measured since the last line of the log, and the sums of its
         shares of the loss and of the gradient's norm."""

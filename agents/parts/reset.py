@@ -29,6 +29,7 @@ class Reset(Part):
     """Forget all transitions."""
 
     def __post_init__(self) -> None:
+        self.check_settings()
         if not (self.network or self.optimizer or self.replay):
             raise ValueError("reset: nothing is reset: leave the part out")
 

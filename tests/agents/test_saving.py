@@ -661,27 +661,36 @@ def test_an_agent_that_needs_phases_is_refused_where_there_are_none(tmp_path: Pa
 
 @dataclass
 class Opaque(Part):
-    """A part that cannot be written as data."""
+    """A part that cannot be written as data: from the beginning, or when it has learnt."""
 
     name: ClassVar[str] = "opaque"
-    where: str = "settings"
-    thing: Any = None
-
-    def __post_init__(self) -> None:
-        if self.where == "settings":
-            self.thing = object()
+    is_from_the_beginning: bool = False
 
     def state_dict(self) -> dict[str, Any]:
-        return {**super().state_dict(), "thing": object() if self.where == "state" else None}
+        return {**super().state_dict(), "thing": self.thing}
+
+    def bind(self, learner: Any, rng: np.random.Generator) -> None:
+        super().bind(learner, rng)
+        self.thing = object() if self.is_from_the_beginning else None
+
+    def phase_start(self, learner: Any, phase: int) -> None:
+        self.thing = object()
 
 
-@pytest.mark.parametrize("where", ["settings", "state"])
+def test_what_cannot_be_saved_is_not_trained() -> None:
+    part = Opaque(is_from_the_beginning=True)
+    with pytest.raises(TypeError, match=r"part 'opaque'\[\"thing\"\] is of type builtins.object"):
+        agent(part)
+    part.is_from_the_beginning = False
+    assert agent(part).parts == [part]  # it is free again
+
+
 @pytest.mark.parametrize("save", ["save", "save_training"])
-def test_a_save_that_fails_leaves_the_older_file(where: str, save: str, tmp_path: Path) -> None:
+def test_a_save_that_fails_leaves_the_older_file(save: str, tmp_path: Path) -> None:
     path = tmp_path / "agent.zip"
     getattr(live(agent(), PHASE), save)(path)
     before = path.read_bytes()
-    broken = live(agent(Opaque(where), seed=1), PHASE)
+    broken = live(agent(Opaque(), seed=1), PHASE)
     with pytest.raises(TypeError, match="thing"):
         getattr(broken, save)(path)
     assert path.read_bytes() == before
@@ -741,7 +750,7 @@ def test_numbers_of_numpy_are_kept_as_numbers(tmp_path: Path) -> None:
     assert (type(part.lam), part.lam) == (float, float(strengths[1]))
     assert (type(other.lam), other.lam, other.ema_decay) == (float, 0.5, 1)
     assert held.omega  # something was learnt with it
-    with pytest.raises(ValueError, match="lam = True must be finite"):
+    with pytest.raises(ValueError, match="lam = True must be a number, finite"):
         L2(lam=True)
     assert (type(loaded.learning_rate), loaded.learning_rate) == (float, 1e-3)
 

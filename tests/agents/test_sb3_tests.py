@@ -26,10 +26,6 @@ DEVIATIONS = {
         "a file whose optimiser holds the target network, too, as before Stable-Baselines3 2.4, "
         "gives a warning there; files of ours never were like that"
     ),
-    "test_save_load.py::test_save_load[DQN]": (
-        "a policy that was torch.compile'd is saved under names that a plain one has not"
-    ),
-    "test_her.py::test_save_load[False-DQN]": "an agent with Dict observations cannot be saved",
 }
 """What is not as there, and why."""
 COMPILED = {

@@ -289,11 +289,11 @@ class _Malice:
 def test_no_code_of_a_file_is_run(path: Path, tmp_path: Path) -> None:
     mark = tmp_path / "mark"
     entry = io.BytesIO()
-    np.lib.format.write_array(entry, np.array([_Malice(mark)]), allow_pickle=True)
+    np.lib.format.write_array(entry, np.array([_Malice(mark)]), (3, 0))
     structured = io.BytesIO()
     fields = np.zeros(1, [("a", np.float64), ("b", object)])
     fields["b"][0] = _Malice(mark)
-    np.lib.format.write_array(structured, fields, allow_pickle=True)
+    np.lib.format.write_array(structured, fields, (3, 0))
     bare = pickle.dumps(_Malice(mark))
     for data in (entry.getvalue(), structured.getvalue(), bare):
         with pytest.raises(ValueError, match=r"is damaged.*([Oo]bject arrays|magic string)"):

@@ -240,10 +240,11 @@ def test_the_mode_is_told_where_others_look_for_it(mode: AutoresetMode) -> None:
     assert env.metadata["autoreset_mode"] is mode
     assert env.autoreset_mode is mode  # type: ignore[attr-defined]
     assert ArcadeVectorEnv.metadata["autoreset_mode"] is AutoresetMode.SAME_STEP
-    made = gym.make_vec(CATCHER, 2, autoreset_mode=mode.value).spec
-    assert made is not None
-    again = gym.make_vec(gym.envs.registration.EnvSpec.from_json(made.to_json()))
-    assert again.metadata["autoreset_mode"] is mode
+    for named in (mode, mode.value):
+        made = gym.make_vec(CATCHER, 2, autoreset_mode=named).spec
+        assert made is not None
+        again = gym.make_vec(gym.envs.registration.EnvSpec.from_json(made.to_json()))
+        assert again.metadata["autoreset_mode"] is mode
 
 
 def test_unknown_modes() -> None:

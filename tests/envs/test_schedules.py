@@ -353,5 +353,5 @@ def test_turns_are_about_as_long_as_they_are_asked_for() -> None:
     assert turns == {2_083, 2_084}
     whole = schedule.interleaved(10**9)
     assert whole.fingerprint == schedule.fingerprint
-    with pytest.raises(ValueError, match="turn = 0 must be at least 1 step"):
+    with pytest.raises(ValueError, match="turn = 0 must be a whole number, at least 1"):
         schedule.interleaved(0)

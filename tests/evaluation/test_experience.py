@@ -217,5 +217,5 @@ def test_nothing_is_drawn() -> None:
 
 def test_a_negative_number_is_refused() -> None:
     evaluator = Evaluator("FlappyBird", shipped("conflict", FLAPPY), episodes=1, max_steps=5)
-    with pytest.raises(ValueError, match="keep = -1 must not be negative"):
+    with pytest.raises(ValueError, match="keep = -1 must be a whole number, at least 0"):
         evaluator.play(Rule(), -1)

@@ -198,7 +198,6 @@ def test_each_plays_on_one_thread(
         ({-1: flaps_below(0.2)}, GIVEN, "step -1 is negative"),
         ({0: flaps_below(0.2)}, {**GIVEN, "jobs": 0}, "jobs = 0"),
         ({0: flaps_below(0.2)}, {"judging": JUDGING}, "name it, as in game='Catcher'"),
-        ({0: flaps_below(0.2)}, {**GIVEN, "judging": Judging(episodes=0)}, "episodes = 0"),
         ({0: flaps_below(0.2)}, {**GIVEN, "game": "Catcher"}, "unknown parameter 'gravity'"),
         ({9: "agent.zip"}, GIVEN, "step 9 is a path: say what opens it"),
     ],

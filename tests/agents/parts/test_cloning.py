@@ -501,7 +501,7 @@ def test_asking_for_values_changes_nothing() -> None:
         (Clear, {"alpha": math.nan}, "clear: alpha = nan"),
         (Clone, {"alpha": math.inf}, "clone: alpha = inf"),
         (Clone, {"temperature": 0.0}, "clone: temperature = 0"),
-        (Clone, {"what": "value"}, "unknown what of clone 'value'"),
+        (Clone, {"what": "value"}, "clone: unknown what 'value'"),
         (Clear, {"what": "advantages"}, "did you mean 'advantage'"),
         (Clear, {"after": -1}, "clear: after = -1"),
         (Clone, {"states": 0}, "clone: states = 0"),

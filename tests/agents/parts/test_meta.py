@@ -840,7 +840,7 @@ def test_an_algorithm_may_be_given_as_a_number() -> None:
         ("reptile", {"eps": -0.1}, "reptile: eps = -0.1"),
         ("reptile", {"eps": 1.1}, "reptile: eps = 1.1"),
         ("reptile", {"eps": math.nan}, "reptile: eps = nan"),
-        ("mer", {"algorithm": "2"}, "unknown algorithm of mer '2'"),
+        ("mer", {"algorithm": "2"}, "mer: unknown algorithm '2'"),
         ("mer", {"memories": -1}, "mer: memories = -1"),
         ("mer", {"repeats": 0}, "mer: repeats = 0"),
         ("mer", {"gamma": 1.5}, "mer: gamma = 1.5"),

@@ -385,7 +385,7 @@ def test_the_log_tells_how_often_it_projected() -> None:
     [
         ({"transitions": 0}, "agem: transitions = 0"),
         ({"batch": -1}, "agem: batch = -1"),
-        ({"what": "updates"}, "unknown what of agem 'updates': did you mean 'update'"),
+        ({"what": "updates"}, "agem: unknown what 'updates': did you mean 'update'"),
     ],
 )
 def test_settings_that_make_no_sense(settings: dict[str, Any], message: str) -> None:

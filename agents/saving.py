@@ -22,6 +22,7 @@ from gymnasium import spaces
 from stable_baselines3.common.buffers import NStepReplayBuffer, ReplayBuffer
 from stable_baselines3.common.type_aliases import TrainFreq
 from stable_baselines3.common.utils import get_system_info
+from stable_baselines3.her.her_replay_buffer import HerReplayBuffer
 
 from continual_arcade.agents.exploration import Exploration
 from continual_arcade.agents.parts.catalogue import PARTS, make_part, setting_types
@@ -252,6 +253,8 @@ def load_agent(
     if env is not None:
         env = cls._wrap_env(env, agent.verbose)
         agent.n_envs = env.num_envs
+        if issubclass(agent.replay_buffer_class or ReplayBuffer, HerReplayBuffer):
+            agent.env = env  # which it asks for achieved goals
     agent._network = partial(_put_network, state["network"], path)
     with all_or_none(agent.parts):
         agent._setup_model()

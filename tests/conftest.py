@@ -4,6 +4,7 @@ import os
 from collections.abc import Iterator
 
 import pytest
+from hypothesis import settings
 
 # Said before any library reads it, and to all processes that tests start.
 os.environ.update(
@@ -23,6 +24,10 @@ FOR_USERS = (
     *("GIT_DIR", "GIT_WORK_TREE", "GIT_INDEX_FILE", "RAY_ADDRESS", "SB3_LOGDIR", "SB3_LOG_FORMAT"),
 )
 """Variables that change what is tested; a test that wants one sets it."""
+
+# How long an example takes says how busy the machine is.
+settings.register_profile("unhurried", deadline=None)
+settings.load_profile("unhurried")
 
 pytest_plugins = ["watched_pages"]
 

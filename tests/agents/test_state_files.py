@@ -206,7 +206,9 @@ def test_truncated_files_are_damaged(path: Path) -> None:
     whole = path.read_bytes()
     for length in {0, 1, 30, *range(100, len(whole), 37), len(whole) - 1}:
         path.write_bytes(whole[:length])
-        with pytest.raises(ValueError, match=rf"{path} is damaged.*[Tt]ake an earlier one"):
+        with pytest.raises(
+            ValueError, match=rf"{re.escape(str(path))} is damaged.*[Tt]ake an earlier one"
+        ):
             load_state(path, "run")
         assert not is_foreign(path)
 
@@ -274,7 +276,7 @@ def test_other_kinds_and_newer_formats(path: Path) -> None:
 )
 def test_a_damaged_description_is_named(path: Path, text: str) -> None:
     rewritten(path, head=text.encode(errors="surrogateescape"))
-    with pytest.raises(ValueError, match=rf"{path} is damaged"):
+    with pytest.raises(ValueError, match=rf"{re.escape(str(path))} is damaged"):
         load_state(path, "run")
 
 

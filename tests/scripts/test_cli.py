@@ -108,7 +108,7 @@ def end_of(process: "subprocess.Popen[bytes]", options: dict[str, Any]) -> tuple
     for descriptor in options.values():
         if isinstance(descriptor, int) and descriptor > 2:
             os.close(descriptor)
-    _, errors = process.communicate(timeout=120)
+    _, errors = process.communicate(timeout=240)
     return process.returncode, (errors or b"").decode()
 
 

@@ -309,7 +309,7 @@ def script(name: str, *arguments: object) -> list[str]:
 
 
 @pytest.mark.slow  # ten processes that load PyTorch, for each
-@pytest.mark.parametrize("name", [*OUTPUTS, *FULL])
+@pytest.mark.parametrize("name", ["nobody reads output", "all is closed", FULL[0]])
 @pytest.mark.parametrize("command", SCRIPTS)
 def test_help_ends_quietly(command: str, name: str) -> None:
     options = outputs(name)

@@ -12,9 +12,19 @@ import numpy as np
 import torch
 from torch.nn.modules.module import register_module_parameter_registration_hook
 
-from continual_arcade.agents.n_step import Transitions, check_columns
+from continual_arcade.agents.n_step import MOST_PHASES, Transitions, check_columns
 from continual_arcade.agents.replay import TransitionReplayBuffer
-from continual_arcade.envs.checks import Array, Each, Instance, Number, Rule, Whole, WrongTypeError
+from continual_arcade.envs.checks import (
+    Array,
+    Each,
+    Instance,
+    Number,
+    OrNone,
+    Rule,
+    Whole,
+    WrongTypeError,
+)
+from continual_arcade.envs.schedules import LONGEST, Schedule
 
 _STATISTICS = ("exp_avg_sq", "max_exp_avg_sq", "square_avg", "sum", "acc_delta", "exp_inf", "step")
 """What optimisers keep that is never negative."""
@@ -70,7 +80,7 @@ def check_network(network: Any, policy: torch.nn.Module) -> None:
     """Check the parameters of a file against a network.
 
     Raises:
-        ValueError: If it is another network, or a parameter is NaN.
+        ValueError: If it is another network, or a parameter is not finite.
     """
     own = policy.state_dict()
     found = {name: _kind(tensor) for name, tensor in Instance((dict,))("network", network).items()}
@@ -84,9 +94,11 @@ def check_network(network: Any, policy: torch.nn.Module) -> None:
             f"{'are' if len(different) > 1 else 'is'} {found.get(different[0], 'not')} in the file "
             f"and {expected.get(different[0], 'not')} here, and {len(different)} of them differ"
         )
+    learnt = {name for name, _ in policy.named_parameters()}
     for name, tensor in network.items():
-        if tensor.isnan().any():
-            raise ValueError(f"{name} of the network is not a number")
+        # What is not learnt may be infinite: a mask, for example.
+        if not (tensor.isfinite() if name in learnt else ~tensor.isnan()).all():
+            raise ValueError(f"{name} of the network is not finite")
 
 
 def _kind(tensor: Any) -> str:
@@ -135,7 +147,8 @@ def check_moments(
     Args:
         state: What the file has, by name of the parameter.
         names: The parameters that it moves.
-        layout: What the optimiser keeps of each parameter after a step; None if that is not known.
+        layout: What the optimiser keeps of each parameter after a step; None if that is not known,
+            and whatever it likes must be right.
 
     Raises:
         ValueError: If something is lacking, of another shape, or not finite.
@@ -144,6 +157,8 @@ def check_moments(
         if name not in names:
             raise ValueError(f"the optimizer keeps something of {name!r}, which it does not move")
         kept = Instance((dict,))(f"what the optimizer keeps of {name}", kept)
+        if layout is None:
+            continue
         for key, value in kept.items():
             if isinstance(value, torch.Tensor):
                 numbers = value.double() if not value.is_complex() else value.abs()
@@ -153,7 +168,7 @@ def check_moments(
                     raise ValueError(f"{key} of {name} in the optimizer makes no sense")
             elif value is not None:
                 _FINITE(f"{key} of {name} in the optimizer", value)
-        for key, expected in ({} if layout is None else layout.get(name, {})).items():
+        for key, expected in layout[name].items():
             if key not in kept or _layout_of(kept[key]) != _layout_of(expected):
                 raise ValueError(
                     f"the optimizer keeps {key} of {name} as {_layout_of(kept.get(key))}, and it "
@@ -258,16 +273,21 @@ def _check_states(name: str, values: Any, agent: Any) -> None:
     Array((None, *shape), dtype)(name, values)
 
 
-def check_life(state: Mapping[str, Any], n_envs: int) -> None:
+def check_life(state: Mapping[str, Any], n_envs: int, schedule: Schedule | None) -> None:
     """Check where a life is said to stand.
+
+    Args:
+        state: What the file has.
+        n_envs: Sub-environments.
+        schedule: The life, if it is known.
 
     Raises:
         ValueError: If it makes no sense.
     """
-    if state["phase"] is not None:
-        Whole(0)("phase", state["phase"])
-    Whole(0)("step", state["step"])
-    Array((n_envs,), np.int64, low=0)("phases", state["phases"])
+    last = MOST_PHASES - 1 if schedule is None else len(schedule) - 1
+    OrNone(Whole(0, last))("phase", state["phase"])
+    Whole(0, LONGEST)("step", state["step"])
+    Array((n_envs,), np.int64, 0, last)("phases", state["phases"])
 
 
 def check_episodes(episodes: Any) -> None:

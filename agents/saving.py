@@ -486,7 +486,8 @@ def _restore(agent: Any, state: dict[str, Any], *, remade: bool) -> None:
     generators = (agent._exploration_rng, agent._network_rng)
     for rng, kept in zip(generators, state["generators"], strict=True):
         rng.bit_generator.state = kept
-    check_life(state["life"], state["n_envs"])
+    resumes = state["training"] is not None and agent.env is not None
+    check_life(state["life"], state["n_envs"], agent.life.schedule if resumes else None)
     agent.life.load_state_dict(state["life"])
     by_name = {kept["name"]: kept for kept in state["parts"]}
     for part in agent.parts:

@@ -241,7 +241,7 @@ def _array_of(tensor: torch.Tensor, where: str) -> AnyArray:
 
 def _is_numeric(dtype: np.dtype[Any]) -> bool:
     if dtype.fields is not None:
-        return all(_is_numeric(field[0]) for field in dtype.fields.values())
+        return bool(dtype.fields) and all(_is_numeric(each[0]) for each in dtype.fields.values())
     return dtype.base.kind in "biufc" if dtype.subdtype is None else _is_numeric(dtype.base)
 
 
@@ -402,7 +402,7 @@ class _Arrays:
             raise ValueError("an array is of another version")
         # That of version 2 is the same but for names in other languages, which do not count here.
         shape, _, dtype = np.lib.format.read_array_header_2_0(entry)
-        if not _is_numeric(dtype):
+        if not (_is_numeric(dtype) and dtype.itemsize):
             raise ValueError(f"an array of {dtype}: object arrays and text are not kept here")
         wanted, held = math.prod(shape) * dtype.itemsize, size - entry.tell()
         if any(length < 0 for length in shape) or wanted != held:

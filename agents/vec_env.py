@@ -12,6 +12,8 @@ from stable_baselines3.common.monitor import Monitor
 from stable_baselines3.common.vec_env import VecEnv
 from stable_baselines3.common.vec_env.base_vec_env import VecEnvIndices, VecEnvStepReturn
 
+from continual_arcade.envs.checks import Array, Each, Instance, OrNone, Whole
+
 _SPACES = ("single_observation_space", "single_action_space")
 _ROWS = (
     "they are rows of one env. Give arguments when making it, pin parameters of the next episodes "
@@ -127,8 +129,8 @@ class GymnasiumVecEnv(VecEnv):
             state: What :meth:`state_dict` returned there.
 
         Raises:
-            ValueError: If its vector environment was another one, or made with other options; then
-                nothing has changed.
+            ValueError: If its vector environment was another one, or made with other options, or
+                the state is damaged; then nothing has changed.
             NotImplementedError: If the vector environment cannot take a state.
         """
         state = deepcopy(dict(state))
@@ -138,6 +140,17 @@ class GymnasiumVecEnv(VecEnv):
                 f"the state belongs to {count} sub-environments, this has {self.num_envs}: make as "
                 "many"
             )
+        for name in ("reset_infos", "seeds", "options"):
+            if len(Instance((list,))(name, state[name])) != count:
+                raise ValueError(f"{name} of the state are not {count}: it is damaged")
+        Array((count,), np.float64)("returns", state["returns"])
+        Array((count,), np.int64, low=0)("lengths", state["lengths"])
+        Each(OrNone(Whole()))("seeds", state["seeds"])
+        for table in (*state["reset_infos"], *state["options"]):
+            Instance((dict,))("reset_infos or options", table)
+        for info in state["reset_infos"]:
+            for name in info.keys() & {"phase", "lifetime_step"}:
+                Whole()(name, info[name])
         self._stateful().load_state_dict(state["env"])
         self.episode_returns, self.episode_lengths = state["returns"], state["lengths"]
         self.reset_infos = state["reset_infos"]

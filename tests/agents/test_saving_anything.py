@@ -290,7 +290,9 @@ def ways(draw: Any) -> Made:
     if draw(st.booleans()):
         made.kind, kwargs["bonus"] = OwnAgent, 0.25
     if not made.handed & {"policy", "policy_kwargs"}:
-        made.done = draw(st.sampled_from(DONE))
+        # Of a frozen parameter there is no gradient, which a mask wants to look at.
+        masks = "parts" in made.handed
+        made.done = draw(st.sampled_from(DONE[:-1] if masks else DONE))
     return made
 
 
@@ -354,7 +356,7 @@ def test_whatever_trains_can_be_saved(made: Made) -> None:
 
 
 @pytest.mark.slow
-@settings(max_examples=400, **SLOWLY)  # type: ignore[arg-type]
+@settings(max_examples=150, **SLOWLY)  # type: ignore[arg-type]
 @given(ways())
 def test_whatever_trains_can_be_saved_many_times(made: Made) -> None:
     with TemporaryDirectory() as folder:

@@ -122,6 +122,9 @@ class ContinualDQN(DQN):
         self.measures = False
         self.last_td_loss = 0.0
         self._syncs_due = 0
+        self.trained_normalised = False
+        """Whether its file says that it was trained under ``VecNormalize``, whose statistics are
+        kept elsewhere."""
         self._network: Callable[[BasePolicy], object] | None = None
         """Puts a network in place of the new one, for :meth:`load`."""
         if set_up:

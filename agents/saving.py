@@ -70,6 +70,8 @@ _KEYS = (
     "life",
     "training",
 )
+_NORMALISED = "normalised"
+"""Only in files of agents that were trained on observations normalised by ``VecNormalize``."""
 _TRAINING_KEYS = (
     "replay",
     "env",
@@ -130,6 +132,9 @@ def save_agent(agent: Any, path: AnyFile, *, resumable: bool) -> None:
         "life": agent.life.state_dict(),
         "training": _training(agent) if resumable else None,
     }
+    normalizer = agent.get_vec_normalize_env()
+    if agent.trained_normalised or (normalizer is not None and normalizer.norm_obs):
+        state[_NORMALISED] = True  # its statistics are no part of the agent
     save_state(path, state, KIND)
 
 
@@ -148,6 +153,7 @@ def load_agent(cls: Any, path: AnyFile, env: Any, device: Any, overrides: dict[s
         OSError: If it cannot be read.
     """
     state = load_state(path, KIND)
+    normalised = bool(state.pop(_NORMALISED, False))
     _check_keys(state, _KEYS, "it", path)
     _check_keys(state["arguments"], _ALL_ARGUMENTS, "its arguments", path)
     arguments = {
@@ -173,6 +179,7 @@ def load_agent(cls: Any, path: AnyFile, env: Any, device: Any, overrides: dict[s
         _init_setup_model=False,
         **{**arguments, **overrides},
     )
+    agent.trained_normalised = normalised
     agent.observation_space, agent.action_space = map(_from_space, state["spaces"])
     agent.n_envs = state["n_envs"]
     if env is not None:

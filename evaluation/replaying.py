@@ -19,8 +19,9 @@ from continual_arcade.envs.games import make_game
 from continual_arcade.envs.registration import IDS
 from continual_arcade.evaluation import diagnostics
 from continual_arcade.evaluation.diagnostics import Diagnostic, Probe, Reading
-from continual_arcade.evaluation.evaluator import Played, Policy
+from continual_arcade.evaluation.evaluator import Played
 from continual_arcade.evaluation.experience import KEEP, Experience
+from continual_arcade.evaluation.policies import Policy
 from continual_arcade.evaluation.protocol import Judging, Protocol
 from continual_arcade.evaluation.table import Row, frame, rows
 

@@ -5,7 +5,7 @@ from typing import Any
 
 from continual_arcade.agents.continual_dqn import ContinualDQN
 from continual_arcade.envs.oracles import Oracle
-from continual_arcade.evaluation.evaluator import Policy
+from continual_arcade.evaluation.policies import Policy
 from continual_arcade.studies.references import RandomPlayer
 
 

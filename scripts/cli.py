@@ -4,14 +4,19 @@ import errno
 import sys
 from collections.abc import Callable
 
+NOTICE = 1
+"""Exit status of what was done, and came out in a way that whoever called must notice."""
 
-def run(command: Callable[[], None]) -> None:
+
+def run(command: Callable[[], int | None]) -> None:
     """Run a command; end with a message instead of a traceback where the user can mend it.
 
-    Exits with 2 for a mistake or a failing disk, and with 130 when interrupted.
+    Exits with what the command returns (0 or ``NOTICE``; None is 0), with 2 for a mistake or a
+    failing disk, and with 130 when interrupted.
     """
     try:
-        command()
+        if status := command():
+            sys.exit(status)
     except KeyboardInterrupt:
         print("\ninterrupted; what was written so far is intact", file=sys.stderr)
         sys.exit(130)

@@ -20,16 +20,17 @@ def main(steps: int = 40_000, seeds: int = 2, out: Path = Path("runs")) -> None:
     protocol = Protocol("Catcher", IDS["Catcher"], life, Judging(every=0, at_end=1))
     zips = out / "zips"
     zips.mkdir(parents=True, exist_ok=True)
-    for method, settings in (("ppo-plain", {"ent_coef": 0.0}), ("ppo-bonus", {"ent_coef": 0.1})):
+    for method, bonus in (("ppo-plain", 0.0), ("ppo-bonus", 0.1)):
         for seed in range(seeds):
             name = f"{method}-{seed}"
             env = make_life("Catcher", life, num_envs=8)
-            model = PPO("MlpPolicy", env, n_steps=256, seed=seed, device="cpu", **settings)
+            model = PPO("MlpPolicy", env, n_steps=256, ent_coef=bonus, seed=seed, device="cpu")
             model.save(zips / f"{name}_0_steps")
             model.learn(life.total_steps, CheckpointCallback(steps // 8, str(zips), name))
             agents = {step: zips / f"{name}_{step}_steps.zip" for step in (0, *life.ends)}
             replayed = replay_phases(agents, protocol, load=PPO.load, seed=seed)
-            folder = replayed.write_run(out, method=method, num_envs=8, settings=settings)
+            known = {"n_steps": 256, "ent_coef": bonus}
+            folder = replayed.write_run(out, method=method, num_envs=8, settings=known)
             print(f"the run is in {folder.path}")
 
 

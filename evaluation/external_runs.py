@@ -121,7 +121,7 @@ def _stages(protocol: Protocol, steps: set[int], num_envs: int) -> dict[int, int
     if strange := sorted(steps - due.keys()):
         raise ValueError(f"no evaluation is due at step {_listed(strange)} with {asked}: {mend}")
     if missing := sorted(step for step in due.keys() - steps if step < max(steps)):
-        raise ValueError(f"evaluations at step {_listed(missing)} are due with {asked}: {mend}")
+        raise ValueError(f"no evaluation of step {_listed(missing)}, due with {asked}: {mend}")
     return due
 
 

@@ -94,13 +94,11 @@ def test_checkpoints_must_be_those_of_the_evaluations_that_were_due(tmp_path: Pa
         return replayed.write_run(tmp_path / str(len(steps)), method="x", **options)
 
     usual = Judging(episodes=1, max_steps=9, spacing=10)
-    with pytest.raises(
-        ValueError, match=r"at step 108, 118, 236 and 3 more are due with every = 1"
-    ):
+    with pytest.raises(ValueError, match=r"of step 108, 118, 236 and 3 more, due with every = 1"):
         write(AGENTS, usual)
     with pytest.raises(ValueError, match=r"no evaluation is due at step 100 with .*judging"):
         write([*AGENTS, 100])
-    with pytest.raises(ValueError, match=r"at step 128 are due with .* and num_envs = 1"):
+    with pytest.raises(ValueError, match=r"of step 128, due with .* and num_envs = 1"):
         write([0, 256, 384])
     with pytest.raises(ValueError, match="no evaluation is due at step 130"):
         write([0, 130])

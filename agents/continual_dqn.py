@@ -179,7 +179,7 @@ class ContinualDQN(DQN):
         self.callback_every = Whole(1)("callback_every", callback_every)
         self.engine_report = ""
         """Which engine runs, and why."""
-        self._asked: Engine | None = None
+        self._asked: str | None = None
         """For which value of ``engine`` it was chosen what computes."""
         self._compiled: CompiledEngine | None = None
         self._fused: FusedLife | None = None
@@ -211,6 +211,9 @@ class ContinualDQN(DQN):
         self.measures = False
         self.last_td_loss = 0.0
         self._syncs_due = 0
+        self.trained_normalised = False
+        """Whether its file says that it was trained under ``VecNormalize``, whose statistics are
+        kept elsewhere."""
         self._network: Callable[[BasePolicy], object] | None = None
         """Puts a network in place of the new one, for :meth:`load`."""
         if set_up:

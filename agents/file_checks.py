@@ -241,9 +241,7 @@ def check_part(
     if len(set(lengths.values())) > 1:
         raise ValueError(f"there are not as many of each: {lengths}")
     kept = [state.get(name) for name in ("observations", "values")]
-    if (kept[0] is None) != (kept[1] is None) or (
-        kept[0] is not None and len(kept[0]) != len(kept[1])
-    ):
+    if len({None if each is None else len(each) for each in kept}) > 1:
         raise ValueError("there are not as many values as observations")
 
 

@@ -59,7 +59,8 @@ def to_plain(value: Any) -> Any:
         if kind is schedule:
             given = [to_plain(getattr(value, argument)) for argument in arguments]
             return {"schedule": [name, *given]}
-    is_array = kind is np.ndarray and value.dtype.kind in "biufc"
+    array: Any = value
+    is_array = kind is np.ndarray and array.dtype.kind in "biufc"
     if is_array or (isinstance(value, torch.Tensor) and value.layout is torch.strided):
         return {"array" if is_array else "tensor": value}
     try:

@@ -104,6 +104,8 @@ _KEYS = (
     "life",
     "training",
 )
+_NORMALISED = "normalised"
+"""Only in files of agents that were trained on observations normalised by ``VecNormalize``."""
 _TRAINING_KEYS = (
     "replay",
     "env",
@@ -173,6 +175,9 @@ def save_agent(agent: Any, path: AnyFile, *, resumable: bool, exclude: Iterable[
         )
     if isinstance(path, str | Path):
         Path(path).parent.mkdir(parents=True, exist_ok=True)
+    normalizer = agent.get_vec_normalize_env()
+    if agent.trained_normalised or (normalizer is not None and normalizer.norm_obs):
+        state[_NORMALISED] = True  # its statistics are no part of the agent
     save_state(path, state, KIND)
 
 
@@ -266,7 +271,9 @@ def load_agent(
             raise TypeError(unknown(f"argument of {cls.__name__}", name, sorted(known)))
     state = load_state(path, KIND)
     with _naming(path):
+        normalised = flag(_NORMALISED, state.pop(_NORMALISED, False))
         agent = _made(cls, state, device, dict(overrides))
+    agent.trained_normalised = normalised
     if env is not None:
         env = cls._wrap_env(env, agent.verbose)
         agent.n_envs = env.num_envs

@@ -1,7 +1,7 @@
 """Evaluations on the way through a life, as a Stable-Baselines3 callback."""
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from stable_baselines3.common.callbacks import BaseCallback
@@ -11,24 +11,40 @@ from continual_arcade.evaluation.costs import Cost
 from continual_arcade.evaluation.diagnostics import Probe
 from continual_arcade.evaluation.evaluator import PhaseEvaluator, Played
 from continual_arcade.evaluation.experience import KEEP
+from continual_arcade.evaluation.external_runs import external_config
+from continual_arcade.evaluation.policies import Policy
+from continual_arcade.evaluation.protocol import Protocol
 from continual_arcade.evaluation.run_folder import RunFolder
 from continual_arcade.evaluation.table import append, rows
 from continual_arcade.evaluation.timetable import Due, Timetable
+from continual_arcade.evaluation.whole_files import write_whole
 
 
 class EvaluationCallback(BaseCallback):
     """Plays all phases before training, at phase ends and at an interval.
 
     Each evaluation goes to the table of the run at once, and the agent that was judged is kept as a
-    checkpoint, so that the table can be computed again.
+    checkpoint, so that the table can be computed again; beside it the statistics of its
+    ``VecNormalize``, if it has one, as ``.pkl``. A folder that does not say yet what is run gets a
+    configuration, by which ``compare``, ``report`` and ``Run.load`` read it like any other run.
 
     Args:
         evaluator: Who plays.
         timetable: When.
-        folder: Where the tables and the checkpoints go.
+        folder: Where the tables and the checkpoints go; made when training begins, if it is not
+            there.
         seed: Seed of the run.
+        method: Name of the method, for the configuration; that of the algorithm if not given.
+        settings: What is known of its settings, as plain data, for the configuration. Runs of a
+            method whose settings differ are not put together.
+        policy: Makes what is evaluated of the model, where that is not the model itself.
         probes: What looks into the agent each time; its readings go to a table of their own.
         report: Called after each evaluation with the lifetime step and what came of it.
+
+    Raises:
+        ValueError: If the evaluator plays another schedule than the timetable is for, or the
+            configuration would make no sense; when training begins, if the folder holds another
+            run.
     """
 
     def __init__(
@@ -38,6 +54,9 @@ class EvaluationCallback(BaseCallback):
         folder: RunFolder,
         *,
         seed: int,
+        method: str | None = None,
+        settings: Mapping[str, Any] | None = None,
+        policy: Callable[[Any], Policy] = lambda model: model,
         probes: Sequence[Probe] = (),
         report: Callable[[int, Played], None] = lambda step, played: None,
     ) -> None:
@@ -46,6 +65,9 @@ class EvaluationCallback(BaseCallback):
         self.timetable = timetable
         self.folder = folder
         self.seed = seed
+        self.method = method
+        self.settings = dict(settings or {})
+        self.policy = policy
         self.probes = probes
         self.report = report
         self.seconds = 0.0
@@ -54,8 +76,39 @@ class EvaluationCallback(BaseCallback):
         """Evaluation steps since then."""
         self._last: Due | None = None
         self._trained_since = 0.0
+        self._protocol = Protocol.of(evaluator, timetable)
+        self._config(method or "unnamed", self.settings.get("num_envs", 1))  # raises early
+
+    def _config(self, method: str, num_envs: int) -> dict[str, Any]:
+        return external_config(
+            self._protocol,
+            method=method,
+            seed=self.seed,
+            num_envs=num_envs,
+            settings=self.settings,
+        )
+
+    def _describe(self) -> None:
+        """Write down what is run, if that is not there yet.
+
+        Raises:
+            ValueError: If what is there is another run.
+        """
+        folder = self.folder
+        if not folder.path.exists():
+            folder.make()
+        if not (folder.path / "config.json").exists():
+            method = self.method or type(self.model).__name__.lower()
+            folder.write_config(self._config(method, self.training_env.num_envs))
+        config = folder.read_config()
+        different = Protocol.from_config(config).differences(self._protocol)
+        if config["seed"] != self.seed:
+            different.append(f"seed: {config['seed']} and {self.seed}")
+        if different:
+            raise ValueError(f"{folder.path} holds another run: {'; '.join(different)}")
 
     def _on_training_start(self) -> None:
+        self._describe()
         self._trained_since = time.perf_counter()
         self._last = self.timetable.last_until(self.num_timesteps)
         if not self.num_timesteps:  # else training goes on, and what lies behind was evaluated
@@ -76,8 +129,11 @@ class EvaluationCallback(BaseCallback):
         begun = time.perf_counter()
         step = self.num_timesteps
         run, seed = self.folder.name, self.seed
-        played = self.evaluator.play(self.model, KEEP if self.probes else 0)
-        self.folder.save_checkpoint(step, self.model.save)
+        played = self.evaluator.play(self.policy(self.model), KEEP if self.probes else 0)
+        checkpoint = self.folder.save_checkpoint(step, self.model.save)
+        normalizer = self.model.get_vec_normalize_env()
+        if normalizer is not None:
+            write_whole(checkpoint.with_suffix(".pkl"), lambda path: normalizer.save(str(path)))
         append(
             self.folder.table,
             rows(

@@ -1,9 +1,9 @@
 """The evaluator: plays an agent in every phase of a schedule, in one batch, on fixed seeds."""
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Generic, Protocol, TypeVar
+from typing import Any, Generic, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -14,36 +14,13 @@ from continual_arcade.envs.checks import MOST_AT_ONCE, Instance, Whole
 from continual_arcade.envs.schedules import Phase, Schedule
 from continual_arcade.envs.tunables import resolve
 from continual_arcade.evaluation.experience import Experience, Recorder
+from continual_arcade.evaluation.policies import Actor, Policy
 
 FIRST_SEED = 1_000_000
 """Seed of the first evaluation episode: far from the seeds of training."""
 MAX_STEPS = 1_800
 """Limit of an evaluation episode: 47 pipes of Flappy Bird, whatever the gap."""
 EPISODES = 20
-
-
-class Policy(Protocol):
-    """What can be judged: any Stable-Baselines3 model, or any object with such a ``predict``."""
-
-    def predict(self, observation: Any, *, deterministic: bool = True) -> tuple[Any, Any]:
-        """Return actions for a batch of observations, and something that is ignored."""
-        ...
-
-
-@dataclass(frozen=True)
-class FunctionPolicy:
-    """A policy made of a plain function.
-
-    Args:
-        function: Returns an action for each of a batch of observations, shape ``(games, features)``
-            -> whole numbers, shape ``(games,)``.
-    """
-
-    function: Callable[[Any], Any]
-
-    def predict(self, observation: Any, *, deterministic: bool = True) -> tuple[Any, None]:
-        """Return what the function returns."""
-        return self.function(observation), None
 
 
 @dataclass(frozen=True)
@@ -88,15 +65,22 @@ class PhaseEvaluator(Generic[Games]):
 
     env: Games
     """The games; set by subclasses."""
+    wrappers: Sequence[str] = ()
+    """What each of them is wrapped in, as far as it may matter to a policy."""
+    action_masks: Callable[[], npt.NDArray[np.bool_]] | None = None
+    """Returns which actions are valid in each of them; None if all are."""
 
     def __init__(
         self, name: str, schedule: Schedule, episodes: int, max_steps: int, first_seed: int
     ) -> None:
         Instance((Schedule,))("schedule", schedule)
-        Whole(1)("max_steps", max_steps)
         first_seed = Whole(0)("first_seed", first_seed)
         self.name = name
+        self.schedule = schedule
         self.episodes = episodes = Whole(1, MOST_AT_ONCE)("episodes", episodes)
+        self.max_steps = Whole(1)("max_steps", max_steps)
+        self.options: Mapping[str, Any] = {}
+        """Options of the game that are not as usual."""
         self.phases: tuple[Phase, ...] = schedule.distinct
         self.seeds = [first_seed + episode for episode in range(episodes)]
         self._options: dict[str, Any] = {}
@@ -105,18 +89,29 @@ class PhaseEvaluator(Generic[Games]):
     def play(self, policy: Policy, keep: int = 0) -> Played:
         """Play every episode of every phase to its end.
 
+        The policy sees what it saw in training: what a ``VecNormalize``, ``VecFrameStack`` or
+        ``VecTransposeImage`` of its environment does to observations is done to these as well.
+
         Args:
             policy: Who acts.
-            keep: Transitions of each phase to keep, spread over all that are played; what is played
-                does not depend on it.
+            keep: Transitions of each phase to keep, spread over all that are played, with
+                observations as the policy sees them; what is played does not depend on it.
 
         Raises:
             TypeError: If it is no policy, or does not return whole numbers.
-            ValueError: If it was made for other observations or actions, what it returns is not an
-                action for each game, or ``keep`` is negative.
+            ValueError: If it was made for other observations or actions, would not see what it saw
+                in training, what it returns is not an action for each game, or ``keep`` is
+                negative.
         """
         keep = Whole(0)("keep", keep)
-        self._check(policy)
+        actor = Actor(
+            policy,
+            played=self.name,
+            observation_space=self.env.single_observation_space,
+            action_space=self.env.single_action_space,
+            wrappers=self.wrappers,
+            action_masks=self.action_masks,
+        )
         begun = time.perf_counter()
         count = self.env.num_envs
         returns, scores = np.zeros(count), np.zeros(count)
@@ -126,33 +121,26 @@ class PhaseEvaluator(Generic[Games]):
         recorder = Recorder(indices, self.episodes, keep) if keep else None
         seeds: Any = self.seeds * len(self.phases)  # which Gymnasium's signature leaves out
         observations, _ = self.env.reset(seed=seeds, options=dict(self._options))
+        seen = actor.begin(observations)
         while running.any():
-            before = observations
-            decided: Any = policy.predict(observations, deterministic=True)
-            if not isinstance(decided, tuple) or len(decided) != 2:
-                raise TypeError(
-                    f"predict of {_name(policy)} must return a pair, actions and something that is "
-                    f"ignored, not {type(decided).__name__}"
-                )
-            actions = decided[0]
+            actions = actor.act(seen)
             try:
                 observations, rewards, terminated, truncated, infos = self.env.step(actions)
             except (TypeError, ValueError) as error:
-                message = f"what {_name(policy)} returned cannot be played: {error}"
+                message = f"what {actor.name} returned cannot be played: {error}"
                 raise type(error)(message) from error
             returns[running] += rewards[running]
             lengths[running] += 1
             ends = running & (terminated | truncated)
-            ended = ends.any()
-            if recorder is not None:
-                after = observations
-                if ended:
-                    after = observations.copy()
-                    after[ends] = infos["final_obs"][ends]
-                recorder.note(running, before, actions, rewards, after, terminated)
-            if ended:
+            if ends.any():
+                # The last one of an episode, not the first one of another that nobody counts.
+                observations = observations.copy()
+                observations[ends] = infos["final_obs"][ends]
                 scores[ends] = infos["final_info"]["score"][ends]
-                running = running & ~ends
+            before, seen = seen, actor.see(observations)
+            if recorder is not None:
+                recorder.note(running, before, actions, rewards, seen, terminated)
+            running = running & ~ends
         shape = (len(self.phases), self.episodes)
         experience = None if recorder is None else recorder.experience()
         return Played(
@@ -162,25 +150,6 @@ class PhaseEvaluator(Generic[Games]):
             time.perf_counter() - begun,
             experience,
         )
-
-    def _check(self, policy: Policy) -> None:
-        """Check that a policy can play, as far as it says what it was made for."""
-        if not hasattr(policy, "predict"):
-            raise TypeError(
-                f"{_name(policy)} has no predict, so it is no policy; a plain function is one as "
-                "FunctionPolicy(function)"
-            )
-        for what, shown in (
-            ("observation", self.env.single_observation_space),
-            ("action", self.env.single_action_space),
-        ):
-            made_for = getattr(policy, f"{what}_space", shown)
-            if made_for != shown:
-                found, expected = (" ".join(str(space).split()) for space in (made_for, shown))
-                raise ValueError(
-                    f"{_name(policy)} cannot play {self.name}: its {what} space is "
-                    f"{found}, that of the game {expected}"
-                )
 
 
 class Evaluator(PhaseEvaluator[ArcadeVectorEnv]):
@@ -209,6 +178,7 @@ class Evaluator(PhaseEvaluator[ArcadeVectorEnv]):
         **options: Any,
     ) -> None:
         super().__init__(game, schedule, episodes, max_steps, first_seed)
+        self.options = options
         self.env = ArcadeVectorEnv(
             game, len(self.phases) * episodes, max_episode_steps=max_steps, **options
         )
@@ -217,7 +187,3 @@ class Evaluator(PhaseEvaluator[ArcadeVectorEnv]):
         self._options["params"] = {
             name: np.repeat([values[name] for values in params], episodes) for name in params[0]
         }
-
-
-def _name(policy: object) -> str:
-    return getattr(policy, "__name__", type(policy).__name__)

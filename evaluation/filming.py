@@ -6,6 +6,7 @@ from itertools import chain, islice
 from typing import Any, Literal
 
 import gymnasium as gym
+import numpy as np
 
 from continual_arcade.envs import IDS, ArcadeEnv, Schedule
 from continual_arcade.envs.arcade_env import FRAMES_PER_SECOND, status_of
@@ -13,7 +14,8 @@ from continual_arcade.envs.drawing.film import Picture
 from continual_arcade.envs.drawing.panels import Caption, Panels
 from continual_arcade.envs.drawing.screen import Screen
 from continual_arcade.envs.drawing.status import Status
-from continual_arcade.evaluation.evaluator import FIRST_SEED, Policy
+from continual_arcade.evaluation.evaluator import FIRST_SEED
+from continual_arcade.evaluation.policies import Actor, Policy
 
 HUD = Literal["full", "brief", "none"]
 """What is said over a picture: everything, score and phase, or nothing."""
@@ -25,8 +27,9 @@ HOLD = FRAMES_PER_SECOND
 class Camera:
     """Films episodes of one phase of a life, played as the evaluator plays them.
 
-    An episode of a seed is the one that :class:`Evaluator` plays with that seed. Whatever has a
-    ``predict`` can be filmed; ``Oracle(camera.env)`` is one that needs the environment.
+    An episode of a seed is the one that :class:`Evaluator` plays with that seed. Whatever can be
+    evaluated can be filmed, a batch of one; ``Oracle(camera.env)`` is one that needs the
+    environment.
 
     Args:
         game: Name of the game.
@@ -109,23 +112,33 @@ class Camera:
             at ``FRAMES_PER_SECOND / every`` a second.
 
         Raises:
-            ValueError: If ``seconds`` or ``every`` is not positive.
+            TypeError: If it is no policy.
+            ValueError: If ``seconds`` or ``every`` is not positive, or the policy cannot play what
+                it would see.
         """
         if seconds is not None and not seconds > 0:
             raise ValueError(f"seconds = {seconds} must be positive")
         if every < 1:
             raise ValueError(f"every = {every} must be at least 1")
         most = None if seconds is None else max(1, round(seconds * FRAMES_PER_SECOND / every))
-        return islice(self._pictures(policy, seed, every), most)
+        actor = Actor(
+            policy,
+            played=self._bare.game.name,
+            observation_space=self.env.observation_space,
+            action_space=self.env.action_space,
+        )
+        return islice(self._pictures(actor, seed, every), most)
 
-    def _pictures(self, policy: Policy, seed: int, every: int) -> Iterator[Picture]:
+    def _pictures(self, actor: Actor, seed: int, every: int) -> Iterator[Picture]:
         observation, self._info = self.env.reset(seed=seed)
+        seen = actor.begin(observation[np.newaxis])
         self.over = False
         yield self._picture()
         steps = 0
         while not self.over:
-            action, _ = policy.predict(observation, deterministic=True)
+            (action,) = np.ravel(actor.act(seen))
             observation, _, terminated, truncated, self._info = self.env.step(action)
+            seen = actor.see(observation[np.newaxis])
             self.over = terminated or truncated
             steps += 1
             if self.over or steps % every == 0:

@@ -5,6 +5,7 @@ from typing import Any
 
 import gymnasium as gym
 import numpy as np
+import numpy.typing as npt
 from gymnasium.vector import AutoresetMode, VectorEnv
 from gymnasium.vector.utils import batch_space
 
@@ -103,6 +104,10 @@ class SideBySide(VectorEnv[Any, Any, Any]):
         infos = {"final_obs": observations, "final_info": {"score": scores}}
         return observations, rewards, terminated, truncated, infos
 
+    def action_masks(self) -> npt.NDArray[np.bool_]:
+        """Return which actions are valid in each environment, shape ``(envs, actions)``."""
+        return np.stack([env.get_wrapper_attr("action_masks")() for env in self.envs])
+
     def _action(self, action: Any) -> Any:
         """Return an action as an environment of its own wants it."""
         if isinstance(self.single_action_space, gym.spaces.Discrete):
@@ -123,6 +128,9 @@ class GymEvaluator(PhaseEvaluator[SideBySide]):
     The score of an episode is the ``score`` of its last info or, if there is none, its return. The
     environments are Python objects that are stepped one after the other: it takes as long as they.
 
+    A policy that was trained in wrapped environments needs them wrapped in the same here. Wrappers
+    with running statistics must hold those of training, and not move them.
+
     Args:
         make: Makes an environment that stays in one phase, whose index it is given, for ever. With
             the suite's wrapper: ``lambda phase: PhasedEnv(env(), schedule, tunables, apply,
@@ -134,7 +142,8 @@ class GymEvaluator(PhaseEvaluator[SideBySide]):
 
     Raises:
         ValueError: If a number is not positive, an environment has a lifetime clock that does not
-            stay in the phase of this schedule, or their spaces cannot be served.
+            stay in the phase of this schedule, their spaces cannot be served, or a wrapper moves
+            its statistics.
     """
 
     def __init__(
@@ -150,9 +159,17 @@ class GymEvaluator(PhaseEvaluator[SideBySide]):
         envs = [make(phase.index) for phase in self.phases for _ in range(episodes)]
         for position, phase in enumerate(self.phases):
             _check_stays(envs[position * episodes], phase)
+        for env in envs:
+            _check_statistics(env)
         self.env = SideBySide(envs, max_steps)
-        if envs[0].spec is not None:
-            self.name = envs[0].spec.id
+        # Here, since it needs PyTorch, which takes seconds to load.
+        from continual_arcade.evaluation.preprocessing import wrapper_names
+
+        self.wrappers = wrapper_names(envs[0])
+        if envs[0].has_wrapper_attr("action_masks"):
+            self.action_masks = self.env.action_masks
+        spec = envs[0].spec
+        self.name = type(envs[0].unwrapped).__name__ if spec is None else spec.id
 
 
 def _check_stays(env: AnyEnv, phase: Phase) -> None:
@@ -164,3 +181,14 @@ def _check_stays(env: AnyEnv, phase: Phase) -> None:
             f"the environment made for {phase} {stays}: hand the index on, as in "
             "PhasedEnv(..., phase=phase), with the schedule that is evaluated"
         )
+
+
+def _check_statistics(env: AnyEnv) -> None:
+    """Check that no wrapper moves its statistics, by which each evaluation would be another one."""
+    while isinstance(env, gym.Wrapper):
+        if getattr(env, "update_running_mean", False):
+            raise ValueError(
+                f"{type(env).__name__} moves its statistics while it is evaluated: give it those "
+                "of training, and set its update_running_mean = False"
+            )
+        env = env.env

@@ -1,13 +1,21 @@
 """What must be the same for the numbers of two runs to be comparable."""
 
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass, fields
+import json
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, dataclass, field, fields
 from functools import cached_property
 from typing import Any
 
 from continual_arcade.envs.checks import AtOnce, Count, check_fields
+from continual_arcade.envs.registration import IDS
 from continual_arcade.envs.schedules import Schedule
-from continual_arcade.evaluation.evaluator import EPISODES, FIRST_SEED, MAX_STEPS, Evaluator
+from continual_arcade.evaluation.evaluator import (
+    EPISODES,
+    FIRST_SEED,
+    MAX_STEPS,
+    Evaluator,
+    PhaseEvaluator,
+)
 from continual_arcade.evaluation.timetable import Timetable
 
 EVERY = 10_000
@@ -55,6 +63,33 @@ class Protocol:
     """Gymnasium id, with the version of the rules."""
     schedule: Schedule
     judging: Judging
+    options: Mapping[str, Any] = field(default_factory=dict)
+    """Options of the game that are not as usual, such as Catcher's ``lives``."""
+
+    @classmethod
+    def of(cls, evaluator: PhaseEvaluator[Any], timetable: Timetable) -> "Protocol":
+        """Return the protocol of a life that is evaluated in this way.
+
+        Raises:
+            ValueError: If the evaluator plays another schedule than the timetable is for.
+        """
+        schedule = timetable.schedule
+        if evaluator.schedule.fingerprint != schedule.fingerprint:
+            raise ValueError(
+                f"the evaluator plays schedule {evaluator.schedule.name!r} "
+                f"({evaluator.schedule.fingerprint}), the timetable is for {schedule.name!r} "
+                f"({schedule.fingerprint}): give both the same"
+            )
+        judging = Judging(
+            every=timetable.every,
+            at_end=timetable.at_end,
+            spacing=timetable.spacing,
+            episodes=evaluator.episodes,
+            max_steps=evaluator.max_steps,
+            first_seed=evaluator.seeds[0],
+        )
+        env = IDS.get(evaluator.name, evaluator.name)
+        return cls(evaluator.name, env, schedule, judging, evaluator.options)
 
     @classmethod
     def from_config(cls, config: Mapping[str, Any]) -> "Protocol":
@@ -75,7 +110,21 @@ class Protocol:
         judging = Judging(
             **{field.name: config["evaluation"][field.name] for field in fields(Judging)}
         )
-        return cls(config["game"], config["env"], schedule, judging)
+        options = config.get("options", {})
+        if not isinstance(options, dict):
+            raise ValueError(f"options = {options!r} of a run must be a table")
+        return cls(config["game"], config["env"], schedule, judging, options)
+
+    def to_config(self) -> dict[str, Any]:
+        """Return plain data, as the configuration of a run has it."""
+        config = {
+            "game": self.game,
+            "env": self.env,
+            "schedule": self.schedule.to_dict(),
+            "fingerprint": self.schedule.fingerprint,
+            "evaluation": asdict(self.judging),
+        }
+        return {**config, "options": dict(self.options)} if self.options else config
 
     @cached_property
     def timetable(self) -> Timetable:
@@ -92,25 +141,42 @@ class Protocol:
             episodes=judging.episodes,
             max_steps=judging.max_steps,
             first_seed=judging.first_seed,
+            **self.options,
         )
 
     @cached_property
     def key(self) -> tuple[Any, ...]:
         """What two comparable runs have in common; names of phases do not count."""
-        return (self.env, self.schedule.fingerprint, *asdict(self.judging).values())
+        return tuple(counts for counts, _ in self._terms.values())
 
     def differences(self, other: "Protocol") -> list[str]:
         """Say in what another protocol differs; an empty list if numbers are comparable."""
-        found = []
-        if self.env != other.env:
-            found.append(f"environment: {self.env} and {other.env}")
-        if self.schedule.fingerprint != other.schedule.fingerprint:
-            one, two = self.schedule, other.schedule
-            found.append(
-                f"schedule: {one.name} ({one.fingerprint}) and {two.name} ({two.fingerprint})"
-            )
-        theirs = asdict(other.judging)
-        for name, value in asdict(self.judging).items():
-            if value != theirs[name]:
-                found.append(f"evaluation.{name}: {value:,} and {theirs[name]:,}")
-        return found
+        return [
+            f"{name}: {ours} and {other._terms[name][1]}"
+            for name, (counts, ours) in self._terms.items()
+            if counts != other._terms[name][0]
+        ]
+
+    def distinction(self, others: Iterable["Protocol"]) -> str:
+        """Return what tells it apart from other protocols; empty if they are comparable."""
+        theirs = [other._terms for other in others]
+        return ", ".join(
+            f"{name} {text}"
+            for name, (counts, text) in self._terms.items()
+            if any(terms[name][0] != counts for terms in theirs)
+        )
+
+    @cached_property
+    def _terms(self) -> dict[str, tuple[Any, str]]:
+        """All that must be equal, by name: what counts, and how it is written."""
+        schedule = self.schedule
+        options = json.dumps(self.options, sort_keys=True, default=str)
+        return {
+            "environment": (self.env, self.env),
+            "options": (options, options),
+            "schedule": (schedule.fingerprint, f"{schedule.name} ({schedule.fingerprint})"),
+            **{
+                f"evaluation.{name}": (value, f"{value:,}")
+                for name, value in asdict(self.judging).items()
+            },
+        }

@@ -64,8 +64,9 @@ class Record:
                 if not given.
 
         Raises:
-            ValueError: If the table does not hold exactly one run, holds an episode twice or an
-                infinite value, or was made with another schedule or timetable.
+            ValueError: If the table does not hold exactly one run, holds an episode twice, a step
+                that is no whole number or an infinite value, or was made with another schedule or
+                timetable.
         """
         if table["run"].nunique() != 1:
             raise ValueError(f"a record is that of one run; the table holds {_runs(table)}")
@@ -73,6 +74,7 @@ class Record:
             at_end = timetable.at_end
         if at_end < 1:
             raise ValueError(f"at_end = {at_end} must be at least 1")
+        _check_counts(table)
         _check_phases(table, schedule)
         keys = np.stack([table["lifetime_step"].to_numpy(), table["trained_phase"].to_numpy()])
         found, rows = np.unique(keys.astype(np.int64), axis=1, return_inverse=True)
@@ -296,6 +298,16 @@ def _told_apart(names: Iterable[str]) -> tuple[str, ...]:
 
 def _runs(table: pd.DataFrame) -> int:
     return int(table["run"].nunique())
+
+
+def _check_counts(table: pd.DataFrame) -> None:
+    """Check that what counts something is a whole number, and no step is negative."""
+    for name in ("lifetime_step", "trained_phase", "eval_phase", "episode"):
+        values = table[name].to_numpy(np.float64)
+        if (broken := values[values != np.trunc(values)]).size:
+            raise ValueError(f"the table holds {name} {broken[0]}, which is no whole number")
+    if (first := int(table["lifetime_step"].min())) < 0:
+        raise ValueError(f"the table holds lifetime step {first}; a life begins at step 0")
 
 
 def _check_phases(table: pd.DataFrame, schedule: Schedule) -> None:

@@ -8,7 +8,7 @@ from typing import Any, Literal, get_args
 import numpy as np
 
 from continual_arcade.envs.curricula import SHIPPED, shipped
-from continual_arcade.envs.games import make_game
+from continual_arcade.envs.games import GAMES, make_game
 from continual_arcade.envs.tunables import Params, resolve
 from continual_arcade.evaluation.protocol import Protocol
 from continual_arcade.evaluation.record import Floats, Value
@@ -126,9 +126,13 @@ class References:
             protocol: Says which phases are played, and how long an episode is.
             value: Which column counts.
         """
-        tunables, limit = make_game(protocol.game).tunables, protocol.judging.max_steps
-        phases = protocol.schedule.distinct
+        phases, limit = protocol.schedule.distinct, protocol.judging.max_steps
         zero, one = np.full(len(phases), np.nan), np.full(len(phases), np.nan)
+        if protocol.game not in GAMES or protocol.options:
+            played = f"{protocol.env} with {dict(protocol.options)}" if protocol.options else ""
+            reason = f"there are no references for {played or protocol.env}: only for the games of"
+            return Scale(zero, one, f"{reason} the suite with their usual options")
+        tunables = make_game(protocol.game).tunables
         missing, reasons = [], []
         for column, phase in enumerate(phases):
             found = self.find(protocol.env, limit, resolve(tunables, phase.params))

@@ -5,6 +5,7 @@ from concurrent.futures import BrokenExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import cached_property
+from numbers import Integral
 from pathlib import Path
 from typing import Any
 
@@ -17,11 +18,15 @@ from tqdm import tqdm
 from continual_arcade.envs.curricula import ScheduleLike, as_schedule
 from continual_arcade.envs.games import make_game
 from continual_arcade.envs.registration import IDS
+from continual_arcade.envs.schedules import Schedule
 from continual_arcade.evaluation import diagnostics
 from continual_arcade.evaluation.diagnostics import Diagnostic, Probe, Reading
-from continual_arcade.evaluation.evaluator import Played, Policy
+from continual_arcade.evaluation.evaluator import Played
 from continual_arcade.evaluation.experience import KEEP, Experience
+from continual_arcade.evaluation.external_runs import write_run
+from continual_arcade.evaluation.policies import Policy
 from continual_arcade.evaluation.protocol import Judging, Protocol
+from continual_arcade.evaluation.run_folder import RunFolder
 from continual_arcade.evaluation.table import Row, frame, rows
 from continual_arcade.evaluation.workers import leave_interrupts
 
@@ -35,6 +40,8 @@ Load = Callable[[Path], Policy]
 class Replayed:
     """What came of checkpoints that were put back into every phase."""
 
+    protocol: Protocol
+    """What the numbers depend on beside the agents."""
     rows: tuple[Row, ...]
     """One for each episode, by lifetime step."""
     diagnostics: tuple[Diagnostic, ...]
@@ -48,6 +55,39 @@ class Replayed:
     def table(self) -> pd.DataFrame:
         """The tidy table."""
         return frame(self.rows)
+
+    def write_run(
+        self,
+        root: Path | str,
+        *,
+        method: str,
+        num_envs: int = 1,
+        settings: Mapping[str, Any] | None = None,
+    ) -> RunFolder:
+        """Write them as a run that ``compare``, ``report`` and ``Run.load`` read like any other.
+
+        Args:
+            root: Where runs are kept; the run gets a folder of its own in it.
+            method: Name of the method that the agents were trained by.
+            num_envs: Environments that stepped together in training: so many lifetime steps passed
+                at once, and so over an evaluation that was due.
+            settings: What is known of the settings of the method, as plain data. Runs of a method
+                whose settings differ are not put together.
+
+        Raises:
+            ValueError: If an argument makes no sense, or the checkpoints are not those of the
+                evaluations that were due.
+            OSError: If the folder cannot be written.
+        """
+        return write_run(
+            Path(root),
+            self.protocol,
+            self.rows,
+            self.diagnostics,
+            method=method,
+            num_envs=num_envs,
+            settings=settings,
+        )
 
 
 def replay_phases(
@@ -94,9 +134,12 @@ def replay_phases(
         RuntimeError: If a process died; the message says over which checkpoints.
     """
     protocol = _protocol(life, game, judging)
-    if jobs < 1:
-        raise ValueError(f"jobs = {jobs} must be at least 1")
+    for name, value, least in (("jobs", jobs, 1), ("late", late, 0), ("seed", seed, 0)):
+        if isinstance(value, bool) or not isinstance(value, Integral) or value < least:
+            raise ValueError(f"{name} = {value!r} must be a whole number, at least {least}")
     agents = _checked(checkpoints, load)
+    for step in agents:
+        _check_step(step, protocol.schedule, late)
     protocol.make_evaluator()  # what is wrong with the protocol is said here, not by a process
     stages = {step: protocol.timetable.stage_of(step, late) for step in agents}
     here = {s: agent for s, agent in agents.items() if jobs == 1 or not isinstance(agent, Path)}
@@ -119,6 +162,7 @@ def replay_phases(
             readings, run=run, seed=seed, step=step, trained_phase=stages[step]
         )
     return Replayed(
+        protocol=protocol,
         rows=tuple(episodes),
         diagnostics=tuple(diagnosed),
         seconds=sum(outcome.seconds for outcome, _ in played.values()),
@@ -152,8 +196,12 @@ def _checked(checkpoints: Mapping[int, Checkpoint], load: Load | None) -> dict[i
     """Return the checkpoints by age, paths as paths, all of them there."""
     if not checkpoints:
         raise ValueError("no checkpoint is given: name at least one")
+    for step in checkpoints:
+        if isinstance(step, bool) or not isinstance(step, Integral):
+            raise ValueError(f"a lifetime step is a whole number, not {step!r}")
     agents: dict[int, Policy | Path] = {}
-    for step, agent in sorted(checkpoints.items()):
+    for step in sorted(checkpoints):
+        agent = checkpoints[step]
         if isinstance(agent, (str, Path)):
             agent = Path(agent)
             if load is None:
@@ -164,8 +212,18 @@ def _checked(checkpoints: Mapping[int, Checkpoint], load: Load | None) -> dict[i
             # Stable-Baselines3 lets the suffix be left out.
             if not (agent.exists() or Path(f"{agent}.zip").exists()):
                 raise FileNotFoundError(f"the checkpoint of step {step:,} does not exist: {agent}")
-        agents[step] = agent
+        agents[int(step)] = agent
     return agents
+
+
+def _check_step(step: int, schedule: Schedule, late: int) -> None:
+    """Check that an agent can be of this age."""
+    if step > schedule.total_steps + late:
+        raise ValueError(
+            f"step {step:,} is beyond the end of schedule {schedule.name!r}, which has "
+            f"{schedule.total_steps:,} steps: an agent that was trained for longer needs a longer "
+            "last phase; `late` says by how many steps a checkpoint may miss the end"
+        )
 
 
 def _all(

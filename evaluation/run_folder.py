@@ -175,6 +175,8 @@ class RunFolder:
         for name, needed in _NEEDED.items():
             if name not in config:
                 lacking.append(name)
+            elif name == "method_spec" and config[name] is None:
+                continue  # an agent of somebody else's, of which that is not known
             elif needed and not isinstance(config[name], dict):
                 raise ValueError(f"{path} is damaged: {name} is no table")
             else:

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from continual_arcade.envs.games import make_game
+from continual_arcade.envs.games import GAMES, make_game
 from continual_arcade.evaluation import costs, diagnostics
 from continual_arcade.evaluation.protocol import Protocol
 from continual_arcade.evaluation.record import Record, Value
@@ -27,6 +27,12 @@ class Run:
     protocol: Protocol
     table: pd.DataFrame
     """The tidy table."""
+    diagnostics: pd.DataFrame | None = None
+    """What the network said, None if it was not asked."""
+    costs: pd.DataFrame | None = None
+    """What evaluation has cost, None if it was not written down."""
+    progress: pd.DataFrame | None = None
+    """The log of training, None if there is none."""
 
     @classmethod
     def load(cls, path: Path) -> "Run":
@@ -40,7 +46,13 @@ class Run:
         config = folder.read_config()
         if not folder.table.exists():
             raise FileNotFoundError(f"{path} has no evaluations.csv: it was not evaluated yet")
-        run = cls(folder, config, Protocol.from_config(config), read(folder.table))
+        # In the reverse of the order in which a run writes them, so that none is ahead of the table
+        # of evaluations while it is being written. One that is damaged says nothing to be trusted.
+        progress = folder.read_progress()
+        cost = costs.read(folder.costs) if folder.costs.exists() else None
+        readings = diagnostics.read(folder.diagnostics) if folder.diagnostics.exists() else None
+        table, protocol = read(folder.table), Protocol.from_config(config)
+        run = cls(folder, config, protocol, table, readings, cost, progress)
         seeds = run.table["seed"].unique().tolist()
         if seeds != [config["seed"]]:
             raise ValueError(
@@ -52,46 +64,31 @@ class Run:
             line = int(strange.to_numpy().argmax()) + 2
             raise ValueError(f"{folder.table}: line {line} was played with another seed")
         _ = run.scores  # the table and the schedule fit
-        # A run whose logs are damaged says nothing that can be trusted.
-        _ = run.costs, run.progress
-        if run.diagnostics is not None:
-            foreign = set(run.diagnostics["seed"]) - {run.seed} or (
-                set(run.diagnostics["lifetime_step"]) - set(run.table["lifetime_step"])
-            )
-            if foreign:
-                raise ValueError(
-                    f"{folder.diagnostics} is that of another run: it holds a seed or step "
-                    f"{min(foreign)}"
-                )
+        run._check_diagnostics()
         return run
 
-    @cached_property
-    def diagnostics(self) -> pd.DataFrame | None:
-        """What the network said, None if it was not asked.
-
-        Raises:
-            ValueError: If the table is damaged.
-        """
+    def _check_diagnostics(self) -> None:
+        """Check that the diagnostics are those of this run, and of what it has evaluated."""
+        if self.diagnostics is None:
+            return
         path = self.folder.diagnostics
-        return diagnostics.read(path) if path.exists() else None
-
-    @cached_property
-    def costs(self) -> pd.DataFrame | None:
-        """What evaluation has cost, None if it was not written down.
-
-        Raises:
-            ValueError: If the table is damaged.
-        """
-        return costs.read(self.folder.costs) if self.folder.costs.exists() else None
-
-    @cached_property
-    def progress(self) -> pd.DataFrame | None:
-        """The log of training, None if there is none.
-
-        Raises:
-            ValueError: If it is damaged.
-        """
-        return self.folder.read_progress()
+        for name in ("seed", "run"):
+            if others := set(self.diagnostics[name]) - set(self.table[name]):
+                raise ValueError(f"{path} is that of another run: it holds {name} {min(others)}")
+        evaluated = self.table["lifetime_step"]
+        if not (unknown := set(self.diagnostics["lifetime_step"]) - set(evaluated)):
+            return
+        first, last = min(unknown), evaluated.max()
+        if first > last:
+            raise ValueError(
+                f"{path} is ahead of {self.folder.table.name}, which ends at step {last:,}, and "
+                f"holds step {first:,}: either the run is just being written, then read it again, "
+                "or the end of the table was lost"
+            )
+        raise ValueError(
+            f"{path} holds step {first:,}, which {self.folder.table.name} does not: it is that of "
+            "another run, or rows of the table were lost"
+        )
 
     @property
     def seed(self) -> int:
@@ -108,9 +105,19 @@ class Run:
         """Name of the method."""
         return str(self.config["method"])
 
+    @property
+    def is_external(self) -> bool:
+        """Whether its agent is none of this suite's, of which only a part of the settings is known.
+
+        Its checkpoints, if there are any, are those of another library.
+        """
+        return self.config["method_spec"] is None
+
     @cached_property
     def settings(self) -> dict[str, Any]:
         """Settings of the learner, and what the method adds: one name need not be one method."""
+        if self.is_external:
+            return dict(self.config["settings"])
         spec = self.config["method_spec"]
         added = {name: spec[name] for name in ("replay", "parts", "remembers_all", "interleaved")}
         added["parts"] = "+".join(added["parts"]) or "none"
@@ -122,11 +129,14 @@ class Run:
         Args:
             value: Which column counts.
         """
+        timetable, steps = self.protocol.timetable, self.table["lifetime_step"]
+        # What is learnt in larger pieces than steps goes on after the end, where no phase is.
+        end = timetable.expected(self.num_envs)[-1].step
         return Record.from_table(
-            self.table,
+            self.table[steps <= end],
             self.protocol.schedule,
             value=value,
-            timetable=self.protocol.timetable,
+            timetable=timetable,
             episodes=self.protocol.judging.episodes,
             stride=self.num_envs,
         )
@@ -176,16 +186,20 @@ class World:
 
     protocol: Protocol
     groups: list[Group]
+    distinction: str = ""
+    """What tells it apart from others of the same game and schedule, if there are any."""
 
     @property
     def title(self) -> str:
         """What the agents lived in."""
-        return f"{self.protocol.game}, {self.protocol.schedule.name}"
+        named = f"{self.protocol.game}, {self.protocol.schedule.name}"
+        return f"{named} ({self.distinction})" if self.distinction else named
 
     @property
     def points(self) -> str:
         """What the score counts."""
-        return make_game(self.protocol.game).points
+        game = self.protocol.game
+        return make_game(game).points if game in GAMES else "score"
 
     @property
     def labels(self) -> list[str]:
@@ -207,6 +221,24 @@ class Gathered:
 
     worlds: list[World]
     left_out: list[LeftOut]
+
+    def check_comparable(self) -> None:
+        """Check that all runs are of one protocol, so that their numbers are comparable.
+
+        Raises:
+            ValueError: If not; the message names two runs of each pair, and all in which they
+                differ.
+        """
+        if len(self.worlds) < 2:
+            return
+        first, *others = self.worlds
+        lines = ["runs of different protocols are not comparable:"]
+        for world in others:
+            differences = "; ".join(first.protocol.differences(world.protocol))
+            one, other = (next(iter(w.groups[0].runs.values())) for w in (first, world))
+            lines.append(f"  {one.folder.path} and {other.folder.path}: {differences}")
+        lines.append("leave some out, or give --mixed, which keeps each protocol to itself")
+        raise ValueError("\n".join(lines))
 
 
 def gather(paths: Iterable[Path], *, unfinished: bool = False) -> Gathered:
@@ -257,4 +289,13 @@ def gather(paths: Iterable[Path], *, unfinished: bool = False) -> Gathered:
         group.runs[run.seed] = run
     for group in groups.values():
         group.runs = dict(sorted(group.runs.items()))
+    _tell_apart(list(worlds.values()))
     return Gathered(list(worlds.values()), left_out)
+
+
+def _tell_apart(worlds: Sequence[World]) -> None:
+    """Say in what worlds differ that would have the same title."""
+    titles = [world.title for world in worlds]
+    for world, title in zip(worlds, titles, strict=True):
+        namesakes = [w.protocol for w, other in zip(worlds, titles, strict=True) if other == title]
+        world.distinction = world.protocol.distinction(namesakes)

@@ -9,10 +9,9 @@ from stable_baselines3 import PPO
 
 from continual_arcade.agents import make_life
 from continual_arcade.envs import make_game, shipped
-from continual_arcade.evaluation import EvaluationCallback, Evaluator, Record, RunFolder, Timetable
+from continual_arcade.evaluation import EvaluationCallback, Evaluator, Run, RunFolder, Timetable
 from continual_arcade.evaluation.matrix import as_text, forgetting_matrix
 from continual_arcade.evaluation.metrics import measure
-from continual_arcade.evaluation.table import read
 
 
 def main(steps: int = 50_000, entropy: float = 0.1, out: Path = Path("runs")) -> None:
@@ -20,13 +19,12 @@ def main(steps: int = 50_000, entropy: float = 0.1, out: Path = Path("runs")) ->
     torch.set_num_threads(1)  # a small network gains nothing from more
     schedule = shipped("conflict", make_game("Catcher")).with_steps(steps)
     folder = RunFolder.new(out, "Catcher", schedule.name, "ppo", seed=0)
-    folder.make()
     timetable = Timetable(schedule, every=steps // 2)  # and before training, and at phase ends
     callback = EvaluationCallback(Evaluator("Catcher", schedule), timetable, folder, seed=0)
     life = make_life("Catcher", schedule, num_envs=8)
     model = PPO("MlpPolicy", life, n_steps=256, ent_coef=entropy, seed=0, device="cpu")
     model.learn(schedule.total_steps, callback)  # one call is one life
-    record = Record.from_table(read(folder.table), schedule)
+    record = Run.load(folder.path).scores
     rich.print(as_text(forgetting_matrix(record), "pellets"))
     for name, result in measure(record, ["acc@gem", "bwt@gem", "worst-phase@end"]).items():
         print(f"{name:16} {result.value:6.1f}  {result.note or result.reason}")

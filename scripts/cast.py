@@ -131,7 +131,13 @@ def _source(given: str, *, needed: bool) -> _Source:
         )
     if path.is_dir():
         folder = RunFolder.open(path)
-        return _Source(given, folder=folder, config=folder.read_config())
+        config = folder.read_config()
+        if config["method_spec"] is None:
+            raise ValueError(
+                f"the agent of {path} ({config['method']}) is none of this suite's: film it from "
+                "Python, as in Camera(game, schedule, phase).film(PPO.load(checkpoint))"
+            )
+        return _Source(given, folder=folder, config=config)
     # A checkpoint lies in a run, unless somebody moved it; nothing else above it is looked at.
     above = path.absolute().parent
     if above.name == "checkpoints":

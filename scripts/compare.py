@@ -12,13 +12,14 @@ import tyro
 from rich.console import Console
 
 from continual_arcade.envs.messages import unknown
-from continual_arcade.evaluation.comparison import paired_difference
+from continual_arcade.evaluation.comparison import adjusted, paired_difference
 from continual_arcade.evaluation.reporting.judged import Judged, judge
+from continual_arcade.evaluation.reporting.summary import warnings
 from continual_arcade.evaluation.reporting.wording import Notes
-from continual_arcade.evaluation.runs import World, gather
+from continual_arcade.evaluation.runs import LeftOut, World, gather
 from continual_arcade.evaluation.statistics import mean_over_runs
 from continual_arcade.evaluation.terminal import TerminalTable, plain_console
-from continual_arcade.scripts.cli import run
+from continual_arcade.scripts.cli import NOTICE, run
 
 
 @dataclass(frozen=True)
@@ -30,6 +31,9 @@ class Compare:
     against: str | None = None
     """Method to take the differences of the others from, seed by seed; one of several settings as
     the table names it, "ewc, learning_rate=0.001". If not given: finetune, if it is there."""
+    mixed: bool = False
+    """Take runs of different protocols. Each protocol has its own tables, and nothing is computed
+    over several."""
 
 
 _CAPTION = (
@@ -39,12 +43,15 @@ _CAPTION = (
 )
 
 
-def compare(args: Compare, console: Console) -> None:
+def compare(args: Compare, console: Console) -> list[LeftOut]:
     """Print a table for each set of runs that differ only by their seed, and one over methods.
 
+    Returns:
+        The runs that are in no table, each with its reason.
+
     Raises:
-        ValueError: If there is nothing to compare, a seed was run twice, or no run is of the method
-            to compare with.
+        ValueError: If there is nothing to compare, runs of different protocols are given, a seed
+            was run twice, or no run is of the method to compare with.
         OSError: If there is no such run.
     """
     gathered = gather(args.folders)
@@ -52,6 +59,8 @@ def compare(args: Compare, console: Console) -> None:
         console.out(f"left out: {left.path}: {left.reason}")
     if not gathered.worlds:
         raise ValueError("no run came to its end: there is nothing to compare")
+    if not args.mixed:
+        gathered.check_comparable()
     worlds = [(world, judge(world, None, {})) for world in gathered.worlds]
     bases = [_base(judged, args.against or "finetune") for _, judged in worlds]
     if args.against is not None and not any(bases):
@@ -68,6 +77,10 @@ def compare(args: Compare, console: Console) -> None:
                 console.print(_differences(world, judged, base, notes))
         for line in notes.lines():
             console.out(line)
+        for warning in warnings(judged, world.title):
+            said = warning.removeprefix(f"{world.title}, ")  # it stands below its tables
+            console.out(f"warning: {said}")
+    return gathered.left_out
 
 
 def _base(judged: Sequence[Judged], name: str) -> Judged | None:
@@ -128,21 +141,33 @@ def _differences(
     table = TerminalTable(
         title=f"{world.title}: mean {world.points} over all phases at the end, less {base.label}",
         texts=["method"],
-        numbers=["pairs", "difference"],
+        numbers=["pairs", "difference", "p", "p (Holm)"],
         caption="mean difference of runs with equal seeds ± 95 % t interval; of ten pairs or more "
-        "[95 % bootstrap interval].",
+        "[95 % bootstrap interval].\n"
+        "p: of the sign-flip test; Holm: corrected for the number of methods.",
     )
-    for one in judged:
-        if one is not base:
-            found = paired_difference(one.by_seed("acc@gem"), base.by_seed("acc@gem"))
-            cell = notes.cell(found.estimate, "+.1f", f"{one.label} less {base.label}")
-            table.add_row(one.label, str(found.pairs), cell)
+    others = [one for one in judged if one is not base]
+    found = [paired_difference(one.by_seed("acc@gem"), base.by_seed("acc@gem")) for one in others]
+    for one, difference in zip(others, adjusted(found), strict=True):
+        where = f"{one.label} less {base.label}"
+        table.add_row(
+            one.label,
+            str(difference.pairs),
+            notes.cell(difference.estimate, "+.1f", where),
+            notes.number(f"{difference.p:.3f}", difference.reason, where),
+            notes.number(f"{difference.adjusted_p:.3f}", difference.reason, where),
+        )
     return table
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run the command."""
-    run(lambda: compare(tyro.cli(Compare, args=arguments, description=__doc__), plain_console()))
+
+    def command() -> int | None:
+        args = tyro.cli(Compare, args=arguments, description=__doc__)
+        return NOTICE if compare(args, plain_console()) else None
+
+    run(command)
 
 
 if __name__ == "__main__":

@@ -57,7 +57,9 @@ class Films:
             world: Where they lived.
             judged: The methods.
         """
-        if not self.seconds:
+        # What opens the agents of others is not known here.
+        judged = [one for one in judged if not one.runs[0].is_external]
+        if not self.seconds or not judged:
             return []
         schedule = world.protocol.schedule
         record = judged[0].runs[0].scores

@@ -23,6 +23,7 @@ from tqdm import tqdm
 from continual_arcade.agents.machine_memory import available_memory
 from continual_arcade.evaluation.run_folder import RunFolder
 from continual_arcade.evaluation.terminal import plain_console
+from continual_arcade.scripts.cli import NOTICE
 from continual_arcade.scripts.compare import Compare, compare
 from continual_arcade.studies.seeds import write_seeds
 
@@ -47,7 +48,7 @@ def cores() -> int:
 
 def live(
     seeds: Sequence[int], jobs: int, arguments: Sequence[str], steps: int, *, shown: bool = True
-) -> None:
+) -> int | None:
     """Train a life for each seed, a number of them at a time, and compare what came out.
 
     A life that fails does not keep the others from going on.
@@ -58,6 +59,9 @@ def live(
         arguments: What ``train`` is told of each of them, beside its seed; they were checked.
         steps: Length of a life [lifetime steps].
         shown: Show a progress bar, if there is a terminal.
+
+    Returns:
+        ``NOTICE`` if a run could not be compared with the others.
 
     Raises:
         RuntimeError: If a life failed; the message says which and why.
@@ -106,12 +110,14 @@ def live(
         for failure in failures:
             print(failure, file=sys.stderr)
         sys.exit(128 + signals[0])
+    left_out = []
     if paths := [life.path for life in over if life.path and not life.failed]:
-        compare(Compare(tuple(paths)), plain_console())
+        left_out = compare(Compare(tuple(paths)), plain_console())
     if failures:
         count = f"{len(failures)} of {len(seeds)} lives failed"
         mend = "one that was only cut off goes on with --resume"
         raise RuntimeError("\n".join([f"{count}; {mend}", *failures]))
+    return NOTICE if left_out else None
 
 
 class _Life:

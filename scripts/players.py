@@ -4,7 +4,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from continual_arcade.envs.oracles import Oracle
-from continual_arcade.evaluation.evaluator import Policy
+from continual_arcade.evaluation.policies import Policy
 from continual_arcade.studies.references import RandomPlayer
 
 if TYPE_CHECKING:
@@ -19,7 +19,14 @@ def load_agent(path: Path) -> "ContinualDQN":
     """
     # PyTorch takes seconds to load, and whoever has no agent needs none.
     from continual_arcade.agents.continual_dqn import ContinualDQN
+    from continual_arcade.agents.state_files import is_foreign
 
+    if is_foreign(path):
+        raise ValueError(
+            f"{path} is in Stable-Baselines3's own format, which can run code when it is loaded, "
+            "and may be of any algorithm: play it from Python, as in Camera(game, schedule, "
+            "phase).film(PPO.load(path)) or replay_phases(..., load=PPO.load)"
+        )
     return ContinualDQN.load(path, device="cpu")
 
 

@@ -16,9 +16,9 @@ from rich.console import Console
 from continual_arcade.evaluation import reference_files
 from continual_arcade.evaluation.pages.files import write
 from continual_arcade.evaluation.reporting.page import NO_RUNS, build_page
-from continual_arcade.evaluation.runs import Gathered, gather
+from continual_arcade.evaluation.runs import LeftOut, gather
 from continual_arcade.evaluation.terminal import plain_console
-from continual_arcade.scripts.cli import run
+from continual_arcade.scripts.cli import NOTICE, run
 from continual_arcade.scripts.films import Films
 
 LARGEST = 15_000_000
@@ -50,11 +50,11 @@ class Report:
     """Length of each film [s]; 0 for none."""
 
 
-def report(args: Report, console: Console) -> Path:
+def report(args: Report, console: Console) -> list[LeftOut]:
     """Write the report.
 
     Returns:
-        The page.
+        The runs that are not in it, each with its reason.
 
     Raises:
         ValueError: If there is nothing to report, or runs of different protocols are given.
@@ -69,7 +69,9 @@ def report(args: Report, console: Console) -> Path:
         else reference_files.shipped_references()
     )
     gathered = gather(args.folders, unfinished=args.unfinished)
-    for left in gathered.left_out:
+    baselines = gather(args.baselines) if args.baselines else NO_RUNS
+    left_out = [*gathered.left_out, *baselines.left_out]
+    for left in left_out:
         console.out(f"left out: {left.path}: {left.reason}")
     if not gathered.worlds:
         raise ValueError(
@@ -77,11 +79,11 @@ def report(args: Report, console: Console) -> Path:
             "are)"
         )
     if not args.mixed:
-        _check_protocols(gathered)
+        gathered.check_comparable()
     page = build_page(
         gathered,
         references=references,
-        baselines=gather(args.baselines) if args.baselines else NO_RUNS,
+        baselines=baselines,
         against=args.against,
         film=Films(args.film_seconds, len(gathered.worlds)).of,
     )
@@ -94,31 +96,19 @@ def report(args: Report, console: Console) -> Path:
     for warning in page.warnings:
         console.out(f"warning: {warning}")
     console.out(f"written in {time.perf_counter() - begun:.0f} s")
-    return args.out
-
-
-def _check_protocols(gathered: Gathered) -> None:
-    """Refuse runs whose numbers are not comparable."""
-    first, *others = gathered.worlds
-    if not others:
-        return
-    lines = ["runs of different protocols are not put into one report:"]
-    for world in others:
-        differences = "; ".join(first.protocol.differences(world.protocol))
-        one = next(iter(first.groups[0].runs.values())).folder.path
-        other = next(iter(world.groups[0].runs.values())).folder.path
-        lines.append(f"  {one} and {other}: {differences}")
-    lines.append("leave some out, or give --mixed for a page with sections for each")
-    raise ValueError("\n".join(lines))
+    return left_out
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run the command."""
-    run(lambda: _run(tyro.cli(Report, args=arguments, description=__doc__)))
 
+    def command() -> int | None:
+        args = tyro.cli(Report, args=arguments, description=__doc__)
+        left_out = report(args, plain_console())
+        print(f"the report is in {args.out}")
+        return NOTICE if left_out else None
 
-def _run(args: Report) -> None:
-    print(f"the report is in {report(args, plain_console())}")
+    run(command)
 
 
 if __name__ == "__main__":

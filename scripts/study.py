@@ -30,7 +30,7 @@ from continual_arcade.evaluation.reporting.page import NO_RUNS
 from continual_arcade.evaluation.runs import gather
 from continual_arcade.evaluation.terminal import TerminalTable, plain_console
 from continual_arcade.scripts import report as reports
-from continual_arcade.scripts.cli import run
+from continual_arcade.scripts.cli import NOTICE, run
 from continual_arcade.scripts.lives import cores, warn_of_memory
 from continual_arcade.studies import study as studies
 from continual_arcade.studies import tuning as tunings
@@ -173,13 +173,16 @@ class Tune(_Workers):
 Command = Run | Status | MakeReport | Resume | Add | Verify | Tune | Publish
 
 
-def run_study(args: Run, console: Console, given: Sequence[str]) -> None:
+def run_study(args: Run, console: Console, given: Sequence[str]) -> int | None:
     """Run a study, or say what it would cost.
 
     Args:
         args: What is asked for.
         console: Where it is said.
         given: The arguments of the command, which are written down.
+
+    Returns:
+        ``NOTICE`` if a run that was re-run has another result than before.
 
     Raises:
         ValueError: If the study makes no sense, or was begun as another one.
@@ -196,19 +199,19 @@ def run_study(args: Run, console: Console, given: Sequence[str]) -> None:
         else:
             left = list(cells(study))
         _say_cost(study, left, args, console)
-        return
+        return None
     engine = _engine(args)
     with alone(folder.path):
         folder.begin(study, _about(given))
-    _go(folder, engine, console, remake=args.remake)
+    return _go(folder, engine, console, remake=args.remake)
 
 
-def resume_study(args: Resume, console: Console) -> None:
+def resume_study(args: Resume, console: Console) -> int | None:
     """Go on with a study; see :func:`run_study`."""
-    _go(_folder(args.study, args.out), _engine(args), console, remake=args.remake)
+    return _go(_folder(args.study, args.out), _engine(args), console, remake=args.remake)
 
 
-def add_to_study(args: Add, console: Console, given: Sequence[str]) -> None:
+def add_to_study(args: Add, console: Console, given: Sequence[str]) -> int | None:
     """Take more into a study, and run it; see :func:`run_study`."""
     study = studies.load(studies.find(args.file))
     study.check()
@@ -219,7 +222,7 @@ def add_to_study(args: Add, console: Console, given: Sequence[str]) -> None:
         folder, new = folder.extend(study, _about(given))
     for line in new or ("nothing is new",):
         _say(console, line)
-    _go(folder, engine, console)
+    return _go(folder, engine, console)
 
 
 def _complete_references(folder: StudyFolder) -> None:
@@ -232,7 +235,9 @@ def _complete_references(folder: StudyFolder) -> None:
     reference_files.save(completed(known, protocols, folder.about[-1]), folder.references)
 
 
-def _go(folder: StudyFolder, engine: Engine, console: Console, *, remake: bool = False) -> None:
+def _go(
+    folder: StudyFolder, engine: Engine, console: Console, *, remake: bool = False
+) -> int | None:
     with alone(folder.path):
         folder.check_versions()
         _complete_references(folder)
@@ -270,10 +275,14 @@ def _go(folder: StudyFolder, engine: Engine, console: Console, *, remake: bool =
         _say(console, f"warning: {name} was lived again, and came out in another way than before")
     _say(console, f"all {total} runs are finished; to see what came of them:")
     _say(console, f"  {_COMMAND} report {shlex.quote(str(folder.path))}")
+    return NOTICE if summary.changed else None
 
 
-def status(args: Status, console: Console) -> None:
+def status(args: Status, console: Console) -> int | None:
     """Print how far a study has come.
+
+    Returns:
+        ``NOTICE`` unless all runs are finished.
 
     Raises:
         ValueError: If the study is damaged.
@@ -301,13 +310,14 @@ def status(args: Status, console: Console) -> None:
             _say(console, f"{state}: {name}{why}")
     spent = sum(line.seconds for line in done.values())
     _say(console, f"{spent / 3600:.2f} hours of living")
+    return NOTICE if all_of_them["finished"] < len(states) else None
 
 
-def report_study(args: MakeReport, console: Console) -> Path:
+def report_study(args: MakeReport, console: Console) -> int | None:
     """Write a page about a study, with the experts as baselines.
 
     Returns:
-        The page.
+        ``NOTICE`` if finished runs are not in it.
 
     Raises:
         ValueError: If runs are lacking, or were changed since they were finished.
@@ -325,7 +335,9 @@ def report_study(args: MakeReport, console: Console) -> Path:
         mixed=True,
         film_seconds=args.film_seconds,
     )
-    return reports.report(given, console)
+    left_out = reports.report(given, console)
+    print(f"the report is in {page}")
+    return NOTICE if left_out else None
 
 
 def publish_study(args: Publish) -> Path:
@@ -348,6 +360,9 @@ def publish_study(args: Publish) -> Path:
     references = reference_files.load(folder.references)
     gathered = gather(folder.place(cell) for cell in finished if cell.kind != "expert")
     baselines = gather(experts) if experts else NO_RUNS
+    if left_out := [*gathered.left_out, *baselines.left_out]:
+        lines = [f"  {left.path}: {left.reason}" for left in left_out]
+        raise ValueError("\n".join(["runs that cannot be read are not published:", *lines]))
     worlds = [
         (world, judge(world, references.scale(world.protocol), fitting(world, baselines)))
         for world in gathered.worlds
@@ -375,12 +390,14 @@ def _finished(folder: StudyFolder, *, unfinished: bool = False) -> list[Cell]:
     return finished
 
 
-def verify_study(args: Verify, console: Console) -> None:
+def verify_study(args: Verify, console: Console) -> int | None:
     """Live some runs again, and print how they came out.
+
+    Returns:
+        ``NOTICE`` if a run came out in another way.
 
     Raises:
         ValueError: If no run is finished.
-        RuntimeError: If a run came out in another way.
         OSError: If nothing can be written.
     """
     folder = _folder(args.study, args.out)
@@ -398,8 +415,11 @@ def verify_study(args: Verify, console: Console) -> None:
         if not check.is_good:
             bad.append(check.run)
     if bad:
-        raise RuntimeError(f"{len(bad)} of {len(chosen)} runs did not come out as they did before")
+        said = f"{len(bad)} of {len(chosen)} runs did not come out as they did before"
+        print(said, file=sys.stderr)
+        return NOTICE
     _say(console, f"all {len(chosen)} came out as they did before")
+    return None
 
 
 def tune_methods(args: Tune, console: Console, given: Sequence[str]) -> Path:
@@ -514,7 +534,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     """Run the command."""
     given = sys.argv[1:] if arguments is None else arguments
 
-    def command() -> None:
+    def command() -> int | None:
         args = tyro.extras.subcommand_cli_from_dict(
             {
                 "run": Run,
@@ -532,21 +552,22 @@ def main(arguments: Sequence[str] | None = None) -> None:
         console = plain_console()
         match args:
             case Run():
-                run_study(args, console, given)
+                return run_study(args, console, given)
             case Status():
-                status(args, console)
+                return status(args, console)
             case MakeReport():
-                print(f"the report is in {report_study(args, console)}")
+                return report_study(args, console)
             case Resume():
-                resume_study(args, console)
+                return resume_study(args, console)
             case Add():
-                add_to_study(args, console, given)
+                return add_to_study(args, console, given)
             case Verify():
-                verify_study(args, console)
+                return verify_study(args, console)
             case Tune():
                 tune_methods(args, console, given)
             case Publish():
                 print(f"the results are in {publish_study(args)}")
+        return None
 
     run(command)
 

@@ -254,20 +254,20 @@ def main(arguments: Sequence[str] | None = None) -> None:
     """Run the command."""
     given = sys.argv[1:] if arguments is None else arguments
 
-    def command() -> None:
+    def command() -> int | None:
         listed = catalogue() if {"-h", "--help"} & set(given) else ""
         args = tyro.cli(TrainMany, args=given, description=f"{__doc__}\n{listed}")
         if args.resume is not None:
             _check_alone(given)
-        if args.seeds is None and args.jobs is None:
-            print(f"the run is in {train(args, given).path}")
-        else:
-            _train_many(args, given)
+        if args.seeds is not None or args.jobs is not None:
+            return _train_many(args, given)
+        print(f"the run is in {train(args, given).path}")
+        return None
 
     run(command)
 
 
-def _train_many(args: TrainMany, given: Sequence[str]) -> None:
+def _train_many(args: TrainMany, given: Sequence[str]) -> int | None:
     """Check what all lives are told, once and before anything is written, and train them."""
     if args.seeds is None:
         raise ValueError(f"jobs = {args.jobs} is for many lives: name their seeds with --seeds")
@@ -281,7 +281,7 @@ def _train_many(args: TrainMany, given: Sequence[str]) -> None:
     training.folder.make_root()
     warm_up(training.spec)
     others = without(("--seeds", "--jobs"), given)
-    lives.live(seeds, jobs, others, training.spec.schedule.total_steps, shown=args.progress)
+    return lives.live(seeds, jobs, others, training.spec.schedule.total_steps, shown=args.progress)
 
 
 def _check_alone(given: Sequence[str]) -> None:

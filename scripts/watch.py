@@ -25,8 +25,9 @@ from continual_arcade.envs.drawing.status import Notice
 from continual_arcade.envs.drawing.window import Window
 from continual_arcade.envs.games import make_game
 from continual_arcade.envs.oracles import Oracle
-from continual_arcade.evaluation.evaluator import FIRST_SEED, Policy
+from continual_arcade.evaluation.evaluator import FIRST_SEED
 from continual_arcade.evaluation.filming import HUD, Camera, Shot, side_by_side
+from continual_arcade.evaluation.policies import Policy
 from continual_arcade.scripts.cast import Cast, Member, cast
 from continual_arcade.scripts.cli import run
 from continual_arcade.scripts.players import load_agent, scripted

@@ -79,16 +79,12 @@ class RunSpec:
     def to_config(self) -> dict[str, Any]:
         """Return plain data, as the configuration of a run has it."""
         return {
-            "game": self.game,
-            "env": self.protocol.env,
-            "schedule": self.schedule.to_dict(),
-            "fingerprint": self.schedule.fingerprint,
+            **self.protocol.to_config(),
             "method": self.method.name,
             "method_spec": self.method.to_dict(),
             "seed": self.seed,
             "settings": asdict(self.settings),
             "save_every": self.save_every,
-            "evaluation": asdict(self.judging),
         }
 
     @property
@@ -123,6 +119,11 @@ class RunSpec:
             ValueError: If it makes no sense, or was written by another version.
         """
         protocol = Protocol.from_config(config)
+        if config["method_spec"] is None:
+            raise ValueError(
+                f"the agent of the run ({config['method']}) is none of this suite's: only what "
+                "trained it can resume it"
+            )
         return cls(
             game=protocol.game,
             schedule=protocol.schedule,
@@ -202,13 +203,7 @@ class Training:
         agent = ContinualDQN.load(
             folder.training_state, env=life, device="cpu", engine=spec.settings.engine
         )
-        begun = [(part.name, part.settings) for part in spec.method.make_parts()]
-        found = [(part.name, part.settings) for part in agent.parts]
-        if (agent.seed, found) != (spec.seed, begun):
-            raise ValueError(
-                f"{folder.training_state} belongs to another run: it has seed {agent.seed} and "
-                f"parts {found}, this run has seed {spec.seed} and parts {begun}"
-            )
+        check_agent(agent, folder.training_state, spec.seed, spec.method)
         training = cls(spec, agent, folder)
         if not training.is_over:
             rewind(folder, agent.num_timesteps)
@@ -283,6 +278,27 @@ class Training:
             seconds=time.perf_counter() - begun,
             evaluation_steps=evaluation.steps,
             evaluation_seconds=evaluation.seconds,
+        )
+
+
+def check_agent(agent: ContinualDQN, path: Path, seed: int, method: Method) -> None:
+    """Check that an agent is that of a run.
+
+    Args:
+        agent: The agent.
+        path: Where it was read from, for the message.
+        seed: Seed of the run.
+        method: Method of the run.
+
+    Raises:
+        ValueError: If it has another seed or other parts.
+    """
+    asked = [(part.name, part.settings) for part in method.make_parts()]
+    found = [(part.name, part.settings) for part in agent.parts]
+    if (agent.seed, found) != (seed, asked):
+        raise ValueError(
+            f"{path} belongs to another run: it has seed {agent.seed} and parts {found}, this run "
+            f"has seed {seed} and parts {asked}"
         )
 
 

@@ -18,6 +18,9 @@ from continual_arcade.agents.plasticity import (
 from continual_arcade.evaluation.diagnostics import ALL, Reading
 from continual_arcade.evaluation.experience import Experience
 
+NORM = "weight_norm"
+"""The quantity that depends on nothing but the network, by which it is known again."""
+
 
 @dataclass(frozen=True)
 class InterferenceProbe:
@@ -69,7 +72,7 @@ class PlasticityProbe:
                 rank = effective_rank(hidden[-1]) if hidden else np.nan
             yield Reading("dormant_share", dormant, phase)
             yield Reading("effective_rank", rank, phase)
-        yield Reading("weight_norm", weight_norm(network))
+        yield Reading(NORM, weight_norm(network))
 
 
 PROBES = (InterferenceProbe(), PlasticityProbe())

@@ -11,7 +11,8 @@ from gymnasium import spaces
 from continual_arcade.envs import IDS, Schedule, Stretch, make_game
 from continual_arcade.envs.oracles import Oracle
 from continual_arcade.envs.tunables import Params, resolve
-from continual_arcade.evaluation.evaluator import FIRST_SEED, MAX_STEPS, Evaluator, Policy
+from continual_arcade.evaluation.evaluator import FIRST_SEED, MAX_STEPS, Evaluator
+from continual_arcade.evaluation.policies import Policy
 from continual_arcade.evaluation.protocol import Protocol
 from continual_arcade.evaluation.record import Value
 from continual_arcade.evaluation.references import Outcome, Player, Reference, References

@@ -66,14 +66,18 @@ def small(folder: Path, **changes: Any) -> Study:
     return load(write(folder / "study.toml", **changes))
 
 
-def run(*arguments: object) -> str:
-    """Run the command in this process; return all that it prints, or fail with its error."""
-    said = StringIO()
+def run(*arguments: object, status: int = 0) -> str:
+    """Run the command in this process; return all that it prints.
+
+    It must end with the status, or the test fails with what it printed.
+    """
+    said, found = StringIO(), 0
     with redirect_stdout(said), redirect_stderr(said):
         try:
             command.main([str(argument) for argument in arguments])
         except SystemExit as end:
-            raise AssertionError(said.getvalue()) from end
+            found = int(str(end.code))
+    assert found == status, said.getvalue()
     return said.getvalue()
 
 

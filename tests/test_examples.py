@@ -14,6 +14,7 @@ from continual_arcade.envs import make_game, shipped
 from continual_arcade.evaluation import Record, Run
 from continual_arcade.evaluation.metrics import Context
 from continual_arcade.evaluation.table import read
+from continual_arcade.scripts import compare, report
 
 ROOT = Path(__file__).parents[1]
 EXAMPLES = sorted((ROOT / "examples").glob("*.py"))
@@ -65,6 +66,25 @@ def test_ppo(tmp_path: Path) -> None:
     assert record.steps.tolist() == list(range(0, 3 * 2_048 + 1, 1_024))
     assert float(metrics["acc@gem"]) == pytest.approx(record.matrix[-1].mean(), abs=0.06)
     assert len(list((folder / "checkpoints").glob("step_*.zip"))) == 7
+    assert Run.load(folder).method == "ppo"
+
+
+def test_external_agents(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    said = example(tmp_path, "external_agents", "--steps", 256, "--seeds", 1)
+    paths = [tmp_path / line.removeprefix("the run is in ") for line in said.splitlines()]
+    assert [Run.load(path).method for path in paths] == ["ppo-plain", "ppo-bonus"]
+    for path in paths:
+        run_of, life = Run.load(path), shipped("conflict", make_game("Catcher")).with_steps(256)
+        assert run_of.scores.steps.tolist() == [0, *life.ends]
+        assert len(run_of.table) == 4 * 3 * 20
+    # And on they go, as the page says.
+    compare.main([*map(str, paths), "--against", "ppo-plain"])
+    printed = capsys.readouterr().out
+    assert re.search(r"│ ppo-bonus │ +1 │ +[+-]\d+\.\d │ +1\.000 │ +1\.000 │", printed)
+    report.main([*map(str, paths), "-o", str(tmp_path / "ppo.html")])
+    assert ">ppo-bonus</" in (tmp_path / "ppo.html").read_text("utf-8")
+    for line in ("compare runs/Catcher-conflict__ppo-* --against ppo-plain", "report runs/Cat"):
+        assert f"python -m continual_arcade.scripts.{line}" in PAGE
 
 
 def test_cleanrl_style(tmp_path: Path) -> None:

@@ -3,7 +3,7 @@
 import numpy as np
 import pandas as pd
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from tables import gaps, matrix_cells, record_of, table_of
 
@@ -40,6 +40,7 @@ def test_the_end_of_a_phase_is_the_mean_of_its_last_evaluations() -> None:
     assert [len(rows) for rows in record.ends] == [1, 2, 2, 1]
 
 
+@settings(deadline=None)
 @given(st.randoms(use_true_random=False))
 def test_the_order_of_rows_does_not_matter(random: object) -> None:
     table = table_of(THREE, LIFE)
@@ -172,3 +173,18 @@ def test_one_evaluation_serves_all_that_were_passed_at_once() -> None:
     assert not timetable.is_expected(Due(104, 0), 1)
     assert not timetable.is_expected(Due(112, 0), 8)
     assert timetable.is_expected(Due(296, 1), 8)  # the last phase never ends: 294
+
+
+@pytest.mark.parametrize("name", ["lifetime_step", "trained_phase", "eval_phase", "episode"])
+def test_what_counts_something_is_a_whole_number(name: str) -> None:
+    table = table_of(THREE, LIFE)
+    broken = table.assign(**{name: table[name] + 0.5})
+    with pytest.raises(ValueError, match=rf"the table holds {name} -?\d+\.5, which is no whole nu"):
+        Record.from_table(broken, THREE)
+
+
+def test_no_step_is_negative() -> None:
+    table = table_of(THREE, LIFE)
+    early = table.assign(lifetime_step=table["lifetime_step"] - 7)
+    with pytest.raises(ValueError, match="holds lifetime step -7; a life begins at step 0"):
+        Record.from_table(early, THREE)

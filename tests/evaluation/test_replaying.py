@@ -84,11 +84,18 @@ def test_each_checkpoint_is_played_as_by_the_evaluator() -> None:
 
 def test_a_checkpoint_belongs_to_the_phase_that_it_was_trained_in() -> None:
     agent = flaps_below(0.2)
-    agents = dict.fromkeys((0, 1, 50_000, 50_004, 100_000, 150_000, 170_000), agent)
+    agents = dict.fromkeys((0, 1, 50_000, 50_004, 100_000, 149_999, 150_000), agent)
     for late, of_50_004 in ((0, 1), (8, 0)):
         table = replay_phases(agents, CONFLICT, late=late, **GIVEN).table
         stages = table.drop_duplicates("lifetime_step")["trained_phase"].tolist()
         assert stages == [-1, 0, 0, of_50_004, 1, 2, 2]
+
+
+def test_a_checkpoint_may_miss_the_end_by_what_is_said() -> None:
+    agents = {np.int64(150_008): flaps_below(0.2)}
+    table = replay_phases(agents, CONFLICT, late=8, **GIVEN).table
+    assert set(table["lifetime_step"]) == {150_008}
+    assert set(table["trained_phase"]) == {2}
 
 
 def test_its_table_is_that_of_a_record(tmp_path: Path) -> None:
@@ -200,6 +207,18 @@ def test_each_plays_on_one_thread(
         ({0: flaps_below(0.2)}, {"judging": JUDGING}, "name it, as in game='Catcher'"),
         ({0: flaps_below(0.2)}, {**GIVEN, "game": "Catcher"}, "unknown parameter 'gravity'"),
         ({9: "agent.zip"}, GIVEN, "step 9 is a path: say what opens it"),
+        ({0: flaps_below(0.2)}, {**GIVEN, "jobs": 1.5}, "jobs = 1.5 must be a whole number"),
+        ({0: flaps_below(0.2)}, {**GIVEN, "late": -1}, "late = -1 must be a whole number, at l"),
+        ({0: flaps_below(0.2)}, {**GIVEN, "seed": -1}, "seed = -1 must be"),
+        ({0.5: flaps_below(0.2)}, GIVEN, "a lifetime step is a whole number, not 0.5"),
+        ({"0": flaps_below(0.2), 1: flaps_below(0.2)}, GIVEN, "whole number, not '0'"),
+        ({True: flaps_below(0.2)}, GIVEN, "whole number, not True"),
+        (
+            {0: flaps_below(0.2), 170_000: flaps_below(0.2)},
+            GIVEN,
+            "step 170,000 is beyond the end of schedule 'conflict', which has 150,000 steps",
+        ),
+        ({150_009: flaps_below(0.2)}, {**GIVEN, "late": 8}, "step 150,009 is beyond the end"),
     ],
 )
 def test_what_makes_no_sense(checkpoints: Any, options: dict[str, Any], message: str) -> None:

@@ -55,6 +55,40 @@ def test_what_is_not_comparable_is_another_world(
     assert worlds[0].protocol.differences(worlds[0].protocol) == []
 
 
+def test_worlds_of_one_title_are_told_apart_and_refused_by_name(tmp_path: Path) -> None:
+    other = gaps(100, 90, steps=101)
+    paths = [
+        write_run(tmp_path, TWO, CELLS),
+        edit(
+            write_run(tmp_path, TWO, CELLS, seed=1),
+            lambda c: c.update(env="ContinualArcade/FlappyBird-v1"),
+        ),
+        write_run(tmp_path, TWO, CELLS, seed=2, judging=Judging(every=0, at_end=1, episodes=1)),
+        write_run(tmp_path, replace(other, name="longer"), matrix_cells(other, [[0, 0]] * 3)),
+    ]
+    gathered = gather(paths)
+    zero, v0 = "evaluation.first_seed 0", "environment ContinualArcade/FlappyBird-v0"
+    assert [world.title for world in gathered.worlds] == [
+        f"FlappyBird, gaps ({v0}, {zero})",
+        f"FlappyBird, gaps (environment ContinualArcade/FlappyBird-v1, {zero})",
+        f"FlappyBird, gaps ({v0}, evaluation.first_seed 1,000,000)",
+        "FlappyBird, longer",
+    ]
+    with pytest.raises(ValueError, match="runs of different protocols are not comp") as error:
+        gathered.check_comparable()
+    first, *pairs, mend = str(error.value).splitlines()
+    assert first.endswith(":")
+    assert "--mixed" in mend
+    differences = (
+        "environment: ContinualArcade/FlappyBird-v0 and ContinualArcade/FlappyBird-v1",
+        "evaluation.first_seed: 0 and 1,000,000",
+        f"schedule: gaps ({TWO.fingerprint}) and longer ({other.fingerprint})",
+    )
+    for line, path, difference in zip(pairs, paths[1:], differences, strict=True):
+        assert line == f"  {paths[0]} and {path}: {difference}"
+    gather(paths[:1]).check_comparable()
+
+
 def test_another_schedule_is_another_world_but_another_name_is_not(tmp_path: Path) -> None:
     named = replace(TWO, name="other name")
     longer = gaps(100, 90, steps=101)
@@ -79,6 +113,64 @@ def test_a_run_without_its_end_is_left_out_unless_asked_for(tmp_path: Path) -> N
     both = gather([short, whole], unfinished=True)
     assert not both.left_out
     assert list(both.worlds[0].groups[0].runs) == [0, 1]
+
+
+def reading(run: Path, step: int, name: str | None = None) -> str:
+    """A row of diagnostics."""
+    return f"{name or run.name},0,{step},0,weight_norm,-1,-1,1.0\n"
+
+
+HEADER = "run,seed,lifetime_step,trained_phase,quantity,phase,other_phase,value\n"
+
+
+def diagnosed(run: Path, *rows: str) -> Path:
+    (run / "diagnostics.csv").write_text(HEADER + "".join(rows))
+    return run
+
+
+def test_diagnostics_of_another_run_and_of_one_that_goes_on_are_told_apart(tmp_path: Path) -> None:
+    whole = write_run(tmp_path, TWO, CELLS)
+    Run.load(diagnosed(whole, reading(whole, 0), reading(whole, 100)))
+    diagnosed(whole, reading(whole, 0), reading(whole, 100, "of the same seed"))
+    with pytest.raises(ValueError, match="is that of another run: it holds run of the same seed"):
+        Run.load(whole)
+    diagnosed(whole, reading(whole, 0), reading(whole, 70))
+    with pytest.raises(ValueError, match=r"holds step 70, which evaluations\.csv does not: it is"):
+        Run.load(whole)
+    diagnosed(whole, reading(whole, 200))
+    drop_rows(whole, lambda row: row[2] != "200")
+    message = r"is ahead of evaluations\.csv, which ends at step 100, and holds step 200: .*written"
+    with pytest.raises(ValueError, match=message):
+        Run.load(whole)
+
+
+@pytest.mark.parametrize("moment", ["diagnostics.csv", "evaluations.csv"])
+def test_a_run_can_be_read_while_it_is_written(
+    moment: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whatever file is read, the run writes its next evaluation just then."""
+    from continual_arcade.evaluation import diagnostics, runs
+
+    run = write_run(tmp_path, TWO, CELLS)
+    later = (run / "evaluations.csv").read_text().splitlines(keepends=True)[-2:]
+    drop_rows(run, lambda row: row[2] != "200")
+    diagnosed(run, reading(run, 0), reading(run, 100))
+    for name, module in (("diagnostics.csv", diagnostics), ("evaluations.csv", runs)):
+        if name == moment:
+
+            def and_writes(path: Path, read: Any = module.read) -> Any:  # type: ignore[attr-defined]
+                found = read(path)
+                for file, rows in (("evaluations", later), ("diagnostics", [reading(run, 200)])):
+                    with (run / f"{file}.csv").open("a") as table:
+                        table.writelines(rows)
+                return found
+
+            monkeypatch.setattr(module, "read", and_writes)
+    found = Run.load(run)
+    assert found.table["lifetime_step"].max() == (100 if moment == "evaluations.csv" else 200)
+    # What was read before the table, and never after it, cannot be ahead of it.
+    assert found.diagnostics is not None
+    assert found.diagnostics["lifetime_step"].max() == 100
 
 
 FOREIGN = """run,seed,lifetime_step,trained_phase,quantity,phase,other_phase,value

@@ -9,6 +9,7 @@ from tables import write_run
 
 from continual_arcade.agents import METHODS, Method, compose
 from continual_arcade.envs import make_game, shipped
+from continual_arcade.evaluation import Judging
 from continual_arcade.scripts import compare
 
 SCHEDULE = shipped("conflict", make_game("FlappyBird")).with_steps(100)
@@ -21,6 +22,7 @@ def a_run(
     lr: float = 1e-3,
     method: str = "dqn",
     spec: Method = METHODS["finetune"],
+    judging: Judging | None = None,
 ) -> Path:
     """Write a run whose agent had ``scores[stage][phase]`` after each phase of training."""
     cells = {
@@ -28,7 +30,16 @@ def a_run(
         for stage, of_stage in enumerate(scores)
     }
     settings = {"learning_rate": lr}
-    return write_run(root, SCHEDULE, cells, seed=seed, method=method, spec=spec, settings=settings)
+    return write_run(
+        root,
+        SCHEDULE,
+        cells,
+        seed=seed,
+        method=method,
+        spec=spec,
+        settings=settings,
+        judging=judging,
+    )
 
 
 NOTHING = (0.0, 0.0, 0.0)
@@ -43,8 +54,13 @@ def three(tmp_path: Path) -> list[Path]:
     ]
 
 
-def output(capsys: Any, *paths: Path) -> tuple[str, dict[str, list[str]]]:
-    compare.main([str(path) for path in paths])
+def output(capsys: Any, *paths: Path, status: int = 0) -> tuple[str, dict[str, list[str]]]:
+    arguments = [str(path) for path in paths]
+    if status:
+        with pytest.raises(SystemExit, match=rf"^{status}$"):
+            compare.main(arguments)
+    else:
+        compare.main(arguments)
     text = capsys.readouterr().out
     rows = {}
     for line in text.splitlines():
@@ -133,6 +149,44 @@ def test_what_differences_are_taken_from_is_named(
         assert [line[2] for line in cells if line[2]] == [row[1]]
 
 
+def test_p_values_and_warnings_are_those_of_the_report(tmp_path: Path, capsys: Any) -> None:
+    """Two methods beside a third one: six seeds that always win, and five, of which one loses."""
+    always, mostly = (5, 6, 7, 6, 5, 6), (5, 6, 7, 6, -5)
+    paths = [a_run(tmp_path, seed, [NOTHING] * 4, method="finetune") for seed in range(6)]
+    for method, ends in (("a", always), ("b", mostly)):
+        for seed, end in enumerate(ends):
+            paths.append(a_run(tmp_path, seed, [NOTHING, *[(end,) * 3] * 3], method=method))
+    text, _ = output(capsys, *paths)
+    table = text.rpartition("┏")[2]
+    rows = {
+        row[0]: row[1:] for row in (re.split(" *│ *", x)[1:-1] for x in table.splitlines()) if row
+    }
+    # All of 64 sign flips but two are nearer to 0: 2/64. Of 32 sums of +-5 +-6 +-7 +-6 +-5 those
+    # of at least 19: 29, 19 twice (one 5 turned), and the same below 0: 6/32.
+    assert [rows[name][-2:] for name in ("a", "b")] == [["0.031", "0.062"], ["0.188", "0.188"]]
+    assert "warning" not in text  # five runs are enough
+    text, _ = output(capsys, *paths[:4])
+    said = " ".join(text.split())
+    assert "warning: finetune: 4 runs are too few to judge a method" in said
+
+
+def test_runs_of_other_protocols_are_refused_by_name_or_kept_apart(
+    three: list[Path], tmp_path: Path, capsys: Any
+) -> None:
+    seeds = Judging(every=0, at_end=1, episodes=2, first_seed=70)
+    scores = [NOTHING, (1, 1, 1), (1, 1, 1), (1, 1, 1)]
+    other = a_run(tmp_path, 3, scores, judging=seeds)  # type: ignore[arg-type]
+    with pytest.raises(SystemExit, match=r"^2$"):
+        compare.main([*map(str, three), str(other)])
+    captured = capsys.readouterr()
+    assert not captured.out
+    assert f"{three[0]} and {other}: evaluation.first_seed: 0 and 70" in captured.err
+    compare.main([*map(str, three), str(other), "--mixed"])
+    text = " ".join(capsys.readouterr().out.split())
+    for seed in ("0", "70"):
+        assert text.count(f"FlappyBird, conflict (evaluation.first_seed {seed}), dqn:") == 1
+
+
 def test_nothing_is_compared_with_what_is_not_there(three: list[Path], capsys: Any) -> None:
     for against, message in (
         ("dgn", "unknown method 'dgn': did you mean 'dqn'? known are dqn"),
@@ -149,7 +203,7 @@ def test_nothing_is_compared_with_what_is_not_there(three: list[Path], capsys: A
 
 def test_a_run_that_was_cut_off_is_left_out(three: list[Path], tmp_path: Path, capsys: Any) -> None:
     short = a_run(tmp_path, 3, [NOTHING, (99, 99, 99)])
-    text, rows = output(capsys, *three, short)
+    text, rows = output(capsys, *three, short, status=1)
     assert "left out" in text
     assert rows["normal"][0] == "12.0 ± 5.0"
 
@@ -160,7 +214,7 @@ def test_a_damaged_run_is_left_out_and_named(
     bad = a_run(tmp_path, 3, [NOTHING, *[(99.0,) * 3] * 3])
     table = bad / "evaluations.csv"
     table.write_text(table.read_text().replace("99.5", ""))
-    text, rows = output(capsys, *three, bad)
+    text, rows = output(capsys, *three, bad, status=1)
     assert "damaged in line" in text.replace("\n", " ")
     assert rows["normal"][0] == "12.0 ± 5.0"
     with pytest.raises(SystemExit):

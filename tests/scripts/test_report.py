@@ -134,7 +134,8 @@ def test_runs_that_say_nothing_are_named_in_the_page(
     (unfinished / "diagnostics.csv").unlink()
     out = tmp_path / "report.html"
     given = [str(path) for path in (*runs, damaged, unfinished)]
-    report.main([*given, "-o", str(out), "--film-seconds", "0"])
+    with pytest.raises(SystemExit, match=r"^1$"):
+        report.main([*given, "-o", str(out), "--film-seconds", "0"])
     said = "".join(capsys.readouterr().out.split())  # lines are broken anywhere
     text = out.read_text("utf-8")
     for reason in ("has the columns half of", "the run came to step"):

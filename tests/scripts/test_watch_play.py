@@ -14,6 +14,7 @@ import pytest
 from films import frames
 from gymnasium import spaces
 from PIL import Image
+from stable_baselines3 import PPO
 
 from continual_arcade.envs import ArcadeEnv, make_game, shipped
 from continual_arcade.envs.drawing import film
@@ -125,6 +126,18 @@ def test_mistakes(arguments: list[str], message: str, capsys: Any) -> None:
     with pytest.raises(SystemExit, match="2"):
         watch.main(arguments)
     assert message in capsys.readouterr().err
+
+
+def test_a_zip_of_another_library_is_refused_with_the_way_to_play_it(
+    tmp_path: Path, capsys: Any
+) -> None:
+    PPO("MlpPolicy", "ContinualArcade/Catcher-v0", n_steps=64, device="cpu").save(tmp_path / "ppo")
+    path = tmp_path / "ppo.zip"
+    with pytest.raises(SystemExit, match=r"^2$"):
+        watch.main([str(path), "--game", "Catcher", "--record", str(tmp_path / "x.gif")])
+    assert "play it from Python, as in Camera(" in capsys.readouterr().err
+    camera = Camera("Catcher", shipped("shrink", make_game("Catcher")), 0, width=32)
+    assert len(list(camera.film(PPO.load(path), seconds=0.2))) == 6  # as it says
 
 
 def test_a_checkpoint_is_played_in_the_life_it_comes_from(tmp_path: Path, capsys: Any) -> None:

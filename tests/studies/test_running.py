@@ -300,7 +300,7 @@ def test_runs_that_are_gone_are_lived_again_only_if_told(tmp_path: Path) -> None
     lost = [folder.place(cell) for cell in folder.cells if cell.seed == 1]
     for path in lost:
         shutil.rmtree(path)
-    assert "gone: FlappyBird-conflict__finetune__1" in run("status", folder.path)
+    assert "gone: FlappyBird-conflict__finetune__1" in run("status", folder.path, status=1)
     message = refused("resume", folder.path, "--jobs=1")
     assert "2 runs that were finished are gone: " in message
     assert all(path.name in message for path in lost)
@@ -318,7 +318,7 @@ def test_a_run_that_comes_out_in_another_way_than_before_is_told_of(tmp_path: Pa
     digest = folder.done()["FlappyBird-conflict__finetune__1"].digest
     folder.ledger.write_text(text.replace(digest, "0" * 64))
     shutil.rmtree(folder.path / "runs" / "FlappyBird-conflict__finetune__1")
-    said = run("resume", folder.path, "--jobs=1", "--remake")
+    said = run("resume", folder.path, "--jobs=1", "--remake", status=1)
     assert "FlappyBird-conflict__finetune__1 was lived again, and came out in another" in said
 
 
@@ -331,7 +331,7 @@ def test_a_run_that_fails_keeps_no_other_from_being_lived(tmp_path: Path) -> Non
     assert "FlappyBird-conflict__far__1: at step" in message
     states = folder.states()
     assert list(states.values()) == ["finished", "failed"] * 2
-    said = run("status", folder.path)
+    said = run("status", folder.path, status=1)
     assert "failed: FlappyBird-conflict__far__0: at step" in said
 
 

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from watched_pages import drawn
 
 from continual_arcade.scripts import report, train
 
@@ -83,8 +84,7 @@ def test_the_page_works_in_a_browser(page: Path, open_page: Any) -> None:
     for name in ("finetune", "ewc"):
         assert shown.get_by_role("checkbox", name=name).is_checked()
     for plot in shown.locator(".plot").all():
-        plot.scroll_into_view_if_needed()
-        plot.locator(".main-svg").first.wait_for()
+        drawn(plot)
 
 
 def test_the_same_runs_make_the_same_page(runs: list[Path], page: Path, tmp_path: Path) -> None:

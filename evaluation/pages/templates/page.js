@@ -6,10 +6,12 @@
   const { dark } = JSON.parse(document.getElementById("page--settings").textContent);
   const hidden = new Set();
 
-  // What sticks to the top covers nothing that is jumped to.
-  new ResizeObserver(([{ target }]) => {
-    root.style.setProperty("--bar", `${target.offsetHeight}px`);
-  }).observe(document.querySelector(".bar"));
+  // What sticks to the top covers nothing that is jumped to: not even by the link that opened the
+  // page, which is followed before an observer is first called.
+  const bar = document.querySelector(".bar");
+  const measureBar = () => root.style.setProperty("--bar", `${bar.getBoundingClientRect().height}px`);
+  measureBar();
+  new ResizeObserver(measureBar).observe(bar);
 
   // Themes: the reader's choice in this page, or the system's.
   const systemDark = matchMedia("(prefers-color-scheme: dark)");
@@ -33,7 +35,8 @@
     return isDark() && typeof value === "string" && /color/.test(name) ? (dark[value] ?? value) : value;
   }
 
-  // Charts: drawn when they come into view, drawn again when something changed since.
+  // Charts: drawn when they come into view, drawn again when something changed since. Until then
+  // they are marked as outdated.
   const config = { displayModeBar: false, responsive: false, doubleClick: "reset" };
   const coarse = matchMedia("(pointer: coarse)").matches;
   const plots = new Map();
@@ -41,7 +44,7 @@
     const data = JSON.parse(element.querySelector(".drawing").textContent);
     const chart = { element, data, frame: null };
     all(".plot", element).forEach((plot, i) => {
-      plots.set(plot, { chart, panel: data.panels[i], stale: true, near: false, width: 0 });
+      plots.set(plot, { chart, panel: data.panels[i], stale: true, near: false, width: 0, drawing: null });
     });
     return chart;
   });
@@ -71,18 +74,22 @@
     return [data, layout];
   }
 
-  function draw(plot) {
+  async function draw(plot) {
     const state = plots.get(plot);
     if (!plot.clientWidth) return;
     state.stale = false;
     state.width = plot.clientWidth;
-    Plotly.react(plot, ...figure(plot), config);
+    const drawing = Plotly.react(plot, ...figure(plot), config);
+    state.drawing = drawing;
+    await drawing;
+    if (!state.stale && state.drawing === drawing) plot.classList.remove("outdated");
   }
 
   function drawAgain(chosenPlots = plots.keys()) {
     for (const plot of chosenPlots) {
       const state = plots.get(plot);
       state.stale = true;
+      plot.classList.add("outdated");
       if (state.near) draw(plot);
     }
   }
@@ -208,7 +215,10 @@
   let playing = !still.matches;
 
   function load(film) {
-    if (loaded.has(film) || loaded.size >= mostPlayers) return;
+    if (loaded.has(film)) return;
+    // What is seen goes before what is only near.
+    if (loaded.size >= mostPlayers && visible.has(film)) unload([...loaded].find((other) => !visible.has(other)));
+    if (loaded.size >= mostPlayers) return;
     const bytes = Uint8Array.from(atob(film.dataset.film), (letter) => letter.charCodeAt(0));
     film.src = URL.createObjectURL(new Blob([bytes], { type: film.dataset.mime }));
     loaded.add(film);

@@ -1,10 +1,10 @@
 """Compiling the learner: announced, cached for this machine only, and not harmed by a kill."""
 
 import os
+import re
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import numpy as np
@@ -70,20 +70,23 @@ def test_whoever_waits_is_told(
 ) -> None:
     compiled = kernel(slowly, {}, "test")
     compile_it = compiled.compile
+    said: list[str] = []
 
-    def take_long(signature: object) -> object:
-        time.sleep(0.3)
+    def take_until_it_is_said(signature: object) -> object:
+        while not "".join(said).endswith("\n"):
+            said.append(capsys.readouterr().err)
         return compile_it(signature)
 
-    monkeypatch.setattr(compiled, "compile", take_long)
     entry = compilation.Entry(compiled)
+    monkeypatch.setattr(compilation, "_PATIENCE", 600.0)
     assert entry.prepared((np.zeros(1),))(np.zeros(1)) == 1
     assert capsys.readouterr().err == ""  # nobody had to wait for long
-    monkeypatch.setattr(compilation, "_PATIENCE", 0.1)
+    monkeypatch.setattr(compilation, "_PATIENCE", 0.01)
+    monkeypatch.setattr(compiled, "compile", take_until_it_is_said)
     entry.prepared((np.zeros((1, 1)),))
-    said = capsys.readouterr().err
-    assert "compiling the learner for this machine; it is kept for next time ..." in said
-    assert "done in 0 s" in said
+    text = "compiling the learner for this machine; it is kept for next time"
+    assert "".join(said) == f"{text} ...\n"
+    assert re.fullmatch(rf"{text}: done in \d+ s\n", capsys.readouterr().err)
     entry.prepared((np.zeros((1, 1)),))
     assert capsys.readouterr().err == ""
 
@@ -91,11 +94,15 @@ def test_whoever_waits_is_told(
 @pytest.mark.slow  # the learner is compiled twice
 def test_a_compilation_that_was_killed_leaves_nothing_that_harms(tmp_path: Path) -> None:
     process = subprocess.Popen(
-        [sys.executable, "-c", LEARN], env={**os.environ, "NUMBA_CACHE_DIR": str(tmp_path)}
+        [sys.executable, "-c", LEARN],
+        env={**os.environ, "NUMBA_CACHE_DIR": str(tmp_path)},
+        stderr=subprocess.PIPE,
+        text=True,
     )
-    time.sleep(15)
+    assert process.stderr is not None
+    assert "compiling the learner" in process.stderr.readline()
     process.send_signal(signal.SIGKILL)
-    process.wait()
+    process.communicate()
     run(LEARN, tmp_path)
     kept = machine_code(tmp_path)
     assert kept

@@ -12,6 +12,7 @@ from typing import Annotated
 import torch
 import tyro
 from rich.console import Console
+from rich.markup import escape
 
 from continual_arcade.evaluation import reference_files
 from continual_arcade.evaluation.pages.files import write
@@ -45,6 +46,10 @@ class Report:
     unfinished: bool = False
     """Take runs that did not come to their end, too. What they lack is missing in all that they are
     part of."""
+    title: str | None = None
+    """Heading of the page; game and schedule if not given."""
+    about: str = ""
+    """What the runs are for, in a sentence below the heading."""
     film_seconds: float = 4.0
     """Length of each film [s]; 0 for none."""
 
@@ -83,6 +88,8 @@ def report(args: Report, console: Console) -> Path:
         baselines=gather(args.baselines) if args.baselines else NO_RUNS,
         against=args.against,
         film=Films(args.film_seconds, len(gathered.worlds)).of,
+        title=args.title or "",
+        about=args.about,
     )
     write(page, args.out)
     if (size := args.out.stat().st_size) > LARGEST:
@@ -90,8 +97,11 @@ def report(args: Report, console: Console) -> Path:
             f"[bold]warning[/bold]: the page has {size / 1e6:.0f} MB, which some viewers refuse: "
             "give fewer runs, or --film-seconds 0"
         )
+    for section in page.verdicts:
+        where = f"{section.title}: " if len(page.verdicts) > 1 else ""
+        console.print(f"{where}{section.headline}", markup=False)
     for warning in page.warnings:
-        console.print(f"[bold]warning[/bold]: {warning}")
+        console.print("[bold]warning[/bold]:", escape(warning))
     console.print(f"written in {time.perf_counter() - begun:.0f} s")
     return args.out
 

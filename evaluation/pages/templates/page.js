@@ -49,6 +49,17 @@
     return chart;
   });
 
+  // Bands are named in all panels of a chart, or numbered in all where a name does not fit.
+  function numberBands(chart) {
+    const narrow = (plot) => plot.clientWidth && plot.clientWidth < plots.get(plot).panel.namesFrom;
+    const numbered = all(".plot", chart.element).some(narrow);
+    if (numbered !== chart.element.classList.contains("numbered")) {
+      chart.element.classList.toggle("numbered", numbered);
+      return true;
+    }
+    return false;
+  }
+
   function figure(plot) {
     const { chart, panel } = plots.get(plot);
     const data = panel.data.map((trace, i) => ({
@@ -62,9 +73,10 @@
       width: plot.clientWidth,
       height: plot.clientHeight,
     };
-    if (plot.clientWidth < panel.namesFrom) {
-      layout.annotations = layout.annotations.filter((note) => note.name !== "band");
-      layout.margin.t = 8;
+    if (chart.element.classList.contains("numbered")) {
+      let number = 0;
+      layout.annotations = layout.annotations.map((note) => (
+        note.name === "band" ? { ...note, text: String(++number) } : note));
     }
     if (coarse) {
       // A finger that moves scrolls the page.
@@ -102,6 +114,8 @@
     }
   }, { rootMargin: "400px" });
   const sizes = new ResizeObserver((entries) => {
+    const renumbered = new Set(entries.map(({ target }) => plots.get(target).chart).filter(numberBands));
+    for (const chart of renumbered) drawAgain(all(".plot", chart.element));
     for (const { target } of entries) {
       const state = plots.get(target);
       if (!state.stale && target.clientWidth && target.clientWidth !== state.width) {
@@ -109,10 +123,23 @@
       }
     }
   });
+  charts.forEach(numberBands);
   for (const plot of plots.keys()) {
     watcher.observe(plot);
     sizes.observe(plot);
   }
+
+  // What is wider than its place says so.
+  const wide = new ResizeObserver((entries) => {
+    for (const scroller of new Set(entries.map(({ target }) => target.closest(".scroller")))) {
+      scroller.classList.toggle("scrolls", scroller.scrollWidth > scroller.clientWidth + 1);
+    }
+  });
+  const watchWidth = (scroller) => {
+    wide.observe(scroller);
+    for (const inside of scroller.children) wide.observe(inside);
+  };
+  for (const scroller of all(".scroller")) watchWidth(scroller);
 
   for (const chart of charts) {
     const slider = chart.element.querySelector("input[type=range]");
@@ -194,6 +221,7 @@
     alignNumbers(table);
     makeSortable(table);
     place.append(table);
+    watchWidth(place);
   }
 
   for (const { element, data } of charts) {

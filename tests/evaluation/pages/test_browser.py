@@ -487,7 +487,7 @@ def test_tables_are_sorted_by_key(desktop: Page) -> None:
     expect(head.nth(2)).to_have_attribute("aria-sort", "ascending")
     page.locator("#summary").get_by_role("button", name="forgetting").click()
     expect(head.nth(2)).to_have_attribute("aria-sort", "descending")
-    assert column(2)[0] == "\u22121.5 \u00b1 0.2"
+    assert column(2)[0] == "\u22121.5 \u00b1\xa00.2"
     assert [cell[0] for cell in column(2)[1:]] == ["\u2013", "\u2013"]
     assert page.locator("#summary [aria-sort]").count() == 1
 
@@ -533,6 +533,16 @@ def test_screen_readers_are_told_what_there_is(desktop: Page) -> None:
 def test_a_button_without_a_name_is_found(open_page: Open) -> None:
     page = TINY.format(head="", body="<button></button><button>Named</button>")
     assert nameless(open_page(page).page) == ["button"]
+
+
+def test_names_in_charts_are_text(desktop: Page) -> None:
+    plot = drawn(desktop.locator("#dots .plot"))
+    shown = plot.locator(".textpoint text").evaluate_all(
+        "all => all.map(t => [...t.querySelectorAll('tspan')].map(s => s.textContent).join(' ')"
+        " || t.textContent)"
+    )
+    names = [name.replace(": nothing is known at the end", "") for name in shown]
+    assert names == list(samples.METHODS)
 
 
 def test_hover_texts_are_text(open_page: Open) -> None:

@@ -122,9 +122,11 @@ def _ahead(leader: Standing, known: Sequence[Standing], base: str, points: str) 
     found = leader.difference
     if found is None or isnan(found.p):
         return f"{ahead}, and cannot be compared with {base}"
+    # It is behind a base that is a reference, or that has other seeds.
+    sign, better = (-1, "better") if found.estimate.value >= 0 else (1, "worse")
+    significantly = "significantly" if _is_less(found, sign) else "not significantly"
     said = f"{found.estimate:+.1f}, p = {found.adjusted_p:.3f}"
-    significantly = "significantly" if _is_less(found, sign=-1) else "not significantly"
-    return f"{ahead}, {significantly} better than {base} ({said})"
+    return f"{ahead}, {significantly} {better} than {base} ({said})"
 
 
 def _is_less(found: Difference, sign: int = 1) -> bool:

@@ -13,8 +13,8 @@ from rich.console import Console
 
 from continual_arcade.envs.messages import unknown
 from continual_arcade.evaluation.comparison import adjusted, paired_difference
+from continual_arcade.evaluation.reporting.cautions import cautions
 from continual_arcade.evaluation.reporting.judged import Judged, judge
-from continual_arcade.evaluation.reporting.summary import warnings
 from continual_arcade.evaluation.reporting.wording import Notes
 from continual_arcade.evaluation.runs import LeftOut, World, gather
 from continual_arcade.evaluation.statistics import mean_over_runs
@@ -77,9 +77,8 @@ def compare(args: Compare, console: Console) -> list[LeftOut]:
                 console.print(_differences(world, judged, base, notes))
         for line in notes.lines():
             console.out(line)
-        for warning in warnings(judged, world.title):
-            said = warning.removeprefix(f"{world.title}, ")  # it stands below its tables
-            console.out(f"warning: {said}")
+        for caution in cautions(judged):
+            console.out(f"warning: {caution}")
     return gathered.left_out
 
 
@@ -154,8 +153,8 @@ def _differences(
             one.label,
             str(difference.pairs),
             notes.cell(difference.estimate, "+.1f", where),
-            notes.number(f"{difference.p:.3f}", difference.reason, where),
-            notes.number(f"{difference.adjusted_p:.3f}", difference.reason, where),
+            notes.number(difference.p, ".3f", difference.reason, where),
+            notes.number(difference.adjusted_p, ".3f", difference.reason, where),
         )
     return table
 

@@ -9,6 +9,7 @@ from continual_arcade.envs.drawing import film
 from continual_arcade.evaluation.filming import Camera
 from continual_arcade.evaluation.pages.content import Clip, FilmStrip
 from continual_arcade.evaluation.reporting.judged import Judged
+from continual_arcade.evaluation.reporting.wording import PLAYED, TRAINED
 from continual_arcade.evaluation.runs import Run, World
 from continual_arcade.scripts.players import load_agent
 
@@ -64,16 +65,14 @@ class Films:
         schedule = world.protocol.schedule
         record = judged[0].runs[0].scores
         names = record.stage_labels
-        rows = {0: "before training"} | {
-            row: f"after {name}" for row, name in enumerate(names, start=1)
-        }
-        columns = len(schedule.distinct)
+        stages = dict(enumerate(("before", *names)))
+        phases = len(schedule.distinct)
         left_out = ""
         most = int(MOST_SECONDS / self.seconds / self.worlds)
-        if len(judged) * len(rows) * columns > most:
-            rows = {row: rows[row] for row in (0, 1, len(names))}
+        if len(judged) * len(stages) * phases > most:
+            stages = {stage: stages[stage] for stage in (0, 1, len(names))}
             left_out = " The agents after other phases are left out: the page would be too large."
-        filmed = judged[: max(1, most // (len(rows) * columns))]
+        filmed = judged[: max(1, most // (len(stages) * phases))]
         if len(filmed) < len(judged):
             left_out += " So are the methods that are not shown."
         cameras = [
@@ -83,8 +82,9 @@ class Films:
         strips: list[FilmStrip] = []
         for one in filmed:
             run = one.runs[0]
-            clips = tuple(self._row(run, row, cameras) for row in rows)
-            if any(clip for of_stage in clips for clip in of_stage):
+            # A row is a phase played, a column what was trained before, as in the matrix.
+            clips = tuple(zip(*(self._column(run, row, cameras) for row in stages), strict=True))
+            if any(clip for of_phase in clips for clip in of_phase):
                 strips.append(
                     FilmStrip(
                         key=f"films-{len(strips)}",
@@ -92,8 +92,10 @@ class Films:
                         caption=f"Seed {run.seed}, the first evaluation episode. Below each film: "
                         f"mean {world.points} of that agent in that phase.{left_out}",
                         label=one.label,
-                        rows=tuple(rows.values()),
-                        columns=record.labels,
+                        rows=record.labels,
+                        columns=tuple(stages.values()),
+                        rows_label=PLAYED,
+                        columns_label=TRAINED,
                         clips=clips,
                     )
                 )
@@ -101,8 +103,8 @@ class Films:
             camera.env.close()
         return strips
 
-    def _row(self, run: Run, row: int, cameras: Sequence[Camera]) -> tuple[Clip | None, ...]:
-        """Film the agent of one stage in all phases."""
+    def _column(self, run: Run, row: int, cameras: Sequence[Camera]) -> tuple[Clip | None, ...]:
+        """Film the agent after one phase of training in all phases; ``row`` is of the matrix."""
         record = run.scores
         if not len(record.ends[row]):
             return (None,) * len(cameras)

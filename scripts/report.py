@@ -46,6 +46,10 @@ class Report:
     unfinished: bool = False
     """Take runs that did not come to their end, too. What they lack is missing in all that they are
     part of."""
+    title: str | None = None
+    """Heading of the page; game and schedule if not given."""
+    about: str = ""
+    """What the runs are for, in a sentence below the heading."""
     film_seconds: float = 4.0
     """Length of each film [s]; 0 for none."""
 
@@ -86,6 +90,8 @@ def report(args: Report, console: Console) -> list[LeftOut]:
         baselines=baselines,
         against=args.against,
         film=Films(args.film_seconds, len(gathered.worlds)).of,
+        title=args.title or "",
+        about=args.about,
     )
     write(page, args.out)
     if (size := args.out.stat().st_size) > LARGEST:
@@ -93,6 +99,9 @@ def report(args: Report, console: Console) -> list[LeftOut]:
             f"warning: the page has {size / 1e6:.0f} MB, which some viewers refuse: "
             "give fewer runs, or --film-seconds 0"
         )
+    for section in page.verdicts:
+        where = f"{section.title}: " if len(page.verdicts) > 1 else ""
+        console.out(f"{where}{section.headline}")
     for warning in page.warnings:
         console.out(f"warning: {warning}")
     console.out(f"written in {time.perf_counter() - begun:.0f} s")

@@ -333,6 +333,8 @@ def report_study(args: MakeReport, console: Console) -> int | None:
         baselines=tuple(folder.place(cell) for cell in finished if cell.kind == "expert"),
         references=folder.references,
         mixed=True,
+        title=f"Study {folder.study.name}",
+        about=folder.study.about,
         film_seconds=args.film_seconds,
     )
     left_out = reports.report(given, console)

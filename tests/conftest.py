@@ -4,7 +4,7 @@ import os
 from collections.abc import Iterator
 
 import pytest
-from hypothesis import settings
+from hypothesis import HealthCheck, settings
 
 # Said before any library reads it, and to all processes that tests start.
 os.environ.update(
@@ -26,7 +26,7 @@ FOR_USERS = (
 """Variables that change what is tested; a test that wants one sets it."""
 
 # How long an example takes says how busy the machine is.
-settings.register_profile("unhurried", deadline=None)
+settings.register_profile("unhurried", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("unhurried")
 
 pytest_plugins = ["watched_pages"]

@@ -14,12 +14,15 @@ from continual_arcade.evaluation.pages.content import (
     Chart,
     Clip,
     DataTable,
+    DotChart,
+    Dots,
     FilmStrip,
     HeatMap,
     HeatPanel,
     Item,
     LineChart,
     LinePanel,
+    Number,
     Page,
     Section,
     Series,
@@ -120,6 +123,20 @@ def bars() -> BarChart:
     )
 
 
+def dots() -> DotChart:
+    ends = ((9.0, 7.0, 6.0, 8.0), (4.0, np.nan, np.nan, np.nan), (2.0, 5.0, np.nan, np.nan))
+    return DotChart(
+        key="dots",
+        title="What is left",
+        alt="finetune falls from 9 to 7.",
+        x_label="pipes passed",
+        before_label="when just learnt",
+        value_label="at the end",
+        dots=tuple(Dots(label, *of) for label, of in zip(METHODS, ends, strict=True)),
+        marks=(("random play", 0.1), ("oracle", 10.0)),
+    )
+
+
 def areas() -> AreaChart:
     x = np.array([0.0, 100.0, 200.0, 300.0])
     first = np.array([np.nan, 1.0, 0.5, 0.3])
@@ -141,9 +158,13 @@ def table(key: str = "summary", *, folded: bool = False) -> DataTable:
         title="Summary",
         columns=("method", "average", "forgetting"),
         rows=(
-            ("finetune", "9.5 ± 1.1", ""),
-            (LONG, "10.0 ± 0.4", "\u22121.5 ± 0.2"),
-            (HOSTILE, "1,200.0 ± 3", "nan"),
+            ("finetune", Number("9.5 ± 1.1", 9.51, (8.4, 10.6)), ""),
+            (
+                LONG,
+                Number("10.0 ± 0.4", 10.02, (9.6, 10.4)),
+                Number("\u22121.5 ± 0.2", -1.5, (-1.7, -1.3)),
+            ),
+            (HOSTILE, Number("1,200.0 ± 3", 1200, (1197, 1203)), "nan"),
         ),
         labels=METHODS,
         notes=("There is one phase only.", "A run is missing."),
@@ -154,10 +175,10 @@ def table(key: str = "summary", *, folded: bool = False) -> DataTable:
 
 def strip(key: str, label: str, clip: bytes) -> FilmStrip:
     def shows(row: str, column: str) -> Clip:
-        alt = f"{label} {row} playing {column}: 3 pipes"
+        alt = f"{label} after {column} playing {row}: 3 pipes"
         return Clip(clip, "video/mp4", alt, "3 pipes", (48, 80))
 
-    rows, columns = ("before", "after 1"), ("gap 100", "gap 60")
+    rows, columns = ("gap 100", "gap 60"), ("nothing", "gap 100")
     clips = [[shows(row, column) for column in columns] for row in rows]
     return FilmStrip(
         key=key,
@@ -165,12 +186,14 @@ def strip(key: str, label: str, clip: bytes) -> FilmStrip:
         label=label,
         rows=rows,
         columns=columns,
+        rows_label="phase played",
+        columns_label="after training in",
         clips=((clips[0][0], None), tuple(clips[1])),
     )
 
 
 def charts() -> tuple[Chart, ...]:
-    return lines(), profile(), heat(), heat("interference", frames=3), bars(), areas()
+    return dots(), lines(), profile(), heat(), heat("interference", frames=3), bars(), areas()
 
 
 def page_of(*items: Item, methods: tuple[str, ...] = METHODS) -> Page:
@@ -183,6 +206,8 @@ def full(clip: bytes) -> Page:
         title="FlappyBird, <conflict>",
         subtitle="3 methods, 5 seeds each.",
         methods=METHODS,
+        about="To see everything.",
+        verdicts=(Section("verdict", "Verdict", "Why.", (dots(),), "finetune is ahead."),),
         warnings=("finetune has 3 runs: intervals say little.", HOSTILE),
         sections=(
             Section("overview", "Overview", "First.\n\nSecond.", (table(), lines(), profile())),

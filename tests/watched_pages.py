@@ -1,20 +1,25 @@
 """A browser, and pages that are watched while they are open in it; a plugin of the tests."""
 
 import os
+import re
 import shutil
+import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
 
 import pytest
-from playwright.sync_api import Browser, Page, sync_playwright
+from playwright.sync_api import Browser, Locator, Page, expect, sync_playwright
 
 # No sandbox within the sandbox of a container, and nothing that calls home.
 FLAGS = (
     *("--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-sync"),
     *("--disable-background-networking", "--disable-component-update"),
 )
+PATIENCE = 30.0
+"""How long an event is waited for before it is said not to come [s]."""
+expect.set_options(timeout=1000 * PATIENCE)
 
 
 @dataclass
@@ -23,6 +28,48 @@ class Watched:
 
     page: Page
     complaints: list[str] = field(default_factory=list)
+
+    def wait_for(self, came: Callable[[str], bool]) -> str:
+        """Wait until what went wrong is what is waited for, and return all of it."""
+        deadline = time.monotonic() + PATIENCE
+        while not came(said := " ".join(self.complaints)):
+            assert time.monotonic() < deadline, f"it did not go wrong in this way: {said}"
+            self.page.wait_for_timeout(10)  # lets Playwright hear what the page says
+        return said
+
+
+def settle(page: Page) -> None:
+    """Let the page notice what it looks like now.
+
+    Observers of a page are told of a picture in the order in which they were made, those of sizes
+    before those of what is in view: when this one is told, all of the page's own have been.
+    """
+    page.evaluate(
+        "() => new Promise(done => new IntersectionObserver(done).observe(document.body))"
+    )
+
+
+def resize(page: Page, width: int, height: int) -> None:
+    """Give a page another size, and let it notice."""
+    page.set_viewport_size({"width": width, "height": height})
+    page.wait_for_function("([w, h]) => innerWidth === w && innerHeight === h", arg=[width, height])
+    settle(page)
+
+
+def drawn(plot: Locator) -> Locator:
+    """Bring a plot into view, wait until it is drawn as it is to be now, and return it."""
+    plot.scroll_into_view_if_needed()
+    settle(plot.page)
+    expect(plot).not_to_have_class(re.compile("outdated"))
+    return plot
+
+
+def unfold(page: Page, chart: str) -> Locator:
+    """Show the numbers of a chart, wait until they are there, and return their rows."""
+    page.locator(f"#{chart} .numbers summary").click()
+    rows = page.locator(f"#{chart} .numbers tbody tr")
+    rows.first.wait_for()
+    return rows
 
 
 class Open(Protocol):
@@ -79,7 +126,7 @@ def open_page(browser: Browser, tmp_path: Path) -> Iterator[Open]:
         path = tmp_path / f"page{len(opened)}.html"
         path.write_text(html, "utf-8")
         page = browser.new_context(**{"reduced_motion": "no-preference", **context}).new_page()
-        page.set_default_timeout(10_000)
+        page.set_default_timeout(1000 * PATIENCE)
         watched = watch(page)
         opened.append((watched, broken))
         page.goto(path.as_uri())

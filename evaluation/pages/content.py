@@ -6,6 +6,7 @@ by their label everywhere: it decides the colour, and what is hidden together.
 What does not fit together is refused when it is made: a `ValueError` says what and where.
 """
 
+import math
 import re
 from collections import Counter
 from collections.abc import Iterator, Mapping
@@ -16,6 +17,31 @@ import numpy as np
 import numpy.typing as npt
 
 Floats: TypeAlias = npt.NDArray[np.float64]
+
+
+class Number(str):
+    """A number as it is written in a table, which keeps what was written.
+
+    Args:
+        text: How it is written, with its interval if there is one: ``+3.2 [+2.1, +4.5]``.
+        value: The number; NaN if it is missing.
+        ends: Lower and upper end of its interval, NaN where it has none; None for a number that
+            cannot have one, such as a count.
+    """
+
+    value: float
+    ends: tuple[float, float] | None
+
+    def __new__(cls, text: str, value: float, ends: tuple[float, float] | None = None) -> "Number":
+        """Keep the numbers beside the text."""
+        written = super().__new__(cls, text)
+        written.value, written.ends = value, ends
+        return written
+
+    @property
+    def has_interval(self) -> bool:
+        """Whether an interval is written."""
+        return self.ends is not None and not math.isnan(self.ends[0])
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -112,6 +138,9 @@ class HeatPanel:
     """Matrices of shape ``(rows, columns)``; NaN is an empty cell."""
     hover: tuple[tuple[tuple[str, ...], ...], ...] = ()
     """What is said of each cell of each matrix beside its number."""
+    low: tuple[Floats, ...] = ()
+    """Lower ends of the intervals of the numbers, of the same shapes; empty if there are none."""
+    high: tuple[Floats, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -150,9 +179,13 @@ class HeatMap(Chart):
                     f"{where} has {len(panel.frames)} matrices, not one for each of the "
                     f"{len(self.frames)} names of frames"
                 )
-            for frame in panel.frames:
+            for frame in (*panel.frames, *panel.low, *panel.high):
                 if frame.shape != shape:
                     raise ValueError(f"{where} has a matrix of shape {frame.shape}, not {shape}")
+            if {len(panel.low), len(panel.high)} - {0, len(self.frames)} or (
+                len(panel.low) != len(panel.high)
+            ):
+                raise ValueError(f"{where} needs both ends of all its intervals, or none")
             for cells in panel.hover:
                 if [len(row) for row in cells] != [shape[1]] * shape[0]:
                     raise ValueError(f"{where}: its hover texts have not the shape {shape}")
@@ -202,6 +235,37 @@ class BarChart(Chart):
 
 
 @dataclass(frozen=True)
+class Dots:
+    """Two numbers of a method: what was, and what became of it."""
+
+    label: str
+    """The method."""
+    before: float
+    """NaN is no dot."""
+    value: float
+    low: float
+    """Lower end of the interval of the value; NaN if there is none."""
+    high: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class DotChart(Chart):
+    """A row for each method: a dot for what was, a line to what became of it."""
+
+    x_label: str
+    before_label: str
+    value_label: str
+    dots: tuple[Dots, ...]
+    """Top to bottom."""
+    marks: tuple[tuple[str, float], ...] = ()
+    """Numbers that all are measured against, by name."""
+
+    def labels_used(self) -> set[str]:
+        """Return the methods that it shows."""
+        return {dots.label for dots in self.dots}
+
+
+@dataclass(frozen=True)
 class AreaPanel:
     """Shares that sum to one, stacked."""
 
@@ -236,6 +300,7 @@ class DataTable(Item):
 
     columns: tuple[str, ...]
     rows: tuple[tuple[str, ...], ...]
+    """Where a cell is a `Number`, its numbers are kept in the files beside the page."""
     labels: tuple[str, ...] = ()
     """The method of each row; it may be hidden with it. Empty if rows are no methods."""
     notes: tuple[str, ...] = ()
@@ -288,6 +353,8 @@ class FilmStrip(Item):
     """The method."""
     rows: tuple[str, ...]
     columns: tuple[str, ...]
+    rows_label: str
+    columns_label: str
     clips: tuple[tuple[Clip | None, ...], ...]
     """Shape ``(rows, columns)``; None where there is no film."""
 
@@ -310,8 +377,10 @@ class Section:
     key: str
     title: str
     text: str = ""
-    """A paragraph that says what is to be seen; plain text."""
+    """Paragraphs that say what is to be seen; plain text with an empty line between them."""
     items: tuple[Item, ...] = ()
+    headline: str = ""
+    """What it comes to, in a sentence that a reader sees first."""
 
     def __post_init__(self) -> None:
         _check_key(self.key)
@@ -328,9 +397,14 @@ class Page:
     warnings: tuple[str, ...]
     """What must be known before anything is believed."""
     sections: tuple[Section, ...]
+    about: str = ""
+    """What all of it is for."""
+    verdicts: tuple[Section, ...] = ()
+    """What all of it comes to; shown before the warnings and everything else."""
 
     def __post_init__(self) -> None:
-        keys = [*(section.key for section in self.sections), *(i.key for i in self.items())]
+        sections = (*self.verdicts, *self.sections)
+        keys = [*(section.key for section in sections), *(item.key for item in self.items())]
         if twice := [key for key, count in Counter(keys).items() if count > 1]:
             raise ValueError(f"keys must be unique in a page; given twice: {', '.join(twice)}")
         if len(set(self.methods)) != len(self.methods):
@@ -344,7 +418,7 @@ class Page:
 
     def items(self) -> Iterator[Item]:
         """Iterate over everything that is shown."""
-        for section in self.sections:
+        for section in (*self.verdicts, *self.sections):
             yield from section.items
 
 

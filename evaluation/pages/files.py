@@ -16,7 +16,7 @@ import matplotlib as mpl
 from continual_arcade.evaluation.pages.content import Chart, DataTable, Page
 from continual_arcade.evaluation.pages.html import GENERATOR, render
 from continual_arcade.evaluation.pages.latex import as_latex
-from continual_arcade.evaluation.pages.numbers import numbers_of
+from continual_arcade.evaluation.pages.numbers import cells_of, numbers_of
 from continual_arcade.evaluation.pages.static import STYLE, draw
 from continual_arcade.evaluation.pages.style import MethodStyle, method_styles
 
@@ -125,7 +125,9 @@ def _write_files(page: Page, folder: Path) -> None:
                 rows = [[_exact(cell) for cell in row] for row in numbers.rows]
                 _write_csv(path.with_suffix(".csv"), [numbers.columns, *rows])
             case DataTable():
-                _write_csv(path.with_suffix(".csv"), [item.columns, *item.rows])
+                columns, cells = cells_of(item)
+                rows = [[_exact(cell) for cell in row] for row in cells]
+                _write_csv(path.with_suffix(".csv"), [columns, *rows])
                 _write_whole(path.with_suffix(".tex"), as_latex(item))
     names = sorted(entry.name for entry in folder.iterdir())
     manifest = {"made_by": GENERATOR, "title": page.title, "files": names}

@@ -3,6 +3,7 @@
 import base64
 import hashlib
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,11 +17,14 @@ from continual_arcade.evaluation.pages.content import (
     BarChart,
     Chart,
     DataTable,
+    DotChart,
     FilmStrip,
     HeatMap,
     Item,
     LineChart,
+    Number,
     Page,
+    Section,
 )
 from continual_arcade.evaluation.pages.interactive import panels_of
 from continual_arcade.evaluation.pages.limits import colour_limits
@@ -56,14 +60,22 @@ def render(page: Page) -> str:
         scripts=[Markup(script) for script in scripts],
         settings=_json({"dark": style.dark_for_light()}),
         styles=list(styles.values()),
-        sections=[
-            (section, section.text.split("\n\n"), [_view(item, styles) for item in section.items])
-            for section in page.sections
-        ],
+        verdicts=_views(page.verdicts, styles),
+        sections=_views(page.sections, styles),
         has_films=any(isinstance(item, FilmStrip) for item in page.items()),
         light=style.LIGHT,
         dark=style.DARK,
     )
+
+
+def _views(
+    sections: Sequence[Section], styles: dict[str, MethodStyle]
+) -> list[tuple[Section, list[str], list[dict[str, Any]]]]:
+    """Return each section with its paragraphs and what the templates of its items need."""
+    return [
+        (section, section.text.split("\n\n"), [_view(item, styles) for item in section.items])
+        for section in sections
+    ]
 
 
 def _policy(scripts: tuple[str, ...]) -> str:
@@ -126,6 +138,8 @@ def _chart(chart: Chart, styles: dict[str, MethodStyle]) -> dict[str, Any]:
         "panels": [(p, None if p.method is None else indices[p.method]) for p in panels],
         "y_label": chart.y_label if isinstance(chart, LineChart | BarChart | AreaChart) else "",
         "layers": _layers(chart),
+        "bands": _bands(chart),
+        "dots": (chart.before_label, chart.value_label) if isinstance(chart, DotChart) else (),
         "scale": _scale(chart),
         "frames": chart.frames if isinstance(chart, HeatMap) and len(chart.frames) > 1 else (),
         "data": _json(
@@ -147,6 +161,13 @@ def _chart(chart: Chart, styles: dict[str, MethodStyle]) -> dict[str, Any]:
             }
         ),
     }
+
+
+def _bands(chart: Chart) -> tuple[str, ...]:
+    """Name the bands of a chart, which are the same in all of its panels."""
+    if not isinstance(chart, LineChart | AreaChart) or not chart.panels:
+        return ()
+    return tuple(band.label for band in chart.panels[0].bands)
 
 
 def _layers(chart: Chart) -> list[tuple[str, str]]:
@@ -172,8 +193,23 @@ def _scale(chart: Chart) -> dict[str, Any] | None:
     }
 
 
-def _cell(text: str) -> str:
-    return style.MISSING if text.strip().lower() in ("", "nan") else text
+_LONG = 24
+"""Letters of a word that may be broken anywhere: the path of a run, for one."""
+
+
+def _cell(text: str) -> tuple[str, str, bool]:
+    """Return the parts of a cell.
+
+    Returns:
+        What stands in it; the interval, which may stand in a line of its own; and whether its words
+        may be broken.
+    """
+    if text.strip().lower() in ("", "nan"):
+        return style.MISSING, "", False
+    if isinstance(text, Number) and text.has_interval:
+        value, _, interval = text.partition(" ")
+        return value, interval.replace("\u00b1 ", "\u00b1\u00a0"), False
+    return text, "", any(len(word) > _LONG for word in text.split())
 
 
 def _written(cell: str | float) -> str:

@@ -19,6 +19,8 @@ from continual_arcade.evaluation.pages.content import (
     BarChart,
     Bars,
     Chart,
+    DotChart,
+    Dots,
     Floats,
     HeatMap,
     HeatPanel,
@@ -26,11 +28,19 @@ from continual_arcade.evaluation.pages.content import (
     LinePanel,
     Series,
 )
-from continual_arcade.evaluation.pages.limits import Limits, colour_limits, x_limits, y_limits
+from continual_arcade.evaluation.pages.limits import (
+    Limits,
+    colour_limits,
+    dot_limits,
+    x_limits,
+    y_limits,
+)
 from continual_arcade.evaluation.pages.style import LIGHT, MethodStyle
 
 Json: TypeAlias = dict[str, Any]
 
+_LABEL = 44
+"""Letters of a method's name in a line: so many are as wide as a phone."""
 BAND = "band"
 """Name of annotations that name a band."""
 
@@ -53,7 +63,7 @@ class Panel:
     good_width: int
     """[px]; panels stand side by side if each has so much."""
     names_from: int = 0
-    """[px]; bands are named if it is so wide."""
+    """[px]; bands are named if it is so wide, else numbered."""
     frames: tuple[tuple[Json, ...], ...] = ()
     """For each frame, what changes in each trace."""
 
@@ -77,6 +87,8 @@ def panels_of(chart: Chart, styles: dict[str, MethodStyle]) -> tuple[Panel, ...]
             return tuple(_heat(chart, panel, limits) for panel in chart.panels)
         case BarChart():
             return (_bars(chart, styles),)
+        case DotChart():
+            return (_dots(chart, styles),)
         case AreaChart():
             x_ends = x_limits(chart)
             return tuple(_areas(chart, panel, x_ends) for panel in chart.panels)
@@ -374,6 +386,146 @@ def _bars_of(chart: BarChart, bars: Bars, method: MethodStyle) -> list[Json]:
     return [bar, ends, dashes]
 
 
+def _dots(chart: DotChart, styles: dict[str, MethodStyle]) -> Panel:
+    ends = dot_limits(chart)
+    lines = max((len(style.lines_of(dots.label, _LABEL)) for dots in chart.dots), default=1)
+    tall = 27 + 15 * lines
+    drawn = [
+        (trace, dots.label)
+        for row, dots in enumerate(chart.dots)
+        for trace in _dots_of(chart, dots, row, (ends[0], row - 8 / tall), styles[dots.label])
+    ]
+    axes = {
+        "x": _axis(ends, chart.x_label) | {"showgrid": True, "nticks": 7},
+        "y": _axis((len(chart.dots) - 0.6, -0.8)) | {"showticklabels": False, "showgrid": False},
+    }
+    layout = _layout(axes, (), [], zoom=False)
+    layout["margin"]["t"] = 8 + 14 * len(chart.marks)
+    layout["shapes"] = [
+        {
+            "type": "line",
+            "x0": value,
+            "x1": value,
+            "yref": "paper",
+            "y0": 0,
+            "y1": 1,
+            "line": {"color": LIGHT.muted, "width": 1.2, "dash": "dot"},
+        }
+        for _, value in chart.marks
+    ]
+    # One above the other: however near two of them are, each can be read.
+    layout["annotations"] = [
+        {
+            "text": _plain(f"{name} {style.fixed(value, 1)}"),
+            "x": value,
+            "yref": "paper",
+            "y": 1,
+            "yanchor": "bottom",
+            "yshift": 14 * place,
+            "xanchor": "left" if value < sum(ends) / 2 else "right",
+            "showarrow": False,
+            "font": {"size": 11, "color": LIGHT.muted},
+        }
+        for place, (name, value) in enumerate(chart.marks)
+    ]
+    return Panel(
+        "",
+        None,
+        {"data": [trace for trace, _ in drawn], "layout": layout},
+        tuple(label for _, label in drawn),
+        height=70 + 14 * len(chart.marks) + round(tall * (len(chart.dots) + 0.2)),
+        min_width=240,
+        good_width=280,
+    )
+
+
+def _dots_of(
+    chart: DotChart, dots: Dots, row: int, name_at: tuple[float, float], method: MethodStyle
+) -> list[Json]:
+    """Draw what was, what became of it, and above both the name of the method."""
+    hover = {
+        "meta": [
+            _plain(text)
+            for text in (
+                *(dots.label, chart.x_label, chart.before_label, style.number(dots.before)),
+                *(chart.value_label, style.interval(dots.value, dots.low, dots.high)),
+            )
+        ],
+        "hovertemplate": (
+            "<b>%{meta[0]}</b><br>%{meta[1]}<br>%{meta[2]}: %{meta[3]}<br>%{meta[4]}: %{meta[5]}"
+            "<extra></extra>"
+        ),
+    }
+    before, value, low, high = _rounded(np.array([dots.before, dots.value, dots.low, dots.high]))
+    interval = (
+        {
+            "error_x": {
+                "type": "data",
+                "symmetric": False,
+                "array": [high - value],
+                "arrayminus": [value - low],
+                "color": LIGHT.text,
+                "thickness": 1.2,
+                "width": 4,
+            }
+        }
+        if None not in (value, low, high)
+        else {}
+    )
+    name = style.lines_of(dots.label, _LABEL)
+    if value is None:
+        name[-1] += f": nothing is known {chart.value_label}"
+    return [
+        {
+            "type": "scatter",
+            "mode": "lines",
+            "x": [before, value],
+            "y": [row, row],
+            "line": {"color": method.light, "width": 5},
+            "opacity": 0.4,
+            "hoverinfo": "skip",
+        },
+        {
+            "type": "scatter",
+            "mode": "markers",
+            "x": [before],
+            "y": [row],
+            "marker": {
+                "symbol": f"{method.shape.plotly}-open",
+                "size": 10,
+                "color": method.light,
+                "line": {"width": 2},
+            },
+            **hover,
+        },
+        {
+            "type": "scatter",
+            "mode": "markers",
+            "x": [value],
+            "y": [row],
+            "marker": {
+                "symbol": method.shape.plotly,
+                "size": 11,
+                "color": method.light,
+                "line": {"color": LIGHT.background, "width": 1},
+            },
+            **interval,
+            **hover,
+        },
+        {
+            "type": "scatter",
+            "mode": "text",
+            "x": [name_at[0]],
+            "y": [name_at[1]],
+            "text": ["<br>".join(map(_plain, name))],
+            "textposition": "top right",
+            "textfont": {"size": 12, "color": LIGHT.text},
+            "hoverinfo": "skip",
+            "cliponaxis": False,
+        },
+    ]
+
+
 def _areas(chart: AreaChart, panel: AreaPanel, ends: Limits) -> Panel:
     colours = style.layer_colours(len(panel.layers))
     heights = [values for _, values in panel.layers]
@@ -452,7 +604,7 @@ def _layout(axes: Json, bands: Sequence[Band], notes: list[Json], *, zoom: bool)
 
 
 def _band_names(bands: Sequence[Band]) -> list[Json]:
-    """Name bands above the panel; the page leaves the names out where they do not fit."""
+    """Name bands above the panel; where the names do not fit the page numbers them."""
     return [
         {
             "name": BAND,
@@ -515,6 +667,9 @@ def _names(names: Sequence[str], width: int) -> Json:
         "range": [-0.5, len(names) - 0.5],
         "tickvals": list(range(len(names))),
         "ticktext": ["<br>".join(map(_plain, style.lines_of(name, width))) for name in names],
+        # Where they do not fit they are turned, and none is left out.
+        "autotickangles": [0, -40, -90],
+        "ticklabeloverflow": "allow",
         "showgrid": False,
         "zeroline": False,
         "zerolinecolor": LIGHT.muted,
@@ -529,8 +684,8 @@ def _title(text: str) -> Json:
 
 
 def _plain(text: str) -> str:
-    """Let a text be shown as it is: Plotly reads a little HTML."""
-    return html.escape(text, quote=False)
+    """Let a text be shown as it is: Plotly reads a little HTML, and formulas between dollars."""
+    return html.escape(text, quote=False).replace("$", "&#36;")
 
 
 def _rounded(values: Floats) -> list[Any]:

@@ -8,6 +8,7 @@ from continual_arcade.evaluation.pages.content import (
     AreaChart,
     Band,
     BarChart,
+    DotChart,
     Floats,
     HeatMap,
     LineChart,
@@ -26,6 +27,15 @@ def x_limits(chart: LineChart | AreaChart) -> Limits:
     low, high = _span([*places, np.array([(band.start, band.end) for band in bands]).ravel()])
     # Markers at the ends are to be seen whole.
     margin = 0.015 * (high - low)
+    return low - margin, high + margin
+
+
+def dot_limits(chart: DotChart) -> Limits:
+    """Return the ends of the x axis, which holds 0, all intervals and all that is marked."""
+    numbers = [(d.before, d.value, d.low, d.high) for d in chart.dots]
+    marked = [value for _, value in chart.marks]
+    low, high = _span([np.array(numbers, np.float64).ravel(), np.array([0.0, *marked])])
+    margin = 0.03 * (high - low)
     return low - margin, high + margin
 
 

@@ -1,5 +1,6 @@
 """The numbers of a chart as a table, in tidy form: a row for each number that is drawn."""
 
+import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import TypeAlias
@@ -10,9 +11,12 @@ from continual_arcade.evaluation.pages.content import (
     AreaChart,
     BarChart,
     Chart,
+    DataTable,
+    DotChart,
     Floats,
     HeatMap,
     LineChart,
+    Number,
 )
 from continual_arcade.evaluation.pages.style import during
 
@@ -44,10 +48,13 @@ def numbers_of(chart: Chart) -> Numbers:
         case HeatMap():
             frame, rows = chart.frames_label or "frame", chart.rows_label
             names = [frame, "method", rows, chart.columns_label, chart.value_label]
-            return _tidy([*names, "remark"], (0, 5), _cells(chart))
+            return _tidy([*names, "low", "high", "remark"], (0, 5, 6, 7), _cells(chart))
         case BarChart():
             names = ["category", "method", chart.y_label, "low", "high", "remark"]
             return _tidy(names, (3, 4, 5), _bars(chart))
+        case DotChart():
+            names = ["when", "method", chart.x_label, "low", "high"]
+            return _tidy(names, (3, 4), _dots(chart))
         case AreaChart():
             names = [chart.x_label, "method", "layer", chart.y_label, "during"]
             return _tidy(names, (4,), _areas(chart))
@@ -93,7 +100,9 @@ def _cells(chart: HeatMap) -> Iterator[tuple[Cell, ...]]:
             for i, row in enumerate(chart.rows):
                 for j, column in enumerate(chart.columns):
                     remark = panel.hover[f][i][j] if panel.hover else ""
-                    yield name, panel.label, row, column, float(frame[i, j]), remark
+                    low = float(panel.low[f][i, j]) if panel.low else math.nan
+                    high = float(panel.high[f][i, j]) if panel.high else math.nan
+                    yield name, panel.label, row, column, float(frame[i, j]), low, high, remark
 
 
 def _bars(chart: BarChart) -> Iterator[tuple[Cell, ...]]:
@@ -104,9 +113,37 @@ def _bars(chart: BarChart) -> Iterator[tuple[Cell, ...]]:
             yield category, bars.label, float(bars.values[i]), *ends, remark
 
 
+def _dots(chart: DotChart) -> Iterator[tuple[Cell, ...]]:
+    for dots in chart.dots:
+        yield chart.before_label, dots.label, dots.before, math.nan, math.nan
+        yield chart.value_label, dots.label, dots.value, dots.low, dots.high
+
+
 def _areas(chart: AreaChart) -> Iterator[tuple[Cell, ...]]:
     for panel in chart.panels:
         for i, x in enumerate(panel.x):
             for name, heights in panel.layers:
                 where = during(float(x), panel.bands)
                 yield float(x), panel.label, name, float(heights[i]), where
+
+
+def cells_of(table: DataTable) -> tuple[tuple[str, ...], list[tuple[Cell, ...]]]:
+    """Return the columns and rows of a table with numbers as numbers.
+
+    A column of numbers that may have intervals is followed by two with their ends: ``score``,
+    ``score, low`` and ``score, high``.
+    """
+    columns: list[str] = []
+    cells: list[list[Cell]] = [[] for _ in table.rows]
+    for place, name in enumerate(table.columns):
+        column = [row[place] for row in table.rows]
+        numbers = [cell for cell in column if isinstance(cell, Number)]
+        columns.append(name)
+        for row, cell in zip(cells, column, strict=True):
+            row.append(cell.value if isinstance(cell, Number) else cell)
+        if any(number.ends is not None for number in numbers):
+            columns += [f"{name}, low", f"{name}, high"]
+            for row, cell in zip(cells, column, strict=True):
+                ends = cell.ends if isinstance(cell, Number) else None
+                row += ends or (math.nan, math.nan)
+    return tuple(columns), [tuple(row) for row in cells]

@@ -18,6 +18,7 @@ from continual_arcade.evaluation.pages.content import (
     BarChart,
     Bars,
     Chart,
+    DotChart,
     HeatMap,
     HeatPanel,
     LineChart,
@@ -26,6 +27,7 @@ from continual_arcade.evaluation.pages.content import (
 from continual_arcade.evaluation.pages.limits import (
     Limits,
     colour_limits,
+    dot_limits,
     shown_frames,
     x_limits,
     y_limits,
@@ -80,6 +82,8 @@ def draw(chart: Chart, styles: dict[str, MethodStyle]) -> Figure:
                 figure = _heat(chart)
             case BarChart():
                 figure = _bars(chart, styles)
+            case DotChart():
+                figure = _dots(chart, styles)
             case AreaChart():
                 figure = _areas(chart)
             case _:
@@ -237,6 +241,47 @@ def _bars_of(axes: Any, bars: Bars, method: MethodStyle, offset: float, width: f
     )
     for place in places[~there]:
         axes.text(place, 0, style.MISSING, ha="center", va="bottom", color=LIGHT.muted)
+
+
+def _dots(chart: DotChart, styles: dict[str, MethodStyle]) -> Figure:
+    figure, (axes,) = _grid(1, (7.0, 1.0 + 0.32 * len(chart.dots)))
+    ends = dot_limits(chart)
+    for row, dots in enumerate(chart.dots):
+        method = styles[dots.label]
+        axes.plot([dots.before, dots.value], [row, row], color=method.light, lw=4, alpha=0.4)
+        own = {"marker": method.shape.matplotlib, "color": method.light, "ls": "none", "ms": 7}
+        axes.plot([dots.before], [row], **own, fillstyle="none", markeredgewidth=1.6)
+        axes.plot([dots.low, dots.high], [row, row], color=LIGHT.text, lw=1, marker="|", ms=5)
+        axes.plot([dots.value], [row], **own, markeredgecolor=LIGHT.background, markeredgewidth=0.6)
+        if np.isnan(dots.value):
+            axes.text(
+                *(0.01, row, f"nothing is known {chart.value_label}"),
+                transform=axes.get_yaxis_transform(),
+                va="center",
+                color=LIGHT.muted,
+            )
+    for place, (name, value) in enumerate(chart.marks):
+        axes.axvline(value, color=LIGHT.muted, lw=1, ls=(0, (1.2, 1.4)), zorder=0)
+        axes.annotate(
+            _literal(f"{name} {style.fixed(value, 1)}"),
+            *((value, 1), (0, 2 + 11 * place)),
+            xycoords=axes.get_xaxis_transform(),
+            textcoords="offset points",
+            ha="left" if value < sum(ends) / 2 else "right",
+            fontsize=8.5,
+            color=LIGHT.muted,
+        )
+    axes.set(xlim=ends, ylim=(max(1, len(chart.dots)) - 0.5, -0.5), xlabel=_literal(chart.x_label))
+    names = [dots.label for dots in chart.dots]
+    axes.set_yticks(range(len(names)), _broken(names, 30))
+    axes.tick_params(axis="y", length=0)
+    axes.grid(axis="x", color=LIGHT.line, lw=0.6)
+    axes.set_axisbelow(True)
+    _write_numbers(axes.xaxis, ends)
+    dot: Any = {"ls": "none", "marker": "o", "ms": 6, "color": LIGHT.muted}
+    ring = Line2D([], [], **dot, fillstyle="none")
+    _legend(figure, [(ring, chart.before_label), (Line2D([], [], **dot), chart.value_label)])
+    return figure
 
 
 def _areas(chart: AreaChart) -> Figure:

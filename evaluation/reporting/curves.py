@@ -1,4 +1,4 @@
-"""Curves over a life, the matrix of what was forgotten, and bars of where it ended."""
+"""Learning curves per phase, the forgetting matrix, final scores, and adaptation times."""
 
 from collections.abc import Sequence
 
@@ -17,7 +17,13 @@ from continual_arcade.evaluation.pages.content import (
     Series,
 )
 from continual_arcade.evaluation.reporting.judged import Judged, over_runs
-from continual_arcade.evaluation.reporting.wording import counted, spoken, without
+from continual_arcade.evaluation.reporting.wording import (
+    PLAYED,
+    TRAINED,
+    counted,
+    spoken,
+    without,
+)
 from continual_arcade.evaluation.statistics import Estimate, kaplan_meier
 
 
@@ -67,9 +73,9 @@ def lifetimes(judged: Sequence[Judged], schedule: Schedule, points: str) -> Line
         panels.append(LinePanel(name, tuple(lines), bands(schedule, phase.index)))
     return LineChart(
         key="lifetimes",
-        title="Score in each phase over the life",
-        caption="Each panel is one phase, played at every evaluation; its band is shaded while it "
-        "is trained. Lines are means over runs, shades their 95 % intervals.",
+        title="Score in each phase during training",
+        caption="Each panel is one phase, played at every evaluation; it is shaded while that "
+        "phase is trained. Lines are means over runs, shades their 95 % confidence intervals.",
         alt=f"Mean {points} in each of {len(panels)} phases over {schedule.total_steps:,} lifetime "
         f"steps, a line for each of {len(judged)} methods. The table below has the numbers.",
         x_label="lifetime step",
@@ -85,24 +91,25 @@ def matrix_chart(judged: Sequence[Judged], schedule: Schedule, points: str) -> H
     for one in judged:
         stages, phases = one.matrices.shape[1:]
         found = [over_runs(one.matrices[:, stage, :]) for stage in range(stages)]
-        values = np.array([[estimate.value for estimate in of_stage] for of_stage in found])
+        # Shape (3, stages, phases).
+        values, low, high = np.swapaxes([interval_arrays(of_stage) for of_stage in found], 0, 1)
         hover = tuple(
             tuple(_interval(found[stage][phase]) for stage in range(stages))
             for phase in range(phases)
         )
-        panels.append(HeatPanel(one.label, (values.T,), (hover,)))
+        panels.append(HeatPanel(one.label, (values.T,), (hover,), (low.T,), (high.T,)))
     count = judged[0].runs[0].protocol.judging.at_end
     return HeatMap(
         key="matrix",
         title="Forgetting matrix",
-        caption=f"Mean {points}. Framed: just learnt. Read a row from there to the right: what "
-        f"falls is forgotten. A cell is the mean of the last {counted(count, 'evaluation')} of a "
+        caption=f"Mean {points}. Framed: when just learnt. Along a row, a drop to the right of the "
+        f"frame is forgetting. A cell is the mean of the last {counted(count, 'evaluation')} of a "
         "phase, or of as many as it has.",
         alt="; ".join(f"{one.label}: {_matrix_in_words(one)}" for one in judged),
         rows=record.labels,
         columns=("before", *record.stage_labels),
-        rows_label="phase played",
-        columns_label="after training in",
+        rows_label=PLAYED,
+        columns_label=TRAINED,
         value_label=points,
         panels=tuple(panels),
         marked=frozenset((column, row) for column, row in enumerate(record.learnt())),
@@ -130,8 +137,9 @@ def ends(judged: Sequence[Judged], points: str) -> BarChart:
         bars.append(Bars(one.label, *interval_arrays(found), hover=tuple(map(_interval, found))))
     return BarChart(
         key="ends",
-        title="Score at the end of life",
-        caption="Mean over runs and its 95 % interval. Worst: the phase that each run plays worst.",
+        title="Score at the end of training",
+        caption="Mean over runs and its 95 % confidence interval. Worst phase: the phase that each "
+        "run plays worst.",
         alt="; ".join(
             f"{bar.label}: all phases {spoken(bar.values[-2], '.1f')}, "
             f"worst {spoken(bar.values[-1], '.1f')}"
@@ -159,8 +167,8 @@ def changes(judged: Sequence[Judged], points: str) -> BarChart:
     return BarChart(
         key="changes",
         title="Change since just learnt",
-        caption="Score at the end less that when the phase was first learnt; negative is "
-        "forgetting. Phases that no other one followed cannot be forgotten and are left out.",
+        caption="Score at the end minus the score when the phase was first learnt; negative is "
+        "forgetting. Phases that are not followed by another cannot be forgotten and are left out.",
         alt="; ".join(
             f"{bar.label}: "
             + ", ".join(
@@ -206,9 +214,9 @@ def adaptation(judged: Sequence[Judged], schedule: Schedule) -> LineChart | None
     return LineChart(
         key="adaptation",
         title="Share of runs that have adapted",
-        caption="Adapted: the first evaluation at which the phase is played at four fifths of the "
-        "way from random play to the oracle. Runs that had not when the phase ended are censored "
-        "(Kaplan and Meier's estimate). Evaluations are coarse in time, and so are the steps."
+        caption="A run has adapted at the first evaluation at which the phase is played at four "
+        "fifths of the way from random play to the oracle. Runs that had not by the end of the "
+        "phase are censored (Kaplan-Meier estimate). The time resolution is that of evaluations."
         + without(missing),
         alt="Share of runs that have adapted to each phase by the steps since it began.",
         x_label="steps since the phase began",

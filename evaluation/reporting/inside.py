@@ -1,4 +1,4 @@
-"""What goes on inside the agents: gradients, plasticity, and what is remembered."""
+"""Inside the agents: gradient interference, plasticity, and the content of replay."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -59,11 +59,11 @@ def interference(judged: Sequence[Judged], schedule: Schedule) -> HeatMap | None
     last = {panel.label: panel.frames[-1] for panel in panels}
     return HeatMap(
         key="interference",
-        title="Gradient alignment of the phases",
-        caption="Cosine of the mean TD gradients of two phases, from evaluation transitions, mean "
-        "over runs. Blue: a step for one phase helps the other. Orange: it undoes what was learnt "
-        "there." + without(missing),
-        alt="At the end of life: "
+        title="Gradient alignment between phases",
+        caption="Cosine similarity of the mean TD gradients of two phases on evaluation "
+        "transitions, mean over runs. Blue: a step for one phase also lowers the loss of the other "
+        "(transfer). Orange: it raises it (interference)." + without(missing),
+        alt="At the end of training: "
         + "; ".join(f"{label}: {_cosines_in_words(m, names)}" for label, m in last.items()),
         rows=names,
         columns=names,
@@ -117,7 +117,7 @@ def _cosines_in_words(matrix: np.ndarray, names: Sequence[str]) -> str:
 
 
 def plasticity(judged: Sequence[Judged], schedule: Schedule) -> tuple[LineChart, ...]:
-    """Draw what is measured of the networks over the life, a chart for each quantity."""
+    """Draw what is measured of the networks during training, a chart for each quantity."""
     charts = []
     for quantity, title in _QUANTITIES.items():
         lines = []
@@ -137,8 +137,8 @@ def plasticity(judged: Sequence[Judged], schedule: Schedule) -> tuple[LineChart,
                 LineChart(
                     key=quantity.replace("_", "-"),
                     title=title,
-                    caption=f"Mean over runs and its 95 % interval.{without(missing)}",
-                    alt=f"{title} over the life; at its end {at_end}",
+                    caption="Mean over runs and its 95 % confidence interval." + without(missing),
+                    alt=f"{title} during training; at the end {at_end}",
                     x_label="lifetime step",
                     y_label="",
                     panels=(LinePanel("", tuple(lines), bands(schedule)),),
@@ -201,14 +201,14 @@ def memory(judged: Sequence[Judged], schedule: Schedule) -> tuple[AreaChart, ...
 
 _MEMORY = {
     "stored": (
-        "What is remembered",
-        "Share of each phase in the replay memory, mean over runs, between the first and the last "
-        "line of their logs.",
+        "Content of the replay memory",
+        "Share of each phase among the stored transitions, mean over runs, between the first and "
+        "the last line of their logs.",
     ),
     "drawn": (
-        "What is learnt from",
-        "Share of each phase in the batches between one line of the log and the next, mean over "
-        "runs.",
+        "Content of the batches",
+        "Share of each phase among the sampled transitions between one line of the log and the "
+        "next, mean over runs.",
     ),
 }
 """Kinds of shares that are logged, what they are called, and what a reader must know."""

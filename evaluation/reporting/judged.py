@@ -1,6 +1,6 @@
 """Groups of runs with all that is computed of them, once."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from math import isnan
@@ -8,6 +8,7 @@ from math import isnan
 import numpy as np
 import numpy.typing as npt
 
+from continual_arcade.evaluation.comparison import Difference, adjusted, paired_difference
 from continual_arcade.evaluation.metrics import Context, Result, measure
 from continual_arcade.evaluation.record import Record
 from continual_arcade.evaluation.references import Scale
@@ -25,6 +26,11 @@ class Judged:
     group: Group
     context: Context
     """What the metrics of its runs refer to."""
+
+    @property
+    def is_reference(self) -> bool:
+        """Whether it sees what no method may: all phases at once, or all that it ever saw."""
+        return any(self.group.settings.get(name) for name in ("remembers_all", "interleaved"))
 
     @cached_property
     def runs(self) -> tuple[Run, ...]:
@@ -111,6 +117,15 @@ def over_runs(values: Floats) -> list[Estimate]:
         values: Shape ``(runs, numbers)``.
     """
     return [mean_over_runs(column) for column in values.T]
+
+
+def differences(
+    judged: Sequence[Judged], base: Judged, metric: str
+) -> list[tuple[Judged, Difference]]:
+    """Compare all methods with one of them, seed by seed, with Holm's correction over them."""
+    others = [one for one in judged if one is not base]
+    found = [paired_difference(one.by_seed(metric), base.by_seed(metric)) for one in others]
+    return list(zip(others, adjusted(found), strict=True))
 
 
 def judge(world: World, scale: Scale | None, baselines: Mapping[int, Group]) -> list[Judged]:

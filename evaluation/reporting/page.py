@@ -7,7 +7,8 @@ from typing import Any
 from continual_arcade.envs.messages import unknown
 from continual_arcade.evaluation.pages.content import FilmStrip, Item, Page, Section
 from continual_arcade.evaluation.references import References
-from continual_arcade.evaluation.reporting import curves, inside, provenance, summary
+from continual_arcade.evaluation.reporting import curves, inside, provenance, summary, verdict
+from continual_arcade.evaluation.reporting.cautions import cautions
 from continual_arcade.evaluation.reporting.judged import Judged, fitting, judge
 from continual_arcade.evaluation.reporting.wording import counted
 from continual_arcade.evaluation.runs import Gathered, World
@@ -25,6 +26,8 @@ def build_page(
     baselines: Gathered = NO_RUNS,
     against: str | None = None,
     film: Filmer = lambda world, judged: (),
+    title: str = "",
+    about: str = "",
 ) -> Page:
     """Put a report together.
 
@@ -35,6 +38,8 @@ def build_page(
         against: Method to take differences from; finetune if not given. The first one where there
             is no such method.
         film: Films the agents of the methods, where there is something to film.
+        title: Heading of the page; game and schedule if not given.
+        about: What the runs are for.
 
     Raises:
         ValueError: If there is no run, or no method to take differences from.
@@ -46,13 +51,17 @@ def build_page(
     several = len(gathered.worlds) > 1
     labels: dict[str, None] = {}
     warnings: list[str] = []
+    verdicts: list[Section] = []
     sections: list[Section] = []
     for number, world in enumerate(gathered.worlds):
         scale = references.scale(world.protocol, "score") if references is not None else None
         judged = judge(world, scale, fitting(world, baselines))
         labels.update(dict.fromkeys(one.label for one in judged))
-        warnings += summary.warnings(judged, world.title)
-        found = _sections(world, judged, _base(judged, against), film)
+        warnings += [f"{world.title}: {caution}" for caution in cautions(judged)]
+        base = _base(judged, against)
+        said = verdict.section(judged, base, world.points)
+        found = _sections(world, judged, base, film)
+        verdicts.append(_of_world(said, world, number) if several else said)
         sections += [_of_world(one, world, number) if several else one for one in found]
     if several:
         warnings.insert(0, _mixed(gathered.worlds))
@@ -63,12 +72,15 @@ def build_page(
         count = counted(len(gathered.left_out), "run")
         warnings.append(f"Left out: {count}; the last section says why.")
         table = provenance.left_out(gathered.left_out)
-        sections.append(Section("about-left-out", "What is missing", "", (table,)))
+        sections.append(Section("about-left-out", "Excluded runs", "", (table,)))
     runs = sum(len(group.runs) for world in gathered.worlds for group in world.groups)
     titles = " and ".join(dict.fromkeys(world.title for world in gathered.worlds))
+    count = f"{counted(runs, 'run')} of {counted(len(labels), 'method')}"
     return Page(
-        title=titles,
-        subtitle=f"{counted(runs, 'run')} of {counted(len(labels), 'method')}",
+        title=title or titles,
+        subtitle=f"{titles}: {count}" if title else count,
+        about=about,
+        verdicts=tuple(verdicts),
         methods=tuple(labels),
         warnings=tuple(warnings),
         sections=tuple(sections),
@@ -82,36 +94,34 @@ def _sections(world: World, judged: Sequence[Judged], base: Judged, film: Filmer
         summary.differences(judged, base, points) if len(judged) > 1 else None,
         _section(
             "forgetting",
-            "What was forgotten",
+            "Forgetting",
             curves.matrix_chart(judged, schedule, points),
             curves.ends(judged, points),
             curves.changes(judged, points),
         ),
         _section(
             "films",
-            "Watch them forget",
+            "Films",
             *film(world, judged),
-            text="The agent of the lowest seed, as it was after each phase of training, plays each "
-            "phase. All play the first evaluation episode.",
+            text="The agent of the lowest seed, after each phase of training (columns), plays each "
+            "phase (rows), as in the forgetting matrix. All play the first evaluation episode.",
         ),
         _section(
             "lifetimes",
-            "A life, seen from each phase",
+            "Learning curves per phase",
             curves.lifetimes(judged, schedule, points),
         ),
-        _section("adaptation", "How long it takes to adapt", curves.adaptation(judged, schedule)),
+        _section("adaptation", "Adaptation time", curves.adaptation(judged, schedule)),
         _section(
             "interference",
-            "Where learning one phase helps or hurts another",
+            "Gradient interference",
             inside.interference(judged, schedule),
-            text="The idea behind MER (Riemer et al. 2019): transfer where gradients of two phases "
-            "point the same way, interference where they oppose each other.",
+            text="Gradients of two phases that point the same way mean transfer, opposed ones "
+            "interference (Riemer et al. 2019).",
         ),
-        _section("profiles", "How many runs get how far", summary.profiles(judged, points)),
-        _section("memory", "What the replay memory holds", *inside.memory(judged, schedule)),
-        _section(
-            "plasticity", "Can the networks still learn?", *inside.plasticity(judged, schedule)
-        ),
+        _section("profiles", "Performance profiles", summary.profiles(judged, points)),
+        _section("memory", "Replay memory", *inside.memory(judged, schedule)),
+        _section("plasticity", "Plasticity", *inside.plasticity(judged, schedule)),
         summary.all_metrics(judged),
         provenance.settings(judged),
         provenance.provenance(world, judged),

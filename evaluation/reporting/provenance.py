@@ -1,4 +1,4 @@
-"""Where the numbers come from: settings, runs, commits, and what evaluation has cost."""
+"""Provenance: settings, runs, commits, and what evaluation has cost."""
 
 from collections.abc import Sequence
 from dataclasses import asdict
@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from continual_arcade.evaluation.commands import for_anybody
-from continual_arcade.evaluation.pages.content import DataTable, Section
+from continual_arcade.evaluation.pages.content import DataTable, Number, Section
 from continual_arcade.evaluation.reporting.judged import Judged, fitting
 from continual_arcade.evaluation.reporting.wording import Notes, counted
 from continual_arcade.evaluation.runs import Gathered, LeftOut, Run, World
@@ -26,7 +26,7 @@ def settings(judged: Sequence[Judged]) -> Section:
         tables.append(
             DataTable(
                 key="settings",
-                title="In what the methods differ",
+                title="Settings that differ",
                 columns=("setting", *(one.label for one in judged)),
                 rows=tuple((name, *values[name]) for name in differing)
                 or (("none", *("" for _ in judged)),),
@@ -35,7 +35,7 @@ def settings(judged: Sequence[Judged]) -> Section:
     tables.append(
         DataTable(
             key="settings-shared",
-            title="What they share" if len(judged) > 1 else "Settings",
+            title="Shared settings" if len(judged) > 1 else "All settings",
             columns=("setting", "value"),
             rows=tuple((name, values[name][0]) for name in shared),
             folded=True,
@@ -68,8 +68,8 @@ def protocol(world: World) -> DataTable:
     return DataTable(
         key="protocol",
         title="Protocol",
-        caption="Runs are put side by side only where all of this is equal.",
-        columns=("what", "value"),
+        caption="Only runs for which all of this is equal are compared.",
+        columns=("setting", "value"),
         rows=tuple(rows),
         folded=True,
     )
@@ -84,22 +84,22 @@ def costs(judged: Sequence[Judged]) -> DataTable:
         if len(known) < len(one.runs):
             lacking = counted(len(one.runs) - len(known), "run")
             reason = f"{lacking} of {len(one.runs)} did not write all of it down"
-            cells = [notes.number("", reason, one.label) for _ in range(5)]
+            cells = [notes.number(np.nan, "", reason, one.label) for _ in range(5)]
         else:
-            lived, training, played, judging = np.mean(known, axis=0)
-            cells = [
-                f"{lived:,.0f}",
-                f"{training:.1f}",
-                f"{played:,.0f}",
-                f"{judging:.1f}",
-                f"{judging / (training + judging):.0%}",
-            ]
+            trained, training, played, judging = np.mean(known, axis=0).tolist()
+            share = judging / (training + judging)
+            written = zip(
+                (trained, training, played, judging, share),
+                (",.0f", ".1f", ",.0f", ".1f", ".0%"),
+                strict=True,
+            )
+            cells = [Number(f"{value:{spec}}", value) for value, spec in written]
         rows.append((one.label, *cells))
     return DataTable(
         key="costs",
-        title="What evaluation costs",
-        caption="Means over runs, on the machines on which they ran. Of a run that was resumed, "
-        "what was trained from its last evaluation to the state it went on from does not count.",
+        title="Cost of evaluation",
+        caption="Means over runs, on the machines on which they ran. Training that a resumed run "
+        "repeated is not counted.",
         columns=(
             "method",
             "training steps",
@@ -150,7 +150,7 @@ def provenance(world: World, judged: Sequence[Judged]) -> Section:
         folded=True,
     )
     items = (costs(judged), protocol(world), runs)
-    return Section("about-provenance", "Where the numbers come from", "", items)
+    return Section("about-provenance", "Provenance", "", items)
 
 
 def baselines(worlds: Sequence[World], given: Gathered) -> DataTable:
@@ -165,7 +165,7 @@ def baselines(worlds: Sequence[World], given: Gathered) -> DataTable:
         (
             run.folder.name,
             run.method,
-            served.get(run.folder.path, "none: it is no phase of these runs, or judged otherwise"),
+            served.get(run.folder.path, "none: no phase of these runs, or evaluated otherwise"),
         )
         for world in given.worlds
         for group in world.groups
@@ -174,9 +174,9 @@ def baselines(worlds: Sequence[World], given: Gathered) -> DataTable:
     rows += [(left.path.name, "unknown", f"none: {_reason(left)}") for left in given.left_out]
     return DataTable(
         key="baselines",
-        title="Baselines",
-        caption="Forward transfer, relative performance and sample efficiency compare with these. "
-        "They are those of one method: what the others would have learnt alone is not known.",
+        title="Single-task experts",
+        caption="The baselines of forward transfer, relative performance and sample efficiency. "
+        "All are of one method: how the others would do on a single phase is not known.",
         columns=("run", "method", "stands for"),
         rows=tuple(rows),
     )
@@ -186,7 +186,7 @@ def left_out(found: Sequence[LeftOut]) -> DataTable:
     """Lay out which runs are not in the numbers, and why."""
     return DataTable(
         key="left-out",
-        title="Runs that were left out",
+        title="Excluded runs",
         columns=("run", "reason"),
         rows=tuple((left.path.name, _reason(left)) for left in found),
     )

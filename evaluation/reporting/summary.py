@@ -1,20 +1,23 @@
-"""What the methods come to, and how sure it is that they differ."""
+"""The summary of all methods, their differences, performance profiles, and all metrics."""
 
 from collections.abc import Sequence
 
 import numpy as np
 
-from continual_arcade.evaluation.comparison import Difference, adjusted, paired_difference
+from continual_arcade.evaluation.comparison import Difference
 from continual_arcade.evaluation.metrics import METRICS
-from continual_arcade.evaluation.pages.content import DataTable, LineChart, LinePanel, Section
+from continual_arcade.evaluation.pages.content import (
+    DataTable,
+    LineChart,
+    LinePanel,
+    Number,
+    Section,
+)
 from continual_arcade.evaluation.pages.content import Series as Line
 from continual_arcade.evaluation.reporting.judged import Judged
+from continual_arcade.evaluation.reporting.judged import differences as differences_of
 from continual_arcade.evaluation.reporting.wording import INTERVALS, Notes
-from continual_arcade.evaluation.statistics import (
-    few_runs_warning,
-    interquartile_mean,
-    performance_profile,
-)
+from continual_arcade.evaluation.statistics import interquartile_mean, performance_profile
 
 HEADLINES = {
     "la@mer": "when just learnt",
@@ -33,17 +36,6 @@ DIFFERING = ("acc@gem", "worst-phase@end", "bwt@gem")
 _SIGNED = ("bwt@gem", "forgetting@chaudhry", "fwt@gem")
 
 
-def warnings(judged: Sequence[Judged], title: str) -> list[str]:
-    """Say which methods have too few runs to be believed."""
-    found = []
-    for one in judged:
-        ends = np.array(list(one.by_seed("acc@gem").values()))
-        spread = float(ends.std(ddof=1)) if len(ends) > 1 else np.nan
-        if warning := few_runs_warning(len(ends), spread):
-            found.append(f"{title}, {one.label}: {warning}")
-    return found
-
-
 def summary(judged: Sequence[Judged], points: str) -> Section:
     """Lay out the metrics that a reader wants first, a row for each method."""
     tables = [_headlines(judged, points, normalised=False)]
@@ -51,9 +43,10 @@ def summary(judged: Sequence[Judged], points: str) -> Section:
         tables.append(_headlines(judged, points, normalised=True))
     return Section(
         "about-summary",
-        "What the methods come to",
-        f"Mean {points} in greedy evaluation episodes, over all phases. The worst phase is that of "
-        "each run at its end. Negative backward transfer is forgetting; nothing is clipped.",
+        "Summary",
+        f"Mean {points} in greedy evaluation episodes, averaged over all phases. The worst phase "
+        "is that of each run at the end of training. Negative backward transfer is forgetting; "
+        "negative values are kept.",
         tuple(tables),
     )
 
@@ -70,7 +63,8 @@ def _headlines(judged: Sequence[Judged], points: str, *, normalised: bool) -> Da
             )
             for metric, name in HEADLINES.items()
         ]
-        rows.append((one.label, str(len(one.runs)), *cells, _middle(one, notes, normalised)))
+        runs = Number(str(len(one.runs)), len(one.runs))
+        rows.append((one.label, runs, *cells, _middle(one, notes, normalised)))
     return DataTable(
         key="summary-normalised" if normalised else "summary",
         title="Normalised: 0 is random play, 1 the oracle" if normalised else f"In {points}",
@@ -94,30 +88,28 @@ def differences(judged: Sequence[Judged], base: Judged, points: str) -> Section:
     """Lay out how much the methods differ from one of them, seed by seed."""
     return Section(
         "about-differences",
-        f"Differences from {base.label}",
-        "Equal seeds share the games, the network and the exploration they begin with: a run is "
-        "compared with the run of the same seed, and only seeds that both have count. p is that of "
-        "a sign-flip permutation test; Holm's correction is over the methods of a table.",
+        f"Paired differences from {base.label}",
+        "Runs of equal seed start from the same games, network and exploration, so each run is "
+        "compared with the run of the same seed; only seeds that both methods have count. p values "
+        "are of a sign-flip permutation test, with Holm's correction over the methods of a table.",
         tuple(_difference(judged, base, metric, points) for metric in DIFFERING),
     )
 
 
 def _difference(judged: Sequence[Judged], base: Judged, metric: str, points: str) -> DataTable:
-    others = [one for one in judged if one is not base]
-    found = [paired_difference(one.by_seed(metric), base.by_seed(metric)) for one in others]
+    found = differences_of(judged, base, metric)
     notes = Notes()
     rows = [
-        (one.label, str(difference.pairs), *_cells(difference, one.label, notes))
-        for one, difference in zip(others, adjusted(found), strict=True)
+        (one.label, Number(str(d.pairs), d.pairs), *_cells(d, one.label, notes)) for one, d in found
     ]
     return DataTable(
         key=f"difference-{metric.replace('@', '-')}",
         title=f"{METRICS[metric].title}, less that of {base.label}",
-        caption="won: share of seeds in which the method has more, ties count half. smallest: the "
-        "smallest true difference that so many pairs would show in four of five studies.",
+        caption="won: share of seeds in which the method scores higher; ties count half. smallest: "
+        "the smallest true difference that so many pairs would detect with 80 % power.",
         columns=("method", "pairs", f"difference [{points}]", "p", "p (Holm)", "won", "smallest"),
         rows=tuple(rows),
-        labels=tuple(one.label for one in others),
+        labels=tuple(one.label for one, _ in found),
         notes=notes.lines(),
     )
 
@@ -126,10 +118,10 @@ def _cells(difference: Difference, label: str, notes: Notes) -> list[str]:
     reason = difference.reason or difference.estimate.reason
     return [
         notes.cell(difference.estimate, "+.1f", f"{label}, difference"),
-        notes.number(f"{difference.p:.3f}", reason, f"{label}, p"),
-        notes.number(f"{difference.adjusted_p:.3f}", reason, f"{label}, p"),
+        notes.number(difference.p, ".3f", reason, f"{label}, p"),
+        notes.number(difference.adjusted_p, ".3f", reason, f"{label}, p"),
         notes.cell(difference.wins, ".2f", f"{label}, won"),
-        notes.number(f"{difference.detectable:.1f}", reason, f"{label}, smallest"),
+        notes.number(difference.detectable, ".1f", reason, f"{label}, smallest"),
     ]
 
 
@@ -175,9 +167,9 @@ def profiles(judged: Sequence[Judged], points: str) -> LineChart:
     return LineChart(
         key="profiles",
         title="Performance profiles",
-        caption="Share of runs whose score at the end is above a threshold, with its 95 % band. A "
-        "curve that lies higher is better wherever it does.",
-        alt="Share of runs above each score at the end of life, a line for each method: "
+        caption="Share of runs whose score at the end is above a threshold, with a 95 % band for "
+        "the whole curve. A higher curve is better.",
+        alt="Share of runs above each score at the end of training, a line for each method: "
         + _ends_in_words(judged, points),
         x_label=f"{points} at the end",
         y_label="share of runs",
@@ -197,7 +189,7 @@ def all_metrics(judged: Sequence[Judged]) -> Section:
         tables.append(_every(judged, normalised=True))
     definitions = DataTable(
         key="definitions",
-        title="What the metrics are",
+        title="Definitions",
         columns=("metric", "name", "better", "formula", "source"),
         rows=tuple(
             (m.name, m.title, m.better or "-", m.formula, m.source) for m in METRICS.values()
@@ -207,7 +199,7 @@ def all_metrics(judged: Sequence[Judged]) -> Section:
     return Section(
         "about-metrics",
         "All metrics",
-        "Papers call different things by one name; here the part behind the @ says whose it is.",
+        "Papers use one name for different metrics; the part after the @ names the source.",
         (*tables, definitions),
     )
 

@@ -1,22 +1,31 @@
 """How numbers are written, and what they are called."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from math import isnan
 
+from continual_arcade.evaluation.pages.content import Number
 from continual_arcade.evaluation.statistics import Estimate
 
+PLAYED, TRAINED = "phase played", "after training in"
+"""What the rows and the columns of a forgetting matrix are, drawn or filmed."""
 EMPTY = "\N{EN DASH}"
 """What stands where there is no number."""
 
 INTERVALS = (
-    "Mean over runs with its 95 % interval: Student's t for fewer than ten runs, the "
-    "accelerated bootstrap of whole runs for more. One number for each run first."
+    "Mean over runs with its 95 % confidence interval: Student's t for fewer than ten runs, the "
+    "accelerated bootstrap of whole runs for more. Each run counts as one number."
 )
 
 
 def counted(count: int, noun: str) -> str:
     """Write how many there are: ``1 run``, ``2 runs``."""
     return f"{count:,} {noun}" if count == 1 else f"{count:,} {noun}s"
+
+
+def listed(names: Iterable[str]) -> str:
+    """Write names as a sentence lists them: ``a``, ``a and b``, ``a, b and c``."""
+    *first, last = names
+    return f"{', '.join(first)} and {last}" if first else last
 
 
 def spoken(value: float, spec: str) -> str:
@@ -48,14 +57,16 @@ class Notes:
             spec: Format of its numbers.
             where: What the cell is of.
         """
-        return self.number(f"{estimate:{spec}}", estimate.reason, where)
+        if isnan(estimate.value):
+            self.add(where, estimate.reason)
+        text = EMPTY if isnan(estimate.value) else f"{estimate:{spec}}"
+        return Number(text, estimate.value, (estimate.low, estimate.high))
 
-    def number(self, text: str, reason: str, where: str) -> str:
+    def number(self, value: float, spec: str, reason: str, where: str) -> str:
         """Write a number, or remember why there is none."""
-        if not text or text in ("-", "nan"):
+        if isnan(value):
             self.add(where, reason)
-            return EMPTY
-        return text
+        return Number(EMPTY if isnan(value) else f"{value:{spec}}", value)
 
     def add(self, where: str, reason: str) -> None:
         """Remember why something is missing."""

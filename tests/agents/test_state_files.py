@@ -160,8 +160,12 @@ def test_what_comes_back_in_another_form(tmp_path: Path) -> None:
     assert not np.shares_memory(*state["one"])
 
 
-def test_equal_trees_are_equal_files(path: Path, tmp_path: Path) -> None:
-    time.sleep(0.01)
+def test_equal_trees_are_equal_files(
+    path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # A year later: what a file holds of the time of day would differ.
+    later = time.time() + 365 * 86_400
+    monkeypatch.setattr(time, "time", lambda: later)
     save_state(tmp_path / "again", example(), "run")
     assert (tmp_path / "again").read_bytes() == path.read_bytes()
     assert head_of(path)["versions"].keys() >= {"torch", "numpy", "continual-arcade"}
@@ -361,11 +365,19 @@ for number in map(int, sys.stdin):
 """
 
 
+def stop(pid: int) -> None:
+    """Let a process stand still, and wait until it does."""
+    os.kill(pid, signal.SIGSTOP)
+    while Path(f"/proc/{pid}/stat").read_text("ascii").rsplit(")", 1)[1].split()[0] != "T":
+        time.sleep(0.001)
+
+
 def test_a_process_killed_while_it_saves(tmp_path: Path) -> None:
     path = tmp_path / "a"
     save_state(path, {"number": 0, "big": np.zeros(10**6, np.int64)}, "test")
     delay = random.Random(0)
-    interrupted = number = 0
+    number = 0
+    unfinished = tmp_path / ".unfinished-a"
     with subprocess.Popen(
         [sys.executable, "-c", _SAVER, str(path)],
         stdin=subprocess.PIPE,
@@ -375,20 +387,28 @@ def test_a_process_killed_while_it_saves(tmp_path: Path) -> None:
     ) as process:
         assert process.stdin is not None
         assert process.stdout is not None
-        for _ in range(10):
+        for within in (True, False) * 5:
+            before = path.stat().st_mtime_ns
             process.stdin.write(f"{number}\n")
             child = int(process.stdout.readline())
-            time.sleep(delay.uniform(0.02, 0.25))
+            while path.stat().st_mtime_ns == before:
+                time.sleep(0.001)  # until it has saved once
+            # At any moment, and every other time at one that is known to be within a save.
+            time.sleep(delay.uniform(0, 0.2))
+            stop(child)
+            while within and not unfinished.exists():
+                os.kill(child, signal.SIGCONT)
+                time.sleep(delay.uniform(0, 0.01))
+                stop(child)
             os.kill(child, signal.SIGKILL)
             assert process.stdout.readline() == "ended\n"
-            interrupted += (tmp_path / ".unfinished-a").exists()
+            assert unfinished.exists() or not within
             state = load_state(path, "test")
             assert state["number"] >= number
             number = state["number"]
             assert (state["big"] == number).all()
         process.stdin.close()
     assert process.returncode == 0
-    assert interrupted > 0
     assert number > 0
     # What was left behind is in nobody's way.
     save_state(path, {}, "test")

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 from published import paths_in, paths_under
+from watched_pages import drawn
 
 from continual_arcade.scripts import report, train
 
@@ -56,17 +57,19 @@ def fails(capsys: Any, *arguments: str | Path) -> str:
 def test_everything_is_there(page: Path) -> None:
     text = page.read_text("utf-8")
     for heading in (
-        "What the methods come to",
-        "Differences from finetune",
-        "What was forgotten",
-        "Watch them forget",
-        "A life, seen from each phase",
-        "Where learning one phase helps or hurts another",
-        "How many runs get how far",
-        "What the replay memory holds",
-        "Can the networks still learn?",
+        "Verdict",
+        "Warnings",
+        "Summary",
+        "Paired differences from finetune",
+        "Forgetting",
+        "Films",
+        "Learning curves per phase",
+        "Gradient interference",
+        "Performance profiles",
+        "Replay memory",
+        "Plasticity",
         "All metrics",
-        "Where the numbers come from",
+        "Provenance",
     ):
         assert f">{heading}</h2>" in text, heading
     assert page.stat().st_size < 15e6
@@ -94,8 +97,22 @@ def test_the_page_works_in_a_browser(page: Path, open_page: Any) -> None:
     for name in ("finetune", "ewc"):
         assert shown.get_by_role("checkbox", name=name).is_checked()
     for plot in shown.locator(".plot").all():
-        plot.scroll_into_view_if_needed()
-        plot.locator(".main-svg").first.wait_for()
+        drawn(plot)
+    # The films lie as the cells of the matrix do: rows are played, columns were trained in.
+    table = shown.locator("#films-0 table")
+    heads = table.locator("thead th").all_text_contents()
+    assert heads == [
+        "phase played",
+        "after training in",
+        "before",
+        "normal",
+        "upside down",
+        "light",
+    ]
+    assert table.locator("tbody th").all_text_contents() == ["normal", "upside down", "light"]
+    last = table.locator("tbody tr").nth(0).locator("video").last.get_attribute("aria-label")
+    assert last is not None
+    assert re.match(r"finetune, after light, plays normal: ", last)
 
 
 def test_the_same_runs_make_the_same_page(runs: list[Path], page: Path, tmp_path: Path) -> None:
@@ -180,7 +197,7 @@ def test_a_run_without_checkpoints_has_no_films(runs: list[Path], tmp_path: Path
     report.main([str(bare), "-o", str(out)])
     text = out.read_text("utf-8")
     assert "<video" not in text
-    assert "Watch them forget" not in text
+    assert ">Films</h2>" not in text
 
 
 @pytest.mark.parametrize(

@@ -6,10 +6,12 @@
   const { dark } = JSON.parse(document.getElementById("page--settings").textContent);
   const hidden = new Set();
 
-  // What sticks to the top covers nothing that is jumped to.
-  new ResizeObserver(([{ target }]) => {
-    root.style.setProperty("--bar", `${target.offsetHeight}px`);
-  }).observe(document.querySelector(".bar"));
+  // What sticks to the top covers nothing that is jumped to: not even by the link that opened the
+  // page, which is followed before an observer is first called.
+  const bar = document.querySelector(".bar");
+  const measureBar = () => root.style.setProperty("--bar", `${bar.getBoundingClientRect().height}px`);
+  measureBar();
+  new ResizeObserver(measureBar).observe(bar);
 
   // Themes: the reader's choice in this page, or the system's.
   const systemDark = matchMedia("(prefers-color-scheme: dark)");
@@ -33,7 +35,8 @@
     return isDark() && typeof value === "string" && /color/.test(name) ? (dark[value] ?? value) : value;
   }
 
-  // Charts: drawn when they come into view, drawn again when something changed since.
+  // Charts: drawn when they come into view, drawn again when something changed since. Until then
+  // they are marked as outdated.
   const config = { displayModeBar: false, responsive: false, doubleClick: "reset" };
   const coarse = matchMedia("(pointer: coarse)").matches;
   const plots = new Map();
@@ -41,10 +44,21 @@
     const data = JSON.parse(element.querySelector(".drawing").textContent);
     const chart = { element, data, frame: null };
     all(".plot", element).forEach((plot, i) => {
-      plots.set(plot, { chart, panel: data.panels[i], stale: true, near: false, width: 0 });
+      plots.set(plot, { chart, panel: data.panels[i], stale: true, near: false, width: 0, drawing: null });
     });
     return chart;
   });
+
+  // Bands are named in all panels of a chart, or numbered in all where a name does not fit.
+  function numberBands(chart) {
+    const narrow = (plot) => plot.clientWidth && plot.clientWidth < plots.get(plot).panel.namesFrom;
+    const numbered = all(".plot", chart.element).some(narrow);
+    if (numbered !== chart.element.classList.contains("numbered")) {
+      chart.element.classList.toggle("numbered", numbered);
+      return true;
+    }
+    return false;
+  }
 
   function figure(plot) {
     const { chart, panel } = plots.get(plot);
@@ -59,9 +73,10 @@
       width: plot.clientWidth,
       height: plot.clientHeight,
     };
-    if (plot.clientWidth < panel.namesFrom) {
-      layout.annotations = layout.annotations.filter((note) => note.name !== "band");
-      layout.margin.t = 8;
+    if (chart.element.classList.contains("numbered")) {
+      let number = 0;
+      layout.annotations = layout.annotations.map((note) => (
+        note.name === "band" ? { ...note, text: String(++number) } : note));
     }
     if (coarse) {
       // A finger that moves scrolls the page.
@@ -71,18 +86,22 @@
     return [data, layout];
   }
 
-  function draw(plot) {
+  async function draw(plot) {
     const state = plots.get(plot);
     if (!plot.clientWidth) return;
     state.stale = false;
     state.width = plot.clientWidth;
-    Plotly.react(plot, ...figure(plot), config);
+    const drawing = Plotly.react(plot, ...figure(plot), config);
+    state.drawing = drawing;
+    await drawing;
+    if (!state.stale && state.drawing === drawing) plot.classList.remove("outdated");
   }
 
   function drawAgain(chosenPlots = plots.keys()) {
     for (const plot of chosenPlots) {
       const state = plots.get(plot);
       state.stale = true;
+      plot.classList.add("outdated");
       if (state.near) draw(plot);
     }
   }
@@ -95,6 +114,8 @@
     }
   }, { rootMargin: "400px" });
   const sizes = new ResizeObserver((entries) => {
+    const renumbered = new Set(entries.map(({ target }) => plots.get(target).chart).filter(numberBands));
+    for (const chart of renumbered) drawAgain(all(".plot", chart.element));
     for (const { target } of entries) {
       const state = plots.get(target);
       if (!state.stale && target.clientWidth && target.clientWidth !== state.width) {
@@ -102,10 +123,23 @@
       }
     }
   });
+  charts.forEach(numberBands);
   for (const plot of plots.keys()) {
     watcher.observe(plot);
     sizes.observe(plot);
   }
+
+  // What is wider than its place says so.
+  const wide = new ResizeObserver((entries) => {
+    for (const scroller of new Set(entries.map(({ target }) => target.closest(".scroller")))) {
+      scroller.classList.toggle("scrolls", scroller.scrollWidth > scroller.clientWidth + 1);
+    }
+  });
+  const watchWidth = (scroller) => {
+    wide.observe(scroller);
+    for (const inside of scroller.children) wide.observe(inside);
+  };
+  for (const scroller of all(".scroller")) watchWidth(scroller);
 
   for (const chart of charts) {
     const slider = chart.element.querySelector("input[type=range]");
@@ -187,6 +221,7 @@
     alignNumbers(table);
     makeSortable(table);
     place.append(table);
+    watchWidth(place);
   }
 
   for (const { element, data } of charts) {
@@ -208,7 +243,10 @@
   let playing = !still.matches;
 
   function load(film) {
-    if (loaded.has(film) || loaded.size >= mostPlayers) return;
+    if (loaded.has(film)) return;
+    // What is seen goes before what is only near.
+    if (loaded.size >= mostPlayers && visible.has(film)) unload([...loaded].find((other) => !visible.has(other)));
+    if (loaded.size >= mostPlayers) return;
     const bytes = Uint8Array.from(atob(film.dataset.film), (letter) => letter.charCodeAt(0));
     film.src = URL.createObjectURL(new Blob([bytes], { type: film.dataset.mime }));
     loaded.add(film);

@@ -7,7 +7,6 @@ import signal
 import subprocess
 import sys
 import threading
-import time
 from pathlib import Path
 
 import numpy as np
@@ -107,8 +106,9 @@ def test_whoever_waits_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.slow  # the learner is compiled twice
 def test_a_compilation_that_was_killed_leaves_nothing_that_harms(tmp_path: Path) -> None:
     environment = {**os.environ, "NUMBA_CACHE_DIR": str(tmp_path)}
-    with started([sys.executable, "-c", LEARN], env=environment) as process:
-        time.sleep(15)
+    with started([sys.executable, "-c", LEARN], env=environment, stderr=subprocess.PIPE) as process:
+        assert process.stderr is not None
+        assert "compiling the learner" in process.stderr.readline()
         process.send_signal(signal.SIGKILL)
     run(LEARN, tmp_path)
     kept = machine_code(tmp_path)

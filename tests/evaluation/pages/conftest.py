@@ -5,7 +5,7 @@ from collections.abc import Iterator
 import pytest
 import sample_pages as samples
 from playwright.sync_api import Browser, Page
-from watched_pages import Watched, watch
+from watched_pages import PATIENCE, Watched, resize, settle, watch
 
 from continual_arcade.evaluation.pages.html import render
 
@@ -25,7 +25,7 @@ def opened(browser: Browser, html: str, tmp_path_factory: pytest.TempPathFactory
     path = tmp_path_factory.mktemp("page") / "page.html"
     path.write_text(html, "utf-8")
     watched = watch(browser.new_page())
-    watched.page.set_default_timeout(10_000)
+    watched.page.set_default_timeout(1000 * PATIENCE)
     watched.page.goto(path.as_uri())
     return watched
 
@@ -34,11 +34,16 @@ def opened(browser: Browser, html: str, tmp_path_factory: pytest.TempPathFactory
 def desktop(opened: Watched) -> Iterator[Page]:
     """A page of everything, opened once: opening one costs more than most tests of it."""
     page = opened.page
-    page.set_viewport_size({"width": 1280, "height": 720})
+    resize(page, 1280, 720)
     page.emulate_media(media="screen", color_scheme="light", reduced_motion="no-preference")
     for toggle in page.get_by_role("checkbox").all():
         toggle.check()
-    page.evaluate("scrollTo({top: 0, behavior: 'instant'})")
+    # Whatever a test before has left behind: what it opened, and where it was.
+    page.evaluate(
+        "for (const details of document.querySelectorAll('details')) details.open = false"
+    )
+    page.evaluate("scrollTo(0, 0)")
+    settle(page)
     yield page
     complaints = opened.complaints.copy()
     opened.complaints.clear()

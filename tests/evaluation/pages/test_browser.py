@@ -2,11 +2,12 @@
 
 import re
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 import sample_pages as samples
-from playwright.sync_api import Page, TimeoutError, expect
-from watched_pages import Open
+from playwright.sync_api import Browser, Page, expect
+from watched_pages import Open, drawn, resize, settle, unfold
 
 from continual_arcade.evaluation.pages import content
 from continual_arcade.evaluation.pages.html import render
@@ -20,24 +21,13 @@ def read_through(page: Page) -> None:
     """Bring every chart into view, and wait until it is drawn."""
     for plot in page.locator(".plot").all():
         if plot.is_visible():
-            plot.scroll_into_view_if_needed()
-            plot.locator(".main-svg").first.wait_for()
+            drawn(plot)
 
 
 def traces(page: Page, key: str) -> int:
     """Count what is drawn in the first panel of a chart."""
-    page.locator(f"#{key}").scroll_into_view_if_needed()
-    plot = page.locator(f"#{key} .plot").first
-    plot.locator(".main-svg").first.wait_for()
-    settle(page)
+    plot = drawn(page.locator(f"#{key} .plot").first)
     return plot.locator(".scatterlayer .trace, .barlayer .trace").count()
-
-
-def settle(page: Page) -> None:
-    """Let the page notice what is in view now."""
-    page.evaluate(
-        "() => new Promise(done => requestAnimationFrame(() => requestAnimationFrame(done)))"
-    )
 
 
 def rgb(colour: str) -> str:
@@ -63,9 +53,9 @@ TINY = "<!doctype html><html lang='en'><head>{head}<title>Tiny</title></head><bo
     ],
 )
 def test_what_goes_wrong_is_noticed(open_page: Open, wrong: str, complaint: str) -> None:
-    watched = open_page(TINY.format(head="", body=wrong), broken=True)
-    watched.page.wait_for_timeout(50)
-    assert complaint in " ".join(watched.complaints)
+    open_page(TINY.format(head="", body=wrong), broken=True).wait_for(
+        lambda said: complaint in said
+    )
 
 
 @pytest.mark.parametrize(
@@ -79,10 +69,12 @@ def test_what_goes_wrong_is_noticed(open_page: Open, wrong: str, complaint: str)
 def test_pages_forbid_what_is_foreign(open_page: Open, html: str, foreign: str) -> None:
     (policy,) = POLICY.findall(html)
     watched = open_page(TINY.format(head=policy, body=foreign), broken=True)
-    watched.page.wait_for_timeout(50)
-    complaints = " ".join(watched.complaints)
-    assert "Content Security Policy" in complaints
-    assert complaints.count("asked for") == complaints.count(": csp")
+    # Whatever was asked for was refused.
+    watched.wait_for(
+        lambda said: (
+            "Content Security Policy" in said and said.count("asked for") == said.count(": csp")
+        )
+    )
     assert watched.page.title() == "Tiny"
 
 
@@ -99,11 +91,11 @@ def test_pages_with_little_on_them(open_page: Open) -> None:
 def test_charts_wait_until_they_are_seen(open_page: Open) -> None:
     charts = [samples.lines(f"chart-{i}") for i in range(40)]
     page = open_page(render(samples.page_of(*charts))).page
-    page.locator(".main-svg").first.wait_for()
-    drawn = "() => document.querySelectorAll('.plot .main-svg:first-of-type').length"
-    assert page.evaluate(drawn) < 40
-    page.locator("#chart-39").scroll_into_view_if_needed()
-    page.locator("#chart-39 .main-svg").first.wait_for()
+    drawn(page.locator("#chart-0 .plot").first)
+    assert 0 < page.locator(".plot:not(.outdated)").count() < 40
+    drawn(page.locator("#chart-39 .plot").first)
+    # What was jumped over was not drawn.
+    assert page.locator(".plot:not(.outdated)").count() < 40
 
 
 # Methods
@@ -122,17 +114,17 @@ def shown(page: Page) -> dict[str, int]:
 
 def test_a_toggle_hides_a_method_everywhere(desktop: Page) -> None:
     page = desktop
-    page.locator("#curves .numbers summary").click()
+    assert unfold(page, "curves").count() == 2 * 3 * 4
     everything = shown(page)
     page.get_by_role("checkbox", name=samples.LONG).uncheck()
     left = shown(page)
     assert left == {place: count * 2 // 3 for place, count in everything.items()}
     assert page.get_by_role("row", name=samples.LONG).count() == 0
-    page.locator("#profile .numbers summary").click()
-    assert page.locator("#profile tbody tr").filter(visible=True).count() == 2 * 5
+    rows = unfold(page, "profile")
+    assert rows.filter(visible=True).count() == 2 * 5
     page.get_by_role("button", name="Show all").click()
     assert shown(page) == everything
-    assert page.locator("#profile tbody tr").filter(visible=True).count() == 3 * 5
+    assert rows.filter(visible=True).count() == 3 * 5
 
 
 def test_hatched_bars_have_the_colour_of_their_method(open_page: Open) -> None:
@@ -140,7 +132,7 @@ def test_hatched_bars_have_the_colour_of_their_method(open_page: Open) -> None:
     (first, *_) = samples.bars().bars
     chart = replace(samples.bars(), bars=tuple(replace(first, label=label) for label in methods))
     page = open_page(render(samples.page_of(chart, methods=methods))).page
-    page.locator("#bars .main-svg").first.wait_for()
+    drawn(page.locator("#bars .plot"))
     hatched = page.locator("#bars pattern rect").evaluate_all(
         "all => all.map(r => getComputedStyle(r).fill)"
     )
@@ -151,15 +143,13 @@ def test_hatched_bars_have_the_colour_of_their_method(open_page: Open) -> None:
 
 
 def first_cells(page: Page) -> list[str]:
-    plots = page.locator("#interference .plot").all()
+    plots = [drawn(plot) for plot in page.locator("#interference .plot").all()]
     return [plot.locator(".textpoint text").first.text_content() or "" for plot in plots]
 
 
 def test_the_slider_moves_all_panels(desktop: Page) -> None:
     page = desktop
     slider = page.get_by_role("slider", name="Checkpoint")
-    page.locator("#interference .panel").last.scroll_into_view_if_needed()
-    page.locator("#interference .main-svg").last.wait_for()
     assert first_cells(page) == ["2.0", "3.0", "4.0"]
     slider.focus()
     page.keyboard.press("Home")
@@ -167,8 +157,10 @@ def test_the_slider_moves_all_panels(desktop: Page) -> None:
     expect(slider).to_have_attribute("aria-valuetext", "step 1,000")
     assert first_cells(page) == ["0.0", "1.0", "2.0"]
     page.keyboard.press("ArrowRight")
+    expect(page.locator("#interference output")).to_have_text("step 2,000")
     assert first_cells(page) == ["1.0", "2.0", "3.0"]
-    assert page.locator("#forgetting .textpoint text").first.text_content() == "0.0"
+    other = drawn(page.locator("#forgetting .plot").first)
+    assert other.locator(".textpoint text").first.text_content() == "0.0"
 
 
 # Films
@@ -179,7 +171,7 @@ PLAYING = """strip => [...document.querySelectorAll(strip + ' video')]
 
 def test_films_play_while_they_are_seen(desktop: Page) -> None:
     page = desktop
-    page.set_viewport_size({"width": 1000, "height": 420})
+    resize(page, 1000, 420)
     playing = "() => [...document.querySelectorAll('video')].filter(f => !f.paused).length"
     assert page.evaluate(playing) == 0
     page.locator("#films-0 video").last.scroll_into_view_if_needed()
@@ -189,7 +181,7 @@ def test_films_play_while_they_are_seen(desktop: Page) -> None:
         "() => { const film = document.querySelectorAll('#films-2 video')[0];"
         " return !film.paused && film.currentTime > 0.1; }"
     )
-    assert page.locator("#films-0 video").first.evaluate("film => film.paused")
+    page.wait_for_function("() => document.querySelectorAll('#films-0 video')[0].paused")
     page.get_by_role("button", name="Pause films").click()
     assert page.evaluate(playing) == 0
     page.get_by_role("button", name="Play films").click()
@@ -217,9 +209,14 @@ def test_a_browser_has_players_enough(open_page: Open, clip: bytes) -> None:
         clips=((strip.clips[1][0],) * 12,) * 10,
     )
     page = open_page(render(samples.page_of(many)), viewport={"width": 2400, "height": 2600}).page
-    page.wait_for_function("() => document.querySelectorAll('video[src]').length > 0")
-    page.wait_for_timeout(300)
-    assert 0 < page.locator("video[src]").count() <= 60
+    assert page.locator("video").count() == 120
+    settle(page)
+    assert page.locator("video[src]").count() == 60
+    # Those that come into view later get what others give back, and no more.
+    resize(page, 2400, 600)
+    page.locator("video").last.scroll_into_view_if_needed()
+    page.wait_for_function("() => [...document.querySelectorAll('video')].at(-1).src")
+    assert page.locator("video[src]").count() <= 60
 
 
 def test_what_does_not_play_or_follow_is_found(open_page: Open, html: str) -> None:
@@ -230,16 +227,16 @@ def test_what_does_not_play_or_follow_is_found(open_page: Open, html: str) -> No
     page.get_by_role("checkbox", name=samples.LONG).uncheck()
     assert traces(page, "curves") != before * 2 // 3
     page.locator("#films-0 video").last.scroll_into_view_if_needed()
-    with pytest.raises(TimeoutError):
-        page.wait_for_function(PLAYING, arg="#films-0", timeout=500)
+    page.wait_for_function("() => document.querySelector('#films-0 video').error !== null")
+    assert not page.evaluate(f"({PLAYING})('#films-0')")
 
 
 # Themes
 
 
 def line_colour(page: Page) -> str:
-    read = "path => getComputedStyle(path).stroke"
-    return str(page.locator("#curves .js-line").last.evaluate(read))
+    plot = drawn(page.locator("#curves .plot").last)
+    return str(plot.locator(".js-line").last.evaluate("path => getComputedStyle(path).stroke"))
 
 
 def background(page: Page) -> str:
@@ -248,8 +245,6 @@ def background(page: Page) -> str:
 
 def test_themes(open_page: Open, html: str) -> None:
     page = open_page(html, color_scheme="dark").page
-    page.locator("#curves .plot").last.scroll_into_view_if_needed()
-    page.locator("#curves .main-svg").last.wait_for()
     button = page.get_by_role("button", name="Dark theme")
     expect(button).to_have_attribute("aria-pressed", "true")
     assert (background(page), line_colour(page)) == (rgb(DARK.background), rgb(DARK.methods[2]))
@@ -257,11 +252,14 @@ def test_themes(open_page: Open, html: str) -> None:
     expect(button).to_have_attribute("aria-pressed", "false")
     assert (background(page), line_colour(page)) == (rgb(LIGHT.background), rgb(LIGHT.methods[2]))
     button.click()
+    expect(button).to_have_attribute("aria-pressed", "true")
     assert (background(page), line_colour(page)) == (rgb(DARK.background), rgb(DARK.methods[2]))
     page.emulate_media(color_scheme="dark")
     page.emulate_media(color_scheme="light")
+    expect(button).to_have_attribute("aria-pressed", "true")
     assert background(page) == rgb(DARK.background)
     button.click()
+    expect(button).to_have_attribute("aria-pressed", "false")
     assert background(page) == rgb(LIGHT.background)
 
 
@@ -304,6 +302,8 @@ def test_a_page_is_read_through_and_legible(desktop: Page) -> None:
     desktop.get_by_role("checkbox", name="finetune").uncheck()
     for theme in ("light", "dark"):
         desktop.emulate_media(color_scheme=theme)  # type: ignore[arg-type]
+        pressed = desktop.get_by_role("button", name="Dark theme")
+        expect(pressed).to_have_attribute("aria-pressed", str(theme == "dark").lower())
         read_through(desktop)
         assert desktop.evaluate(ILLEGIBLE) == []
 
@@ -324,8 +324,9 @@ def too_wide(page: Page) -> bool:
 def test_a_phone_never_scrolls_sideways(open_page: Open, html: str) -> None:
     page = open_page(html, viewport=PHONE, is_mobile=True, has_touch=True).page
     read_through(page)
-    for summary in page.locator("summary").all():
-        summary.click()
+    for chart in CHARTS:
+        unfold(page, chart)
+    page.locator("#again summary").click()
     assert not too_wide(page)
     inside = page.locator("#curves .numbers .table")
     assert inside.evaluate("box => box.scrollWidth > box.clientWidth")
@@ -335,26 +336,23 @@ def test_a_phone_never_scrolls_sideways(open_page: Open, html: str) -> None:
 
 def test_charts_follow_the_width(desktop: Page) -> None:
     page = desktop
-    page.set_viewport_size({"width": 1200, "height": 800})
-    plot = page.locator("#profile .plot")
-    drawn = plot.locator(".main-svg").first
-    page.locator("#profile").scroll_into_view_if_needed()
-    drawn.wait_for()
-    wide = float(drawn.get_attribute("width") or 0)
-    assert wide > 600
-    page.set_viewport_size(PHONE)  # type: ignore[arg-type]
-    page.locator("#profile").scroll_into_view_if_needed()
-    expect(drawn).to_have_attribute("width", str(plot.evaluate("plot => plot.clientWidth")))
-    assert float(drawn.get_attribute("width") or 0) < 360
+    resize(page, 1200, 800)
+    plot = drawn(page.locator("#profile .plot"))
+    picture = plot.locator(".main-svg").first
+    assert float(picture.get_attribute("width") or 0) > 600
+    resize(page, **PHONE)
+    drawn(plot)
+    expect(picture).to_have_attribute("width", str(plot.evaluate("plot => plot.clientWidth")))
+    assert float(picture.get_attribute("width") or 0) < 360
 
 
 def test_paper(open_page: Open, html: str) -> None:
     page = open_page(html, color_scheme="dark", viewport={"width": 1400, "height": 600}).page
-    page.locator("#curves .main-svg").first.wait_for()
-    drawn, every = page.locator(".plot:has(.main-svg)"), page.locator(".plot").count()
-    assert drawn.count() < every
+    drawn(page.locator("#curves .plot").first)
+    pictures, every = page.locator(".plot:has(.main-svg)"), page.locator(".plot").count()
+    assert pictures.count() < every
     assert page.pdf(format="A4")[:4] == b"%PDF"
-    assert drawn.count() == every
+    assert pictures.count() == every
     expect(page.locator("html")).not_to_have_class("printing")
     page.emulate_media(media="print")
     page.evaluate("dispatchEvent(new Event('beforeprint'))")
@@ -396,11 +394,11 @@ def test_the_keyboard_reaches_everything(open_page: Open, html: str) -> None:
     page.keyboard.press("Shift+Tab")
     page.keyboard.press("Shift+Tab")
     page.keyboard.press("Space")
-    assert not page.get_by_role("checkbox").nth(2).is_checked()
+    expect(page.get_by_role("checkbox").nth(2)).not_to_be_checked()
     assert page.locator("#summary tbody tr").filter(visible=True).count() == 2
     page.locator(".skip").focus()
     page.keyboard.press("Enter")
-    assert page.evaluate("document.activeElement.tagName") == "MAIN"
+    expect(page.locator("main")).to_be_focused()
     page.locator("#curves summary").focus()
     page.keyboard.press("Enter")
     expect(page.locator("#curves .numbers table")).to_be_visible()
@@ -409,17 +407,63 @@ def test_the_keyboard_reaches_everything(open_page: Open, html: str) -> None:
     ]
 
 
+BELOW_THE_BAR = """section => {
+  const from = document.querySelector('.bar').getBoundingClientRect().bottom;
+  const top = document.getElementById(section).getBoundingClientRect().top;
+  return top - from;
+}"""
+
+DRAWN_IN_VIEW = """() => [...document.querySelectorAll('.plot.outdated')].every(plot => {
+  const { top, bottom, width } = plot.getBoundingClientRect();
+  return !width || bottom <= 0 || top >= innerHeight;
+})"""
+
+
+def jump(page: Page, section: str) -> float:
+    """Follow a link of the contents; return how far below the bar what it leads to is [px]."""
+    page.get_by_role("navigation").locator(f"a[href='#{section}']").evaluate("link => link.click()")
+    page.wait_for_function("section => location.hash === `#${section}`", arg=section)
+    settle(page)
+    page.wait_for_function(DRAWN_IN_VIEW)  # what is drawn pushes nothing
+    return float(page.evaluate(BELOW_THE_BAR, section))
+
+
 def test_what_is_jumped_to_is_not_covered(desktop: Page) -> None:
-    for width in (1280, 500):
-        desktop.set_viewport_size({"width": width, "height": 720})
-        settle(desktop)
-        desktop.evaluate("location.hash = ''; location.hash = '#forgetting'")
-        desktop.wait_for_function("() => scrollY > 500")
-        desktop.wait_for_function(
-            "() => { const top = document.querySelector('#forgetting').getBoundingClientRect().top;"
-            " const bar = document.querySelector('.bar').getBoundingClientRect().bottom;"
-            " return top > bar && top < bar + 60; }"
-        )
+    bar = desktop.locator(".bar")
+    for width in (1280, 500, 390):
+        resize(desktop, width, 720)
+        for section in ("matrices", "films", "matrices"):
+            assert 0 <= jump(desktop, section) < 60
+        before = bar.bounding_box()
+        desktop.get_by_role("checkbox", name="finetune").uncheck()
+        expect(desktop.get_by_role("button", name="Show all")).to_be_visible()
+        assert bar.bounding_box() == before
+        assert 0 <= jump(desktop, "films") < 60
+        desktop.get_by_role("button", name="Show all").click()
+    desktop.add_style_tag(content=":root { scroll-padding-top: 0 !important; }").evaluate(
+        "style => { style.id = 'planted'; }"
+    )
+    assert jump(desktop, "matrices") < 0
+    desktop.evaluate("document.getElementById('planted').remove()")
+
+
+@pytest.mark.parametrize("script", [True, False])
+def test_a_link_into_a_page_shows_what_it_names(
+    browser: Browser, html: str, tmp_path: Path, script: bool
+) -> None:
+    path = tmp_path / "page.html"
+    path.write_text(html, "utf-8")
+    context = browser.new_context(
+        viewport={"width": 1000, "height": 700}, java_script_enabled=script
+    )
+    page = context.new_page()
+    page.goto(f"{path.as_uri()}#matrices")
+    if script:
+        settle(page)
+    # There is no bar to be seen where nothing could measure it.
+    assert page.locator(".bar").is_visible() == script
+    assert 0 <= page.evaluate(BELOW_THE_BAR, "matrices") < 60
+    context.close()
 
 
 def test_tables_are_sorted_by_key(desktop: Page) -> None:
@@ -440,8 +484,10 @@ def test_tables_are_sorted_by_key(desktop: Page) -> None:
     expect(head.nth(1)).to_have_attribute("aria-sort", "descending")
     assert [cell.split()[0] for cell in column(1)] == ["1,200.0", "10.0", "9.5"]
     page.locator("#summary").get_by_role("button", name="forgetting").click()
+    expect(head.nth(2)).to_have_attribute("aria-sort", "ascending")
     page.locator("#summary").get_by_role("button", name="forgetting").click()
-    assert column(2)[0] == "\u22121.5 \u00b1 0.2"
+    expect(head.nth(2)).to_have_attribute("aria-sort", "descending")
+    assert column(2)[0] == "\u22121.5 \u00b1\xa00.2"
     assert [cell[0] for cell in column(2)[1:]] == ["\u2013", "\u2013"]
     assert page.locator("#summary [aria-sort]").count() == 1
 
@@ -489,6 +535,16 @@ def test_a_button_without_a_name_is_found(open_page: Open) -> None:
     assert nameless(open_page(page).page) == ["button"]
 
 
+def test_names_in_charts_are_text(desktop: Page) -> None:
+    plot = drawn(desktop.locator("#dots .plot"))
+    shown = plot.locator(".textpoint text").evaluate_all(
+        "all => all.map(t => [...t.querySelectorAll('tspan')].map(s => s.textContent).join(' ')"
+        " || t.textContent)"
+    )
+    names = [name.replace(": nothing is known at the end", "") for name in shown]
+    assert names == list(samples.METHODS)
+
+
 def test_hover_texts_are_text(open_page: Open) -> None:
     one = (samples.HOSTILE,)
     heat = samples.heat()
@@ -496,12 +552,11 @@ def test_hover_texts_are_text(open_page: Open) -> None:
     heat = replace(heat, panels=(replace(heat.panels[2], hover=remarks),))
     page = open_page(render(samples.page_of(samples.lines(methods=one), heat, methods=one))).page
     said = page.locator(".hovertext")
-    page.locator("#curves .main-svg").first.wait_for()
+    drawn(page.locator("#curves .plot").first)
     page.locator("#curves .points path").first.hover(force=True)
     expect(said).to_contain_text(samples.HOSTILE)
     expect(said).to_contain_text("1 (0 to 2)")
-    page.locator("#forgetting .plot").scroll_into_view_if_needed()
-    page.locator("#forgetting .main-svg").first.wait_for()
+    drawn(page.locator("#forgetting .plot"))
     for cell, number in ((1, "10"), (2, "\u2013")):
         page.locator("#forgetting .textpoint text").nth(cell).hover(force=True)
         expect(said).to_have_text(

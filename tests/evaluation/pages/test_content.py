@@ -10,7 +10,7 @@ from continual_arcade.evaluation.pages.content import Bars, DataTable, Page, Sec
 def test_a_page_of_everything_is_accepted() -> None:
     page = samples.full(b"")
     keys = [item.key for item in page.items()]
-    assert keys[:3] == ["summary", "curves", "profile"]
+    assert keys[:4] == ["dots", "summary", "curves", "profile"]
     assert all(item.labels_used() == set(samples.METHODS) for item in samples.charts())
 
 

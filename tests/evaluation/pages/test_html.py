@@ -160,7 +160,7 @@ def test_pictures_and_films_say_what_they_show() -> None:
     assert [a["aria-label"] for a in pictures] == [chart.alt for chart in samples.charts()]
     films = all_of("video")
     assert len(films) == 3 * len(samples.METHODS)
-    assert films[0]["aria-label"] == "finetune before playing gap 100: 3 pipes"
+    assert films[0]["aria-label"] == "finetune after nothing playing gap 100: 3 pipes"
     assert base64.b64decode(str(films[0]["data-film"])) == CLIP
     assert {"loop", "muted", "playsinline"} <= films[0].keys()
     assert (films[0]["width"], films[0]["height"]) == ("48", "80")
@@ -181,7 +181,7 @@ def cells(page: Page) -> list[str]:
 
 def test_empty_cells_have_a_dash_and_their_note() -> None:
     found = cells(samples.page_of(samples.table()))
-    assert found[3:6] == ["finetune", "9.5 \u00b1 1.1", "\u2013a"]
+    assert found[3:6] == ["finetune", "9.5 \u00b1\xa01.1", "\u2013a"]
     assert found[-1] == "\u2013b"
     assert "0" not in found
     notes = re.findall(r'<li id="summary--note-\d"><sup>(.)</sup> ([^<]*)', HTML)
@@ -223,7 +223,7 @@ def test_many_footnotes() -> None:
     table = replace(
         samples.table(), notes=tuple(map(str, range(30))), noted=((0, 0, 25), (0, 1, 26))
     )
-    assert cells(samples.page_of(table))[3:5] == ["finetunez", "9.5 \u00b1 1.1aa"]
+    assert cells(samples.page_of(table))[3:5] == ["finetunez", "9.5 \u00b1\xa01.1aa"]
 
 
 def test_an_item_of_an_unknown_kind() -> None:

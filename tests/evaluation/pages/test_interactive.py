@@ -215,3 +215,25 @@ def test_one_point_has_room_around() -> None:
 def test_an_unknown_chart() -> None:
     with pytest.raises(TypeError, match="Chart"):
         panels(Chart(key="a", title="", alt=""))
+
+
+def test_dots_stand_where_the_numbers_are() -> None:
+    (panel,) = panels(samples.dots())
+    marks = [
+        (label, trace["x"][0], trace["marker"]["symbol"].endswith("-open"))
+        for trace, label in zip(panel.figure["data"], panel.traces, strict=True)
+        if trace["mode"] == "markers"
+    ]
+    one, two, three = samples.METHODS
+    assert marks == [
+        *((one, 9.0, True), (one, 7.0, False)),
+        *((two, 4.0, True), (two, None, False)),
+        *((three, 2.0, True), (three, 5.0, False)),
+    ]
+    intervals = [trace["error_x"] for trace in panel.figure["data"] if "error_x" in trace]
+    assert [(i["arrayminus"], i["array"]) for i in intervals] == [([1.0], [1.0])]
+    names = [trace["text"][0] for trace in panel.figure["data"] if trace["mode"] == "text"]
+    assert names[1].replace("<br>", " ") == f"{two}: nothing is known at the end"
+    assert [note["text"] for note in panel.figure["layout"]["annotations"]] == [
+        *("random play 0.1", "oracle 10.0"),
+    ]

@@ -119,3 +119,23 @@ def test_many_methods_and_long_names() -> None:
 def test_an_unknown_chart() -> None:
     with pytest.raises(TypeError, match="Chart"):
         draw(Chart(key="a", title="", alt=""), STYLES)
+
+
+def test_dots_stand_where_the_numbers_are() -> None:
+    chart = samples.dots()
+    (axes,) = drawn(chart).axes
+    found = [
+        (float(line.get_xdata()[0]), int(line.get_ydata()[0]), line.get_fillstyle())  # type: ignore[index, arg-type]
+        for line in axes.lines
+        if line.get_marker() not in ("None", "|", None) and np.isfinite(line.get_xdata()).all()  # type: ignore[arg-type]
+    ]
+    # Before is hollow, the end is full; what is not known has no dot, and says so.
+    assert [dot for dot in found if dot[2] == "none"] == [
+        (9, 0, "none"),
+        (4, 1, "none"),
+        (2, 2, "none"),
+    ]
+    assert [dot for dot in found if dot[2] == "full"] == [(7, 0, "full"), (5, 2, "full")]
+    assert {"nothing is known at the end", "random play 0.1", "oracle 10.0"} <= set(
+        texts(axes.figure)
+    )  # type: ignore[arg-type]

@@ -15,13 +15,16 @@ from continual_arcade.evaluation.pages.content import (
     AreaChart,
     BarChart,
     DataTable,
+    DotChart,
     HeatMap,
     Item,
     LineChart,
     Page,
 )
+from continual_arcade.evaluation.pages.numbers import cells_of, numbers_of
 from continual_arcade.evaluation.reference_files import shipped_references
 from continual_arcade.evaluation.reporting.page import build_page
+from continual_arcade.evaluation.statistics import Estimate, mean_over_runs
 
 TWO = gaps(100, 90)
 JUDGING = Judging(every=0, at_end=1, episodes=1, first_seed=0)
@@ -93,6 +96,60 @@ def test_differences_are_of_equal_seeds(both: list[Path]) -> None:
     assert other["finetune"]["difference [pipes passed]"] == "-3.0 ± 1.2"
     with pytest.raises(ValueError, match="unknown method 'ewk': did you mean 'ewc'"):
         page_of(both, against="ewk")
+
+
+def test_the_verdict_is_that_of_the_tables(both: list[Path]) -> None:
+    page = page_of(both)
+    (verdict,) = page.verdicts
+    difference = cells(page, "difference-acc-gem")["ewc"]
+    row = cells(page, "summary")
+    assert verdict.headline == (
+        "ewc is ahead with 9.0 pipes passed at the end, not significantly better than finetune "
+        f"({difference['difference [pipes passed]']}, p = {difference['p (Holm)']}), and has "
+        "forgotten 11 % of what it had learnt (1.0 of 9.0)."
+    )
+    assert row["ewc"]["at the end"].startswith("9.0 ±")
+    assert "3 seeds cannot make any difference significant: at least 6 are needed." in verdict.text
+    assert "finetune has forgotten most, 64 % of what it had learnt (7.0 of 11.0)" in verdict.text
+    (picture,) = verdict.items
+    assert isinstance(picture, DotChart)
+    assert [dot.label for dot in picture.dots] == ["ewc", "finetune"]
+    found = [(dot.before, dot.value) for dot in picture.dots]
+    np.testing.assert_allclose(found, [(9.5, 9.0), (9.5, 6.0)])
+    assert picture.marks == ()
+    with_oracle = page_of(both, references=shipped_references()).verdicts[0].items[0]
+    assert isinstance(with_oracle, DotChart)
+    assert [name for name, _ in with_oracle.marks] == ["random play", "oracle"]
+    assert with_oracle.marks[1][1] == pytest.approx(47, abs=1)
+
+
+def test_a_page_says_what_it_is_for(both: list[Path]) -> None:
+    assert (page_of(both).title, page_of(both).about) == ("FlappyBird, gaps", "")
+    page = page_of(both, title="Study small", about="two methods, to see")
+    assert (page.title, page.about) == ("Study small", "two methods, to see")
+    assert page.subtitle == "FlappyBird, gaps: 6 runs of 2 methods"
+
+
+def numbers_in(estimate: Estimate) -> object:
+    return pytest.approx([estimate.value, estimate.low, estimate.high])
+
+
+def test_numbers_are_kept_as_numbers(both: list[Path]) -> None:
+    table = item(page_of(both), "summary")
+    assert isinstance(table, DataTable)
+    columns, rows = cells_of(table)
+    found = dict(zip(columns, rows[0], strict=True))
+    written = [found[f"when just learnt{end}"] for end in ("", ", low", ", high")]
+    assert written == numbers_in(mean_over_runs([9.0, 9.5, 10.0]))
+    assert found["runs"] == 3
+    matrix = item(page_of(both), "matrix")
+    assert isinstance(matrix, HeatMap)
+    numbers = numbers_of(matrix)
+    assert numbers.columns == (
+        *("method", "phase played", "after training in", "pipes passed", "low", "high", "remark"),
+    )
+    # After training in the first phase.
+    assert list(numbers.rows[1][3:6]) == numbers_in(mean_over_runs([10.0, 11.0, 12.0]))
 
 
 def test_charts_show_the_numbers(both: list[Path]) -> None:
@@ -193,6 +250,9 @@ def test_protocols_are_kept_apart(tmp_path: Path) -> None:
     assert cells(page, "world-0-summary")["finetune"]["runs"] == "3"
     assert cells(page, "world-1-summary")["finetune"]["at the end"] == "24.0"
     assert page.warnings[0].startswith("Runs of different protocols are on this page")
+    assert [one.title for one in page.verdicts] == ["FlappyBird, gaps: verdict"] * 2
+    assert "6.0 pipes" in page.verdicts[0].headline
+    assert "24.0 pipes" in page.verdicts[1].headline
     keys = [found.key for found in page.items()] + [section.key for section in page.sections]
     assert len(keys) == len(set(keys))
 

@@ -240,10 +240,8 @@ def check_part(
     lengths = {name: len(state[name]) for name in ("omega", "center") if name in state}
     if len(set(lengths.values())) > 1:
         raise ValueError(f"there are not as many of each: {lengths}")
-    kept = [state.get(name) for name in ("observations", "values")]
-    if (kept[0] is None) != (kept[1] is None) or (
-        kept[0] is not None and len(kept[0]) != len(kept[1])
-    ):
+    states, values = state.get("observations"), state.get("values")
+    if (0 if states is None else len(states)) != (0 if values is None else len(values)):
         raise ValueError("there are not as many values as observations")
 
 

@@ -10,7 +10,7 @@ import inspect
 import warnings
 from collections import deque
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from functools import partial
 from pathlib import Path
 from typing import IO, Any, TypeAlias
@@ -19,6 +19,7 @@ import numpy as np
 import torch
 from gymnasium import spaces
 from stable_baselines3.common.buffers import DictReplayBuffer, NStepReplayBuffer, ReplayBuffer
+from stable_baselines3.her import HerReplayBuffer
 
 from continual_arcade.agents.exploration import Exploration
 from continual_arcade.agents.file_checks import (
@@ -200,13 +201,22 @@ def load_agent(cls: Any, path: AnyFile, env: Any, device: Any, overrides: dict[s
     if env is not None:
         env = cls._wrap_env(env, agent.verbose)
         agent.n_envs = env.num_envs
+    kind = agent.replay_buffer_class
+    if kind is not None and issubclass(kind, HerReplayBuffer):
+        if env is None:
+            raise ValueError(
+                f"{path}: {kind.__name__} asks the environment: hand it in, as env=..."
+            )
+        agent.env = env  # it is asked before set_env() is called
     with all_or_none(agent.parts):
-        with _naming(path), limited(state["network"]):
+        # What somebody hands in may make whatever it likes beside the network.
+        is_theirs = not _REMAKE.isdisjoint(overrides)
+        with _naming(path), nullcontext() if is_theirs else limited(state["network"]):
             agent._setup_model()
         if env is not None:
             agent.set_env(env)
     with _naming(path):
-        _restore(agent, state, remade=not _REMAKE.isdisjoint(overrides))
+        _restore(agent, state, remade=is_theirs)
         if state["training"] is not None and env is not None:
             _resume(agent, state["training"], path)
     return agent

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import torch
 from torch.nn.modules.module import register_module_parameter_registration_hook
+from torch.nn.parameter import is_lazy
 
 from continual_arcade.agents.n_step import MOST_PHASES, Transitions, check_columns
 from continual_arcade.agents.replay import TransitionReplayBuffer
@@ -22,7 +23,6 @@ from continual_arcade.envs.checks import (
     OrNone,
     Rule,
     Whole,
-    WrongTypeError,
 )
 from continual_arcade.envs.schedules import LONGEST, Schedule
 
@@ -57,12 +57,12 @@ def limited(network: Mapping[str, torch.Tensor]) -> Iterator[None]:
     Raises:
         ValueError: If one is; from where it is made.
     """
-    held = sum(tensor.numel() for tensor in network.values())
+    held = sum(each.numel() for each in network.values() if isinstance(each, torch.Tensor))
     left = _SLACK * held + 1_000
 
     def note(module: torch.nn.Module, name: str, parameter: Any) -> None:
         nonlocal left
-        left -= parameter.numel()
+        left -= 0 if is_lazy(parameter) else parameter.numel()
         if left < 0:
             raise ValueError(
                 f"the network is another one: the arguments make one of more than {_SLACK} times "
@@ -96,15 +96,18 @@ def check_network(network: Any, policy: torch.nn.Module) -> None:
         )
     learnt = {name for name, _ in policy.named_parameters()}
     for name, tensor in network.items():
-        # What is not learnt may be infinite: a mask, for example.
+        # What is not learnt may be infinite: a mask, for example. Or no tensor at all.
+        if not isinstance(tensor, torch.Tensor):
+            continue
         if not (tensor.isfinite() if name in learnt else ~tensor.isnan()).all():
             raise ValueError(f"{name} of the network is not finite")
 
 
-def _kind(tensor: Any) -> str:
-    if not isinstance(tensor, torch.Tensor):
-        raise WrongTypeError(f"a network consists of tensors, not of {type(tensor).__name__}")
-    return f"{tuple(tensor.shape)} of {tensor.dtype}"
+def _kind(value: Any) -> str:
+    """Say of what shape and type a tensor is; of anything else what it is."""
+    if isinstance(value, torch.Tensor):
+        return f"{tuple(value.shape)} of {value.dtype}"
+    return type(value).__name__
 
 
 _OPTIONS: Mapping[str, Rule] = {
@@ -169,10 +172,10 @@ def check_moments(
             elif value is not None:
                 _FINITE(f"{key} of {name} in the optimizer", value)
         for key, expected in layout[name].items():
-            if key not in kept or _layout_of(kept[key]) != _layout_of(expected):
+            if key not in kept or _kind(kept[key]) != _kind(expected):
                 raise ValueError(
-                    f"the optimizer keeps {key} of {name} as {_layout_of(kept.get(key))}, and it "
-                    f"must be {_layout_of(expected)}"
+                    f"the optimizer keeps {key} of {name} as {_kind(kept.get(key))}, and it "
+                    f"must be {_kind(expected)}"
                 )
 
 
@@ -196,10 +199,6 @@ def moments_after_a_step(optimizer: torch.optim.Optimizer) -> list[dict[str, Any
     except (TypeError, RuntimeError):  # one that wants to compute the loss itself, or other slopes
         return None
     return [dict(probe.state[copy]) for group in groups for copy in group["params"]]
-
-
-def _layout_of(value: Any) -> str:
-    return _kind(value) if isinstance(value, torch.Tensor) else type(value).__name__
 
 
 def check_part(
@@ -240,8 +239,8 @@ def check_part(
     lengths = {name: len(state[name]) for name in ("omega", "center") if name in state}
     if len(set(lengths.values())) > 1:
         raise ValueError(f"there are not as many of each: {lengths}")
-    kept = [state.get(name) for name in ("observations", "values")]
-    if len({None if each is None else len(each) for each in kept}) > 1:
+    states, values = state.get("observations"), state.get("values")
+    if (0 if states is None else len(states)) != (0 if values is None else len(values)):
         raise ValueError("there are not as many values as observations")
 
 

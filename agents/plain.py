@@ -59,10 +59,10 @@ def to_plain(value: Any) -> Any:
         if kind is schedule:
             given = [to_plain(getattr(value, argument)) for argument in arguments]
             return {"schedule": [name, *given]}
-    array: Any = value
-    is_array = kind is np.ndarray and array.dtype.kind in "biufc"
-    if is_array or (isinstance(value, torch.Tensor) and value.layout is torch.strided):
-        return {"array" if is_array else "tensor": value}
+    if isinstance(value, np.ndarray) and kind is np.ndarray and value.dtype.kind in "biufc":
+        return {"array": value}
+    if isinstance(value, torch.Tensor) and value.layout is torch.strided:
+        return {"tensor": value}
     try:
         seen = shown(value)
     except Exception:  # whatever somebody's own repr raises: an agent must not be lost for it

@@ -10,7 +10,7 @@ import inspect
 import warnings
 from collections import deque
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from difflib import get_close_matches
 from functools import partial
 from pathlib import Path
@@ -21,7 +21,7 @@ import torch
 from gymnasium import spaces
 from stable_baselines3.common.buffers import DictReplayBuffer, NStepReplayBuffer, ReplayBuffer
 from stable_baselines3.common.utils import get_system_info
-from stable_baselines3.her.her_replay_buffer import HerReplayBuffer
+from stable_baselines3.her import HerReplayBuffer
 
 from continual_arcade.agents.exploration import Exploration
 from continual_arcade.agents.file_checks import (
@@ -277,15 +277,22 @@ def load_agent(
     if env is not None:
         env = cls._wrap_env(env, agent.verbose)
         agent.n_envs = env.num_envs
-        if issubclass(agent.replay_buffer_class or ReplayBuffer, HerReplayBuffer):
-            agent.env = env  # which it asks for achieved goals
+    kind = agent.replay_buffer_class
+    if kind is not None and issubclass(kind, HerReplayBuffer):
+        if env is None:
+            raise ValueError(
+                f"{path}: {kind.__name__} asks the environment: hand it in, as env=..."
+            )
+        agent.env = env  # it is asked before set_env() is called
     with all_or_none(agent.parts):
-        with _naming(path), limited(state["network"]):
+        # What somebody hands in may make whatever it likes beside the network.
+        is_theirs = not _REMAKE.isdisjoint(overrides)
+        with _naming(path), nullcontext() if is_theirs else limited(state["network"]):
             agent._setup_model()
         if env is not None:
             agent.set_env(env)
     with _naming(path):
-        _restore(agent, state, remade=not _REMAKE.isdisjoint(overrides))
+        _restore(agent, state, remade=is_theirs)
         training = state["training"] or {}
         is_resumable = bool(training) and training.keys() != set(_LAST_KEYS)
         if is_resumable and env is not None:
@@ -566,8 +573,10 @@ def _seen(name: str, value: Any, space: spaces.Space[Any], count: int) -> Any:
         _check_keys(table, space.spaces, name)
         return {key: _seen(key, table[key], each, count) for key, each in space.spaces.items()}
     expected = (count, *(space.shape or ()))
-    if Instance((np.ndarray,))(name, value).shape != expected:
-        raise ValueError(f"{name} has shape {value.shape}, not {expected}")
+    shape = Instance((np.ndarray,))(name, value).shape
+    # Stable-Baselines3's memory for dictionaries reshapes numbers in place when it adds them.
+    if shape != expected and not (isinstance(space, spaces.Discrete) and shape == (count, 1)):
+        raise ValueError(f"{name} has shape {shape}, not {expected}")
     return value
 
 

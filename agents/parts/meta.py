@@ -142,7 +142,9 @@ class MER(Part):
     """Interpolation across repetitions; 1 for none. Not the discount."""
 
     def __post_init__(self) -> None:
-        self.algorithm = str(self.algorithm)  # type: ignore[assignment]  # 1 is meant as "1"
+        given: object = self.algorithm
+        if type(given) is int and given in (1, 6, 7):  # 1 is meant as "1"
+            self.algorithm = str(given)  # type: ignore[assignment]
         self.check_settings()
         if self.beta != 1 and self.algorithm != "1":
             raise ValueError(

@@ -17,8 +17,10 @@ from gymnasium import spaces
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 from stable_baselines3.common.buffers import NStepReplayBuffer, ReplayBuffer
+from stable_baselines3.common.envs import BitFlippingEnv
 from stable_baselines3.common.torch_layers import BaseFeaturesExtractor, FlattenExtractor
 from stable_baselines3.common.utils import ConstantSchedule, FloatSchedule, LinearSchedule
+from stable_baselines3.her import HerReplayBuffer
 from tiny import Corridor, agent, differences, life, live
 from torch import nn
 
@@ -430,6 +432,28 @@ def test_a_network_that_was_exchanged_is_saved_and_says_so(
 )
 def test_every_optimiser_of_torch_is_looked_up(kind: Any) -> None:
     assert from_plain(to_plain(kind), "policy_kwargs") is kind
+
+
+def test_hindsight_replay(tmp_path: Path) -> None:
+    """It asks the environment, while it is made."""
+    env = BitFlippingEnv(n_bits=4, continuous=False)
+    model = ContinualDQN(
+        "MultiInputPolicy",
+        env,
+        replay_buffer_class=HerReplayBuffer,
+        replay_buffer_kwargs={"n_sampled_goal": 2},
+        learning_starts=20,
+        buffer_size=200,
+        train_freq=4,
+        device="cpu",
+    ).learn(60)
+    model.save(tmp_path / "agent")
+    loaded = ContinualDQN.load(tmp_path / "agent", env, "cpu")
+    seen = env.observation_space.sample()
+    assert loaded.predict(seen, deterministic=True)[0] == model.predict(seen, deterministic=True)[0]
+    loaded.learn(60)
+    with pytest.raises(ValueError, match=r"agent.zip: HerReplayBuffer asks the environment"):
+        ContinualDQN.load(tmp_path / "agent", device="cpu")
 
 
 # --- what is refused when it is made --------------------------------------------------------------

@@ -307,6 +307,24 @@ def test_schedules_from_the_command_line(tmp_path: Path, capsys: Any) -> None:
         assert message in capsys.readouterr().err
 
 
+@pytest.mark.parametrize(
+    "gap",
+    ['"90"', "true", "[90]", "{}", "1979-05-27", "07:32:00", "nan", "inf", "9" * 400, "9" * 5_000],
+)
+def test_a_schedule_whose_values_are_no_numbers(gap: str, tmp_path: Path, capsys: Any) -> None:
+    path = tmp_path / "s.toml"
+    path.write_text(f'format = 1\n[[phases]]\nname = "a"\nsteps = 500\nparams.gap = {gap}\n')
+    for main, arguments in (
+        (schedule.main, [str(path)]),
+        (train.main, ["--schedule", str(path), "--out", str(tmp_path / "runs")]),
+    ):
+        with pytest.raises(SystemExit, match="2"):
+            main(arguments)
+        said = capsys.readouterr().err
+        assert re.match(rf"error: {path}: .*(gap = .* must be|4300 digits)", said)
+    assert not (tmp_path / "runs").exists()
+
+
 def test_a_life_that_diverges_keeps_the_agent_from_before(tmp_path: Path, capsys: Any) -> None:
     with pytest.raises(SystemExit, match="2"):
         train.main(

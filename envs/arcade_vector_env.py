@@ -63,6 +63,8 @@ class ArcadeVectorEnv(VectorEnv[Features, Actions, Any]):
         "render_fps": FRAMES_PER_SECOND,
         "autoreset_mode": AutoresetMode.SAME_STEP,
     }
+    # Of the class, since Gymnasium before 1.2 closes what could not be made, too.
+    _screen: Screen | None = None
 
     def __init__(
         self,
@@ -101,7 +103,6 @@ class ArcadeVectorEnv(VectorEnv[Features, Actions, Any]):
         nothing = Outlook(np.zeros((0, 0)), np.zeros(0, np.int64), np.zeros(0, np.bool_))
         self._quiet: tuple[Params, Outlook] = ({}, nothing)
         self._running = False
-        self._screen: Screen | None = None
 
     def __getstate__(self) -> dict[str, Any]:
         return {**self.__dict__, "_screen": None}

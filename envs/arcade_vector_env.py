@@ -84,6 +84,8 @@ class ArcadeVectorEnv(FixedAttributes, VectorEnv[Features, Actions, Any]):
         "render_fps": FRAMES_PER_SECOND,
         "autoreset_mode": AutoresetMode.SAME_STEP,
     }
+    # Of the class, since Gymnasium before 1.2 closes what could not be made, too.
+    _screen: Screen | None = None
 
     spec: EnvSpec | None = portable_spec()
     """How Gymnasium makes it again, as plain data."""
@@ -133,7 +135,6 @@ class ArcadeVectorEnv(FixedAttributes, VectorEnv[Features, Actions, Any]):
         self._running = False
         self._waiting = np.zeros(num_envs, np.bool_)
         """Where an episode has ended and the next one has not begun."""
-        self._screen: Screen | None = None
         self._frames: list[list[Picture]] = [[] for _ in range(num_envs)]
         self._fix(ArcadeVectorEnv.__init__, "max_episode_steps", *self.game.options)
 

@@ -16,6 +16,7 @@ from typing import Any, TypeVar, cast
 from numba import config, njit
 
 Function = TypeVar("Function", bound=Callable[..., Any])
+_config: Any = config
 
 # Everywhere error_model="numpy": divisions by zero give inf instead of a branch, which would keep a
 # loop from vectorising. No fast-math: the games are exact, and the scalar and the vector build must
@@ -65,8 +66,7 @@ def kernel(template: Callable[..., Any], names: Mapping[str, Any], owner: str) -
     Raises:
         RuntimeError: If numba was told to compile nothing.
     """
-    options: Any = config
-    if options.DISABLE_JIT:
+    if _config.DISABLE_JIT:
         raise RuntimeError(
             "NUMBA_DISABLE_JIT is set, and the games are compiled code, of which Python alone runs "
             "nothing: unset it"

@@ -4,6 +4,7 @@ import csv
 import json
 import math
 import re
+import shlex
 import subprocess
 import sys
 from pathlib import Path
@@ -34,7 +35,7 @@ def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
     said = run("run", file, "--out", root, "--jobs=1")
     assert "0 of 12 runs are finished" in said
     assert "all 12 runs are finished; to see what came of them:" in said
-    assert f"study report {root / 'small'}" in said
+    assert f"study report {shlex.quote(str(root / 'small'))}" in said
     return root
 
 
@@ -70,7 +71,7 @@ def test_a_finished_study_is_left_as_it_is(root: Path) -> None:
 def test_what_a_study_was_run_with_is_written_beside_it(root: Path) -> None:
     data = json.loads((root / "small" / "study.json").read_text())
     (made,) = data["made"]
-    command = f"run {root / 'small.toml'} --out {root} --jobs=1"
+    command = shlex.join(["run", str(root / "small.toml"), "--out", str(root), "--jobs=1"])
     assert made["command"] == f"python -m continual_arcade.scripts.study {command}"
     assert {"python", "versions", "git_commit", "machine", "date"} <= made.keys()
     config = RunFolder(root / "small" / "runs" / "FlappyBird-conflict__ewc__0").read_config()

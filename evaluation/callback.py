@@ -12,7 +12,7 @@ from continual_arcade.evaluation.diagnostics import Probe
 from continual_arcade.evaluation.evaluator import PhaseEvaluator, Played
 from continual_arcade.evaluation.experience import KEEP
 from continual_arcade.evaluation.run_folder import RunFolder
-from continual_arcade.evaluation.table import append, rows
+from continual_arcade.evaluation.table import append, read, rows
 from continual_arcade.evaluation.timetable import Due, Timetable
 
 
@@ -21,6 +21,10 @@ class EvaluationCallback(BaseCallback):
 
     Each evaluation goes to the table of the run at once, and the agent that was judged is kept as a
     checkpoint, so that the table can be computed again.
+
+    While an agent is trained, the callback holds the lock of the folder. Training ends at once with
+    a ``LockedError`` if somebody else holds it, and with a ``ValueError`` if the table holds
+    evaluations of steps that are still to come: they would be there twice.
 
     Args:
         evaluator: Who plays.
@@ -54,8 +58,16 @@ class EvaluationCallback(BaseCallback):
         """Evaluation steps since then."""
         self._last: Due | None = None
         self._trained_since = 0.0
+        self._size = 0
+        """What the table had after the last evaluation [bytes]."""
 
     def _on_training_start(self) -> None:
+        self.folder.lock.acquire()
+        try:
+            self._check_continues()
+        except BaseException:
+            self.folder.lock.release()
+            raise
         self._trained_since = time.perf_counter()
         self._last = self.timetable.last_until(self.num_timesteps)
         if not self.num_timesteps:  # else training goes on, and what lies behind was evaluated
@@ -68,12 +80,36 @@ class EvaluationCallback(BaseCallback):
             self._evaluate(due.stage)
         return True
 
+    def _on_training_end(self) -> None:
+        self.folder.lock.release()
+
     def next_due(self, num_timesteps: int) -> int | None:
         """Return the lifetime step at which there is something to evaluate next."""
         return self.timetable.next_after(num_timesteps)
 
+    def _check_continues(self) -> None:
+        """See that the table ends where training begins."""
+        self._size = self._size_of_table()
+        last, begins = -1, self.num_timesteps
+        if self._size:
+            last = int(read(self.folder.table)["lifetime_step"].max())
+        if last > begins or (last >= 0 and not begins):
+            raise ValueError(
+                f"{self.folder.table} holds evaluations up to step {last:,}, and training begins "
+                f"at step {begins:,}: give a new folder, or remove what comes after with "
+                "evaluation.rewinding.rewind"
+            )
+
+    def _size_of_table(self) -> int:
+        return self.folder.table.stat().st_size if self.folder.table.exists() else 0
+
     def _evaluate(self, trained_phase: int) -> None:
         begun = time.perf_counter()
+        if self._size_of_table() != self._size:
+            raise RuntimeError(
+                f"{self.folder.table} was changed since the last evaluation: something else writes "
+                "to the same run. Nothing more was written"
+            )
         step = self.num_timesteps
         run, seed = self.folder.name, self.seed
         played = self.evaluator.play(self.model, KEEP if self.probes else 0)
@@ -84,6 +120,7 @@ class EvaluationCallback(BaseCallback):
                 self.evaluator, played, run=run, seed=seed, step=step, trained_phase=trained_phase
             ),
         )
+        self._size = self._size_of_table()
         if played.experience is not None:
             readings = [
                 reading

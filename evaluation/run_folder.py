@@ -7,11 +7,13 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from io import BytesIO
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
+from continual_arcade.evaluation.locks import Lock
 from continual_arcade.evaluation.whole_files import write_text_whole, write_whole
 
 _ROOM = 200 * 1024 * 1024
@@ -88,7 +90,7 @@ class RunFolder:
         """
         self.make_root()
         with _said_how_to_mend(self.path.parent):
-            self.path.mkdir()
+            self.path.mkdir(exist_ok=self.lock.held)  # to be locked it must be there
             (self.path / "checkpoints").mkdir()
 
     @classmethod
@@ -106,6 +108,11 @@ class RunFolder:
     def name(self) -> str:
         """Name of the run."""
         return self.path.name
+
+    @property
+    def lock(self) -> Lock:
+        """The right to write into it: one process has it at a time, and one thread of that."""
+        return Lock.of_folder(self.path)
 
     @property
     def table(self) -> Path:
@@ -139,10 +146,12 @@ class RunFolder:
         """
         logs = []
         for path in sorted(self.path.glob("progress*.csv")):
-            try:
-                logs.append(pd.read_csv(path))
-            except pd.errors.EmptyDataError:
+            data = path.read_bytes()
+            lines = data[: data.rfind(b"\n") + 1]  # the last one may just be being written
+            if lines.count(b"\n") < 2:
                 continue  # a run that has only just begun
+            try:
+                logs.append(pd.read_csv(BytesIO(lines)))
             except (pd.errors.ParserError, UnicodeDecodeError) as error:
                 raise ValueError(f"{path} is damaged: {error}") from error
         if not logs:
@@ -152,6 +161,14 @@ class RunFolder:
             if name not in log or log[name].dtype.kind not in "if":
                 raise ValueError(f"the log of {self.path} is damaged: {name} is no number")
         return log.sort_values("time/total_timesteps", kind="stable", ignore_index=True)
+
+    def clear(self) -> None:
+        """Remove all that is in the folder; whoever does so holds its lock."""
+        for path in self.path.iterdir():
+            if path.is_dir():
+                shutil.rmtree(path)
+            elif path != self.lock.file:
+                path.unlink()
 
     def write_config(self, config: Mapping[str, Any]) -> None:
         """Write down what is run."""

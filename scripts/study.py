@@ -39,7 +39,6 @@ from continual_arcade.studies.folder import STATES, StudyFolder, count
 from continual_arcade.studies.forecast import forecast
 from continual_arcade.studies.grid import Cell, cells
 from continual_arcade.studies.life import warm_up
-from continual_arcade.studies.locks import alone
 from continual_arcade.studies.provenance import provenance
 from continual_arcade.studies.publishing import publish
 from continual_arcade.studies.references import completed
@@ -198,7 +197,7 @@ def run_study(args: Run, console: Console, given: Sequence[str]) -> None:
         _say_cost(study, left, args, console)
         return
     engine = _engine(args)
-    with alone(folder.path):
+    with folder.lock.hold():
         folder.begin(study, _about(given))
     _go(folder, engine, console, remake=args.remake)
 
@@ -215,7 +214,7 @@ def add_to_study(args: Add, console: Console, given: Sequence[str]) -> None:
     folder = StudyFolder.open(args.out / study.name)
     engine = _engine(args)
     folder.check_versions()
-    with alone(folder.path):
+    with folder.lock.hold():
         folder, new = folder.extend(study, _about(given))
     for line in new or ("nothing is new",):
         _say(console, line)
@@ -233,7 +232,7 @@ def _complete_references(folder: StudyFolder) -> None:
 
 
 def _go(folder: StudyFolder, engine: Engine, console: Console, *, remake: bool = False) -> None:
-    with alone(folder.path):
+    with folder.lock.hold():
         folder.check_versions()
         _complete_references(folder)
         folder.take_up()
@@ -429,8 +428,7 @@ def tune_methods(args: Tune, console: Console, given: Sequence[str]) -> Path:
             f"{trial.method:>14}  {trial.trial:>3}  {trial.value:.4f}  {trial.values}", flush=True
         )
 
-    with alone(out):
-        best = tunings.tune(tuning, engine, out, _about(given), report)
+    best = tunings.tune(tuning, engine, out, _about(given), report)
     for method, trial in best.items():
         _say(console, f"{method}: {trial.value:.4f} with {trial.values}")
     return out / "chosen.toml"

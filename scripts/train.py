@@ -103,17 +103,21 @@ def train(args: Train) -> RunFolder:
 
     Raises:
         ValueError: If an argument makes no sense; said before anything is written.
+        LockedError: If another process is writing the run; the message says which.
         DivergedError: If the loss is not finite any more; the agent from before is kept.
         OSError: If the run cannot be written.
     """
     if args.resume is not None:
-        return _go_on(args)
+        folder = RunFolder.open(args.resume)
+        with folder.lock.hold():
+            return _go_on(folder, args)
     training = prepare(args)
     # Made last, so that a mistake in the arguments leaves nothing behind.
     training.write({"command": sys.argv, **provenance()})
-    print(f"{lives.FOLDER_IS}{training.folder.path}", flush=True)
-    print(f"engine: {training.agent.engine_report}", flush=True)
-    return _live(training, args)
+    with training.folder.lock.hold():
+        print(f"{lives.FOLDER_IS}{training.folder.path}", flush=True)
+        print(f"engine: {training.agent.engine_report}", flush=True)
+        return _live(training, args)
 
 
 def spec_of(args: Train) -> RunSpec:
@@ -162,8 +166,7 @@ def _schedule(args: Train) -> Schedule:
     return schedule
 
 
-def _go_on(args: Train) -> RunFolder:
-    assert args.resume is not None
+def _go_on(folder: RunFolder, args: Train) -> RunFolder:
     default = Train(resume=args.resume, progress=args.progress)
     for given in fields(Train):
         if getattr(args, given.name) != getattr(default, given.name):
@@ -171,7 +174,7 @@ def _go_on(args: Train) -> RunFolder:
                 f"{given.name} = {getattr(args, given.name)} cannot be set with --resume: a run "
                 "goes on as it began"
             )
-    training = Training.resume(RunFolder.open(args.resume))
+    training = Training.resume(folder)
     if training.is_over:
         # Perhaps it was cut off before it could show what came out.
         console = Console()

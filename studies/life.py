@@ -10,7 +10,7 @@ from typing import Any
 
 import torch
 from stable_baselines3.common.callbacks import BaseCallback, CallbackList
-from stable_baselines3.common.logger import CSVOutputFormat, Logger
+from stable_baselines3.common.logger import Logger
 
 from continual_arcade.agents.continual_dqn import ContinualDQN, DivergedError
 from continual_arcade.agents.methods import METHODS, Method
@@ -29,6 +29,7 @@ from continual_arcade.evaluation.protocol import Judging, Protocol
 from continual_arcade.evaluation.rewinding import rewind
 from continual_arcade.evaluation.run_folder import RunFolder
 from continual_arcade.studies.probes import PROBES
+from continual_arcade.studies.progress import ProgressLog
 
 SAVE_EVERY = 12_500
 """Interval between the states from which a run can go on [lifetime steps]."""
@@ -190,9 +191,15 @@ class Training:
         """Read a run that was cut off, and take it back to where it can go on.
 
         Raises:
+            LockedError: If somebody else is writing it; the message says who.
             ValueError: If it is damaged, or its parts are of several runs.
             OSError: If it cannot be read.
         """
+        with folder.lock.hold():
+            return cls._resumed(folder)
+
+    @classmethod
+    def _resumed(cls, folder: RunFolder) -> "Training":
         spec = RunSpec.from_config(folder.read_config())
         if not folder.training_state.exists():
             # It was cut off before anything was kept, and begins anew.
@@ -229,7 +236,8 @@ class Training:
             OSError: If that cannot be written.
         """
         self.folder.make()
-        self.folder.write_config({**self.spec.to_config(), **about})
+        with self.folder.lock.hold():
+            self.folder.write_config({**self.spec.to_config(), **about})
 
     def live(
         self,
@@ -243,9 +251,16 @@ class Training:
             report: Called after each evaluation with the lifetime step and what came of it.
 
         Raises:
+            LockedError: If somebody else is writing the run; the message says who.
             DivergedError: If the loss is not finite any more; the agent from before is kept.
             OSError: If something cannot be written.
         """
+        with self.folder.lock.hold():
+            return self._live(callbacks, report)
+
+    def _live(
+        self, callbacks: Iterable[BaseCallback], report: Callable[[int, Played], None]
+    ) -> Spent:
         # Networks of this size gain nothing from a second thread, and lose much when cores are
         # shared.
         torch.set_num_threads(1)
@@ -260,7 +275,7 @@ class Training:
         )
         saves = _Saves(folder.training_state, spec.save_every)
         lived = agent.num_timesteps
-        logger = Logger(str(folder.path), [CSVOutputFormat(str(folder.progress_from(lived)))])
+        logger = Logger(str(folder.path), [ProgressLog(folder.progress_from(lived))])
         agent.set_logger(logger)
         begun = time.perf_counter()
         with closing(logger):

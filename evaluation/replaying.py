@@ -10,7 +10,7 @@ from typing import Any
 
 import pandas as pd
 import torch
-from joblib import Parallel, delayed, parallel_config
+from joblib import Parallel, delayed
 from threadpoolctl import threadpool_limits
 from tqdm import tqdm
 
@@ -21,6 +21,7 @@ from continual_arcade.evaluation import diagnostics
 from continual_arcade.evaluation.diagnostics import Diagnostic, Probe, Reading
 from continual_arcade.evaluation.evaluator import Played, Policy
 from continual_arcade.evaluation.experience import KEEP, Experience
+from continual_arcade.evaluation.processes import local_workers
 from continual_arcade.evaluation.protocol import Judging, Protocol
 from continual_arcade.evaluation.table import Row, frame, rows
 
@@ -185,7 +186,7 @@ def _all(
             playing.add(step)
             yield delayed(_numbered)(step, path, task)
 
-    with parallel_config(backend="loky", n_jobs=jobs, inner_max_num_threads=1):
+    with local_workers(jobs):
         # Handed out one by one, so that it is known what was being played when a process died.
         handing_out: dict[str, Any] = {"pre_dispatch": jobs, "batch_size": 1}
         parallel = Parallel(return_as="generator_unordered", **handing_out)

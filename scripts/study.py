@@ -26,6 +26,7 @@ from tqdm import tqdm
 
 from continual_arcade.envs.messages import unknown
 from continual_arcade.evaluation import reference_files
+from continual_arcade.evaluation.processes import LOCAL
 from continual_arcade.evaluation.reporting.judged import fitting, judge
 from continual_arcade.evaluation.reporting.page import NO_RUNS
 from continual_arcade.evaluation.runs import gather
@@ -34,7 +35,7 @@ from continual_arcade.scripts.cli import run
 from continual_arcade.scripts.lives import cores, warn_of_memory
 from continual_arcade.studies import study as studies
 from continual_arcade.studies import tuning as tunings
-from continual_arcade.studies.engines import LOCAL, Engine, JoblibEngine
+from continual_arcade.studies.engines import Engine, JoblibEngine
 from continual_arcade.studies.folder import STATES, StudyFolder, count
 from continual_arcade.studies.forecast import forecast
 from continual_arcade.studies.grid import Cell, cells

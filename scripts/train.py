@@ -9,6 +9,7 @@ python -m continual_arcade.scripts.train --seeds 0..19 --jobs 4
 python -m continual_arcade.scripts.train --resume runs/RUN
 """
 
+import os
 import sys
 from collections.abc import Sequence
 from contextlib import closing
@@ -27,6 +28,7 @@ from continual_arcade.envs import make_game
 from continual_arcade.envs.curricula import as_schedule
 from continual_arcade.envs.schedules import Schedule
 from continual_arcade.evaluation.evaluator import EPISODES, MAX_STEPS, Played
+from continual_arcade.evaluation.processes import end_with_parent
 from continual_arcade.evaluation.protocol import AT_END, EVERY, SPACING, Judging, Protocol
 from continual_arcade.evaluation.run_folder import RunFolder
 from continual_arcade.evaluation.runs import Run
@@ -237,6 +239,8 @@ class _Progress(BaseCallback):
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run the command."""
+    if parent := os.environ.pop(lives.PARENT, ""):
+        end_with_parent(int(parent))
     given = sys.argv[1:] if arguments is None else arguments
     listed = catalogue() if {"-h", "--help"} & set(given) else ""
     args = tyro.cli(TrainMany, args=given, description=f"{__doc__}\n{listed}")

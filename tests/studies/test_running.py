@@ -105,6 +105,8 @@ def test_a_study_whose_process_is_killed_goes_on_to_the_same_bytes(
         process.wait()
         # Workers that outlive it do not disturb: whoever goes on waits for their runs.
         said = run("resume", tmp_path / "small", "--jobs=1")
+        # And they do not for long.
+        wait_for(lambda: not any(Path(f"/proc/{worker}").exists() for worker in left_behind))
     finally:
         process.kill()
         process.wait()

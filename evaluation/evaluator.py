@@ -19,6 +19,8 @@ FIRST_SEED = 1_000_000
 MAX_STEPS = 1_800
 """Limit of an evaluation episode: 47 pipes of Flappy Bird, whatever the gap."""
 EPISODES = 20
+_SEEDS = 2**63
+"""How many there are for episodes."""
 
 
 class Policy(Protocol):
@@ -82,7 +84,7 @@ class PhaseEvaluator(Generic[Games]):
         first_seed: Seed of the first episode; each one has the next.
 
     Raises:
-        ValueError: If a number is not positive.
+        ValueError: If a number is not positive, or the seeds are too large.
     """
 
     env: Games
@@ -94,12 +96,19 @@ class PhaseEvaluator(Generic[Games]):
         for what, value in (("episodes", episodes), ("max_steps", max_steps)):
             if value < 1:
                 raise ValueError(f"{what} = {value} must be at least 1")
+        if isinstance(first_seed, bool) or not isinstance(first_seed, (int, np.integer)):
+            raise ValueError(f"first_seed = {first_seed!r} must be a whole number")
         if first_seed < 0:
             raise ValueError(f"first_seed = {first_seed} must not be negative")
+        if first_seed + episodes > _SEEDS:
+            raise ValueError(
+                f"first_seed = {first_seed} must be at most {_SEEDS - episodes}: the table of "
+                "evaluations keeps the seed of each episode, in 64 bits"
+            )
         self.name = name
         self.episodes = episodes
         self.phases: tuple[Phase, ...] = schedule.distinct
-        self.seeds = [first_seed + episode for episode in range(episodes)]
+        self.seeds = [int(first_seed) + episode for episode in range(episodes)]
         self._options: dict[str, Any] = {}
         """What the games are told when they begin."""
 

@@ -1,5 +1,6 @@
 """A run on disk: its configuration, its table of evaluations and its checkpoints."""
 
+import hashlib
 import json
 import re
 import shutil
@@ -20,6 +21,8 @@ _ROOM = 200 * 1024 * 1024
 """Free space that a run wants to see before it begins [bytes]; a long one with many evaluations
 takes a tenth of it."""
 
+LONGEST = 100
+"""Of a name [bytes]; that of a folder is put together from several, and file systems take 255."""
 
 _NEEDED: Mapping[str, tuple[str, ...]] = {
     "game": (),
@@ -55,6 +58,9 @@ class RunFolder:
     def new(cls, root: Path, game: str, schedule: str, method: str, seed: int) -> "RunFolder":
         """Name a new folder after what is run and when; :meth:`make` puts it on the disk.
 
+        Names that are too long for a folder are cut, and end in a digest of the whole: what was run
+        is in the configuration.
+
         Args:
             root: Where runs are kept.
             game: Name of the game.
@@ -64,7 +70,7 @@ class RunFolder:
         """
         utc = datetime.now(UTC).strftime("%Y%m%dT%H%M%SZ")
         parts = (f"{game}-{schedule}", method, str(seed), utc)
-        return cls(root / "__".join(re.sub(r"[^\w.+-]", "-", part) for part in parts))
+        return cls(root / "__".join(_as_file_name(part) for part in parts))
 
     def make_root(self) -> None:
         """Make the folder in which runs are kept, and those above it.
@@ -235,6 +241,14 @@ class RunFolder:
         if not found:
             raise FileNotFoundError(f"{self.path} has no checkpoint yet")
         return {int(path.stem.removeprefix("step_")): path for path in found}
+
+
+def _as_file_name(text: str) -> str:
+    name = re.sub(r"[^\w.+-]", "-", text)
+    if len(name.encode()) <= LONGEST:
+        return name
+    digest = hashlib.sha256(text.encode()).hexdigest()[:8]
+    return f"{name.encode()[: LONGEST - 1 - len(digest)].decode(errors='ignore')}-{digest}"
 
 
 @contextmanager

@@ -15,6 +15,8 @@ import pandas as pd
 
 RowT = TypeVar("RowT")
 """A dataclass; its fields are the columns, in order."""
+_WHOLE = range(-(2**63), 2**63)
+"""Whole numbers that can be read again."""
 _PATIENCE = 0.5
 """How long a line that is cut off may take to become whole: somebody may be writing it [s]."""
 
@@ -44,6 +46,7 @@ class TidyTable(Generic[RowT]):
         power cut in the middle of writing, is removed first.
 
         Raises:
+            ValueError: If a number could not be read again; nothing is written then.
             OSError: If the disk is full or the file cannot be written; the message names the file.
         """
         rows = _csv(self._cells(row) for row in new)
@@ -66,9 +69,20 @@ class TidyTable(Generic[RowT]):
     def _cells(self, row: RowT) -> list[Any]:
         cells = astuple(row)  # type: ignore[call-overload]
         return [
-            "" if name in self.undefined - self.texts and math.isnan(cell) else cell
+            cell if name in self.texts else self._number(name, cell)
             for name, cell in zip(self.columns, cells, strict=True)
         ]
+
+    def _number(self, name: str, cell: Any) -> Any:
+        """Return a number as it is written; one that could not be read again is refused."""
+        if name in self.undefined and math.isnan(cell):
+            return ""
+        if not math.isfinite(cell) or (isinstance(cell, int) and cell not in _WHOLE):
+            raise ValueError(
+                f"{name} = {cell} cannot be written to a {self.name}: numbers are finite, and "
+                "whole ones have 64 bits"
+            )
+        return cell
 
     def read(self, path: Path, *, mended: bool = False) -> pd.DataFrame:
         """Read a table.

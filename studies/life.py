@@ -30,6 +30,7 @@ from continual_arcade.evaluation.rewinding import rewind
 from continual_arcade.evaluation.run_folder import RunFolder
 from continual_arcade.studies.probes import PROBES
 from continual_arcade.studies.progress import ProgressLog
+from continual_arcade.studies.seeds import check_seed
 
 SAVE_EVERY = 12_500
 """Interval between the states from which a run can go on [lifetime steps]."""
@@ -50,7 +51,7 @@ class RunSpec:
             none.
 
     Raises:
-        ValueError: If nothing would be learnt, or the interval makes no sense.
+        ValueError: If nothing would be learnt, or the interval or the seed makes no sense.
     """
 
     game: str
@@ -64,6 +65,7 @@ class RunSpec:
     def __post_init__(self) -> None:
         settings = settings_of(self.method, self.settings, self.schedule)
         object.__setattr__(self, "settings", settings)
+        object.__setattr__(self, "seed", check_seed(self.seed))
         if self.save_every < 0:
             raise ValueError(f"save_every = {self.save_every} must not be negative; 0 is for never")
         if settings.learning_starts >= self.schedule.total_steps:

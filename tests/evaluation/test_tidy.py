@@ -101,6 +101,20 @@ def test_a_disk_that_is_full_at_any_line_leaves_a_table_that_goes_on(
     assert kind[0].read(path)["lifetime_step"].tolist() == [*before, 6]
 
 
+@pytest.mark.parametrize(
+    "wrong",
+    [{"score": float("inf")}, {"returned": float("nan")}, {"seed": 2**64}, {"eval_seed": 2**63}],
+)
+def test_what_could_not_be_read_is_not_written(wrong: dict[str, Any], tmp_path: Path) -> None:
+    path = tmp_path / "table.csv"
+    before = written(path, KINDS["evaluations"], 0)
+    with pytest.raises(ValueError, match=r" = \S+ cannot be written to a table of evaluations"):
+        table.append(path, [episode(1), replace(episode(2), **wrong)])
+    assert path.read_bytes() == before
+    table.append(path, [replace(episode(1), seed=2**63 - 1, eval_seed=2**63 - 1)])
+    assert table.read(path)["eval_seed"].tolist() == [1_000_000, 2**63 - 1]
+
+
 # Whoever reads meanwhile.
 
 

@@ -32,7 +32,6 @@ from continual_arcade.studies.engines import JoblibEngine
 from continual_arcade.studies.folder import StudyFolder
 from continual_arcade.studies.grid import cells
 from continual_arcade.studies.life import warm_up
-from continual_arcade.studies.locks import alone
 from continual_arcade.studies.provenance import provenance
 from continual_arcade.studies.running import conduct
 from continual_arcade.studies.study import SHIPPED, Entry, Study, load
@@ -70,7 +69,7 @@ def finished(root: Path) -> StudyFolder:
         study, name="many", entries=methods, references=(), seeds=tuple(range(RUNS // 20))
     )
     folder = StudyFolder(root / study.name)
-    with alone(folder.path):
+    with folder.lock.hold():
         folder.begin(study, provenance())
     outcomes = [
         Outcome(cell.name, "finished", 60.0, "here", f"{place:064x}")
@@ -101,7 +100,7 @@ def passed(study: Study, jobs: int) -> tuple[float, float]:
     with tempfile.TemporaryDirectory(prefix="study-") as root:
         folder = StudyFolder(Path(root) / study.name)
         begun = time.perf_counter()
-        with alone(folder.path):
+        with folder.lock.hold():
             folder.begin(study, provenance())
             conduct(folder, JoblibEngine(jobs), folder.cells)
         elapsed = time.perf_counter() - begun

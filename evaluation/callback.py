@@ -15,7 +15,7 @@ from continual_arcade.evaluation.external_runs import external_config
 from continual_arcade.evaluation.policies import Policy
 from continual_arcade.evaluation.protocol import Protocol
 from continual_arcade.evaluation.run_folder import RunFolder
-from continual_arcade.evaluation.table import append, rows
+from continual_arcade.evaluation.table import append, read, rows
 from continual_arcade.evaluation.timetable import Due, Timetable
 from continual_arcade.evaluation.whole_files import write_whole
 
@@ -27,6 +27,10 @@ class EvaluationCallback(BaseCallback):
     checkpoint, so that the table can be computed again; beside it the statistics of its
     ``VecNormalize``, if it has one, as ``.pkl``. A folder that does not say yet what is run gets a
     configuration, by which ``compare``, ``report`` and ``Run.load`` read it like any other run.
+
+    While an agent is trained, the callback holds the lock of the folder. Training ends at once with
+    a ``LockedError`` if somebody else holds it, and with a ``ValueError`` if the table holds
+    evaluations of steps that are still to come: they would be there twice.
 
     Args:
         evaluator: Who plays.
@@ -78,6 +82,8 @@ class EvaluationCallback(BaseCallback):
         self._trained_since = 0.0
         self._protocol = Protocol.of(evaluator, timetable)
         self._config(method or "unnamed", self.settings.get("num_envs", 1))  # raises early
+        self._size = 0
+        """What the table had after the last evaluation [bytes]."""
 
     def _config(self, method: str, num_envs: int) -> dict[str, Any]:
         return external_config(
@@ -95,8 +101,6 @@ class EvaluationCallback(BaseCallback):
             ValueError: If what is there is another run.
         """
         folder = self.folder
-        if not folder.path.exists():
-            folder.make()
         if not (folder.path / "config.json").exists():
             method = self.method or type(self.model).__name__.lower()
             folder.write_config(self._config(method, self.training_env.num_envs))
@@ -108,7 +112,15 @@ class EvaluationCallback(BaseCallback):
             raise ValueError(f"{folder.path} holds another run: {'; '.join(different)}")
 
     def _on_training_start(self) -> None:
-        self._describe()
+        if not self.folder.path.exists():
+            self.folder.make()
+        self.folder.lock.acquire()
+        try:
+            self._describe()
+            self._check_continues()
+        except BaseException:
+            self.folder.lock.release()
+            raise
         self._trained_since = time.perf_counter()
         self._last = self.timetable.last_until(self.num_timesteps)
         if not self.num_timesteps:  # else training goes on, and what lies behind was evaluated
@@ -121,12 +133,36 @@ class EvaluationCallback(BaseCallback):
             self._evaluate(due.stage)
         return True
 
+    def _on_training_end(self) -> None:
+        self.folder.lock.release()
+
     def next_due(self, num_timesteps: int) -> int | None:
         """Return the lifetime step at which there is something to evaluate next."""
         return self.timetable.next_after(num_timesteps)
 
+    def _check_continues(self) -> None:
+        """See that the table ends where training begins."""
+        self._size = self._size_of_table()
+        last, begins = -1, self.num_timesteps
+        if self._size:
+            last = int(read(self.folder.table)["lifetime_step"].max())
+        if last > begins or (last >= 0 and not begins):
+            raise ValueError(
+                f"{self.folder.table} holds evaluations up to step {last:,}, and training begins "
+                f"at step {begins:,}: give a new folder, or remove what comes after with "
+                "evaluation.rewinding.rewind"
+            )
+
+    def _size_of_table(self) -> int:
+        return self.folder.table.stat().st_size if self.folder.table.exists() else 0
+
     def _evaluate(self, trained_phase: int) -> None:
         begun = time.perf_counter()
+        if self._size_of_table() != self._size:
+            raise RuntimeError(
+                f"{self.folder.table} was changed since the last evaluation: something else writes "
+                "to the same run. Nothing more was written"
+            )
         step = self.num_timesteps
         run, seed = self.folder.name, self.seed
         played = self.evaluator.play(self.policy(self.model), KEEP if self.probes else 0)
@@ -140,6 +176,7 @@ class EvaluationCallback(BaseCallback):
                 self.evaluator, played, run=run, seed=seed, step=step, trained_phase=trained_phase
             ),
         )
+        self._size = self._size_of_table()
         if played.experience is not None:
             readings = [
                 reading

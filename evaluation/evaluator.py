@@ -21,6 +21,8 @@ FIRST_SEED = 1_000_000
 MAX_STEPS = 1_800
 """Limit of an evaluation episode: 47 pipes of Flappy Bird, whatever the gap."""
 EPISODES = 20
+_SEEDS = 2**63
+"""How many there are for episodes."""
 
 
 @dataclass(frozen=True)
@@ -60,7 +62,7 @@ class PhaseEvaluator(Generic[Games]):
         first_seed: Seed of the first episode; each one has the next.
 
     Raises:
-        ValueError: If a number is not positive.
+        ValueError: If a number is not positive, or the seeds are too large.
     """
 
     env: Games
@@ -74,10 +76,12 @@ class PhaseEvaluator(Generic[Games]):
         self, name: str, schedule: Schedule, episodes: int, max_steps: int, first_seed: int
     ) -> None:
         Instance((Schedule,))("schedule", schedule)
-        first_seed = Whole(0)("first_seed", first_seed)
+        episodes = Whole(1, MOST_AT_ONCE)("episodes", episodes)
+        # The table of evaluations keeps the seed of each episode, in 64 bits.
+        first_seed = Whole(0, _SEEDS - episodes)("first_seed", first_seed)
         self.name = name
         self.schedule = schedule
-        self.episodes = episodes = Whole(1, MOST_AT_ONCE)("episodes", episodes)
+        self.episodes = episodes
         self.max_steps = Whole(1)("max_steps", max_steps)
         self.options: Mapping[str, Any] = {}
         """Options of the game that are not as usual."""

@@ -11,7 +11,7 @@ from typing import Any
 
 import pandas as pd
 import torch
-from joblib import Parallel, delayed, parallel_config
+from joblib import Parallel, delayed
 from threadpoolctl import threadpool_limits
 from tqdm import tqdm
 
@@ -25,10 +25,10 @@ from continual_arcade.evaluation.evaluator import Played
 from continual_arcade.evaluation.experience import KEEP, Experience
 from continual_arcade.evaluation.external_runs import write_run
 from continual_arcade.evaluation.policies import Policy
+from continual_arcade.evaluation.processes import local_workers
 from continual_arcade.evaluation.protocol import Judging, Protocol
 from continual_arcade.evaluation.run_folder import RunFolder
 from continual_arcade.evaluation.table import Row, frame, rows
-from continual_arcade.evaluation.workers import leave_interrupts
 
 Checkpoint = Policy | Path | str
 """An agent of some age: a policy that is loaded already, or where it lies."""
@@ -244,8 +244,7 @@ def _all(
             playing.add(step)
             yield delayed(_numbered)(step, path, task)
 
-    how: dict[str, Any] = {"inner_max_num_threads": 1, "initializer": leave_interrupts}
-    with parallel_config(backend="loky", n_jobs=jobs, **how):
+    with local_workers(jobs):
         # Handed out one by one, so that it is known what was being played when a process died.
         handing_out: dict[str, Any] = {"pre_dispatch": jobs, "batch_size": 1}
         parallel = Parallel(return_as="generator_unordered", **handing_out)

@@ -1,10 +1,11 @@
 """Taking a run back to where it can go on: what was written after that is written again."""
 
 import csv
+import math
 from pathlib import Path
 
 from continual_arcade.evaluation.run_folder import RunFolder
-from continual_arcade.evaluation.whole_files import write_text_whole
+from continual_arcade.evaluation.whole_files import write_whole
 
 
 def rewind(folder: RunFolder, step: int) -> None:
@@ -30,19 +31,22 @@ def _keep_lines(path: Path, column: str, last: int) -> None:
     """Keep the whole lines of a table up to a step; a table without any is removed."""
     if not path.exists():
         return
-    lines = path.read_bytes().decode("utf-8").splitlines(keepends=True)
-    header = next(csv.reader(lines[:1]), [])
-    kept = [
-        line
-        for line in lines[1:]
-        if line.endswith("\n") and _step(next(csv.reader([line])), header, column) <= last
-    ]
-    if not kept:
+    header, *lines = path.read_bytes().splitlines(keepends=True) or [b""]
+    names = _cells(header)
+    kept = [line for line in lines if line.endswith(b"\n") and _step(line, names, column) <= last]
+    if kept:
+        write_whole(path, lambda unfinished: unfinished.write_bytes(b"".join([header, *kept])))
+    else:
         path.unlink()
-        return
-    write_text_whole(path, "".join([lines[0], *kept]))
 
 
-def _step(cells: list[str], header: list[str], column: str) -> float:
-    values = dict(zip(header, cells, strict=False))
-    return float(values.get(column) or "inf")
+def _cells(line: bytes) -> list[str]:
+    return next(csv.reader([line.decode("utf-8", "replace")]), [])
+
+
+def _step(line: bytes, names: list[str], column: str) -> float:
+    """Return the step that a line says; that of one that says none never comes."""
+    try:
+        return float(dict(zip(names, _cells(line), strict=False))[column])
+    except (KeyError, ValueError, csv.Error):
+        return math.inf

@@ -1,5 +1,6 @@
 """A run on disk: its configuration, its table of evaluations and its checkpoints."""
 
+import hashlib
 import json
 import re
 import shutil
@@ -7,17 +8,21 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from io import BytesIO
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
+from continual_arcade.evaluation.locks import Lock
 from continual_arcade.evaluation.whole_files import write_text_whole, write_whole
 
 _ROOM = 200 * 1024 * 1024
 """Free space that a run wants to see before it begins [bytes]; a long one with many evaluations
 takes a tenth of it."""
 
+LONGEST = 100
+"""Of a name [bytes]; that of a folder is put together from several, and file systems take 255."""
 
 _NEEDED: Mapping[str, tuple[str, ...]] = {
     "game": (),
@@ -53,6 +58,9 @@ class RunFolder:
     def new(cls, root: Path, game: str, schedule: str, method: str, seed: int) -> "RunFolder":
         """Name a new folder after what is run and when; :meth:`make` puts it on the disk.
 
+        Names that are too long for a folder are cut, and end in a digest of the whole: what was run
+        is in the configuration.
+
         Args:
             root: Where runs are kept.
             game: Name of the game.
@@ -62,7 +70,7 @@ class RunFolder:
         """
         utc = datetime.now(UTC).strftime("%Y%m%dT%H%M%SZ")
         parts = (f"{game}-{schedule}", method, str(seed), utc)
-        return cls(root / "__".join(re.sub(r"[^\w.+-]", "-", part) for part in parts))
+        return cls(root / "__".join(_as_file_name(part) for part in parts))
 
     def make_root(self) -> None:
         """Make the folder in which runs are kept, and those above it.
@@ -88,7 +96,7 @@ class RunFolder:
         """
         self.make_root()
         with _said_how_to_mend(self.path.parent):
-            self.path.mkdir()
+            self.path.mkdir(exist_ok=self.lock.held)  # to be locked it must be there
             (self.path / "checkpoints").mkdir()
 
     @classmethod
@@ -106,6 +114,11 @@ class RunFolder:
     def name(self) -> str:
         """Name of the run."""
         return self.path.name
+
+    @property
+    def lock(self) -> Lock:
+        """The right to write into it: one process has it at a time, and one thread of that."""
+        return Lock.of_folder(self.path)
 
     @property
     def table(self) -> Path:
@@ -139,10 +152,12 @@ class RunFolder:
         """
         logs = []
         for path in sorted(self.path.glob("progress*.csv")):
-            try:
-                logs.append(pd.read_csv(path))
-            except pd.errors.EmptyDataError:
+            data = path.read_bytes()
+            lines = data[: data.rfind(b"\n") + 1]  # the last one may just be being written
+            if lines.count(b"\n") < 2:
                 continue  # a run that has only just begun
+            try:
+                logs.append(pd.read_csv(BytesIO(lines)))
             except (pd.errors.ParserError, UnicodeDecodeError) as error:
                 raise ValueError(f"{path} is damaged: {error}") from error
         if not logs:
@@ -152,6 +167,14 @@ class RunFolder:
             if name not in log or log[name].dtype.kind not in "if":
                 raise ValueError(f"the log of {self.path} is damaged: {name} is no number")
         return log.sort_values("time/total_timesteps", kind="stable", ignore_index=True)
+
+    def clear(self) -> None:
+        """Remove all that is in the folder; whoever does so holds its lock."""
+        for path in self.path.iterdir():
+            if path.is_dir():
+                shutil.rmtree(path)
+            elif path != self.lock.file:
+                path.unlink()
 
     def write_config(self, config: Mapping[str, Any]) -> None:
         """Write down what is run."""
@@ -220,6 +243,14 @@ class RunFolder:
         if not found:
             raise FileNotFoundError(f"{self.path} has no checkpoint yet")
         return {int(path.stem.removeprefix("step_")): path for path in found}
+
+
+def _as_file_name(text: str) -> str:
+    name = re.sub(r"[^\w.+-]", "-", text)
+    if len(name.encode()) <= LONGEST:
+        return name
+    digest = hashlib.sha256(text.encode()).hexdigest()[:8]
+    return f"{name.encode()[: LONGEST - 1 - len(digest)].decode(errors='ignore')}-{digest}"
 
 
 @contextmanager

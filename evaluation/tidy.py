@@ -1,10 +1,10 @@
 """Tidy tables on disk: whole rows, on the disk at once, and nothing taken for granted when read."""
 
 import csv
-import errno
 import io
 import math
 import os
+import time
 from collections.abc import Iterable
 from dataclasses import astuple, dataclass
 from pathlib import Path
@@ -15,6 +15,10 @@ import pandas as pd
 
 RowT = TypeVar("RowT")
 """A dataclass; its fields are the columns, in order."""
+_WHOLE = range(-(2**63), 2**63)
+"""Whole numbers that can be read again."""
+_PATIENCE = 0.5
+"""How long a line that is cut off may take to become whole: somebody may be writing it [s]."""
 
 
 @dataclass(frozen=True)
@@ -38,43 +42,65 @@ class TidyTable(Generic[RowT]):
         """Append rows to a table, which is made if it is not there.
 
         The rows are on the disk when this returns: a run that is killed keeps all of them. They are
-        written all at once or not at all, so that a table never ends in half a row.
+        written all at once or not at all. A last line that was cut off nevertheless, by a kill or a
+        power cut in the middle of writing, is removed first.
 
         Raises:
+            ValueError: If a number could not be read again; nothing is written then.
             OSError: If the disk is full or the file cannot be written; the message names the file.
         """
-        text = io.StringIO(newline="")
-        writer = csv.writer(text)
-        if not path.exists():
-            writer.writerow(self.columns)
-        writer.writerows(self._cells(row) for row in new)
-        data = text.getvalue().encode()
-        with path.open("ab", buffering=0) as file:
-            before = file.tell()
+        rows = _csv(self._cells(row) for row in new)
+        with path.open("a+b", buffering=0) as file:
+            before = _mend(file)
+            data = memoryview(rows if before else self._header() + rows)
             try:
-                if file.write(data) < len(data):
-                    raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+                while data:
+                    data = data[file.write(data) :]
                 os.fsync(file.fileno())
             except OSError as error:
                 file.truncate(before)
+                if not before:
+                    path.unlink()
                 raise OSError(error.errno, error.strerror, str(path)) from error
+
+    def _header(self) -> bytes:
+        return _csv([self.columns])
 
     def _cells(self, row: RowT) -> list[Any]:
         cells = astuple(row)  # type: ignore[call-overload]
         return [
-            "" if name in self.undefined - self.texts and math.isnan(cell) else cell
+            cell if name in self.texts else self._number(name, cell)
             for name, cell in zip(self.columns, cells, strict=True)
         ]
 
-    def read(self, path: Path) -> pd.DataFrame:
+    def _number(self, name: str, cell: Any) -> Any:
+        """Return a number as it is written; one that could not be read again is refused."""
+        if name in self.undefined and math.isnan(cell):
+            return ""
+        if not math.isfinite(cell) or (isinstance(cell, int) and cell not in _WHOLE):
+            raise ValueError(
+                f"{name} = {cell} cannot be written to a {self.name}: numbers are finite, and "
+                "whole ones have 64 bits"
+            )
+        return cell
+
+    def read(self, path: Path, *, mended: bool = False) -> pd.DataFrame:
         """Read a table.
+
+        Args:
+            path: The file.
+            mended: Read it as :meth:`append` would leave it: without a last line that is cut off.
 
         Raises:
             FileNotFoundError: If there is none.
             ValueError: If it is not such a table, or damaged; the message names the file.
         """
+        data = path.read_bytes() if mended else _settled(path)
+        cut_off = not data.endswith(b"\n")
+        if mended:
+            data = data[: _whole(data)] or self._header()
         try:
-            table = pd.read_csv(path, dtype=dict.fromkeys(sorted(self.texts), str))
+            table = pd.read_csv(io.BytesIO(data), dtype=dict.fromkeys(sorted(self.texts), str))
         except (pd.errors.ParserError, pd.errors.EmptyDataError, UnicodeDecodeError) as error:
             raise ValueError(f"{path} is not a {self.name}: {error}") from error
         if tuple(table.columns) != self.columns:
@@ -82,9 +108,11 @@ class TidyTable(Generic[RowT]):
                 f"{path} has the columns {', '.join(map(str, table.columns))}; a {self.name} has "
                 f"{', '.join(self.columns)}"
             )
-        if not path.read_bytes().endswith(b"\n"):
+        if cut_off and not mended:
             # A number that was cut off would be read as a shorter one, or as none.
             raise ValueError(f"{path} is damaged: its last line is cut off")
+        if table.empty and not mended:
+            raise ValueError(f"{path} holds no {self.row}")
         for name in self.undefined & self.texts:
             table[name] = table[name].fillna("")
         needed = [name for name in self.columns if name not in self.undefined]
@@ -95,8 +123,12 @@ class TidyTable(Generic[RowT]):
                 "missing"
             )
         for name in self.columns:
-            if name not in self.texts and table[name].dtype.kind not in "if":
-                raise ValueError(f"{path} is damaged: {name} is no number in some line")
+            if name not in self.texts and len(table) and table[name].dtype.kind not in "if":
+                wrong = pd.to_numeric(table[name], errors="coerce").isna() & table[name].notna()
+                raise ValueError(
+                    f"{path} is damaged: {name} is no number in some line, the first of them line "
+                    f"{int(wrong.to_numpy().argmax()) + 2}"
+                )
         numbers = table[[name for name in self.columns if name not in self.texts]]
         infinite = np.isinf(numbers.to_numpy(np.float64)).any(axis=1)
         if infinite.any():
@@ -109,3 +141,34 @@ class TidyTable(Generic[RowT]):
                 f"{path} holds the {self.row} of line {int(twice.to_numpy().argmax()) + 2} twice"
             )
         return table
+
+
+def _csv(rows: Iterable[Iterable[Any]]) -> bytes:
+    text = io.StringIO(newline="")
+    csv.writer(text).writerows(rows)
+    return text.getvalue().encode()
+
+
+def _whole(data: bytes) -> int:
+    """Return how many bytes the lines have that are not cut off."""
+    return data.rfind(b"\n") + 1
+
+
+def _mend(file: io.FileIO) -> int:
+    """Remove a last line that is cut off; return how many bytes the others have."""
+    size = file.seek(0, os.SEEK_END)
+    if size:
+        file.seek(size - 1)
+        if file.read() != b"\n":
+            file.seek(0)
+            size = _whole(file.read())
+            file.truncate(size)
+    return size
+
+
+def _settled(path: Path) -> bytes:
+    """Read a table; if its last line is cut off, it may be that somebody is writing it."""
+    given_up = time.monotonic() + _PATIENCE
+    while not (data := path.read_bytes()).endswith(b"\n") and time.monotonic() < given_up:
+        time.sleep(_PATIENCE / 10)
+    return data

@@ -33,6 +33,9 @@ that all lives share."""
 FOLDER_IS = "the run will be in "
 """How a life begins the line that names its folder."""
 
+PARENT = "CONTINUAL_ARCADE_PARENT"
+"""Variable by which a life is told which process it ends with."""
+
 _THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
 _STOPPING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 _LOOK_EVERY = 0.2
@@ -150,7 +153,7 @@ class _Life:
                 stdout=output,
                 stderr=errors,
                 # Read when the libraries are loaded, so they cannot be set any later.
-                env={**os.environ, **dict.fromkeys(_THREADS, "1")},
+                env={**os.environ, **dict.fromkeys(_THREADS, "1"), PARENT: str(os.getpid())},
             )
 
     def look(self) -> str:

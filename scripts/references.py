@@ -19,6 +19,7 @@ from continual_arcade.envs.schedule_files import SUFFIXES
 from continual_arcade.envs.tunables import Params, resolve
 from continual_arcade.evaluation.commands import command_of, for_anybody
 from continual_arcade.evaluation.evaluator import FIRST_SEED, MAX_STEPS
+from continual_arcade.evaluation.locks import Lock
 from continual_arcade.evaluation.reference_files import load, save
 from continual_arcade.evaluation.references import References
 from continual_arcade.scripts.cli import run
@@ -86,7 +87,9 @@ def make_references(args: MakeReferences, command: str) -> Path:
         )
         for game, params in tqdm(list(_asked(args)), unit="phase", disable=None)
     ]
-    save(_read(args.out).merged(made), args.out)
+    # Another process may have added to the file meanwhile, or be about to.
+    with Lock.of_file(args.out).hold(wait=True):
+        save(_read(args.out).merged(made), args.out)
     return args.out
 
 

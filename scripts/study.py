@@ -25,6 +25,7 @@ from tqdm import tqdm
 from continual_arcade.envs.messages import unknown
 from continual_arcade.evaluation import reference_files
 from continual_arcade.evaluation.commands import command_of
+from continual_arcade.evaluation.processes import LOCAL
 from continual_arcade.evaluation.reporting.judged import fitting, judge
 from continual_arcade.evaluation.reporting.page import NO_RUNS
 from continual_arcade.evaluation.runs import gather
@@ -34,12 +35,11 @@ from continual_arcade.scripts.cli import NOTICE, run
 from continual_arcade.scripts.lives import cores, warn_of_memory
 from continual_arcade.studies import study as studies
 from continual_arcade.studies import tuning as tunings
-from continual_arcade.studies.engines import LOCAL, Engine, JoblibEngine
+from continual_arcade.studies.engines import Engine, JoblibEngine
 from continual_arcade.studies.folder import STATES, StudyFolder, count
 from continual_arcade.studies.forecast import forecast
 from continual_arcade.studies.grid import Cell, cells
 from continual_arcade.studies.life import warm_up
-from continual_arcade.studies.locks import alone
 from continual_arcade.studies.provenance import provenance
 from continual_arcade.studies.publishing import publish
 from continual_arcade.studies.references import completed
@@ -201,7 +201,7 @@ def run_study(args: Run, console: Console, given: Sequence[str]) -> int | None:
         _say_cost(study, left, args, console)
         return None
     engine = _engine(args)
-    with alone(folder.path):
+    with folder.lock.hold():
         folder.begin(study, _about(given))
     return _go(folder, engine, console, remake=args.remake)
 
@@ -218,7 +218,7 @@ def add_to_study(args: Add, console: Console, given: Sequence[str]) -> int | Non
     folder = StudyFolder.open(args.out / study.name)
     engine = _engine(args)
     folder.check_versions()
-    with alone(folder.path):
+    with folder.lock.hold():
         folder, new = folder.extend(study, _about(given))
     for line in new or ("nothing is new",):
         _say(console, line)
@@ -238,7 +238,7 @@ def _complete_references(folder: StudyFolder) -> None:
 def _go(
     folder: StudyFolder, engine: Engine, console: Console, *, remake: bool = False
 ) -> int | None:
-    with alone(folder.path):
+    with folder.lock.hold():
         folder.check_versions()
         _complete_references(folder)
         folder.take_up()
@@ -451,8 +451,7 @@ def tune_methods(args: Tune, console: Console, given: Sequence[str]) -> Path:
             f"{trial.method:>14}  {trial.trial:>3}  {trial.value:.4f}  {trial.values}", flush=True
         )
 
-    with alone(out):
-        best = tunings.tune(tuning, engine, out, _about(given), report)
+    best = tunings.tune(tuning, engine, out, _about(given), report)
     for method, trial in best.items():
         _say(console, f"{method}: {trial.value:.4f} with {trial.values}")
     return out / "chosen.toml"

@@ -9,6 +9,7 @@ python -m continual_arcade.scripts.train --seeds 0..19 --jobs 4
 python -m continual_arcade.scripts.train --resume runs/RUN
 """
 
+import os
 import shlex
 import sys
 from collections.abc import Iterator, Sequence
@@ -28,6 +29,7 @@ from continual_arcade.envs.curricula import as_schedule
 from continual_arcade.envs.schedules import Schedule
 from continual_arcade.evaluation.commands import command_of, without
 from continual_arcade.evaluation.evaluator import EPISODES, MAX_STEPS, Played
+from continual_arcade.evaluation.processes import end_with_parent
 from continual_arcade.evaluation.protocol import AT_END, EVERY, SPACING, Judging, Protocol
 from continual_arcade.evaluation.run_folder import RunFolder
 from continual_arcade.evaluation.runs import Run
@@ -109,18 +111,22 @@ def train(args: Train, given: Sequence[str] | None = None) -> RunFolder:
 
     Raises:
         ValueError: If an argument makes no sense; said before anything is written.
+        LockedError: If another process is writing the run; the message says which.
         DivergedError: If the loss is not finite any more; the agent from before is kept.
         OSError: If the run cannot be written.
     """
     if args.resume is not None:
-        return _go_on(args)
+        folder = RunFolder.open(args.resume)
+        with folder.lock.hold():
+            return _go_on(folder, args)
     training = prepare(args)
     # Made last, so that a mistake in the arguments leaves nothing behind.
     command = {} if given is None else {"command": command_of("train", given)}
     training.write({**command, **provenance()})
-    print(f"{lives.FOLDER_IS}{training.folder.path}", flush=True)
-    print(f"engine: {training.agent.engine_report}", flush=True)
-    return _live(training, args)
+    with training.folder.lock.hold():
+        print(f"{lives.FOLDER_IS}{training.folder.path}", flush=True)
+        print(f"engine: {training.agent.engine_report}", flush=True)
+        return _live(training, args)
 
 
 def spec_of(args: Train) -> RunSpec:
@@ -169,8 +175,7 @@ def _schedule(args: Train) -> Schedule:
     return schedule
 
 
-def _go_on(args: Train) -> RunFolder:
-    assert args.resume is not None
+def _go_on(folder: RunFolder, args: Train) -> RunFolder:
     default = Train(resume=args.resume, progress=args.progress)
     for given in fields(Train):
         if getattr(args, given.name) != getattr(default, given.name):
@@ -178,7 +183,7 @@ def _go_on(args: Train) -> RunFolder:
                 f"{given.name} = {getattr(args, given.name)} cannot be set with --resume: a run "
                 "goes on as it began"
             )
-    training = Training.resume(RunFolder.open(args.resume))
+    training = Training.resume(folder)
     if training.is_over:
         # Perhaps it was cut off before it could show what came out.
         console = plain_console()
@@ -252,6 +257,8 @@ class _Progress(BaseCallback):
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run the command."""
+    if parent := os.environ.pop(lives.PARENT, ""):
+        end_with_parent(int(parent))
     given = sys.argv[1:] if arguments is None else arguments
 
     def command() -> int | None:

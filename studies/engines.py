@@ -8,11 +8,9 @@ from typing import Any, Protocol
 
 from joblib import Parallel, delayed, parallel_config
 
-from continual_arcade.evaluation.workers import leave_interrupts
+from continual_arcade.evaluation.processes import LOCAL, local_workers
 from continual_arcade.studies.work import Outcome, Task, work
 
-LOCAL = "loky"
-"""What joblib calls processes of this machine."""
 ATTEMPTS = 3
 """How often a run is gone on with that was cut off because its worker died."""
 
@@ -58,12 +56,14 @@ class JoblibEngine:
                 self._at.add(task.name)
                 yield delayed(work)(task)
 
-        how: dict[str, Any] = {}
-        if self.backend == LOCAL:
-            how = {"inner_max_num_threads": 1, "initializer": leave_interrupts}
         # Handed out one by one: runs are long, and it is to be known what a dead worker was at.
         one_by_one: dict[str, Any] = {"pre_dispatch": self.jobs, "batch_size": 1}
-        with parallel_config(backend=self.backend, n_jobs=self.jobs, **how):
+        workers = (
+            local_workers(self.jobs)
+            if self.backend == LOCAL
+            else parallel_config(backend=self.backend, n_jobs=self.jobs)
+        )
+        with workers:
             found: Any = Parallel(return_as="generator_unordered", **one_by_one)(calls())
             try:
                 for outcome in found:

@@ -10,6 +10,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal
 
+from continual_arcade.evaluation.locks import Lock
 from continual_arcade.evaluation.run_folder import RunFolder
 from continual_arcade.evaluation.tidy import TidyTable
 from continual_arcade.evaluation.whole_files import write_text_whole
@@ -60,6 +61,11 @@ class StudyFolder:
     """
 
     path: Path
+
+    @property
+    def lock(self) -> Lock:
+        """The right to run the study, or to take more into it: one process has it at a time."""
+        return Lock.of_folder(self.path)
 
     @property
     def plan(self) -> Path:
@@ -280,10 +286,12 @@ class StudyFolder:
         if not self.ledger.exists():
             return {}
         try:
-            table = _LEDGER.read(self.ledger)
+            # Of a line that is cut off nothing is lost: whether its run was finished the run says.
+            table = _LEDGER.read(self.ledger, mended=True)
         except ValueError as error:
             raise ValueError(
-                f"{error}. Remove that line: whether its run was finished is known from the run"
+                f"{error}. Remove that line, or the whole ledger if its first line is wrong: "
+                "whether a run was finished is known from the run"
             ) from error
         return {done.run: done for done in map(Done, *(table[name] for name in _LEDGER.columns))}
 

@@ -10,7 +10,7 @@ from typing import Any
 
 import torch
 from stable_baselines3.common.callbacks import BaseCallback, CallbackList
-from stable_baselines3.common.logger import CSVOutputFormat, Logger
+from stable_baselines3.common.logger import Logger
 
 from continual_arcade.agents.continual_dqn import ContinualDQN, DivergedError
 from continual_arcade.agents.methods import METHODS, Method
@@ -29,6 +29,8 @@ from continual_arcade.evaluation.protocol import Judging, Protocol
 from continual_arcade.evaluation.rewinding import rewind
 from continual_arcade.evaluation.run_folder import RunFolder
 from continual_arcade.studies.probes import PROBES
+from continual_arcade.studies.progress import ProgressLog
+from continual_arcade.studies.seeds import check_seed
 
 SAVE_EVERY = 12_500
 """Interval between the states from which a run can go on [lifetime steps]."""
@@ -49,7 +51,7 @@ class RunSpec:
             none.
 
     Raises:
-        ValueError: If nothing would be learnt, or the interval makes no sense.
+        ValueError: If nothing would be learnt, or the interval or the seed makes no sense.
     """
 
     game: str
@@ -63,6 +65,7 @@ class RunSpec:
     def __post_init__(self) -> None:
         settings = settings_of(self.method, self.settings, self.schedule)
         object.__setattr__(self, "settings", settings)
+        object.__setattr__(self, "seed", check_seed(self.seed))
         if self.save_every < 0:
             raise ValueError(f"save_every = {self.save_every} must not be negative; 0 is for never")
         if settings.learning_starts >= self.schedule.total_steps:
@@ -191,9 +194,15 @@ class Training:
         """Read a run that was cut off, and take it back to where it can go on.
 
         Raises:
+            LockedError: If somebody else is writing it; the message says who.
             ValueError: If it is damaged, or its parts are of several runs.
             OSError: If it cannot be read.
         """
+        with folder.lock.hold():
+            return cls._resumed(folder)
+
+    @classmethod
+    def _resumed(cls, folder: RunFolder) -> "Training":
         spec = RunSpec.from_config(folder.read_config())
         if not folder.training_state.exists():
             # It was cut off before anything was kept, and begins anew.
@@ -224,7 +233,8 @@ class Training:
             OSError: If that cannot be written.
         """
         self.folder.make()
-        self.folder.write_config({**self.spec.to_config(), **about})
+        with self.folder.lock.hold():
+            self.folder.write_config({**self.spec.to_config(), **about})
 
     def live(
         self,
@@ -238,9 +248,16 @@ class Training:
             report: Called after each evaluation with the lifetime step and what came of it.
 
         Raises:
+            LockedError: If somebody else is writing the run; the message says who.
             DivergedError: If the loss is not finite any more; the agent from before is kept.
             OSError: If something cannot be written.
         """
+        with self.folder.lock.hold():
+            return self._live(callbacks, report)
+
+    def _live(
+        self, callbacks: Iterable[BaseCallback], report: Callable[[int, Played], None]
+    ) -> Spent:
         # Networks of this size gain nothing from a second thread, and lose much when cores are
         # shared.
         torch.set_num_threads(1)
@@ -255,7 +272,7 @@ class Training:
         )
         saves = _Saves(folder.training_state, spec.save_every)
         lived = agent.num_timesteps
-        logger = Logger(str(folder.path), [CSVOutputFormat(str(folder.progress_from(lived)))])
+        logger = Logger(str(folder.path), [ProgressLog(folder.progress_from(lived))])
         agent.set_logger(logger)
         begun = time.perf_counter()
         with closing(logger):

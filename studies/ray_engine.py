@@ -7,6 +7,7 @@ import socket
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from ipaddress import ip_address
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
@@ -15,6 +16,7 @@ import joblib
 
 try:
     import ray
+    from ray._private import ray_constants
     from ray.exceptions import RayError, RayTaskError
 except ImportError as error:
     raise ImportError(
@@ -50,7 +52,8 @@ class RayEngine:
         jobs: Runs at a time; as many as the cluster has CPUs if None.
         address: ``auto`` for the cluster that this machine belongs to, or ``host:port`` of its
             head; the value of ``RAY_ADDRESS`` if None. Without either, Ray is started on this
-            machine alone, and stopped in the end; it then has as many CPUs as there are jobs.
+            machine alone, where no other one reaches it, and stopped in the end; it then has as
+            many CPUs as there are jobs.
 
     Raises:
         ValueError: If one of them makes no sense.
@@ -154,16 +157,47 @@ def _connect(jobs: int | None, address: str | None) -> None:
             "include_dashboard": False,
             "object_store_memory": _STORE,
         }
-        ray.init(
-            where,
-            log_to_driver=False,
-            logging_level=logging.ERROR,
-            **(own if where == _ALONE else {}),
-        )
+        common: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.ERROR}
+        try:
+            if where == _ALONE:
+                with _on_loopback():
+                    ray.init(where, **common, **own)
+            else:
+                ray.init(where, **common)
+        except (ConnectionError, RayError) as error:
+            raise ConnectionError(
+                f"there is no way into a Ray cluster at {where}: {error}. Is it started there, and "
+                "do both sides use a token (RAY_AUTH_MODE=token), the same one, or neither?"
+            ) from error
     if not _cpus():
         raise RuntimeError(
             "the Ray cluster has no CPU to live runs on: start a worker with `ray start "
             f"--address={ray.get_runtime_context().gcs_address}`"
+        )
+
+
+@contextmanager
+def _on_loopback() -> Iterator[None]:
+    """Let a Ray that is started for this machine alone be reached from this machine alone.
+
+    It runs any code of whoever reaches it. Ray offers this on macOS and Windows only, where it is
+    what a cluster of this machine does; elsewhere it listens on all interfaces, whatever is asked.
+
+    Raises:
+        RuntimeError: If it listens elsewhere nevertheless.
+    """
+    clusters = ray_constants.ENABLE_RAY_CLUSTER
+    ray_constants.ENABLE_RAY_CLUSTER = False
+    try:
+        yield
+    finally:
+        ray_constants.ENABLE_RAY_CLUSTER = clusters
+    address = ray.get_runtime_context().gcs_address
+    if not ip_address(address.rpartition(":")[0].strip("[]")).is_loopback:
+        ray.shutdown()
+        raise RuntimeError(
+            f"Ray {ray.__version__} listens on {address}, where other machines reach it and can "
+            "run code of theirs: start one yourself with `ray start`, and name it with --address"
         )
 
 

@@ -54,7 +54,7 @@ def conduct(
     left: Sequence[Cell],
     report: Callable[[Outcome], None] = lambda outcome: None,
 ) -> Summary:
-    """Live runs of a study; whoever calls is alone at it.
+    """Live runs of a study, and hold its lock meanwhile.
 
     A run that fails does not keep the others from being lived. One whose worker died is gone on
     with.
@@ -66,9 +66,17 @@ def conduct(
         report: Called with each outcome, once it is written down.
 
     Raises:
+        LockedError: If another process runs the study; the message says which.
         RuntimeError: If workers die again and again over the same runs.
         OSError: If nothing can be written any more.
     """
+    with folder.lock.hold():
+        return _conduct(folder, engine, left, report)
+
+
+def _conduct(
+    folder: StudyFolder, engine: Engine, left: Sequence[Cell], report: Callable[[Outcome], None]
+) -> Summary:
     about = {
         "study": folder.study.name,
         **folder.about[-1],

@@ -1,13 +1,33 @@
-"""Seeds as people write them: ``0..19``, ``0,3,7`` or ``0..4,8``."""
+"""Seeds of runs: which there are, and how people write them: ``0..19``, ``0,3,7``, ``0..4,8``."""
 
 import re
 from collections.abc import Sequence
+from operator import index
+from typing import Any
 
 MOST_SEEDS = 10_000
 """More lives than this at once are a slip of the keyboard."""
 
 _WAYS = "write 0..19 for a range, 0,3,7 for a list, or both: 0..4,8"
 _LARGEST = 2**32 - 1
+
+
+def check_seed(seed: Any) -> int:
+    """Return the seed of a run as a plain number.
+
+    Args:
+        seed: The seed, as whoever asks for a run gives it.
+
+    Raises:
+        ValueError: If it is no whole number, or out of range.
+    """
+    try:
+        number = -1 if isinstance(seed, bool) else index(seed)
+    except TypeError:
+        number = -1
+    if not 0 <= number <= _LARGEST:
+        raise ValueError(f"seed = {seed!r} must be a whole number from 0 to {_LARGEST}")
+    return number
 
 
 def parse_seeds(text: str) -> tuple[int, ...]:

@@ -15,8 +15,9 @@ from continual_arcade.envs.messages import unknown
 from continual_arcade.envs.schedule_files import SUFFIXES
 from continual_arcade.envs.schedules import Schedule
 from continual_arcade.evaluation.protocol import Judging
+from continual_arcade.evaluation.run_folder import LONGEST
 from continual_arcade.studies.life import SAVE_EVERY, RunSpec
-from continual_arcade.studies.seeds import parse_seeds
+from continual_arcade.studies.seeds import check_seed, parse_seeds
 
 FORMAT = 1
 SHIPPED = Path(__file__).parent / "shipped"
@@ -40,8 +41,6 @@ _EXPECTED: Mapping[type, str] = {
     dict: "a table",
 }
 _NAME = "a name of letters, digits and . + - _"
-_LONGEST = 100
-"""Of a name; those of folders are put together from several."""
 _TAKEN = ("references",)
 """Folders that stand beside those of studies."""
 
@@ -166,6 +165,8 @@ class Study:
         Raises:
             ValueError: If something makes no sense; the message says where.
         """
+        for seed in self.seeds:
+            check_seed(seed)
         for world in self.worlds:
             if "experts" in self.references:
                 for phase in world.schedule.distinct:
@@ -490,8 +491,11 @@ def _check_name(name: str, kind: str) -> None:
         raise ValueError(f"{kind} {name!r} must have {_NAME}, and no two _ in a row")
     if name.startswith((".", "-")):
         raise ValueError(f"{kind} {name!r} must begin with a letter or a digit")
-    if len(name) > _LONGEST:
-        raise ValueError(f"{kind} {name!r} must have a name of at most {_LONGEST} characters")
+    if len(name.encode()) > LONGEST:
+        raise ValueError(
+            f"{kind} {name!r} must have a name of at most {LONGEST} characters, of which those "
+            "beyond ASCII count for several"
+        )
 
 
 def _once(names: Sequence[Any], kind: str, way_out: str = "give each a name of its own") -> None:

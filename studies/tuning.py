@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 import tomli_w
 
+from continual_arcade.evaluation.locks import Lock
 from continual_arcade.evaluation.metrics.catalogue import METRICS
 from continual_arcade.evaluation.metrics.results import Context
 from continual_arcade.evaluation.reference_files import shipped_references
@@ -147,7 +148,7 @@ def tune(
     """Search the settings of each method.
 
     What was lived before is not lived again: a search that was cut off goes on where it was.
-    Whoever calls is alone at it.
+    The lock of the folder is held meanwhile.
 
     Args:
         tuning: What is searched.
@@ -161,10 +162,22 @@ def tune(
 
     Raises:
         ImportError: If Optuna is not installed.
+        LockedError: If another process is at it; the message says which.
         ValueError: If there is no scale for a world on which its trials could be compared.
         RuntimeError: If a life failed, or workers die again and again over the same.
         OSError: If something cannot be written.
     """
+    with Lock.of_folder(out).hold():
+        return _tune(tuning, engine, out, about, report)
+
+
+def _tune(
+    tuning: Tuning,
+    engine: Engine,
+    out: Path,
+    about: Mapping[str, Any],
+    report: Callable[[Trial], None],
+) -> dict[str, Trial]:
     import optuna
 
     for world in tuning.study.worlds:
@@ -172,7 +185,6 @@ def tune(
         if reason := shipped_references().scale(protocol).reason:
             raise ValueError(f"trials cannot be compared in {world.name}: {reason}")
     optuna.logging.set_verbosity(optuna.logging.WARNING)
-    out.mkdir(parents=True, exist_ok=True)
     (out / "trials.csv").unlink(missing_ok=True)  # it is made anew from the lives
     best: dict[str, Trial] = {}
     for candidate in tuning.candidates:

@@ -3,8 +3,8 @@
 import errno
 import hashlib
 import json
-import shutil
 import socket
+import sys
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -15,7 +15,6 @@ from continual_arcade.evaluation import costs
 from continual_arcade.evaluation.run_folder import NoRoomError, RunFolder
 from continual_arcade.evaluation.whole_files import write_text_whole
 from continual_arcade.studies.life import RunSpec, Training
-from continual_arcade.studies.locks import in_turn
 from continual_arcade.studies.provenance import machine, other_versions
 from continual_arcade.studies.streams import enduring_streams
 
@@ -74,11 +73,15 @@ def work(task: Task) -> Outcome:
                 f"{'; '.join(found)}: install those, or begin a new study"
             )
         spec = RunSpec.from_config(task.spec)
-        with in_turn(task.folder):
+        if outcome := _finished(task, spec):
+            return outcome
+        command = f"a worker of {task.about.get('command', 'a study')}"
+        # Another one may be at it, such as that of another study which shares its references.
+        with RunFolder(task.folder).lock.hold(wait=True, command=command, report=_say):
             return _finished(task, spec) or _live(task, spec, host)
     except Exception as error:
         full = isinstance(error, NoRoomError) or (
-            isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT)
+            isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
         )
         kind = (
             ""
@@ -128,7 +131,7 @@ def _begin(task: Task, spec: RunSpec) -> Training:
         check_is(task.folder, spec)
         return Training.resume(folder)
     # Cut off before it was written down what it is: there is nothing in it.
-    shutil.rmtree(task.folder, ignore_errors=True)
+    folder.clear()
     training = Training.prepare(spec, folder)
     # The machine is the one that lives it, which need not be the one that hands it out.
     training.write({**task.about, "machine": machine()})
@@ -173,6 +176,10 @@ def read_mark(folder: Path) -> dict[str, Any] | None:
         raise ValueError(
             f"{path} is damaged: remove it, and `study resume --remake` goes on with the run"
         ) from error
+
+
+def _say(line: str) -> None:
+    print(line, file=sys.stderr, flush=True)
 
 
 def _write_mark(folder: Path, outcome: Outcome) -> None:

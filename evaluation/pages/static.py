@@ -88,7 +88,9 @@ def draw(chart: Chart, styles: dict[str, MethodStyle]) -> Figure:
                 figure = _areas(chart)
             case _:
                 raise TypeError(f"a chart of an unknown kind: {type(chart).__name__}")
-        (title,) = _broken([chart.title], int(figure.get_figwidth() / 0.12))
+        title = _title(chart.title, int(figure.get_figwidth() / 0.12))
+        # The panels keep their height.
+        figure.set_figheight(figure.get_figheight() + 0.21 * title.count("\n"))
         figure.suptitle(title, x=0.01, ha="left", fontsize=12, fontweight="bold")
     return figure
 
@@ -103,7 +105,7 @@ def _lines(chart: LineChart, styles: dict[str, MethodStyle]) -> Figure:
             _line(axes, series, styles[series.label], steps=chart.steps)
         if not any(np.isfinite(series.y).any() for series in panel.series):
             _say_no_data(axes)
-        axes.set_title(*_broken([panel.title], 80 if single else 44))
+        axes.set_title(_title(panel.title, 80 if single else 44))
         axes.set(xlim=x_ends, ylim=y_ends)
         _write_numbers(axes.xaxis, x_ends)
         _write_numbers(axes.yaxis, y_ends)
@@ -183,7 +185,7 @@ def _matrix(axes: Any, chart: HeatMap, panel: HeatPanel, frame: int, scale: Scal
     axes.set_xticks(range(len(chart.columns)), _broken(chart.columns, 10), fontsize=8)
     axes.set_yticks(range(len(chart.rows)), _broken(chart.rows, 18), fontsize=8)
     name = f", {chart.frames[frame]}" if len(chart.frames) > 1 else ""
-    axes.set_title(*_broken([panel.label + name], max(24, 7 * len(chart.columns))))
+    axes.set_title(_title(panel.label + name, max(24, 7 * len(chart.columns))))
     axes.spines[:].set_visible(False)
     axes.tick_params(length=0)
 
@@ -303,7 +305,7 @@ def _areas(chart: AreaChart) -> Figure:
             )
         if not runs:
             _say_no_data(axes)
-        axes.set_title(*_broken([panel.label], 44))
+        axes.set_title(_title(panel.label, 44))
         axes.set(xlim=ends, ylim=(0, 1))
         axes.yaxis.set_major_formatter(lambda value, _: f"{value:.0%}")
         _write_numbers(axes.xaxis, ends)
@@ -367,11 +369,14 @@ def _legend(figure: Figure, entries: Sequence[tuple[Any, str]]) -> None:
         return
     longest = max(len(label) for _, label in entries)
     columns = max(1, int(figure.get_figwidth() / (0.65 + 0.078 * longest)))
+    width = int((figure.get_figwidth() - 0.65) / 0.078)
+    labels = _broken([label for _, label in entries], width)
+    lines = max(label.count("\n") + 1 for label in labels)
     # The panels keep their height.
-    figure.set_figheight(figure.get_figheight() + 0.21 * -(-len(entries) // columns))
+    figure.set_figheight(figure.get_figheight() + 0.21 * lines * -(-len(entries) // columns))
     figure.legend(
         [handle for handle, _ in entries],
-        [_literal(label) for _, label in entries],
+        labels,
         loc="outside lower left",
         ncols=min(columns, len(entries)),
     )
@@ -390,6 +395,12 @@ def _patch(method: MethodStyle) -> Any:
 
 def _broken(names: Sequence[str], width: int) -> list[str]:
     return ["\n".join(map(_literal, style.lines_of(name, width))) for name in names]
+
+
+def _title(text: str, width: int) -> str:
+    """Break a title; of one that is long, such as a method written out, show the beginning."""
+    lines = style.lines_of(text, width)
+    return "\n".join(map(_literal, [*lines[:3], *(["..."] if len(lines) > 3 else [])]))
 
 
 def _literal(text: str) -> str:

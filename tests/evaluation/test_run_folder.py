@@ -9,6 +9,8 @@ from dataclasses import asdict
 from pathlib import Path
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from continual_arcade.evaluation import Judging, RunFolder
 
@@ -25,6 +27,31 @@ def test_a_run_has_a_folder_named_after_it(tmp_path: Path) -> None:
     assert (world, method, seed) == ("FlappyBird-shuffle-3", "dqn", "0")
     assert len(utc) == 16
     assert (folder.path / "checkpoints").is_dir()
+
+
+@given(st.text(min_size=1), st.text(min_size=1), st.integers(0, 2**32 - 1))
+def test_whatever_a_method_is_called_its_folder_has_a_name(
+    schedule: str, method: str, seed: int
+) -> None:
+    for times in (1, 50):
+        folder = RunFolder.new(Path(), "FlappyBird", schedule, method * times, seed)
+        assert len(folder.name.encode()) <= 255
+        assert "/" not in folder.name
+
+
+def test_long_names_are_short_and_tell_methods_apart(tmp_path: Path) -> None:
+    parts = "+".join(f"ewc:lam=0.0{number},samples=16,fisher=policy" for number in range(9))
+    folders = [
+        RunFolder.new(tmp_path, "FlappyBird", "conflict", method, 0)
+        for method in (parts, parts + "0", parts.replace(":", "-"), "ewc:lam=1" * 11 + "0")
+    ]
+    methods = [folder.name.split("__")[1] for folder in folders]
+    assert len(set(methods)) == 4
+    assert methods[0].startswith("ewc-lam-0.00-samples-16-fisher-policy+ewc-lam-0.01")
+    assert [len(method) for method in methods] == [100, 100, 100, 100]
+    assert methods[3] == "ewc-lam-1" * 11 + "0"  # as long as may be
+    for folder in folders:
+        folder.make()
 
 
 def test_no_run_is_overwritten(tmp_path: Path) -> None:

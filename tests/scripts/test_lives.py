@@ -199,6 +199,28 @@ def test_ctrl_c_stops_all_lives_and_says_how_to_go_on(tmp_path: Path) -> None:
     assert commands[2:] == [[*head, *rest]]
 
 
+@pytest.mark.slow
+def test_lives_end_with_a_parent_that_is_killed_and_can_be_resumed(tmp_path: Path) -> None:
+    command = [
+        *(sys.executable, "-m", "continual_arcade.scripts.train", "--seeds=5..8"),
+        *("--jobs=2", f"--out={tmp_path / 'broken'}", *SHORT),
+    ]
+    with started(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as process:
+        wait_for(lambda: len(list(tmp_path.glob("broken/*/evaluations.csv"))) == 2, process)
+        pids = children(process.pid)
+    assert len(pids) == 2
+    wait_for(lambda: not any(is_there(pid) for pid in pids))
+    begun = list(tmp_path.glob("broken/*"))
+    assert len(begun) == 2  # and no other was begun
+    for broken in begun:
+        seed = broken.name.split("__")[2]
+        train.main(["--resume", str(broken), "--no-progress"])
+        train.main([f"--seed={seed}", f"--out={tmp_path / 'whole'}", *SHORT, "--no-progress"])
+        whole = run_of(tmp_path / "whole", int(seed))
+        table = (broken / "evaluations.csv").read_text()
+        assert table.replace(broken.name, whole.name) == (whole / "evaluations.csv").read_text()
+
+
 # Stand-ins, which say and do what a life might.
 
 

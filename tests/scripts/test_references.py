@@ -2,6 +2,8 @@
 
 import json
 import random
+import shutil
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -13,6 +15,7 @@ from published import paths_under
 from continual_arcade.envs import GAMES, IDS, SHIPPED, Schedule, Stretch, make_game, shipped
 from continual_arcade.envs.tunables import resolve
 from continual_arcade.evaluation import Evaluator, Reference, shipped_references
+from continual_arcade.evaluation.locks import Lock, LockedError
 from continual_arcade.evaluation.reference_files import load
 from continual_arcade.evaluation.references import VALUES
 from continual_arcade.scripts import references
@@ -128,6 +131,30 @@ def test_a_file_that_exists_keeps_what_is_not_played_again(tmp_path: Path, capsy
     assert "--seed 5" in again[first.key].making["command"]
     assert len({str(one.making) for one in again.values()}) == 2  # the first one is in use no more
     assert not list(tmp_path.glob(".unfinished*"))
+
+
+def test_what_another_process_adds_meanwhile_is_not_lost(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path, other = tmp_path / "references.json", tmp_path / "other.json"
+    on_catcher = ["--game", "Catcher", *FEW]
+    references.main([*on_catcher, "--schedule", "cycle", "--out", str(other)])
+    save, refusals = references.save, []
+
+    def save_slowly(found: Any, out: Path) -> None:
+        with ThreadPoolExecutor(1) as threads:
+            refusals.append(threads.submit(Lock.of_file(path).acquire).exception())
+        save(found, out)
+
+    def played(*arguments: Any, **settings: Any) -> Reference:
+        shutil.copy(other, path)
+        return measure(*arguments, **settings)
+
+    monkeypatch.setattr(references, "save", save_slowly)
+    monkeypatch.setattr(references, "measure", played)
+    references.main([*on_catcher, "--schedule", "stationary", "--out", str(path)])
+    assert [type(refusal) for refusal in refusals] == [LockedError]
+    assert len(load(path)) == 4
 
 
 @pytest.mark.parametrize(

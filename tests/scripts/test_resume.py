@@ -7,17 +7,20 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import pytest
-from processes import started, wait_for
+from holders import held
+from processes import heeding_signals, started, wait_for
 
 from continual_arcade.agents import METHODS, ContinualDQN
 from continual_arcade.agents.saving import KIND
 from continual_arcade.agents.state_files import load_state
 from continual_arcade.evaluation.table import read, same
-from continual_arcade.scripts import train
+from continual_arcade.scripts import compare, evaluate, train
 
 SHORT = [
     "--schedule=conflict",
@@ -173,6 +176,75 @@ def refusal(run: Path, capsys: Any) -> str:
     assert error.value.code == 2
     text: str = capsys.readouterr().err
     return text
+
+
+def test_a_run_that_somebody_writes_is_read_but_not_resumed(finished: Path, capsys: Any) -> None:
+    files = {path: path.read_bytes() for path in finished.rglob("*") if path.is_file()}
+    with held(finished) as holder:
+        message = refusal(finished, capsys)
+        assert f"another process is at work in {finished}: process {holder.pid} on " in message
+        compare.main([str(finished)])
+        assert "FlappyBird, conflict, finetune: mean pipes passed" in capsys.readouterr().out
+        evaluate.main([str(finished), "--out", str(finished / "again")])
+        assert "every episode came out as it did in the run" in capsys.readouterr().out
+    shutil.rmtree(finished / "again")
+    lock = finished / ".lock"
+    assert lock.read_text()  # that of one that was killed is in nobody's way
+    train.main(["--resume", str(finished), "--no-progress"])
+    after = {path: path.read_bytes() for path in finished.rglob("*") if path.is_file()}
+    assert {**files, lock: b""} == {**after, lock: b""}
+
+
+def trained(*command: str) -> subprocess.Popen[str]:
+    train_it = [sys.executable, "-m", "continual_arcade.scripts.train", *command]
+    return subprocess.Popen(
+        heeding_signals(train_it),
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
+@contextmanager
+def paused(process: subprocess.Popen[str], when: Callable[[], bool]) -> Iterator[None]:
+    """Let a process stand still from some moment of its work on."""
+    try:
+        while not when():
+            assert process.poll() is None, process.communicate()
+            time.sleep(0.005)
+        process.send_signal(signal.SIGSTOP)
+        yield
+        process.send_signal(signal.SIGCONT)
+    except BaseException:
+        process.kill()
+        process.communicate()
+        raise
+
+
+@pytest.mark.slow
+def test_two_processes_at_one_run_do_it_no_harm(tmp_path: Path, capsys: Any) -> None:
+    train.main(arguments("finetune", tmp_path / "whole"))
+    root = tmp_path / "broken"
+
+    first = trained(*arguments("finetune", root))
+    with paused(first, lambda: any(root.glob("*/checkpoints/training.zip"))):
+        run = one_run(root)
+        assert f"at work in {run}: process {first.pid} on " in refusal(run, capsys)
+        first.kill()
+    first.communicate()
+
+    second = trained("--resume", str(run), "--no-progress")
+    name = f"process {second.pid} on "
+    with paused(second, lambda: (run / ".lock").read_text().startswith(name)):
+        third = trained("--resume", str(run), "--no-progress")
+        assert f"at work in {run}: {name}" in third.communicate()[1]
+        assert third.returncode == 2
+    _, errors = second.communicate()
+    assert second.returncode == 0, errors
+    assert_equal(end_of(one_run(tmp_path / "whole")), end_of(run))
+    rows, again = (read(each / "evaluations.csv") for each in (one_run(tmp_path / "whole"), run))
+    again["run"] = rows["run"]
+    assert same(rows, again)
 
 
 def test_a_finished_run_shows_what_came_out(finished: Path, capsys: Any) -> None:

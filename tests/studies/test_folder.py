@@ -5,18 +5,16 @@ import os
 import re
 import shutil
 import signal
-import subprocess
-import sys
-from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
+from full_disks import files_of_at_most
+from holders import held
 from small_studies import run, small, tables, write
 
 from continual_arcade.studies.folder import StudyFolder, count
-from continual_arcade.studies.locks import alone
 from continual_arcade.studies.running import to_do
 from continual_arcade.studies.work import Outcome, digest
 
@@ -25,7 +23,7 @@ ABOUT = {"python": "3", "versions": {}}
 
 def begun(tmp_path: Path, **changes: Any) -> StudyFolder:
     folder = StudyFolder(tmp_path / "small")
-    with alone(folder.path):
+    with folder.lock.hold():
         folder.begin(small(tmp_path, **changes), ABOUT)
     return folder
 
@@ -251,15 +249,65 @@ def test_a_damaged_plan_is_named(content: bytes, copy: StudyFolder) -> None:
     assert str(copy.plan) in str(refused.value)
 
 
-def test_a_damaged_ledger_is_named_with_the_way_out(copy: StudyFolder) -> None:
-    copy.ledger.write_text(copy.ledger.read_text()[:-9])
-    with pytest.raises(
-        ValueError, match=r"is damaged: its last line is cut off\. Remove that line"
-    ):
+def test_a_ledger_cut_at_any_byte_mends_itself(copy: StudyFolder) -> None:
+    finished = copy.done()
+    copy.ledger.write_bytes(b"".join(copy.ledger.read_bytes().splitlines(keepends=True)[:2]))
+    copy.note(Outcome(NAMES[1], "failed", 0.0, "here", "", 'it said "no", twice'))
+    whole = copy.ledger.read_bytes()
+    lines = whole.splitlines(keepends=True)
+    for cut in range(len(whole)):
+        copy.ledger.write_bytes(whole[:cut])
+        if cut % 20 == 0:
+            # To look at it changes nothing, and no run is taken for another than it is.
+            assert set(copy.states().values()) == {"finished"}
+            assert copy.ledger.read_bytes() == whole[:cut]
+        # Whoever goes on keeps all whole lines, and learns from the runs what the others said.
+        copy.take_up()
+        there = max(1, whole[:cut].count(b"\n"))
+        assert copy.ledger.read_bytes().startswith(b"".join(lines[:there]))
+        again = {name: replace(done, utc=finished[name].utc) for name, done in copy.done().items()}
+        assert again == finished
+
+
+def test_the_first_line_of_a_ledger_on_a_full_disk(copy: StudyFolder) -> None:
+    copy.ledger.unlink()
+    for room in (0, 1, 40, 100):
+        with files_of_at_most(room), pytest.raises(OSError, match=r"File too large: .*ledger\.csv"):
+            copy.take_up()
+        assert copy.done() == {}
+    copy.take_up()
+    assert set(copy.done()) == set(NAMES)
+    # A ledger that was left empty by an older version is none.
+    copy.ledger.write_bytes(b"")
+    copy.take_up()
+    assert set(copy.done()) == set(NAMES)
+
+
+@pytest.mark.parametrize(
+    ("damage", "message"),
+    [
+        (
+            lambda lines: [*lines[:2], lines[2][:-90] + "\n"],
+            "is damaged in line 3: a value is miss",
+        ),
+        (
+            lambda lines: [lines[0], lines[1].replace(",finished,", ",finished,x"), lines[2]],
+            "line 2",
+        ),
+        (lambda lines: [lines[0], lines[1], "a,b,c,d,e,f,g,h,i\n", lines[2]], "line 3"),
+        (lambda lines: lines[1:], "has the columns .*; a ledger has run, state"),
+    ],
+)
+def test_a_damaged_ledger_is_named_with_the_way_out(
+    damage: Any, message: str, copy: StudyFolder
+) -> None:
+    lines = copy.ledger.read_text().splitlines(keepends=True)
+    copy.ledger.write_text("".join(damage(lines)))
+    with pytest.raises(ValueError, match=f"{re.escape(str(copy.ledger))}.*{message}") as refused:
         copy.states()
+    assert "Remove that line, or the whole ledger if its first line is wrong" in str(refused.value)
     # And that is a way out.
-    *lines, _ = copy.ledger.read_text().splitlines()
-    copy.ledger.write_text("\n".join(lines) + "\n")
+    copy.ledger.unlink()
     copy.take_up()
     assert set(copy.done()) == set(NAMES)
 
@@ -290,33 +338,12 @@ def test_other_versions_are_refused_by_name(copy: StudyFolder) -> None:
 
 # One process at a time.
 
-HOLDS = (
-    "import sys, time; from pathlib import Path\n"
-    "from continual_arcade.studies.locks import alone\n"
-    "with alone(Path(sys.argv[1])):\n"
-    "    print('there', flush=True); time.sleep(600)\n"
-)
-
-
-@contextmanager
-def held(path: Path) -> Any:
-    process = subprocess.Popen(
-        [sys.executable, "-c", HOLDS, str(path)], stdout=subprocess.PIPE, text=True
-    )
-    try:
-        assert process.stdout is not None
-        assert process.stdout.readline() == "there\n"
-        yield process
-    finally:
-        process.kill()
-        process.communicate()
-
 
 def test_the_second_process_is_told_who_is_at_it(copy: StudyFolder, lived: Path) -> None:
     before = tables(copy.path)
     with held(copy.path) as process:
         message = rf"another process is at work in .*small: process {process.pid} on "
-        with pytest.raises(RuntimeError, match=message), alone(copy.path):
+        with pytest.raises(RuntimeError, match=message), copy.lock.hold():
             pass
         for command in (["resume", copy.path], ["run", lived / "small.toml", "--out"]):
             arguments = [*command, *([copy.path.parent] if "--out" in command else [])]
@@ -329,6 +356,6 @@ def test_the_second_process_is_told_who_is_at_it(copy: StudyFolder, lived: Path)
         process.wait()
         # A lock that is a mere file would be there still.
         assert (copy.path / ".lock").exists()
-        with alone(copy.path):
+        with copy.lock.hold():
             pass
     assert tables(copy.path) == before

@@ -10,7 +10,6 @@ from continual_arcade.studies import forecast as forecasting
 from continual_arcade.studies.folder import StudyFolder
 from continual_arcade.studies.forecast import forecast
 from continual_arcade.studies.grid import cells
-from continual_arcade.studies.locks import alone
 from continual_arcade.studies.running import conduct
 
 
@@ -60,7 +59,7 @@ def test_the_room_is_of_the_order_of_what_is_taken(tmp_path: Path) -> None:
     study = small(tmp_path, seeds="0", evaluation={"every": 20, "episodes": 5})
     (cost,) = forecast(list(cells(study)))
     folder = StudyFolder(tmp_path / "small")
-    with alone(folder.path):
+    with folder.lock.hold():
         folder.begin(study, made())
         conduct(folder, InTurn(), folder.cells)
     taken = sum(path.stat().st_size for path in folder.path.rglob("*") if path.is_file())

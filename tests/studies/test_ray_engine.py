@@ -432,3 +432,62 @@ def test_without_ray_the_way_to_it_is_said(tmp_path: Path) -> None:
     )
     assert ended.returncode == 2
     assert "pip install 'continual-arcade[cluster]'" in ended.stderr
+
+
+LISTENS = """
+import ipaddress, os, socket, sys
+from contextlib import nullcontext
+from pathlib import Path
+import ray
+from continual_arcade.studies import ray_engine
+
+if sys.argv[1] == "everywhere":
+    ray_engine._on_loopback = nullcontext
+ray_engine._connect(1, None)
+ray.get(ray.remote(lambda: 0).remote())  # so that there is a worker
+children = {}
+for stat in Path("/proc").glob("[0-9]*/stat"):
+    children.setdefault(int(stat.read_text().rpartition(")")[2].split()[1]), []).append(stat.parent)
+family, found = [Path(f"/proc/{os.getpid()}")], {}
+for process in family:
+    family += children.get(int(process.name), [])
+    for link in (process / "fd").iterdir():
+        try:
+            found[os.readlink(link)] = (process / "comm").read_text().strip()
+        except FileNotFoundError:
+            pass
+for table in ("tcp", "tcp6"):
+    for line in Path(f"/proc/net/{table}").read_text().splitlines()[1:]:
+        _, local, _, state, *_, inode = line.split()[:10]
+        if state == "0A" and f"socket:[{inode}]" in found:
+            digits = local.partition(":")[0]
+            words = [bytes.fromhex(digits[i : i + 8])[::-1] for i in range(0, len(digits), 8)]
+            address = ipaddress.ip_address(b"".join(words))
+            address = getattr(address, "ipv4_mapped", None) or address
+            print("loopback" if address.is_loopback else address, found[f"socket:[{inode}]"])
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("where", ["loopback", "everywhere"])
+def test_a_ray_for_this_machine_alone_is_not_reached_from_others(
+    where: str, tmp_path: Path
+) -> None:
+    """The sockets on which its processes listen, as the kernel lists them."""
+    environment = {name: text for name, text in os.environ.items() if name != "RAY_ADDRESS"}
+    ended = subprocess.run(
+        [sys.executable, "-c", LISTENS, where],
+        env={**environment, "HOME": str(tmp_path)},
+        capture_output=True,
+        text=True,
+        timeout=ANSWER * 3,
+        check=True,
+    )
+    addresses = [line.split() for line in ended.stdout.splitlines()]
+    # The command itself, the head's two, the machine's two, the environments', and the worker.
+    assert {"gcs_server", "raylet"} <= {name for _, name in addresses}
+    assert len(addresses) >= 5
+    if where == "loopback":
+        assert {address for address, _ in addresses} == {"loopback"}
+    else:  # so it would be
+        assert "::" in {address for address, _ in addresses}

@@ -21,7 +21,6 @@ from continual_arcade.evaluation import run_folder
 from continual_arcade.studies.engines import ATTEMPTS, Engine, JoblibEngine
 from continual_arcade.studies.folder import StudyFolder
 from continual_arcade.studies.life import Training
-from continual_arcade.studies.locks import alone
 from continual_arcade.studies.provenance import provenance
 from continual_arcade.studies.running import conduct, to_do
 from continual_arcade.studies.work import Outcome, Task, work
@@ -37,13 +36,13 @@ LONGER: dict[str, Any] = {
 def begun(root: Path, **changes: Any) -> StudyFolder:
     study = small(root, **changes)
     folder = StudyFolder(root / study.name)
-    with alone(folder.path):
+    with folder.lock.hold():
         folder.begin(study, made())
     return folder
 
 
 def conducted(folder: StudyFolder, engine: Engine) -> Any:
-    with alone(folder.path):
+    with folder.lock.hold():
         folder.take_up()
         return conduct(folder, engine, to_do(folder))
 
@@ -93,6 +92,8 @@ def test_a_study_whose_process_is_killed_goes_on_to_the_same_bytes(
             process.wait()
         # Workers that outlive it do not disturb: whoever goes on waits for their runs.
         said = run("resume", tmp_path / "small", "--jobs=1")
+        # And they do not for long.
+        wait_for(lambda: not any(Path(f"/proc/{worker}").exists() for worker in left_behind))
     finally:
         for worker in left_behind:
             with suppress(ProcessLookupError):

@@ -1,13 +1,20 @@
 """Seeds as text: what is written is read, and what is no seed is refused by name."""
 
+import json
 import re
+from dataclasses import replace
 from itertools import pairwise
+from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from small_studies import refused, run, small, write
 
-from continual_arcade.studies.seeds import parse_seeds, write_seeds
+from continual_arcade.evaluation import Run
+from continual_arcade.studies.seeds import check_seed, parse_seeds, write_seeds
 
 
 @given(st.lists(st.tuples(st.integers(0, 9), st.integers(0, 9)), min_size=1, max_size=6))
@@ -42,6 +49,42 @@ def test_any_text_is_read_or_refused_by_name(text: str) -> None:
     except ValueError as error:
         refused = str(error)
     assert not refused or refused.startswith(f"seeds = {text!r}")
+
+
+@pytest.mark.parametrize("seed", [-1, 2**32, 2**64, True, 1.5, "3", None, np.float64(3)])
+def test_what_is_no_seed_of_a_run_is_refused(seed: Any, tmp_path: Path) -> None:
+    message = re.escape(f"seed = {seed!r} must be a whole number from 0 to 4294967295")
+    with pytest.raises(ValueError, match=message):
+        check_seed(seed)
+    study = small(tmp_path)
+    spec = study.spec(study.worlds[0], study.entries[0], 0)
+    with pytest.raises(ValueError, match=message):
+        replace(spec, seed=seed)
+    with pytest.raises(ValueError, match=message):
+        replace(study, seeds=(0, seed)).check()
+
+
+def test_a_seed_of_numpy_is_a_seed(tmp_path: Path) -> None:
+    study = small(tmp_path)
+    spec = study.spec(study.worlds[0], study.entries[0], np.uint32(2**32 - 1))
+    assert json.loads(json.dumps(spec.to_config()))["seed"] == 2**32 - 1
+
+
+def test_seeds_of_episodes_that_no_table_can_hold_are_refused_before_anything_is_run(
+    tmp_path: Path,
+) -> None:
+    for first, episodes in ((2**64, 1), (2**63, 1), (2**63 - 1, 2)):
+        file = write(tmp_path / "file.toml")
+        text = file.read_text().replace("episodes = 1", f"episodes = {episodes}")
+        file.write_text(text.replace("[evaluation]", f"[evaluation]\nfirst_seed = {first}"))
+        said = refused("run", file, "--out", tmp_path, "--jobs=1")
+        assert f"first_seed = {first} must be at most {2**63 - episodes}: the table" in said
+        assert not (tmp_path / "small").exists()
+    # The largest one is run and read.
+    last = {"first_seed": 2**63 - 1}
+    run("run", write(file, seeds="0", evaluation=last), "--out", tmp_path, "--jobs=1")
+    (lived,) = (tmp_path / "small" / "runs").iterdir()
+    assert Run.load(lived).table["eval_seed"].unique().tolist() == [2**63 - 1]
 
 
 @pytest.mark.parametrize(

@@ -294,6 +294,7 @@ MISTAKES: list[tuple[dict[str, Any], str]] = [
     ({"name": ".."}, "study '..' must begin with a letter or a digit"),
     ({"name": "-rf"}, "study '-rf' must begin with a letter or a digit"),
     ({"name": "n" * 101}, "at most 100 characters"),
+    ({"name": "ä" * 51}, "at most 100 characters, of which those beyond ASCII count for several"),
     ({"name": "references"}, "would have the folder that all studies share"),
     ({"schedules": [{"use": "shrink", "name": "my life"}]}, "'FlappyBird-my life' must have"),
     ({"methods": {"a b": {"preset": "ewc"}}}, "method 'a b' must have a name of letters"),

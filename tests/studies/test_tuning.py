@@ -2,7 +2,6 @@
 
 import json
 import math
-import os
 import re
 import shutil
 import tomllib
@@ -13,11 +12,11 @@ from typing import Any
 
 import pytest
 import tomli_w
+from holders import held
 from small_studies import Dies, InTurn, changed, refused, run
 
 from continual_arcade.evaluation.evaluator import MAX_STEPS
 from continual_arcade.studies import tuning as tunings
-from continual_arcade.studies.locks import alone
 from continual_arcade.studies.provenance import versions
 from continual_arcade.studies.study import load as load_study
 from continual_arcade.studies.tuning import Trial, Tuning, load, tune
@@ -182,9 +181,9 @@ def test_a_worker_that_dies_over_a_life_is_replaced(tmp_path: Path) -> None:
 
 def test_two_searches_in_one_place_would_mix(tmp_path: Path) -> None:
     file = write(tmp_path / "tuning.toml", trials=1)
-    with alone(tmp_path / "small"):
+    with held(tmp_path / "small") as process:
         said = refused("tune", file, "--out", tmp_path, "--jobs=1")
-    assert f"another process is at work in {tmp_path / 'small'}: process {os.getpid()}" in said
+    assert f"another process is at work in {tmp_path / 'small'}: process {process.pid} " in said
     assert not (tmp_path / "small" / "trials.csv").exists()
 
 

@@ -13,9 +13,8 @@ from rich.console import Console
 from rich.table import Table
 
 from continual_arcade.envs.messages import unknown
-from continual_arcade.evaluation.comparison import paired_difference
-from continual_arcade.evaluation.reporting.judged import Judged, judge
-from continual_arcade.evaluation.reporting.wording import Notes
+from continual_arcade.evaluation.reporting.judged import Judged, change, judge
+from continual_arcade.evaluation.reporting.wording import ENDS, Notes
 from continual_arcade.evaluation.runs import World, gather
 from continual_arcade.evaluation.statistics import mean_over_runs
 from continual_arcade.scripts.cli import run
@@ -33,7 +32,8 @@ class Compare:
 
 
 _CAPTION = (
-    "mean over runs ± 95 % t interval; of ten runs or more [95 % bootstrap interval].\n"
+    "mean over runs [95 % interval, within what a score can be].\n"
+    f"{ENDS}\n"
     "change: at the end less when just learnt; negative is forgetting.\n"
     "all: each run's mean over its phases; changes over those that another followed."
 )
@@ -89,11 +89,12 @@ def _table(world: World, one: Judged, notes: Notes) -> Table:
     last = len(record.ends) - 1
     for column, (phase, row) in enumerate(zip(record.labels, record.learnt(), strict=True)):
         learnt, end = one.matrices[:, row, column], one.matrices[:, last, column]
+        within, place = one.ranges[column], f"{one.label}, {phase}"
         cells = [
-            notes.cell(mean_over_runs(learnt), ".1f", phase),
-            notes.cell(mean_over_runs(end), ".1f", phase),
+            notes.cell(mean_over_runs(learnt, within=within), ".1f", f"{place}, when just learnt"),
+            notes.cell(mean_over_runs(end, within=within), ".1f", f"{place}, at the end"),
             # What no other phase followed cannot have changed, for which there is no number.
-            notes.cell(mean_over_runs(end - learnt), "+.1f", phase) if row < last else "-",
+            notes.cell(change(end, learnt, within), "+.1f", place) if row < last else "-",
         ]
         table.add_row(phase, *cells, end_section=column == len(record.labels) - 1)
     table.add_row("all", *_over_all(one, notes))
@@ -128,8 +129,7 @@ def _differences(world: World, judged: Sequence[Judged], base: Judged, notes: No
     """Lay out how much more the methods come to than one of them."""
     table = Table(
         title=f"{world.title}: mean {world.points} over all phases at the end, less {base.label}",
-        caption="mean difference of runs with equal seeds ± 95 % t interval; of ten pairs or more "
-        "[95 % bootstrap interval].",
+        caption="mean difference of runs with equal seeds [95 % interval].",
         caption_justify="left",
     )
     table.add_column("method", overflow="fold")
@@ -137,7 +137,7 @@ def _differences(world: World, judged: Sequence[Judged], base: Judged, notes: No
         table.add_column(name, justify="right", no_wrap=True)
     for one in judged:
         if one is not base:
-            found = paired_difference(one.by_seed("acc@gem"), base.by_seed("acc@gem"))
+            found = one.less(base, "acc@gem")
             cell = notes.cell(found.estimate, "+.1f", f"{one.label} less {base.label}")
             table.add_row(one.label, str(found.pairs), cell)
     return table

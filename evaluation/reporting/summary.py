@@ -4,17 +4,13 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from continual_arcade.evaluation.comparison import Difference, adjusted, paired_difference
+from continual_arcade.evaluation.comparison import Difference, adjusted
 from continual_arcade.evaluation.metrics import METRICS
 from continual_arcade.evaluation.pages.content import DataTable, LineChart, LinePanel, Section
 from continual_arcade.evaluation.pages.content import Series as Line
 from continual_arcade.evaluation.reporting.judged import Judged
-from continual_arcade.evaluation.reporting.wording import INTERVALS, Notes
-from continual_arcade.evaluation.statistics import (
-    few_runs_warning,
-    interquartile_mean,
-    performance_profile,
-)
+from continual_arcade.evaluation.reporting.wording import INTERVALS, UNSEEN, Notes
+from continual_arcade.evaluation.statistics import few_runs_warning, performance_profile
 
 HEADLINES = {
     "la@mer": "when just learnt",
@@ -85,8 +81,7 @@ def _headlines(judged: Sequence[Judged], points: str, *, normalised: bool) -> Da
 
 def _middle(one: Judged, notes: Notes, normalised: bool) -> str:
     """Write the interquartile mean of the scores at the end."""
-    of_runs = one.normalised if normalised else one.results
-    found = interquartile_mean([results["acc@gem"].value for results in of_runs])
+    found = one.middle("acc@gem", normalised=normalised)
     return notes.cell(found, ".2f" if normalised else ".1f", f"{one.label}, IQM")
 
 
@@ -97,14 +92,14 @@ def differences(judged: Sequence[Judged], base: Judged, points: str) -> Section:
         f"Differences from {base.label}",
         "Equal seeds share the games, the network and the exploration they begin with: a run is "
         "compared with the run of the same seed, and only seeds that both have count. p is that of "
-        "a sign-flip permutation test; Holm's correction is over the methods of a table.",
+        f"a sign-flip permutation test; Holm's correction is over the methods of a table. {UNSEEN}",
         tuple(_difference(judged, base, metric, points) for metric in DIFFERING),
     )
 
 
 def _difference(judged: Sequence[Judged], base: Judged, metric: str, points: str) -> DataTable:
     others = [one for one in judged if one is not base]
-    found = [paired_difference(one.by_seed(metric), base.by_seed(metric)) for one in others]
+    found = [one.less(base, metric) for one in others]
     notes = Notes()
     rows = [
         (one.label, str(difference.pairs), *_cells(difference, one.label, notes))

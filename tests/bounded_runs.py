@@ -1,7 +1,8 @@
 """Populations of runs whose scores cannot leave a range: synthetic ones, and those published.
 
-Scores are between 0 and 47, as in an evaluation episode of Flappy Bird. A population is its
-quantile function, so that its mean is known and two methods can be drawn with correlated seeds.
+Scores are between 0 and 47, as in an evaluation episode of Flappy Bird. A population is a function
+of the rank of a run, uniform in [0, 1), so that its mean is known and two methods can be drawn with
+correlated ranks.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -103,7 +104,7 @@ def all_at(score: float) -> Quantiles:
 
 def near_cap(u: Floats) -> Floats:
     """Hardly ever worse than the cap, and hardly ever just it."""
-    return CAP + 0.05 * np.log1p(-u)
+    return CAP + 0.05 * np.log(u)
 
 
 POPULATIONS = tuple(
@@ -116,7 +117,7 @@ POPULATIONS = tuple(
         "half 5 ± 2, half 40 ± 3": mixed(0.5, normal(5, 2), normal(40, 3)),
         "exponential, mean 10": exponential(10),
         "exponential, mean 20": exponential(20),
-        "47 less exponential, mean 5": lambda u: CAP - exponential(5)(u),
+        "47 less exponential, mean 5": lambda u: CAP - exponential(5)(1 - u),
         "lognormal, median 1, sigma 0.5": lognormal(1, 0.5),
         "lognormal, median 1, sigma 1.2": lognormal(1, 1.2),
         "80 % at the cap, 20 % uniform": mixed(0.2, uniform, all_at(CAP)),
@@ -149,6 +150,15 @@ PAIRS = tuple(
     )
     for correlation in (0.0, 0.9)
 )
+
+
+ALL_OR_NOTHING = Pair(
+    "70 % at the cap less 50 % at the cap, others at 0, correlation 0.9",
+    mixed(0.3, all_at(0), all_at(CAP)),
+    mixed(0.5, all_at(0), all_at(CAP)),
+    0.9,
+)
+"""What is held less often: most pairs are equal, though no mean is near an end."""
 
 
 def by_hand(

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
-from bounded_runs import CAP, PAIRS, POPULATIONS, SCORE, Pair, Population, published
+from bounded_runs import ALL_OR_NOTHING, CAP, PAIRS, POPULATIONS, SCORE, Pair, Population, published
 from scipy import stats
 
 from continual_arcade.evaluation.bounded import Range
@@ -128,7 +128,13 @@ class Found:
 
 
 def of_mean(
-    population: Population, runs: int, trials: int, seed: int = 0, *, bounded: bool = True
+    population: Population,
+    runs: int,
+    trials: int,
+    seed: int = 0,
+    *,
+    bounded: bool = True,
+    confidence: float = 0.95,
 ) -> Found:
     """Try the interval of a mean.
 
@@ -138,10 +144,12 @@ def of_mean(
         trials: Samples.
         seed: Of the samples.
         bounded: Whether the interval is told what a score can be.
+        confidence: What it is to hold.
     """
     within = population.within if bounded else None
     found = [
-        mean_over_runs(sample, within=within) for sample in population.draw(trials, runs, seed)
+        mean_over_runs(sample, within=within, confidence=confidence)
+        for sample in population.draw(trials, runs, seed)
     ]
     return _found(found, population.mean, population.within)
 
@@ -186,6 +194,17 @@ def bounded_table(
         print(f"| {case.name} |", *(f"{cell} |" for cell in cells), flush=True)
 
 
+def confidence_table(trials: int) -> None:
+    """Print the lowest and the highest share of means that other intervals hold."""
+    print("| confidence | 5 | 10 | 20 |")
+    for confidence in (0.8, 0.9, 0.99):
+        cells = []
+        for runs in (5, 10, 20):
+            held = [of_mean(p, runs, trials, confidence=confidence).coverage for p in POPULATIONS]
+            cells.append(f"{min(held):.3f} to {max(held):.3f}")
+        print(f"| {confidence} |", *(f"{cell} |" for cell in cells), flush=True)
+
+
 def middle_table(trials: int) -> None:
     """Print how often the interquartile mean is held."""
     print("| interquartile mean of | 10 | 20 |")
@@ -223,11 +242,13 @@ def main() -> None:
     """Print the tables."""
     bounded_table("mean of", of_mean, POPULATIONS, 10_000)
     print()
-    bounded_table("mean difference of", of_difference, PAIRS, 10_000)
+    bounded_table("mean difference of", of_difference, (*PAIRS, ALL_OR_NOTHING), 10_000)
     print()
     published_table(500)
     print()
     middle_table(1_000)
+    print()
+    confidence_table(2_000)
     print()
     methods: list[tuple[str, Interval, int]] = [
         ("ours", ours, 10_000),

@@ -269,7 +269,9 @@ def _copied(life: Path, path: Path, method: str, seed: int, generator: np.random
     for name in ("evaluations.csv", "diagnostics.csv"):
         rows = pd.read_csv(life / name, dtype={"params_hash": str}).assign(run=path.name, seed=seed)
         if "score" in rows:
-            rows["score"] += generator.normal()
+            # No run has a score that nobody can have.
+            most = rows["score"].max()
+            rows["score"] = (rows["score"] + generator.normal()).clip(0, most)
         rows.to_csv(path / name, index=False)
     return path
 

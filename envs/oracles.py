@@ -1,11 +1,12 @@
 """Scripted players that see the state and know the rules.
 
 They show that a phase can be solved, and their score is the measure of a perfect one. Flappy Bird's
-searches ahead over the exact rules; Catcher's chases the pellet and brakes in time.
+searches ahead over the exact rules; Catcher's chases the pellet and brakes in time. Those that
+cheat show what nobody can exceed.
 """
 
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Mapping
+from typing import Any, ClassVar
 
 import numpy as np
 import numpy.typing as npt
@@ -28,38 +29,7 @@ from continual_arcade.envs.flappy_bird import (
 from continual_arcade.envs.lanes import DRAW, OVER
 
 Actions = npt.NDArray[np.int64]
-
-
-class Oracle:
-    """Plays a game by looking at its state instead of the observation.
-
-    It has the ``predict`` of a Stable-Baselines3 policy, so that whatever plays an agent can play
-    the oracle. It is bound to the environment whose state it sees.
-
-    Args:
-        env: The environment, single or vector; wrappers around it do not matter.
-
-    Raises:
-        TypeError: If it is no environment of this suite.
-    """
-
-    def __init__(self, env: Any) -> None:
-        bare = env.unwrapped
-        if not isinstance(bare, (ArcadeEnv, ArcadeVectorEnv)):
-            raise TypeError(f"the oracle plays the games of this suite, not {type(bare).__name__}")
-        self._single = isinstance(bare, ArcadeEnv)
-        self._play = _PLAYERS[bare.game.name](bare.core)
-
-    def predict(
-        self,
-        observation: Any = None,
-        state: Any = None,
-        episode_start: Any = None,
-        deterministic: bool = True,
-    ) -> tuple[Any, None]:
-        """Return what to do in the present state of the environment; no argument matters."""
-        actions = self._play()
-        return (actions[0] if self._single else actions), None
+Players = Mapping[str, Callable[[Core], Callable[[], Actions]]]
 
 
 class CatcherPlayer:
@@ -235,7 +205,76 @@ def _search_template(
 
 _search = kernel(_search_template, {}, "FlappyBird")
 
-_PLAYERS: dict[str, Callable[[Core], Callable[[], Actions]]] = {
-    "FlappyBird": FlappyBirdPlayer,
-    "Catcher": CatcherPlayer,
-}
+
+class CatcherCheat:
+    """Has the paddle under the pellet whenever it comes down, and can afford to miss it.
+
+    A pellet that falls faster than it and the paddle are high can jump over the paddle.
+    """
+
+    def __init__(self, core: Core) -> None:
+        self._core = core
+
+    def __call__(self) -> Actions:
+        """Change every game, and return what to do in it."""
+        self._core.blocks["paddle_x"] = self._core.blocks["pellet_x"]
+        self._core.blocks["lives"] = np.inf
+        return np.full(self._core.num_envs, NO_PUSH, np.int64)
+
+
+class FlappyBirdCheat:
+    """Has more lives than it can lose, and flies through whatever is in its way."""
+
+    def __init__(self, core: Core) -> None:
+        self._core = core
+
+    def __call__(self) -> Actions:
+        """Change every game, and return what to do in it."""
+        self._core.blocks["lives"] = np.inf
+        return np.full(self._core.num_envs, NOOP, np.int64)
+
+
+class Oracle:
+    """Plays a game by looking at its state instead of the observation.
+
+    It has the ``predict`` of a Stable-Baselines3 policy, so that whatever plays an agent can play
+    the oracle. It is bound to the environment whose state it sees.
+
+    Args:
+        env: The environment, single or vector; wrappers around it do not matter.
+
+    Raises:
+        TypeError: If it is no environment of this suite.
+    """
+
+    players: ClassVar[Players] = {"FlappyBird": FlappyBirdPlayer, "Catcher": CatcherPlayer}
+    """Who plays which game."""
+
+    def __init__(self, env: Any) -> None:
+        bare = env.unwrapped
+        if not isinstance(bare, (ArcadeEnv, ArcadeVectorEnv)):
+            raise TypeError(f"the oracle plays the games of this suite, not {type(bare).__name__}")
+        self._single = isinstance(bare, ArcadeEnv)
+        self._play = self.players[bare.game.name](bare.core)
+
+    def predict(
+        self,
+        observation: Any = None,
+        state: Any = None,
+        episode_start: Any = None,
+        deterministic: bool = True,
+    ) -> tuple[Any, None]:
+        """Return what to do in the present state of the environment; no argument matters."""
+        actions = self._play()
+        return (actions[0] if self._single else actions), None
+
+
+class Unbeatable(Oracle):
+    """Cheats: it changes the state before each step, so that nobody dies or comes too late.
+
+    So nobody can score more in the same episode, played to the same limit of steps. How many pipes
+    come by does not depend on the bird, and pellets come down one after the other, each as soon as
+    the one before it was caught, where the draws of the episode say.
+    """
+
+    players: ClassVar[Players] = {"FlappyBird": FlappyBirdCheat, "Catcher": CatcherCheat}

@@ -13,6 +13,7 @@ import numpy as np
 import numpy.typing as npt
 from scipy import optimize, special
 
+from continual_arcade.evaluation.bounded import Range, share_interval
 from continual_arcade.evaluation.statistics import (
     Estimate,
     check_confidence,
@@ -55,6 +56,7 @@ def paired_difference(
     ours: Mapping[int, float],
     theirs: Mapping[int, float],
     *,
+    within: tuple[Range, Range] | None = None,
     confidence: float = 0.95,
     seed: int = 0,
 ) -> Difference:
@@ -68,6 +70,9 @@ def paired_difference(
     Args:
         ours: A number for each run by its seed; NaN where a run has none.
         theirs: The same for the other method.
+        within: What our numbers can be, and theirs, whatever the runs do; if given, the interval is
+            that of ``bounded.mean_interval``: at an end of their ranges a difference of few runs is
+            squeezed as their means are.
         confidence: As in ``mean_over_runs``.
         seed: Of the bootstrap and of the sign flips.
 
@@ -76,16 +81,23 @@ def paired_difference(
         of the pairs have the number.
 
     Raises:
-        ValueError: If a method has no run, a number is infinite, or the confidence is no share.
+        ValueError: If a method has no run, a number is infinite or outside its range, or the
+            confidence is no share.
     """
     check_confidence(confidence)
     mine, others = _pairs(ours, theirs)
+    if within is not None:
+        for range_, sample in zip(within, (mine, others), strict=True):
+            range_.check(sample)
     pairs = mine.size
     if reason := _why_undefined(mine, others):
         nothing = Estimate.without_interval(np.nan, pairs, reason)
         return Difference(nothing, np.nan, pairs, nothing, np.nan, reason=reason)
     differences = mine - others
-    estimate = mean_over_runs(differences, confidence=confidence, seed=seed)
+    apart = None
+    if within is not None:
+        apart = within[0].less(within[1], float(mine.mean()), float(others.mean()))
+    estimate = mean_over_runs(differences, within=apart, confidence=confidence, seed=seed)
     spread = float(differences.std(ddof=1)) if pairs > 1 else np.nan
     return Difference(
         estimate=estimate,
@@ -122,10 +134,7 @@ def probability_of_improvement(
     wins = float(_wins(mine, others).sum())
     if pairs < 2:
         return Estimate.without_interval(wins / pairs, pairs, "one pair has no interval")
-    tail = (1 - confidence) / 2
-    low = float(special.betaincinv(wins, pairs - wins + 1, tail)) if wins else 0.0
-    high = float(special.betaincinv(wins + 1, pairs - wins, 1 - tail)) if wins < pairs else 1.0
-    return Estimate(wins / pairs, low, high, pairs, "exact")
+    return Estimate(wins / pairs, *share_interval(wins, pairs, confidence), pairs, "exact")
 
 
 def unpaired_probability_of_improvement(

@@ -15,6 +15,7 @@ from continual_arcade.evaluation import costs, diagnostics
 from continual_arcade.evaluation.protocol import Protocol
 from continual_arcade.evaluation.record import Record, Value
 from continual_arcade.evaluation.run_folder import RunFolder
+from continual_arcade.evaluation.score_range import score_range
 from continual_arcade.evaluation.table import read
 
 
@@ -64,6 +65,8 @@ class Run:
             line = int(strange.to_numpy().argmax()) + 2
             raise ValueError(f"{folder.table}: line {line} was played with another seed")
         _ = run.scores  # the table and the schedule fit
+        if wrong := run.impossible:
+            raise ValueError(f"{folder.table}: {wrong}")
         run._check_diagnostics()
         return run
 
@@ -145,6 +148,22 @@ class Run:
     def scores(self) -> Record:
         """The scores of its evaluations."""
         return self.record("score")
+
+    @cached_property
+    def impossible(self) -> str:
+        """What is wrong with a score that nobody can have; empty if there is none."""
+        possible = score_range(self.protocol)
+        if possible is None:
+            return ""
+        record = self.scores
+        for row, column, episode in np.argwhere(possible.impossible(record.values))[:1]:
+            return (
+                f"a score of {record.values[row, column, episode]:g} in {record.labels[column]}, "
+                f"episode {episode}, at step {record.steps[row]:,} is impossible: there it is "
+                f"between 0 and {possible.highest[column, episode]:g} in "
+                f"{self.protocol.judging.max_steps:,} steps"
+            )
+        return ""
 
     @cached_property
     def unfinished(self) -> str:

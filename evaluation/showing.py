@@ -7,11 +7,10 @@ import matplotlib as mpl
 from rich.console import Console
 
 from continual_arcade.evaluation.matrix import as_text, forgetting_matrix
-from continual_arcade.evaluation.metrics import Context
 from continual_arcade.evaluation.pages.static import STYLE, draw
 from continual_arcade.evaluation.pages.style import method_styles
 from continual_arcade.evaluation.reporting.curves import lifetimes, matrix_chart
-from continual_arcade.evaluation.reporting.judged import Judged
+from continual_arcade.evaluation.reporting.judged import judge
 from continual_arcade.evaluation.runs import Group, Run, World
 
 
@@ -28,7 +27,7 @@ def show(run: Run, folder: Path, console: Console) -> None:
         OSError: If a picture cannot be written.
     """
     world = World(run.protocol, [Group(run.method, run.settings, {run.seed: run})])
-    judged = [Judged(run.method, world.groups[0], Context())]
+    judged = judge(world, None, {})
     console.print(as_text(forgetting_matrix(run.scores), world.points))
     title = f"{world.title}, {run.method}, seed {run.seed}"
     schedule, styles = run.protocol.schedule, method_styles((run.method,))

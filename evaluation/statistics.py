@@ -14,6 +14,7 @@ import numpy.typing as npt
 from scipy import optimize, special
 
 from continual_arcade.evaluation import bootstrap
+from continual_arcade.evaluation.bounded import AtEnd, Range, at_end, cut, mean_interval, t_interval
 
 Floats = npt.NDArray[np.float64]
 
@@ -34,10 +35,13 @@ class Estimate:
     """Ends of the interval; NaN where there is none, as for fewer than two runs."""
     runs: int
     kind: str
-    """How the interval was made: ``t`` (Student's, symmetric), ``BCa`` (bootstrap), ``exact``
-    (Clopper and Pearson's), ``score`` (Newcombe's), or empty if there is none."""
+    """How the interval was made: ``bounded`` (of numbers in a range), ``t`` (Student's), ``BCa``
+    (bootstrap), ``exact`` (Clopper and Pearson's), ``score`` (Newcombe's), or empty if there is
+    none."""
     reason: str = ""
     """Why the value or the interval is NaN, or why the interval has no width."""
+    at_end: AtEnd | None = None
+    """The end of their range at which at least half of the runs are; None if there is no such."""
 
     def __format__(self, spec: str) -> str:
         """Format value and interval (``"+.1f"``), or a dash where there is no value.
@@ -49,8 +53,9 @@ class Estimate:
             return "-"
         if not self.kind:
             return f"{self.value:{spec}}"
-        if self.kind == "t":
-            half = (self.high - self.low) / 2
+        half = (self.high - self.low) / 2
+        off_centre = abs(self.low + half - self.value)
+        if self.kind == "t" and off_centre <= 1e-9 * max(half, abs(self.value)):
             return f"{self.value:{spec}} ± {half:{spec.removeprefix('+')}}"
         return f"{self.value:{spec}} [{self.low:{spec}}, {self.high:{spec}}]"
 
@@ -104,43 +109,65 @@ def _all_equal(sample: Floats) -> bool:
     return bool(np.ptp(sample) <= 1e-12 * np.abs(sample).max())
 
 
-def mean_over_runs(values: npt.ArrayLike, *, confidence: float = 0.95, seed: int = 0) -> Estimate:
+def mean_over_runs(
+    values: npt.ArrayLike,
+    *,
+    within: Range | None = None,
+    confidence: float = 0.95,
+    seed: int = 0,
+) -> Estimate:
     """Estimate a mean from one number for each run.
 
-    Fewer than ten runs get Student's t interval; from ten on it is a bootstrap of whole runs, BCa
-    with expanded percentiles, which leans as the sample does.
+    Where it is known what the numbers can be, the interval is that of ``bounded.mean_interval``:
+    it does not leave the range, and is measured to hold the mean of runs that crowd at its ends.
+    Otherwise fewer than ten runs get Student's t interval; from ten on it is a bootstrap of whole
+    runs, BCa with expanded percentiles, which leans as the sample does.
 
     Args:
         values: One number for each run, shape ``(runs,)``; NaN where a run has none. If only some
             have it the mean is NaN: a metric is often undefined just for the runs that went badly.
+        within: What the numbers can be, whatever the runs do. Where one end is infinite, the
+            interval is made as without, and cut off at the other end.
         confidence: Share of such intervals that are to hold the true mean.
         seed: Of the bootstrap. The order of the runs changes nothing.
 
     Raises:
-        ValueError: If there is no run, the shape is another one, a number is infinite, or the
-            confidence is no share.
+        ValueError: If there is no run, the shape is another one, a number is infinite or outside
+            the range, or the confidence is no share.
     """
     sample = one_for_each_run(values)
     check_confidence(confidence)
+    if within is not None:
+        within.check(sample)
     runs = sample.size
     mean = float(sample.mean())
     if reason := why_missing(sample):
         return Estimate.without_interval(np.nan, runs, reason)
     if runs < 2:
         return Estimate.without_interval(mean, runs, "one run has no interval")
+    if within is not None and within.middles:
+        low, high = mean_interval(sample, within, confidence)
+        if low == high:
+            return _without_width(mean, runs, "bounded")
+        return Estimate(mean, low, high, runs, "bounded", at_end=at_end(sample, within, confidence))
     kind = "t" if runs < BOOTSTRAP_FROM else "BCa"
     if _all_equal(sample):
         return _without_width(float(sample[0]), runs, kind)
     if kind == "t":
-        t = float(special.stdtrit(runs - 1, 0.5 + confidence / 2))
-        half = t * float(sample.std(ddof=1)) / math.sqrt(runs)
-        return Estimate(mean, mean - half, mean + half, runs, kind)
-    low, high = bootstrap.trimmed_mean_interval(sample, 0.0, confidence=confidence, seed=seed)
+        low, high = t_interval(sample, confidence)
+    else:
+        low, high = bootstrap.trimmed_mean_interval(sample, 0.0, confidence=confidence, seed=seed)
+    if within is not None:
+        low, high = cut(low, high, mean, within)
     return Estimate(mean, low, high, runs, kind)
 
 
 def interquartile_mean(
-    values: npt.ArrayLike, *, confidence: float = 0.95, seed: int = 0
+    values: npt.ArrayLike,
+    *,
+    within: Range | None = None,
+    confidence: float = 0.95,
+    seed: int = 0,
 ) -> Estimate:
     """Estimate the mean of the middle half of the runs, which single odd runs do not move.
 
@@ -154,6 +181,8 @@ def interquartile_mean(
 
     Args:
         values: As in ``mean_over_runs``.
+        within: What the numbers can be; the interval is cut off there. It needs no more: runs that
+            crowd at an end are what is left when a quarter is taken away on either side.
         confidence: Share of such intervals that are to hold the true interquartile mean.
         seed: Of the bootstrap.
 
@@ -162,6 +191,8 @@ def interquartile_mean(
     """
     sample = one_for_each_run(values)
     check_confidence(confidence)
+    if within is not None:
+        within.check(sample)
     runs = sample.size
     if reason := why_missing(sample):
         return Estimate.without_interval(np.nan, runs, reason)
@@ -172,6 +203,8 @@ def interquartile_mean(
     if _all_equal(sample):
         return _without_width(float(sample[0]), runs, "BCa")
     low, high = bootstrap.trimmed_mean_interval(sample, 0.25, confidence=confidence, seed=seed)
+    if within is not None:
+        low, high = cut(low, high, value, within)
     return Estimate(value, low, high, runs, "BCa")
 
 

@@ -12,10 +12,9 @@ import tyro
 from rich.console import Console
 
 from continual_arcade.envs.messages import unknown
-from continual_arcade.evaluation.comparison import adjusted, paired_difference
 from continual_arcade.evaluation.reporting.cautions import cautions
-from continual_arcade.evaluation.reporting.judged import Judged, judge
-from continual_arcade.evaluation.reporting.wording import Notes
+from continual_arcade.evaluation.reporting.judged import Judged, change, differences, judge
+from continual_arcade.evaluation.reporting.wording import ENDS, UNSEEN, Notes
 from continual_arcade.evaluation.runs import LeftOut, World, gather
 from continual_arcade.evaluation.statistics import mean_over_runs
 from continual_arcade.evaluation.terminal import TerminalTable, plain_console
@@ -37,7 +36,8 @@ class Compare:
 
 
 _CAPTION = (
-    "mean over runs ± 95 % t interval; of ten runs or more [95 % bootstrap interval].\n"
+    "mean over runs [95 % interval, within what a score can be].\n"
+    f"{ENDS}\n"
     "change: at the end less when just learnt; negative is forgetting.\n"
     "all: each run's mean over its phases; changes over those that another followed."
 )
@@ -99,11 +99,12 @@ def _table(world: World, one: Judged, notes: Notes) -> TerminalTable:
     last = len(record.ends) - 1
     for column, (phase, row) in enumerate(zip(record.labels, record.learnt(), strict=True)):
         learnt, end = one.matrices[:, row, column], one.matrices[:, last, column]
+        within, place = one.ranges[column], f"{one.label}, {phase}"
         cells = [
-            notes.cell(mean_over_runs(learnt), ".1f", phase),
-            notes.cell(mean_over_runs(end), ".1f", phase),
+            notes.cell(mean_over_runs(learnt, within=within), ".1f", f"{place}, when just learnt"),
+            notes.cell(mean_over_runs(end, within=within), ".1f", f"{place}, at the end"),
             # What no other phase followed cannot have changed, for which there is no number.
-            notes.cell(mean_over_runs(end - learnt), "+.1f", phase) if row < last else "-",
+            notes.cell(change(end, learnt, within), "+.1f", place) if row < last else "-",
         ]
         table.add_row(phase, *cells)
     table.end_section()
@@ -141,13 +142,11 @@ def _differences(
         title=f"{world.title}: mean {world.points} over all phases at the end, less {base.label}",
         texts=["method"],
         numbers=["pairs", "difference", "p", "p (Holm)"],
-        caption="mean difference of runs with equal seeds ± 95 % t interval; of ten pairs or more "
-        "[95 % bootstrap interval].\n"
-        "p: of the sign-flip test; Holm: corrected for the number of methods.",
+        caption="mean difference of runs with equal seeds [95 % interval].\n"
+        "p: of the sign-flip test; Holm: corrected for the number of methods.\n"
+        f"{UNSEEN}",
     )
-    others = [one for one in judged if one is not base]
-    found = [paired_difference(one.by_seed("acc@gem"), base.by_seed("acc@gem")) for one in others]
-    for one, difference in zip(others, adjusted(found), strict=True):
+    for one, difference in differences(judged, base, "acc@gem"):
         where = f"{one.label} less {base.label}"
         table.add_row(
             one.label,

@@ -1,9 +1,9 @@
 """What a study came to, as files to publish: numbers of each run, tables and a picture.
 
-``NAME-runs.csv`` has a line for each run, from which everything else can be computed again;
-``NAME-methods.csv`` what the methods come to; ``NAME-differences.csv`` in what they differ from one
-of them, seed by seed; ``NAME.md`` is both as tables, with where they come from; ``NAME.png`` shows
-them.
+``NAME-runs.csv`` has a line for each run, and ``NAME-ranges.csv`` what its numbers can be, whatever
+the runs do: from these two everything else can be computed again. ``NAME-methods.csv`` is what the
+methods come to; ``NAME-differences.csv`` in what they differ from one of them, seed by seed;
+``NAME.md`` is both as tables, with where they come from; ``NAME.png`` shows them.
 """
 
 import math
@@ -15,11 +15,13 @@ import matplotlib as mpl
 import pandas as pd
 from matplotlib.figure import Figure
 
+from continual_arcade.evaluation.bounded import Range
 from continual_arcade.evaluation.commands import for_anybody
-from continual_arcade.evaluation.comparison import adjusted, paired_difference
+from continual_arcade.evaluation.comparison import Difference, adjusted, paired_difference
 from continual_arcade.evaluation.pages.static import STYLE
 from continual_arcade.evaluation.pages.style import method_styles
-from continual_arcade.evaluation.reporting.judged import Judged
+from continual_arcade.evaluation.reporting.judged import Extremes, Judged
+from continual_arcade.evaluation.reporting.wording import ENDS, MARKS, UNSEEN
 from continual_arcade.evaluation.runs import World
 from continual_arcade.evaluation.statistics import mean_over_runs
 from continual_arcade.studies.seeds import write_seeds
@@ -36,6 +38,14 @@ METRICS: Mapping[str, tuple[str, str]] = {
 """What is published, what it is called there, and how it is written."""
 DIFFERING = ("acc@gem", "bwt@gem", "worst-phase@end")
 """What differences are published of."""
+NORMALISED = "acc@gem, normalised"
+CHANGE = "bwt@gem"
+"""The one of them that is a difference of two scores."""
+FROM = "bwt@gem, from"
+"""The score that it is a change from."""
+TO = "bwt@gem, to"
+Ranges = Mapping[tuple[str, str], Range]
+"""What numbers can be, by world and name."""
 
 
 def runs(worlds: Iterable[tuple[World, Sequence[Judged]]]) -> pd.DataFrame:
@@ -50,12 +60,63 @@ def runs(worlds: Iterable[tuple[World, Sequence[Judged]]]) -> pd.DataFrame:
             "method": one.label,
             "seed": run.seed,
             **{name: results[name].value for name in METRICS},
-            "acc@gem, normalised": normalised["acc@gem"].value,
+            NORMALISED: normalised["acc@gem"].value,
+            FROM: (results[CHANGE].levels or (math.nan, math.nan))[1],
         }
         for world, judged in worlds
         for one in judged
         for run, results, normalised in zip(one.runs, one.results, one.normalised, strict=True)
     )
+
+
+def ranges(extremes: Mapping[str, Extremes]) -> pd.DataFrame:
+    """Return what the numbers can be, whatever the runs do; a line for each that is known.
+
+    Args:
+        extremes: The metrics of the lowest and of the highest scores, by world.
+    """
+    lines = []
+    for world, of_world in extremes.items():
+        lives, normalised = of_world.lives.results, of_world.lives.normalised
+        ends = {name: [life[name].value for life in lives] for name in METRICS}
+        ends[NORMALISED] = [life["acc@gem"].value for life in normalised]
+        levels = [life[CHANGE].levels or (math.nan, math.nan) for life in lives]
+        ends[TO], ends[FROM] = map(list, zip(*levels, strict=True))
+        del ends[CHANGE]
+        lines += [
+            {"in": world, "metric": name, "low": min(of_metric), "high": max(of_metric)}
+            for name, of_metric in ends.items()
+            if not any(map(math.isnan, of_metric))
+        ]
+    return pd.DataFrame(lines, columns=["in", "metric", "low", "high"])
+
+
+def by_metric(known: pd.DataFrame) -> Ranges:
+    """Return what :func:`ranges` returned, to look numbers up by world and name."""
+    return {
+        (world, metric): Range.of_score(low, high)
+        for world, metric, low, high in known.itertuples(index=False)
+    }
+
+
+def possible(known: Ranges, world: Any, metric: str, group: pd.DataFrame) -> Range | None:
+    """Return what a number can be; None if that is not known.
+
+    Args:
+        known: The ranges of all worlds.
+        world: In what the runs lived.
+        metric: Which number.
+        group: Lines of :func:`runs`, those of a method: what a change can be depends on the scores
+            that it is a change from. Where these are not there, those of all phases when just
+            learnt stand for them.
+    """
+    if metric == CHANGE:
+        to, from_ = (possible(known, world, name, group) for name in (TO, FROM))
+        if to is None or from_ is None:
+            return None
+        before = float(group[FROM if FROM in group else "la@mer"].mean())
+        return to.less(from_, before + float(group[CHANGE].mean()), before)
+    return known.get((world, metric))
 
 
 def publish(
@@ -79,28 +140,54 @@ def publish(
     """
     out.mkdir(parents=True, exist_ok=True)
     table = runs(worlds)
-    # In full, so that all else follows from it to the last digit.
+    extremes = ((world.title, judged[0].extremes) for world, judged in worlds)
+    known = ranges({title: found for title, found in extremes if found is not None})
+    # In full, so that all else follows from them to the last digit.
     table.to_csv(out / f"{name}-runs.csv", index=False)
-    methods(table).to_csv(out / f"{name}-methods.csv", index=False, float_format="%.6g")
-    differences(table, base).to_csv(
-        out / f"{name}-differences.csv", index=False, float_format="%.6g"
-    )
-    (out / f"{name}.md").write_text(page(name, about, table, base), "utf-8")
+    known.to_csv(out / f"{name}-ranges.csv", index=False)
     points = {world.title: world.points for world, _ in worlds}
+    (out / f"{name}.md").write_text(page(name, about, table, known, base), "utf-8")
+    compute(name, table, known, base, points, out)
+
+
+def compute(
+    name: str,
+    table: pd.DataFrame,
+    known: pd.DataFrame,
+    base: str,
+    points: Mapping[str, str],
+    out: Path,
+) -> None:
+    """Write what follows from the runs alone: means, differences and the picture.
+
+    Args:
+        name: Name of the study.
+        table: What :func:`runs` returned.
+        known: What :func:`ranges` returned.
+        base: The method that differences are taken from.
+        points: What a score counts, by world.
+        out: The folder.
+    """
+    means, apart = methods(table, known), differences(table, known, base)
+    means.to_csv(out / f"{name}-methods.csv", index=False, float_format="%.6g")
+    apart.to_csv(out / f"{name}-differences.csv", index=False, float_format="%.6g")
     with mpl.rc_context(STYLE):
-        picture(table, points).savefig(out / f"{name}.png", dpi=110)
+        picture(table, known, points).savefig(out / f"{name}.png", dpi=110)
 
 
-def methods(table: pd.DataFrame) -> pd.DataFrame:
+def methods(table: pd.DataFrame, known: pd.DataFrame) -> pd.DataFrame:
     """Return what each method comes to: mean over runs and its 95 % interval.
 
     Args:
         table: What :func:`runs` returned.
+        known: What :func:`ranges` returned.
     """
     lines = []
+    of_metrics = by_metric(known)
     for (world, method), group in table.groupby(["in", "method"], sort=False):
-        for metric in table.columns[3:]:
-            found = mean_over_runs(group[metric].to_numpy(float))
+        for metric in (*METRICS, NORMALISED):
+            within = possible(of_metrics, world, metric, group)
+            found = mean_over_runs(group[metric].to_numpy(float), within=within)
             lines.append(
                 {
                     "in": world,
@@ -111,30 +198,33 @@ def methods(table: pd.DataFrame) -> pd.DataFrame:
                     "low": found.low,
                     "high": found.high,
                     "interval": found.kind,
+                    "at end": "" if found.at_end is None else found.at_end.end,
+                    "runs there": None if found.at_end is None else found.at_end.count,
                     "why not": found.reason,
                 }
             )
     return pd.DataFrame(lines)
 
 
-def differences(table: pd.DataFrame, base: str) -> pd.DataFrame:
+def differences(table: pd.DataFrame, known: pd.DataFrame, base: str) -> pd.DataFrame:
     """Return in what the methods differ from one of them, seed by seed; Holm's over the methods.
 
     Args:
         table: What :func:`runs` returned.
+        known: What :func:`ranges` returned.
         base: The method that differences are taken from.
     """
     lines = []
+    of_metrics = by_metric(known)
     for world, of_world in table.groupby("in", sort=False):
+        groups = {str(method): group for method, group in of_world.groupby("method", sort=False)}
+        if base not in groups:
+            continue
+        others = [method for method in groups if method != base]
         for metric in DIFFERING:
-            by_method = {
-                str(method): dict(zip(group["seed"].tolist(), group[metric].tolist(), strict=True))
-                for method, group in of_world.groupby("method", sort=False)
-            }
-            if base not in by_method:
-                continue
-            others = [method for method in by_method if method != base]
-            found = [paired_difference(by_method[method], by_method[base]) for method in others]
+            found = [
+                difference(groups[method], groups[base], metric, of_metrics) for method in others
+            ]
             for method, one in zip(others, adjusted(found), strict=True):
                 lines.append(
                     {
@@ -154,13 +244,36 @@ def differences(table: pd.DataFrame, base: str) -> pd.DataFrame:
     return pd.DataFrame(lines)
 
 
-def page(name: str, about: Mapping[str, Any], table: pd.DataFrame, base: str) -> str:
+def difference(ours: pd.DataFrame, theirs: pd.DataFrame, metric: str, known: Ranges) -> Difference:
+    """Compare two methods, seed by seed.
+
+    Args:
+        ours: Lines of :func:`runs`, those of a method in one world.
+        theirs: Those of the other, in the same.
+        metric: What is compared.
+        known: The ranges of all worlds.
+    """
+    mine, others = (
+        dict(zip(group["seed"].tolist(), group[metric].tolist(), strict=True))
+        for group in (ours, theirs)
+    )
+    in_ours, in_theirs = (
+        possible(known, group["in"].iloc[0], metric, group) for group in (ours, theirs)
+    )
+    within = None if in_ours is None or in_theirs is None else (in_ours, in_theirs)
+    return paired_difference(mine, others, within=within)
+
+
+def page(
+    name: str, about: Mapping[str, Any], table: pd.DataFrame, known: pd.DataFrame, base: str
+) -> str:
     """Write the tables as Markdown, with where they come from.
 
     Args:
         name: Name of the study.
         about: What it was begun with.
         table: What :func:`runs` returned.
+        known: What :func:`ranges` returned.
         base: The method that differences are taken from.
     """
     seeds = write_seeds(sorted(set(table["seed"].tolist())))
@@ -177,12 +290,14 @@ def page(name: str, about: Mapping[str, Any], table: pd.DataFrame, base: str) ->
         f"at commit {about['git_commit']} on {about['machine']}, Python {about['python']}, "
         f"{versions}.",
         "",
-        "Means over runs with 95 % intervals (Student's t below ten runs, bootstrap from ten on). "
-        f"Differences from `{base}` are of equal seeds; p is that of a sign-flip test with Holm's "
-        f"correction over the methods. Each run: [{name}-runs.csv]({name}-runs.csv).",
+        "Means over runs with 95 % intervals, which stay within what a score can be. "
+        f"{ENDS} Differences from `{base}` are of equal seeds; p is that of a sign-flip test with "
+        f"Holm's correction over the methods. {UNSEEN} Each run: "
+        f"[{name}-runs.csv]({name}-runs.csv), and what its numbers can be: "
+        f"[{name}-ranges.csv]({name}-ranges.csv).",
     ]
-    means = methods(table).set_index(["in", "method", "metric"])
-    apart = differences(table, base)
+    means = methods(table, known).set_index(["in", "method", "metric"])
+    apart = differences(table, known, base)
     for world, of_world in table.groupby("in", sort=False):
         lines += ["", f"## {world}", "", *_means(world, of_world, means)]
         if not apart.empty:
@@ -195,7 +310,7 @@ def _means(world: Any, of_world: pd.DataFrame, means: Any) -> Iterator[str]:
     yield "|---|---:|" + "---:|" * len(METRICS)
     for method, group in of_world.groupby("method", sort=False):
         cells = [
-            _interval(means.loc[(world, method, metric)], "mean", spec)
+            _marked(means.loc[(world, method, metric)], spec)
             for metric, (_, spec) in METRICS.items()
         ]
         yield f"| `{method}` | {len(group)} | " + " | ".join(cells) + " |"
@@ -215,6 +330,11 @@ def _differences(of_world: pd.DataFrame, base: str) -> Iterator[str]:
         yield f"| `{method}` | {group['pairs'].iloc[0]} | " + " | ".join(cells) + " |"
 
 
+def _marked(line: Any, spec: str) -> str:
+    mark = MARKS.get(line["at end"])
+    return _interval(line, "mean", spec) + (f" {mark}" if mark else "")
+
+
 def _interval(line: Any, value: str, spec: str) -> str:
     if math.isnan(line[value]):
         return "-"
@@ -223,17 +343,18 @@ def _interval(line: Any, value: str, spec: str) -> str:
     return f"{line[value]:{spec}} [{line['low']:{spec}}, {line['high']:{spec}}]"
 
 
-def picture(table: pd.DataFrame, points: Mapping[str, str]) -> Figure:
+def picture(table: pd.DataFrame, known: pd.DataFrame, points: Mapping[str, str]) -> Figure:
     """Draw what the methods come to at the end, and what has changed since it was learnt.
 
     Args:
         table: What :func:`runs` returned.
+        known: What :func:`ranges` returned.
         points: What a score counts, by world.
     """
     worlds = list(dict.fromkeys(table["in"]))
     names = list(dict.fromkeys(table["method"]))
     styles = method_styles(tuple(names))
-    means: Any = methods(table).set_index(["in", "method", "metric"])
+    means: Any = methods(table, known).set_index(["in", "method", "metric"])
     with mpl.rc_context(STYLE):
         figure = Figure(figsize=(9, (0.24 * len(names) + 0.9) * len(worlds)))
         axes = figure.subplots(len(worlds), 2, squeeze=False, sharey=True)

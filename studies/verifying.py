@@ -21,7 +21,8 @@ Verdict = Literal["same bits", "other bits", "within", "outside", "failed"]
 METRIC = "acc@gem"
 """What runs of another kind of machine are compared by: the mean over all phases at the end."""
 CONFIDENCE = 0.99
-"""Of the interval in which a run is expected; one in a hundred is outside by chance."""
+"""Of the interval in which a run is expected; one in a hundred is outside by chance if runs are
+normal, two to five in a hundred where they crowd at the floor or the cap."""
 
 
 @dataclass(frozen=True)

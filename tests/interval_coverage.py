@@ -3,15 +3,17 @@
 ``python tests/interval_coverage.py`` prints the tables of docs/statistics.md.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
+from bounded_runs import ALL_OR_NOTHING, CAP, PAIRS, POPULATIONS, SCORE, Pair, Population, published
 from scipy import stats
 
+from continual_arcade.evaluation.bounded import Range
 from continual_arcade.evaluation.comparison import unpaired_probability_of_improvement
-from continual_arcade.evaluation.statistics import interquartile_mean, mean_over_runs
+from continual_arcade.evaluation.statistics import Estimate, interquartile_mean, mean_over_runs
 
 Floats = npt.NDArray[np.float64]
 Interval = Callable[[Floats], tuple[float, float]]
@@ -113,8 +115,141 @@ def improvement_coverage(runs: int, shift: float, trials: int, seed: int = 0) ->
     return hits / trials
 
 
+@dataclass(frozen=True)
+class Found:
+    """What the intervals of samples came to."""
+
+    coverage: float
+    """Share of the samples in which the interval held the mean."""
+    width: float
+    """Mean width."""
+    outside: float
+    """Share of the samples in which it left the possible range."""
+
+
+def of_mean(
+    population: Population,
+    runs: int,
+    trials: int,
+    seed: int = 0,
+    *,
+    bounded: bool = True,
+    confidence: float = 0.95,
+) -> Found:
+    """Try the interval of a mean.
+
+    Args:
+        population: Where the runs are drawn from.
+        runs: Runs of a sample.
+        trials: Samples.
+        seed: Of the samples.
+        bounded: Whether the interval is told what a score can be.
+        confidence: What it is to hold.
+    """
+    within = population.within if bounded else None
+    found = [
+        mean_over_runs(sample, within=within, confidence=confidence)
+        for sample in population.draw(trials, runs, seed)
+    ]
+    return _found(found, population.mean, population.within)
+
+
+def of_difference(
+    pair: Pair, runs: int, trials: int, seed: int = 0, *, bounded: bool = True
+) -> Found:
+    """Try the interval of a mean difference of runs with equal seeds, as ``of_mean`` does.
+
+    It is made as ``paired_difference`` makes it, without the tests of significance.
+    """
+    found = []
+    for ours, theirs in zip(*pair.draw(trials, runs, seed), strict=True):
+        within = SCORE.less(SCORE, float(ours.mean()), float(theirs.mean())) if bounded else None
+        found.append(mean_over_runs(ours - theirs, within=within))
+    return _found(found, pair.mean, Range(-CAP, CAP))
+
+
+def _found(estimates: Sequence[Estimate], truth: float, within: Range) -> Found:
+    low, high = (np.array([getattr(one, end) for one in estimates]) for end in ("low", "high"))
+    slack = 1e-6 * CAP  # a mean by quadrature is off in its last digits
+    return Found(
+        float(((low <= truth + slack) & (truth - slack <= high)).mean()),
+        float((high - low).mean()),
+        float(((low < within.low) | (high > within.high)).mean()),
+    )
+
+
+def bounded_table(
+    title: str, try_it: Callable[..., Found], cases: Iterable[Population | Pair], trials: int
+) -> None:
+    """Print how often means of scores in a range are held, by the interval and by the old one."""
+    sizes = (3, 5, 10, 20)
+    columns = [*map(str, sizes), "width / old", *(f"old, {runs}" for runs in sizes), "left"]
+    print(f"| {title} |", *(f"{name} |" for name in columns))
+    for case in cases:
+        ours = [try_it(case, runs, trials) for runs in sizes]
+        old = [try_it(case, runs, trials // 5, bounded=False) for runs in sizes]
+        wider = " ".join(f"{a.width / b.width:.1f}" for a, b in zip(ours, old, strict=True))
+        cells = [f"{one.coverage:.3f}" for one in ours]
+        cells += [wider, *(f"{one.coverage:.3f}" for one in old), f"{old[1].outside:.2f}"]
+        print(f"| {case.name} |", *(f"{cell} |" for cell in cells), flush=True)
+
+
+def confidence_table(trials: int) -> None:
+    """Print the lowest and the highest share of means that other intervals hold."""
+    print("| confidence | 5 | 10 | 20 |")
+    for confidence in (0.8, 0.9, 0.99):
+        cells = []
+        for runs in (5, 10, 20):
+            held = [of_mean(p, runs, trials, confidence=confidence).coverage for p in POPULATIONS]
+            cells.append(f"{min(held):.3f} to {max(held):.3f}")
+        print(f"| {confidence} |", *(f"{cell} |" for cell in cells), flush=True)
+
+
+def middle_table(trials: int) -> None:
+    """Print how often the interquartile mean is held."""
+    print("| interquartile mean of | 10 | 20 |")
+    for case in POPULATIONS:
+        shares = np.linspace(0.25, 0.75, 200_001)
+        truth = float(case.quantiles((shares[1:] + shares[:-1]) / 2).mean())
+        cells = []
+        for runs in (10, 20):
+            found = [
+                interquartile_mean(sample, within=case.within) for sample in case.draw(trials, runs)
+            ]
+            cells.append(f"{_found(found, truth, case.within).coverage:.3f}")
+        print(f"| {case.name} |", *(f"{cell} |" for cell in cells), flush=True)
+
+
+def published_table(trials: int) -> None:
+    """Print the same of the published runs of each method, as populations."""
+    print("| runs | interval | mean coverage | below .90 | lowest | width / old, median |")
+    populations = list(published())[::3]
+    for runs in (5, 10, 20):
+        ours = [of_mean(one, runs, trials) for one in populations]
+        old = [of_mean(one, runs, trials // 5, bounded=False) for one in populations]
+        wider = np.median([a.width / b.width for a, b in zip(ours, old, strict=True) if b.width])
+        for name, found in (("used here", ours), ("old", old)):
+            held = np.array([one.coverage for one in found])
+            print(
+                f"| {runs} | {name} | {held.mean():.3f} | {(held < 0.9).mean():.3f} | "
+                f"{held.min():.3f} | {wider if name != 'old' else 1:.2f} |",
+                flush=True,
+            )
+    print(f"{len(populations)} groups of runs")
+
+
 def main() -> None:
     """Print the tables."""
+    bounded_table("mean of", of_mean, POPULATIONS, 10_000)
+    print()
+    bounded_table("mean difference of", of_difference, (*PAIRS, ALL_OR_NOTHING), 10_000)
+    print()
+    published_table(500)
+    print()
+    middle_table(1_000)
+    print()
+    confidence_table(2_000)
+    print()
     methods: list[tuple[str, Interval, int]] = [
         ("ours", ours, 10_000),
         ("IQM", middle, 4_000),

@@ -11,12 +11,8 @@ import pytest
 from continual_arcade.studies import publishing
 
 RESULTS = Path(__file__).parents[1] / "docs" / "results"
-STUDIES = {
-    "classic": "finetune",
-    "memory": "reservoir-5000",
-    "lives": "finetune",
-    "reasons": "reservoir",
-}
+RECOMPUTE = runpy.run_path(str(RESULTS / "recompute.py"))
+STUDIES = RECOMPUTE["STUDIES"]
 
 
 def test_the_claims_are_what_the_program_prints() -> None:
@@ -32,30 +28,33 @@ def published(name: str) -> pd.DataFrame:
     return pd.read_csv(RESULTS / f"{name}.csv")
 
 
+def text(table: pd.DataFrame) -> str:
+    return table.to_csv(index=False, float_format="%.6g")
+
+
+@pytest.mark.parametrize("name", STUDIES)
+def test_what_numbers_can_be_follows_from_the_study(name: str) -> None:
+    assert text(RECOMPUTE["ranges"](name)) == text(published(f"{name}-ranges"))
+
+
 @pytest.mark.parametrize("name", STUDIES)
 def test_means_and_differences_follow_from_the_runs(name: str) -> None:
-    def text(table: pd.DataFrame) -> str:
-        return table.to_csv(index=False, float_format="%.6g")
-
-    runs = published(f"{name}-runs")
+    runs, known = published(f"{name}-runs"), published(f"{name}-ranges")
     methods, differences = (
         (RESULTS / f"{name}-{kind}.csv").read_text("utf-8") for kind in ("methods", "differences")
     )
-    assert text(publishing.methods(runs)) == methods
-    assert text(publishing.differences(runs, STUDIES[name])) == differences
+    assert text(publishing.methods(runs, known)) == methods
+    assert text(publishing.differences(runs, known, STUDIES[name])) == differences
     fewer = runs[runs["seed"] > 0]
-    assert text(publishing.methods(fewer)) != methods
-    assert text(publishing.differences(fewer, STUDIES[name])) != differences
+    assert text(publishing.methods(fewer, known)) != methods
+    assert text(publishing.differences(fewer, known, STUDIES[name])) != differences
+    assert text(publishing.methods(runs, known[:0])) != methods
 
 
 @pytest.mark.parametrize("name", STUDIES)
 def test_the_page_shows_what_follows_from_the_runs(name: str) -> None:
-    about = {"versions": {}, "command": "", "git_commit": "", "machine": "", "python": ""}
-    made = publishing.page(name, about, published(f"{name}-runs"), STUDIES[name])
-    shown = (RESULTS / f"{name}.md").read_text("utf-8")
-    tables = [
-        [line for line in text.splitlines() if line.startswith(("|", "## "))]
-        for text in (made, shown)
-    ]
-    assert tables[0] == tables[1]
-    assert len(tables[0]) > 20
+    runs, known = published(f"{name}-runs"), published(f"{name}-ranges")
+    made = RECOMPUTE["page"](name, runs, known)
+    assert made == (RESULTS / f"{name}.md").read_text("utf-8")
+    assert len([line for line in made.splitlines() if line.startswith("|")]) > 20
+    assert RECOMPUTE["page"](name, runs[runs["seed"] > 0], known) != made

@@ -3,16 +3,20 @@
 python docs/results/claims.py
 
 reads the CSV files beside it: no run is needed. Every number is a difference of runs with equal
-seeds, with its 95 % interval; p is that of the sign-flip test, Holm's correction over the lines of
-a table.
+seeds, with its 95 % interval within what it can be; p is that of the sign-flip test, Holm's
+correction over the lines of a table.
 """
 
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from statistics import fmean
+from typing import NamedTuple
 
 import pandas as pd
 
+from continual_arcade.evaluation.bounded import Range
 from continual_arcade.evaluation.comparison import Difference, adjusted, paired_difference
+from continual_arcade.studies.publishing import Ranges, by_metric, possible
 
 HERE = Path(__file__).parent
 END, CHANGE = "acc@gem", "bwt@gem"
@@ -37,14 +41,38 @@ REASONS = {
         ("ewc-0.01", "l2-0.001"),
     ),
 }
-Numbers = dict[int, float]
-Line = tuple[str, Numbers, Numbers]
+
+
+class Sample(NamedTuple):
+    """A number of each run, and what it can be."""
+
+    by_seed: dict[int, float]
+    within: Range
+
+    @property
+    def mean(self) -> float:
+        """Mean over the runs."""
+        return fmean(self.by_seed.values())
+
+
+class Published(NamedTuple):
+    """What was published of a study."""
+
+    runs: pd.DataFrame
+    ranges: Ranges
+
+
+Line = tuple[str, Sample, Sample]
 
 
 def main() -> None:
     """Print all tables."""
     memory, classic, lives, reasons = (
-        pd.read_csv(HERE / f"{name}-runs.csv") for name in ("memory", "classic", "lives", "reasons")
+        Published(
+            pd.read_csv(HERE / f"{name}-runs.csv"),
+            by_metric(pd.read_csv(HERE / f"{name}-ranges.csv")),
+        )
+        for name in ("memory", "classic", "lives", "reasons")
     )
     worlds = [*LIVES, *LIVES.values()]
     for metric, title in ((END, "at the end"), (CHANGE, "change since learnt")):
@@ -82,35 +110,46 @@ def main() -> None:
             table(f"{kind}, {title}", lines)
 
 
-def of(runs: pd.DataFrame, world: str, method: str, metric: str) -> Numbers:
-    """Return a metric of each run by its seed."""
-    found = runs[(runs["in"] == world) & (runs["method"] == method)]
-    return dict(zip(found["seed"].tolist(), found[metric].tolist(), strict=True))
+def of(study: Published, world: str, method: str, metric: str) -> Sample:
+    """Return a metric of each run of a method in a world."""
+    runs = study.runs[(study.runs["in"] == world) & (study.runs["method"] == method)]
+    within = possible(study.ranges, world, metric, runs)
+    assert within is not None, f"{metric} in {world} is in no file of ranges"
+    return Sample(dict(zip(runs["seed"].tolist(), runs[metric].tolist(), strict=True)), within)
 
 
-def advantage(runs: pd.DataFrame, metric: str) -> Callable[[str, int], Numbers]:
+def advantage(study: Published, metric: str) -> Callable[[str, int], Sample]:
     """Return how much more MER has than reservoir, by seed, of a world and a memory."""
 
-    def lead(world: str, size: int) -> Numbers:
-        mer = of(runs, world, f"mer-{size}", metric)
-        rival = of(runs, world, f"reservoir-{size}", metric)
-        return {seed: mer[seed] - rival[seed] for seed in mer.keys() & rival.keys()}
+    def lead(world: str, size: int) -> Sample:
+        mer = of(study, world, f"mer-{size}", metric)
+        rival = of(study, world, f"reservoir-{size}", metric)
+        both = mer.by_seed.keys() & rival.by_seed.keys()
+        return Sample(
+            {seed: mer.by_seed[seed] - rival.by_seed[seed] for seed in sorted(both)},
+            mer.within.less(rival.within, mer.mean, rival.mean),
+        )
 
     return lead
 
 
 def less(
-    ours: str, rival: str, metric: str, runs: pd.DataFrame, *, named: bool = False
+    ours: str, rival: str, metric: str, study: Published, *, named: bool = False
 ) -> Iterator[Line]:
     """Go through the worlds in which two methods have lived."""
-    for world in dict.fromkeys(runs["in"]):
+    for world in dict.fromkeys(study.runs["in"]):
         name = f"{world}, `{ours}` less `{rival}`" if named else world
-        yield name, of(runs, world, ours, metric), of(runs, world, rival, metric)
+        yield name, of(study, world, ours, metric), of(study, world, rival, metric)
 
 
 def table(title: str, lines: list[Line]) -> None:
     """Print one table of differences."""
-    found = adjusted([paired_difference(ours, theirs) for _, ours, theirs in lines])
+    found = adjusted(
+        [
+            paired_difference(ours.by_seed, theirs.by_seed, within=(ours.within, theirs.within))
+            for _, ours, theirs in lines
+        ]
+    )
     print(f"**{title}**\n\n| | pairs | difference | p (Holm) | verdict |\n|---|---:|---:|---:|---|")
     for (name, *_), one in zip(lines, found, strict=True):
         numbers = f"{one.pairs} | {one.estimate:+.1f} | {one.adjusted_p:.3f}"

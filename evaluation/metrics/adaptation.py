@@ -133,6 +133,7 @@ METRICS = (
         "says how many: see adaptation_times for Kaplan and Meier",
         adaptation_time,
         frozenset({"references"}),
+        possible="level",
     ),
     Metric(
         "regret@dynamic",
@@ -142,5 +143,6 @@ METRICS = (
         "Zinkevich 2003's dynamic regret, per step, against the best player of each phase",
         regret,
         frozenset({"references"}),
+        possible="level",
     ),
 )

@@ -122,6 +122,7 @@ METRICS = (
         "mean over j with first(j) < T of R[T, j] - R[first(j), j]",
         _GEM,
         backward_transfer("first"),
+        possible="change",
     ),
     Metric(
         "bwt@gem-last",
@@ -130,6 +131,7 @@ METRICS = (
         "mean over j with last(j) < T of R[T, j] - R[last(j), j]",
         f"{_GEM}. From the last time that a phase is trained",
         backward_transfer("last"),
+        possible="change",
     ),
     Metric(
         "bti@mer",
@@ -138,6 +140,7 @@ METRICS = (
         "mean over j of R[T, j] - R[first(j), j]",
         f"{_MER}. It divides by T, so that the phase learnt last counts as 0",
         improvement("first"),
+        possible="change",
     ),
     Metric(
         "bti@mer-last",
@@ -146,6 +149,7 @@ METRICS = (
         "mean over j of R[T, j] - R[last(j), j]",
         f"{_MER}. From the last time that a phase is trained",
         improvement("last"),
+        possible="change",
     ),
     Metric(
         "forgetting@chaudhry",
@@ -155,6 +159,7 @@ METRICS = (
         "Chaudhry et al. 2018 (arXiv 1801.10112), whose maximum begins at i = 1: what was "
         "not learnt yet cannot be forgotten. Mammoth's code fills missing cells with 0",
         best_less_end,
+        possible="change",
     ),
     Metric(
         "forgetting@avalanche",
@@ -163,6 +168,7 @@ METRICS = (
         "mean over j with first(j) < T of R[first(j), j] - R[T, j]",
         "Lomonaco et al. 2021 (Avalanche, arXiv 2104.00405); the negative of bwt@gem",
         learnt_less_end,
+        possible="change",
     ),
     Metric(
         "forgetting@continual-world",
@@ -172,6 +178,7 @@ METRICS = (
         "Wołczyk et al. 2021 (Continual World, arXiv 2105.10919), as its code has it: each "
         "exposure counts, and so does the last phase, which cannot be forgotten",
         continual_world,
+        possible="change",
     ),
     Metric(
         "forgetting@coom",
@@ -181,6 +188,7 @@ METRICS = (
         "Tomilin et al. 2023 (COOM): each exposure counts but the last. Its code takes the last 10 "
         "of 200 evaluations for an end and skips what is missing; here an end is a row of R",
         coom,
+        possible="change",
     ),
     Metric(
         "forgetting@cora-isolated",
@@ -191,5 +199,6 @@ METRICS = (
         "the model itself, and from the second cycle on counts what a phase does to itself; ours "
         "does neither",
         isolated,
+        possible="change",
     ),
 )

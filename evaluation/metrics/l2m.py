@@ -28,6 +28,7 @@ from continual_arcade.evaluation.metrics.terms import (
     NOT_AFTER,
     NOT_BEFORE,
     Term,
+    averaged,
     cell,
     effects,
     mean,
@@ -54,7 +55,7 @@ def maintenance(record: Record, _: Context) -> Result:
             elif reference:
                 found.append(cell(record, row, column) - cell(record, reference, column))
         if found:
-            terms.append((label, reduced(found, fmean)))
+            terms.append((label, averaged(found)))
     return mean(terms, NOT_BEFORE)
 
 
@@ -184,6 +185,7 @@ METRICS = (
         "mean over j of mean over i > first(j), φ(i) ≠ j, of R[i, j] - R[latest(j, i), j]",
         f"{_L2M}: against the row after the latest training in j before i",
         maintenance,
+        possible="change",
     ),
     Metric(
         "forward-transfer-ratio@l2m",
@@ -192,6 +194,7 @@ METRICS = (
         "mean over pairs φ(i), j with i < first(j) of R[i, j] / R[i-1, j]",
         _PAIRS.format("R[i-1, j] = 0"),
         transfer(proportion, forward=True),
+        possible="ratio",
     ),
     Metric(
         "backward-transfer-ratio@l2m",
@@ -200,6 +203,7 @@ METRICS = (
         "mean over pairs φ(i), j with i > first(j) of R[i, j] / R[i-1, j]",
         _PAIRS.format("R[i-1, j] = 0"),
         transfer(proportion, forward=False),
+        possible="ratio",
     ),
     Metric(
         "forward-transfer-contrast@l2m",
@@ -209,6 +213,7 @@ METRICS = (
         "(R[i, j] - R[i-1, j]) / (R[i, j] + R[i-1, j])",
         _PAIRS.format("a sum of 0"),
         transfer(contrast, forward=True),
+        possible="contrast",
     ),
     Metric(
         "backward-transfer-contrast@l2m",
@@ -218,6 +223,7 @@ METRICS = (
         "(R[i, j] - R[i-1, j]) / (R[i, j] + R[i-1, j])",
         _PAIRS.format("a sum of 0"),
         transfer(contrast, forward=False),
+        possible="contrast",
     ),
     Metric(
         "relative-performance@l2m",
@@ -227,6 +233,7 @@ METRICS = (
         f"{_L2M}, which sums over training; here the trapezoid rule over evaluations",
         relative_performance,
         frozenset({"baselines"}),
+        possible="level",
     ),
     Metric(
         "sample-efficiency@l2m",
@@ -237,6 +244,7 @@ METRICS = (
         "counts as 0",
         sample_efficiency,
         frozenset({"baselines"}),
+        possible="ratio",
     ),
     Metric(
         "recovery-time@l2m",
@@ -247,6 +255,7 @@ METRICS = (
         f"{_L2M}; in lifetime steps. What is not regained counts for the length of the phase, and "
         "the note says how many",
         recovery_time,
+        possible="wait",
     ),
     Metric(
         "performance-recovery@l2m",

@@ -105,6 +105,7 @@ METRICS = (
         "mean over j of p(s(T), j)",
         "the simplest there is; a single evaluation is noisy",
         last,
+        possible="level",
     ),
     Metric(
         "performance@last-five",
@@ -113,6 +114,7 @@ METRICS = (
         f"mean over j of the mean of the last {WINDOW} p(t, j)",
         "the same as performance@continual-world",
         last_five,
+        possible="level",
     ),
     Metric(
         "performance@continual-world",
@@ -121,6 +123,7 @@ METRICS = (
         f"mean over j of the mean of the last {WINDOW} p(t, j)",
         _CW,
         last_five,
+        possible="level",
     ),
     Metric(
         "acc@gem",
@@ -129,6 +132,7 @@ METRICS = (
         "mean over j of R[T, j]",
         "Lopez-Paz and Ranzato 2017 (GEM, arXiv 1706.08840)",
         at_end,
+        possible="level",
     ),
     Metric(
         "worst-phase@end",
@@ -137,6 +141,7 @@ METRICS = (
         "min over j of R[T, j]",
         "ours: a mean hides a phase that is wholly forgotten",
         worst,
+        possible="level",
     ),
     Metric(
         "ra@mer",
@@ -145,6 +150,7 @@ METRICS = (
         "mean over j of R[T, j]",
         f"{_MER}. The same as acc@gem",
         at_end,
+        possible="level",
     ),
     Metric(
         "la@mer",
@@ -153,6 +159,7 @@ METRICS = (
         "mean over j of R[first(j), j]",
         _MER,
         just_learnt("first"),
+        possible="level",
     ),
     Metric(
         "la@mer-last",
@@ -161,6 +168,7 @@ METRICS = (
         "mean over j of R[last(j), j]",
         f"{_MER}. After the last time that a phase is trained",
         just_learnt("last"),
+        possible="level",
     ),
     Metric(
         "auc@lifetime",
@@ -169,6 +177,7 @@ METRICS = (
         "mean over j of (1/s(T)) ∫ p(t, j) dt from 0 to s(T)",
         "ours; trapezoid rule",
         over_life,
+        possible="level",
     ),
     Metric(
         "auc@current-phase",
@@ -178,5 +187,6 @@ METRICS = (
         "online performance, as for lives without end (Platanios et al. 2020, Jelly Bean World), "
         "here of the greedy player; trapezoid rule",
         over_life_trained,
+        possible="level",
     ),
 )

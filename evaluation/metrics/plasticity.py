@@ -55,6 +55,7 @@ METRICS = (
         "mean over i > first(φ(i)) of AUC(i, φ(i)) / AUC(first(φ(i)), φ(i))",
         f"{_MEAL}after smoothing; here nothing is smoothed",
         _against_first(stage_mean),
+        possible="ratio",
     ),
     Metric(
         "plasticity@final-ratio",
@@ -63,5 +64,6 @@ METRICS = (
         "mean over i > first(φ(i)) of R[i, φ(i)] / R[first(φ(i)), φ(i)]",
         f"{_MEAL}and cuts the ratio at 1.25; here nothing is cut",
         _against_first(_at_end),
+        possible="ratio",
     ),
 )

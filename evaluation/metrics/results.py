@@ -8,6 +8,9 @@ from typing import Literal
 from continual_arcade.evaluation.record import Record
 from continual_arcade.evaluation.references import Scale
 
+Levels = tuple[float, float]
+"""Two scores of which a change is the difference: the second is subtracted from the first."""
+
 
 @dataclass(frozen=True)
 class Result:
@@ -22,6 +25,8 @@ class Result:
     parts: Mapping[str, float] = field(default_factory=dict)
     """What it is the mean of, by name of the phase, or of the pair: ``gap 90 -> gap 80`` is what
     training in the first did to the second. May hold NaN."""
+    levels: Levels | None = None
+    """If the value is a difference of two scores, or a mean of such differences: of which."""
 
     def __post_init__(self) -> None:
         if isnan(self.value) != bool(self.reason):
@@ -43,6 +48,13 @@ class Context:
 
 Compute = Callable[[Record, Context], Result]
 
+Possible = Literal["level", "change", "ratio", "contrast", "wait", ""]
+"""What the values of a metric can be, by what they are: a ``level`` rises, or falls, with every
+score, so that a life of highest scores has one end of its range and a life of lowest ones the
+other; a ``change`` is a difference of two levels; a ``ratio`` is that of two scores, and a
+``contrast`` is between -1 and 1, if no score is negative; a ``wait`` is no longer than a phase.
+Empty: nothing is known."""
+
 
 @dataclass(frozen=True)
 class Metric:
@@ -59,3 +71,5 @@ class Metric:
     compute: Compute
     needs: frozenset[str] = frozenset()
     """What must be in the context: ``"references"``, ``"baselines"``."""
+    possible: Possible = ""
+    """What its values can be, for intervals of their means."""

@@ -81,6 +81,7 @@ METRICS = (
         "mean over j ≠ φ(T) of min over t > s(first(j)) of p(t, j)",
         f"{_DE_LANGE}; from the first exposure of a phase that comes back",
         min_acc,
+        possible="level",
     ),
     Metric(
         "wc-acc@de-lange",
@@ -89,6 +90,7 @@ METRICS = (
         "(1/C) R[T, φ(T)] + (1 - 1/C) min-ACC",
         f"{_DE_LANGE}; C counts the phases played",
         worst_case,
+        possible="level",
     ),
     Metric(
         "stability-gap@de-lange",
@@ -98,5 +100,6 @@ METRICS = (
         f"after {_DE_LANGE}, who show it; the number is ours. Each exposure counts that another "
         "phase follows",
         gap,
+        possible="change",
     ),
 )

@@ -5,7 +5,7 @@ from math import isnan, nan
 from statistics import fmean
 from typing import NamedTuple
 
-from continual_arcade.evaluation.metrics.results import Result
+from continual_arcade.evaluation.metrics.results import Levels, Result
 from continual_arcade.evaluation.record import Ints, Record
 
 
@@ -17,10 +17,13 @@ class Term(NamedTuple):
     """Why it is NaN."""
     undefined: bool = False
     """Nothing is missing, but the source defines no value here and leaves it out."""
+    levels: Levels | None = None
+    """If it is a difference: of what."""
 
     def __sub__(self, other: "Term") -> "Term":
         """Return the difference; it is missing for the reason of the first that is missing."""
-        return missing(self, other) or Term(self.value - other.value)
+        levels = (self.value, other.value)
+        return missing(self, other) or Term(self.value - other.value, levels=levels)
 
 
 Named = tuple[str, Term]
@@ -35,6 +38,20 @@ def reduced(terms: Iterable[Term], how: Callable[[list[float]], float]) -> Term:
     """Make one number of several; it is missing if one of them is."""
     found = list(terms)
     return missing(*found) or Term(how([term.value for term in found]))
+
+
+def averaged(terms: Sequence[Term]) -> Term:
+    """Make the mean of several; it is missing if one of them is."""
+    return reduced(terms, fmean)._replace(levels=_mean_levels(terms))
+
+
+def _mean_levels(terms: Sequence[Term], weights: Sequence[float] | None = None) -> Levels | None:
+    """Return the means of what terms are differences of; None if not all of them are."""
+    levels = [term.levels for term in terms if term.levels is not None]
+    if len(levels) < len(terms):
+        return None
+    ours, theirs = zip(*levels, strict=True)
+    return fmean(ours, weights), fmean(theirs, weights)
 
 
 def ratio(top: Term, bottom: Term, what: str, *, left_out: bool = False) -> Term:
@@ -83,14 +100,14 @@ def mean(
     out = [term for (_, term), counted in zip(parts, counts, strict=True) if not counted]
     if len(out) == len(parts):
         return Result(nan, f"all {len(parts)} are left out: {out[0].reason}", parts=shown)
-    lost = missing(*(term for (_, term), counted in zip(parts, counts, strict=True) if counted))
+    terms = [term for (_, term), counted in zip(parts, counts, strict=True) if counted]
+    lost = missing(*terms)
     if lost is not None:
         return Result(nan, lost.reason, parts=shown)
-    values = [value for value, counted in zip(shown.values(), counts, strict=True) if counted]
-    value = fmean(values, weights)
+    value = fmean((term.value for term in terms), weights)
     if out:
         note = f"{len(out)} of {len(parts)} left out: {out[0].reason}"
-    return Result(value, note=note, parts=shown)
+    return Result(value, note=note, parts=shown, levels=_mean_levels(terms, weights))
 
 
 def cell(record: Record, row: int, column: int) -> Term:

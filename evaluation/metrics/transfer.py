@@ -77,6 +77,7 @@ METRICS = (
         "mean over j with first(j) > 1 of R[first(j)-1, j] - R[0, j]",
         "Lopez-Paz and Ranzato 2017 (GEM, arXiv 1706.08840); its code divides by T",
         gem,
+        possible="change",
     ),
     Metric(
         "zero-shot@cora",
@@ -86,6 +87,7 @@ METRICS = (
         "Powers et al. 2022 (CORA, arXiv 2110.10067). Its code divides by the largest return of "
         "the model itself; ours does not",
         zero_shot,
+        possible="change",
     ),
     Metric(
         "forward-transfer@continual-world",
@@ -96,6 +98,7 @@ METRICS = (
         "success; its code divides by 0 where single-phase runs reach that",
         continual_world,
         frozenset({"baselines", "references"}),
+        possible="level",
     ),
     Metric(
         "forward-transfer@meal",
@@ -106,5 +109,6 @@ METRICS = (
         "training, fills what is missing with 0, and divides an area of n points by n",
         meal,
         frozenset({"baselines"}),
+        possible="level",
     ),
 )

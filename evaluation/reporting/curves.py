@@ -1,6 +1,7 @@
 """Learning curves per phase, the forgetting matrix, final scores, and adaptation times."""
 
 from collections.abc import Sequence
+from itertools import repeat
 
 import numpy as np
 
@@ -16,10 +17,11 @@ from continual_arcade.evaluation.pages.content import (
     LinePanel,
     Series,
 )
-from continual_arcade.evaluation.reporting.judged import Judged, over_runs
+from continual_arcade.evaluation.reporting.judged import Judged, change, over_runs
 from continual_arcade.evaluation.reporting.wording import (
     PLAYED,
     TRAINED,
+    at_end,
     counted,
     spoken,
     without,
@@ -55,7 +57,8 @@ def interval_arrays(estimates: Sequence[Estimate]) -> tuple[np.ndarray, np.ndarr
 def _interval(estimate: Estimate) -> str:
     if np.isnan(estimate.value):
         return estimate.reason or "not measured"
-    return f"{estimate:.1f} ({counted(estimate.runs, 'run')})"
+    said = counted(estimate.runs, "run") if estimate.at_end is None else at_end(estimate.at_end)
+    return f"{estimate:.1f} ({said})"
 
 
 def lifetimes(judged: Sequence[Judged], schedule: Schedule, points: str) -> LineChart:
@@ -66,7 +69,7 @@ def lifetimes(judged: Sequence[Judged], schedule: Schedule, points: str) -> Line
     for column, (phase, name) in enumerate(zip(schedule.distinct, names, strict=True)):
         lines = []
         for one, of_runs in zip(judged, means, strict=True):
-            found = over_runs(of_runs[:, :, column])
+            found = over_runs(of_runs[:, :, column], repeat(one.ranges[column], of_runs.shape[1]))
             steps = one.records[0].steps.astype(np.float64)
             hover = tuple(map(_interval, found))
             lines.append(Series(one.label, steps, *interval_arrays(found), hover=hover))
@@ -90,7 +93,7 @@ def matrix_chart(judged: Sequence[Judged], schedule: Schedule, points: str) -> H
     panels = []
     for one in judged:
         stages, phases = one.matrices.shape[1:]
-        found = [over_runs(one.matrices[:, stage, :]) for stage in range(stages)]
+        found = [over_runs(one.matrices[:, stage, :], one.ranges) for stage in range(stages)]
         # Shape (3, stages, phases).
         values, low, high = np.swapaxes([interval_arrays(of_stage) for of_stage in found], 0, 1)
         hover = tuple(
@@ -133,7 +136,8 @@ def ends(judged: Sequence[Judged], points: str) -> BarChart:
     for one in judged:
         last = one.matrices[:, -1, :]
         columns = np.column_stack([last, last.mean(axis=1), last.min(axis=1)])
-        found = over_runs(columns)
+        ranges = (*one.ranges, one.possible("acc@gem"), one.possible("worst-phase@end"))
+        found = over_runs(columns, ranges)
         bars.append(Bars(one.label, *interval_arrays(found), hover=tuple(map(_interval, found))))
     return BarChart(
         key="ends",
@@ -158,11 +162,14 @@ def changes(judged: Sequence[Judged], points: str) -> BarChart:
     followed = [column for column, row in enumerate(record.learnt()) if row < last]
     bars = []
     for one in judged:
-        columns = [
-            one.matrices[:, -1, column] - one.matrices[:, record.learnt()[column], column]
+        found = [
+            change(
+                one.matrices[:, -1, column],
+                one.matrices[:, record.learnt()[column], column],
+                one.ranges[column],
+            )
             for column in followed
         ]
-        found = over_runs(np.column_stack(columns)) if columns else []
         bars.append(Bars(one.label, *interval_arrays(found), hover=tuple(map(_interval, found))))
     return BarChart(
         key="changes",

@@ -2,12 +2,14 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import repeat
 
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
 from continual_arcade.envs.schedules import Schedule
+from continual_arcade.evaluation.bounded import Range
 from continual_arcade.evaluation.diagnostics import ALL
 from continual_arcade.evaluation.pages.content import (
     AreaChart,
@@ -24,13 +26,15 @@ from continual_arcade.evaluation.reporting.judged import Judged, over_runs
 from continual_arcade.evaluation.reporting.wording import counted, spoken, without
 from continual_arcade.evaluation.timetable import BEFORE
 
+_NOT_NEGATIVE = Range(0.0, np.inf)
+
 _QUANTITIES = {
-    "dormant_share": "Share of dormant units",
-    "effective_rank": "Effective rank of the features",
-    "weight_norm": "Norm of the weights",
-    "gradient_norm": "Norm of the mean TD gradient, mean over phases",
+    "dormant_share": ("Share of dormant units", Range(0.0, 1.0)),
+    "effective_rank": ("Effective rank of the features", _NOT_NEGATIVE),
+    "weight_norm": ("Norm of the weights", _NOT_NEGATIVE),
+    "gradient_norm": ("Norm of the mean TD gradient, mean over phases", _NOT_NEGATIVE),
 }
-"""What is drawn of the diagnostics over the life, and what it is called."""
+"""What is drawn of the diagnostics over the life, what it is called, and what it can be."""
 
 _POINTS = 240
 """Points of a curve of the replay memory; logs of runs have their own."""
@@ -119,7 +123,7 @@ def _cosines_in_words(matrix: np.ndarray, names: Sequence[str]) -> str:
 def plasticity(judged: Sequence[Judged], schedule: Schedule) -> tuple[LineChart, ...]:
     """Draw what is measured of the networks during training, a chart for each quantity."""
     charts = []
-    for quantity, title in _QUANTITIES.items():
+    for quantity, (title, within) in _QUANTITIES.items():
         lines = []
         missing: dict[str, str] = {}
         for one in judged:
@@ -129,7 +133,8 @@ def plasticity(judged: Sequence[Judged], schedule: Schedule) -> tuple[LineChart,
                 missing[one.label] = reason or "a run did not measure it"
                 continue
             grid = sorted(set.intersection(*(set(curve.index) for curve in curves)))
-            found = over_runs(np.array([curve.loc[grid] for curve in curves], np.float64))
+            values = np.array([curve.loc[grid] for curve in curves], np.float64)
+            found = over_runs(values, repeat(within, len(grid)))
             lines.append(Series(one.label, np.array(grid, float), *interval_arrays(found)))
         if lines:
             at_end = "; ".join(f"{line.label}: {spoken(line.y[-1], '.3g')}" for line in lines)

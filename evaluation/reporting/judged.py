@@ -8,53 +8,35 @@ from math import isnan
 import numpy as np
 import numpy.typing as npt
 
+from continual_arcade.evaluation.bounded import Range
 from continual_arcade.evaluation.comparison import Difference, adjusted, paired_difference
-from continual_arcade.evaluation.metrics import Context, Result, measure
+from continual_arcade.evaluation.metrics import METRICS, Context, Result, measure
+from continual_arcade.evaluation.protocol import Protocol
 from continual_arcade.evaluation.record import Record
 from continual_arcade.evaluation.references import Scale
 from continual_arcade.evaluation.runs import Gathered, Group, Run, World
-from continual_arcade.evaluation.statistics import Estimate, mean_over_runs
+from continual_arcade.evaluation.score_range import ScoreRange, score_range
+from continual_arcade.evaluation.statistics import Estimate, interquartile_mean, mean_over_runs
 
 Floats = npt.NDArray[np.float64]
 
 
 @dataclass(frozen=True)
-class Judged:
-    """A method, its runs and their metrics."""
+class Measured:
+    """All metrics of some lives, each in points and, if there are references, on their scale."""
 
-    label: str
-    group: Group
+    records: tuple[Record, ...]
     context: Context
-    """What the metrics of its runs refer to."""
-
-    @property
-    def is_reference(self) -> bool:
-        """Whether it sees what no method may: all phases at once, or all that it ever saw."""
-        return any(self.group.settings.get(name) for name in ("remembers_all", "interleaved"))
-
-    @cached_property
-    def runs(self) -> tuple[Run, ...]:
-        """The runs, by seed."""
-        return tuple(self.group.runs.values())
-
-    @cached_property
-    def records(self) -> tuple[Record, ...]:
-        """The score of each run."""
-        return tuple(run.scores for run in self.runs)
-
-    @cached_property
-    def matrices(self) -> Floats:
-        """The matrix of each run, shape ``(runs, 1 + phases of training, phases played)``."""
-        return np.array([record.matrix for record in self.records])
+    """What the metrics refer to."""
 
     @cached_property
     def results(self) -> tuple[dict[str, Result], ...]:
-        """All metrics of each run, in points."""
+        """All metrics of each life, in points."""
         return tuple(measure(record, context=self.context) for record in self.records)
 
     @cached_property
     def normalised(self) -> tuple[dict[str, Result], ...]:
-        """All metrics of each run, where random play is 0 and the oracle 1.
+        """All metrics of each life, where random play is 0 and the oracle 1.
 
         Raises:
             ValueError: If there are no references.
@@ -78,10 +60,161 @@ class Judged:
             for run, points in zip(found, self.results, strict=True)
         )
 
+
+@dataclass(frozen=True)
+class Extremes:
+    """What the metrics of a life can be: those of the lowest and of the highest scores."""
+
+    scores: ScoreRange
+    lives: Measured
+    """The life in which every score is the lowest, and that in which every one is the highest."""
+
+    @classmethod
+    def of(cls, protocol: Protocol, context: Context) -> "Extremes | None":
+        """Make them for all lives that are evaluated in one way; None if that is not known."""
+        scores = score_range(protocol)
+        if scores is None:
+            return None
+        schedule, timetable = protocol.schedule, protocol.timetable
+        steps, stages = (np.array(column) for column in zip(*timetable.due, strict=True))
+        highest = np.broadcast_to(scores.highest, (len(steps), *scores.highest.shape))
+        lives = tuple(
+            Record(schedule, values, steps, stages, timetable.at_end)
+            for values in (np.zeros_like(highest), highest)
+        )
+        return cls(scores, Measured(lives, context))
+
+    def possible(
+        self, metric: str, results: Sequence[Result], *, normalised: bool = False
+    ) -> Range | None:
+        """Return what a metric can be; None if that is not known.
+
+        Args:
+            metric: Its name.
+            results: Of the runs: what a change can be depends on what it is a change of.
+            normalised: Whether they are on the scale of the references.
+        """
+        low, high = (
+            of_life[metric]
+            for of_life in (self.lives.normalised if normalised else self.lives.results)
+        )
+        match METRICS[metric].possible:
+            case "level":
+                return _between(low.value, high.value)
+            case "change":
+                return _change(low, high, results)
+            case "ratio" if not normalised:
+                return Range(0.0, np.inf)
+            case "contrast" if not normalised:
+                return Range.of_score(-1.0, 1.0)
+            case "wait":
+                stretches = self.lives.records[0].schedule.stretches
+                return Range.of_score(0.0, float(max(stretch.steps for stretch in stretches)))
+            case _:
+                return None
+
+
+def _between(one: float, other: float) -> Range | None:
+    """Return the range between two ends, whichever is the lower one."""
+    return None if isnan(one) or isnan(other) else Range.of_score(*sorted((one, other)))
+
+
+def _change(low: Result, high: Result, results: Sequence[Result]) -> Range | None:
+    """Return what a difference of two scores can be.
+
+    Args:
+        low: That of the life of lowest scores.
+        high: That of the life of highest scores.
+        results: Those of the runs.
+    """
+    levels = [result.levels for result in results if result.levels is not None]
+    if low.levels is None or high.levels is None or len(levels) < len(results):
+        return None
+    ours, theirs = (Range.of_score(*ends) for ends in zip(low.levels, high.levels, strict=True))
+    mean, others_mean = np.mean(levels, axis=0).tolist()
+    return ours.less(theirs, mean, others_mean)
+
+
+@dataclass(frozen=True)
+class Judged:
+    """A method, its runs and their metrics."""
+
+    label: str
+    group: Group
+    measured: Measured
+    extremes: Extremes | None
+    """What its metrics can be; None if that is not known."""
+
+    @property
+    def context(self) -> Context:
+        """What the metrics of its runs refer to."""
+        return self.measured.context
+
+    @property
+    def is_reference(self) -> bool:
+        """Whether it sees what no method may: all phases at once, or all that it ever saw."""
+        return any(self.group.settings.get(name) for name in ("remembers_all", "interleaved"))
+
+    @cached_property
+    def runs(self) -> tuple[Run, ...]:
+        """The runs, by seed."""
+        return tuple(self.group.runs.values())
+
+    @property
+    def records(self) -> tuple[Record, ...]:
+        """The score of each run."""
+        return self.measured.records
+
+    @cached_property
+    def matrices(self) -> Floats:
+        """The matrix of each run, shape ``(runs, 1 + phases of training, phases played)``."""
+        return np.array([record.matrix for record in self.records])
+
+    @property
+    def results(self) -> tuple[dict[str, Result], ...]:
+        """All metrics of each run, in points."""
+        return self.measured.results
+
+    @property
+    def normalised(self) -> tuple[dict[str, Result], ...]:
+        """All metrics of each run, where random play is 0 and the oracle 1.
+
+        Raises:
+            ValueError: If there are no references.
+        """
+        return self.measured.normalised
+
+    def _of_runs(self, metric: str, normalised: bool) -> list[Result]:
+        return [of_run[metric] for of_run in (self.normalised if normalised else self.results)]
+
+    def possible(self, metric: str, *, normalised: bool = False) -> Range | None:
+        """Return what a metric can be, whatever the runs do; None if that is not known."""
+        if self.extremes is None:
+            return None
+        return self.extremes.possible(
+            metric, self._of_runs(metric, normalised), normalised=normalised
+        )
+
+    @property
+    def ranges(self) -> tuple[Range | None, ...]:
+        """What the score can be in each phase played; None where that is not known."""
+        if self.extremes is None:
+            return (None,) * len(self.records[0].labels)
+        return self.extremes.scores.of_phases
+
     def estimate(self, metric: str, *, normalised: bool = False) -> Estimate:
         """Estimate a metric over the runs; undefined where it is undefined for one of them."""
-        results = [of_run[metric] for of_run in (self.normalised if normalised else self.results)]
-        return estimate([result.value for result in results], [result.reason for result in results])
+        results = self._of_runs(metric, normalised)
+        return estimate(
+            [result.value for result in results],
+            [result.reason for result in results],
+            within=self.possible(metric, normalised=normalised),
+        )
+
+    def middle(self, metric: str, *, normalised: bool = False) -> Estimate:
+        """Estimate the interquartile mean of a metric over the runs."""
+        values = [result.value for result in self._of_runs(metric, normalised)]
+        return interquartile_mean(values, within=self.possible(metric, normalised=normalised))
 
     def by_seed(self, metric: str) -> dict[int, float]:
         """Return a metric of each run by its seed."""
@@ -89,6 +222,12 @@ class Judged:
             run.seed: of_run[metric].value
             for run, of_run in zip(self.runs, self.results, strict=True)
         }
+
+    def less(self, other: "Judged", metric: str) -> Difference:
+        """Compare a metric with that of another method, seed by seed."""
+        ours, theirs = self.possible(metric), other.possible(metric)
+        within = None if ours is None or theirs is None else (ours, theirs)
+        return paired_difference(self.by_seed(metric), other.by_seed(metric), within=within)
 
 
 def _with_cause(normalised: Result, points: Result, scale: Scale) -> Result:
@@ -101,22 +240,47 @@ def _with_cause(normalised: Result, points: Result, scale: Scale) -> Result:
     return normalised
 
 
-def estimate(values: Iterable[float], reasons: Iterable[str] = ()) -> Estimate:
-    """Estimate a mean over runs, and keep the first reason why it is undefined."""
-    found = mean_over_runs(np.fromiter(values, np.float64))
+def estimate(
+    values: Iterable[float], reasons: Iterable[str] = (), *, within: Range | None = None
+) -> Estimate:
+    """Estimate a mean over runs, and keep the first reason why it is undefined.
+
+    Args:
+        values: One number for each run.
+        reasons: Why they are NaN.
+        within: What they can be.
+    """
+    found = mean_over_runs(np.fromiter(values, np.float64), within=within)
     reason = next((reason for reason in reasons if reason), "")
     if not np.isnan(found.value) or not reason:
         return found
     return replace(found, reason=f"{found.reason}: {reason}")
 
 
-def over_runs(values: Floats) -> list[Estimate]:
+def over_runs(values: Floats, ranges: Iterable[Range | None]) -> list[Estimate]:
     """Estimate the mean over runs of each column.
 
     Args:
         values: Shape ``(runs, numbers)``.
+        ranges: What the numbers of each column can be; None where that is not known.
     """
-    return [mean_over_runs(column) for column in values.T]
+    return [
+        mean_over_runs(column, within=within)
+        for column, within in zip(values.T, ranges, strict=True)
+    ]
+
+
+def change(later: Floats, earlier: Floats, within: Range | None) -> Estimate:
+    """Estimate the mean over runs of a change of a score.
+
+    Args:
+        later: The score of each run, shape ``(runs,)``.
+        earlier: The score that it had before, same shape.
+        within: What the scores can be.
+    """
+    if within is not None:
+        within = within.less(within, float(later.mean()), float(earlier.mean()))
+    return mean_over_runs(later - earlier, within=within)
 
 
 def differences(
@@ -124,7 +288,7 @@ def differences(
 ) -> list[tuple[Judged, Difference]]:
     """Compare all methods with one of them, seed by seed, with Holm's correction over them."""
     others = [one for one in judged if one is not base]
-    found = [paired_difference(one.by_seed(metric), base.by_seed(metric)) for one in others]
+    found = [one.less(base, metric) for one in others]
     return list(zip(others, adjusted(found), strict=True))
 
 
@@ -140,8 +304,14 @@ def judge(world: World, scale: Scale | None, baselines: Mapping[int, Group]) -> 
         column: [run.scores for run in group.runs.values()] for column, group in baselines.items()
     }
     context = Context(references=scale, baselines=records or None)
+    extremes = Extremes.of(world.protocol, context)
     return [
-        Judged(label, group, context)
+        Judged(
+            label,
+            group,
+            Measured(tuple(run.scores for run in group.runs.values()), context),
+            extremes,
+        )
         for label, group in zip(world.labels, world.groups, strict=True)
     ]
 

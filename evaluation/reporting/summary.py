@@ -16,8 +16,8 @@ from continual_arcade.evaluation.pages.content import (
 from continual_arcade.evaluation.pages.content import Series as Line
 from continual_arcade.evaluation.reporting.judged import Judged
 from continual_arcade.evaluation.reporting.judged import differences as differences_of
-from continual_arcade.evaluation.reporting.wording import INTERVALS, Notes
-from continual_arcade.evaluation.statistics import interquartile_mean, performance_profile
+from continual_arcade.evaluation.reporting.wording import INTERVALS, UNSEEN, Notes
+from continual_arcade.evaluation.statistics import performance_profile
 
 HEADLINES = {
     "la@mer": "when just learnt",
@@ -79,8 +79,7 @@ def _headlines(judged: Sequence[Judged], points: str, *, normalised: bool) -> Da
 
 def _middle(one: Judged, notes: Notes, normalised: bool) -> str:
     """Write the interquartile mean of the scores at the end."""
-    of_runs = one.normalised if normalised else one.results
-    found = interquartile_mean([results["acc@gem"].value for results in of_runs])
+    found = one.middle("acc@gem", normalised=normalised)
     return notes.cell(found, ".2f" if normalised else ".1f", f"{one.label}, IQM")
 
 
@@ -91,7 +90,8 @@ def differences(judged: Sequence[Judged], base: Judged, points: str) -> Section:
         f"Paired differences from {base.label}",
         "Runs of equal seed start from the same games, network and exploration, so each run is "
         "compared with the run of the same seed; only seeds that both methods have count. p values "
-        "are of a sign-flip permutation test, with Holm's correction over the methods of a table.",
+        "are of a sign-flip permutation test, with Holm's correction over the methods of a table. "
+        f"{UNSEEN}",
         tuple(_difference(judged, base, metric, points) for metric in DIFFERING),
     )
 

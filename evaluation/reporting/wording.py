@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Mapping, Sequence
 from math import isnan
 
+from continual_arcade.evaluation.bounded import AtEnd
 from continual_arcade.evaluation.pages.content import Number
 from continual_arcade.evaluation.statistics import Estimate
 
@@ -11,10 +12,24 @@ PLAYED, TRAINED = "phase played", "after training in"
 EMPTY = "\N{EN DASH}"
 """What stands where there is no number."""
 
-INTERVALS = (
-    "Mean over runs with its 95 % confidence interval: Student's t for fewer than ten runs, the "
-    "accelerated bootstrap of whole runs for more. Each run counts as one number."
+MARKS = {"cap": "^", "floor": "_"}
+"""What stands behind a mean whose runs are mostly at an end of what a score can be."""
+
+ENDS = (
+    f"{MARKS['cap']} at least half of the runs are at the cap, {MARKS['floor']} at the floor: "
+    "what the others may do is hardly known."
 )
+
+INTERVALS = (
+    "Mean over runs with its 95 % interval, which stays within what a score can be "
+    f"(docs/statistics.md). One number for each run first. {ENDS}"
+)
+
+UNSEEN = (
+    "Near the floor or the cap p can be small where the interval, which allows for rare runs that "
+    "were not seen, holds 0."
+)
+"""How p and the interval of a difference can say different things."""
 
 
 def counted(count: int, noun: str) -> str:
@@ -47,10 +62,11 @@ class Notes:
 
     def __init__(self) -> None:
         self._of_reason: dict[str, list[str]] = {}
+        self._of_end: dict[str, list[str]] = {}
         self._remarks: list[str] = []
 
     def cell(self, estimate: Estimate, spec: str, where: str) -> str:
-        """Write an estimate; where there is none, remember why.
+        """Write an estimate; where there is none, remember why; mark runs at an end of the range.
 
         Args:
             estimate: What to write.
@@ -60,6 +76,10 @@ class Notes:
         if isnan(estimate.value):
             self.add(where, estimate.reason)
         text = EMPTY if isnan(estimate.value) else f"{estimate:{spec}}"
+        if estimate.at_end is not None:
+            mark = MARKS[estimate.at_end.end]
+            _remember(self._of_end, f"{mark} {at_end(estimate.at_end)}", where)
+            text = f"{text} {mark}"
         return Number(text, estimate.value, (estimate.low, estimate.high))
 
     def number(self, value: float, spec: str, reason: str, where: str) -> str:
@@ -70,18 +90,31 @@ class Notes:
 
     def add(self, where: str, reason: str) -> None:
         """Remember why something is missing."""
-        places = self._of_reason.setdefault(reason or "it was not measured", [])
-        if where not in places:
-            places.append(where)
+        _remember(self._of_reason, reason or "it was not measured", where)
 
     def remark(self, where: str, note: str) -> None:
         """Remember what must be known beside a number."""
         self._remarks.append(f"{where}: {note}")
 
     def lines(self) -> tuple[str, ...]:
-        """Return a footnote for each reason, then the remarks."""
+        """Return a footnote for each reason and each number of runs at an end, then the remarks."""
         reasons = (f"{EMPTY} {_places(at)}: {reason}" for reason, at in self._of_reason.items())
-        return (*reasons, *self._remarks)
+        ends = (f"{said}: {_places(at)}" for said, at in self._of_end.items())
+        return (*reasons, *ends, *self._remarks)
+
+
+def at_end(found: AtEnd) -> str:
+    """Say how many runs are at an end of the range of a score, and how sure their share is."""
+    return (
+        f"{found.count} of {counted(found.runs, 'run')} at the {found.end} "
+        f"(95 % interval of their share: {100 * found.low:.0f} to {100 * found.high:.0f} %)"
+    )
+
+
+def _remember(places: dict[str, list[str]], said: str, where: str) -> None:
+    of_same = places.setdefault(said, [])
+    if where not in of_same:
+        of_same.append(where)
 
 
 def _places(places: Sequence[str], shown: int = 4) -> str:

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from continual_arcade.envs import GAMES, IDS, SHIPPED, make_game, shipped
-from continual_arcade.envs.oracles import Oracle
+from continual_arcade.envs.oracles import Oracle, Unbeatable
 
 EPISODES = 5
 STEPS = 1_800
@@ -46,6 +46,11 @@ def test_every_phase_is_solved(game: str, name: str) -> None:
         assert (scores == 47).all()
     else:
         assert (scores >= 40).all()
+    # Nobody is better than who cheats, and the oracle of Catcher hardly misses a step.
+    highest, cheated = play(env, Unbeatable(env), seed=seeds, options={"params": params})
+    assert (cheated == STEPS).all()
+    assert (scores <= highest).all()
+    assert (scores >= highest - 1).all()
 
 
 def test_fifty_pipes_at_the_narrowest_gap() -> None:
@@ -93,6 +98,44 @@ def test_the_oracle_plays_single_environments(game: str) -> None:
         assert not terminated
     assert truncated
     assert info["score"] >= 6
+
+
+class Swaps:
+    """Plays at random, and has the paddle elsewhere now and then: what is missed takes longer."""
+
+    def __init__(self, env: Any, seed: int) -> None:
+        self.env, self.rng = env, np.random.default_rng(seed)
+
+    def predict(self, _: Any) -> tuple[np.ndarray, None]:
+        core = self.env.core
+        if "paddle_x" in core.game.lane_fields and self.rng.random() < 0.9:
+            core.blocks["paddle_x"] = core.blocks["pellet_x"]
+        core.blocks["lives"] = np.inf
+        return self.rng.integers(core.game.num_actions, size=self.env.num_envs), None
+
+
+@pytest.mark.parametrize("game", GAMES)
+def test_nobody_exceeds_who_cheats(game: str) -> None:
+    """Whatever the tunables, and whoever plays, if need be with lives without end."""
+    tunables = make_game(game).tunables
+    rng = np.random.default_rng(0)
+    many = 200
+    params = {
+        key: np.round(rng.uniform(kind.low, kind.high, many))
+        if kind.integer
+        else rng.uniform(kind.low, kind.high, many)
+        for key, kind in tunables.items()
+    }
+    env: Any = gym.make_vec(IDS[game], num_envs=many, max_episode_steps=700)
+    start = {"seed": list(range(many)), "options": {"params": params}}
+    highest, lengths = play(env, Unbeatable(env), **start)
+    assert (lengths == 700).all()
+    assert np.median(highest) > 10
+    for seed in range(3):
+        scores, _ = play(env, Swaps(env, seed), **start)
+        assert (scores <= highest).all()
+        # Pipes come by themselves, and a pellet that was missed is not caught.
+        assert (scores == highest).all() == (game == "FlappyBird")
 
 
 def test_the_oracle_plays_nothing_else() -> None:

@@ -39,7 +39,7 @@ def test_runs_that_differ_only_by_their_seed_are_a_group(tmp_path: Path) -> None
     ("change", "difference"),
     [
         (lambda c: c.update(env="ContinualArcade/FlappyBird-v1"), "environment: .*v0 and .*v1"),
-        (lambda c: c["evaluation"].update(max_steps=9), "evaluation.max_steps: 1,800 and 9"),
+        (lambda c: c["evaluation"].update(max_steps=900), "evaluation.max_steps: 1,800 and 900"),
         (lambda c: c["evaluation"].update(at_end=2), "evaluation.at_end: 1 and 2"),
     ],
 )

@@ -5,11 +5,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from bounded_runs import written
 from tables import write_run
 
 from continual_arcade.agents import METHODS, Method, compose
 from continual_arcade.envs import make_game, shipped
 from continual_arcade.evaluation import Judging
+from continual_arcade.evaluation.bounded import Range
 from continual_arcade.scripts import compare
 
 SCHEDULE = shipped("conflict", make_game("FlappyBird")).with_steps(100)
@@ -26,7 +28,11 @@ def a_run(
 ) -> Path:
     """Write a run whose agent had ``scores[stage][phase]`` after each phase of training."""
     cells = {
-        (stage * 100, stage - 1): [[score - 0.5, score + 0.5] for score in of_stage]
+        (stage * 100, stage - 1): [
+            [score - apart, score + apart]
+            for score in of_stage
+            for apart in [min(0.5, score, 47 - score)]  # no other score is possible
+        ]
         for stage, of_stage in enumerate(scores)
     }
     settings = {"learning_rate": lr}
@@ -43,6 +49,12 @@ def a_run(
 
 
 NOTHING = (0.0, 0.0, 0.0)
+
+
+@pytest.fixture(autouse=True)
+def wide(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A terminal with room for every cell."""
+    monkeypatch.setenv("COLUMNS", "160")
 
 
 @pytest.fixture
@@ -70,15 +82,52 @@ def output(capsys: Any, *paths: Path, status: int = 0) -> tuple[str, dict[str, l
     return text, rows
 
 
+MIDDLE = [23.5, 23.5]
+"""What is added to scores between 0 and 47 pipes."""
+CHANGES = Range(-47, 47)
+
+
 def test_means_and_intervals_by_hand(three: list[Path], capsys: Any) -> None:
     text, rows = output(capsys, *three)
-    # t(0.975, 2) = 4.3027; standard deviations 2, 1 and, of -8, -8, -11, sqrt(3).
-    assert rows["normal"] == ["12.0 ± 5.0", "3.0 ± 2.5", "-9.0 ± 4.3"]
-    assert rows["upside down"] == ["8.0 ± 0.0", "6.0 ± 0.0", "-2.0 ± 0.0"]
-    assert rows["light"] == ["9.0 ± 0.0", "9.0 ± 0.0", "-"]
-    # Of each run first: (10+8+9)/3 = 9, 29/3, 31/3; (2+6+9)/3, ...; (-8-2)/2, -5, -6.5.
-    assert rows["all"] == ["9.7 ± 1.7", "6.0 ± 0.8", "-5.5 ± 2.2"]
+    assert rows["normal"] == [
+        written([10, 12, 14], MIDDLE),
+        written([2, 4, 3], MIDDLE),
+        # One more run is in the middle at the end, and one when just learnt.
+        written([-8, -8, -11], [23.5 - 12, 3 - 23.5], "+.1f", CHANGES),
+    ]
+    assert rows["upside down"] == [
+        written([8, 8, 8], MIDDLE),
+        written([6, 6, 6], MIDDLE),
+        written([-2, -2, -2], [23.5 - 8, 6 - 23.5], "+.1f", CHANGES),
+    ]
+    assert rows["light"] == [written([9, 9, 9], MIDDLE)] * 2 + ["-"]
+    # Of each run first: (10+8+9)/3 = 9, 29/3, 31/3; (2+6+9)/3, ...; (-8-2)/2, -5, -6.5, from
+    # (10+8)/2, 10, 11 to 4, 5, 4.5.
+    assert rows["all"] == [
+        written([9, 29 / 3, 31 / 3], MIDDLE),
+        written([17 / 3, 19 / 3, 6], MIDDLE),
+        written([-5, -5, -6.5], [23.5 - 10, 4.5 - 23.5], "+.1f", CHANGES),
+    ]
     assert "seeds 0, 1, 2" in text
+
+
+def test_runs_at_an_end_are_marked(tmp_path: Path, capsys: Any) -> None:
+    runs = [
+        a_run(tmp_path, seed, [NOTHING, (46.9, 0, 5), (46.5, 0, 5), (end, 0.4, 6)])
+        for seed, end in enumerate((46.9, 20, 46.9, 0.2, 46.6))
+    ]
+    text, rows = output(capsys, *runs)
+    said = " ".join(text.split())
+    assert rows["normal"][0] == written([46.9] * 5, MIDDLE) + " ^"
+    assert rows["normal"][1].endswith(" ^")
+    assert rows["upside down"][0] == written([0] * 5, MIDDLE) + " _"
+    assert not rows["light"][0].endswith(("^", "_"))
+    # Clopper and Pearson's interval of 3 of 5, and of 5 of 5.
+    assert (
+        "^ 3 of 5 runs at the cap (95 % interval of their share: 15 to 95 %): dqn, normal, at the "
+        "end" in said
+    )
+    assert "_ 5 of 5 runs at the floor (95 % interval of their share: 48 to 100 %): dqn" in said
 
 
 def test_other_settings_are_another_table(three: list[Path], tmp_path: Path, capsys: Any) -> None:
@@ -92,11 +141,18 @@ def test_other_settings_are_another_table(three: list[Path], tmp_path: Path, cap
     _, over_all = text.split("over all phases", 1)
     rows = [re.split(" *│ *", line)[1:-1] for line in over_all.splitlines() if "│" in line]
     assert [row[1:] for row in rows if row[1]] == [
-        ["3", "9.7 ± 1.7", "6.0 ± 0.8", "-5.5 ± 2.2", "3.0 ± 2.5"],
+        [
+            "3",
+            written([9, 29 / 3, 31 / 3], MIDDLE),
+            written([17 / 3, 19 / 3, 6], MIDDLE),
+            written([-5, -5, -6.5], [23.5 - 10, 4.5 - 23.5], "+.1f", CHANGES),
+            written([2, 4, 3], MIDDLE),
+        ],
         ["1", "1.0", "1.0", "+0.0", "1.0"],
     ]
     # What tells the two apart is named, in as many lines as there is room for.
-    assert "".join(row[0] for row in rows) == "dqn,learning_rate=0.001dqn,learning_rate=0.5"
+    labels = "".join(row[0] for row in rows).replace(" ", "")
+    assert labels == "dqn,learning_rate=0.001dqn,learning_rate=0.5"
 
 
 def test_methods_of_one_name_are_not_put_together(tmp_path: Path, capsys: Any) -> None:
@@ -116,16 +172,18 @@ def test_methods_of_one_name_are_not_put_together(tmp_path: Path, capsys: Any) -
 
 
 def test_differences_are_of_equal_seeds(three: list[Path], tmp_path: Path, capsys: Any) -> None:
-    # At the end 17/3, 19/3, 18/3 without it; with it 3, 7 and, of another seed, 100.
+    # At the end 17/3, 19/3, 18/3 without it; with it 3, 7 and, of another seed, 40.
     others = [
         a_run(tmp_path, seed, [NOTHING, *[(end,) * 3] * 3], method="mer")
-        for seed, end in ((0, 3.0), (1, 7.0), (5, 100.0))
+        for seed, end in ((0, 3.0), (1, 7.0), (5, 40.0))
     ]
     paths = [str(path) for path in (*three, *others)]
     compare.main([*paths, "--against", "dqn"])
     table = capsys.readouterr().out.rpartition("┏")[2]
-    # -8/3 and 2/3: mean -1, standard deviation 10/3/sqrt(2), t(0.975, 1) = 12.706.
-    assert re.findall(r"│ (\w+) +│ +(\d) │ +(\S+ ± \S+) │", table) == [("mer", "2", "-1.0 ± 21.2")]
+    # -8/3 and 2/3, of 5 less 6; one more pair has 23.5 less 6, and one 5 less 23.5.
+    assert re.findall(r"│ (\w+) +│ +(\d) │ +(\S+ \[.*\]) │", table) == [
+        ("mer", "2", written([-8 / 3, 2 / 3], [23.5 - 6, 5 - 23.5], "+.1f", CHANGES))
+    ]
     compare.main(paths)
     assert "pairs" not in capsys.readouterr().out
 
@@ -202,21 +260,21 @@ def test_nothing_is_compared_with_what_is_not_there(three: list[Path], capsys: A
 
 
 def test_a_run_that_was_cut_off_is_left_out(three: list[Path], tmp_path: Path, capsys: Any) -> None:
-    short = a_run(tmp_path, 3, [NOTHING, (99, 99, 99)])
+    short = a_run(tmp_path, 3, [NOTHING, (46, 46, 46)])
     text, rows = output(capsys, *three, short, status=1)
     assert "left out" in text
-    assert rows["normal"][0] == "12.0 ± 5.0"
+    assert rows["normal"][0] == written([10, 12, 14], MIDDLE)
 
 
 def test_a_damaged_run_is_left_out_and_named(
     three: list[Path], tmp_path: Path, capsys: Any
 ) -> None:
-    bad = a_run(tmp_path, 3, [NOTHING, *[(99.0,) * 3] * 3])
+    bad = a_run(tmp_path, 3, [NOTHING, *[(46.0,) * 3] * 3])
     table = bad / "evaluations.csv"
-    table.write_text(table.read_text().replace("99.5", ""))
+    table.write_text(table.read_text().replace("46.5", ""))
     text, rows = output(capsys, *three, bad, status=1)
     assert "damaged in line" in text.replace("\n", " ")
-    assert rows["normal"][0] == "12.0 ± 5.0"
+    assert rows["normal"][0] == written([10, 12, 14], MIDDLE)
     with pytest.raises(SystemExit):
         compare.main([str(bad)])
     assert "no run came to its end" in capsys.readouterr().err

@@ -20,6 +20,8 @@ from continual_arcade.evaluation.metrics.adaptation import wait_for
 from continual_arcade.evaluation.metrics.l2m import _theil_sen
 from continual_arcade.evaluation.metrics.terms import Term
 from continual_arcade.evaluation.references import Scale
+from continual_arcade.evaluation.reporting.judged import Extremes, Measured
+from continual_arcade.evaluation.score_range import ScoreRange
 
 Life = tuple[Record, Context]
 Floats = npt.NDArray[np.float64]
@@ -291,3 +293,40 @@ def test_waits_against_a_search(life: Life, level: int) -> None:
 def test_slopes_against_scipy(values: list[int]) -> None:
     expected = theilslopes(np.array(values, float))[0]
     assert _theil_sen([float(v) for v in values]) == pytest.approx(expected)
+
+
+def spanned(life: Life) -> Extremes:
+    """The extremes of all lives whose scores lie between 0 and the highest of this one."""
+    record, context = life
+    highest = record.values.max(axis=0)
+    ends = (np.zeros_like(record.values), np.broadcast_to(highest, record.values.shape))
+    records = tuple(replace(record, values=values) for values in ends)
+    return Extremes(ScoreRange(highest), Measured(records, context))
+
+
+@given(lives(low=0), lives(low=0))
+@settings(max_examples=60, deadline=None)
+def test_every_value_is_in_its_range(life: Life, other: Life) -> None:
+    record, context = life
+    extremes = spanned(life)
+    # Another life of the same kind: scores that are mixed at random, and some at an end.
+    rng = np.random.default_rng(int(other[0].values.sum()))
+    share = rng.choice([0.0, 0.5, 1.0], record.values.shape) * rng.random(record.values.shape)
+    mixed = replace(record, values=np.round(record.values.max(axis=0) * share))
+    measured = Measured((record, mixed), context)
+    for normalised in (False, True):
+        of_runs = measured.normalised if normalised else measured.results
+        for name, metric in METRICS.items():
+            found = [of_run[name] for of_run in of_runs]
+            within = extremes.possible(name, found, normalised=normalised)
+            assert within is None or metric.possible
+            if within is None or isnan(sum(result.value for result in found)):
+                continue
+            within.check(np.array([result.value for result in found]))
+            if metric.possible == "change":
+                assert all(
+                    result.value == pytest.approx(result.levels[0] - result.levels[1], abs=1e-9)
+                    for result in found
+                    if result.levels is not None
+                )
+                assert len(within.middles) == 2

@@ -1,14 +1,17 @@
 """A report says what its runs say: numbers by hand; what is missing is said, never filled in."""
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
+from bounded_runs import by_hand, written
 from tables import gaps, matrix_cells, write_run
 
 from continual_arcade.evaluation import Judging, diagnostics, gather
+from continual_arcade.evaluation.bounded import Range
 from continual_arcade.evaluation.diagnostics import Reading
 from continual_arcade.evaluation.metrics import METRICS
 from continual_arcade.evaluation.pages.content import (
@@ -28,6 +31,9 @@ from continual_arcade.evaluation.statistics import Estimate, mean_over_runs
 
 TWO = gaps(100, 90)
 JUDGING = Judging(every=0, at_end=1, episodes=1, first_seed=0)
+MIDDLE = [23.5, 23.5]
+"""What is added to scores between 0 and 47 pipes."""
+CHANGES = Range(-47, 47)
 PLAIN = {seed: [[0, 0], [10 + seed, 2], [4, 8]] for seed in range(3)}
 BETTER = {seed: [[0, 0], [9, 2], [8, 9 + seed]] for seed in range(3)}
 
@@ -73,15 +79,21 @@ def both(tmp_path: Path) -> list[Path]:
 
 def test_the_summary_by_hand(both: list[Path]) -> None:
     found = cells(page_of(both), "summary")
-    # Just learnt: (10+8)/2, (11+8)/2, (12+8)/2; t(0.975, 2) = 4.3027, deviation 1/2.
-    assert found["finetune"]["when just learnt"] == "9.5 ± 1.2"
-    assert found["finetune"]["at the end"] == "6.0 ± 0.0"
-    assert found["finetune"]["worst phase"] == "4.0 ± 0.0"
-    # One phase was followed by another: -6, -7, -8.
-    assert found["finetune"]["backward transfer"] == "-7.0 ± 2.5"
-    assert found["finetune"]["forgetting"] == "+7.0 ± 2.5"
-    assert found["finetune"]["forward transfer"] == "+2.0 ± 0.0"
-    assert found["ewc"]["at the end"] == "9.0 ± 1.2"
+    # Just learnt: (10+8)/2, (11+8)/2, (12+8)/2. Two more runs are in the middle of what can be.
+    assert found["finetune"]["when just learnt"] == written([9, 9.5, 10], MIDDLE)
+    assert found["finetune"]["at the end"] == written([6, 6, 6], MIDDLE)
+    assert found["finetune"]["worst phase"] == written([4, 4, 4], MIDDLE)
+    # One phase was followed by another: from 10, 11, 12 to 4. One more run is in the middle at the
+    # end, and one when just learnt.
+    falls = [-6.0, -7.0, -8.0], [23.5 - 11, 4 - 23.5]
+    assert found["finetune"]["backward transfer"] == written(*falls, "+.1f", CHANGES)
+    rises = ([-x for x in side] for side in falls)
+    assert found["finetune"]["forgetting"] == written(*rises, "+.1f", CHANGES)
+    # From 0 before training to 2.
+    assert found["finetune"]["forward transfer"] == written(
+        [2, 2, 2], [23.5 - 0, 2 - 23.5], "+.1f", CHANGES
+    )
+    assert found["ewc"]["at the end"] == written([8.5, 9, 9.5], MIDDLE)
     assert found["ewc"]["runs"] == "3"
 
 
@@ -89,13 +101,58 @@ def test_differences_are_of_equal_seeds(both: list[Path]) -> None:
     page = page_of(both)
     found = cells(page, "difference-acc-gem")
     # 8.5 - 6, 9 - 6, 9.5 - 6; the signs of three pairs can be flipped in eight ways.
-    assert found["ewc"]["difference [pipes passed]"] == "+3.0 ± 1.2"
+    added = [23.5 - 6, 9 - 23.5]  # ours in the middle, less 6; 9, less theirs in the middle
+    assert found["ewc"]["difference [pipes passed]"] == written(
+        [2.5, 3, 3.5], added, "+.1f", CHANGES
+    )
     assert (found["ewc"]["p"], found["ewc"]["p (Holm)"]) == ("0.250", "0.250")
     assert found["ewc"]["won"].startswith("1.00 [")
     other = cells(page_of(both, against="ewc"), "difference-acc-gem")
-    assert other["finetune"]["difference [pipes passed]"] == "-3.0 ± 1.2"
+    assert other["finetune"]["difference [pipes passed]"] == written(
+        [-2.5, -3, -3.5], [-x for x in added], "+.1f", CHANGES
+    )
     with pytest.raises(ValueError, match="unknown method 'ewk': did you mean 'ewc'"):
         page_of(both, against="ewk")
+
+
+def test_runs_at_an_end_are_marked(tmp_path: Path) -> None:
+    held = {seed: [[0, 0], [47, 0], [end, 0]] for seed, end in enumerate((47, 3, 46.9))}
+    page = page_of(runs(tmp_path, held), references=shipped_references())
+    table = item(page, "summary")
+    assert isinstance(table, DataTable)
+    found = cells(page, "summary")["finetune"]
+    assert found["worst phase"] == written([0, 0, 0], MIDDLE) + " _"
+    assert found["at the end"] == written([23.5, 1.5, 23.45], MIDDLE)
+    share = "(95 % interval of their share: 29 to 100 %)"
+    assert f"_ 3 of 3 runs at the floor {share}: finetune, worst phase" in table.notes
+    assert cells(page, "summary-normalised")["finetune"]["worst phase"].endswith(" _")
+    chart = item(page, "ends")
+    assert isinstance(chart, BarChart)
+    share = "(95 % interval of their share: 9 to 99 %)"
+    assert f"2 of 3 runs at the cap {share}" in chart.bars[0].hover[0]
+    assert chart.bars[0].high[0] == 47
+
+
+def test_no_interval_leaves_what_can_be(tmp_path: Path) -> None:
+    crowded = {seed: [[0, 0], [47, 1], [end, 46]] for seed, end in enumerate((0, 47, 2))}
+    page = page_of(runs(tmp_path, crowded) + runs(tmp_path, PLAIN, "ewc"))
+    for key, lowest in (("ends", 0), ("changes", -47)):
+        chart = item(page, key)
+        assert isinstance(chart, BarChart)
+        for bars in chart.bars:
+            assert (np.array(bars.low) >= lowest).all()
+            assert (np.array(bars.high) <= 47).all()
+    curves = item(page, "lifetimes")
+    assert isinstance(curves, LineChart)
+    for panel in curves.panels:
+        for line in panel.series:
+            assert line.low is not None
+            assert line.high is not None
+            assert (line.low >= 0).all()
+            assert (line.high <= 47).all()
+    for row in cells(page, "difference-acc-gem").values():
+        low, high = row["difference [pipes passed]"].split("[")[1].rstrip("]").split(", ")
+        assert -47 <= float(low) < float(high) <= 47
 
 
 def test_the_verdict_is_that_of_the_tables(both: list[Path]) -> None:
@@ -180,10 +237,16 @@ def test_every_metric_is_there_with_what_it_is(both: list[Path]) -> None:
     page = page_of(both, references=shipped_references())
     for key in ("metrics", "metrics-normalised", "definitions"):
         assert list(cells(page, key)) == list(METRICS)
-    assert cells(page, "metrics")["acc@gem"]["ewc"] == "9.00 ± 1.24"
+    assert cells(page, "metrics")["acc@gem"]["ewc"] == written([8.5, 9, 9.5], MIDDLE, ".2f")
     # The limit of an episode lets the oracle pass 47 pipes, random play passes none.
-    normalised = float(cells(page, "metrics-normalised")["acc@gem"]["ewc"].split(" ±")[0])
-    assert normalised == pytest.approx(9 / 47, abs=0.02)
+    value, low, high = map(
+        float, re.findall(r"[\d.]+", cells(page, "metrics-normalised")["acc@gem"]["ewc"])
+    )
+    assert value == pytest.approx(9 / 47, abs=0.02)
+    # Another scale changes nothing but the unit.
+    assert [low, high] == pytest.approx(
+        [end / 47 for end in by_hand([8.5, 9, 9.5], MIDDLE)], abs=0.02
+    )
 
 
 def test_what_is_undefined_says_why(both: list[Path]) -> None:
@@ -206,7 +269,7 @@ def test_a_phase_without_references_is_said_to_have_none(tmp_path: Path) -> None
         assert "gap 97: no reference for " in said[0]
         assert not any("was not evaluated" in note for note in table.notes)
     # In points everything is there.
-    assert cells(page, "summary")["finetune"]["at the end"] == "6.0 ± 0.0"
+    assert cells(page, "summary")["finetune"]["at the end"] == written([6, 6, 6], MIDDLE)
 
 
 def test_one_run_of_one_phase_and_one_episode(tmp_path: Path) -> None:
@@ -224,7 +287,7 @@ def test_one_run_of_one_phase_and_one_episode(tmp_path: Path) -> None:
 
 def test_a_run_that_is_still_being_written_spoils_no_number(tmp_path: Path) -> None:
     paths = runs(tmp_path, PLAIN)
-    short = write_run(tmp_path, TWO, {(0, -1): [[0], [0]], (100, 0): [[99], [99]]}, seed=9)
+    short = write_run(tmp_path, TWO, {(0, -1): [[0], [0]], (100, 0): [[46], [46]]}, seed=9)
     page = page_of([*paths, short])
     assert cells(page, "summary")["finetune"]["runs"] == "3"
     assert cells(page, "left-out")[str(short)]["reason"] == "the run came to step 100 of 200"
@@ -245,7 +308,7 @@ def test_no_run_that_can_be_reported(tmp_path: Path) -> None:
 
 def test_protocols_are_kept_apart(tmp_path: Path) -> None:
     longer = gaps(100, 90, steps=200)
-    paths = runs(tmp_path, PLAIN) + runs(tmp_path, {0: [[0, 0], [50, 2], [40, 8]]}, schedule=longer)
+    paths = runs(tmp_path, PLAIN) + runs(tmp_path, {0: [[0, 0], [30, 2], [40, 8]]}, schedule=longer)
     page = page_of(paths)
     assert cells(page, "world-0-summary")["finetune"]["runs"] == "3"
     assert cells(page, "world-1-summary")["finetune"]["at the end"] == "24.0"
@@ -277,7 +340,7 @@ def test_single_phase_runs_are_baselines_where_they_fit(tmp_path: Path) -> None:
     # While its phase is trained: (0 + 10)/2, 11/2, 12/2 in the first, (2 + 8)/2 in the second;
     # alone (0 + 8)/2. So (5, 5.5, 6)/4 - 1 and 5/4 - 1.
     expected = np.mean([(np.array([5, 5.5, 6]) / 4 - 1).mean(), 0.25])
-    assert float(found.split(" ±")[0]) == pytest.approx(expected, abs=0.006)
+    assert float(found.split(" [")[0]) == pytest.approx(expected, abs=0.006)
 
 
 def test_what_goes_on_inside(tmp_path: Path) -> None:

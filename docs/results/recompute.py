@@ -1,0 +1,73 @@
+"""Compute all that is published again from the runs, where only the statistics have changed.
+
+python docs/results/recompute.py
+
+reads NAME-runs.csv and the files of the studies, and writes beside it what the numbers can be,
+means, differences, pictures, the tables of the pages, and the claims: no run is needed.
+"""
+
+import contextlib
+import io
+import runpy
+from pathlib import Path
+
+import pandas as pd
+
+from continual_arcade.envs import make_game
+from continual_arcade.evaluation.metrics import Context
+from continual_arcade.evaluation.reference_files import shipped_references
+from continual_arcade.evaluation.reporting.judged import Extremes
+from continual_arcade.studies import publishing, study
+
+HERE = Path(__file__).parent
+STUDIES = {
+    "classic": "finetune",
+    "memory": "reservoir-5000",
+    "lives": "finetune",
+    "reasons": "reservoir",
+}
+"""What was published, and the method that differences are taken from."""
+ABOUT = {"versions": {}, "command": "", "git_commit": "", "machine": "", "python": ""}
+"""Stands for what a page says of the runs, which stays as it is."""
+
+
+def ranges(name: str) -> pd.DataFrame:
+    """Return what the numbers of a study can be; what its experts came to is not known here."""
+    plan = study.load(study.find(name))
+    found = {}
+    for world in plan.worlds:
+        protocol = plan.spec(world, plan.entries[0], plan.seeds[0]).protocol
+        context = Context(references=shipped_references().scale(protocol))
+        found[f"{world.game}, {world.schedule.name}"] = Extremes.of(protocol, context)
+    return publishing.ranges({world: one for world, one in found.items() if one is not None})
+
+
+def page(name: str, table: pd.DataFrame, known: pd.DataFrame) -> str:
+    """Return the page with the lines about its runs as they are, and all others computed again."""
+    shown = (HERE / f"{name}.md").read_text("utf-8").splitlines(keepends=True)
+    made = publishing.page(name, ABOUT, table, known, STUDIES[name]).splitlines(keepends=True)
+    begin = "Means over runs"
+    about = next(i for i, line in enumerate(shown) if line.startswith(begin))
+    rest = next(i for i, line in enumerate(made) if line.startswith(begin))
+    return "".join(shown[:about] + made[rest:])
+
+
+def main() -> None:
+    """Write all files."""
+    for name, base in STUDIES.items():
+        table, known = pd.read_csv(HERE / f"{name}-runs.csv"), ranges(name)
+        known.to_csv(HERE / f"{name}-ranges.csv", index=False)
+        worlds = dict.fromkeys(table["in"])
+        points = {world: make_game(world.partition(",")[0]).points for world in worlds}
+        publishing.compute(name, table, known, base, points, HERE)
+        (HERE / f"{name}.md").write_text(page(name, table, known), "utf-8")
+    printed = io.StringIO()
+    with contextlib.redirect_stdout(printed):
+        runpy.run_path(str(HERE / "claims.py"), run_name="__main__")
+    claims = HERE / "claims.md"
+    head, mark, _ = claims.read_text("utf-8").partition("-->\n\n")
+    claims.write_text(head + mark + printed.getvalue(), "utf-8")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,62 @@
+"""What the score of an evaluation can be, whoever plays: from the rules, not from what was seen."""
+
+from collections.abc import Hashable
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+import numpy.typing as npt
+
+from continual_arcade.envs.games import GAMES
+from continual_arcade.envs.oracles import Unbeatable
+from continual_arcade.envs.registration import IDS
+from continual_arcade.evaluation.bounded import Range
+from continual_arcade.evaluation.protocol import Protocol
+
+Floats = npt.NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class ScoreRange:
+    """The lowest and the highest score of each episode that is played."""
+
+    highest: Floats
+    """What nobody exceeds, shape ``(phases played, episodes)``. The lowest score is 0: both games
+    only ever add to it."""
+
+    @cached_property
+    def of_phases(self) -> tuple[Range, ...]:
+        """What the mean over the episodes can be in each phase."""
+        return tuple(Range.of_score(0.0, high) for high in self.highest.mean(axis=1).tolist())
+
+    def impossible(self, scores: Floats) -> npt.NDArray[np.bool_]:
+        """Return where a score is one that nobody can have.
+
+        Args:
+            scores: Shape ``(evaluations, phases played, episodes)``; NaN is no impossible score.
+        """
+        return (scores < 0) | (scores > self.highest)
+
+
+_known: dict[Hashable, ScoreRange] = {}
+
+
+def score_range(protocol: Protocol) -> ScoreRange | None:
+    """Find what scores an evaluation can have, by playing it as nobody can.
+
+    It is played once for each protocol and process, in a tenth of a second.
+
+    Args:
+        protocol: Says what is played, on which seeds and for how long.
+
+    Returns:
+        The range; None if that is no game of this suite, or one with other rules.
+    """
+    if protocol.game not in GAMES or protocol.env != IDS[protocol.game]:
+        return None
+    if protocol.key not in _known:
+        evaluator = protocol.make_evaluator()
+        highest = evaluator.play(Unbeatable(evaluator.env)).scores
+        highest.setflags(write=False)
+        _known[protocol.key] = ScoreRange(highest)
+    return _known[protocol.key]

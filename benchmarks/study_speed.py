@@ -28,7 +28,7 @@ from rich.console import Console
 from continual_arcade.agents.methods import METHODS
 from continual_arcade.agents.settings import DQNSettings
 from continual_arcade.scripts.study import Status, status
-from continual_arcade.studies.engines import JoblibEngine
+from continual_arcade.studies.engines import LocalEngine
 from continual_arcade.studies.folder import StudyFolder
 from continual_arcade.studies.grid import cells
 from continual_arcade.studies.life import warm_up
@@ -102,7 +102,7 @@ def passed(study: Study, jobs: int) -> tuple[float, float]:
         begun = time.perf_counter()
         with folder.lock.hold():
             folder.begin(study, provenance())
-            conduct(folder, JoblibEngine(jobs), folder.cells)
+            conduct(folder, LocalEngine(jobs), folder.cells)
         elapsed = time.perf_counter() - begun
         return elapsed, sum(done.seconds for done in folder.done().values())
 

@@ -7,29 +7,90 @@ import os
 import signal
 import threading
 import time
-from typing import Any
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import FIRST_COMPLETED, BrokenExecutor, Future, wait
+from typing import Any, Generic, TypeVar
 
-from joblib import parallel_config
+from joblib.externals.loky import get_reusable_executor
 
-LOCAL = "loky"
-"""What joblib calls processes of this machine."""
+Item = TypeVar("Item")
+Result = TypeVar("Result")
+
 _LOOK_EVERY = 0.5
 """Interval at which a process looks for its parent [s]."""
+_IDLE = 300
+"""How long a process waits for more to do [s]."""
+_ONE_THREAD = {
+    f"{library}_NUM_THREADS": "1"
+    for library in ("OMP", "OPENBLAS", "MKL", "BLIS", "VECLIB_MAXIMUM", "NUMBA", "NUMEXPR")
+}
 
 
-def local_workers(jobs: int) -> Any:
-    """Let joblib hand out work to processes of this machine, within a ``with`` block.
+class WorkerDeathError(RuntimeError, Generic[Item]):
+    """A process died while it worked; with it end the others that worked beside it."""
+
+    def __init__(self, items: list[Item]) -> None:
+        super().__init__(f"a process died over one of: {', '.join(map(str, items))}")
+        self.items = items
+        """What was being worked at, or was about to be, and has no result."""
+
+
+def unordered(
+    function: Callable[[Item], Result], items: Iterable[Item], jobs: int
+) -> Iterator[Result]:
+    """Call a function on each item in other processes; return results as soon as they are known.
+
+    Items are taken one by one, when there is a process for them and the results so far were dealt
+    with, so that there may be fewer in the end. If the iterator is closed the processes are killed.
 
     Args:
-        jobs: How many.
+        function: What is called; it and the items are pickled.
+        items: What it is called with.
+        jobs: How many processes.
+
+    Returns:
+        The results, in no particular order.
+
+    Raises:
+        WorkerDeathError: If a process died.
+        Exception: Whatever the function raises.
     """
-    return parallel_config(
-        backend=LOCAL,
-        n_jobs=jobs,
-        inner_max_num_threads=1,
-        initializer=_begin,
-        initargs=(os.getpid(),),
+    # From this thread alone: who hands out work from a callback, as joblib's Parallel does, is
+    # not told that the processes are gone, and waits for ever for what was never handed out.
+    executor: Any = get_reusable_executor(
+        jobs, timeout=_IDLE, initializer=_begin, initargs=(os.getpid(),), env=_ONE_THREAD
     )
+    waiting = iter(items)
+    at: dict[Future[Result], Item] = {}
+    ended = False
+
+    def hand_out() -> None:
+        """Give each process that is free something to do."""
+        while len(at) < jobs:
+            try:
+                item = next(waiting)
+            except StopIteration:
+                return
+            try:
+                at[executor.submit(function, item)] = item
+            except BrokenExecutor as error:
+                raise WorkerDeathError([*at.values(), item]) from error
+
+    try:
+        hand_out()
+        while at:
+            for future in wait(at, return_when=FIRST_COMPLETED).done:
+                try:
+                    result = future.result()
+                except BrokenExecutor as error:
+                    raise WorkerDeathError(list(at.values())) from error
+                del at[future]
+                yield result
+            hand_out()
+        ended = True
+    finally:
+        if not ended:
+            executor.shutdown(wait=True, kill_workers=True)
 
 
 def _begin(parent: int) -> None:

@@ -1,17 +1,15 @@
 """Checkpoints, put back into every phase of their life."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import BrokenExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from functools import cached_property
+from functools import cached_property, partial
 from numbers import Integral
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 import torch
-from joblib import Parallel, delayed
 from threadpoolctl import threadpool_limits
 from tqdm import tqdm
 
@@ -25,7 +23,7 @@ from continual_arcade.evaluation.evaluator import Played
 from continual_arcade.evaluation.experience import KEEP, Experience
 from continual_arcade.evaluation.external_runs import write_run
 from continual_arcade.evaluation.policies import Policy
-from continual_arcade.evaluation.processes import local_workers
+from continual_arcade.evaluation.processes import WorkerDeathError, unordered
 from continual_arcade.evaluation.protocol import Judging, Protocol
 from continual_arcade.evaluation.run_folder import RunFolder
 from continual_arcade.evaluation.table import Row, frame, rows
@@ -237,36 +235,22 @@ def _all(
         yield step, _play(step, agent, task)
     if not elsewhere:
         return
-    playing: set[int] = set()
-
-    def tasks() -> Iterator[Any]:
-        for step, path in elsewhere.items():
-            playing.add(step)
-            yield delayed(_numbered)(step, path, task)
-
-    with local_workers(jobs):
-        # Handed out one by one, so that it is known what was being played when a process died.
-        handing_out: dict[str, Any] = {"pre_dispatch": jobs, "batch_size": 1}
-        parallel = Parallel(return_as="generator_unordered", **handing_out)
-    results: Any = parallel(tasks())
+    play = partial(_numbered, task=task)
     try:
-        for step, played in results:
-            playing.discard(step)
-            yield step, played
-    except BrokenExecutor as error:
-        steps = " or ".join(f"{step:,}" for step in sorted(playing))
+        yield from unordered(play, elsewhere.items(), jobs)
+    except WorkerDeathError as error:
+        steps = " or ".join(f"{step:,}" for step, _ in sorted(error.items))
         raise RuntimeError(
             f"a process died over the checkpoint of step {steps}: perhaps memory ran out; try "
             "again with fewer jobs"
         ) from error
-    finally:
-        results.close()
 
 
 def _numbered(
-    step: int, agent: Policy | Path, task: _Task
+    checkpoint: tuple[int, Policy | Path], task: _Task
 ) -> tuple[int, tuple[Played, list[Reading]]]:
     """Play one checkpoint, and say which it was: results come in no particular order."""
+    step, agent = checkpoint
     return step, _play(step, agent, task)
 
 

@@ -25,7 +25,6 @@ from tqdm import tqdm
 from continual_arcade.envs.messages import unknown
 from continual_arcade.evaluation import reference_files
 from continual_arcade.evaluation.commands import command_of
-from continual_arcade.evaluation.processes import LOCAL
 from continual_arcade.evaluation.reporting.judged import fitting, judge
 from continual_arcade.evaluation.reporting.page import NO_RUNS
 from continual_arcade.evaluation.runs import gather
@@ -35,7 +34,7 @@ from continual_arcade.scripts.cli import NOTICE, run
 from continual_arcade.scripts.lives import cores, warn_of_memory
 from continual_arcade.studies import study as studies
 from continual_arcade.studies import tuning as tunings
-from continual_arcade.studies.engines import Engine, JoblibEngine
+from continual_arcade.studies.engines import Engine, JoblibEngine, LocalEngine
 from continual_arcade.studies.folder import STATES, StudyFolder, count
 from continual_arcade.studies.forecast import forecast
 from continual_arcade.studies.grid import Cell, cells
@@ -59,7 +58,7 @@ class _Workers:
 
     jobs: int | None = None
     """Runs at a time; as many as there are cores, here or in the Ray cluster, if not given."""
-    cluster: str = LOCAL
+    cluster: str = "loky"
     """Where: loky is this machine, ray a cluster with Ray, any other name a backend of joblib."""
     address: str | None = None
     """Of the Ray cluster: auto, or host:port of its head; the value of RAY_ADDRESS if not given.
@@ -487,8 +486,9 @@ def _engine(args: _Workers) -> Engine:
     jobs = cores() if args.jobs is None else args.jobs
     if jobs < 1:
         raise ValueError(f"jobs = {jobs} must be at least 1")
-    if args.cluster == LOCAL:
+    if args.cluster == "loky":
         warn_of_memory(jobs)
+        return LocalEngine(jobs)
     return JoblibEngine(jobs, args.cluster)
 
 

@@ -2,13 +2,13 @@
 
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures.process import BrokenProcessPool
+from concurrent.futures import BrokenExecutor
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from joblib import Parallel, delayed, parallel_config
 
-from continual_arcade.evaluation.processes import LOCAL, local_workers
+from continual_arcade.evaluation.processes import WorkerDeathError, unordered
 from continual_arcade.studies.work import Outcome, Task, work
 
 ATTEMPTS = 3
@@ -35,16 +35,37 @@ class Engine(Protocol):
 
 
 @dataclass(frozen=True)
-class JoblibEngine:
-    """Workers of joblib.
+class LocalEngine:
+    """Processes of this machine; a single run at a time is done by this one.
 
     Args:
         jobs: Runs at a time.
-        backend: Name of a backend of joblib, such as ``loky`` or, once registered, ``dask``.
     """
 
     jobs: int
-    backend: str = LOCAL
+
+    def outcomes(self, tasks: Iterable[Task]) -> Iterator[Outcome]:
+        """See :meth:`Engine.outcomes`."""
+        if self.jobs == 1:
+            yield from map(work, tasks)
+            return
+        try:
+            yield from unordered(work, tasks, self.jobs)
+        except WorkerDeathError as error:
+            raise _death(task.name for task in error.items) from error
+
+
+@dataclass(frozen=True)
+class JoblibEngine:
+    """Workers of a backend of joblib, such as ``dask`` once it is registered.
+
+    Args:
+        jobs: Runs at a time.
+        backend: Its name.
+    """
+
+    jobs: int
+    backend: str
     _at: set[str] = field(default_factory=set, repr=False, compare=False)
 
     def outcomes(self, tasks: Iterable[Task]) -> Iterator[Outcome]:
@@ -58,23 +79,20 @@ class JoblibEngine:
 
         # Handed out one by one: runs are long, and it is to be known what a dead worker was at.
         one_by_one: dict[str, Any] = {"pre_dispatch": self.jobs, "batch_size": 1}
-        workers = (
-            local_workers(self.jobs)
-            if self.backend == LOCAL
-            else parallel_config(backend=self.backend, n_jobs=self.jobs)
-        )
-        with workers:
+        with parallel_config(backend=self.backend, n_jobs=self.jobs):
             found: Any = Parallel(return_as="generator_unordered", **one_by_one)(calls())
             try:
                 for outcome in found:
                     self._at.discard(outcome.run)
                     yield outcome
-            except BrokenProcessPool as error:
-                raise WorkerDiedError(
-                    f"a worker died at one of: {', '.join(sorted(self._at))}"
-                ) from error
+            except BrokenExecutor as error:
+                raise _death(self._at) from error
             finally:
                 found.close()
+
+
+def _death(names: Iterable[str]) -> WorkerDiedError:
+    return WorkerDiedError(f"a worker died at one of: {', '.join(sorted(names))}")
 
 
 def live_all(

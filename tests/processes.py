@@ -1,6 +1,5 @@
 """Processes that tests start, send signals to, and wait for."""
 
-import os
 import signal
 import subprocess
 import sys
@@ -48,11 +47,17 @@ def wait_for(there: Callable[[], Any], process: subprocess.Popen[str] | None = N
 
 
 def is_there(pid: int) -> bool:
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    return True
+    """Whether a process runs; one that has ended may still wait for whoever adopted it."""
+    if Path("/proc/self/stat").exists():
+        # Not every Linux has a ps.
+        try:
+            state = Path(f"/proc/{pid}/stat").read_text("utf-8", "replace").rpartition(")")[2]
+        except (FileNotFoundError, ProcessLookupError):
+            return False
+    else:
+        command = ["ps", "-o", "stat=", "-p", str(pid)]
+        state = subprocess.run(command, capture_output=True, text=True, check=False).stdout
+    return state.strip()[:1] not in ("", "Z", "X")
 
 
 def children(pid: int) -> dict[int, str]:

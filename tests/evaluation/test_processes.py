@@ -1,16 +1,18 @@
-"""Processes that work for another one, which is killed."""
+"""Processes that work for another one: what they find, and what is killed."""
 
 import os
 import signal
 import subprocess
 import sys
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from itertools import count
 
 import pytest
+from processes import is_there, wait_for
 
 from continual_arcade.evaluation import processes
+from continual_arcade.evaluation.processes import WorkerDeathError, unordered
 
 CHILD = """
 import importlib.util, os, sys, time
@@ -27,19 +29,6 @@ import os, subprocess, sys, time
 subprocess.Popen([sys.executable, "-c", *sys.argv[1:], str(os.getpid())])
 time.sleep(600)
 """
-
-
-def wait_for(there: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + 60
-    while not there():
-        assert time.monotonic() < deadline
-        time.sleep(0.01)
-
-
-def is_there(pid: int) -> bool:
-    """Whether a process runs; one that has ended may still wait for whoever adopted it."""
-    state = subprocess.run(["ps", "-o", "stat=", "-p", str(pid)], capture_output=True, text=True)
-    return state.stdout.strip()[:1] not in ("", "Z")
 
 
 @contextmanager
@@ -79,3 +68,66 @@ def test_a_child_that_begins_after_its_parent_has_ended_does_nothing() -> None:
     code = f"import sys; sys.argv = {['', processes.__file__, 'looks', '1' * 7]!r}\n{CHILD}"
     ended = subprocess.run([sys.executable, "-c", code], timeout=60, check=False)
     assert ended.returncode == 1
+
+
+def square(number: int) -> tuple[int, int, str | None]:
+    return os.getpid(), number**2, os.environ.get("OPENBLAS_NUM_THREADS")
+
+
+def test_results_come_from_other_processes_as_items_are_taken_one_by_one() -> None:
+    taken: list[int] = []
+
+    def items() -> Iterator[int]:
+        for number in range(7):
+            taken.append(number)
+            yield number
+
+    found = []
+    for number, result in enumerate(unordered(square, items(), 2)):
+        found.append(result)
+        assert len(taken) <= number + 2  # nothing more while this one was not dealt with
+    assert sorted(value for _, value, _ in found) == [number**2 for number in range(7)]
+    assert os.getpid() not in {pid for pid, _, _ in found}
+    assert {threads for _, _, threads in found} == {"1"}
+    assert list(unordered(square, (), 2)) == []
+
+
+@pytest.mark.parametrize("jobs", [1, 2])
+def test_the_death_of_a_process_that_does_nothing_is_noticed(jobs: int) -> None:
+    """It was waited for, for ever, by those who hand out work from callbacks."""
+    results = unordered(square, count(), jobs)
+    pid, _, _ = next(results)
+    os.kill(pid, signal.SIGKILL)
+    with pytest.raises(WorkerDeathError, match="a process died over one of: "):
+        for _ in results:
+            pass
+    # The next ones have processes of their own.
+    assert [value for _, value, _ in unordered(square, [3], jobs)] == [9]
+
+
+def die(number: int) -> int:
+    if number == 3:
+        os.kill(os.getpid(), signal.SIGKILL)
+    return number
+
+
+def test_what_a_process_died_over_is_named() -> None:
+    found = []
+    with pytest.raises(WorkerDeathError) as caught:
+        found.extend(unordered(die, range(3, 9), 1))
+    assert (found, caught.value.items) == ([], [3])
+
+
+def fail(number: int) -> int:
+    if number == 3:
+        raise LookupError(number)
+    return number
+
+
+def test_processes_end_when_nobody_waits_for_them_any_more() -> None:
+    with pytest.raises(LookupError):
+        list(unordered(fail, range(9), 2))
+    results = unordered(square, count(), 2)
+    pids = {next(results)[0] for _ in range(20)}
+    results.close()
+    wait_for(lambda: not any(is_there(pid) for pid in pids))

@@ -20,7 +20,7 @@ from small_studies import made
 from continual_arcade.agents.state_files import load_state
 from continual_arcade.scripts import study as command
 from continual_arcade.studies import study as studies
-from continual_arcade.studies.engines import JoblibEngine, WorkerDiedError
+from continual_arcade.studies.engines import LocalEngine, WorkerDiedError
 from continual_arcade.studies.folder import StudyFolder, count
 from continual_arcade.studies.ray_engine import TRIES, RayEngine
 from continual_arcade.studies.running import Summary, conduct, to_do
@@ -179,7 +179,7 @@ def test_neither_a_killed_worker_nor_a_lost_machine_changes_a_number(
     cluster: Cluster, tmp_path: Path
 ) -> None:
     expected = begun(tmp_path / "expected", "0..2")
-    assert not ran(expected, JoblibEngine(1)).failures
+    assert not ran(expected, LocalEngine(1)).failures
     folder = begun(tmp_path / "cluster", "0..2")
 
     with another_machine(cluster) as lost, ThreadPoolExecutor(1) as pool:

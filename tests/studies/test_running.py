@@ -18,7 +18,7 @@ from processes import children, is_there, started, wait_for
 from small_studies import Dies, InTurn, everything, made, refused, run, small, tables, write
 
 from continual_arcade.evaluation import run_folder
-from continual_arcade.studies.engines import ATTEMPTS, Engine, JoblibEngine
+from continual_arcade.studies.engines import ATTEMPTS, Engine, LocalEngine
 from continual_arcade.studies.folder import StudyFolder
 from continual_arcade.studies.life import Training
 from continual_arcade.studies.provenance import provenance
@@ -93,7 +93,7 @@ def test_a_study_whose_process_is_killed_goes_on_to_the_same_bytes(
         # Workers that outlive it do not disturb: whoever goes on waits for their runs.
         said = run("resume", tmp_path / "small", "--jobs=1")
         # And they do not for long.
-        wait_for(lambda: not any(Path(f"/proc/{worker}").exists() for worker in left_behind))
+        wait_for(lambda: not any(is_there(worker) for worker in left_behind))
     finally:
         for worker in left_behind:
             with suppress(ProcessLookupError):
@@ -143,7 +143,7 @@ def test_a_study_whose_worker_is_killed_ends_by_itself_with_the_same_bytes(
 
     killer = threading.Thread(target=kill)
     killer.start()
-    summary = conducted(folder, JoblibEngine(2))
+    summary = conducted(folder, LocalEngine(2))
     killer.join()
     assert killed
     assert (summary.finished, summary.failures) == (4, ())
@@ -193,7 +193,7 @@ class Armed:
 def test_real_workers_that_die_again_and_again_are_given_up(tmp_path: Path) -> None:
     folder = begun(tmp_path, seeds="0..2")
     with pytest.raises(RuntimeError, match=r"workers died 3 times over .*__1"):
-        conducted(folder, Armed(JoblibEngine(2), "__1"))
+        conducted(folder, Armed(LocalEngine(2), "__1"))
     assert folder.states()["FlappyBird-conflict__finetune__1"] == "waiting"
     summary = conducted(folder, InTurn())
     assert not summary.failures

@@ -78,7 +78,8 @@ def test_seeds_of_episodes_that_no_table_can_hold_are_refused_before_anything_is
         text = file.read_text().replace("episodes = 1", f"episodes = {episodes}")
         file.write_text(text.replace("[evaluation]", f"[evaluation]\nfirst_seed = {first}"))
         said = refused("run", file, "--out", tmp_path, "--jobs=1")
-        assert f"first_seed = {first} must be at most {2**63 - episodes}: the table" in said
+        assert f"first_seed = {first} must be a whole number" in said
+        assert f"at most {2**63 - episodes:,}" in said
         assert not (tmp_path / "small").exists()
     # The largest one is run and read.
     last = {"first_seed": 2**63 - 1}

@@ -5,7 +5,6 @@ process ends, however it ends, and a process that was forked meanwhile does not 
 only reads takes none.
 """
 
-import fcntl
 import os
 import shlex
 import socket
@@ -16,6 +15,13 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
+
+fcntl: Any
+try:
+    import fcntl
+except ImportError:  # Windows, where this can be imported, and no more
+    fcntl = None
 
 _LONGEST = 500
 """How much is said of the command of a holder [characters]."""
@@ -160,6 +166,11 @@ class Lock:
             return hold.thread is threading.current_thread()
 
     def _lock(self, descriptor: int, *, wait: bool) -> bool:
+        if fcntl is None:
+            raise OSError(
+                f"{self.guarded} cannot be locked on this system, and two processes might write to "
+                "it at once: on Windows use WSL"
+            )
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
         except BlockingIOError:
@@ -217,4 +228,5 @@ def _forget() -> None:
     _holds.clear()
 
 
-os.register_at_fork(after_in_child=_forget)
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_forget)

@@ -58,7 +58,11 @@ def unordered(
     # From this thread alone: who hands out work from a callback, as joblib's Parallel does, is
     # not told that the processes are gone, and waits for ever for what was never handed out.
     executor: Any = get_reusable_executor(
-        jobs, timeout=_IDLE, initializer=_begin, initargs=(os.getpid(),), env=_ONE_THREAD
+        jobs,
+        timeout=_IDLE,
+        initializer=_begin,
+        initargs=(os.getpid(), os.getcwd()),
+        env=_ONE_THREAD,
     )
     waiting = iter(items)
     at: dict[Future[Result], Item] = {}
@@ -93,8 +97,9 @@ def unordered(
             executor.shutdown(wait=True, kill_workers=True)
 
 
-def _begin(parent: int) -> None:
-    """Begin to work for another process."""
+def _begin(parent: int, folder: str) -> None:
+    """Begin to work for another process, in its folder; where that is another one, others do."""
+    os.chdir(folder)
     # It lets go of its workers; one interrupted between two tasks would print a traceback.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     end_with_parent(parent)

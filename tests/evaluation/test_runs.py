@@ -214,11 +214,11 @@ def drop_rows(path: Path, keep: Callable[[list[str]], bool]) -> None:
         ),
         (
             lambda p: edit(p, lambda c: c["evaluation"].update(every="often")),
-            "evaluation.every = 'often'",
+            "evaluation: every = 'often' must be",
         ),
         (
             lambda p: edit(p, lambda c: c["evaluation"].update(episodes=0)),
-            "holds an episode 0",
+            "episodes = 0 must be",
         ),
         (lambda p: edit(p, lambda c: c["evaluation"].update(every=-1)), "every = -1"),
         (lambda p: drop_rows(p, lambda row: row[2] != "200"), "the run came to step 100 of 200"),

@@ -210,10 +210,11 @@ def test_what_differences_are_taken_from_is_named(
 def test_p_values_and_warnings_are_those_of_the_report(tmp_path: Path, capsys: Any) -> None:
     """Two methods beside a third one: six seeds that always win, and five, of which one loses."""
     always, mostly = (5, 6, 7, 6, 5, 6), (5, 6, 7, 6, -5)
-    paths = [a_run(tmp_path, seed, [NOTHING] * 4, method="finetune") for seed in range(6)]
+    base = [NOTHING, *[(10,) * 3] * 3]
+    paths = [a_run(tmp_path, seed, base, method="finetune") for seed in range(6)]
     for method, ends in (("a", always), ("b", mostly)):
         for seed, end in enumerate(ends):
-            paths.append(a_run(tmp_path, seed, [NOTHING, *[(end,) * 3] * 3], method=method))
+            paths.append(a_run(tmp_path, seed, [NOTHING, *[(10 + end,) * 3] * 3], method=method))
     text, _ = output(capsys, *paths)
     table = text.rpartition("┏")[2]
     rows = {

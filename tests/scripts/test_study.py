@@ -160,7 +160,7 @@ def test_what_is_published_can_be_run_by_anybody(root: Path, tmp_path: Path) -> 
     assert names == {
         "small.md",
         "small.png",
-        *(f"small-{kind}.csv" for kind in ("runs", "methods", "differences")),
+        *(f"small-{kind}.csv" for kind in ("runs", "ranges", "methods", "differences")),
     }
     run("report", root / "small", "-o", tmp_path / "results" / "page.html")
     assert paths_under(tmp_path) == {}

@@ -9,13 +9,14 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import pytest
 from processes import children, is_there, started, wait_for
-from small_studies import refused, run, write
+from small_studies import run, write
 
 from continual_arcade.evaluation.runs import Run
-from continual_arcade.scripts import train
+from continual_arcade.scripts import cli, train
 from continual_arcade.studies.folder import StudyFolder
 
 LONG = {
@@ -31,18 +32,22 @@ LONG = {
 """Runs that take some seconds, and keep a state soon."""
 
 
-def test_what_is_ignored_stays_ignored(tmp_path: Path) -> None:
-    """``nohup`` is nothing else; everything that asks a study to end does as Ctrl-C."""
+def test_what_is_ignored_stays_ignored() -> None:
+    """``nohup`` is nothing else; everything that asks a command to end does as Ctrl-C."""
     before = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGHUP)}
     try:
-        for given, then in (
-            (signal.SIG_IGN, signal.SIG_IGN),
-            (signal.SIG_DFL, signal.default_int_handler),
-        ):
+        for given in (signal.SIG_IGN, signal.SIG_DFL):
             for number in before:
                 signal.signal(number, given)
-            assert "is no study" in refused("status", tmp_path)
-            assert {signal.getsignal(number) for number in before} == {then}
+            within: set[Any] = set()
+            cli.run(lambda: within.update(map(signal.getsignal, before)))  # noqa: B023
+            (then,) = within
+            if given is signal.SIG_IGN:
+                assert then is given
+            else:
+                with pytest.raises(KeyboardInterrupt):
+                    then(signal.SIGTERM, None)
+            assert {signal.getsignal(number) for number in before} == {given}
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)

@@ -20,6 +20,8 @@ _LOOK_EVERY = 0.5
 """Interval at which a process looks for its parent [s]."""
 _IDLE = 300
 """How long a process waits for more to do [s]."""
+_SOON = 5
+"""How long what was handed out may take to be taken up, where nothing is wrong [s]."""
 _ONE_THREAD = {
     f"{library}_NUM_THREADS": "1"
     for library in ("OMP", "OPENBLAS", "MKL", "BLIS", "VECLIB_MAXIMUM", "NUMBA", "NUMEXPR")
@@ -94,7 +96,15 @@ def unordered(
         ended = True
     finally:
         if not ended:
+            # Its thread fails if it is told to end before it took up what was handed out last.
+            deadline = time.monotonic() + _SOON
+            while time.monotonic() < deadline and not all(_is_taken_up(each) for each in at):
+                time.sleep(0.001)
             executor.shutdown(wait=True, kill_workers=True)
+
+
+def _is_taken_up(future: Future[Any]) -> bool:
+    return future.running() or future.done()
 
 
 def _begin(parent: int, folder: str) -> None:

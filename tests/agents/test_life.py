@@ -49,6 +49,7 @@ def test_a_clock_that_is_none_of_ours_is_left_alone(name: str) -> None:
     assert bits(ours) == bits(parents)  # type: ignore[arg-type]
 
 
+@pytest.mark.slow
 def test_environments_in_other_processes() -> None:
     plain = SubprocVecEnv([lambda: gym.make("CartPole-v1")] * 2)
     assert not ContinualDQN("MlpPolicy", plain, buffer_size=100, device="cpu").life.has_phases

@@ -176,6 +176,7 @@ def test_catcher_traces_notice(old: str, new: str) -> None:
     assert notices(mutant(catcher, old, new), "catcher", 3)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("module", "game", "old", "new"),
     [

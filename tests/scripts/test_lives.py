@@ -112,6 +112,7 @@ def four(tmp_path_factory: pytest.TempPathFactory) -> Shown:
     return Shown(root, end.value.code, out.getvalue(), err.getvalue())
 
 
+@pytest.mark.slow
 def test_a_life_among_others_is_the_same_as_alone(four: Shown, tmp_path: Path) -> None:
     together = run_of(four.root, 4)
     train.main(["--seed=4", f"--out={tmp_path}", *SHORT, "--no-progress"])
@@ -262,7 +263,9 @@ def test_many_lives_for_little_memory_are_warned_of(
     assert message.endswith("--jobs 1 is safer\n")
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
+@pytest.mark.parametrize(
+    "number", [signal.SIGTERM, pytest.param(signal.SIGHUP, marks=pytest.mark.slow)]
+)
 def test_other_signals_stop_all_lives_too(number: signal.Signals, tmp_path: Path) -> None:
     """A real process whose lives do nothing, and heed nothing."""
     python = stand_in(

@@ -115,6 +115,7 @@ def test_the_page_works_in_a_browser(page: Path, open_page: Any) -> None:
     assert re.match(r"finetune, after light, plays normal: ", last)
 
 
+@pytest.mark.slow
 def test_the_same_runs_make_the_same_page(runs: list[Path], page: Path, tmp_path: Path) -> None:
     again = tmp_path / "report.html"
     report.main([*map(str, runs), "-o", str(again), "--film-seconds", "0.4"])
@@ -137,6 +138,7 @@ def test_protocols_are_not_mixed_unless_asked_for(
     assert "evaluation.max_steps: 60 and 50" in text
 
 
+@pytest.mark.slow
 def test_runs_that_say_nothing_are_named_in_the_page(
     runs: list[Path], tmp_path: Path, capsys: Any
 ) -> None:
@@ -165,6 +167,7 @@ def test_runs_that_say_nothing_are_named_in_the_page(
     assert "no run came to its end" in message
 
 
+@pytest.mark.slow
 def test_phases_that_games_do_not_end_together_with(tmp_path: Path) -> None:
     """Eight games pass steps that were due, and one evaluation serves them: 300 and 302 at 304."""
     life = tmp_path / "life.toml"

@@ -88,7 +88,7 @@ def assert_equal(one: Any, other: Any, where: str = "") -> None:
         assert one == other or (one != one and other != other), where
 
 
-OFTEN = {"finetune", "mer"}
+OFTEN = {"mer"}
 """The others are no less tested within a process (``test_saving.py``)."""
 
 

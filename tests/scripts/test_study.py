@@ -114,6 +114,7 @@ def forward_transfer(page: Path) -> list[str]:
     return [cell for name, cell in found.items() if not name.endswith((", low", ", high"))]
 
 
+@pytest.mark.slow
 def test_the_report_has_the_experts_as_baselines(root: Path, tmp_path: Path) -> None:
     page = tmp_path / "page.html"
     assert f"the report is in {page}" in run("report", root / "small", "-o", page)

@@ -243,6 +243,7 @@ def test_a_killed_run_keeps_what_it_had(tmp_path: Path) -> None:
     assert len(again) >= 2 * 3
 
 
+@pytest.mark.slow
 def test_a_disk_that_fills_ends_the_run_with_a_message(tmp_path: Path, life: Path) -> None:
     """A real process whose files may not grow beyond 20 KiB."""
     assert life.is_dir()  # so that everything is compiled

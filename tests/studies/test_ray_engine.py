@@ -175,6 +175,7 @@ def caught(folder: StudyFolder, where: Callable[[int], bool]) -> Iterator[tuple[
         until(lambda: pid not in dict(at_work(folder)))
 
 
+@pytest.mark.slow
 def test_neither_a_killed_worker_nor_a_lost_machine_changes_a_number(
     cluster: Cluster, tmp_path: Path
 ) -> None:
@@ -313,7 +314,11 @@ def broken_libraries(folder: Path) -> str:
 
 
 @pytest.mark.parametrize(
-    "install", [other_versions, pytest.param(broken_libraries, marks=pytest.mark.slow)]
+    "install",
+    [
+        pytest.param(other_versions, marks=pytest.mark.slow),
+        pytest.param(broken_libraries, marks=pytest.mark.slow),
+    ],
 )
 def test_a_machine_that_is_unfit_stops_the_study_and_loses_nothing(
     install: Callable[[Path], str], cluster: Cluster, tmp_path: Path
@@ -415,6 +420,7 @@ def test_another_cluster_than_the_one_that_is_connected_is_refused(cluster: Clus
         list(RayEngine(address="192.0.2.1:6379").outcomes([]))
 
 
+@pytest.mark.slow
 def test_without_ray_the_way_to_it_is_said(tmp_path: Path) -> None:
     (tmp_path / "ray.py").write_text("raise ImportError('no ray here')", "utf-8")
     file = file_of(tmp_path, "0", steps=40)

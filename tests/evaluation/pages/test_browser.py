@@ -78,6 +78,7 @@ def test_pages_forbid_what_is_foreign(open_page: Open, html: str, foreign: str) 
     assert watched.page.title() == "Tiny"
 
 
+@pytest.mark.slow
 def test_pages_with_little_on_them(open_page: Open) -> None:
     nothing = content.LineChart(key="a", title="", alt="", x_label="", y_label="", panels=())
     one = samples.lines(methods=("one",))
@@ -200,6 +201,7 @@ def test_films_rest_where_motion_is_not_wanted(open_page: Open, html: str) -> No
     page.wait_for_function(PLAYING, arg="#films-0")
 
 
+@pytest.mark.slow
 def test_a_browser_has_players_enough(open_page: Open, clip: bytes) -> None:
     strip = samples.strip("films", "finetune", clip)
     many = replace(
@@ -219,6 +221,7 @@ def test_a_browser_has_players_enough(open_page: Open, clip: bytes) -> None:
     assert page.locator("video[src]").count() <= 60
 
 
+@pytest.mark.slow
 def test_what_does_not_play_or_follow_is_found(open_page: Open, html: str) -> None:
     broken = re.sub(r'"traces":\[0,1,2,', '"traces":[0,null,2,', html)
     broken = re.sub(r'data-film="[^"]*"', 'data-film="AAAA"', broken)
@@ -243,6 +246,7 @@ def background(page: Page) -> str:
     return str(page.evaluate("getComputedStyle(document.body).backgroundColor"))
 
 
+@pytest.mark.slow
 def test_themes(open_page: Open, html: str) -> None:
     page = open_page(html, color_scheme="dark").page
     button = page.get_by_role("button", name="Dark theme")
@@ -346,6 +350,7 @@ def test_charts_follow_the_width(desktop: Page) -> None:
     assert float(picture.get_attribute("width") or 0) < 360
 
 
+@pytest.mark.slow
 def test_paper(open_page: Open, html: str) -> None:
     page = open_page(html, color_scheme="dark", viewport={"width": 1400, "height": 600}).page
     drawn(page.locator("#curves .plot").first)

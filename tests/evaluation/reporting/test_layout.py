@@ -113,6 +113,7 @@ def bands(page: Page) -> list[str]:
     return plot.locator(".annotation-text").all_text_contents()
 
 
+@pytest.mark.slow
 def test_labels_of_charts_are_kept_however_narrow(opened: Watched) -> None:
     page = opened.page
     names = ["gap 100", "gap 95", "gap 90", "gap 85", "gap 80", "gap 75"]

@@ -75,6 +75,7 @@ for name in ("studies.life", "scripts.lives", "scripts.train", "scripts.study"):
 """
 
 
+@pytest.mark.slow
 def test_windows_is_refused_with_the_way_out() -> None:
     lines = said(AS_ON_WINDOWS).splitlines()
     assert "cannot be locked on this system" in lines[0]

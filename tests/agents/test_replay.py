@@ -171,6 +171,7 @@ def test_every_transition_is_kept_equally_often() -> None:
     assert 0.001 < uniformity() < 0.999
 
 
+@pytest.mark.slow
 def test_off_by_one_fails_that_test_too(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(replay, "reservoir", off_by_one)
     assert uniformity() < 1e-6

@@ -122,6 +122,7 @@ def test_the_same_runs_make_the_same_page(runs: list[Path], page: Path, tmp_path
     assert again.read_bytes() == page.read_bytes()
 
 
+@pytest.mark.slow
 def test_protocols_are_not_mixed_unless_asked_for(
     runs: list[Path], tmp_path: Path, capsys: Any
 ) -> None:
@@ -239,6 +240,7 @@ def test_a_page_of_somebody_else_is_kept(runs: list[Path], tmp_path: Path, capsy
     assert out.read_text() == "<p>mine</p>"
 
 
+@pytest.mark.slow
 def test_single_phase_runs_are_the_baselines(runs: list[Path], tmp_path: Path, capsys: Any) -> None:
     alone = [
         path

@@ -238,6 +238,7 @@ OTHER_VERSION = (
 )
 
 
+@pytest.mark.slow
 def test_a_process_with_other_versions_lives_nothing(copy: Path) -> None:
     result = subprocess.run(
         [sys.executable, "-c", OTHER_VERSION, "resume", str(copy / "small"), "--jobs=1"],

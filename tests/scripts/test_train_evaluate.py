@@ -114,6 +114,7 @@ def test_evaluating_with_more_episodes(life: Path) -> None:
     assert table["length"].max() <= 30
 
 
+@pytest.mark.slow
 def test_evaluating_in_several_processes_and_what_it_costs(life: Path, capsys: Any) -> None:
     out = life.parent / "side_by_side"
     evaluate.main([str(life), "--out", str(out), "--jobs", "2"])
@@ -221,6 +222,7 @@ def test_runs_that_are_none(tmp_path: Path, capsys: Any) -> None:
         assert message in capsys.readouterr().err
 
 
+@pytest.mark.slow
 def test_a_killed_run_keeps_what_it_had(tmp_path: Path) -> None:
     """A real process, killed at once in the middle of its life."""
     with started(

@@ -247,6 +247,7 @@ def test_forgetting_is_watched_side_by_side(runs: dict[str, Path], tmp_path: Pat
     assert any(len(rival) not in lengths or unlike(rival[-1], films[2][-1]) > 4 for rival in rivals)
 
 
+@pytest.mark.slow
 def test_episodes_begin_alike_in_all_panels(runs: dict[str, Path], tmp_path: Path) -> None:
     path = tmp_path / "film.mp4"
     options = ["--checkpoints", "first", "--episodes", "2", "--seed", "3", "--record", str(path)]

@@ -13,8 +13,9 @@ from continual_arcade.envs.arcade_vector_env import ArcadeVectorEnv
 from continual_arcade.envs.checks import MOST_AT_ONCE, Instance, Whole
 from continual_arcade.envs.schedules import Phase, Schedule
 from continual_arcade.envs.tunables import resolve
+from continual_arcade.evaluation.actor import Actor
 from continual_arcade.evaluation.experience import Experience, Recorder
-from continual_arcade.evaluation.policies import Actor, Policy
+from continual_arcade.evaluation.policies import Policy
 
 FIRST_SEED = 1_000_000
 """Seed of the first evaluation episode: far from the seeds of training."""

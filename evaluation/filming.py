@@ -14,8 +14,9 @@ from continual_arcade.envs.drawing.film import Picture
 from continual_arcade.envs.drawing.panels import Caption, Panels
 from continual_arcade.envs.drawing.screen import Screen
 from continual_arcade.envs.drawing.status import Status
+from continual_arcade.evaluation.actor import Actor
 from continual_arcade.evaluation.evaluator import FIRST_SEED
-from continual_arcade.evaluation.policies import Actor, Policy
+from continual_arcade.evaluation.policies import Policy
 
 HUD = Literal["full", "brief", "none"]
 """What is said over a picture: everything, score and phase, or nothing."""

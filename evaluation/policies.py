@@ -1,13 +1,10 @@
-"""Policies: what can be evaluated, and how it is asked for its actions."""
+"""Policies: what can be evaluated."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
-from inspect import Parameter, signature
 from typing import Any, Protocol
 
-import numpy as np
 import numpy.typing as npt
-from gymnasium import spaces
 
 Transform = Callable[[npt.NDArray[Any]], npt.NDArray[Any]]
 """Changes the observations of all games, step by step, from the first of their episodes on."""
@@ -44,107 +41,6 @@ class FunctionPolicy:
         return self.function(observation), None
 
 
-class Actor:
-    """Plays games by a policy, which sees what it saw in training and keeps its state.
-
-    :meth:`begin` and :meth:`see` turn observations into what the policy sees, in every step once;
-    :meth:`act` asks for its actions.
-
-    Args:
-        policy: The policy.
-        played: What is played, for messages.
-        observation_space: Space of the observations of one game.
-        action_space: Space of the actions of one game.
-        wrappers: What the games are wrapped in, see
-            :func:`~continual_arcade.evaluation.preprocessing.wrapper_names`.
-        action_masks: Returns which actions are valid in each game, shape ``(games, actions)``; None
-            if all are.
-
-    Raises:
-        TypeError: If it is no policy.
-        ValueError: If it was made for other observations or actions, or would not see what it saw
-            in training.
-    """
-
-    def __init__(
-        self,
-        policy: Policy,
-        *,
-        played: str,
-        observation_space: spaces.Space[Any],
-        action_space: spaces.Space[Any],
-        wrappers: Sequence[str] = (),
-        action_masks: Callable[[], npt.NDArray[np.bool_]] | None = None,
-    ) -> None:
-        self.name = getattr(policy, "__name__", type(policy).__name__)
-        """Name of the policy, for messages."""
-        if not hasattr(policy, "predict"):
-            raise TypeError(
-                f"{self.name} has no predict, so it is no policy; a plain function is one as "
-                "FunctionPolicy(function)"
-            )
-        self._factories = _transforms(policy, observation_space, wrappers, played)
-        made_for = getattr(policy, "action_space", action_space)
-        if made_for != action_space:
-            raise ValueError(other_space(self.name, played, "action", made_for, action_space))
-        self._predict: Callable[..., Any] = policy.predict
-        taken = _arguments(self._predict)
-        self._memory = [name for name in ("state", "episode_start") if name in taken]
-        self._masks = action_masks if "action_masks" in taken else None
-        if "action_masks" in taken and action_masks is None:
-            raise ValueError(
-                f"{self.name} takes action_masks, which {played} does not have: evaluate it in "
-                "environments that have them, or without, as FunctionPolicy(lambda seen: "
-                "model.predict(seen, deterministic=True)[0])"
-            )
-        self._transforms: list[Transform] = []
-        self._state: Any = None
-        self._starts = np.zeros(0, np.bool_)
-
-    def begin(self, observations: npt.NDArray[Any]) -> npt.NDArray[Any]:
-        """Begin an episode in every game.
-
-        Args:
-            observations: The first ones, shape ``(games, *obs)``.
-
-        Returns:
-            What the policy sees.
-        """
-        games = len(observations)
-        self._transforms = [factory(games) for factory in self._factories]
-        self._state, self._starts = None, np.ones(games, np.bool_)
-        return self.see(observations)
-
-    def see(self, observations: npt.NDArray[Any]) -> npt.NDArray[Any]:
-        """Return what the policy sees of the next observations, shape ``(games, *obs)``."""
-        for transform in self._transforms:
-            observations = transform(observations)
-        return observations
-
-    def act(self, seen: npt.NDArray[Any]) -> Any:
-        """Return the actions of the policy.
-
-        Args:
-            seen: What :meth:`begin` or :meth:`see` returned.
-
-        Raises:
-            TypeError: If its ``predict`` returns no pair.
-        """
-        memory = {"state": self._state, "episode_start": self._starts}
-        arguments: dict[str, Any] = {name: memory[name] for name in self._memory}
-        if self._masks is not None:
-            arguments["action_masks"] = self._masks()
-        decided = self._predict(seen, deterministic=True, **arguments)
-        if not isinstance(decided, tuple) or len(decided) != 2:
-            raise TypeError(
-                f"predict of {self.name} must return a pair, actions and its state or None, not "
-                f"{type(decided).__name__}"
-            )
-        actions, self._state = decided
-        self._starts = np.zeros(len(seen), np.bool_)
-        return actions
-
-
 def other_space(name: str, played: str, what: str, made_for: Any, space: Any) -> str:
     """Say that a policy was made for another space.
 
@@ -166,35 +62,3 @@ def other_space(name: str, played: str, what: str, made_for: Any, space: Any) ->
             f"{name}.load(path, env=VecFrameStack(env, n_stack))"
         )
     return message
-
-
-def _transforms(
-    policy: Policy, space: spaces.Space[Any], wrappers: Sequence[str], played: str
-) -> list[TransformFactory]:
-    """Return what is to be done to observations, in order, before a policy sees them.
-
-    Raises:
-        ValueError: If it would not see what it was made for.
-    """
-    if any(kind.__module__.startswith("stable_baselines3.") for kind in type(policy).__mro__):
-        # Here, since it needs PyTorch, which takes seconds to load; a model has loaded it.
-        from continual_arcade.evaluation.preprocessing import transforms_of
-
-        return transforms_of(policy, space, wrappers, played)
-    made_for = getattr(policy, "observation_space", space)
-    if made_for != space:
-        name = type(policy).__name__
-        raise ValueError(other_space(name, played, "observation", made_for, space))
-    return []
-
-
-def _arguments(function: Callable[..., Any]) -> set[str]:
-    """Return the names of what a function takes; one that takes any takes what models take."""
-    try:
-        parameters = signature(function).parameters.values()
-    except (TypeError, ValueError):  # it is not written in Python
-        return set()
-    names = {one.name for one in parameters}
-    if any(one.kind is Parameter.VAR_KEYWORD for one in parameters):
-        names |= {"state", "episode_start"}
-    return names

@@ -390,10 +390,14 @@ def _dots(chart: DotChart, styles: dict[str, MethodStyle]) -> Panel:
     ends = dot_limits(chart)
     lines = max((len(style.lines_of(dots.label, _LABEL)) for dots in chart.dots), default=1)
     tall = 27 + 15 * lines
+    # Names begin at the left, or right of a mark that would run through them.
+    span = ends[1] - ends[0]
+    near = [value + span / 150 for _, value in chart.marks if value < ends[0] + span / 10]
+    left = max(near, default=ends[0])
     drawn = [
         (trace, dots.label)
         for row, dots in enumerate(chart.dots)
-        for trace in _dots_of(chart, dots, row, (ends[0], row - 8 / tall), styles[dots.label])
+        for trace in _dots_of(chart, dots, row, (left, row - 8 / tall), styles[dots.label])
     ]
     axes = {
         "x": _axis(ends, chart.x_label) | {"showgrid": True, "nticks": 7},

@@ -40,6 +40,7 @@ print(cores(), available_memory(), machine(), sep="\\n")
 """
 
 
+@pytest.mark.slow
 def test_macos_has_no_proc_and_no_affinity() -> None:
     cores, memory, machine = said(AS_ON_MACOS).splitlines()
     assert int(cores) >= 1

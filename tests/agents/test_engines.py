@@ -162,7 +162,7 @@ def test_compositions_too(text: str) -> None:
     "parts",
     [
         pytest.param(["mer:algorithm=1,memories=5,repeats=2,beta=0.5"], marks=pytest.mark.slow),
-        ["mer:algorithm=6,memories=5,repeats=2"],
+        pytest.param(["mer:algorithm=6,memories=5,repeats=2"], marks=pytest.mark.slow),
         ["mer:algorithm=7,memories=5,repeats=3"],
         ["mer:algorithm=7,memories=3", "ewc", "clone:batch=8"],
     ],

@@ -310,6 +310,7 @@ sys.stdout.write(tiny.bits(model).hex())
 """
 
 
+@pytest.mark.slow
 def test_another_process_goes_on_the_same(tmp_path: Path) -> None:
     path = tmp_path / "training.zip"
     whole = live(of_method("clone"), callback=SaveAt(SAVED, path))

@@ -372,6 +372,7 @@ def stop(pid: int) -> None:
         time.sleep(0.001)
 
 
+@pytest.mark.slow
 def test_a_process_killed_while_it_saves(tmp_path: Path) -> None:
     path = tmp_path / "a"
     save_state(path, {"number": 0, "big": np.zeros(10**6, np.int64)}, "test")

@@ -170,6 +170,7 @@ def test_a_policy_for_another_game_is_named_with_what_it_expects(tmp_path: Path)
         replay_phases({5: tmp_path / "catcher.zip"}, CONFLICT, load=PPO.load, **GIVEN)
 
 
+@pytest.mark.slow
 def test_a_process_that_dies_is_said_with_its_checkpoint(paths: dict[int, Path]) -> None:
     with pytest.raises(RuntimeError, match=r"process died over the checkpoint of step .*70,000"):
         replay_phases(paths, CONFLICT, load=dies_over_two, jobs=2, **GIVEN)

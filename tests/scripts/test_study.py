@@ -124,6 +124,7 @@ def test_the_report_has_the_experts_as_baselines(root: Path, tmp_path: Path) -> 
     assert all(math.isfinite(float(value.split()[0])) for value in values)
 
 
+@pytest.mark.slow
 def test_the_report_waits_until_all_runs_are_finished(copy: Path) -> None:
     folder = StudyFolder.open(copy / "small")
     for cell in folder.cells:

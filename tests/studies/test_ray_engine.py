@@ -228,6 +228,7 @@ def tasks_of(folder: StudyFolder) -> Iterator[Task]:
         yield Task(cell.name, folder.place(cell), cell.make().to_config(), about)
 
 
+@pytest.mark.slow
 def test_runs_are_taken_when_there_is_room_for_them(cluster: Cluster, tmp_path: Path) -> None:
     folder = begun(tmp_path, "0..2", steps=40)
     taken: list[str] = []

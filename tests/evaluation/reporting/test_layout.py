@@ -66,6 +66,7 @@ def unfold_all(page: Page) -> None:
     settle(page)
 
 
+@pytest.mark.slow
 def test_no_column_is_cut_on_a_laptop(opened: Watched) -> None:
     page = opened.page
     resize(page, 1280, 800)

@@ -290,7 +290,8 @@ def load_agent(
         with _naming(path), nullcontext() if is_theirs else limited(state["network"]):
             agent._setup_model()
         if env is not None:
-            agent.set_env(env)
+            with _naming(path):
+                agent.set_env(env)
     with _naming(path):
         _restore(agent, state, remade=is_theirs)
         training = state["training"] or {}

@@ -28,6 +28,7 @@ from continual_arcade.evaluation.evaluator import Played
 from continual_arcade.evaluation.protocol import Judging, Protocol
 from continual_arcade.evaluation.rewinding import rewind
 from continual_arcade.evaluation.run_folder import RunFolder
+from continual_arcade.evaluation.score_range import score_range
 from continual_arcade.studies.probes import PROBES
 from continual_arcade.studies.progress import ProgressLog
 from continual_arcade.studies.seeds import check_seed
@@ -333,6 +334,7 @@ def warm_up(spec: RunSpec) -> None:
     assert env is not None
     agent.predict(env.reset(), deterministic=True)
     env.close()
+    score_range(spec.protocol)
 
 
 class _Saves(BaseCallback):

@@ -243,6 +243,10 @@ def load_and_go_on(path: Path) -> str:
         live(model, 10 * NUM_ENVS, reset_num_timesteps=False)
     except DivergedError:
         return "diverged"
+    except ValueError as error:
+        # An optimiser may be set as PyTorch alone serves it, such as with maximize.
+        assert "the compiled engine cannot serve this agent" in str(error)  # noqa: PT017
+        return "refused"
     model.save(path)
     return "works"
 

@@ -173,7 +173,7 @@ def test_nothing_is_compiled_after_the_warm_up(tmp_path: Path) -> None:
         check=False,
     )
     assert result.returncode == 0, result.stderr
-    assert result.stdout.endswith("10 True\n")
+    assert result.stdout.endswith("11 True\n")
 
 
 @pytest.mark.slow

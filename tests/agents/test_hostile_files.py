@@ -235,6 +235,7 @@ def load_and_go_on(path: Path) -> str:
     except ValueError as error:
         assert str(path) in str(error), error  # noqa: PT017
         return "refused"
+    model.tensorboard_log = None  # a folder of any name, which would be written to
     observations = np.stack([model.observation_space.sample() for _ in range(NUM_ENVS)])
     for deterministic in (True, False):
         actions, _ = model.predict(observations, deterministic=deterministic)

@@ -36,7 +36,7 @@ class Compare:
 
 
 _CAPTION = (
-    "mean over runs [95 % interval, within what a score can be].\n"
+    "mean over runs [95 % interval, within what a score can be where that is known].\n"
     f"{ENDS}\n"
     "change: at the end less when just learnt; negative is forgetting.\n"
     "all: each run's mean over its phases; changes over those that another followed."

@@ -167,49 +167,48 @@ def tune(
         RuntimeError: If a life failed, or workers die again and again over the same.
         OSError: If something cannot be written.
     """
-    with Lock.of_folder(out).hold():
-        return _tune(tuning, engine, out, about, report)
-
-
-def _tune(
-    tuning: Tuning,
-    engine: Engine,
-    out: Path,
-    about: Mapping[str, Any],
-    report: Callable[[Trial], None],
-) -> dict[str, Trial]:
     import optuna
 
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
     for world in tuning.study.worlds:
         protocol = tuning.study.spec(world, tuning.study.entries[0], 0).protocol
         if reason := shipped_references().scale(protocol).reason:
             raise ValueError(f"trials cannot be compared in {world.name}: {reason}")
-    optuna.logging.set_verbosity(optuna.logging.WARNING)
-    (out / "trials.csv").unlink(missing_ok=True)  # it is made anew from the lives
-    best: dict[str, Trial] = {}
-    for candidate in tuning.candidates:
-        # A generator of its own for each method, so that one more method changes no other.
-        sampler = optuna.samplers.TPESampler(seed=_seed_of(candidate.label), n_startup_trials=4)
-        search = optuna.create_study(direction="maximize", sampler=sampler)
-        search.enqueue_trial({name: found.first for name, found in candidate.search.items()})
-        for number in range(tuning.trials):
-            asked = search.ask()
-            values = {
-                name: asked.suggest_float(name, found.low, found.high, log=found.log)
-                for name, found in candidate.search.items()
-            }
-            if number:  # the first ones are given
-                values = {name: _rounded(value) for name, value in values.items()}
-            came = dict(_live(tuning, candidate, number, values, engine, out, about))
-            value = float(np.mean(list(came.values())))
-            search.tell(asked, value)
-            trial = Trial(candidate.label, number, value, json.dumps(values), json.dumps(came))
-            _TRIALS.append(out / "trials.csv", [trial])
-            if candidate.label not in best or value > best[candidate.label].value:
-                best[candidate.label] = trial
-            report(trial)
-    write_text_whole(out / "chosen.toml", _chosen(tuning, best))
+    with Lock.of_folder(out).hold():
+        (out / "trials.csv").unlink(missing_ok=True)  # it is made anew from the lives
+        best: dict[str, Trial] = {}
+        for candidate in tuning.candidates:
+            for trial in _trials(tuning, candidate, engine, out, about):
+                _TRIALS.append(out / "trials.csv", [trial])
+                if candidate.label not in best or trial.value > best[candidate.label].value:
+                    best[candidate.label] = trial
+                report(trial)
+        write_text_whole(out / "chosen.toml", _chosen(tuning, best))
     return best
+
+
+def _trials(
+    tuning: Tuning, candidate: Candidate, engine: Engine, out: Path, about: Mapping[str, Any]
+) -> Iterator[Trial]:
+    """Search the settings of one method; return each trial, of which the next ones learn."""
+    import optuna
+
+    # A generator of its own for each method, so that one more method changes no other.
+    sampler = optuna.samplers.TPESampler(seed=_seed_of(candidate.label), n_startup_trials=4)
+    search = optuna.create_study(direction="maximize", sampler=sampler)
+    search.enqueue_trial({name: found.first for name, found in candidate.search.items()})
+    for number in range(tuning.trials):
+        asked = search.ask()
+        values = {
+            name: asked.suggest_float(name, found.low, found.high, log=found.log)
+            for name, found in candidate.search.items()
+        }
+        if number:  # the first ones are given
+            values = {name: _rounded(value) for name, value in values.items()}
+        came = dict(_live(tuning, candidate, number, values, engine, out, about))
+        value = float(np.mean(list(came.values())))
+        search.tell(asked, value)
+        yield Trial(candidate.label, number, value, json.dumps(values), json.dumps(came))
 
 
 def _live(

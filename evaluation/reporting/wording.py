@@ -21,8 +21,8 @@ ENDS = (
 )
 
 INTERVALS = (
-    "Mean over runs with its 95 % interval, which stays within what a score can be "
-    f"(docs/statistics.md). One number for each run first. {ENDS}"
+    "Mean over runs with its 95 % interval, which stays within what a score can be, where that is "
+    f"known (docs/statistics.md). Each run counts as one number. {ENDS}"
 )
 
 UNSEEN = (

@@ -8,10 +8,10 @@ known is null.
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from numbers import Integral
 from pathlib import Path
 from typing import Any
 
+from continual_arcade.envs.checks import Whole
 from continual_arcade.evaluation import diagnostics
 from continual_arcade.evaluation.diagnostics import Diagnostic
 from continual_arcade.evaluation.protocol import Protocol
@@ -37,17 +37,15 @@ def external_config(
     """
     if not isinstance(method, str) or not method.strip():
         raise ValueError(f"method = {method!r} must be a name")
-    for name, value, least in (("seed", seed, 0), ("num_envs", num_envs, 1)):
-        if isinstance(value, bool) or not isinstance(value, Integral) or value < least:
-            raise ValueError(f"{name} = {value!r} must be a whole number, at least {least}")
-    given = {"num_envs": int(num_envs), **settings}
+    seed, num_envs = Whole(0)("seed", seed), Whole(1)("num_envs", num_envs)
+    given = {"num_envs": num_envs, **settings}
     if given["num_envs"] != num_envs:
         raise ValueError(f"settings say num_envs = {given['num_envs']!r}, but it is {num_envs}")
     config = {
         **protocol.to_config(),
         "method": method,
         "method_spec": None,
-        "seed": int(seed),
+        "seed": seed,
         "settings": given,
         "save_every": None,
     }

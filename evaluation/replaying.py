@@ -4,7 +4,6 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import cached_property, partial
-from numbers import Integral
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +12,7 @@ import torch
 from threadpoolctl import threadpool_limits
 from tqdm import tqdm
 
+from continual_arcade.envs.checks import Whole
 from continual_arcade.envs.curricula import ScheduleLike, as_schedule
 from continual_arcade.envs.games import make_game
 from continual_arcade.envs.registration import IDS
@@ -132,9 +132,7 @@ def replay_phases(
         RuntimeError: If a process died; the message says over which checkpoints.
     """
     protocol = _protocol(life, game, judging)
-    for name, value, least in (("jobs", jobs, 1), ("late", late, 0), ("seed", seed, 0)):
-        if isinstance(value, bool) or not isinstance(value, Integral) or value < least:
-            raise ValueError(f"{name} = {value!r} must be a whole number, at least {least}")
+    jobs, late, seed = Whole(1)("jobs", jobs), Whole(0)("late", late), Whole(0)("seed", seed)
     agents = _checked(checkpoints, load)
     for step in agents:
         _check_step(step, protocol.schedule, late)
@@ -195,8 +193,7 @@ def _checked(checkpoints: Mapping[int, Checkpoint], load: Load | None) -> dict[i
     if not checkpoints:
         raise ValueError("no checkpoint is given: name at least one")
     for step in checkpoints:
-        if isinstance(step, bool) or not isinstance(step, Integral):
-            raise ValueError(f"a lifetime step is a whole number, not {step!r}")
+        Whole(0)("lifetime_step", step)
     agents: dict[int, Policy | Path] = {}
     for step in sorted(checkpoints):
         agent = checkpoints[step]

@@ -203,7 +203,7 @@ def test_each_plays_on_one_thread(
     ("checkpoints", "options", "message"),
     [
         ({}, GIVEN, "no checkpoint is given"),
-        ({-1: flaps_below(0.2)}, GIVEN, "step -1 is negative"),
+        ({-1: flaps_below(0.2)}, GIVEN, "lifetime_step = -1 must be a whole number, at least 0"),
         ({0: flaps_below(0.2)}, {**GIVEN, "jobs": 0}, "jobs = 0"),
         ({0: flaps_below(0.2)}, {"judging": JUDGING}, "name it, as in game='Catcher'"),
         ({0: flaps_below(0.2)}, {**GIVEN, "game": "Catcher"}, "unknown parameter 'gravity'"),
@@ -211,9 +211,13 @@ def test_each_plays_on_one_thread(
         ({0: flaps_below(0.2)}, {**GIVEN, "jobs": 1.5}, "jobs = 1.5 must be a whole number"),
         ({0: flaps_below(0.2)}, {**GIVEN, "late": -1}, "late = -1 must be a whole number, at l"),
         ({0: flaps_below(0.2)}, {**GIVEN, "seed": -1}, "seed = -1 must be"),
-        ({0.5: flaps_below(0.2)}, GIVEN, "a lifetime step is a whole number, not 0.5"),
-        ({"0": flaps_below(0.2), 1: flaps_below(0.2)}, GIVEN, "whole number, not '0'"),
-        ({True: flaps_below(0.2)}, GIVEN, "whole number, not True"),
+        ({0.5: flaps_below(0.2)}, GIVEN, "lifetime_step = 0.5 must be a whole number"),
+        (
+            {"0": flaps_below(0.2), 1: flaps_below(0.2)},
+            GIVEN,
+            "lifetime_step = '0' must be a whole number",
+        ),
+        ({True: flaps_below(0.2)}, GIVEN, "lifetime_step = True must be a whole number"),
         (
             {0: flaps_below(0.2), 170_000: flaps_below(0.2)},
             GIVEN,

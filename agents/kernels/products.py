@@ -1,0 +1,295 @@
+"""Small products of matrices, with a block of the result held in vector registers.
+
+The matrices of a small network fit into the first cache, where a product is as fast as its inner
+loop: a block of results stays in registers, and each step of the depth loads some vectors of the
+right factor and one number of each row of the left one, for as many fused multiply-adds. The right
+factor is read row by row, the left one by any strides, so that a transposed left factor costs
+nothing. (A general BLAS spends most of its time at such sizes on choosing a kernel and packing.)
+
+Each element is summed in the order of the depth, one multiply-add after the other. So its bits do
+not depend on the width of the vectors, the size of the block, alignment, threads, or how many rows
+there are; only on whether the machine fuses multiply and add.
+"""
+
+import platform
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+from llvmlite import ir
+from numba import types
+from numba.core import cgutils
+from numba.core.codegen import get_host_cpu_features
+from numba.core.config import CPU_FEATURES
+from numba.extending import intrinsic
+
+from continual_arcade.agents.kernels.inner import inner
+
+
+def _vectors(features: str, machine: str) -> tuple[int, bool]:
+    """Return how many floats a vector register holds, and whether multiply and add are fused.
+
+    Args:
+        features: As numba is told them, ``+avx2,-avx512f,...``.
+        machine: As :func:`platform.machine` says.
+    """
+    known = features.split(",")
+    if "+avx512f" in known:
+        return 16, True
+    if "+avx2" in known and "+fma" in known:
+        return 8, True
+    return 4, machine in ("arm64", "aarch64")
+
+
+WIDTH, FUSES = _vectors(
+    get_host_cpu_features() if CPU_FEATURES is None else CPU_FEATURES, platform.machine()
+)
+"""Floats of a vector register, and whether multiply and add are fused."""
+BLOCKS = [(4, 4 if WIDTH == 16 else 2, WIDTH)]
+"""Rows, vectors in a row and floats in a vector of the blocks that columns are cut into: the first
+fills the registers, and what is left goes into ever narrower ones."""
+BLOCKS += [(8, 1, width) for width in (16, 8, 4, 2, 1) if width <= WIDTH]
+
+NOTHING, RELU, GATE = range(3)
+"""What is done to a result before it is stored: nothing; negative ones become 0 (NaN stays); those
+become 0 where an element of another matrix is not positive, which is the derivative of ReLU."""
+
+_I64, _FLOAT, _SIZE = ir.IntType(64), ir.FloatType(), 4
+
+
+def _number(value: int) -> Any:
+    return ir.Constant(_I64, value)
+
+
+class _Matrix:
+    """An address, and the distances from row to row and from column to column [bytes]."""
+
+    def __init__(self, builder: Any, address: Any, row: Any, column: Any) -> None:
+        self.builder, self.address = builder, address
+        self.row, self.column = row, column
+
+    def at(self, row: Any, column: Any) -> Any:
+        """Return the address of an element."""
+        builder = self.builder
+        down, right = builder.mul(row, self.row), builder.mul(column, self.column)
+        return builder.add(self.address, builder.add(down, right))
+
+
+class _Writer:
+    """Writes machine code for blocks of one width of vectors."""
+
+    def __init__(self, builder: Any, width: int) -> None:
+        self.builder, self.width = builder, width
+        self.kind = ir.VectorType(_FLOAT, width)
+        self.zero = ir.Constant(self.kind, [0.0] * width)
+
+    def load(self, address: Any) -> Any:
+        return self.builder.load(self._pointer(address, self.kind), align=_SIZE)
+
+    def store(self, value: Any, address: Any) -> None:
+        self.builder.store(value, self._pointer(address, self.kind), align=_SIZE)
+
+    def splat(self, address: Any) -> Any:
+        """Load one number into all lanes."""
+        number = self.builder.load(self._pointer(address, _FLOAT), align=_SIZE)
+        undefined = ir.Constant(self.kind, ir.Undefined)
+        one = self.builder.insert_element(undefined, number, ir.Constant(ir.IntType(32), 0))
+        lanes = ir.Constant(ir.VectorType(ir.IntType(32), self.width), [0] * self.width)
+        return self.builder.shuffle_vector(one, undefined, lanes)
+
+    def multiply_add(self, a: Any, b: Any, c: Any) -> Any:
+        if not FUSES:
+            return self.builder.fadd(self.builder.fmul(a, b), c)
+        name, kind = f"llvm.fma.v{self.width}f32", ir.FunctionType(self.kind, [self.kind] * 3)
+        module = self.builder.module
+        fma = module.globals.get(name) or ir.Function(module, kind, name)
+        return self.builder.call(fma, [a, b, c])
+
+    def _pointer(self, address: Any, kind: Any) -> Any:
+        return self.builder.inttoptr(address, kind.as_pointer())
+
+
+@contextmanager
+def _counting(builder: Any, counter: Any, stop: Any, step: int) -> Iterator[Any]:
+    """Write a loop: while ``counter + step <= stop``, the counter going up by the step."""
+    test, body, end = (builder.append_basic_block() for _ in range(3))
+    builder.branch(test)
+    builder.position_at_end(test)
+    now = builder.load(counter)
+    following = builder.add(now, _number(step))
+    builder.cbranch(builder.icmp_signed("<=", following, stop), body, end)
+    builder.position_at_end(body)
+    yield now
+    builder.store(following, counter)
+    builder.branch(test)
+    builder.position_at_end(end)
+
+
+def _write_block(
+    builder: Any, size: tuple[int, int, int], row: Any, column: Any, given: dict[str, Any]
+) -> None:
+    """Write the code that computes one block of the result.
+
+    Args:
+        builder: Where to.
+        size: Rows, vectors in a row, and floats of a vector.
+        row: First row.
+        column: First column.
+        given: The arguments of :func:`_multiply`, matrices among them.
+    """
+    rows, vectors, width = size
+    on = _Writer(builder, width)
+    places = [(r, v) for r in range(rows) for v in range(vectors)]
+    rows_of = [builder.add(row, _number(r)) for r in range(rows)]
+    columns_of = [builder.add(column, _number(v * width)) for v in range(vectors)]
+
+    sums = [cgutils.alloca_once(builder, on.kind) for _ in places]  # they will be registers
+    for place in sums:
+        builder.store(on.zero, place)
+    with builder.if_then(builder.icmp_signed("!=", given["bias"].address, _number(0))):
+        begin = [on.load(given["bias"].at(_number(0), column)) for column in columns_of]
+        for (_, v), place in zip(places, sums, strict=True):
+            builder.store(begin[v], place)
+
+    step = cgutils.alloca_once(builder, _I64)
+    builder.store(_number(0), step)
+    with _counting(builder, step, given["depth"], 1) as k:
+        right = [on.load(given["right"].at(k, column)) for column in columns_of]
+        left = [on.splat(given["left"].at(row, k)) for row in rows_of]
+        for (r, v), place in zip(places, sums, strict=True):
+            builder.store(on.multiply_add(left[r], right[v], builder.load(place)), place)
+
+    results = [builder.load(place) for place in sums]
+    ends = [(rows_of[r], columns_of[v]) for r, v in places]
+    for how in (NOTHING, RELU, GATE):
+        with builder.if_then(builder.icmp_signed("==", given["finish"], _number(how))):
+            for value, end in zip(results, ends, strict=True):
+                if how == RELU:
+                    # Not a maximum: NaN must stay NaN.
+                    is_low = builder.fcmp_ordered("<", value, on.zero)
+                    value = builder.select(is_low, on.zero, value)
+                elif how == GATE:
+                    gate = on.load(given["gate"].at(*end))
+                    value = builder.select(builder.fcmp_ordered(">", gate, on.zero), value, on.zero)
+                on.store(value, given["result"].at(*end))
+
+
+@intrinsic  # type: ignore[untyped-decorator]
+def _multiply(
+    context: Any,
+    left: Any,
+    left_row: Any,
+    left_step: Any,
+    right: Any,
+    result: Any,
+    rows: Any,
+    columns: Any,
+    depth: Any,
+    bias: Any,
+    finish: Any,
+    gate: Any,
+) -> Any:
+    """Multiply matrices: ``result = finish(bias + left right)``.
+
+    All matrices are given by the address of their first element; all but ``left`` lie in rows
+    without gaps. Nothing overlaps.
+
+    Args:
+        context: Of numba.
+        left: Shape ``(rows, depth)``.
+        left_row: Distance of its rows [elements].
+        left_step: Distance of its columns [elements].
+        right: Shape ``(depth, columns)``.
+        result: Shape ``(rows, columns)``.
+        rows: Its rows.
+        columns: Its columns.
+        depth: Products that are summed.
+        bias: What each row of sums begins with, shape ``(columns,)``; 0 for nothing.
+        finish: What is done to the results; see :data:`NOTHING`.
+        gate: Of :data:`GATE`, shape ``(rows, columns)``.
+    """
+
+    def generate(context: Any, builder: Any, signature: Any, arguments: Sequence[Any]) -> Any:
+        a, a_row, a_step, b, c, rows, columns, depth, bias, finish, gate = arguments
+        size = _number(_SIZE)
+        wide = builder.mul(columns, size)
+        given = {
+            "left": _Matrix(builder, a, builder.mul(a_row, size), builder.mul(a_step, size)),
+            "right": _Matrix(builder, b, wide, size),
+            "result": _Matrix(builder, c, wide, size),
+            "bias": _Matrix(builder, bias, wide, size),
+            "gate": _Matrix(builder, gate, wide, size),
+            "depth": depth,
+            "finish": finish,
+        }
+        column, row = cgutils.alloca_once(builder, _I64), cgutils.alloca_once(builder, _I64)
+        builder.store(_number(0), column)
+        for many, vectors, width in BLOCKS:
+            with _counting(builder, column, columns, vectors * width) as first_column:
+                builder.store(_number(0), row)
+                for high in (many, 1):
+                    with _counting(builder, row, rows, high) as first_row:
+                        size_of_block = (high, vectors, width)
+                        _write_block(builder, size_of_block, first_row, first_column, given)
+        return context.get_dummy_value()
+
+    return types.void(*[types.int64] * 11), generate
+
+
+@intrinsic  # type: ignore[untyped-decorator]
+def _address(context: Any, array: Any) -> Any:
+    """Return where the first element of an array lies."""
+
+    def generate(context: Any, builder: Any, signature: Any, arguments: Sequence[Any]) -> Any:
+        data = context.make_array(signature.args[0])(context, builder, arguments[0]).data
+        return builder.ptrtoint(data, _I64)
+
+    return types.int64(array), generate
+
+
+@inner()
+def dense(inputs: Any, weights: Any, biases: Any, outputs: Any, is_last: bool) -> None:
+    """Compute a layer: ``outputs = inputs weights + biases``, with ReLU unless it is the last.
+
+    Args:
+        inputs: Shape ``(rows, n_in)``; all arrays are contiguous.
+        weights: Transposed, shape ``(n_in, n_out)``.
+        biases: Shape ``(n_out,)``.
+        outputs: Filled, shape ``(rows, n_out)``.
+        is_last: Whether there is no ReLU.
+    """
+    rows, n_in = inputs.shape
+    n_out = len(biases)
+    a, b, c, bias = _address(inputs), _address(weights), _address(outputs), _address(biases)
+    _multiply(a, n_in, 1, b, c, rows, n_out, n_in, bias, NOTHING if is_last else RELU, 0)
+
+
+@inner()
+def through_layer(deltas: Any, weights: Any, outputs: Any, below: Any) -> None:
+    """Compute the derivatives by what a ReLU was given: ``below = deltas weights``, gated.
+
+    Args:
+        deltas: Derivatives by what the layer above gave, shape ``(rows, n_out)``.
+        weights: Of that layer, as PyTorch has them, shape ``(n_out, n_in)``.
+        outputs: Of the ReLU, shape ``(rows, n_in)``.
+        below: Filled, shape ``(rows, n_in)``.
+    """
+    rows, n_out = deltas.shape
+    n_in = outputs.shape[1]
+    a, b, c, gate = _address(deltas), _address(weights), _address(below), _address(outputs)
+    _multiply(a, n_out, 1, b, c, rows, n_in, n_out, 0, GATE, gate)
+
+
+@inner()
+def weights_gradient(deltas: Any, inputs: Any, gradient: Any) -> None:
+    """Compute the gradient of a layer's weights: ``gradient = deltas^T inputs``.
+
+    Args:
+        deltas: Derivatives by what the layer gave, shape ``(rows, n_out)``.
+        inputs: What it was given, shape ``(rows, n_in)``.
+        gradient: Filled, shape ``(n_out, n_in)``.
+    """
+    rows, n_out = deltas.shape
+    n_in = inputs.shape[1]
+    a, b, c = _address(deltas), _address(inputs), _address(gradient)
+    _multiply(a, 1, n_out, b, c, n_out, n_in, rows, 0, NOTHING, 0)

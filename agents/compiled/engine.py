@@ -121,6 +121,7 @@ class CompiledEngine:
         self._shape = Shape(self.widths, starts.astype(np.int64))
         size = len(self._online.array)
         self._gradients = np.zeros((2, size), np.float32)
+        self._transposed, self._stale = np.zeros((2, size), np.float32), np.ones(2, np.int64)
         replay, count = self.replay, self.replay.buffer_size
         self._draws, self._placement = stream_of(replay.rng), stream_of(replay.placement_rng)
         self._flat: dict[str, npt.NDArray[Any]] = {
@@ -223,17 +224,7 @@ class CompiledEngine:
 
     def _viewed(self) -> update.Agent:
         return update.Agent(
-            net=Network(
-                shape=self._shape,
-                online=self._online.array,
-                target=self._target.array,
-                gradient=self._gradients[0],
-                extra=self._gradients[1],
-                inputs=self._inputs,
-                activations=self._activations,
-                others=self._others,
-                deltas=self._deltas,
-            ),
+            net=self._network(),
             first_moments=self._first.array,
             second_moments=self._second.array,
             memory=self._memory(),
@@ -249,6 +240,21 @@ class CompiledEngine:
             plans=self._interpolation.plans,
         )
 
+    def _network(self) -> Network:
+        return Network(
+            shape=self._shape,
+            online=self._online.array,
+            target=self._target.array,
+            transposed=self._transposed,
+            stale=self._stale,
+            gradient=self._gradients[0],
+            extra=self._gradients[1],
+            inputs=self._inputs,
+            activations=self._activations,
+            others=self._others,
+            deltas=self._deltas,
+        )
+
     # Before and after each call.
 
     def before(self, gradient_steps: int, batch_size: int) -> None:
@@ -256,6 +262,7 @@ class CompiledEngine:
         agent, c = self._agent, self._c
         own = [part.batch or batch_size for part in self._drawers]
         self._make_room(max([batch_size + self._most_completed, *own]))
+        self._stale[:] = 1  # Python may have changed anything
         self._before_moments()
         c["batch_size"], c["gradient_steps"] = batch_size, gradient_steps
         c["double_q"], c["tau"] = agent.double_q, agent.tau
@@ -437,10 +444,9 @@ class CompiledEngine:
     def best_actions(self, observations: npt.NDArray[Any]) -> npt.NDArray[np.int64]:
         """Return the actions of highest value, shape ``(count,)``."""
         inputs = np.ascontiguousarray(observations, np.float32)
-        rows = len(inputs)
-        if rows * int(self.widths[1:].sum()) > len(self._activations):
-            self._make_room(rows)
-        arguments = (self._shape, self._online.array, inputs, self._activations)
+        self._make_room(len(inputs))
+        self._stale[:] = 1
+        arguments = (self._network(), inputs)
         if self._act is None:
             self._act = _acting_entry().prepared(arguments)
         chosen: npt.NDArray[np.int64] = self._act(*arguments)

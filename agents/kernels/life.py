@@ -11,7 +11,7 @@ import numpy.typing as npt
 
 from continual_arcade.agents.kernels.draws import Stream, below, fraction
 from continual_arcade.agents.kernels.inner import inner
-from continual_arcade.agents.kernels.network import best, forward
+from continual_arcade.agents.kernels.network import ONLINE, best, forward
 from continual_arcade.agents.kernels.replay import lacks_room, place, push
 from continual_arcade.agents.kernels.update import DONE, LACKS_ROOM, PLAIN, synchronise, train
 
@@ -157,7 +157,7 @@ def _choose(c: Any, net: Any, play: Any, acting: Any, k: int) -> None:
     """Choose actions: first all coins are thrown, then an exploratory action drawn for each."""
     explores_always = c.timesteps < c.learning_starts
     if not explores_always:
-        values = forward(net.shape, net.online, play.observations, acting.buffer)
+        values = forward(net, ONLINE, play.observations, acting.buffer)
         for env in range(c.num_envs):
             play.actions[env] = -1 - best(values, env)
         for env in range(c.num_envs):
@@ -210,7 +210,7 @@ def _store(c: Any, a: Any) -> None:
         for row in range(count):
             for j in range(a.net.inputs.shape[1]):
                 a.net.inputs[row, j] = stage.observations[c.fresh + row, j]
-        values = forward(a.net.shape, a.net.online, a.net.inputs[:count], a.net.activations)
+        values = forward(a.net, ONLINE, a.net.inputs[:count], a.net.activations)
         for i in range(placed):
             a.memory.q_values[stage.placed_slots[i]] = values[stage.placed_rows[i] - c.fresh]
     if c.plan == PLAIN or c.timesteps <= c.learning_starts:

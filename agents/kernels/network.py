@@ -1,8 +1,8 @@
 """A multi-layer perceptron on flat memory: values, and gradients by hand.
 
 All parameters lie in one vector, layer by layer, weights (out x in) before biases: the order of
-``network.parameters()``. What a pass computes lies in buffers that are allocated once. Products of
-matrices are BLAS; the loops around them are elementwise, so that the compiler makes them wide.
+``network.parameters()``. What a pass computes lies in buffers that are allocated once. Forward
+passes read the weights transposed, from a copy that is made when the parameters have changed.
 
 Fast-math is used in part: sums may be reordered and products fused, which changes last digits. That
 NaN and infinity come through is kept, and tested.
@@ -14,7 +14,8 @@ import numpy as np
 import numpy.typing as npt
 from numba import njit
 
-from continual_arcade.agents.kernels.inner import WIDE
+from continual_arcade.agents.kernels.inner import WIDE, inner
+from continual_arcade.agents.kernels.products import dense, through_layer, turn, weights_gradient
 
 
 class Shape(NamedTuple):
@@ -26,6 +27,10 @@ class Shape(NamedTuple):
     """Where the weights of each layer begin, shape ``(layers,)``."""
 
 
+ONLINE, TARGET = range(2)
+"""Which of the two networks."""
+
+
 class Network(NamedTuple):
     """The Q-network, its target network, and where their passes leave what they compute."""
 
@@ -34,6 +39,10 @@ class Network(NamedTuple):
     """All parameters, shape ``(parameters,)``."""
     target: npt.NDArray[np.float32]
     """Those of the target network."""
+    transposed: npt.NDArray[np.float32]
+    """Copies of both, the weights of each layer transposed, shape ``(2, parameters)``."""
+    stale: npt.NDArray[np.int64]
+    """Whether these copies are out of date: whoever changes parameters says so, shape ``(2,)``."""
     gradient: npt.NDArray[np.float32]
     """Gradient of the current step."""
     extra: npt.NDArray[np.float32]
@@ -48,40 +57,59 @@ class Network(NamedTuple):
     """Derivatives by the inputs of each layer's activation, ``rows`` of each."""
 
 
-@njit(error_model="numpy", fastmath=set(WIDE))
-def forward(shape: Any, parameters: Any, inputs: Any, buffer: Any) -> Any:
+@inner()
+def weights_of(shape: Any, parameters: Any, layer: int) -> Any:
+    """Return the weights of a layer, shape ``(n_out, n_in)``."""
+    n_in, n_out, start = shape.widths[layer], shape.widths[layer + 1], shape.starts[layer]
+    return parameters[start : start + n_out * n_in].reshape(n_out, n_in)
+
+
+@inner()
+def transposed_of(shape: Any, parameters: Any, layer: int) -> Any:
+    """Return the transposed weights of a layer, shape ``(n_in, n_out)``."""
+    n_in, n_out, start = shape.widths[layer], shape.widths[layer + 1], shape.starts[layer]
+    return parameters[start : start + n_out * n_in].reshape(n_in, n_out)
+
+
+@inner()
+def biases_of(shape: Any, parameters: Any, layer: int) -> Any:
+    """Return the biases of a layer, shape ``(n_out,)``."""
+    n_in, n_out, start = shape.widths[layer], shape.widths[layer + 1], shape.starts[layer]
+    return parameters[start + n_out * n_in : start + n_out * n_in + n_out]
+
+
+@njit(error_model="numpy")
+def forward(net: Any, which: int, inputs: Any, buffer: Any) -> Any:
     """Compute the values of some observations.
 
     Args:
-        shape: The network's.
-        parameters: Its parameters, online or target.
+        net: The networks.
+        which: ``ONLINE`` or ``TARGET``.
         inputs: Shape ``(rows, features)``.
         buffer: Filled with the outputs of each layer.
 
     Returns:
         Those of the last layer, shape ``(rows, actions)``, in the buffer.
     """
+    shape = net.shape
+    parameters = net.online if which == ONLINE else net.target
+    transposed = net.transposed[which]
+    last = len(shape.starts) - 1
+    if net.stale[which]:
+        for layer in range(last + 1):
+            turn(weights_of(shape, parameters, layer), transposed_of(shape, transposed, layer))
+        net.stale[which] = 0
     rows = len(inputs)
     x = inputs
     at = 0
-    last = len(shape.starts) - 1
     for layer in range(last + 1):
-        n_in, n_out = shape.widths[layer], shape.widths[layer + 1]
-        start = shape.starts[layer]
-        weights = parameters[start : start + n_out * n_in].reshape(n_out, n_in)
-        biases = parameters[start + n_out * n_in : start + n_out * n_in + n_out]
+        n_out = shape.widths[layer + 1]
         y = buffer[at : at + rows * n_out].reshape(rows, n_out)
-        np.dot(x, weights.T, y)
-        if layer < last:
-            for row in range(rows):
-                for unit in range(n_out):
-                    value = y[row, unit] + biases[unit]
-                    # Not max(): NaN must stay NaN.
-                    y[row, unit] = np.float32(0.0) if value < np.float32(0.0) else value
-        else:
-            for row in range(rows):
-                for unit in range(n_out):
-                    y[row, unit] += biases[unit]
+        weights, biases = (
+            transposed_of(shape, transposed, layer),
+            biases_of(shape, parameters, layer),
+        )
+        dense(x, weights, biases, y, layer == last)
         at += rows * n_out
         x = y
     return x
@@ -107,28 +135,21 @@ def backward(net: Any, rows: int, passed: int, slopes: Any, gradient: Any) -> No
     free = 0  # where deltas of the layer below may be written
     for layer in range(last, -1, -1):
         n_in, n_out = shape.widths[layer], shape.widths[layer + 1]
-        start = shape.starts[layer]
         if layer:
             at -= passed * n_in
             x = net.activations[at : at + rows * n_in].reshape(rows, n_in)
         else:
             x = net.inputs[:rows]
-        np.dot(delta.T, x, gradient[start : start + n_out * n_in].reshape(n_out, n_in))
-        biases = gradient[start + n_out * n_in : start + n_out * n_in + n_out]
+        weights_gradient(delta, x, weights_of(shape, gradient, layer))
+        biases = biases_of(shape, gradient, layer)
         for unit in range(n_out):
             biases[unit] = delta[0, unit]
         for row in range(1, rows):
             for unit in range(n_out):
                 biases[unit] += delta[row, unit]
         if layer:
-            weights = net.online[start : start + n_out * n_in].reshape(n_out, n_in)
             below = net.deltas[free : free + rows * n_in].reshape(rows, n_in)
-            np.dot(delta, weights, below)
-            for row in range(rows):
-                for unit in range(n_in):
-                    below[row, unit] = (
-                        below[row, unit] if x[row, unit] > np.float32(0.0) else np.float32(0.0)
-                    )
+            through_layer(delta, weights_of(shape, net.online, layer), x, below)
             free += rows * n_in
             delta = below
 
@@ -144,19 +165,17 @@ def best(values: Any, row: int) -> int:
     return chosen
 
 
-def act(shape: Any, parameters: Any, inputs: Any, buffer: Any) -> Any:
-    """Return the best action for each observation.
+def act(net: Any, inputs: Any) -> Any:
+    """Return the best action of the online network for each observation.
 
     Args:
-        shape: The network's.
-        parameters: Its parameters.
+        net: The networks, with room for so many observations.
         inputs: The observations, shape ``(rows, features)``.
-        buffer: For the outputs of the layers.
 
     Returns:
         Shape ``(rows,)``.
     """
-    values = forward(shape, parameters, inputs, buffer)
+    values = forward(net, ONLINE, inputs, net.activations)
     chosen = np.empty(len(inputs), np.int64)
     for row in range(len(inputs)):
         chosen[row] = best(values, row)

@@ -11,7 +11,7 @@ import numpy.typing as npt
 
 from continual_arcade.agents.kernels.draws import Stream, below
 from continual_arcade.agents.kernels.inner import WIDE, inner
-from continual_arcade.agents.kernels.network import backward, forward
+from continual_arcade.agents.kernels.network import ONLINE, backward, forward
 
 Vector = npt.NDArray[np.float32]
 
@@ -162,7 +162,7 @@ def hold_kept(net: Any, cloning: Any, slopes: Any) -> None:
         drawn[row] = below(cloning.draws, len(cloning.values))
         for j in range(net.inputs.shape[1]):
             net.inputs[row, j] = cloning.states[drawn[row], j]
-    values = forward(net.shape, net.online, net.inputs[:rows], net.activations)
+    values = forward(net, ONLINE, net.inputs[:rows], net.activations)
     for row in range(rows):
         _cloning_slope(cloning, values[row], cloning.values[drawn[row]], rows, slopes[row])
     backward(net, rows, rows, slopes[:rows], net.extra)

@@ -21,6 +21,7 @@ from numba import types
 from numba.core import cgutils
 from numba.core.codegen import get_host_cpu_features
 from numba.core.config import CPU_FEATURES
+from numba.core.errors import TypingError
 from numba.extending import intrinsic
 
 from continual_arcade.agents.kernels.inner import inner
@@ -94,8 +95,12 @@ class _Writer:
         number = self.builder.load(self._pointer(address, _FLOAT), align=_SIZE)
         undefined = ir.Constant(self.kind, ir.Undefined)
         one = self.builder.insert_element(undefined, number, ir.Constant(ir.IntType(32), 0))
-        lanes = ir.Constant(ir.VectorType(ir.IntType(32), self.width), [0] * self.width)
-        return self.builder.shuffle_vector(one, undefined, lanes)
+        return self.shuffle(one, undefined, [0] * self.width)
+
+    def shuffle(self, one: Any, other: Any, lanes: Sequence[int]) -> Any:
+        """Pick lanes of two vectors, those of the second counted on from the first."""
+        picks = ir.Constant(ir.VectorType(ir.IntType(32), self.width), list(lanes))
+        return self.builder.shuffle_vector(one, other, picks)
 
     def multiply_add(self, a: Any, b: Any, c: Any) -> Any:
         if not FUSES:
@@ -146,10 +151,9 @@ def _write_block(
     sums = [cgutils.alloca_once(builder, on.kind) for _ in places]  # they will be registers
     for place in sums:
         builder.store(on.zero, place)
-    with builder.if_then(builder.icmp_signed("!=", given["bias"].address, _number(0))):
-        begin = [on.load(given["bias"].at(_number(0), column)) for column in columns_of]
-        for (_, v), place in zip(places, sums, strict=True):
-            builder.store(begin[v], place)
+    with builder.if_then(builder.icmp_signed("!=", given["begin"].address, _number(0))):
+        for (r, v), place in zip(places, sums, strict=True):
+            builder.store(on.load(given["begin"].at(rows_of[r], columns_of[v])), place)
 
     step = cgutils.alloca_once(builder, _I64)
     builder.store(_number(0), step)
@@ -185,14 +189,15 @@ def _multiply(
     rows: Any,
     columns: Any,
     depth: Any,
-    bias: Any,
+    begin: Any,
+    begin_row: Any,
     finish: Any,
     gate: Any,
 ) -> Any:
-    """Multiply matrices: ``result = finish(bias + left right)``.
+    """Multiply matrices: ``result = finish(begin + left right)``.
 
-    All matrices are given by the address of their first element; all but ``left`` lie in rows
-    without gaps. Nothing overlaps.
+    All matrices are given by the address of their first element; where nothing else is said they
+    lie in rows without gaps. Nothing overlaps, but that ``begin`` may be ``result``.
 
     Args:
         context: Of numba.
@@ -204,20 +209,21 @@ def _multiply(
         rows: Its rows.
         columns: Its columns.
         depth: Products that are summed.
-        bias: What each row of sums begins with, shape ``(columns,)``; 0 for nothing.
+        begin: What the sums begin with, shape ``(rows, columns)``; 0 for nothing.
+        begin_row: Distance of its rows [elements]; 0 where all begin with the same one.
         finish: What is done to the results; see :data:`NOTHING`.
         gate: Of :data:`GATE`, shape ``(rows, columns)``.
     """
 
     def generate(context: Any, builder: Any, signature: Any, arguments: Sequence[Any]) -> Any:
-        a, a_row, a_step, b, c, rows, columns, depth, bias, finish, gate = arguments
+        a, a_row, a_step, b, c, rows, columns, depth, begin, begin_row, finish, gate = arguments
         size = _number(_SIZE)
         wide = builder.mul(columns, size)
         given = {
             "left": _Matrix(builder, a, builder.mul(a_row, size), builder.mul(a_step, size)),
             "right": _Matrix(builder, b, wide, size),
             "result": _Matrix(builder, c, wide, size),
-            "bias": _Matrix(builder, bias, wide, size),
+            "begin": _Matrix(builder, begin, builder.mul(begin_row, size), size),
             "gate": _Matrix(builder, gate, wide, size),
             "depth": depth,
             "finish": finish,
@@ -233,12 +239,14 @@ def _multiply(
                         _write_block(builder, size_of_block, first_row, first_column, given)
         return context.get_dummy_value()
 
-    return types.void(*[types.int64] * 11), generate
+    return types.void(*[types.int64] * 12), generate
 
 
 @intrinsic  # type: ignore[untyped-decorator]
 def _address(context: Any, array: Any) -> Any:
-    """Return where the first element of an array lies."""
+    """Return where the first element of an array lies, which has no gaps."""
+    if array.layout != "C" or array.dtype != types.float32:
+        raise TypingError(f"{array} must be a contiguous array of float32")
 
     def generate(context: Any, builder: Any, signature: Any, arguments: Sequence[Any]) -> Any:
         data = context.make_array(signature.args[0])(context, builder, arguments[0]).data
@@ -261,7 +269,7 @@ def dense(inputs: Any, weights: Any, biases: Any, outputs: Any, is_last: bool) -
     rows, n_in = inputs.shape
     n_out = len(biases)
     a, b, c, bias = _address(inputs), _address(weights), _address(outputs), _address(biases)
-    _multiply(a, n_in, 1, b, c, rows, n_out, n_in, bias, NOTHING if is_last else RELU, 0)
+    _multiply(a, n_in, 1, b, c, rows, n_out, n_in, bias, 0, NOTHING if is_last else RELU, 0)
 
 
 @inner()
@@ -277,7 +285,7 @@ def through_layer(deltas: Any, weights: Any, outputs: Any, below: Any) -> None:
     rows, n_out = deltas.shape
     n_in = outputs.shape[1]
     a, b, c, gate = _address(deltas), _address(weights), _address(below), _address(outputs)
-    _multiply(a, n_out, 1, b, c, rows, n_in, n_out, 0, GATE, gate)
+    _multiply(a, n_out, 1, b, c, rows, n_in, n_out, 0, 0, GATE, gate)
 
 
 @inner()
@@ -292,4 +300,85 @@ def weights_gradient(deltas: Any, inputs: Any, gradient: Any) -> None:
     rows, n_out = deltas.shape
     n_in = inputs.shape[1]
     a, b, c = _address(deltas), _address(inputs), _address(gradient)
-    _multiply(a, 1, n_out, b, c, n_out, n_in, rows, 0, NOTHING, 0)
+    _multiply(a, 1, n_out, b, c, n_out, n_in, rows, 0, 0, NOTHING, 0)
+
+
+@inner()
+def add_outer(left: Any, right: Any, result: Any) -> None:
+    """Add the outer product of two vectors: ``result += left right^T``.
+
+    Args:
+        left: Shape ``(rows,)``.
+        right: Shape ``(columns,)``.
+        result: Shape ``(rows, columns)``.
+    """
+    rows, columns = result.shape
+    a, b, c = _address(left), _address(right), _address(result)
+    _multiply(a, 1, 1, b, c, rows, columns, 1, c, columns, NOTHING, 0)
+
+
+@intrinsic  # type: ignore[untyped-decorator]
+def _turn(context: Any, matrix: Any, rows: Any, columns: Any, result: Any) -> Any:
+    """Transpose a matrix: addresses of the first elements, and its shape."""
+
+    def generate(context: Any, builder: Any, signature: Any, arguments: Sequence[Any]) -> Any:
+        given, rows, columns, turned = arguments
+        size = _number(_SIZE)
+        source = _Matrix(builder, given, builder.mul(columns, size), size)
+        target = _Matrix(builder, turned, builder.mul(rows, size), size)
+        row, column = (cgutils.alloca_once(builder, _I64) for _ in range(2))
+        builder.store(_number(0), row)
+        # Squares in registers; what is left at the edges number by number.
+        for high in (8, 1):
+            with _counting(builder, row, rows, high) as first_row:
+                builder.store(_number(0), column)
+                for wide in (8, 1):
+                    with _counting(builder, column, columns, wide) as first_column:
+                        _write_turned(
+                            builder, (high, wide), first_row, first_column, source, target
+                        )
+        return context.get_dummy_value()
+
+    return types.void(*[types.int64] * 4), generate
+
+
+def _write_turned(
+    builder: Any, size: tuple[int, int], row: Any, column: Any, source: _Matrix, target: _Matrix
+) -> None:
+    """Write the code that transposes one block: a square in registers, or number by number."""
+    high, wide = size
+    rows = [builder.add(row, _number(r)) for r in range(high)]
+    columns = [builder.add(column, _number(c)) for c in range(wide)]
+    if high != wide or high == 1:
+        on = _Writer(builder, 1)
+        for r in rows:
+            for c in columns:
+                on.store(on.load(source.at(r, c)), target.at(c, r))
+        return
+    on = _Writer(builder, wide)
+    vectors = [on.load(source.at(r, column)) for r in rows]
+    # Eklundh's way: exchange the halves off the diagonal, then those of each quarter, and so on.
+    apart = wide // 2
+    while apart:
+        for r in range(wide):
+            if not r & apart:
+                one, other = vectors[r], vectors[r + apart]
+                lanes = [lane - apart + wide if lane & apart else lane for lane in range(wide)]
+                others = [lane + wide if lane & apart else lane + apart for lane in range(wide)]
+                vectors[r] = on.shuffle(one, other, lanes)
+                vectors[r + apart] = on.shuffle(one, other, others)
+        apart //= 2
+    for c, vector in zip(columns, vectors, strict=True):
+        on.store(vector, target.at(c, row))
+
+
+@inner()
+def turn(matrix: Any, turned: Any) -> None:
+    """Transpose a matrix.
+
+    Args:
+        matrix: Shape ``(rows, columns)``.
+        turned: Filled, shape ``(columns, rows)``.
+    """
+    rows, columns = matrix.shape
+    _turn(_address(matrix), rows, columns, _address(turned))

@@ -10,7 +10,15 @@ from typing import Any
 import numpy as np
 
 from continual_arcade.agents.kernels.inner import WIDE, inner
-from continual_arcade.agents.kernels.network import best, forward
+from continual_arcade.agents.kernels.network import (
+    ONLINE,
+    best,
+    biases_of,
+    forward,
+    transposed_of,
+    weights_of,
+)
+from continual_arcade.agents.kernels.products import add_outer, through_layer
 
 
 @inner(WIDE)
@@ -31,7 +39,7 @@ def descend_once(c: Any, net: Any, pair: Any, values_after: Any, batch: Any, row
     shape = net.shape
     last = len(shape.starts) - 1
     passed = 2 if c.double_q else 1
-    values = forward(shape, net.online, pair[:passed], net.activations)
+    values = forward(net, ONLINE, pair[:passed], net.activations)
     chosen = best(values, 1) if c.double_q else best(values_after, 0)
     action = batch.actions[row]
     target = batch.rewards[row] + batch.discounts[row] * values_after[0, chosen]
@@ -65,36 +73,29 @@ def descend_once(c: Any, net: Any, pair: Any, values_after: Any, batch: Any, row
             from_x += x[unit] * x[unit]
         square += from_delta * from_x
         if layer:
-            start = shape.starts[layer]
-            weights = net.online[start : start + n_out * n_in].reshape(n_out, n_in)
-            below = net.deltas[at - n_in : at]
-            if layer == last:
-                for unit in range(n_in):
-                    below[unit] = slope * weights[action, unit]
-            else:
-                np.dot(delta, weights, below)
-            for unit in range(n_in):
-                below[unit] = below[unit] if x[unit] > np.float32(0.0) else np.float32(0.0)
+            below = net.deltas[at - n_in : at].reshape(1, n_in)
+            weights = weights_of(shape, net.online, layer)
+            through_layer(delta.reshape(1, n_out), weights, x.reshape(1, n_in), below)
             at -= n_in
     c.norm = np.sqrt(square)
     if not (np.isfinite(c.loss) and np.isfinite(c.norm)):
         return False
 
     step = np.float32(c.rate * min(1.0, c.max_grad_norm / (c.norm + 1e-6)))
+    for i in range(ends):
+        net.deltas[i] *= -step
     at = 0
     x_at = 0
     for layer in range(last + 1):
         n_in, n_out = shape.widths[layer], shape.widths[layer + 1]
-        start = shape.starts[layer]
         x = net.activations[x_at : x_at + n_in] if layer else pair[0]
-        weights = net.online[start : start + n_out * n_in].reshape(n_out, n_in)
-        biases = net.online[start + n_out * n_in : start + n_out * n_in + n_out]
+        move = net.deltas[at : at + n_out]
+        # In both copies, by the same products, which are the same bits.
+        add_outer(move, x, weights_of(shape, net.online, layer))
+        add_outer(x, move, transposed_of(shape, net.transposed[ONLINE], layer))
+        biases = biases_of(shape, net.online, layer)
         for unit in range(n_out):
-            move = step * net.deltas[at + unit]
-            if move != np.float32(0.0):  # half of the units are off
-                biases[unit] -= move
-                for i in range(n_in):
-                    weights[unit, i] -= move * x[i]
+            biases[unit] += move[unit]
         if layer:
             x_at += passed * n_in
         at += n_out

@@ -11,7 +11,14 @@ import numpy.typing as npt
 
 from continual_arcade.agents.kernels.draws import Stream, below, shuffle
 from continual_arcade.agents.kernels.inner import FUSED, WIDE, inner
-from continual_arcade.agents.kernels.network import Network, backward, best, forward
+from continual_arcade.agents.kernels.network import (
+    ONLINE,
+    TARGET,
+    Network,
+    backward,
+    best,
+    forward,
+)
 from continual_arcade.agents.kernels.parts import (
     Cloning,
     Mask,
@@ -305,7 +312,7 @@ def _learn_alone(c: Any, a: Any, current: int, order: Any, inner: float, outer: 
         else:
             _take_pair(a, a.memory, a.batch.slots[order[i]], i, count)
         a.batch.slopes[i, 0] = _weight(c, order[i])
-    others = forward(net.shape, net.target, net.inputs[2 * count : 3 * count], net.others)
+    others = forward(net, TARGET, net.inputs[2 * count : 3 * count], net.others)
     for i in range(count):
         pair = net.inputs[2 * i : 2 * i + 2]
         if not descend_once(c, net, pair, others[i : i + 1], a.batch, i):
@@ -317,6 +324,7 @@ def _learn_alone(c: Any, a: Any, current: int, order: Any, inner: float, outer: 
         c.sum_of_losses += c.loss
     draw_back(net.online, a.inner, inner)
     draw_back(net.online, a.outer, outer)
+    net.stale[ONLINE] = 1
     return DONE
 
 
@@ -376,6 +384,7 @@ def update(c: Any, a: Any, rows: int, weight: float, inner: float, outer: float)
         _adam(c, net.online, net.gradient, a.first_moments, a.second_moments, scale)
     else:
         _descend(net.online, net.gradient, c.rate, scale)
+    net.stale[ONLINE] = 1
     if a.remembered.batch and a.remembered.projects_update:
         project_step(a.remembered, net.online, net.extra)
     put_back(a.mask, net.online)
@@ -403,8 +412,8 @@ def td_gradient(net: Any, batch: Any, rows: int, double_q: bool, weight: float) 
         The mean loss, times the weight.
     """
     passed = 2 * rows if double_q else rows
-    values = forward(net.shape, net.online, net.inputs[:passed], net.activations)
-    others = forward(net.shape, net.target, net.inputs[rows : 2 * rows], net.others)
+    values = forward(net, ONLINE, net.inputs[:passed], net.activations)
+    others = forward(net, TARGET, net.inputs[rows : 2 * rows], net.others)
     slope = np.float32(weight) / np.float32(rows)
     loss = 0.0
     for row in range(rows):
@@ -498,4 +507,5 @@ def synchronise(c: Any, net: Any) -> None:
     else:
         for i in range(len(net.target)):
             net.target[i] = net.target[i] * keep + take * net.online[i]
+    net.stale[TARGET] = 1
     c.syncs_due = 0

@@ -10,7 +10,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
 
-from continual_arcade.agents.kernels.network import Network, Shape, act, backward, best, forward
+from continual_arcade.agents.kernels.network import (
+    ONLINE,
+    Network,
+    Shape,
+    act,
+    backward,
+    best,
+    forward,
+)
 
 
 def perceptron(widths: list[int], seed: int) -> nn.Sequential:
@@ -37,6 +45,8 @@ def shown(network: nn.Sequential, inputs: Any) -> Network:
         Shape(sizes, starts),
         parameters,
         parameters.copy(),
+        np.zeros((2, len(parameters)), np.float32),
+        np.ones(2, np.int64),
         np.zeros_like(parameters),
         np.zeros_like(parameters),
         np.ascontiguousarray(inputs, np.float32),
@@ -65,7 +75,7 @@ def test_values_and_gradients_are_those_of_autograd(
     slopes = rng.standard_normal((rows, actions)).astype(np.float32)
     net = shown(network, inputs)
 
-    values = forward(net.shape, net.online, net.inputs, net.activations)
+    values = forward(net, ONLINE, net.inputs, net.activations)
     expected = network(torch.as_tensor(inputs))
     np.testing.assert_allclose(values, expected.detach().numpy(), rtol=1e-5, atol=1e-5)
 
@@ -89,7 +99,7 @@ def test_what_is_not_finite_comes_through_fast_math(bad: float, where: int) -> N
     inputs = np.ones((2, 3), np.float32)
     net = shown(network, inputs)
     net.online[where] = bad
-    values = forward(net.shape, net.online, net.inputs, net.activations)
+    values = forward(net, ONLINE, net.inputs, net.activations)
     flat_parameters = torch.as_tensor(net.online)
     expected = _by_torch(network, flat_parameters, torch.as_tensor(inputs))
     np.testing.assert_array_equal(np.isnan(values), torch.isnan(expected).numpy())
@@ -119,5 +129,5 @@ def test_acting_is_argmax() -> None:
     network = perceptron([5, 8, 3], 1)
     inputs = np.random.default_rng(0).standard_normal((50, 5)).astype(np.float32)
     net = shown(network, inputs)
-    found = act(net.shape, net.online, net.inputs, net.activations)
+    found = act(net, net.inputs)
     assert found.tolist() == network(torch.as_tensor(inputs)).argmax(1).tolist()

@@ -64,7 +64,7 @@ bench: $(INSTALLED)
 # Static checkers do not see where setup.cfg puts the folders; links show them.
 typing:
 	@mkdir -p build/typing/continual_arcade
-	@for folder in envs agents evaluation studies scripts; do \
+	@for folder in envs agents evaluation reports studies scripts; do \
 	    ln -sfn ../../../$$folder build/typing/continual_arcade/$$folder; \
 	done
 

@@ -27,18 +27,12 @@ from stable_baselines3.common.utils import ConstantSchedule, polyak_update
 from stable_baselines3.common.vec_env import VecEnv
 from torch.nn.functional import smooth_l1_loss
 
-from continual_arcade.agents.compiled.compilation import compute_on_one_thread
-from continual_arcade.agents.compiled.engine import CompiledEngine
-from continual_arcade.agents.compiled.living import FusedLife, is_served
-from continual_arcade.agents.compiled.support import obstacle
+from continual_arcade.agents.engines.compilation import compute_on_one_thread
+from continual_arcade.agents.engines.compiled import CompiledEngine
+from continual_arcade.agents.engines.eligibility import obstacle
+from continual_arcade.agents.engines.game_loop import FusedLife, is_served
 from continual_arcade.agents.exploration import Exploration
-from continual_arcade.agents.kernels.update import DONE
-from continual_arcade.agents.life import Life
-from continual_arcade.agents.networks import ContinualPolicy, evaluation_mode
-from continual_arcade.agents.parts.catalogue import check_together
-from continual_arcade.agents.parts.part import MEASURED, Batch, Part, all_or_none
-from continual_arcade.agents.replay import TransitionReplayBuffer
-from continual_arcade.agents.saving import (
+from continual_arcade.agents.files.saving import (
     architecture,
     arguments_among,
     check_savable,
@@ -47,8 +41,14 @@ from continual_arcade.agents.saving import (
     print_versions,
     save_agent,
 )
-from continual_arcade.agents.space_data import check_spaces
-from continual_arcade.agents.state_files import is_foreign
+from continual_arcade.agents.files.space_data import check_spaces
+from continual_arcade.agents.files.state_files import is_foreign
+from continual_arcade.agents.kernels.update import DONE
+from continual_arcade.agents.methods.base import MEASURED, Batch, Part, all_or_none
+from continual_arcade.agents.methods.catalogue import check_together
+from continual_arcade.agents.networks import ContinualPolicy, evaluation_mode
+from continual_arcade.agents.phase_tracker import Life
+from continual_arcade.agents.replay import TransitionReplayBuffer
 from continual_arcade.agents.vec_env import GymnasiumVecEnv
 from continual_arcade.envs.checks import (
     MOST_AT_ONCE,
@@ -132,7 +132,7 @@ class ContinualDQN(DQN):
         policy: As in the parent; ``"MlpPolicy"`` also takes ``layer_norm`` and ``dropout``.
         env: As in the parent; or a vector environment of Gymnasium that resets in the same step,
             which becomes a :class:`~continual_arcade.agents.GymnasiumVecEnv`.
-        parts: Continual-learning methods, see :mod:`continual_arcade.agents.parts`. The order
+        parts: Continual-learning methods, see :mod:`continual_arcade.agents.methods`. The order
             matters only between parts that change the same thing.
         double_q: Let the online network choose the action whose value the target network gives
             (van Hasselt et al. 2016).
@@ -142,7 +142,8 @@ class ContinualDQN(DQN):
             as fast, which serves small networks on the CPU; or ``"auto"``, the compiled one where
             it can. Both mean the same, up to the last digits of float32.
         callback_every: Steps of all sub-environments between calls of callbacks that do not say
-            when they are due, where life is compiled; see :mod:`continual_arcade.agents.due`.
+            when they are due, where life is compiled; see
+            :mod:`continual_arcade.agents.engines.callback_schedule`.
         **kwargs: As in the parent. With a replay buffer of this suite, ``n_steps`` and ``gamma``
             are handed on to it, and its draws are seeded with ``seed``.
 

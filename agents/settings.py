@@ -9,9 +9,8 @@ import torch
 
 from continual_arcade.agents.continual_dqn import SEED, ContinualDQN, Engine
 from continual_arcade.agents.exploration import EpsilonRule, Exploration
-from continual_arcade.agents.methods import METHODS, Method
+from continual_arcade.agents.methods import METHODS, Method, Part
 from continual_arcade.agents.networks import PROBABILITY
-from continual_arcade.agents.parts import Part
 from continual_arcade.agents.vec_env import GymnasiumVecEnv
 from continual_arcade.envs import IDS, Schedule
 from continual_arcade.envs.checks import (

@@ -14,7 +14,7 @@ import ray
 import tyro
 
 from continual_arcade.studies.folder import StudyFolder
-from continual_arcade.studies.ray_engine import RayEngine
+from continual_arcade.studies.ray_executor import RayEngine
 from continual_arcade.studies.work import Outcome, Task
 
 

@@ -23,7 +23,7 @@ from ray.cluster_utils import Cluster
 from continual_arcade.studies import study as studies
 from continual_arcade.studies.folder import StudyFolder
 from continual_arcade.studies.provenance import provenance
-from continual_arcade.studies.ray_engine import RayEngine
+from continual_arcade.studies.ray_executor import RayEngine
 from continual_arcade.studies.running import conduct, to_do
 
 RUNS = 4

@@ -28,11 +28,11 @@ from rich.console import Console
 from continual_arcade.agents.methods import METHODS
 from continual_arcade.agents.settings import DQNSettings
 from continual_arcade.scripts.study import Status, status
-from continual_arcade.studies.engines import LocalEngine
+from continual_arcade.studies.executors import LocalEngine
 from continual_arcade.studies.folder import StudyFolder
 from continual_arcade.studies.grid import cells
-from continual_arcade.studies.life import warm_up
 from continual_arcade.studies.provenance import provenance
+from continual_arcade.studies.run_spec import warm_up
 from continual_arcade.studies.running import conduct
 from continual_arcade.studies.study import SHIPPED, Entry, Study, load
 from continual_arcade.studies.work import MARK, Outcome

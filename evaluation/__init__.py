@@ -3,11 +3,11 @@
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-from continual_arcade.evaluation.diagnostics import Probe, Reading
 from continual_arcade.evaluation.evaluator import Evaluator, PhaseEvaluator, Played
 from continual_arcade.evaluation.experience import Experience
 from continual_arcade.evaluation.gym_evaluator import GymEvaluator
 from continual_arcade.evaluation.matrix import Matrix, forgetting_matrix
+from continual_arcade.evaluation.network_diagnostics import Probe, Reading
 from continual_arcade.evaluation.policies import FunctionPolicy, Policy
 from continual_arcade.evaluation.protocol import Judging, Protocol
 from continual_arcade.evaluation.record import Record

@@ -6,18 +6,18 @@ from typing import Any
 
 from stable_baselines3.common.callbacks import BaseCallback
 
-from continual_arcade.evaluation import costs, diagnostics
+from continual_arcade.evaluation import costs, network_diagnostics
+from continual_arcade.evaluation.atomic_files import write_whole
 from continual_arcade.evaluation.costs import Cost
-from continual_arcade.evaluation.diagnostics import Probe
 from continual_arcade.evaluation.evaluator import PhaseEvaluator, Played
 from continual_arcade.evaluation.experience import KEEP
 from continual_arcade.evaluation.external_runs import external_config
+from continual_arcade.evaluation.network_diagnostics import Probe
 from continual_arcade.evaluation.policies import Policy
 from continual_arcade.evaluation.protocol import Protocol
 from continual_arcade.evaluation.run_folder import RunFolder
 from continual_arcade.evaluation.table import append, read, rows
 from continual_arcade.evaluation.timetable import Due, Timetable
-from continual_arcade.evaluation.whole_files import write_whole
 
 
 class EvaluationCallback(BaseCallback):
@@ -183,9 +183,9 @@ class EvaluationCallback(BaseCallback):
                 for probe in self.probes
                 for reading in probe.measure(self.model, played.experience)
             ]
-            diagnostics.append(
+            network_diagnostics.append(
                 self.folder.diagnostics,
-                diagnostics.rows(
+                network_diagnostics.rows(
                     readings, run=run, seed=seed, step=step, trained_phase=trained_phase
                 ),
             )

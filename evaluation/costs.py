@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass, fields
 
-from continual_arcade.evaluation.tidy import TidyTable
+from continual_arcade.evaluation.csv_table import TidyTable
 
 
 @dataclass(frozen=True)

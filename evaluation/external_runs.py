@@ -12,8 +12,8 @@ from pathlib import Path
 from typing import Any
 
 from continual_arcade.envs.checks import Whole
-from continual_arcade.evaluation import diagnostics
-from continual_arcade.evaluation.diagnostics import Diagnostic
+from continual_arcade.evaluation import network_diagnostics
+from continual_arcade.evaluation.network_diagnostics import Diagnostic
 from continual_arcade.evaluation.protocol import Protocol
 from continual_arcade.evaluation.run_folder import RunFolder
 from continual_arcade.evaluation.table import Row, append
@@ -97,7 +97,7 @@ def write_run(
 
     append(folder.table, map(placed, rows))
     if readings:
-        diagnostics.append(folder.diagnostics, map(placed, readings))
+        network_diagnostics.append(folder.diagnostics, map(placed, readings))
     folder.write_config(config)  # last: without it, it is no run
     return folder
 

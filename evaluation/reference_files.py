@@ -12,8 +12,8 @@ from importlib import resources
 from pathlib import Path
 from typing import Any
 
+from continual_arcade.evaluation.atomic_files import write_text_whole
 from continual_arcade.evaluation.references import PLAYERS, VALUES, Outcome, Reference, References
-from continual_arcade.evaluation.whole_files import write_text_whole
 
 FORMAT = 1
 """Version of the file."""

@@ -17,11 +17,11 @@ from continual_arcade.envs.curricula import ScheduleLike, as_schedule
 from continual_arcade.envs.games import make_game
 from continual_arcade.envs.registration import IDS
 from continual_arcade.envs.schedules import Schedule
-from continual_arcade.evaluation import diagnostics
-from continual_arcade.evaluation.diagnostics import Diagnostic, Probe, Reading
+from continual_arcade.evaluation import network_diagnostics
 from continual_arcade.evaluation.evaluator import Played
 from continual_arcade.evaluation.experience import KEEP, Experience
 from continual_arcade.evaluation.external_runs import write_run
+from continual_arcade.evaluation.network_diagnostics import Diagnostic, Probe, Reading
 from continual_arcade.evaluation.policies import Policy
 from continual_arcade.evaluation.processes import WorkerDeathError, unordered
 from continual_arcade.evaluation.protocol import Judging, Protocol
@@ -154,7 +154,7 @@ def replay_phases(
         episodes += rows(
             evaluator, outcome, run=run, seed=seed, step=step, trained_phase=stages[step]
         )
-        diagnosed += diagnostics.rows(
+        diagnosed += network_diagnostics.rows(
             readings, run=run, seed=seed, step=step, trained_phase=stages[step]
         )
     return Replayed(

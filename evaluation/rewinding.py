@@ -4,8 +4,8 @@ import csv
 import math
 from pathlib import Path
 
+from continual_arcade.evaluation.atomic_files import write_whole
 from continual_arcade.evaluation.run_folder import RunFolder
-from continual_arcade.evaluation.whole_files import write_whole
 
 
 def rewind(folder: RunFolder, step: int) -> None:

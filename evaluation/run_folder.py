@@ -14,8 +14,8 @@ from typing import Any
 
 import pandas as pd
 
+from continual_arcade.evaluation.atomic_files import write_text_whole, write_whole
 from continual_arcade.evaluation.locks import Lock
-from continual_arcade.evaluation.whole_files import write_text_whole, write_whole
 
 _ROOM = 200 * 1024 * 1024
 """Free space that a run wants to see before it begins [bytes]; a long one with many evaluations

@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 
 from continual_arcade.envs.games import GAMES, make_game
-from continual_arcade.evaluation import costs, diagnostics
+from continual_arcade.evaluation import costs, network_diagnostics
 from continual_arcade.evaluation.protocol import Protocol
 from continual_arcade.evaluation.record import Record, Value
 from continual_arcade.evaluation.run_folder import RunFolder
@@ -51,7 +51,9 @@ class Run:
         # of evaluations while it is being written. One that is damaged says nothing to be trusted.
         progress = folder.read_progress()
         cost = costs.read(folder.costs) if folder.costs.exists() else None
-        readings = diagnostics.read(folder.diagnostics) if folder.diagnostics.exists() else None
+        readings = (
+            network_diagnostics.read(folder.diagnostics) if folder.diagnostics.exists() else None
+        )
         table, protocol = read(folder.table), Protocol.from_config(config)
         run = cls(folder, config, protocol, table, readings, cost, progress)
         seeds = run.table["seed"].unique().tolist()

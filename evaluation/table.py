@@ -8,8 +8,8 @@ from typing import Any
 
 import pandas as pd
 
+from continual_arcade.evaluation.csv_table import TidyTable
 from continual_arcade.evaluation.evaluator import PhaseEvaluator, Played
-from continual_arcade.evaluation.tidy import TidyTable
 
 
 @dataclass(frozen=True)

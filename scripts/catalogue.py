@@ -6,9 +6,8 @@ from typing import Any, Literal, get_args, get_origin
 
 from docstring_parser import parse_from_object
 
-from continual_arcade.agents.methods import METHODS, REPLAYS
-from continual_arcade.agents.parts import PARTS, Part
-from continual_arcade.agents.parts.catalogue import setting_types
+from continual_arcade.agents.methods import METHODS, PARTS, REPLAYS, Part
+from continual_arcade.agents.methods.catalogue import setting_types
 
 
 def catalogue() -> str:

@@ -12,12 +12,12 @@ import tyro
 from rich.console import Console
 
 from continual_arcade.envs.messages import unknown
-from continual_arcade.evaluation.reporting.cautions import cautions
-from continual_arcade.evaluation.reporting.judged import Judged, change, differences, judge
-from continual_arcade.evaluation.reporting.wording import ENDS, UNSEEN, Notes
 from continual_arcade.evaluation.runs import LeftOut, World, gather
 from continual_arcade.evaluation.statistics import mean_over_runs
 from continual_arcade.evaluation.terminal import TerminalTable, plain_console
+from continual_arcade.reports.cautions import cautions
+from continual_arcade.reports.method_results import Judged, change, differences, judge
+from continual_arcade.reports.text import ENDS, UNSEEN, Notes
 from continual_arcade.scripts.cli import NOTICE, run
 
 

@@ -15,18 +15,18 @@ import tyro
 
 from continual_arcade.agents.continual_dqn import ContinualDQN
 from continual_arcade.agents.methods import Method
-from continual_arcade.evaluation import diagnostics
-from continual_arcade.evaluation.diagnostics import Diagnostic
+from continual_arcade.evaluation import network_diagnostics
+from continual_arcade.evaluation.network_diagnostics import Diagnostic
 from continual_arcade.evaluation.replaying import replay_phases
+from continual_arcade.evaluation.run_pictures import show
 from continual_arcade.evaluation.runs import Run
-from continual_arcade.evaluation.showing import show
 from continual_arcade.evaluation.table import append, read, same
 from continual_arcade.evaluation.terminal import plain_console
 from continual_arcade.scripts.cli import NOTICE, run
-from continual_arcade.scripts.players import load_agent
-from continual_arcade.studies.life import check_agent
+from continual_arcade.scripts.policies import load_agent
 from continual_arcade.studies.probes import NORM, PROBES
 from continual_arcade.studies.provenance import other_versions, provenance
+from continual_arcade.studies.run_spec import check_agent
 
 
 @dataclass(frozen=True)
@@ -90,7 +90,7 @@ def evaluate(args: Evaluate) -> int | None:
         out.rmdir()  # as if nothing had been asked for
         raise
     append(table, replayed.rows)
-    diagnostics.append(out / folder.diagnostics.name, replayed.diagnostics)
+    network_diagnostics.append(out / folder.diagnostics.name, replayed.diagnostics)
     console = plain_console()
     again = replace(before, protocol=replace(protocol, judging=judging), table=read(table))
     show(again, out, console)

@@ -7,11 +7,11 @@ from dataclasses import dataclass
 from continual_arcade.envs.arcade_env import FRAMES_PER_SECOND
 from continual_arcade.envs.drawing import film
 from continual_arcade.evaluation.filming import Camera
-from continual_arcade.evaluation.pages.content import Clip, FilmStrip
-from continual_arcade.evaluation.reporting.judged import Judged
-from continual_arcade.evaluation.reporting.wording import PLAYED, TRAINED
 from continual_arcade.evaluation.runs import Run, World
-from continual_arcade.scripts.players import load_agent
+from continual_arcade.reports.method_results import Judged
+from continual_arcade.reports.pages.page_model import Clip, FilmStrip
+from continual_arcade.reports.text import PLAYED, TRAINED
+from continual_arcade.scripts.policies import load_agent
 
 THREADS = 2
 """Films that are made at a time: encoders are processes of their own."""

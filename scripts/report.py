@@ -14,10 +14,10 @@ import tyro
 from rich.console import Console
 
 from continual_arcade.evaluation import reference_files
-from continual_arcade.evaluation.pages.files import write
-from continual_arcade.evaluation.reporting.page import NO_RUNS, build_page
 from continual_arcade.evaluation.runs import LeftOut, gather
 from continual_arcade.evaluation.terminal import plain_console
+from continual_arcade.reports.page import NO_RUNS, build_page
+from continual_arcade.reports.pages.files import write
 from continual_arcade.scripts.cli import NOTICE, run
 from continual_arcade.scripts.films import Films
 

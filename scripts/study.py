@@ -25,23 +25,23 @@ from tqdm import tqdm
 from continual_arcade.envs.messages import unknown
 from continual_arcade.evaluation import reference_files
 from continual_arcade.evaluation.commands import command_of
-from continual_arcade.evaluation.reporting.judged import fitting, judge
-from continual_arcade.evaluation.reporting.page import NO_RUNS
 from continual_arcade.evaluation.runs import gather
 from continual_arcade.evaluation.terminal import TerminalTable, plain_console
+from continual_arcade.reports.method_results import fitting, judge
+from continual_arcade.reports.page import NO_RUNS
 from continual_arcade.scripts import report as reports
 from continual_arcade.scripts.cli import NOTICE, run
 from continual_arcade.scripts.lives import cores, warn_of_memory
 from continual_arcade.studies import study as studies
 from continual_arcade.studies import tuning as tunings
-from continual_arcade.studies.engines import Engine, JoblibEngine, LocalEngine
+from continual_arcade.studies.executors import Engine, JoblibEngine, LocalEngine
 from continual_arcade.studies.folder import STATES, StudyFolder, count
 from continual_arcade.studies.forecast import forecast
 from continual_arcade.studies.grid import Cell, cells
-from continual_arcade.studies.life import warm_up
 from continual_arcade.studies.provenance import provenance
 from continual_arcade.studies.publishing import publish
 from continual_arcade.studies.references import completed
+from continual_arcade.studies.run_spec import warm_up
 from continual_arcade.studies.running import conduct, to_do
 from continual_arcade.studies.study import Study
 from continual_arcade.studies.verifying import draw, verify
@@ -477,7 +477,7 @@ def _say(console: Console, text: str) -> None:
 def _engine(args: _Workers) -> Engine:
     if args.cluster == "ray":
         try:
-            from continual_arcade.studies.ray_engine import RayEngine
+            from continual_arcade.studies.ray_executor import RayEngine
         except ImportError as error:
             raise RuntimeError(f"{error}") from error
         return RayEngine(args.jobs, args.address)

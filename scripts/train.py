@@ -32,14 +32,14 @@ from continual_arcade.evaluation.evaluator import EPISODES, MAX_STEPS, Played
 from continual_arcade.evaluation.processes import end_with_parent
 from continual_arcade.evaluation.protocol import AT_END, EVERY, SPACING, Judging, Protocol
 from continual_arcade.evaluation.run_folder import RunFolder
+from continual_arcade.evaluation.run_pictures import show
 from continual_arcade.evaluation.runs import Run
-from continual_arcade.evaluation.showing import show
 from continual_arcade.evaluation.terminal import plain_console
 from continual_arcade.scripts import lives
 from continual_arcade.scripts.catalogue import catalogue
 from continual_arcade.scripts.cli import run
-from continual_arcade.studies.life import SAVE_EVERY, RunSpec, Training, warm_up
 from continual_arcade.studies.provenance import provenance
+from continual_arcade.studies.run_spec import SAVE_EVERY, RunSpec, Training, warm_up
 from continual_arcade.studies.seeds import parse_seeds
 
 

@@ -28,9 +28,9 @@ from continual_arcade.envs.oracles import Oracle
 from continual_arcade.evaluation.evaluator import FIRST_SEED
 from continual_arcade.evaluation.filming import HUD, Camera, Shot, side_by_side
 from continual_arcade.evaluation.policies import Policy
-from continual_arcade.scripts.cast import Cast, Member, cast
 from continual_arcade.scripts.cli import run
-from continual_arcade.scripts.players import load_agent, scripted
+from continual_arcade.scripts.lineup import Cast, Member, cast
+from continual_arcade.scripts.policies import load_agent, scripted
 
 FILM_SECONDS = {".gif": 20.0, ".mp4": 60.0}
 """Longest films where nothing else is said. Longer GIFs grow beyond what a page wants to load; an

@@ -10,10 +10,10 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal
 
+from continual_arcade.evaluation.atomic_files import write_text_whole
+from continual_arcade.evaluation.csv_table import TidyTable
 from continual_arcade.evaluation.locks import Lock
 from continual_arcade.evaluation.run_folder import RunFolder
-from continual_arcade.evaluation.tidy import TidyTable
-from continual_arcade.evaluation.whole_files import write_text_whole
 from continual_arcade.studies.grid import Cell, cells
 from continual_arcade.studies.provenance import other_versions
 from continual_arcade.studies.study import Study, differences

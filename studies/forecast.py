@@ -9,7 +9,7 @@ from tempfile import TemporaryDirectory
 
 from continual_arcade.evaluation.run_folder import RunFolder
 from continual_arcade.studies.grid import Cell
-from continual_arcade.studies.life import RunSpec, Training, warm_up
+from continual_arcade.studies.run_spec import RunSpec, Training, warm_up
 
 SAMPLE = 4_000
 """Length of the lives that are measured, after learning has begun [lifetime steps]."""

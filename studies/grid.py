@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from functools import partial
 from typing import Literal
 
-from continual_arcade.studies.life import RunSpec
+from continual_arcade.studies.run_spec import RunSpec
 from continual_arcade.studies.study import EXPERT, Entry, Study, World
 
 Kind = Literal["method", "reference", "expert"]

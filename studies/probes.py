@@ -8,15 +8,15 @@ from typing import Any
 import numpy as np
 
 from continual_arcade.agents.continual_dqn import ContinualDQN
-from continual_arcade.agents.interference import alignment
-from continual_arcade.agents.plasticity import (
+from continual_arcade.agents.probes.interference import alignment
+from continual_arcade.agents.probes.plasticity import (
     dormant_share,
     effective_rank,
     hidden_units,
     weight_norm,
 )
-from continual_arcade.evaluation.diagnostics import ALL, Reading
 from continual_arcade.evaluation.experience import Experience
+from continual_arcade.evaluation.network_diagnostics import ALL, Reading
 
 NORM = "weight_norm"
 """The quantity that depends on nothing but the network, by which it is known again."""

@@ -5,7 +5,7 @@ from typing import Any
 
 from stable_baselines3.common.logger import CSVOutputFormat, filter_excluded_keys
 
-from continual_arcade.evaluation.whole_files import write_text_whole
+from continual_arcade.evaluation.atomic_files import write_text_whole
 
 
 class ProgressLog(CSVOutputFormat):

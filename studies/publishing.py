@@ -18,12 +18,12 @@ from matplotlib.figure import Figure
 from continual_arcade.evaluation.bounded import Range
 from continual_arcade.evaluation.commands import for_anybody
 from continual_arcade.evaluation.comparison import Difference, adjusted, paired_difference
-from continual_arcade.evaluation.pages.static import STYLE
-from continual_arcade.evaluation.pages.style import method_styles
-from continual_arcade.evaluation.reporting.judged import Extremes, Judged
-from continual_arcade.evaluation.reporting.wording import ENDS, MARKS, UNSEEN
 from continual_arcade.evaluation.runs import World
 from continual_arcade.evaluation.statistics import mean_over_runs
+from continual_arcade.reports.method_results import Extremes, Judged
+from continual_arcade.reports.pages.static import STYLE
+from continual_arcade.reports.pages.style import method_styles
+from continual_arcade.reports.text import ENDS, MARKS, UNSEEN
 from continual_arcade.studies.seeds import write_seeds
 
 METRICS: Mapping[str, tuple[str, str]] = {

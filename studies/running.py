@@ -3,11 +3,11 @@
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from continual_arcade.studies.engines import Engine, live_all
+from continual_arcade.studies.executors import Engine, live_all
 from continual_arcade.studies.folder import State, StudyFolder
 from continual_arcade.studies.grid import Cell
-from continual_arcade.studies.life import warm_up
 from continual_arcade.studies.provenance import provenance
+from continual_arcade.studies.run_spec import warm_up
 from continual_arcade.studies.work import Outcome, Task
 
 

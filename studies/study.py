@@ -16,7 +16,7 @@ from continual_arcade.envs.schedule_files import SUFFIXES
 from continual_arcade.envs.schedules import Schedule
 from continual_arcade.evaluation.protocol import Judging
 from continual_arcade.evaluation.run_folder import LONGEST
-from continual_arcade.studies.life import SAVE_EVERY, RunSpec
+from continual_arcade.studies.run_spec import SAVE_EVERY, RunSpec
 from continual_arcade.studies.seeds import check_seed, parse_seeds
 
 FORMAT = 1

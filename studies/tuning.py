@@ -17,14 +17,14 @@ from typing import Any
 import numpy as np
 import tomli_w
 
+from continual_arcade.evaluation.atomic_files import write_text_whole
+from continual_arcade.evaluation.csv_table import TidyTable
 from continual_arcade.evaluation.locks import Lock
 from continual_arcade.evaluation.metrics.catalogue import METRICS
 from continual_arcade.evaluation.metrics.results import Context
 from continual_arcade.evaluation.reference_files import shipped_references
 from continual_arcade.evaluation.runs import Run
-from continual_arcade.evaluation.tidy import TidyTable
-from continual_arcade.evaluation.whole_files import write_text_whole
-from continual_arcade.studies.engines import Engine, live_all
+from continual_arcade.studies.executors import Engine, live_all
 from continual_arcade.studies.study import Entry, Study, method_from, only, read, value_of
 from continual_arcade.studies.work import Outcome, Task
 

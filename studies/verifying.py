@@ -12,7 +12,7 @@ from scipy import special
 from continual_arcade.evaluation.metrics.catalogue import METRICS
 from continual_arcade.evaluation.metrics.results import Context
 from continual_arcade.evaluation.runs import Run
-from continual_arcade.studies.engines import Engine, live_all
+from continual_arcade.studies.executors import Engine, live_all
 from continual_arcade.studies.folder import StudyFolder
 from continual_arcade.studies.grid import Cell
 from continual_arcade.studies.work import Task

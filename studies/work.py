@@ -12,10 +12,10 @@ from typing import Any, Literal
 
 from continual_arcade.agents.continual_dqn import DivergedError
 from continual_arcade.evaluation import costs
+from continual_arcade.evaluation.atomic_files import write_text_whole
 from continual_arcade.evaluation.run_folder import NoRoomError, RunFolder
-from continual_arcade.evaluation.whole_files import write_text_whole
-from continual_arcade.studies.life import RunSpec, Training
 from continual_arcade.studies.provenance import machine, other_versions
+from continual_arcade.studies.run_spec import RunSpec, Training
 from continual_arcade.studies.streams import enduring_streams
 
 MARK = "finished.json"

@@ -10,9 +10,9 @@ from gymnasium import spaces
 from stable_baselines3.common.logger import Logger
 from torch import nn
 
-from continual_arcade.agents.n_step import Transitions
-from continual_arcade.agents.parts import Batch, Part
+from continual_arcade.agents.methods import Batch, Part
 from continual_arcade.agents.replay import FIFOReplayBuffer
+from continual_arcade.agents.replay.n_step import Transitions
 
 Tensors = list[torch.Tensor]
 Loss = Callable[[Any, Any], torch.Tensor]

@@ -5,7 +5,7 @@ from pathlib import Path
 import imageio_ffmpeg
 import numpy as np
 
-from continual_arcade.evaluation.pages.content import (
+from continual_arcade.reports.pages.page_model import (
     AreaChart,
     AreaPanel,
     Band,

@@ -12,7 +12,7 @@ import pytest
 import tomli_w
 
 from continual_arcade.scripts import study as command
-from continual_arcade.studies.engines import WorkerDiedError
+from continual_arcade.studies.executors import WorkerDiedError
 from continual_arcade.studies.folder import StudyFolder
 from continual_arcade.studies.provenance import provenance
 from continual_arcade.studies.study import Study, load

@@ -12,9 +12,8 @@ from typing import Any
 import pytest
 
 from continual_arcade.agents import METHODS, DQNSettings
-from continual_arcade.agents.methods import REPLAYS
-from continual_arcade.agents.parts import PARTS, parse_part
-from continual_arcade.agents.parts.catalogue import setting_types
+from continual_arcade.agents.methods import PARTS, REPLAYS, parse_part
+from continual_arcade.agents.methods.catalogue import setting_types
 from continual_arcade.agents.replay import TransitionReplayBuffer
 from continual_arcade.envs import GAMES, SHIPPED, make_game
 from continual_arcade.envs.catcher import REWARDS as CATCHER_REWARDS

@@ -18,8 +18,8 @@ from stable_baselines3 import DQN
 
 from continual_arcade.agents import METHODS, ContinualDQN, DQNSettings, Exploration, Method
 from continual_arcade.agents.continual_dqn import _RULES
+from continual_arcade.agents.methods.catalogue import PARTS
 from continual_arcade.agents.networks import ContinualPolicy
-from continual_arcade.agents.parts.catalogue import PARTS
 from continual_arcade.agents.replay import FIFOReplayBuffer, MixReplayBuffer
 from continual_arcade.envs import (
     ArcadeEnv,

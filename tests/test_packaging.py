@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[1]
-MAPPED = ("envs", "agents", "evaluation", "studies", "scripts")
+MAPPED = ("envs", "agents", "evaluation", "reports", "studies", "scripts")
 
 
 def on_disk() -> dict[str, Path]:
@@ -79,7 +79,7 @@ def test_the_wheel_holds_what_the_disk_holds(wheel: Path) -> None:
         for path in folder.iterdir()
         if path.suffix == ".py" or path.name in ("py.typed", "references.json")
     }
-    for folder in ("evaluation/pages/templates", "studies/shipped"):
+    for folder in ("reports/pages/templates", "studies/shipped"):
         expected |= {f"continual_arcade/{folder}/{path.name}" for path in (ROOT / folder).iterdir()}
     assert packed == expected
     assert sum(name.endswith("py.typed") for name in packed) == len(MAPPED)

@@ -11,7 +11,7 @@ import torch
 from stable_baselines3.common.callbacks import BaseCallback
 
 from continual_arcade.agents import ContinualDQN, DQNSettings, Exploration, make_life
-from continual_arcade.agents.parts import Part
+from continual_arcade.agents.methods import Part
 from continual_arcade.agents.replay import FIFOReplayBuffer
 from continual_arcade.envs import Schedule, make_game, shipped
 

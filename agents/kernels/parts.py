@@ -9,9 +9,9 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from continual_arcade.agents.kernels.draws import Stream, below
 from continual_arcade.agents.kernels.inner import WIDE, inner
 from continual_arcade.agents.kernels.network import ONLINE, backward, forward
+from continual_arcade.agents.kernels.random import Stream, below
 
 Vector = npt.NDArray[np.float32]
 

@@ -9,8 +9,8 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from continual_arcade.agents.kernels.draws import Stream, below, fraction
 from continual_arcade.agents.kernels.inner import inner
+from continual_arcade.agents.kernels.random import Stream, below, fraction
 
 FIFO, RESERVOIR, MIX, BALANCED = range(4)
 """Kinds of memory."""

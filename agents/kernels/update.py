@@ -9,7 +9,6 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from continual_arcade.agents.kernels.draws import Stream, below, shuffle
 from continual_arcade.agents.kernels.inner import FUSED, WIDE, inner
 from continual_arcade.agents.kernels.network import (
     ONLINE,
@@ -38,8 +37,9 @@ from continual_arcade.agents.kernels.parts import (
     walked,
     without_opposed,
 )
+from continual_arcade.agents.kernels.per_example import descend_once
+from continual_arcade.agents.kernels.random import Stream, below, shuffle
 from continual_arcade.agents.kernels.replay import Memory, Stage, draw
-from continual_arcade.agents.kernels.single import descend_once
 
 DONE, DIVERGED, LACKS_ROOM = range(3)
 """Why compiled code returns."""

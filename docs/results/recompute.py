@@ -16,7 +16,7 @@ import pandas as pd
 from continual_arcade.envs import make_game
 from continual_arcade.evaluation.metrics import Context
 from continual_arcade.evaluation.reference_files import shipped_references
-from continual_arcade.evaluation.reporting.judged import Extremes
+from continual_arcade.reports.method_results import Extremes
 from continual_arcade.studies import publishing, study
 
 HERE = Path(__file__).parent

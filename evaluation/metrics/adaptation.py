@@ -6,9 +6,9 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
+from continual_arcade.evaluation.metrics.aggregation import Term, mean, missing, stage_mean
 from continual_arcade.evaluation.metrics.comparisons import NO_REFERENCES, between, reference_one
 from continual_arcade.evaluation.metrics.results import Context, Metric, Result
-from continual_arcade.evaluation.metrics.terms import Term, mean, missing, stage_mean
 from continual_arcade.evaluation.record import Floats, Record
 from continual_arcade.evaluation.references import Scale
 

@@ -4,8 +4,8 @@ from collections.abc import Sequence
 from math import isnan, nan
 from statistics import fmean
 
+from continual_arcade.evaluation.metrics.aggregation import Term, reduced, stage_mean
 from continual_arcade.evaluation.metrics.results import Context
-from continual_arcade.evaluation.metrics.terms import Term, reduced, stage_mean
 from continual_arcade.evaluation.record import Record
 from continual_arcade.evaluation.references import Scale
 

@@ -2,9 +2,7 @@
 
 from math import nan
 
-from continual_arcade.evaluation.metrics.performance import WINDOW, last_window
-from continual_arcade.evaluation.metrics.results import Compute, Context, Metric, Result
-from continual_arcade.evaluation.metrics.terms import (
+from continual_arcade.evaluation.metrics.aggregation import (
     NOT_BEFORE,
     Named,
     cell,
@@ -13,6 +11,8 @@ from continual_arcade.evaluation.metrics.terms import (
     of_phases,
     reduced,
 )
+from continual_arcade.evaluation.metrics.performance import WINDOW, last_window
+from continual_arcade.evaluation.metrics.results import Compute, Context, Metric, Result
 from continual_arcade.evaluation.record import Exposure, Record
 
 

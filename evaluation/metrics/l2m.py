@@ -16,15 +16,7 @@ from continual_arcade.evaluation.metrics.adaptation import (
     mean_wait,
     wait_for,
 )
-from continual_arcade.evaluation.metrics.comparisons import (
-    as_baseline,
-    baseline_mean,
-    first_stage,
-    single_phase_runs,
-)
-from continual_arcade.evaluation.metrics.plasticity import NO_REPEAT
-from continual_arcade.evaluation.metrics.results import Compute, Context, Metric, Result
-from continual_arcade.evaluation.metrics.terms import (
+from continual_arcade.evaluation.metrics.aggregation import (
     NOT_AFTER,
     NOT_BEFORE,
     Term,
@@ -39,6 +31,14 @@ from continual_arcade.evaluation.metrics.terms import (
     reduced,
     several,
 )
+from continual_arcade.evaluation.metrics.comparisons import (
+    as_baseline,
+    baseline_mean,
+    first_stage,
+    single_phase_runs,
+)
+from continual_arcade.evaluation.metrics.plasticity import NO_REPEAT
+from continual_arcade.evaluation.metrics.results import Compute, Context, Metric, Result
 from continual_arcade.evaluation.metrics.transfer import trained_mean
 from continual_arcade.evaluation.record import Record
 

@@ -4,8 +4,7 @@ from math import isnan, nan
 
 import numpy as np
 
-from continual_arcade.evaluation.metrics.results import Compute, Context, Metric, Result
-from continual_arcade.evaluation.metrics.terms import (
+from continual_arcade.evaluation.metrics.aggregation import (
     Term,
     cell,
     mean,
@@ -15,6 +14,7 @@ from continual_arcade.evaluation.metrics.terms import (
     several,
     stage_mean,
 )
+from continual_arcade.evaluation.metrics.results import Compute, Context, Metric, Result
 from continual_arcade.evaluation.record import Exposure, Record
 
 WINDOW = 5

@@ -2,9 +2,9 @@
 
 from collections.abc import Callable
 
+from continual_arcade.evaluation.metrics.aggregation import Term, cell, mean, ratio, stage_mean
 from continual_arcade.evaluation.metrics.comparisons import first_stage
 from continual_arcade.evaluation.metrics.results import Compute, Context, Metric, Result
-from continual_arcade.evaluation.metrics.terms import Term, cell, mean, ratio, stage_mean
 from continual_arcade.evaluation.record import Record
 
 NO_REPEAT = "no phase comes back"

@@ -4,8 +4,7 @@ from math import nan
 
 import numpy as np
 
-from continual_arcade.evaluation.metrics.results import Context, Metric, Result
-from continual_arcade.evaluation.metrics.terms import (
+from continual_arcade.evaluation.metrics.aggregation import (
     NOT_BEFORE,
     Term,
     cell,
@@ -14,6 +13,7 @@ from continual_arcade.evaluation.metrics.terms import (
     over,
     several,
 )
+from continual_arcade.evaluation.metrics.results import Context, Metric, Result
 from continual_arcade.evaluation.record import Record
 
 FIRST = 5

@@ -1,12 +1,6 @@
 """What earlier training did for phases that were not learnt yet."""
 
-from continual_arcade.evaluation.metrics.comparisons import (
-    baseline_mean,
-    first_stage,
-    reference_one,
-)
-from continual_arcade.evaluation.metrics.results import Context, Metric, Result
-from continual_arcade.evaluation.metrics.terms import (
+from continual_arcade.evaluation.metrics.aggregation import (
     NOT_AFTER,
     Term,
     cell,
@@ -16,6 +10,12 @@ from continual_arcade.evaluation.metrics.terms import (
     ratio,
     stage_mean,
 )
+from continual_arcade.evaluation.metrics.comparisons import (
+    baseline_mean,
+    first_stage,
+    reference_one,
+)
+from continual_arcade.evaluation.metrics.results import Context, Metric, Result
 from continual_arcade.evaluation.record import Record
 
 

@@ -28,7 +28,7 @@ from continual_arcade.agents import (
     build_agent,
     make_life,
 )
-from continual_arcade.agents.parts import AGEM, EWC, L2, MER, SI, Clear, Clone, Part, Reptile
+from continual_arcade.agents.methods import AGEM, EWC, L2, MER, SI, Clear, Clone, Part, Reptile
 from continual_arcade.agents.replay import FIFOReplayBuffer, MixReplayBuffer
 from continual_arcade.envs import IDS, make_game, shipped
 from continual_arcade.envs.schedules import stationary

@@ -9,7 +9,7 @@ import pytest
 from gymnasium.vector import AutoresetMode, SyncVectorEnv
 
 from continual_arcade.agents import GymnasiumVecEnv
-from continual_arcade.agents.state_files import load_state, save_state
+from continual_arcade.agents.files.state_files import load_state, save_state
 from continual_arcade.envs import (
     GAMES,
     ArcadeEnv,

@@ -28,8 +28,8 @@ from continual_arcade.evaluation import (
     replay_phases,
     shipped_references,
 )
-from continual_arcade.evaluation.reporting.page import build_page
 from continual_arcade.evaluation.table import read, same
+from continual_arcade.reports.page import build_page
 
 LIFE = shipped("conflict", make_game("Catcher")).with_steps(128)
 ENDS = Judging(every=0, at_end=1, episodes=2, max_steps=60)

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from tables import gaps, matrix_cells, write_run
 
-from continual_arcade.evaluation import Judging, Protocol, Run, gather
+from continual_arcade.evaluation import Judging, Protocol, Run, gather, network_diagnostics
 
 TWO = gaps(100, 90)
 CELLS = matrix_cells(TWO, [[0, 0], [5, 1], [3, 8]])
@@ -149,13 +149,13 @@ def test_a_run_can_be_read_while_it_is_written(
     moment: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Whatever file is read, the run writes its next evaluation just then."""
-    from continual_arcade.evaluation import diagnostics, runs
+    from continual_arcade.evaluation import runs
 
     run = write_run(tmp_path, TWO, CELLS)
     later = (run / "evaluations.csv").read_text().splitlines(keepends=True)[-2:]
     drop_rows(run, lambda row: row[2] != "200")
     diagnosed(run, reading(run, 0), reading(run, 100))
-    for name, module in (("diagnostics.csv", diagnostics), ("evaluations.csv", runs)):
+    for name, module in (("diagnostics.csv", network_diagnostics), ("evaluations.csv", runs)):
         if name == moment:
 
             def and_writes(path: Path, read: Any = module.read) -> Any:  # type: ignore[attr-defined]

@@ -3,9 +3,8 @@
 import re
 
 from continual_arcade.agents import METHODS
-from continual_arcade.agents.methods import REPLAYS
-from continual_arcade.agents.parts import PARTS
-from continual_arcade.agents.parts.catalogue import setting_types
+from continual_arcade.agents.methods import PARTS, REPLAYS
+from continual_arcade.agents.methods.catalogue import setting_types
 from continual_arcade.scripts.catalogue import catalogue
 
 

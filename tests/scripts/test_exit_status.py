@@ -16,7 +16,7 @@ from tables import gaps, matrix_cells, write_run
 
 from continual_arcade.agents import ContinualDQN
 from continual_arcade.evaluation import Judging, gather
-from continual_arcade.evaluation.reporting.judged import judge
+from continual_arcade.reports.method_results import judge
 from continual_arcade.scripts import (
     compare,
     evaluate,

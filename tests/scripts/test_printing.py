@@ -16,7 +16,7 @@ from continual_arcade.envs import Schedule, Stretch
 from continual_arcade.envs.schedule_files import save
 from continual_arcade.evaluation import Run
 from continual_arcade.evaluation.matrix import as_text, forgetting_matrix
-from continual_arcade.evaluation.showing import show
+from continual_arcade.evaluation.run_pictures import show
 from continual_arcade.evaluation.terminal import plain_console
 from continual_arcade.scripts import compare, report, schedule, study
 

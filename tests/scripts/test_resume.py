@@ -17,8 +17,8 @@ from holders import held
 from processes import heeding_signals, started, wait_for
 
 from continual_arcade.agents import METHODS, ContinualDQN
-from continual_arcade.agents.saving import KIND
-from continual_arcade.agents.state_files import load_state
+from continual_arcade.agents.files.saving import KIND
+from continual_arcade.agents.files.state_files import load_state
 from continual_arcade.evaluation.table import read, same
 from continual_arcade.scripts import compare, evaluate, train
 

@@ -17,7 +17,7 @@ from small_studies import everything, refused, run, tables, write
 from continual_arcade.evaluation.evaluator import MAX_STEPS
 from continual_arcade.evaluation.run_folder import RunFolder
 from continual_arcade.studies.folder import StudyFolder
-from continual_arcade.studies.life import Training
+from continual_arcade.studies.run_spec import Training
 
 WITH_REFERENCES: dict[str, Any] = {
     "references": ["experts", "joint", "from-scratch"],

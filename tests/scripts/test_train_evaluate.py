@@ -15,7 +15,7 @@ import pytest
 from processes import started, wait_for
 
 from continual_arcade.agents import ContinualDQN
-from continual_arcade.evaluation import Judging, diagnostics
+from continual_arcade.evaluation import Judging, network_diagnostics
 from continual_arcade.evaluation.table import read
 from continual_arcade.scripts import compare, demo, evaluate, schedule, train, watch
 
@@ -96,7 +96,7 @@ def test_evaluating_again_gives_the_same_table(life: Path, capsys: Any) -> None:
     assert "every episode came out as it did in the run" in capsys.readouterr().out
     assert (out / "evaluations.csv").read_text() == (life / "evaluations.csv").read_text()
     assert (out / "matrix.png").is_file()
-    looked = diagnostics.read(out / "diagnostics.csv")
+    looked = network_diagnostics.read(out / "diagnostics.csv")
     table = read(life / "evaluations.csv")
     for name in ("run", "seed", "lifetime_step", "trained_phase"):
         assert looked[name].drop_duplicates().tolist() == table[name].drop_duplicates().tolist()

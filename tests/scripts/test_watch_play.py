@@ -22,7 +22,7 @@ from continual_arcade.envs.drawing.status import Notice
 from continual_arcade.envs.drawing.window import Window
 from continual_arcade.evaluation.filming import HOLD, Camera
 from continual_arcade.scripts import play, train, watch
-from continual_arcade.scripts.players import load_agent
+from continual_arcade.scripts.policies import load_agent
 from continual_arcade.studies.references import RandomPlayer
 
 

@@ -12,7 +12,7 @@ from continual_arcade.agents.methods import compose
 from continual_arcade.agents.settings import life_of
 from continual_arcade.evaluation.run_folder import RunFolder
 from continual_arcade.evaluation.runs import Run
-from continual_arcade.studies.life import RunSpec, Training
+from continual_arcade.studies.run_spec import RunSpec, Training
 
 JOINT = METHODS["joint"]
 

@@ -9,8 +9,8 @@ import tiny
 from stable_baselines3.common.callbacks import BaseCallback
 
 from continual_arcade.agents import ContinualDQN
-from continual_arcade.agents.interference import alignment
-from continual_arcade.agents.plasticity import (
+from continual_arcade.agents.probes.interference import alignment
+from continual_arcade.agents.probes.plasticity import (
     dormant_share,
     effective_rank,
     hidden_units,

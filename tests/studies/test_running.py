@@ -18,10 +18,10 @@ from processes import children, is_there, started, wait_for
 from small_studies import Dies, InTurn, everything, made, refused, run, small, tables, write
 
 from continual_arcade.evaluation import run_folder
-from continual_arcade.studies.engines import ATTEMPTS, Engine, LocalEngine
+from continual_arcade.studies.executors import ATTEMPTS, Engine, LocalEngine
 from continual_arcade.studies.folder import StudyFolder
-from continual_arcade.studies.life import Training
 from continual_arcade.studies.provenance import provenance
+from continual_arcade.studies.run_spec import Training
 from continual_arcade.studies.running import conduct, to_do
 from continual_arcade.studies.work import Outcome, Task, work
 

@@ -15,8 +15,8 @@ from small_studies import everything, small
 from continual_arcade.evaluation.run_folder import RunFolder
 from continual_arcade.studies import work as working
 from continual_arcade.studies.grid import cells
-from continual_arcade.studies.life import RunSpec, Training
 from continual_arcade.studies.provenance import machine, versions
+from continual_arcade.studies.run_spec import RunSpec, Training
 from continual_arcade.studies.work import Outcome, Task, digest, read_mark, work
 
 

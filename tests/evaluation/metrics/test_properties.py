@@ -17,11 +17,11 @@ from continual_arcade.envs import Schedule
 from continual_arcade.evaluation import Record
 from continual_arcade.evaluation.metrics import METRICS, Context, Result, measure
 from continual_arcade.evaluation.metrics.adaptation import wait_for
+from continual_arcade.evaluation.metrics.aggregation import Term
 from continual_arcade.evaluation.metrics.l2m import _theil_sen
-from continual_arcade.evaluation.metrics.terms import Term
 from continual_arcade.evaluation.references import Scale
-from continual_arcade.evaluation.reporting.judged import Extremes, Measured
 from continual_arcade.evaluation.score_range import ScoreRange
+from continual_arcade.reports.method_results import Extremes, Measured
 
 Life = tuple[Record, Context]
 Floats = npt.NDArray[np.float64]

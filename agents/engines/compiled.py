@@ -1,0 +1,466 @@
+"""The compiled engine: it learns, and with games of this suite lives, in place of an agent.
+
+It works on the agent's own memory: parameters, moments, replay, state of the games, generators.
+What the agent is can be looked at, saved and changed between two calls as if there were no engine.
+"""
+
+from functools import cache
+from operator import is_
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+
+from continual_arcade.agents.engines.binding import (
+    CloningBinding,
+    InterpolationBinding,
+    MaskBinding,
+    PathBinding,
+    PenaltyBinding,
+    RememberedBinding,
+)
+from continual_arcade.agents.engines.compilation import Entry
+from continual_arcade.agents.engines.eligibility import REPLAYS
+from continual_arcade.agents.engines.flat import FlatVector
+from continual_arcade.agents.engines.snapshot import Snapshot
+from continual_arcade.agents.kernels import update
+from continual_arcade.agents.kernels.network import Network, Shape, act
+from continual_arcade.agents.kernels.random import stream_of
+from continual_arcade.agents.kernels.replay import Memory, Pending, Stage
+from continual_arcade.agents.methods.agem import AGEM
+from continual_arcade.agents.methods.base import MEASURED
+from continual_arcade.agents.methods.cloning import Clear, Clone
+from continual_arcade.agents.methods.phase_memory import Remembering
+from continual_arcade.agents.replay import (
+    BalancedReplayBuffer,
+    MixReplayBuffer,
+    TransitionReplayBuffer,
+)
+from continual_arcade.agents.replay.n_step import COLUMNS, Transitions
+from continual_arcade.envs.compiling import kernel
+
+
+class CompiledEngine:
+    """Learns in place of an agent that :func:`~.support.obstacle` has nothing against.
+
+    Args:
+        agent: The agent; its networks, replay and parts exist.
+    """
+
+    def __init__(self, agent: Any) -> None:
+        self._agent = agent
+        self.replay: TransitionReplayBuffer = agent.replay
+        self.control = np.zeros(1, update.CONTROL)
+        self._c: Any = self.control[0]
+        self._parameters = list(agent.q_net.parameters())
+        self._target_parameters = list(agent.q_net_target.parameters())
+        like = [parameter.detach() for parameter in self._parameters]
+        self._online, self._target = FlatVector(like), FlatVector(like)
+        self._first, self._second = FlatVector(like), FlatVector(like)
+        self._moment_counts = np.zeros(len(like), np.float32)
+        self._steps = list(torch.from_numpy(self._moment_counts))
+        widths = [agent.q_net.q_net[0].in_features]
+        widths += [layer.out_features for layer in list(agent.q_net.q_net)[::2]]
+        self.widths = np.array(widths, np.int64)
+        self._penalties = PenaltyBinding(agent.parts, like)
+        self._path = PathBinding(agent.parts, like)
+        self._cloning = CloningBinding(agent.parts, widths[0], widths[-1])
+        self._remembered = RememberedBinding(agent.parts, like, widths[0], widths[-1])
+        self._mask = MaskBinding(agent.parts, like)
+        self._interpolation = InterpolationBinding(agent.parts, like, self._c)
+        self._rows = 0
+        self.version = 0
+        """Changes with anything whose type may have changed with it; see :meth:`view`."""
+        self._places: tuple[Any, ...] = (None,) * 8
+        self._act: Any = None
+        self._learn: tuple[int, Any] = (-1, None)
+        self._set_up()
+        self._online.house(self._parameters)
+        self._target.house(self._target_parameters)
+        if agent.policy.optimizer.state and self._c["adam"]:
+            self._adopt_moments(agent.policy.optimizer)
+        self._snapshot = Snapshot(agent)
+
+    def is_of(self, agent: Any) -> bool:
+        """Return whether it was made for what the agent has, and is, now."""
+        return self._snapshot.holds(agent)
+
+    def __reduce__(self) -> Any:
+        raise TypeError(
+            "a compiled engine holds addresses of its agent's memory, and cannot be copied: copy "
+            "the agent, which gets an engine of its own"
+        )
+
+    # What compiled code works on.
+
+    def _set_up(self) -> None:
+        """Write down what does not change."""
+        agent, c = self._agent, self._c
+        c["num_envs"] = agent.n_envs
+        c["kind"] = REPLAYS.index(type(self.replay))
+        if isinstance(self.replay, MixReplayBuffer):
+            c["fifo_size"] = self.replay.fifo_size
+            c["long_term_fraction"] = self.replay.long_term_fraction
+        c["adam"] = type(agent.policy.optimizer) is torch.optim.Adam
+        c["measure_every"] = MEASURED if agent.parts else 0
+        c["alone"] = not c["adam"] and len(agent.parts) == 1 and self._interpolation.mer is not None
+        clear = next((part for part in agent.parts if isinstance(part, Clear)), None)
+        c["clear_after"] = -1 if clear is None else max(clear.after, agent.learning_starts)
+        self._watchers = [part for part in agent.parts if isinstance(part, Remembering)]
+        c["keeps_stage"] = bool(self._watchers)
+        n_envs, n_steps = agent.n_envs, self.replay.n_steps
+        self._drawers = [part for part in agent.parts if isinstance(part, Clone | AGEM)]
+        self._most_completed = n_envs * n_steps
+        singles = (
+            0 if self._interpolation.mer is None else 2 * (self._interpolation.mer.memories + 1)
+        )
+        self._make_room(max(agent.batch_size + self._most_completed, singles))
+        self._make_stage(self._most_completed)
+        starts = np.cumsum([0, *((self.widths[:-1] + 1) * self.widths[1:])])[:-1]
+        self._shape = Shape(self.widths, starts.astype(np.int64))
+        size = len(self._online.array)
+        self._gradients = np.zeros((2, size), np.float32)
+        self._transposed, self._stale = np.zeros((2, size), np.float32), np.ones(2, np.int64)
+        replay, count = self.replay, self.replay.buffer_size
+        self._draws, self._placement = stream_of(replay.rng), stream_of(replay.placement_rng)
+        self._flat: dict[str, npt.NDArray[Any]] = {
+            "observations": replay.observations.reshape(count, -1),
+            "next_observations": replay.next_observations.reshape(count, -1),
+            "actions": replay.actions.reshape(count),
+            "rewards": replay.rewards.reshape(count),
+            "dones": replay.dones.reshape(count),
+            "discounts": replay.discounts,
+            "phases": replay.phases,
+            "q_values": replay.columns.get("q_values", np.zeros((0, self.widths[-1]), np.float32)),
+        }
+        pending = self.replay.accumulator
+        features = self.widths[0]
+        self.pending = Pending(
+            observations=pending._observations.reshape(n_envs, n_steps, features),
+            actions=pending._actions.reshape(n_envs, n_steps),
+            returns=pending._returns,
+            phases=pending._phases,
+            counts=pending._counts,
+            weights=pending._weights,
+            discounts=pending._discounts,
+        )
+
+    def _make_room(self, rows: int) -> None:
+        """Make buffers for batches of so many transitions."""
+        if rows <= self._rows:
+            return
+        self._rows = rows
+        units = int(self.widths[1:].sum())
+        self._inputs = np.zeros((2 * rows, self.widths[0]), np.float32)
+        self._activations = np.zeros(2 * rows * units, np.float32)
+        self._others = np.zeros(rows * units, np.float32)
+        self._deltas = np.zeros(rows * units, np.float32)
+        self._batch = update.Batch(
+            actions=np.zeros(rows, np.int64),
+            rewards=np.zeros(rows, np.float32),
+            discounts=np.zeros(rows, np.float32),
+            slots=np.zeros(rows, np.int64),
+            slopes=np.zeros((rows, self.widths[-1]), np.float32),
+        )
+
+    def _make_stage(self, rows: int) -> None:
+        replay = self.replay
+        features = int(self.widths[0])
+        kind = replay.observations.dtype
+        placed = 2 * rows  # a mixed memory stores what it takes twice
+        self._stage = Stage(
+            observations=np.zeros((rows, features), kind),
+            actions=np.zeros(rows, np.int64),
+            rewards=np.zeros(rows, np.float32),
+            next_observations=np.zeros((rows, features), kind),
+            dones=np.zeros(rows, np.float32),
+            discounts=np.zeros(rows, np.float32),
+            phases=np.zeros(rows, np.int64),
+            placed_rows=np.zeros(placed, np.int64),
+            placed_slots=np.zeros(placed, np.int64),
+        )
+
+    def _memory(self) -> Memory:
+        replay = self.replay
+        nothing = np.zeros(0, np.int64)
+        members, phases, seen = np.zeros((0, 1), np.int64), nothing, nothing
+        if isinstance(replay, BalancedReplayBuffer) and replay._members:
+            members = np.stack(list(replay._members.values()))
+            phases = np.array(list(replay._seen_of), np.int64)
+            seen = np.array(list(replay._seen_of.values()), np.int64)
+        return Memory(
+            **self._flat,
+            counts=replay.drawn_phases,
+            members=members,
+            member_phases=phases,
+            members_seen=seen,
+            draws=self._draws,
+            placement=self._placement,
+        )
+
+    def view(self) -> update.Agent:
+        """Return everything that compiled code reads and writes, as it lies now.
+
+        ``version`` changes with anything whose type may have changed with it.
+        """
+        places = (
+            self._penalties.compiled,
+            self._path.compiled,
+            self._cloning.compiled,
+            self._remembered.compiled,
+            self._mask.compiled,
+            self._stage,
+            self._batch,
+            self.replay.drawn_phases,
+        )
+        if not all(map(is_, places, self._places)):
+            self._places = places
+            self.version += 1
+            self._view = self._viewed()
+        elif isinstance(self.replay, BalancedReplayBuffer):  # keeps its counts in plain numbers
+            self._view = self._view._replace(memory=self._memory())
+        return self._view
+
+    def _viewed(self) -> update.Agent:
+        return update.Agent(
+            net=self._network(),
+            first_moments=self._first.array,
+            second_moments=self._second.array,
+            memory=self._memory(),
+            stage=self._stage,
+            batch=self._batch,
+            penalties=self._penalties.compiled,
+            path=self._path.compiled,
+            cloning=self._cloning.compiled,
+            remembered=self._remembered.compiled,
+            mask=self._mask.compiled,
+            inner=self._interpolation.inner,
+            outer=self._interpolation.outer,
+            plans=self._interpolation.plans,
+        )
+
+    def _network(self) -> Network:
+        return Network(
+            shape=self._shape,
+            online=self._online.array,
+            target=self._target.array,
+            transposed=self._transposed,
+            stale=self._stale,
+            gradient=self._gradients[0],
+            extra=self._gradients[1],
+            inputs=self._inputs,
+            activations=self._activations,
+            others=self._others,
+            deltas=self._deltas,
+        )
+
+    # Before and after each call.
+
+    def before(self, gradient_steps: int, batch_size: int) -> None:
+        """Bring what compiled code reads up to date."""
+        agent, c = self._agent, self._c
+        own = [part.batch or batch_size for part in self._drawers]
+        self._make_room(max([batch_size + self._most_completed, *own]))
+        self._stale[:] = 1  # Python may have changed anything
+        self._before_moments()
+        c["batch_size"], c["gradient_steps"] = batch_size, gradient_steps
+        c["double_q"], c["tau"] = agent.double_q, agent.tau
+        c["max_grad_norm"] = agent.max_grad_norm
+        c["learning_starts"] = agent.learning_starts
+        c["sync_every"] = max(agent.target_update_interval // agent.n_envs, 1)
+        c["timesteps"], c["updates"] = agent.num_timesteps, agent._n_updates
+        c["calls"], c["syncs_due"] = agent._n_calls, agent._syncs_due
+        c["clip_factor"] = -1.0  # not measured
+        c["seen"] = self.replay.seen
+        c["newest"] = self.replay.accumulator._newest
+        self._penalties.before()
+        self._path.before()
+        self._cloning.before(batch_size)
+        self._remembered.before(batch_size)
+        self._mask.before()
+        self._interpolation.before()
+        self._load_stage(batch_size)
+
+    def _before_moments(self) -> None:
+        optimizer, c = self._agent.policy.optimizer, self._c
+        group = optimizer.param_groups[0]
+        c["rate"] = group["lr"]
+        if not c["adam"]:
+            return
+        (c["beta_1"], c["beta_2"]), c["epsilon"] = group["betas"], group["eps"]
+        if not optimizer.state:
+            self._adopt_moments(optimizer)
+            self._snapshot = Snapshot(self._agent)
+        c["moments"] = self._moment_counts[0]
+
+    def _adopt_moments(self, optimizer: torch.optim.Optimizer) -> None:
+        """Let the optimiser's moments lie where compiled code works on them."""
+        for i, parameter in enumerate(self._parameters):
+            first, second, step = self._first.views[i], self._second.views[i], self._steps[i]
+            state = optimizer.state[parameter]
+            if state:
+                first.copy_(state["exp_avg"])
+                second.copy_(state["exp_avg_sq"])
+                step.copy_(state["step"])
+            else:
+                for tensor in (first, second, step):
+                    tensor.zero_()
+            state["step"], state["exp_avg"], state["exp_avg_sq"] = step, first, second
+
+    def _load_stage(self, batch_size: int) -> None:
+        """Put back on the stage what MER has not learnt yet."""
+        c, mer = self._c, self._interpolation.mer
+        c["staged"] = c["learnt"] = self._carried = 0
+        if mer is None or not len(mer._completed):
+            return
+        waiting = mer._completed.all()
+        mer._completed.clear()
+        count = len(waiting)
+        room = count + self._most_completed
+        self._make_room(batch_size + room)
+        if room > len(self._stage.rewards):
+            self._make_stage(room)
+        stage = self._stage
+        stage.observations[:count] = waiting.observations.reshape(count, -1)
+        stage.next_observations[:count] = waiting.next_observations.reshape(count, -1)
+        stage.actions[:count] = waiting.actions.reshape(count)
+        for name in ("rewards", "dones", "discounts", "phases"):
+            getattr(stage, name)[:count] = getattr(waiting, name)
+        c["staged"] = self._carried = count
+
+    def _staged(self, first: int, end: int) -> Transitions:
+        """Return a copy of rows of the stage."""
+        stage, replay = self._stage, self.replay
+        count = end - first
+        shape = (count, *replay.obs_shape)
+        return Transitions(
+            stage.observations[first:end].reshape(shape).copy(),
+            stage.actions[first:end, None].astype(replay.actions.dtype),
+            stage.rewards[first:end].copy(),
+            stage.next_observations[first:end].reshape(shape).copy(),
+            stage.dones[first:end].copy(),
+            stage.discounts[first:end].copy(),
+            stage.phases[first:end].copy(),
+        )
+
+    def after(self, view: update.Agent) -> None:
+        """Take note of what compiled code has done to what :meth:`view` has shown it."""
+        agent, c = self._agent, self._c
+        self.take_members(view)
+        agent.num_timesteps, agent._n_updates = int(c["timesteps"]), int(c["updates"])
+        agent._n_calls, agent._syncs_due = int(c["calls"]), int(c["syncs_due"])
+        agent.last_td_loss = float(c["loss"])
+        if c["adam"]:
+            self._moment_counts[:] = c["moments"]
+        self.replay.seen = int(c["seen"])
+        self.replay.accumulator._newest = int(c["newest"])
+        self.replay._set_cursor()
+        self._penalties.after()
+        self._remembered.after()
+        self._interpolation.after()
+        if self._watchers and c["staged"] > self._carried:
+            played = self._staged(self._carried, int(c["staged"]))
+            for part in self._watchers:
+                part.stored(agent, played, _NO_ROWS, _NO_ROWS)
+        mer = self._interpolation.mer
+        learnt, staged = int(c["learnt"]), int(c["staged"])
+        if mer is not None and learnt < staged:
+            mer.stored(agent, self._staged(learnt, staged), _NO_ROWS, _NO_ROWS)
+
+    def take_members(self, view: update.Agent) -> None:
+        """Take note of which slots belong to which phase in a balanced memory."""
+        replay, held = self.replay, view.memory
+        if isinstance(replay, BalancedReplayBuffer):
+            for i, phase in enumerate(held.member_phases.tolist()):
+                replay._members[phase] = held.members[i]
+                replay._seen_of[phase] = int(held.members_seen[i])
+
+    def make_stage_for(self, steps: int, train_every: int) -> None:
+        """Make room for what is completed in so many steps of all games, if it must be kept.
+
+        Args:
+            steps: Steps of a loop.
+            train_every: Steps after which it is learnt from at the latest.
+        """
+        kept = steps if self._watchers else min(steps, train_every)
+        rows = int(self._c["staged"]) + (kept + self.replay.n_steps) * self._agent.n_envs
+        if self._interpolation.mer is not None:
+            rows += self._agent.batch_size  # nothing is learnt before replay holds a batch
+            self._make_room(self._agent.batch_size + rows)
+        if rows > len(self._stage.rewards):
+            waiting, count = self._stage, int(self._c["staged"])
+            self._make_stage(rows)
+            for name in COLUMNS:
+                getattr(self._stage, name)[:count] = getattr(waiting, name)[:count]
+
+    # Learning.
+
+    def train(self, gradient_steps: int, batch_size: int) -> tuple[int, float | None]:
+        """Learn what is to be learnt after a step of the environments.
+
+        Args:
+            gradient_steps: Gradient steps, unless a part plans them otherwise.
+            batch_size: Transitions of a batch.
+
+        Returns:
+            ``DONE`` or ``DIVERGED``, and the mean loss; None if there was nothing to learn.
+        """
+        self.before(gradient_steps, batch_size)
+        view = self.view()
+        if self._learn[0] != self.version:
+            self._learn = self.version, _learn_entry().prepared((self.control, view))
+        status = update.DONE
+        try:
+            status = self._learn[1](self.control, view)
+        finally:  # also if Ctrl-C comes in the meantime
+            self.after(view)
+        return status, self.mean_loss
+
+    @property
+    def mean_loss(self) -> float | None:
+        """Mean TD loss of what was last learnt after a step; None if nothing was."""
+        losses = int(self._c["losses"])
+        return float(self._c["sum_of_losses"]) / losses if losses else None
+
+    @property
+    def loss(self) -> float:
+        """TD loss of the last batch."""
+        return float(self._c["loss"])
+
+    @property
+    def norm(self) -> float:
+        """Norm of the last gradient, before it was clipped."""
+        return float(self._c["norm"])
+
+    @property
+    def clip_factor(self) -> float | None:
+        """How much of the gradient was left when it was measured; None if the call did not."""
+        factor = float(self._c["clip_factor"])
+        return None if factor < 0 else factor
+
+    # Acting.
+
+    def best_actions(self, observations: npt.NDArray[Any]) -> npt.NDArray[np.int64]:
+        """Return the actions of highest value, shape ``(count,)``."""
+        inputs = np.ascontiguousarray(observations, np.float32)
+        self._make_room(len(inputs))
+        self._stale[:] = 1
+        arguments = (self._network(), inputs)
+        if self._act is None:
+            self._act = _acting_entry().prepared(arguments)
+        chosen: npt.NDArray[np.int64] = self._act(*arguments)
+        return chosen
+
+
+_NO_ROWS = np.zeros(0, np.int64)
+
+
+@cache
+def _learn_entry() -> Entry:
+    return Entry(kernel(update.learn, {}, "learner"))
+
+
+@cache
+def _acting_entry() -> Entry:
+    return Entry(kernel(act, {}, "learner"))

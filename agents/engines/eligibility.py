@@ -1,0 +1,358 @@
+"""What the compiled engine can serve.
+
+Everything that is not known to be honoured is in the way: a method that was changed counts as one
+that matters, unless it is listed among those that Python calls whichever engine computes.
+"""
+
+from collections.abc import Iterator, Mapping
+from functools import cache
+from itertools import pairwise
+from types import FunctionType
+from typing import Any
+
+import torch
+from gymnasium import spaces
+from stable_baselines3.common.torch_layers import FlattenExtractor
+from stable_baselines3.dqn.policies import DQNPolicy, QNetwork
+from torch import nn
+from torch.nn.modules import module as torch_module
+from torch.optim.optimizer import _global_optimizer_post_hooks, _global_optimizer_pre_hooks
+
+from continual_arcade.agents.engines.binding import BOUND, ONCE
+from continual_arcade.agents.methods.agem import AGEM
+from continual_arcade.agents.methods.base import Part
+from continual_arcade.agents.methods.mask import HardMask
+from continual_arcade.agents.networks import ContinualPolicy
+from continual_arcade.agents.replay import (
+    BalancedReplayBuffer,
+    FIFOReplayBuffer,
+    MixReplayBuffer,
+    ReservoirReplayBuffer,
+)
+
+REPLAYS = (FIFOReplayBuffer, ReservoirReplayBuffer, MixReplayBuffer, BalancedReplayBuffer)
+OPTIONS = (
+    "weight_decay",
+    "momentum",
+    "nesterov",
+    "amsgrad",
+    "maximize",
+    "decoupled_weight_decay",
+)
+"""Options of an optimiser that change what it computes, all of which must be off."""
+
+# What may be changed, in a subclass or in one object, because Python calls it with either engine.
+_OF_AGENT = frozenset(
+    {
+        "_check_env",
+        "_convert_train_freq",
+        "_create_aliases",
+        "_dump_logs",
+        "_excluded_save_params",
+        "_get_policy_from_name",
+        "_get_torch_save_params",
+        "_init_callback",
+        "_setup_learn",
+        "_setup_lr_schedule",
+        "_setup_model",
+        "_tell_phases",
+        "_wrap_env",
+        "check_finite",
+        "collect_rollouts",
+        "dump_logs",
+        "ends_with",
+        "get_env",
+        "get_parameters",
+        "get_vec_normalize_env",
+        "learn",
+        "load",
+        "load_replay_buffer",
+        "log_training",
+        "logger",
+        "optimizer",
+        "reinitialise",
+        "runs_compiled",
+        "save",
+        "save_replay_buffer",
+        "save_training",
+        "set_env",
+        "set_logger",
+        "set_parameters",
+        "set_random_seed",
+    }
+)
+_OF_POLICY = frozenset(
+    {
+        "_build",
+        "_dummy_schedule",
+        "_get_constructor_parameters",
+        "_update_features_extractor",
+        "init_weights",
+        "load",
+        "load_from_vector",
+        "make_features_extractor",
+        "make_q_net",
+        "parameters_to_vector",
+        "save",
+        "set_training_mode",
+    }
+)
+_OF_PART = frozenset(
+    {
+        "add_anchor",
+        "bind",
+        "estimate",
+        "freeze",
+        "importance",
+        "load_state_dict",
+        "log",
+        "phase_end",
+        "phase_start",
+        "settings",
+        "state_dict",
+    }
+)
+
+
+def obstacle(agent: Any) -> str | None:
+    """Return why the compiled engine cannot serve an agent, and what it serves; None if it can."""
+    checks = (_agent, _spaces, _network, _optimizer, _replay, _parts)
+    return next(filter(None, (check(agent) for check in checks)), None)
+
+
+def _agent(agent: Any) -> str | None:
+    known = next(kind for kind in type(agent).__mro__ if kind.__name__ == "ContinualDQN")
+    name = changed(agent, known, _OF_AGENT)
+    if name is not None:
+        return f"{name}() of the agent was changed: it serves ContinualDQN as it is"
+    if agent.device.type != "cpu":
+        return f"the device is {agent.device}: it serves device='cpu'"
+    return None
+
+
+def _spaces(agent: Any) -> str | None:
+    space = agent.observation_space
+    if not isinstance(space, spaces.Box) or len(space.shape) != 1:
+        return f"the observation space is {space}: it serves Box spaces of one dimension"
+    if agent.action_space.start != 0:
+        return f"the first action is {agent.action_space.start}: it serves those that begin with 0"
+    if agent._vec_normalize_env is not None:
+        return "VecNormalize changes what is drawn from replay: it serves plain observations"
+    return None
+
+
+def _network(agent: Any) -> str | None:
+    policy = agent.policy
+    if not isinstance(policy, DQNPolicy):
+        return f"the policy is {type(policy).__name__}: it serves 'MlpPolicy'"
+    known = ContinualPolicy if isinstance(policy, ContinualPolicy) else DQNPolicy
+    name = changed(policy, known, _OF_POLICY)
+    if name is not None:
+        return f"{name}() of the policy was changed: it serves 'MlpPolicy' as it is"
+    for name in ("q_net", "q_net_target"):
+        if getattr(agent, name) is not getattr(policy, name):
+            return f"{name} of the agent and of its policy are two networks: it serves one"
+        why = _layers(getattr(policy, name))
+        if why is not None:
+            return why if name == "q_net" else f"of the target network, {why}"
+    shapes = [[p.shape for p in net.parameters()] for net in (policy.q_net, policy.q_net_target)]
+    if shapes[0] != shapes[1]:
+        return "the target network has another shape than the network"
+    if any(not parameter.requires_grad for parameter in policy.q_net.parameters()):
+        return "a parameter is frozen (requires_grad is off): it serves networks learnt as a whole"
+    tensors = [*policy.q_net.parameters(), *policy.q_net_target.parameters()]
+    if len({tensor.data_ptr() for tensor in tensors}) < len(tensors):
+        return "two layers share one tensor: it serves layers each with a tensor of its own"
+    if torch_module._has_any_global_hook():  # type: ignore[no-untyped-call]
+        return "PyTorch has hooks on all modules: it serves networks without"
+    if any(table for module in policy.modules() for table in hooks(module)):
+        return "the network has hooks: it serves networks without"
+    return None
+
+
+def _layers(network: Any) -> str | None:
+    """Return what is in the way of one of the two networks."""
+    serves = "it serves linear layers with ReLU between them"
+    if not isinstance(network, QNetwork):
+        return f"the network is a {type(network).__name__}: {serves}"
+    name = changed(network, QNetwork, _OF_POLICY)
+    if name is not None:
+        return f"{name}() of the network was changed: {serves}"
+    if type(network.features_extractor) is not FlattenExtractor:
+        return f"the network has a {type(network.features_extractor).__name__}: {serves}"
+    if type(network.q_net) is not nn.Sequential:
+        return f"the network's layers are a {type(network.q_net).__name__}: {serves}"
+    layers = list(network.q_net)
+    for i, layer in enumerate(layers):
+        expected = nn.ReLU if i % 2 else nn.Linear
+        if type(layer) is not expected:
+            return f"the network has a {type(layer).__name__} as layer {i}: {serves}"
+    if any(layer.bias is None for layer in layers[::2]) or len(layers) % 2 == 0:
+        return f"the network has a layer without biases, or ends with ReLU: {serves}"
+    own = [tensor for layer in layers[::2] for tensor in (layer.weight, layer.bias)]
+    found = list(network.parameters())
+    if len(own) != len(found) or any(a is not b for a, b in zip(own, found, strict=True)):
+        return f"the network has other parameters than those of its layers: {serves}"
+    widths = [network.features_dim, *[layer.out_features for layer in layers[::2]]]
+    for layer, (inputs, outputs) in zip(layers[::2], pairwise(widths), strict=True):
+        if layer.weight.shape != (outputs, inputs) or layer.bias.shape != (outputs,):
+            return f"a layer of {layer.weight.shape} does not fit its neighbours"
+    if widths[-1] != int(network.action_space.n):
+        return f"the network has {widths[-1]} outputs for {network.action_space.n} actions"
+    for module in network.modules():
+        if not isinstance(module, QNetwork | FlattenExtractor) and "forward" in vars(module):
+            return f"forward() of a layer was changed: {serves}"
+    for tensor in found:
+        if tensor.dtype != torch.float32:
+            return f"the network is of {tensor.dtype}: it serves float32"
+        if tensor.device.type != "cpu":
+            return f"a parameter is on {tensor.device}: it serves the CPU"
+        if tensor.is_shared():  # type: ignore[no-untyped-call]
+            return (
+                "the network lies in memory shared with other processes (share_memory): it serves "
+                "memory of its own"
+            )
+        if tensor._backward_hooks or tensor._post_accumulate_grad_hooks:
+            return "a parameter has a hook on its gradient: it serves parameters without"
+    return None
+
+
+def _optimizer(agent: Any) -> str | None:
+    optimizer = agent.policy.optimizer
+    if type(optimizer) not in (torch.optim.Adam, torch.optim.SGD):
+        return f"the optimizer is {type(optimizer).__name__}: it serves Adam and SGD"
+    if len(optimizer.param_groups) != 1:
+        return f"the optimizer has {len(optimizer.param_groups)} groups of parameters, not one"
+    group = optimizer.param_groups[0]
+    for name in OPTIONS:
+        if group.get(name):
+            return f"the optimizer has {name}: it serves Adam and SGD without"
+    method = changed(optimizer, type(optimizer), frozenset())
+    if method is not None:
+        return f"{method}() of the optimizer was changed: it serves Adam and SGD as they are"
+    of_all = (_global_optimizer_pre_hooks, _global_optimizer_post_hooks)
+    if any(of_all) or any(hooks(optimizer)):
+        return "the optimizer has hooks: it serves those without"
+    moved, learnt = group["params"], list(agent.policy.q_net.parameters())
+    if len(moved) != len(learnt) or any(a is not b for a, b in zip(moved, learnt, strict=True)):
+        return "the optimizer moves other tensors than the network has: it serves all of them"
+    ages = {float(optimizer.state.get(tensor, {}).get("step", 0)) for tensor in learnt}
+    if len(ages) > 1:
+        return "the optimizer has moments of several ages: it serves those that began together"
+    return None
+
+
+def _replay(agent: Any) -> str | None:
+    replay = agent.replay_buffer
+    if type(replay) not in REPLAYS:
+        names = ", ".join(kind.__name__ for kind in REPLAYS)
+        return f"replay is a {type(replay).__name__}: it serves {names}"
+    name = changed(replay, type(replay), frozenset())
+    if name is not None:
+        return f"{name}() of replay was changed: it serves replay as it is"
+    if not replay.handle_timeout_termination:
+        return "handle_timeout_termination is off: it serves memories that tell a cut from an end"
+    return None
+
+
+def _parts(agent: Any) -> str | None:
+    for part in agent.parts:
+        why = _part(part)
+        if why is not None:
+            return why
+    for kinds, what in ONCE.items():
+        alike = [part.name for part in agent.parts if isinstance(part, kinds)]
+        if len(alike) > 1:
+            return f"there are {len(alike)} {what} ({', '.join(alike)}): it serves one"
+    for i, part in enumerate(agent.parts):
+        if isinstance(part, HardMask):
+            for later in agent.parts[i:]:
+                if isinstance(later, AGEM):
+                    return (
+                        f"part {part.name!r} comes before {later.name!r}: it serves masks after it"
+                    )
+    return None
+
+
+def _part(part: Part) -> str | None:
+    """Return what is in the way of a part: every hook must be that of a kind that is bound."""
+    for name, value in vars(part).items():
+        if callable(value) and name not in _OF_PART and hasattr(type(part), name):
+            return f"{name}() of part {part.name!r} was changed: it serves parts as they are"
+    kind: Any = type(part)
+    method = _unbound(kind)
+    if method is None:
+        return None
+    names = ", ".join(kind.__name__ for kind in BOUND)
+    return (
+        f"part {part.name!r} overrides {method}(), which only Python can run (supported: parts "
+        f"that leave the gradient step to {names})"
+    )
+
+
+@cache
+def _unbound(kind: type[Part]) -> str | None:
+    """Return the name of a method that compiled code would not run as it is there."""
+    for bound in BOUND:
+        if issubclass(kind, bound):
+            for name, value in vars(bound).items():
+                if name in _OF_PART or not _is_method(name, value):
+                    continue
+                provider = _provider(kind, name)
+                if provider not in BOUND or not issubclass(provider, bound):
+                    return name
+    return None
+
+
+def changed(thing: Any, known: type, harmless: frozenset[str]) -> str | None:
+    """Return the name of a method of a thing that is not as its class defines it.
+
+    Args:
+        thing: An object.
+        known: The class that compiled code was written for; the thing is of it, or of a subclass.
+        harmless: Names of methods that may be others.
+    """
+    own, kind = vars(thing), type(thing)
+    for name, provider in _methods(known):
+        if name in harmless:
+            continue
+        is_replaced = name in own or not _is_from(vars(provider)[name], provider)
+        if is_replaced or (kind is not known and _provider(kind, name) is not provider):
+            return name
+    return None
+
+
+@cache
+def _methods(kind: type) -> tuple[tuple[str, type], ...]:
+    """Return the methods of a class, and which class provides each."""
+    names = [name for name in dir(kind) if _is_method(name, _static(kind, name))]
+    return tuple((name, _provider(kind, name)) for name in names)
+
+
+def _is_method(name: str, value: Any) -> bool:
+    works = callable(value) or isinstance(value, property | classmethod | staticmethod)
+    is_magic = name.startswith("__") and name != "__call__"
+    return works and not is_magic and not isinstance(value, type)
+
+
+def _provider(kind: type, name: str) -> type:
+    return next(base for base in kind.__mro__ if name in vars(base))
+
+
+def _static(kind: type, name: str) -> Any:
+    return vars(_provider(kind, name))[name]
+
+
+def _is_from(value: Any, provider: type) -> bool:
+    """Return whether a method was written in the class that has it, or was put there later."""
+    function = getattr(value, "fget", None) or getattr(value, "__func__", value)
+    if not isinstance(function, FunctionType):
+        return True
+    return function.__qualname__.startswith(f"{provider.__qualname__}.")
+
+
+def hooks(thing: Any) -> Iterator[Mapping[Any, Any]]:
+    """Yield the tables of hooks of a module or optimiser that are called when it works."""
+    for name, table in vars(thing).items():
+        if isinstance(table, Mapping) and name.endswith("_hooks") and "state_dict" not in name:
+            yield table

@@ -1,0 +1,418 @@
+"""A life in one compiled loop: the games of this suite are played, stored and learnt from in it.
+
+Python is entered only when something is due: a callback, a line of the log, the end of a phase, or
+after a tenth of a second, so that progress is shown and Ctrl-C is heard. Where it is entered makes
+no difference to what is learnt.
+"""
+
+import math
+import time
+from collections.abc import Callable
+from functools import cache
+from typing import Any, NamedTuple, TypeGuard
+
+import numpy as np
+import numpy.typing as npt
+from stable_baselines3.common.callbacks import BaseCallback
+from stable_baselines3.common.type_aliases import RolloutReturn
+from stable_baselines3.common.utils import ConstantSchedule, FloatSchedule, LinearSchedule
+
+from continual_arcade.agents.engines.callback_schedule import skip, steps_until_due
+from continual_arcade.agents.engines.compilation import Entry
+from continual_arcade.agents.engines.compiled import CompiledEngine
+from continual_arcade.agents.engines.eligibility import changed
+from continual_arcade.agents.kernels import update
+from continual_arcade.agents.kernels.loop import Acting, Play, World, live
+from continual_arcade.agents.kernels.random import stream_of
+from continual_arcade.agents.replay import BalancedReplayBuffer
+from continual_arcade.agents.vec_env import GymnasiumVecEnv
+from continual_arcade.envs.arcade_vector_env import ArcadeVectorEnv, Outlook
+from continual_arcade.envs.compiling import kernel
+from continual_arcade.envs.game import Rules
+from continual_arcade.envs.kernels import batch_kernels
+
+_INTERVAL = 0.1
+"""How long a loop may last, about [s]."""
+_LONGEST = 4096
+"""Steps of the longest loop."""
+_OF_ENV = frozenset({"close", "render", "seed"})
+"""Methods of an environment that have no part in a step."""
+
+
+class FusedLife:
+    """Lets an agent live in its games, a stretch at a time.
+
+    Args:
+        engine: What learns.
+        agent: Who lives.
+        env: Where; see :func:`is_served`.
+    """
+
+    def __init__(self, engine: CompiledEngine, agent: Any, env: GymnasiumVecEnv) -> None:
+        assert isinstance(env.env, ArcadeVectorEnv)
+        self.env = env
+        self._engine = engine
+        self._agent = agent
+        self._games = env.env
+        self._sizes = len(vars(env)), len(vars(env.env))
+        """Methods that are replaced in one object alone are attributes more of it."""
+        game = self._games.game
+        self._entry = _life_entry(game.rules, game.name, game.num_actions)
+        self._kernel: tuple[int, Callable[..., int]] = (-1, lambda *_: update.DONE)
+        self._pace = 64 / _INTERVAL
+        """Steps per second that the last loops have made."""
+        count, features = env.num_envs, len(self._games.game.features)
+        self._play = Play(
+            observations=np.zeros((count, features), np.float32),
+            before=np.zeros((count, features), np.float32),
+            final_observations=np.zeros((count, features), np.float32),
+            actions=np.zeros(count, np.int64),
+            rewards=np.zeros(count),
+            terminated=np.zeros(count, np.bool_),
+            truncated=np.zeros(count, np.bool_),
+            ended=np.zeros(count, np.bool_),
+            lifetime_steps=np.zeros(count, np.int64),
+            scores=np.zeros(count, np.int64),
+            final_scores=np.zeros(count, np.int64),
+            phases=np.zeros(count, np.int64),
+            begun=np.zeros(count, np.int64),
+            former=np.zeros(count, np.int64),
+            changed=np.zeros(count, np.bool_),
+            returns=np.zeros(count),
+            lengths=np.zeros(count, np.int64),
+            episode_returns=np.zeros(0),
+            episode_lengths=np.zeros(0, np.int64),
+        )
+        exploration = agent.exploration
+        prior = exploration.prior
+        # What Generator.choice compares its draws with.
+        shares = np.zeros(0) if prior is None else np.array(prior) / sum(prior)
+        sums = shares.cumsum()
+        self._cumulated = sums if prior is None else sums / sums[-1]
+        self._conditions = self._games.conditions
+        """What held before the last loop."""
+        self._now = 0.0
+        """When the last episodes ended, since the environment was made [s]."""
+        self._draws = stream_of(agent._exploration_rng)
+        self._buffer = np.zeros(count * int(sum(engine.widths[1:])), np.float32)
+
+    def is_of(self, engine: CompiledEngine, env: Any) -> bool:
+        """Return whether it was made for this engine, which knows the agent, and environment."""
+        return (
+            engine is self._engine
+            and env is self.env
+            and env.env is self._games
+            and (len(vars(env)), len(vars(env.env))) == self._sizes
+            and _plays_single_steps(self._agent)
+        )
+
+    def __reduce__(self) -> Any:
+        raise TypeError(
+            "a compiled loop holds addresses of its agent's memory, and cannot be copied: copy the "
+            "agent, which gets a loop of its own"
+        )
+
+    def _longest(self) -> int:
+        """Return how many steps a loop may last by the clock on the wall."""
+        return max(1, min(_LONGEST, int(self._pace * _INTERVAL)))
+
+    def collect(self, callback: BaseCallback, log_interval: int | None) -> RolloutReturn:
+        """Play rollouts, and learn from all but the last, until something is due.
+
+        Args:
+            callback: Told of it as of one rollout of one step, of whose start it was told.
+            log_interval: Episodes between lines of the log; None for no log.
+
+        Raises:
+            DivergedError: If the loss or its gradient is not finite.
+        """
+        agent, count = self._agent, self.env.num_envs
+        rollout = agent.train_freq.frequency
+        gradient_steps = agent.gradient_steps if agent.gradient_steps >= 0 else rollout * count
+        steps = min(
+            self._longest(),
+            -(-(agent._total_timesteps - agent.num_timesteps) // count),
+            steps_until_due(callback, agent.num_timesteps, count, agent.callback_every),
+        )
+        rollouts = max(1, -(-int(steps) // rollout))
+        until_log = math.inf
+        if log_interval is not None:
+            until_log = log_interval - agent._episode_num % log_interval
+        lived = self.live(rollouts * rollout, rollout, gradient_steps, until_log)
+        agent.check_finite(lived.status == update.DONE, self._engine.loss, self._engine.norm)
+        agent.logger.record("rollout/exploration_rate", agent.exploration_rate)
+        self._log_training()
+        skip(callback, lived.steps - 1, count)
+        callback.update_locals({**self._last_step(lived), "self": agent, "env": self.env})
+        goes_on = callback.on_step()
+        if goes_on:
+            if lived.episodes >= until_log:
+                agent.dump_logs()
+            callback.on_rollout_end()
+        return RolloutReturn(rollout * count, lived.episodes, goes_on)
+
+    def _log_training(self) -> None:
+        """Record how the last learning of the loop went, as if it had been told of."""
+        agent, engine = self._agent, self._engine
+        loss = engine.mean_loss
+        if loss is not None:
+            agent.log_training(loss)
+            agent.logger.record("train/learning_rate", float(engine.control[0]["rate"]))
+            if engine.clip_factor is not None:
+                agent.logger.record("train/clip_factor", engine.clip_factor)
+
+    def live(self, steps: int, train_every: int, gradient_steps: int, episodes: float) -> "Lived":
+        """Play, and learn after each rollout but the last.
+
+        Args:
+            steps: Steps of all games, a multiple of ``train_every``.
+            train_every: Steps of a rollout.
+            gradient_steps: Gradient steps after each.
+            episodes: Return after the rollout in which so many have ended; inf for never.
+
+        Returns:
+            What happened.
+        """
+        begun = time.perf_counter()
+        agent, engine, games = self._agent, self._engine, self._games
+        engine.before(gradient_steps, agent.batch_size)
+        c = engine.control[0]
+        phases = agent.life.phases
+        outlook = games.outlook(steps)
+        rates, learning_rates = self._rates(steps)
+        c["losses"] = 0
+        c["steps"], c["lived"], c["halfway"], c["episodes"] = steps, 0, 0, 0
+        c["train_every"], c["phase"] = train_every, phases.min()
+        c["episodes_wanted"] = min(episodes, np.iinfo(np.int64).max)
+        if gradient_steps == 0:
+            c["learning_starts"] = np.iinfo(np.int64).max
+        play = self._ready(steps, phases)
+        agent.replay.expect_phases(outlook.phases)
+        engine.make_stage_for(steps, train_every)
+        world = World(
+            blocks=games.core.blocks,
+            limit=games.limit,
+            clock=games.clock.step,
+            params=outlook.params,
+            phases=outlook.phases,
+            boundaries=outlook.boundaries,
+        )
+        acting = Acting(
+            rates=rates,
+            learning_rates=learning_rates,
+            cumulated=self._cumulated,
+            num_actions=games.game.num_actions,
+            draws=self._draws,
+            buffer=self._buffer,
+        )
+        view = engine.view()
+        arguments = (engine.control, view, engine.pending, world, play, acting)
+        if self._kernel[0] != engine.version:
+            self._kernel = engine.version, self._entry.prepared(arguments)
+        status = update.DONE
+        try:
+            status = self._kernel[1](*arguments)
+            while status == update.LACKS_ROOM:
+                view = self._with_room(view)
+                status = self._kernel[1](engine.control, view, *arguments[2:])
+        finally:  # also if Ctrl-C comes in the meantime
+            lived = int(c["lived"])
+            engine.after(view)
+            self._catch_up(outlook, play, lived)
+            agent.exploration_rate = float(rates[lived])
+        elapsed = time.perf_counter() - begun
+        self._pace += 0.5 * (lived / elapsed - self._pace)
+        return Lived(status, lived, int(c["episodes"]), outlook)
+
+    def _with_room(self, view: update.Agent) -> update.Agent:
+        """Let a balanced memory make room for the phases on the stage."""
+        engine, replay = self._engine, self._agent.replay
+        assert isinstance(replay, BalancedReplayBuffer)
+        engine.take_members(view)
+        c = engine.control[0]
+        fresh = view.stage.phases[int(c["fresh"]) : int(c["staged"])]
+        replay.seen = int(c["seen"])
+        replay.make_room_for(fresh)
+        return engine.view()
+
+    def _rates(self, steps: int) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
+        """Return how much is explored before, and how fast is learnt after, each step.
+
+        Returns:
+            Shapes ``(steps + 1,)`` and ``(steps,)``.
+        """
+        agent, count = self._agent, self.env.num_envs
+        rates, learning_rates = np.empty(steps + 1), np.empty(steps)
+        rates[0] = agent.exploration_rate
+        if steps == 1:  # arrays of one element cost more than what is in them
+            left = 1.0 - float(agent.num_timesteps + count) / float(agent._total_timesteps)
+            rates[1], learning_rates[0] = agent.epsilon_at(left, count), agent.lr_schedule(left)
+            return rates, learning_rates
+        moved = count * np.arange(1, steps + 1)
+        remaining = 1.0 - (agent.num_timesteps + moved) / float(agent._total_timesteps)
+        # What does not change, which is most often the case, is computed once.
+        rests = agent.exploration.epsilon != "per_phase" and (
+            agent.exploration.epsilon == "constant"
+            or _is_over(agent.exploration_schedule, remaining)
+        )
+        if rests:
+            rates[1:] = agent.epsilon_at(remaining[0], count)
+        else:
+            rates[1:] = [
+                agent.epsilon_at(left, ahead)
+                for left, ahead in zip(remaining.tolist(), moved.tolist(), strict=True)
+            ]
+        if _is_constant(agent.lr_schedule):
+            learning_rates[:] = agent.lr_schedule(remaining[0])
+        else:
+            learning_rates[:] = [agent.lr_schedule(left) for left in remaining.tolist()]
+        return rates, learning_rates
+
+    def _ready(self, steps: int, phases: npt.NDArray[np.int64]) -> Play:
+        most = steps * self.env.num_envs
+        if len(self._play.episode_lengths) < most:
+            self._play = self._play._replace(
+                episode_returns=np.zeros(most), episode_lengths=np.zeros(most, np.int64)
+            )
+        if self._play.returns is not self.env.episode_returns:
+            self._play = self._play._replace(
+                returns=self.env.episode_returns, lengths=self.env.episode_lengths
+            )
+        play = self._play
+        play.observations[:] = self._agent._last_obs
+        play.phases[:] = phases
+        play.begun[:] = play.former[:] = -1
+        return play
+
+    def _catch_up(self, outlook: Outlook, play: Play, lived: int) -> None:
+        """Let agent and games know of the steps that were lived."""
+        agent, games, c = self._agent, self._games, self._engine.control[0]
+        before, count = games.clock.step, self.env.num_envs
+        self._conditions = games.conditions
+        games.catch_up(outlook, lived, play.begun)
+        agent.life.catch_up(games.clock.step, play.phases)
+        agent._last_obs = play.observations.copy()
+        agent._current_progress_remaining = 1.0 - float(agent.num_timesteps) / float(
+            agent._total_timesteps
+        )
+        episodes = int(c["episodes"])
+        if not episodes:
+            return
+        for i in np.flatnonzero(play.begun >= 0).tolist():
+            k = int(play.begun[i])
+            self.env.reset_infos[i] = {
+                "phase": int(outlook.phases[k]),
+                "params": self._named(outlook.params[k]),
+                "lifetime_step": before + count * (k + 1),
+                "score": 0,
+                "phase_changed": bool(play.changed[i]),
+            }
+        agent._episode_num += episodes
+        self._now = self.env.elapsed()
+        kept = range(max(0, episodes - agent._stats_window_size), episodes)
+        agent.ep_info_buffer.extend(map(self._ended, kept))
+
+    def _named(self, row: npt.NDArray[np.float64]) -> dict[str, float]:
+        return dict(zip(self._games.game.tunables, row.tolist(), strict=True))
+
+    def _last_step(self, lived: "Lived") -> dict[str, Any]:
+        """Return what a callback may look at of the last step, by the names it looks for."""
+        play, games = self._play, self._games
+        (phases, rows), before = games.conditions, self._conditions
+        infos: list[dict[str, Any]] = []
+        for i in range(self.env.num_envs):
+            info: dict[str, Any] = {
+                "phase": int(phases[i]),
+                "params": self._named(rows[i]),
+                "lifetime_step": games.clock.step,
+                "score": int(play.scores[i]),
+                "phase_changed": False,
+            }
+            if play.ended[i]:
+                former = int(play.former[i])
+                if former >= 0:
+                    info["phase"] = int(lived.outlook.phases[former])
+                    info["params"] = self._named(lived.outlook.params[former])
+                else:
+                    info["phase"] = int(before[0][i])
+                    info["params"] = self._named(before[1][i])
+                info["score"] = int(play.final_scores[i])
+                info["terminal_observation"] = play.final_observations[i].copy()
+                info["TimeLimit.truncated"] = bool(play.truncated[i] and not play.terminated[i])
+                info["episode"] = self._ended_now(i)
+            infos.append(info)
+        return {
+            "new_obs": self._agent._last_obs,
+            "rewards": play.rewards.astype(np.float32),
+            "dones": play.ended.copy(),
+            "actions": play.actions.copy(),
+            "infos": infos,
+        }
+
+    def _ended_now(self, env: int) -> dict[str, Any]:
+        """Return the sums of the episode that a game has just ended."""
+        # They are the last ones noted, game by game.
+        after = int(self._play.ended[env + 1 :].sum())
+        return self._ended(int(self._engine.control[0]["episodes"]) - 1 - after)
+
+    def _ended(self, episode: int) -> dict[str, Any]:
+        """Return the sums of an episode that ended in the last loop."""
+        play = self._play
+        return {
+            "r": float(play.episode_returns[episode]),
+            "l": int(play.episode_lengths[episode]),
+            "t": self._now,
+        }
+
+
+class Lived(NamedTuple):
+    """What happened in a loop."""
+
+    status: int
+    """``DONE`` or ``DIVERGED``."""
+    steps: int
+    """Steps of all games."""
+    episodes: int
+    """Episodes that ended."""
+    outlook: Outlook
+    """What the steps held."""
+
+
+def _is_over(schedule: Any, remaining: npt.NDArray[np.float64]) -> bool:
+    """Return whether a schedule has come to its end, where it stays."""
+    return type(schedule) is LinearSchedule and 1 - remaining[0] > schedule.end_fraction
+
+
+def _is_constant(schedule: Any) -> bool:
+    """Return whether a schedule always says the same."""
+    return type(schedule) is FloatSchedule and type(schedule.value_schedule) is ConstantSchedule
+
+
+def is_served(env: Any, agent: Any) -> TypeGuard[GymnasiumVecEnv]:
+    """Return whether an agent can live in an environment in one loop with it."""
+    return (
+        type(env) is GymnasiumVecEnv
+        and type(env.env) is ArcadeVectorEnv
+        and changed(env, GymnasiumVecEnv, _OF_ENV) is None
+        and changed(env.env, ArcadeVectorEnv, _OF_ENV) is None
+        and env.env.render_mode != "rgb_array_list"  # which keeps a picture of every step
+        and agent.exploration is not None
+        and _plays_single_steps(agent)
+    )
+
+
+def _plays_single_steps(agent: Any) -> bool:
+    return agent.train_freq.unit.value == "step" and agent.action_noise is None
+
+
+@cache
+def _life_entry(rules: Rules, owner: str, actions: int) -> Entry:
+    """Return the loop with the rules of one game.
+
+    Args:
+        rules: The rules.
+        owner: Name of the game.
+        actions: Its number of actions.
+    """
+    step = batch_kernels(rules, owner, actions).step
+    return Entry(kernel(live, {"step_batch": step}, owner))

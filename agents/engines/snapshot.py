@@ -1,0 +1,131 @@
+"""Whether an agent is still what the compiled engine was made for.
+
+Compiled code works on the memory of an agent, and does what the agent was when the engine looked.
+Users freeze layers, exchange networks and optimisers, register hooks, replace generators, move
+tensors into shared memory: each time before compiled code is entered, all of that is compared. It
+is compared object by object, because that takes microseconds; what an agent may be is looked at by
+:mod:`~continual_arcade.agents.engines.eligibility`, when something has changed.
+"""
+
+from collections.abc import Callable, Sequence
+from itertools import chain
+from operator import attrgetter, is_
+from typing import Any
+
+from continual_arcade.agents.engines.eligibility import OPTIONS, hooks
+
+_OF_AGENT = attrgetter(
+    "policy",
+    "q_net",
+    "q_net_target",
+    "policy.q_net",
+    "policy.q_net_target",
+    "policy.optimizer",
+    "replay_buffer",
+    "exploration",
+    "_exploration_rng",
+)
+_OF_REPLAY = attrgetter(
+    "observations",
+    "next_observations",
+    "actions",
+    "rewards",
+    "dones",
+    "discounts",
+    "phases",
+    "rng",
+    "placement_rng",
+    "accumulator",
+)
+_OF_ACCUMULATOR = attrgetter(
+    "_observations", "_actions", "_returns", "_phases", "_counts", "_weights", "_discounts"
+)
+_OF_PARAMETER = attrgetter("requires_grad", "_backward_hooks", "_post_accumulate_grad_hooks")
+_NUMBERS_OF_AGENT = attrgetter("n_envs", "learning_starts")
+_NUMBERS_OF_REPLAY = attrgetter("buffer_size", "handle_timeout_termination")
+
+
+class Snapshot:
+    """What an agent was at one moment, as far as compiled code does not read it at each call.
+
+    It keeps alive what compiled code knows by its address alone: the random generators.
+
+    Args:
+        agent: The agent; its parameters and moments lie where compiled code works on them.
+    """
+
+    def __init__(self, agent: Any) -> None:
+        policy, replay = agent.policy, agent.replay_buffer
+        optimizer = policy.optimizer
+        networks = [*policy.q_net.modules(), *policy.q_net_target.modules()]
+        self._group = optimizer.param_groups[0]
+        self._lists = (agent.parts, optimizer.param_groups, self._group["params"])
+        # A method that was replaced in one object alone is one attribute more of it.
+        owners = (agent, replay, optimizer, policy, *networks, *agent.parts)
+        self._own = [vars(owner) for owner in owners]
+        # Tables of which every value must stay what it is: layers, parameters, moments.
+        self._tables: list[dict[Any, Any]] = [
+            *[module._modules for module in networks],
+            *[module._parameters for module in networks],
+            *optimizer.state.values(),
+            optimizer.state,
+            replay.columns,
+        ]
+        self._hooks = [table for thing in (*networks, optimizer) for table in hooks(thing)]
+        parameters = list(policy.q_net.parameters())
+        self._free = [_OF_PARAMETER(parameter) for parameter in parameters]
+        self._parameters = parameters
+        self._places = [
+            tensor.data_ptr for tensor in (*parameters, *policy.q_net_target.parameters())
+        ]
+        self._settings = [_getter(part, part.settings) for part in agent.parts]
+        own = ("fifo_size", "long_term_fraction")
+        self._settings.append(_getter(replay, [name for name in own if hasattr(replay, name)]))
+        self._sizes, self._things = self._sized(), self._looked_at(agent)
+        self._numbers = self._numbered(agent)
+
+    def holds(self, agent: Any) -> bool:
+        """Return whether the agent is still the same."""
+        return (
+            self._sized() == self._sizes
+            and not any(self._hooks)
+            and all(map(is_, self._looked_at(agent), self._things))
+            and self._numbered(agent) == self._numbers
+            and [*map(_OF_PARAMETER, self._parameters)] == self._free
+            and not any(map(self._group.get, OPTIONS))
+        )
+
+    def _sized(self) -> list[int]:
+        return [*map(len, self._lists), *map(len, self._own), *map(len, self._tables)]
+
+    def _looked_at(self, agent: Any) -> list[Any]:
+        """Return what must be the very same objects, as many as there were if all sizes are."""
+        replay = agent.replay_buffer
+        return [
+            *_OF_AGENT(agent),
+            *_OF_REPLAY(replay),
+            *_OF_ACCUMULATOR(replay.accumulator),
+            *chain.from_iterable(self._lists),
+            *[part.rng for part in agent.parts],
+            *chain.from_iterable(map(dict.values, self._tables)),
+        ]
+
+    def _numbered(self, agent: Any) -> list[Any]:
+        """Return settings that compiled code is told once, and where the parameters lie.
+
+        They lie elsewhere after ``.to()``, ``.data = ...`` or ``share_memory()``.
+        """
+        return [
+            _NUMBERS_OF_AGENT(agent),
+            _NUMBERS_OF_REPLAY(agent.replay_buffer),
+            *[place() for place in self._places],
+            *[settings() for settings in self._settings],
+        ]
+
+
+def _getter(owner: Any, names: Sequence[str] | dict[str, Any]) -> Callable[[], Any]:
+    """Return a function that returns these attributes of an object as they are now."""
+    if not names:
+        return lambda: None
+    get = attrgetter(*names)
+    return lambda: get(owner)

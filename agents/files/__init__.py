@@ -1,0 +1,1 @@
+"""Agents on disk: files that hold data and no code."""

@@ -1,0 +1,708 @@
+"""Agents as files that hold data and no code.
+
+Stable-Baselines3's own format holds pickles, and loading a pickle may run any code. Ours holds
+numbers, text and arrays; see :mod:`continual_arcade.agents.files.plain` for
+what becomes of classes and functions.
+"""
+
+import dataclasses
+import inspect
+import warnings
+from collections import deque
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager, nullcontext
+from difflib import get_close_matches
+from functools import partial
+from pathlib import Path
+from typing import IO, Any, TypeAlias
+
+import numpy as np
+import torch
+from gymnasium import spaces
+from stable_baselines3.common.buffers import DictReplayBuffer, NStepReplayBuffer, ReplayBuffer
+from stable_baselines3.common.utils import get_system_info
+from stable_baselines3.her import HerReplayBuffer
+
+from continual_arcade.agents.exploration import Exploration
+from continual_arcade.agents.files.checks import (
+    COUNTERS,
+    check_episodes,
+    check_life,
+    check_mersenne,
+    check_moments,
+    check_network,
+    check_options,
+    check_part,
+    limited,
+    moments_after_a_step,
+)
+from continual_arcade.agents.files.plain import from_plain, name_of, to_plain
+from continual_arcade.agents.files.space_data import check_spaces, space_from_data, space_to_data
+from continual_arcade.agents.files.state_files import (
+    check_state,
+    load_state,
+    other_versions,
+    save_state,
+    versions,
+)
+from continual_arcade.agents.methods.base import Part, all_or_none
+from continual_arcade.agents.methods.catalogue import PARTS, make_part, setting_types
+from continual_arcade.agents.replay import TransitionReplayBuffer
+from continual_arcade.envs.checks import (
+    MOST_AT_ONCE,
+    Array,
+    Instance,
+    Whole,
+    check_values,
+    flag,
+)
+from continual_arcade.envs.messages import unknown
+
+KIND = "agent"
+"""What the files say they are."""
+_ARGUMENTS = (
+    "learning_rate",
+    "buffer_size",
+    "learning_starts",
+    "batch_size",
+    "tau",
+    "gamma",
+    "train_freq",
+    "gradient_steps",
+    "replay_buffer_class",
+    "replay_buffer_kwargs",
+    "optimize_memory_usage",
+    "n_steps",
+    "target_update_interval",
+    "exploration_fraction",
+    "exploration_initial_eps",
+    "exploration_final_eps",
+    "max_grad_norm",
+    "tensorboard_log",
+    "policy_kwargs",
+    "verbose",
+    "seed",
+    "double_q",
+    "engine",
+    "callback_every",
+)
+"""Arguments of the constructor that are attributes of the same name."""
+_ALL_ARGUMENTS = (*_ARGUMENTS, "stats_window_size", "exploration")
+_KEYS = (
+    "arguments",
+    "own_arguments",
+    "policy",
+    "parts",
+    "spaces",
+    "n_envs",
+    "counters",
+    "network",
+    "exchanged",
+    "frozen",
+    "optimizer",
+    "generators",
+    "life",
+    "training",
+)
+_NORMALISED = "normalised"
+"""Only in files of agents that were trained on observations normalised by ``VecNormalize``."""
+_TRAINING_KEYS = (
+    "replay",
+    "env",
+    "last_obs",
+    "episode_starts",
+    "episodes",
+    "actions",
+    "numpy",
+    "torch",
+)
+_LAST_KEYS = ("last_obs", "last_original_obs", "episode_starts")
+"""What the agent saw last, to go on from there."""
+_DEFAULT = {"default": None}
+"""Stands for an argument that the file leaves out."""
+_REMAKE = frozenset({"policy", "policy_kwargs"})
+"""Arguments that say what the network and its optimiser are."""
+_COMPILED = "_orig_mod"
+"""What ``torch.compile`` puts into the names of what it has wrapped."""
+AnyFile: TypeAlias = str | Path | IO[bytes]
+
+
+def save_agent(agent: Any, path: AnyFile, *, resumable: bool, exclude: Iterable[str] = ()) -> None:
+    """Write an agent to a file, in a new folder if need be; all of it or what was there before.
+
+    Args:
+        agent: The agent.
+        path: The file.
+        resumable: Whether to keep replay, environments and random states, too, so that training
+            goes on bit for bit.
+        exclude: Arguments of the constructor to leave out: whoever loads the file gets the default.
+
+    Raises:
+        TypeError: If a part of somebody else's keeps what is no data; the message says what.
+        ValueError: If it is to be resumable, and there is nothing to go on with.
+        OSError: If the file cannot be written.
+    """
+    exchanged = architecture(agent.policy) != agent.architecture
+    arguments = _arguments(agent)
+    for name in exclude:
+        arguments[name] = _DEFAULT
+    state = {
+        "arguments": arguments,
+        "own_arguments": _own_arguments(agent),
+        "policy": to_plain(agent.policy_class),
+        "parts": [_part(part) for part in agent.parts],
+        "spaces": [space_to_data(agent.observation_space), space_to_data(agent.action_space)],
+        "n_envs": agent.n_envs,
+        "counters": {name: getattr(agent, name) for name in COUNTERS},
+        "network": _network(agent.policy),
+        "exchanged": exchanged,
+        "frozen": [
+            name for name, each in _parameters(agent.policy).items() if not each.requires_grad
+        ],
+        "optimizer": _optimizer(agent.policy),
+        "generators": [
+            rng.bit_generator.state for rng in (agent._exploration_rng, agent._network_rng)
+        ],
+        "life": agent.life.state_dict(),
+        "training": _training(agent) if resumable else _last(agent),
+    }
+    if exchanged:
+        warnings.warn(
+            "the network is not the one any more that policy and policy_kwargs have made: its "
+            "parameters are saved, but load() must be handed a policy or policy_kwargs that make "
+            "such a network",
+            stacklevel=3,
+        )
+    if isinstance(path, str | Path):
+        Path(path).parent.mkdir(parents=True, exist_ok=True)
+    normalizer = agent.get_vec_normalize_env()
+    if agent.trained_normalised or (normalizer is not None and normalizer.norm_obs):
+        state[_NORMALISED] = True  # its statistics are no part of the agent
+    save_state(path, state, KIND)
+
+
+def check_savable(parts: Iterable[Part]) -> None:
+    """Check, before anything is learnt, that parts of somebody else's can be saved.
+
+    Raises:
+        TypeError: If the state of one is no tree of plain values, arrays and tensors.
+    """
+    for part in parts:
+        if not _is_ours(part):
+            check_state(part.state_dict(), f"part {part.name!r}")
+
+
+def check_selection(agent: Any, exclude: Iterable[str], include: Iterable[str]) -> list[str]:
+    """Return which arguments a file is to leave out.
+
+    Args:
+        agent: The agent.
+        exclude: What the file is to leave out.
+        include: What it is to have all the same.
+
+    Raises:
+        ValueError: If it cannot have, or do without, one of these.
+    """
+    absent = set(agent._excluded_save_params())
+    for name in include:
+        if name in absent:
+            raise ValueError(
+                f"include: {name!r} cannot be in the file, which holds data and no code: "
+                "save_training() keeps replay and environments, save_replay_buffer() replay alone"
+            )
+    left_out = [name for name in exclude if name not in absent.union(include)]
+    for name in left_out:
+        if name not in _ALL_ARGUMENTS:
+            raise ValueError(unknown("argument to exclude", name, _ALL_ARGUMENTS))
+    return left_out
+
+
+def arguments_among(custom_objects: dict[str, Any]) -> dict[str, Any]:
+    """Return those of Stable-Baselines3's custom objects that are arguments of an agent.
+
+    Scripts hand the same ones to all algorithms (``clip_range``, ``lr_schedule``), so that others
+    are passed over.
+
+    Raises:
+        ValueError: If a name looks like that of an argument, and is not.
+    """
+    known = (*_ALL_ARGUMENTS, "policy", "parts")
+    named = {
+        "policy" if name == "policy_class" else name: value
+        for name, value in custom_objects.items()
+    }
+    for name in named.keys() - set(known):
+        if get_close_matches(name, known, n=1, cutoff=0.85):
+            raise ValueError(unknown("argument in custom_objects", name, known))
+    return {name: value for name, value in named.items() if name in known}
+
+
+def print_versions(path: AnyFile) -> None:
+    """Print the versions of what is installed here, and of what a file was written with."""
+    print("== CURRENT SYSTEM INFO ==")
+    get_system_info()
+    print("== SAVED MODEL SYSTEM INFO ==")
+    for name, number in versions(path).items():
+        print(f"- {name}: {number}")
+
+
+def load_agent(
+    cls: Any, path: AnyFile, env: Any, device: Any, overrides: dict[str, Any], force_reset: bool
+) -> Any:
+    """Read an agent from a file that :func:`save_agent` wrote.
+
+    Args:
+        cls: The class of the agent.
+        path: The file.
+        env: What it is to live in; None to use it for play only.
+        device: Where its network is to be.
+        overrides: Arguments of the constructor that are to be others than in the file.
+        force_reset: Whether the environment is to be reset before training goes on; if not, it must
+            be where the agent saw it last.
+
+    Raises:
+        TypeError: If there is no such argument.
+        ValueError: If the file is damaged, foreign, or does not fit the environment.
+        OSError: If it cannot be read.
+    """
+    known = {"policy", "parts", *_ALL_ARGUMENTS, *_own_names(cls)}
+    for name in overrides:
+        if name not in known:
+            raise TypeError(unknown(f"argument of {cls.__name__}", name, sorted(known)))
+    state = load_state(path, KIND)
+    with _naming(path):
+        normalised = flag(_NORMALISED, state.pop(_NORMALISED, False))
+        agent = _made(cls, state, device, dict(overrides))
+    agent.trained_normalised = normalised
+    if env is not None:
+        env = cls._wrap_env(env, agent.verbose)
+        agent.n_envs = env.num_envs
+    kind = agent.replay_buffer_class
+    if kind is not None and issubclass(kind, HerReplayBuffer):
+        if env is None:
+            raise ValueError(
+                f"{path}: {kind.__name__} asks the environment: hand it in, as env=..."
+            )
+        agent.env = env  # it is asked before set_env() is called
+    with all_or_none(agent.parts):
+        # What somebody hands in may make whatever it likes beside the network.
+        is_theirs = not _REMAKE.isdisjoint(overrides)
+        with _naming(path), nullcontext() if is_theirs else limited(state["network"]):
+            agent._setup_model()
+        if env is not None:
+            with _naming(path):
+                agent.set_env(env)
+    with _naming(path):
+        _restore(agent, state, remade=is_theirs)
+        training = state["training"] or {}
+        is_resumable = bool(training) and training.keys() != set(_LAST_KEYS)
+        if is_resumable and env is not None:
+            _resume(agent, training, path)
+        elif training and (env is None or not force_reset):
+            _go_on(agent, training, state["n_envs"])
+    return agent
+
+
+def _made(cls: Any, state: dict[str, Any], device: Any, given: dict[str, Any]) -> Any:
+    """Make the agent, without its network."""
+    _check_keys(state, _KEYS, "it")
+    _check_keys(state["arguments"], _ALL_ARGUMENTS, "its arguments")
+    Instance((dict,))("network", state["network"])
+    if flag("exchanged", state["exchanged"]) and _REMAKE.isdisjoint(given):
+        raise ValueError(
+            "the network was exchanged after policy and policy_kwargs had made it, for one that no "
+            "file holds: hand load() a policy or policy_kwargs that make such a network"
+        )
+    own = _own_names(cls)
+    kept = {name: value for name, value in state["own_arguments"].items() if name in own}
+    arguments = {
+        name: from_plain(value, name)
+        for name, value in {**state["arguments"], **kept}.items()
+        if name not in given and value != _DEFAULT
+    }
+    if "exploration" in arguments:
+        found = arguments["exploration"]
+        arguments["exploration"] = None if found is None else Exploration(**found)
+    kind = {**arguments, **given}.get("replay_buffer_class")
+    if kind is not None and issubclass(kind, TransitionReplayBuffer):
+        for name in ("n_steps", "gamma", "seed"):
+            if name in given:  # these are handed on to replay, too
+                (arguments.get("replay_buffer_kwargs") or {}).pop(name, None)
+    parts = given.pop("parts", None)
+    if parts is None:
+        parts = [_make_part(each) for each in Instance((list,))("parts", state["parts"])]
+    policy = given.pop("policy", None) or from_plain(state["policy"], "policy")
+    agent = cls(
+        policy, None, parts=parts, device=device, _init_setup_model=False, **{**arguments, **given}
+    )
+    agent.observation_space, agent.action_space = map(space_from_data, state["spaces"])
+    Instance((spaces.Discrete,))("the action space", agent.action_space)
+    check_spaces(agent.observation_space, agent.action_space)
+    agent.n_envs = Whole(1, MOST_AT_ONCE)("n_envs", state["n_envs"])
+    agent._network = partial(_put_network, state["network"])
+    return agent
+
+
+class _OtherVersionError(ValueError):
+    """A file is laid out in another way than this version does."""
+
+
+_DAMAGE = (
+    LookupError,
+    TypeError,
+    AttributeError,
+    ArithmeticError,
+    AssertionError,
+    MemoryError,
+    RuntimeError,  # of PyTorch, and NotImplementedError and RecursionError
+)
+"""What may be raised by what a file holds, where something else was expected."""
+
+
+@contextmanager
+def _naming(path: AnyFile) -> Iterator[None]:
+    """Let every error name the file; one that nobody foresaw is that of a damaged file."""
+    try:
+        yield
+    except _OtherVersionError as error:
+        raise ValueError(f"{path} {error}") from error
+    except ValueError as error:
+        raise ValueError(f"{path}: {error}") from error
+    except _DAMAGE as error:
+        what = f"{type(error).__name__}: {error}"
+        raise ValueError(f"{path} cannot be loaded, perhaps it is damaged: {what}") from error
+
+
+def _check_keys(found: Iterable[str], expected: Iterable[str], what: str) -> None:
+    """Check that a table of a file has what this version writes, and nothing else."""
+    lacking, more = set(expected) - set(found), set(found) - set(expected)
+    if lacking or more:
+        raise _OtherVersionError(
+            f"was written by another version: {what} "
+            + " and ".join(
+                f"{verb} {', '.join(sorted(names))}"
+                for verb, names in (("lacks", lacking), ("has", more))
+                if names
+            )
+            + ". Load it with that version, or make it anew"
+        )
+
+
+def architecture(policy: torch.nn.Module) -> list[tuple[str, str, str]]:
+    """Return what a network is made of: name, class and settings of each of its modules."""
+    return [
+        (_plain_name(name), name_of(type(module)), module.extra_repr())
+        for name, module in policy.named_modules(remove_duplicate=False)
+        if _COMPILED not in module._modules
+    ]
+
+
+def _plain_name(name: str) -> str:
+    """Return the name that a tensor or module had before anything was compiled."""
+    return ".".join(piece for piece in name.split(".") if piece != _COMPILED)
+
+
+def _network(policy: torch.nn.Module) -> dict[str, torch.Tensor]:
+    return {_plain_name(name): tensor for name, tensor in policy.state_dict().items()}
+
+
+def _parameters(policy: torch.nn.Module) -> dict[str, torch.nn.Parameter]:
+    return {_plain_name(name): each for name, each in policy.named_parameters()}
+
+
+def _put_network(network: dict[str, torch.Tensor], policy: Any) -> None:
+    check_network(network, policy)
+    policy.load_state_dict(network)
+
+
+def _optimizer(policy: Any) -> dict[str, Any]:
+    """Return what an optimiser is, and what it keeps of each parameter."""
+    optimizer: torch.optim.Optimizer = policy.optimizer
+    names = {id(parameter): name for name, parameter in _parameters(policy).items()}
+    groups = []
+    for group in optimizer.param_groups:
+        options = {name: to_plain(value) for name, value in group.items() if name != "params"}
+        # Of a parameter that is none of the network any more no moments are kept.
+        moved = [names[id(each)] for each in group["params"] if id(each) in names]
+        groups.append({"parameters": moved, "options": options})
+    state = {
+        names[id(parameter)]: {
+            key: value if isinstance(value, torch.Tensor) else to_plain(value)
+            for key, value in kept.items()
+        }
+        for parameter, kept in optimizer.state.items()
+        if id(parameter) in names
+    }
+    return {"class": to_plain(type(optimizer)), "groups": groups, "state": state}
+
+
+def _restore_optimizer(policy: Any, saved: dict[str, Any], *, remade: bool) -> None:
+    """Let the optimiser be what it was, also one that was exchanged or set in another way.
+
+    Args:
+        policy: The policy, with the optimiser that the arguments make.
+        saved: What the file has.
+        remade: Whether load() was handed other arguments of the policy: then these say what the
+            optimiser is, and only if it is of the same kind the moments are taken over.
+    """
+    _check_keys(saved, ("class", "groups", "state"), "its optimizer")
+    named, optimizer = _parameters(policy), policy.optimizer
+    names = {id(parameter): name for name, parameter in named.items()}
+    groups = [[names[id(each)] for each in group["params"]] for group in optimizer.param_groups]
+    is_same = to_plain(type(optimizer)) == saved["class"]
+    is_same &= groups == [group["parameters"] for group in saved["groups"]]
+    if remade and not is_same:
+        return
+    options = [
+        {name: from_plain(value, "policy_kwargs") for name, value in group["options"].items()}
+        for group in saved["groups"]
+    ]
+    if not is_same:
+        groups = [group["parameters"] for group in saved["groups"]]
+        kind = from_plain(saved["class"], "policy_kwargs")
+        optimizer = policy.optimizer = kind(
+            [
+                {**kept, "params": [named[name] for name in group]}
+                for group, kept in zip(groups, options, strict=True)
+            ]
+        )
+    now = optimizer.state_dict()["param_groups"]
+    for group, kept in zip(now, options, strict=True):
+        check_options(kept, group)
+        group.update({"lr": kept["lr"]} if remade else kept)
+    optimizer.load_state_dict({"state": {}, "param_groups": now})
+    order = [name for group in groups for name in group]
+    layout = moments_after_a_step(optimizer)
+    check_moments(
+        saved["state"],
+        order,
+        None if layout is None else dict(zip(order, layout, strict=True)),
+    )
+    moments = {
+        number: {
+            key: value if isinstance(value, torch.Tensor) else from_plain(value, "policy_kwargs")
+            for key, value in saved["state"][name].items()
+        }
+        for number, name in enumerate(order)
+        if name in saved["state"]
+    }
+    optimizer.load_state_dict({"state": moments, "param_groups": now})
+
+
+def _restore(agent: Any, state: dict[str, Any], *, remade: bool) -> None:
+    _restore_optimizer(agent.policy, state["optimizer"], remade=remade)
+    parameters = _parameters(agent.policy)
+    for name in state["frozen"]:
+        parameters[name].requires_grad_(False)
+    _check_keys(state["counters"], COUNTERS, "its counters")
+    _check_keys(state["life"], agent.life.state_dict(), "its life")
+    for name, value in check_values(state["counters"], COUNTERS).items():
+        setattr(agent, name, value)
+    generators = (agent._exploration_rng, agent._network_rng)
+    for rng, kept in zip(generators, state["generators"], strict=True):
+        rng.bit_generator.state = kept
+    resumes = state["training"] is not None and agent.env is not None
+    check_life(state["life"], state["n_envs"], agent.life.schedule if resumes else None)
+    agent.life.load_state_dict(state["life"])
+    by_name = {kept["name"]: kept for kept in state["parts"]}
+    for part in agent.parts:
+        if part.name not in by_name:
+            continue
+        kept = by_name[part.name]["state"]
+        # What others keep may depend on what they learnt.
+        if _is_ours(part) and by_name[part.name]["class"] == name_of(type(part)):
+            fresh = part.state_dict()
+            _check_keys(kept, fresh, f"the state of {part.name}")
+            try:
+                check_part(kept, fresh, agent, getattr(part, "every", None))
+            except ValueError as error:
+                raise ValueError(f"part {part.name!r}: {error}") from error
+        part.load_state_dict(_on_device(kept, agent.device))
+
+
+def _is_ours(part: Part) -> bool:
+    return PARTS.get(part.name) is type(part)
+
+
+def _on_device(state: Any, device: torch.device) -> Any:
+    """Return a tree whose tensors lie on a device."""
+    if isinstance(state, dict):
+        return {key: _on_device(value, device) for key, value in state.items()}
+    if isinstance(state, list):
+        return [_on_device(value, device) for value in state]
+    return state.to(device) if isinstance(state, torch.Tensor) else state
+
+
+def _last(agent: Any) -> dict[str, Any] | None:
+    """Return what the agent saw last, to go on in an environment that stays where it is."""
+    if agent._last_obs is None:
+        return None
+    return {
+        "last_obs": agent._last_obs,
+        "last_original_obs": agent._last_original_obs,
+        "episode_starts": agent._last_episode_starts,
+    }
+
+
+def _go_on(agent: Any, last: dict[str, Any], count: int) -> None:
+    """Let the agent go on from what it saw last, in so many environments."""
+    if last.keys() != set(_LAST_KEYS):
+        _check_keys(last, _TRAINING_KEYS, "its training")
+    if agent.env is not None and count != agent.env.num_envs:
+        raise ValueError(
+            f"it was saved in {count} environments, this has {agent.env.num_envs}, so that it "
+            "cannot be where it was: load it with force_reset=True"
+        )
+    space = agent.observation_space
+    agent._last_obs = _seen("last_obs", last["last_obs"], space, count)
+    original = last.get("last_original_obs")
+    if original is not None:
+        original = _seen("last_original_obs", original, space, count)
+    agent._last_original_obs = original
+    starts = Array((count,), np.bool_)("episode_starts", last["episode_starts"])
+    agent._last_episode_starts = starts
+
+
+def _seen(name: str, value: Any, space: spaces.Space[Any], count: int) -> Any:
+    """Return observations of so many environments, which may be normalised.
+
+    Raises:
+        ValueError: If they are of another shape.
+    """
+    if isinstance(space, spaces.Dict):
+        table = Instance((dict,))(name, value)
+        _check_keys(table, space.spaces, name)
+        return {key: _seen(key, table[key], each, count) for key, each in space.spaces.items()}
+    expected = (count, *(space.shape or ()))
+    shape = Instance((np.ndarray,))(name, value).shape
+    # Stable-Baselines3's memory for dictionaries reshapes numbers in place when it adds them.
+    if shape != expected and not (isinstance(space, spaces.Discrete) and shape == (count, 1)):
+        raise ValueError(f"{name} has shape {shape}, not {expected}")
+    return value
+
+
+def _training(agent: Any) -> dict[str, Any]:
+    """Return what only training needs."""
+    if agent._vec_normalize_env is not None:
+        raise ValueError("a VecNormalize cannot be saved to go on with: save it on its own")
+    if agent.env is None or agent._last_obs is None:
+        raise ValueError("there is nothing to go on with: learn() was not called yet")
+    # Of the class: a wrapper hands on what its env has, and would leave its own state out.
+    if not hasattr(type(agent.env), "state_dict"):
+        raise TypeError(
+            f"{type(agent.env).__name__} has no state_dict(), so that a life in it cannot be gone "
+            "on with: live in a GymnasiumVecEnv around a vector environment of this suite"
+        )
+    legacy = np.random.get_state(legacy=False)  # noqa: NPY002  # the parent's draws come from it
+    return {
+        "replay": agent.replay.state_dict(),
+        "env": agent.env.state_dict(),
+        "last_obs": agent._last_obs,
+        "episode_starts": agent._last_episode_starts,
+        "episodes": list(agent.ep_info_buffer or []),
+        "actions": agent.action_space.np_random.bit_generator.state,
+        "numpy": legacy,
+        "torch": torch.get_rng_state(),
+    }
+
+
+def _resume(agent: Any, training: dict[str, Any], path: AnyFile) -> None:
+    _check_keys(training, _TRAINING_KEYS, "its training")
+    if changed := other_versions(path):
+        listed = ", ".join(f"{name} {then} ({now} here)" for name, (then, now) in changed.items())
+        warnings.warn(
+            f"{path} was written with {listed}: training goes on, but perhaps not bit for bit as "
+            "it would have there",
+            stacklevel=2,
+        )
+    agent.replay.load_state_dict(training["replay"])
+    agent.env.load_state_dict(training["env"])
+    space, count = agent.observation_space, agent.n_envs
+    agent._last_obs = Array((count, *space.shape), space.dtype)("last_obs", training["last_obs"])
+    starts = Array((count,), np.bool_)("episode_starts", training["episode_starts"])
+    agent._last_episode_starts = starts
+    check_episodes(training["episodes"])
+    check_mersenne(training["numpy"])
+    agent.ep_info_buffer = deque(training["episodes"], maxlen=agent._stats_window_size)
+    agent.ep_success_buffer = deque(maxlen=agent._stats_window_size)
+    agent.action_space.np_random.bit_generator.state = training["actions"]
+    # Last, and PyTorch first, which looks at what it gets: a file that is refused changes nothing
+    # that others draw from.
+    torch.set_rng_state(training["torch"])
+    np.random.set_state(training["numpy"])  # noqa: NPY002
+
+
+def _arguments(agent: Any) -> dict[str, Any]:
+    found = {name: getattr(agent, name) for name in _ARGUMENTS}
+    found["stats_window_size"] = agent._stats_window_size
+    kind, given = agent.replay_buffer_class, agent.replay_buffer_kwargs or {}
+    if kind is not None and issubclass(kind, TransitionReplayBuffer):
+        found["n_steps"] = 1  # the buffer's own arguments say it already
+    elif _follows(kind, agent.n_steps, given):
+        found["replay_buffer_class"] = None
+        found["replay_buffer_kwargs"] = {
+            name: value for name, value in given.items() if name not in ("n_steps", "gamma")
+        }
+    if found["tensorboard_log"] is not None:
+        found["tensorboard_log"] = str(found["tensorboard_log"])
+    exploration = agent.exploration
+    is_plain = type(exploration) is Exploration
+    found["exploration"] = dataclasses.asdict(exploration) if is_plain else exploration
+    return {name: to_plain(value) for name, value in found.items()}
+
+
+def _own_arguments(agent: Any) -> dict[str, Any]:
+    """Return the arguments that a class derived from ContinualDQN has beside its own."""
+    return {name: to_plain(getattr(agent, name, _NOT_KEPT)) for name in _own_names(type(agent))}
+
+
+class _NotKept:
+    def __repr__(self) -> str:
+        return "the agent has no attribute of this name"
+
+
+_NOT_KEPT = _NotKept()
+"""Stands for an argument of which nothing is known but its name."""
+
+
+def _own_names(cls: type[Any]) -> list[str]:
+    """Return the names of these arguments."""
+    known = {"self", "policy", "env", "parts", "device", *_ALL_ARGUMENTS}
+    found: dict[str, None] = {}
+    for kind in cls.__mro__:
+        if kind.__module__ == "continual_arcade.agents.continual_dqn":
+            break
+        if "__init__" in vars(kind):
+            for name, parameter in inspect.signature(vars(kind)["__init__"]).parameters.items():
+                is_one = parameter.kind not in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD)
+                if is_one and name not in known and not name.startswith("_"):
+                    found[name] = None
+    return list(found)
+
+
+def _follows(kind: Any, n_steps: int, kwargs: dict[str, Any]) -> bool:
+    """Say whether the parent would choose this replay itself, to suit ``n_steps``."""
+    if n_steps == 1:
+        return kind in (ReplayBuffer, DictReplayBuffer)
+    return kind is NStepReplayBuffer and kwargs.get("n_steps") == n_steps
+
+
+def _part(part: Part) -> dict[str, Any]:
+    return {
+        "name": part.name,
+        "class": name_of(type(part)),
+        "settings": {name: to_plain(value) for name, value in part.settings.items()},
+        "state": part.state_dict(),
+    }
+
+
+def _make_part(kept: dict[str, Any]) -> Part:
+    name = kept["name"]
+    if name not in PARTS or kept["class"] != name_of(PARTS[name]):
+        raise ValueError(
+            f"the file has a part {name!r}, which is not one of this suite: make it, and hand all "
+            "parts to load(..., parts=[...])"
+        )
+    settings = {key: from_plain(value, "parts") for key, value in kept["settings"].items()}
+    _check_keys(settings, setting_types(PARTS[name]), f"part {name!r}")
+    return make_part(name, settings)

@@ -1,0 +1,244 @@
+"""Living and learning in one compiled loop, with a game of this suite.
+
+``live`` is a template: where it names ``step_batch``, the loop of the game's own rules takes its
+place when it is compiled. Python is entered only when the loop returns.
+"""
+
+from typing import Any, NamedTuple, NoReturn
+
+import numpy as np
+import numpy.typing as npt
+
+from continual_arcade.agents.kernels.inner import inner
+from continual_arcade.agents.kernels.network import ONLINE, best, forward
+from continual_arcade.agents.kernels.random import Stream, below, fraction
+from continual_arcade.agents.kernels.replay import lacks_room, place, push
+from continual_arcade.agents.kernels.update import DONE, LACKS_ROOM, PLAIN, synchronise, train
+
+
+def step_batch(*_: Any) -> NoReturn:
+    """Stand for the loop of a game."""
+    raise NotImplementedError("a template runs only with the rules of a game")
+
+
+class World(NamedTuple):
+    """The games, and what is known of their next steps."""
+
+    blocks: Any
+    """Their state."""
+    limit: float
+    """Steps after which an episode is truncated."""
+    clock: int
+    """Where the lifetime clock stands before the first step."""
+    params: npt.NDArray[np.float64]
+    """Tunables of the episodes that begin in each step, shape ``(steps, tunables)``."""
+    phases: npt.NDArray[np.int64]
+    """Phase of the episodes that begin in each step, shape ``(steps,)``."""
+    boundaries: npt.NDArray[np.bool_]
+    """Whether a phase ends with the step."""
+
+
+class Play(NamedTuple):
+    """What happens in the games, step by step; most have shape ``(num_envs,)``."""
+
+    observations: npt.NDArray[np.float32]
+    """What is seen now, shape ``(num_envs, features)``."""
+    before: npt.NDArray[np.float32]
+    """What was seen before the step."""
+    final_observations: npt.NDArray[np.float32]
+    actions: npt.NDArray[np.int64]
+    rewards: npt.NDArray[np.float64]
+    terminated: npt.NDArray[np.bool_]
+    truncated: npt.NDArray[np.bool_]
+    ended: npt.NDArray[np.bool_]
+    lifetime_steps: npt.NDArray[np.int64]
+    scores: npt.NDArray[np.int64]
+    final_scores: npt.NDArray[np.int64]
+    phases: npt.NDArray[np.int64]
+    """Phase of the running episode."""
+    begun: npt.NDArray[np.int64]
+    """Step of this chunk in which the running episode began, -1 if before."""
+    former: npt.NDArray[np.int64]
+    """The same of the episode before it."""
+    changed: npt.NDArray[np.bool_]
+    """Whether its phase is another than that of the episode before."""
+    returns: npt.NDArray[np.float64]
+    """Rewards of the running episode, summed."""
+    lengths: npt.NDArray[np.int64]
+    episode_returns: npt.NDArray[np.float64]
+    """Of the episodes that ended in this chunk, in order."""
+    episode_lengths: npt.NDArray[np.int64]
+
+
+class Acting(NamedTuple):
+    """How actions are chosen."""
+
+    rates: npt.NDArray[np.float64]
+    """Probability of exploring in each step of the chunk, shape ``(steps,)``."""
+    learning_rates: npt.NDArray[np.float64]
+    """Of what is learnt after each step of the chunk, shape ``(steps,)``."""
+    cumulated: npt.NDArray[np.float64]
+    """Sums of the action prior, shape ``(actions,)``; no element for a uniform one."""
+    num_actions: int
+    draws: Stream
+    buffer: npt.NDArray[np.float32]
+    """For the outputs of the network's layers."""
+
+
+def live(control: Any, a: Any, pending: Any, world: Any, play: Any, acting: Any) -> int:
+    """Play some steps in all games, and learn after each but the last.
+
+    What follows the last step is left to the caller, who may want to look at the agent before.
+
+    Args:
+        control: The control record, shape ``(1,)``.
+        a: The agent.
+        pending: Steps that wait for later rewards.
+        world: The games.
+        play: What happens in them.
+        acting: How actions are chosen.
+
+    Returns:
+        ``DONE`` after the steps asked for, or fewer if a phase or enough episodes have ended;
+        ``DIVERGED``; or ``LACKS_ROOM``, halfway through a step: to be called again once there is.
+    """
+    c = control[0]
+    stop = False
+    while True:
+        k = c.lived
+        if not c.halfway:
+            _choose(c, a.net, play, acting, k)
+            play.before[:] = play.observations
+            step_batch(
+                world.blocks,
+                play.actions,
+                world.params[k : k + 1],
+                world.limit,
+                world.boundaries[k],
+                True,
+                world.clock + (k + 1) * c.num_envs,
+                play.observations,
+                play.rewards,
+                play.terminated,
+                play.truncated,
+                play.ended,
+                play.lifetime_steps,
+                play.scores,
+                play.final_observations,
+                play.final_scores,
+            )
+            c.timesteps += c.num_envs
+            _complete(c, a.stage, pending, play)
+        if lacks_room(a.memory, c.kind, a.stage, c.fresh, c.staged):
+            c.halfway = 1
+            return LACKS_ROOM
+        c.halfway = 0
+        _store(c, a)
+        stop = _end_episodes(c, play, world.phases[k], k) or stop
+        c.calls += 1
+        if c.calls % c.sync_every == 0:
+            c.syncs_due += 1
+            synchronise(c, a.net)
+        c.lived += 1
+        is_whole = c.lived % c.train_every == 0
+        if c.lived == c.steps or (stop and is_whole):
+            return DONE
+        if is_whole and c.timesteps > c.learning_starts:
+            c.rate = acting.learning_rates[k]
+            status = train(c, a)
+            if status != DONE:
+                return status
+        if not c.keeps_stage and c.learnt == c.staged:
+            c.learnt = c.staged = 0
+
+
+@inner()
+def _choose(c: Any, net: Any, play: Any, acting: Any, k: int) -> None:
+    """Choose actions: first all coins are thrown, then an exploratory action drawn for each."""
+    explores_always = c.timesteps < c.learning_starts
+    if not explores_always:
+        values = forward(net, ONLINE, play.observations, acting.buffer)
+        for env in range(c.num_envs):
+            play.actions[env] = -1 - best(values, env)
+        for env in range(c.num_envs):
+            if fraction(acting.draws) >= acting.rates[k]:
+                play.actions[env] = -1 - play.actions[env]
+    else:
+        for env in range(c.num_envs):
+            play.actions[env] = -1
+    for env in range(c.num_envs):
+        if len(acting.cumulated):
+            drawn: Any = np.searchsorted(acting.cumulated, fraction(acting.draws), side="right")
+        else:
+            drawn = below(acting.draws, acting.num_actions)
+        if play.actions[env] < 0:  # left open: it explores
+            play.actions[env] = drawn
+
+
+@inner()
+def _complete(c: Any, stage: Any, pending: Any, play: Any) -> None:
+    """Put the transitions that the step completes on the stage."""
+    c.fresh = c.staged
+    n_steps = len(pending.discounts)
+    c.newest = (c.newest + 1) % n_steps
+    for env in range(c.num_envs):
+        ended = play.ended[env]
+        c.staged = push(
+            pending,
+            stage,
+            c.staged,
+            c.newest,
+            env,
+            play.before[env],
+            play.actions[env],
+            np.float32(play.rewards[env]),
+            play.final_observations[env] if ended else play.observations[env],
+            ended,
+            play.terminated[env],
+            play.phases[env],
+        )
+
+
+@inner()
+def _store(c: Any, a: Any) -> None:
+    """Store what was completed, with its values if they are kept."""
+    stage = a.stage
+    placed = place(a.memory, c.kind, c.fifo_size, c.seen, stage, c.fresh, c.staged)
+    count = c.staged - c.fresh
+    c.seen += count
+    if c.clear_after >= 0 and c.timesteps > c.clear_after and count:
+        for row in range(count):
+            for j in range(a.net.inputs.shape[1]):
+                a.net.inputs[row, j] = stage.observations[c.fresh + row, j]
+        values = forward(a.net, ONLINE, a.net.inputs[:count], a.net.activations)
+        for i in range(placed):
+            a.memory.q_values[stage.placed_slots[i]] = values[stage.placed_rows[i] - c.fresh]
+    if c.plan == PLAIN or c.timesteps <= c.learning_starts:
+        c.learnt = c.staged  # nothing is piled up for a part to learn from
+
+
+@inner()
+def _end_episodes(c: Any, play: Any, phase: int, k: int) -> Any:
+    """Take note of the episodes that ended.
+
+    Returns:
+        Whether Python has something to do: a phase is over for all, or enough episodes are.
+    """
+    ended = False
+    for env in range(c.num_envs):
+        play.returns[env] += play.rewards[env]
+        play.lengths[env] += 1
+        if play.ended[env]:
+            ended = True
+            play.episode_returns[c.episodes] = play.returns[env]
+            play.episode_lengths[c.episodes] = play.lengths[env]
+            c.episodes += 1
+            play.returns[env] = 0.0
+            play.lengths[env] = 0
+            play.changed[env] = play.phases[env] != phase
+            play.phases[env] = phase
+            play.former[env] = play.begun[env]
+            play.begun[env] = k
+    if not ended:
+        return False
+    return c.episodes >= c.episodes_wanted or np.min(play.phases) != c.phase

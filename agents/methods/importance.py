@@ -1,0 +1,349 @@
+"""How much each parameter of a Q-network matters for what the network says about given states.
+
+Elastic weight consolidation and memory-aware synapses hold on to parameters in proportion to such
+an importance. All functions take a network from a batch of states, shape ``(count, ...)``, to
+values, shape ``(count, actions)``; Stable-Baselines3's ``QNetwork`` is one. They evaluate it in
+evaluation mode and leave everything of it as it was. Frozen parameters are rated like all others.
+
+Gradients are taken per state, then squared or made absolute, and only then averaged. The gradient
+of the average would be cheaper, but in it the states cancel each other: its square is too small by
+a factor near the number of states.
+
+Every estimate is made of two things: mixes, which are weighted sums of the values of a state, and
+the size of their gradients, the square or the absolute value. In plain perceptrons there is a short
+way to the mean size (``mlp.py``); all other networks are differentiated state by state.
+"""
+
+import math
+from collections.abc import Callable
+from typing import Literal, TypeAlias
+
+import torch
+from gymnasium import spaces
+from stable_baselines3.dqn.policies import QNetwork
+from torch import nn
+from torch.func import functional_call, jacrev, vmap
+
+from continual_arcade.agents.methods.perceptron import Perceptron, as_perceptron
+from continual_arcade.agents.networks import evaluation_mode
+
+Parameters: TypeAlias = list[torch.Tensor]
+"""One tensor per parameter of a network, in the order of ``network.parameters()``."""
+
+Size: TypeAlias = Callable[[torch.Tensor], torch.Tensor]
+"""``torch.square`` or ``torch.abs``; the size of a product is the product of the sizes."""
+
+CHUNK = 256
+"""States whose gradients are in memory at a time."""
+
+
+def _check_states(network: nn.Module, states: torch.Tensor, chunk: int) -> None:
+    if chunk < 1:
+        raise ValueError(f"chunk = {chunk} must be at least 1")
+    shape = tuple(states.shape)
+    if len(shape) < 2:
+        raise ValueError(f"states have shape {shape}: it must be (count, ...)")
+    if not len(states):
+        raise ValueError(f"states have shape {shape}: there must be at least one")
+    # A QNetwork flattens what it gets, and so would accept other shapes of the right size.
+    space = network.observation_space if isinstance(network, QNetwork) else None
+    if isinstance(space, spaces.Box) and shape[1:] != space.shape:
+        raise ValueError(f"states have shape {shape}: each must be of shape {space.shape}")
+
+
+def _check_values(values: torch.Tensor, count: int, least: int = 1) -> None:
+    shape = tuple(values.shape)
+    if len(shape) != 2 or shape[0] != count:
+        raise ValueError(
+            f"values of {count} states have shape {shape}: it must be (count, actions)"
+        )
+    if shape[1] < least:
+        raise ValueError(f"values have shape {shape}: there must be at least {least} actions")
+
+
+def _values(
+    network: nn.Module, states: torch.Tensor, chunk: int, least_actions: int = 1
+) -> torch.Tensor:
+    """Compute the values of the states, shape ``(count, actions)``.
+
+    Raises:
+        ValueError: If there are no states, or they or the values have a wrong shape.
+    """
+    _check_states(network, states, chunk)
+    values = []
+    with evaluation_mode(network), torch.no_grad():
+        for some in torch.split(states, chunk):
+            values.append(network(some))
+            _check_values(values[-1], len(some), least_actions)
+    return torch.cat(values)
+
+
+def _rate(
+    network: nn.Module, states: torch.Tensor, mixes: torch.Tensor, size: Size, chunk: int
+) -> Parameters:
+    """Rate parameters by the gradients of mixes of the values.
+
+    Args:
+        network: The Q-network.
+        states: Observations, shape ``(count, ...)``.
+        mixes: What each value weighs in each mix, shape ``(count, mixes, actions)``.
+        size: What is taken of each gradient.
+        chunk: States whose gradients are in memory at a time.
+
+    Returns:
+        The mean over the states of sum_m size(sum_a mix_ma dQ_a/dtheta_i).
+    """
+    perceptron = as_perceptron(network)
+    total = [torch.zeros_like(parameter) for parameter in network.parameters()]
+    chunks = zip(torch.split(states, chunk), torch.split(mixes, chunk), strict=True)
+    with evaluation_mode(network), torch.no_grad():
+        for some, their_mixes in chunks:
+            if perceptron:
+                sums = _sizes_in_perceptron(perceptron, some, their_mixes, size)
+            else:
+                sums = _sizes(network, some, their_mixes, size)
+            for entry, term in zip(total, sums, strict=True):
+                entry += term
+    return [entry / len(states) for entry in total]
+
+
+def _sizes(network: nn.Module, states: torch.Tensor, mixes: torch.Tensor, size: Size) -> Parameters:
+    """Sum up the sizes of all gradients, each of which is written out."""
+    parameters = {name: tensor.detach() for name, tensor in network.named_parameters()}
+
+    def mixed(
+        parameters: dict[str, torch.Tensor], state: torch.Tensor, mixes: torch.Tensor
+    ) -> torch.Tensor:
+        values: torch.Tensor = functional_call(network, parameters, (state.unsqueeze(0),))[0]
+        return mixes @ values
+
+    gradients = vmap(jacrev(mixed), in_dims=(None, 0, 0))(parameters, states, mixes)
+    return [size(gradients[name]).sum((0, 1)) for name in parameters]
+
+
+def _sizes_in_perceptron(
+    perceptron: Perceptron, states: torch.Tensor, mixes: torch.Tensor, size: Size
+) -> Parameters:
+    """Sum up the sizes of all gradients from those of their factors."""
+    sums = []
+    for slopes, inputs in perceptron.factors(states, mixes):
+        sizes = size(slopes).sum(1)
+        sums += [sizes.T @ size(inputs), sizes.sum(0)]
+    return sums
+
+
+def median_gap(network: nn.Module, states: torch.Tensor, *, chunk: int = CHUNK) -> float:
+    """Compute how far the best action typically is above the second best.
+
+    Args:
+        network: The Q-network.
+        states: Observations, shape ``(count, ...)``.
+        chunk: States that are evaluated at a time.
+
+    Returns:
+        The median over the states [reward].
+
+    Raises:
+        ValueError: If there are no states, or they or the values have a wrong shape.
+    """
+    return _median_gap(_values(network, states, chunk, least_actions=2))
+
+
+def _median_gap(values: torch.Tensor) -> float:
+    best = values.topk(2, dim=1).values
+    return float(torch.quantile(best[:, 0] - best[:, 1], 0.5))
+
+
+def fisher_gauss(network: nn.Module, states: torch.Tensor, *, chunk: int = CHUNK) -> Parameters:
+    """Rate parameters by the Fisher information of a network that predicts values.
+
+    The model is a normal distribution with mean Q(s, .) and variance 1 for each action. The result,
+    E_s sum_a (dQ_a/dtheta_i)^2, is the diagonal of its Fisher information, and of the Gauss-Newton
+    matrix of half the squared error. Rewards and errors have no part in it.
+
+    Source: Kirkpatrick et al. (2017), Overcoming catastrophic forgetting in neural networks, eq. 3,
+    where the Fisher information is F. The paper does not say which model it belongs to.
+
+    Args:
+        network: The Q-network.
+        states: Observations, shape ``(count, ...)``.
+        chunk: States whose gradients are in memory at a time.
+
+    Returns:
+        The importance of each parameter, in the parameter's shape [reward^2 / parameter^2].
+
+    Raises:
+        ValueError: If there are no states, or they or the values have a wrong shape.
+    """
+    values = _values(network, states, chunk)
+    each = torch.diag_embed(torch.ones_like(values))
+    return _rate(network, states, each, torch.square, chunk)
+
+
+def fisher_policy(
+    network: nn.Module,
+    states: torch.Tensor,
+    temperature: float | None = None,
+    *,
+    chunk: int = CHUNK,
+) -> Parameters:
+    """Rate parameters by the Fisher information of a network that decides.
+
+    The model is the policy pi = softmax(Q / T), and the result the diagonal of its Fisher
+    information, E_s sum_a pi_a (d log pi_a/dtheta_i)^2. It protects decisions rather than values: a
+    shift of all values of a state changes nothing. The temperature must suit the gaps between the
+    values; one that is much smaller makes every decision certain, and all importance vanish.
+
+    Source: Kirkpatrick et al. (2017), as in ``fisher_gauss``.
+
+    Args:
+        network: The Q-network, of at least two actions.
+        states: Observations, shape ``(count, ...)``.
+        temperature: T [reward]; None for the median gap over the states, ``median_gap``.
+        chunk: States whose gradients are in memory at a time.
+
+    Returns:
+        The importance of each parameter, in the parameter's shape [1 / parameter^2].
+
+    Raises:
+        ValueError: If the temperature, given or computed, is not positive and finite; if there are
+            no states, or they or the values have a wrong shape.
+    """
+    values = _values(network, states, chunk, least_actions=2)
+    origin = ""
+    if temperature is None:
+        temperature = _median_gap(values)
+        origin = ", the median gap,"
+    if not 0 < temperature < math.inf:
+        raise ValueError(f"temperature = {temperature}{origin} must be positive and finite")
+
+    policy = (values / temperature).softmax(dim=1)
+    # d log pi_b/dQ_a = ([a = b] - pi_a) / T, and its square counts pi_b times.
+    scores = (torch.diag_embed(torch.ones_like(policy)) - policy.unsqueeze(1)) / temperature
+    mixes = policy.sqrt().unsqueeze(2) * scores
+    return _rate(network, states, mixes, torch.square, chunk)
+
+
+def fisher_td(
+    network: nn.Module,
+    states: torch.Tensor,
+    actions: torch.Tensor,
+    targets: torch.Tensor,
+    *,
+    chunk: int = CHUNK,
+) -> Parameters:
+    """Rate parameters by the squared gradients of the loss that the network is trained with.
+
+    The result, E (dl/dtheta_i)^2 with the Huber loss l of Q_a(s) - target, is the "empirical
+    Fisher information", and that is no Fisher information: the targets are not drawn from the
+    model. Beware: it falls with the square of the error, and so vanishes as a phase is learnt,
+    just when there is something to protect. It is here because other implementations use it.
+
+    Source: Kirkpatrick et al. (2017), as in ``fisher_gauss``; the loss is that of Mnih et al.
+    (2015), Human-level control through deep reinforcement learning, with errors clipped to 1.
+
+    Args:
+        network: The Q-network.
+        states: Observations, shape ``(count, ...)``.
+        actions: Actions taken, whole numbers, shape ``(count,)``, or ``(count, 1)`` as in samples
+            of Stable-Baselines3.
+        targets: What the values of these actions should be, shape as for the actions [reward].
+        chunk: States whose gradients are in memory at a time.
+
+    Returns:
+        The importance of each parameter, in the parameter's shape [reward^4 / parameter^2, as the
+        loss is in reward^2].
+
+    Raises:
+        ValueError: If there are no states; if they, the values, the actions or the targets have a
+            wrong shape; if an action does not exist or a target is not finite.
+    """
+    values = _values(network, states, chunk)
+    for name, given in (("actions", actions), ("targets", targets)):
+        if tuple(given.shape) not in ((len(states),), (len(states), 1)):
+            raise ValueError(
+                f"{name} have shape {tuple(given.shape)}: it must be ({len(states)},) or "
+                f"({len(states)}, 1), one for each state"
+            )
+    if actions.is_floating_point() or actions.is_complex() or actions.dtype == torch.bool:
+        raise ValueError(f"actions are of {actions.dtype}: they must be whole numbers")
+    if not targets.isfinite().all():
+        raise ValueError("targets must be finite")
+
+    chosen, wanted = actions.reshape(-1, 1).long(), targets.detach().reshape(-1, 1)
+    for action in (int(chosen.min()), int(chosen.max())):
+        if not 0 <= action < values.shape[1]:
+            raise ValueError(f"actions contain {action}: there are only {values.shape[1]} of them")
+    slopes = (values.gather(1, chosen) - wanted).clamp(-1, 1)
+    loss = torch.zeros_like(values).scatter(1, chosen, slopes)
+    return _rate(network, states, loss.unsqueeze(1), torch.square, chunk)
+
+
+def mas(
+    network: nn.Module,
+    states: torch.Tensor,
+    target: Literal["q", "advantage"],
+    *,
+    chunk: int = CHUNK,
+) -> Parameters:
+    """Rate parameters by how strongly they change the length of the network's output.
+
+    The result is E_s |d ||f(s)||^2 / dtheta_i|. With f = Q, the part of the values that all
+    actions have in common counts most, which is large where staying alive is rewarded;
+    f = Q - mean_a Q is without it.
+
+    Source: Aljundi et al. (2018), Memory aware synapses, eq. 2, with the squared norm that they use
+    where there is more than one output. Their public implementation takes the absolute value of the
+    gradient of a whole batch, which is smaller.
+
+    Args:
+        network: The Q-network; of at least two actions for "advantage".
+        states: Observations, shape ``(count, ...)``.
+        target: f, either "q" or "advantage".
+        chunk: States whose gradients are in memory at a time.
+
+    Returns:
+        The importance of each parameter, in the parameter's shape [reward^2 / parameter].
+
+    Raises:
+        ValueError: If the target is unknown; if there are no states, or they or the values have a
+            wrong shape.
+    """
+    if target not in ("q", "advantage"):
+        raise ValueError(f"target = {target!r} must be 'q' or 'advantage'")
+
+    output = _values(network, states, chunk, least_actions=2 if target == "advantage" else 1)
+    if target == "advantage":
+        # The mean needs no derivative: what it adds is multiplied by sum_a f_a = 0.
+        output = output - output.mean(dim=1, keepdim=True)
+    return _rate(network, states, 2 * output.unsqueeze(1), torch.abs, chunk)
+
+
+def normalise(importance: Parameters, how: Literal["mean", "trace", "none"]) -> Parameters:
+    """Bring importance to a common scale, so that a strength suits all phases and all kinds of it.
+
+    Source: Schwarz et al. (2018), Progress & compress, on online EWC: the Fisher information of
+    each task is normalised, because a more certain policy has a larger one.
+
+    Args:
+        importance: Importance of each parameter.
+        how: "mean" to divide by the mean over all parameters of the network, "trace" to divide by
+            their sum, "none" to leave it as it is.
+
+    Returns:
+        New tensors.
+
+    Raises:
+        ValueError: If the way is unknown; if the importance is not finite, or zero everywhere.
+    """
+    if how not in ("mean", "trace", "none"):
+        raise ValueError(f"how = {how!r} must be 'mean', 'trace' or 'none'")
+    if not all(bool(tensor.isfinite().all()) for tensor in importance):
+        raise ValueError("the importance is not finite")
+    # In double precision, where a sum of tiny numbers is still a number to divide by.
+    total = sum(float(tensor.double().sum()) for tensor in importance)
+    if total == 0:
+        raise ValueError("the importance is zero for all parameters")
+    count = sum(tensor.numel() for tensor in importance)
+    divisor = {"mean": total / count, "trace": total, "none": 1.0}[how]
+    return [(tensor.double() / divisor).to(tensor.dtype) for tensor in importance]

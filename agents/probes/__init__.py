@@ -1,0 +1,1 @@
+"""Looking into a network: interference between phases, and plasticity."""

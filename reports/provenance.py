@@ -1,0 +1,197 @@
+"""Provenance: settings, runs, commits, and what evaluation has cost."""
+
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+
+import numpy as np
+
+from continual_arcade.evaluation.commands import for_anybody
+from continual_arcade.evaluation.runs import Gathered, LeftOut, Run, World
+from continual_arcade.reports.method_results import Judged, fitting
+from continual_arcade.reports.pages.page_model import DataTable, Number, Section
+from continual_arcade.reports.text import Notes, counted
+
+
+def settings(judged: Sequence[Judged]) -> Section:
+    """Lay out in what the methods differ, and what they share."""
+    names = list(dict.fromkeys(name for one in judged for name in one.group.settings))
+    values = {
+        name: [str(one.group.settings.get(name, "not set")) for one in judged] for name in names
+    }
+    differing = [name for name in names if len(set(values[name])) > 1]
+    shared = [name for name in names if name not in differing]
+    tables = []
+    if len(judged) > 1:
+        tables.append(
+            DataTable(
+                key="settings",
+                title="Settings that differ",
+                columns=("setting", *(one.label for one in judged)),
+                rows=tuple((name, *values[name]) for name in differing)
+                or (("none", *("" for _ in judged)),),
+            )
+        )
+    tables.append(
+        DataTable(
+            key="settings-shared",
+            title="Shared settings" if len(judged) > 1 else "All settings",
+            columns=("setting", "value"),
+            rows=tuple((name, values[name][0]) for name in shared),
+            folded=True,
+        )
+    )
+    return Section("about-settings", "Settings", "", tuple(tables))
+
+
+def protocol(world: World) -> DataTable:
+    """Lay out how the runs were evaluated."""
+    found = world.protocol
+    rows = [
+        ("environment", found.env),
+        ("schedule", f"{found.schedule.name}, fingerprint {found.schedule.fingerprint}"),
+        *(
+            (
+                f"phase {index}",
+                f"{stretch.name}: {stretch.steps:,} steps, "
+                + (", ".join(f"{k} = {v:g}" for k, v in stretch.params.items()) or "defaults")
+                + (
+                    " until " + ", ".join(f"{k} = {v:g}" for k, v in stretch.until.items())
+                    if stretch.until
+                    else ""
+                ),
+            )
+            for index, stretch in enumerate(found.schedule.stretches)
+        ),
+        *((f"evaluation, {name}", f"{value:,}") for name, value in asdict(found.judging).items()),
+    ]
+    return DataTable(
+        key="protocol",
+        title="Protocol",
+        caption="Only runs for which all of this is equal are compared.",
+        columns=("setting", "value"),
+        rows=tuple(rows),
+        folded=True,
+    )
+
+
+def costs(judged: Sequence[Judged]) -> DataTable:
+    """Lay out what evaluation has cost beside training."""
+    notes = Notes()
+    rows = []
+    for one in judged:
+        known = [costs for run in one.runs if (costs := _whole_costs(run)) is not None]
+        if len(known) < len(one.runs):
+            lacking = counted(len(one.runs) - len(known), "run")
+            reason = f"{lacking} of {len(one.runs)} did not write all of it down"
+            cells = [notes.number(np.nan, "", reason, one.label) for _ in range(5)]
+        else:
+            trained, training, played, judging = np.mean(known, axis=0).tolist()
+            share = judging / (training + judging)
+            written = zip(
+                (trained, training, played, judging, share),
+                (",.0f", ".1f", ",.0f", ".1f", ".0%"),
+                strict=True,
+            )
+            cells = [Number(f"{value:{spec}}", value) for value, spec in written]
+        rows.append((one.label, *cells))
+    return DataTable(
+        key="costs",
+        title="Cost of evaluation",
+        caption="Means over runs, on the machines on which they ran. Training that a resumed run "
+        "repeated is not counted.",
+        columns=(
+            "method",
+            "training steps",
+            "training [s]",
+            "evaluation steps",
+            "evaluation [s]",
+            "evaluation's share of the time",
+        ),
+        rows=tuple(rows),
+        labels=tuple(one.label for one in judged),
+        notes=notes.lines(),
+    )
+
+
+def _whole_costs(run: Run) -> tuple[float, float, float, float] | None:
+    """Return steps and seconds of training and of evaluation; None if a row is missing."""
+    costs = run.costs
+    if costs is None or set(costs["lifetime_step"]) != set(run.table["lifetime_step"]):
+        return None
+    return (
+        float(costs["lifetime_step"].max()),
+        float(costs["training_seconds"].sum()),
+        float(costs["evaluation_steps"].sum()),
+        float(costs["evaluation_seconds"].sum()),
+    )
+
+
+def provenance(world: World, judged: Sequence[Judged]) -> Section:
+    """Lay out each run with its command, commit and versions."""
+    rows = [
+        (
+            one.label,
+            str(run.seed),
+            run.folder.name,
+            for_anybody(run.config.get("command", "")),
+            str(run.config.get("git_commit") or "not a checkout")[:13],
+            ", ".join(f"{k} {v}" for k, v in run.config.get("versions", {}).items()),
+        )
+        for one in judged
+        for run in one.runs
+    ]
+    runs = DataTable(
+        key="runs",
+        title="Runs",
+        columns=("method", "seed", "run", "command", "commit", "versions"),
+        rows=tuple(rows),
+        labels=tuple(row[0] for row in rows),
+        folded=True,
+    )
+    items = (costs(judged), protocol(world), runs)
+    return Section("about-provenance", "Provenance", "", items)
+
+
+def baselines(worlds: Sequence[World], given: Gathered) -> DataTable:
+    """Lay out which runs stand for the expert of which phase, and which for none."""
+    served: dict[Path, str] = {}
+    for world in worlds:
+        for column, group in fitting(world, given).items():
+            name = world.protocol.schedule.distinct[column].name
+            for run in group.runs.values():
+                served[run.folder.path] = f"{world.title}: {name}"
+    rows = [
+        (
+            run.folder.name,
+            run.method,
+            served.get(run.folder.path, "none: no phase of these runs, or evaluated otherwise"),
+        )
+        for world in given.worlds
+        for group in world.groups
+        for run in group.runs.values()
+    ]
+    rows += [(left.path.name, "unknown", f"none: {_reason(left)}") for left in given.left_out]
+    return DataTable(
+        key="baselines",
+        title="Single-task experts",
+        caption="The baselines of forward transfer, relative performance and sample efficiency. "
+        "All are of one method: how the others would do on a single phase is not known.",
+        columns=("run", "method", "stands for"),
+        rows=tuple(rows),
+    )
+
+
+def left_out(found: Sequence[LeftOut]) -> DataTable:
+    """Lay out which runs are not in the numbers, and why."""
+    return DataTable(
+        key="left-out",
+        title="Excluded runs",
+        columns=("run", "reason"),
+        rows=tuple((left.path.name, _reason(left)) for left in found),
+    )
+
+
+def _reason(left: LeftOut) -> str:
+    """Return it as a page can say it to others, who have no such folder."""
+    return left.reason.replace(str(left.path), left.path.name)

@@ -1,0 +1,188 @@
+"""Who is watched: players by name, the agents of runs by checkpoint, and what they all play."""
+
+from collections.abc import Iterable, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from continual_arcade.envs.curricula import as_schedule
+from continual_arcade.envs.games import make_game
+from continual_arcade.envs.schedules import Phase, Schedule
+from continual_arcade.evaluation.checkpoints import Checkpoints
+from continual_arcade.evaluation.run_folder import RunFolder
+from continual_arcade.scripts.policies import SCRIPTED
+
+
+@dataclass(frozen=True)
+class Member:
+    """One player."""
+
+    name: str
+    """Who plays: a method, or a scripted player."""
+    path: Path | None = None
+    """Its checkpoint; None for a scripted player."""
+    step: int | None = None
+    """Lifetime step of the checkpoint, if it lies in a run."""
+    moment: str = ""
+    """What that step was in its life."""
+
+    @property
+    def title(self) -> str:
+        """Name and step."""
+        return self.name if self.step is None else f"{self.name} after {self.step:,} steps"
+
+
+@dataclass(frozen=True)
+class Cast:
+    """All who play, and what."""
+
+    game: str
+    schedule: Schedule
+    phase: Phase
+    members: tuple[Member, ...]
+
+
+@dataclass(frozen=True)
+class _Source:
+    """What the user has named: a scripted player, a run, or one checkpoint."""
+
+    given: str
+    path: Path | None = None
+    """Of the checkpoint, if it is one."""
+    folder: RunFolder | None = None
+    """The run, if it is one or lies in one."""
+    config: dict[str, Any] = field(default_factory=dict)
+    """What was run."""
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """What it can be called, the shortest name first."""
+        if self.folder is None:
+            return (self.given if self.path is None else self.path.stem,)
+        method, seed = self.config["method"], self.config["seed"]
+        return method, f"{method}, seed {seed}", self.folder.name, str(self.folder.path)
+
+    @property
+    def schedule(self) -> Schedule:
+        """The life of the run."""
+        return Schedule.from_dict(self.config["schedule"])
+
+
+def cast(
+    players: Sequence[str],
+    *,
+    game: str | None = None,
+    schedule: str | None = None,
+    phase: str = "0",
+    checkpoints: str | None = None,
+) -> Cast:
+    """Find out who plays what.
+
+    Args:
+        players: Names of scripted players, folders of runs and files of checkpoints.
+        game: What is played; that of the runs if not given, else FlappyBird.
+        schedule: The life; that of the runs if not given, else shrink.
+        phase: Index or name of the phase.
+        checkpoints: Names of checkpoints, with commas between; each run plays once for each. The
+            last one if not given.
+
+    Raises:
+        ValueError: If somebody plays something else than the others, or there is no such
+            checkpoint, schedule or phase.
+        OSError: If there is no such player.
+    """
+    if not players:
+        raise ValueError(f"nobody plays: name {', '.join(SCRIPTED)}, a run or a checkpoint")
+    sources = [_source(given, needed=game is None or schedule is None) for given in players]
+    if checkpoints is not None and all(s.folder is None or s.path is not None for s in sources):
+        raise ValueError(f"checkpoints = {checkpoints!r}, but no run is given that has any")
+    lived = [source for source in sources if source.folder is not None]
+    game = game or _common_game(lived)
+    life = (
+        as_schedule(schedule or "shrink", make_game(game))
+        if schedule is not None or not lived
+        else lived[0].schedule
+    )
+    index = int(phase) if phase.isdecimal() else phase
+    played = life.frozen(index)
+    if schedule is None:
+        _check_phases(lived, index, played)
+    members: list[Member] = []
+    for source, name in zip(sources, _names(sources), strict=True):
+        members += _members(source, name, checkpoints or "last", played)
+    return Cast(game, life, played, tuple(members))
+
+
+def _source(given: str, *, needed: bool) -> _Source:
+    """Look at what the user has named.
+
+    Args:
+        given: The name.
+        needed: Whether the run of a checkpoint has to say what is played.
+    """
+    if given in SCRIPTED:
+        return _Source(given)
+    path = Path(given)
+    if not path.exists():
+        raise FileNotFoundError(
+            f"{path} does not exist: the player is {', '.join(SCRIPTED)}, the folder of a run or a "
+            "checkpoint"
+        )
+    if path.is_dir():
+        folder = RunFolder.open(path)
+        config = folder.read_config()
+        if config["method_spec"] is None:
+            raise ValueError(
+                f"the agent of {path} ({config['method']}) is none of this suite's: film it from "
+                "Python, as in Camera(game, schedule, phase).film(PPO.load(checkpoint))"
+            )
+        return _Source(given, folder=folder, config=config)
+    # A checkpoint lies in a run, unless somebody moved it; nothing else above it is looked at.
+    above = path.absolute().parent
+    if above.name == "checkpoints":
+        with suppress(FileNotFoundError, *(() if needed else (ValueError,))):
+            folder = RunFolder.open(above.parent)
+            return _Source(given, path, folder, folder.read_config())
+    return _Source(given, path)
+
+
+def _common_game(sources: Iterable[_Source]) -> str:
+    played = {source.given: str(source.config["game"]) for source in sources}
+    if len(set(played.values())) > 1:
+        said = ", ".join(f"{given} plays {game}" for given, game in played.items())
+        raise ValueError(f"side by side all play one game: {said}")
+    return next(iter(played.values()), "FlappyBird")
+
+
+def _check_phases(sources: Sequence[_Source], index: int | str, played: Phase) -> None:
+    """Check that a phase is the same in the lives of all runs."""
+    for source in sources:
+        phase = source.schedule.frozen(index)
+        if phase.params != played.params:
+            raise ValueError(
+                f"side by side all play one phase: phase {index} is {played.name!r} in the life of "
+                f"{sources[0].given} and {phase.name!r} in that of {source.given}; choose one with "
+                "--schedule"
+            )
+
+
+def _names(sources: Sequence[_Source]) -> list[str]:
+    """Name all, as shortly as different runs can be told apart."""
+    runs = {s.folder.path.resolve(): s.names for s in sources if s.folder is not None}
+    # The longest name is the path, by which they always can.
+    length = next(n for n in range(4) if len({names[n] for names in runs.values()}) == len(runs))
+    return [source.names[min(length, len(source.names) - 1)] for source in sources]
+
+
+def _members(source: _Source, name: str, checkpoints: str, played: Phase) -> list[Member]:
+    if source.folder is None:
+        return [Member(name, source.path)]
+    of_run = Checkpoints.of(source.folder)
+    if source.path is not None:
+        step = next((s for s, path in of_run.paths.items() if path.name == source.path.name), None)
+        if step is None:
+            return [Member(source.path.stem, source.path)]
+        return [Member(name, source.path, step, of_run.moment(step, played))]
+    steps = [of_run.find(word.strip(), played) for word in checkpoints.split(",")]
+    return [Member(name, of_run.paths[s], s, of_run.moment(s, played)) for s in steps]

@@ -1,0 +1,44 @@
+"""Who plays: an agent from a run, the oracle, or chance."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from continual_arcade.envs.oracles import Oracle
+from continual_arcade.evaluation.policies import Policy
+from continual_arcade.studies.references import RandomPlayer
+
+if TYPE_CHECKING:
+    from continual_arcade.agents.continual_dqn import ContinualDQN
+
+
+def load_agent(path: Path) -> "ContinualDQN":
+    """Load an agent from a checkpoint, to play and not to learn.
+
+    Raises:
+        ValueError: If the file is damaged, or none of ours.
+    """
+    # PyTorch takes seconds to load, and whoever has no agent needs none.
+    from continual_arcade.agents.continual_dqn import ContinualDQN
+    from continual_arcade.agents.files.state_files import is_foreign
+
+    if is_foreign(path):
+        raise ValueError(
+            f"{path} is in Stable-Baselines3's own format, which can run code when it is loaded, "
+            "and may be of any algorithm: play it from Python, as in Camera(game, schedule, "
+            "phase).film(PPO.load(path)) or replay_phases(..., load=PPO.load)"
+        )
+    return ContinualDQN.load(path, device="cpu")
+
+
+def scripted(name: str, env: Any, seed: int) -> Policy:
+    """Return the oracle or the random player for an environment.
+
+    Args:
+        name: ``"oracle"`` or ``"random"``.
+        env: The environment it plays in.
+        seed: Seed of the random player.
+    """
+    return Oracle(env) if name == "oracle" else RandomPlayer(env.action_space, seed)
+
+
+SCRIPTED = ("oracle", "random")

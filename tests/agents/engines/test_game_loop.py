@@ -1,0 +1,308 @@
+"""A life in one compiled loop: where Python is entered makes no difference, and it is entered."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import tiny
+from processes import started
+from stable_baselines3.common.callbacks import (
+    BaseCallback,
+    CallbackList,
+    CheckpointCallback,
+    EvalCallback,
+    ProgressBarCallback,
+)
+from stable_baselines3.common.logger import configure
+
+from continual_arcade.agents import METHODS, ContinualDQN, DQNSettings, build_agent, compose
+from continual_arcade.agents.engines import game_loop
+from continual_arcade.agents.methods import L2
+from continual_arcade.envs import make_game, shipped
+from continual_arcade.envs.clock import LifetimeClock
+from continual_arcade.envs.curricula import as_schedule
+from continual_arcade.envs.schedules import Schedule
+
+GAME = make_game("FlappyBird")
+METHODS_HERE = {**METHODS, "clear": compose("finetune", "mix", ["clear:after=60"])}
+
+
+def agent(engine: Any = "compiled", method: str = "finetune", **changes: Any) -> ContinualDQN:
+    settings: dict[str, Any] = {
+        "hidden": (8,),
+        "batch_size": 16,
+        "num_envs": 4,
+        "gradient_steps": 1,
+        "learning_starts": 32,
+        "buffer_size": 200,
+        "target_update_interval": 40,
+        "engine": engine,
+        **changes,
+    }
+    return build_agent(
+        "FlappyBird", tiny.CONFLICT, DQNSettings(**settings), 0, METHODS_HERE[method]
+    )
+
+
+class Notes(BaseCallback):
+    """Notes what it is shown at each call."""
+
+    def __init__(self, due: int | None = 1) -> None:
+        super().__init__()
+        self.due = due
+        self.calls: list[tuple[int, int]] = []
+        self.shown: list[Any] = []
+
+    def next_due(self, num_timesteps: int) -> int | None:
+        return None if self.due is None else num_timesteps + self.due
+
+    def _on_step(self) -> bool:
+        self.calls.append((self.num_timesteps, self.n_calls))
+        names = ("rewards", "dones", "infos", "new_obs", "actions")
+        self.shown.append({name: plain(self.locals[name]) for name in names})
+        return True
+
+
+def plain(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return {key: plain(each) for key, each in sorted(value.items()) if key != "t"}
+    if isinstance(value, list):
+        return [plain(each) for each in value]
+    if isinstance(value, np.ndarray):  # as bytes: NaN is to equal NaN
+        return value.shape, value.dtype.name, value.tobytes()
+    return value
+
+
+@pytest.mark.parametrize("method", ["finetune", "clear", "mer", "clone"])
+@pytest.mark.parametrize("due", [4, 12, 44, 1000])
+def test_where_python_is_entered_makes_no_difference(method: str, due: int) -> None:
+    whole, pieces = agent(method=method), agent(method=method)
+    whole.learn(tiny.LIFE, log_interval=None)  # type: ignore[arg-type]
+    callback = Notes(due)
+    pieces.learn(tiny.LIFE, callback, log_interval=None)  # type: ignore[arg-type]
+    assert len(callback.calls) >= tiny.LIFE // max(due, 4) // 2
+    assert tiny.bits(whole) == tiny.bits(pieces)
+    assert plain(whole.replay.state_dict()) == plain(pieces.replay.state_dict())
+
+
+def test_nor_does_the_clock_on_the_wall(monkeypatch: pytest.MonkeyPatch) -> None:
+    whole, pieces = agent(method="mer"), agent(method="mer")
+    whole.learn(tiny.LIFE)
+    monkeypatch.setattr(game_loop, "_LONGEST", 3)
+    pieces.learn(tiny.LIFE)
+    assert tiny.bits(whole) == tiny.bits(pieces)
+
+
+def test_a_callback_at_every_step_sees_what_it_sees_with_the_other_engine() -> None:
+    seen = []
+    for engine in ("torch", "compiled"):
+        callback = Notes()
+        agent(engine).learn(tiny.LIFE, callback)
+        assert [call for call, _ in callback.calls] == list(range(4, tiny.LIFE + 1, 4))
+        seen.append(callback)
+    torchs, compiled = seen
+    assert torchs.calls == compiled.calls
+    for step, (a, b) in enumerate(zip(torchs.shown, compiled.shown, strict=True)):
+        assert a == b, step
+    assert any(any(shown["dones"]) for shown in compiled.shown)
+    assert any("episode" in info for shown in compiled.shown for info in shown["infos"])
+
+
+@pytest.mark.parametrize(("num_envs", "window"), [(1, 100), (4, 1), (65, 3), (101, 100)])
+def test_as_many_games_may_end_at_once_as_there_are(num_envs: int, window: int) -> None:
+    # All of them do where a phase ends; the agent keeps the last ``window`` episodes.
+    seen = []
+    for engine in ("torch", "compiled"):
+        callback = Notes()
+        model = tiny.agent(
+            env=tiny.life(num_envs=num_envs),
+            engine=engine,
+            stats_window_size=window,
+            target_update_interval=200,
+        )
+        model.learn(max(tiny.LIFE, 4 * num_envs), callback)
+        assert model.runs_compiled == (engine == "compiled")
+        assert any(all(shown["dones"]) for shown in callback.shown)
+        episodes = [(info["r"], info["l"]) for info in model.ep_info_buffer]
+        assert len(episodes) <= window
+        seen.append((callback.shown, episodes))
+    assert seen[0] == seen[1]
+
+
+class Plain(BaseCallback):
+    """Does not say when it is due."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.calls: list[int] = []
+
+    def _on_step(self) -> bool:
+        self.calls.append(self.num_timesteps)
+        return self.num_timesteps < 200
+
+
+def test_a_callback_that_does_not_say_is_called_at_every_step_and_may_stop_it() -> None:
+    callback = Plain()
+    model = agent()
+    model.learn(tiny.LIFE, callback)
+    assert callback.calls == list(range(4, 201, 4))
+    assert model.num_timesteps == 200
+
+
+def test_or_at_intervals_if_it_is_told_to() -> None:
+    callback = Plain()
+    model = agent()
+    model.callback_every = 5
+    model.learn(160, callback, log_interval=None)  # type: ignore[arg-type]
+    # A phase ends at 120.
+    assert callback.calls == [20, 40, 60, 80, 100, 120, 140, 160]
+
+
+def test_callbacks_of_the_parent_act_when_they_would(tmp_path: Path) -> None:
+    found = []
+    for engine in ("torch", "compiled"):
+        folder = tmp_path / engine
+        evaluation = EvalCallback(tiny.life(), eval_freq=13, n_eval_episodes=1, verbose=0)
+        saves = CheckpointCallback(10, str(folder))
+        model = agent(engine)
+        model.learn(tiny.LIFE, CallbackList([evaluation, saves]), log_interval=None)  # type: ignore[arg-type]
+        found.append((sorted(path.name for path in folder.iterdir()), evaluation.n_calls))
+        assert evaluation.evaluations_timesteps or evaluation.n_calls == tiny.LIFE // 4
+    assert found[0] == found[1]
+    assert len(found[0][0]) == tiny.LIFE // 4 // 10
+
+
+def rows(model: ContinualDQN, folder: Path) -> list[dict[str, Any]]:
+    model.set_logger(configure(str(folder), ["json"]))
+    model.learn(tiny.LIFE)
+    model.logger.close()
+    lines = (folder / "progress.json").read_text("utf-8").splitlines()
+    return [json.loads(line) for line in lines]
+
+
+def test_the_log_has_the_same_lines(tmp_path: Path) -> None:
+    torchs = rows(agent("torch", method="ewc"), tmp_path / "torch")
+    compiled = rows(agent("compiled", method="ewc"), tmp_path / "compiled")
+    # Two lines of one step are one line here.
+    steps = dict.fromkeys(row["time/total_timesteps"] for row in torchs)
+    assert [row["time/total_timesteps"] for row in compiled] == list(steps)
+    last = {row["time/total_timesteps"]: row for row in torchs}
+    assert len(compiled) >= 2
+    for row in compiled:
+        other = last[row["time/total_timesteps"]]
+        assert row.keys() == other.keys()
+        for name, value in row.items():
+            if "fps" not in name and "time_elapsed" not in name and "drawn" not in name:
+                assert value == pytest.approx(other[name], rel=1e-3, abs=1e-5), name
+
+
+@pytest.mark.filterwarnings("ignore:rich is experimental")
+def test_the_progress_bar_comes_to_its_end() -> None:
+    model = agent()
+    bar = ProgressBarCallback()
+    model.learn(tiny.LIFE, bar)
+    assert bar.pbar.n == tiny.LIFE
+
+
+def test_phase_events_come_when_they_would() -> None:
+    found = []
+    for engine in ("torch", "compiled"):
+        model, told = tiny.agent(L2(), engine=engine), []
+        part: Any = model.parts[0]
+        end = part.phase_end
+        part.phase_end = lambda learner, phase, end=end, told=told: (
+            told.append((learner.num_timesteps, learner._n_updates, phase)),
+            end(learner, phase),
+        )
+        assert model.runs_compiled == (engine == "compiled")
+        tiny.live(model)
+        found.append(told)
+    assert found[0] == found[1]
+    assert [phase for *_, phase in found[0]] == [0, 1]
+
+
+@pytest.mark.parametrize(
+    "name", ["shrink", "cycle", "drift", "conflict", "shuffle:3", "stationary"]
+)
+@pytest.mark.parametrize("pace", [1, 3, 8])
+def test_a_clock_that_jumps_stands_where_one_that_walks_stands(name: str, pace: int) -> None:
+    schedule: Schedule = as_schedule(name, GAME).with_steps(50)
+    walks, jumps = (LifetimeClock(schedule, GAME.tunables, pace=pace) for _ in range(2))
+    rng = np.random.default_rng(0)
+    while walks.step < schedule.total_steps + 100:
+        times = int(rng.integers(0, 40))
+        for _ in range(times):
+            walks.step += pace
+            walks.begin_episode()
+        jumps.advance(pace, times)
+        assert (jumps.step, jumps.phase, jumps.params, jumps.boundary) == (
+            (walks.step, walks.phase, walks.params, walks.boundary)
+        )
+        if times:
+            assert jumps.phase_changed == walks.phase_changed
+
+
+def test_an_outlook_is_what_happens() -> None:
+    for name in ("cycle", "drift"):
+        schedule = shipped(name, GAME).with_steps(40)
+        env = tiny.life(schedule, 3).env
+        env.reset(seed=0)
+        outlook = env.outlook(100)
+        for k in range(100):
+            *_, truncated, infos = env.step(np.ones(3, np.int64))
+            if outlook.boundaries[k]:
+                assert truncated.all()
+            begun = infos.get("_final_obs", np.zeros(3, np.bool_))
+            for i in np.flatnonzero(begun):
+                assert infos["phase"][i] == outlook.phases[k]
+                row = [infos["params"][tunable][i] for tunable in GAME.tunables]
+                assert row == outlook.params[k].tolist()
+
+
+LONG = """
+import sys, time
+from continual_arcade.agents import DQNSettings, build_agent, compose
+from continual_arcade.agents.methods import L2
+from continual_arcade.envs import make_game, shipped
+schedule = shipped("shrink", make_game("FlappyBird")).with_steps(10_000_000)
+agent = build_agent("FlappyBird", schedule, DQNSettings(engine="compiled"))
+agent.learn(4000)
+try:
+    print("ready", flush=True)
+    agent.learn(schedule.total_steps, reset_num_timesteps=False)
+except KeyboardInterrupt:
+    heard = time.process_time()
+    print(heard, agent.num_timesteps == agent.env.env.clock.step, flush=True)
+    before = agent.num_timesteps
+    agent.learn(2000, reset_num_timesteps=False)
+    print(agent.num_timesteps - before, flush=True)
+"""
+
+
+def computed(pid: int) -> float:
+    """How long a process has computed [s], whatever else the machine had to do."""
+    times = Path(f"/proc/{pid}/stat").read_text("ascii").rsplit(")", 1)[1].split()[11:13]
+    return sum(map(int, times)) / os.sysconf("SC_CLK_TCK")
+
+
+def test_ctrl_c_is_heard_within_a_second_and_nothing_is_lost() -> None:
+    with started([sys.executable, "-c", LONG], stdout=subprocess.PIPE) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == "ready\n"
+        begun = computed(process.pid)
+        while computed(process.pid) < begun + 0.5:  # all that it computes now is the loop
+            time.sleep(0.01)
+        sent = computed(process.pid)
+        process.send_signal(signal.SIGINT)
+        out, _ = process.communicate(timeout=120)
+    heard, consistent, more = out.split()
+    assert float(heard) - sent < 1.0
+    assert (consistent, more) == ("True", "2000")

@@ -1,0 +1,511 @@
+"""What is done to an agent is seen by the compiled engine, at once, or it says that it does not."""
+
+import copy
+import pickle
+from collections.abc import Callable
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import Any, ClassVar
+
+import numpy as np
+import pytest
+import tiny
+import torch
+from stable_baselines3.common.callbacks import BaseCallback
+from torch import nn
+
+from continual_arcade.agents import METHODS, ContinualDQN, Exploration, build_agent
+from continual_arcade.agents.engines.eligibility import changed
+from continual_arcade.agents.engines.snapshot import Snapshot
+from continual_arcade.agents.methods import EWC, L2, MER, Clear, Clone, Part, Reptile
+from continual_arcade.agents.methods.catalogue import PARTS, make_part
+from continual_arcade.agents.replay import FIFOReplayBuffer, MixReplayBuffer
+
+WHEN = 120
+"""Lifetime step of a change: in the middle of one call of ``learn``."""
+
+
+class At(BaseCallback):
+    """Does something to the agent, once, and goes on."""
+
+    def __init__(self, do: Callable[[Any], object]) -> None:
+        super().__init__()
+        self.do: Callable[[Any], object] | None = do
+
+    def _on_rollout_start(self) -> None:
+        if self.do is not None and self.num_timesteps >= WHEN:
+            self.do(self.model)
+            self.do = None
+
+    def _on_step(self) -> bool:
+        return True
+
+
+def adam(agent: ContinualDQN) -> None:
+    agent.policy.optimizer = torch.optim.Adam(agent.q_net.parameters(), lr=1e-3)
+
+
+def set_head(agent: ContinualDQN) -> None:
+    head = nn.Linear(8, 2)
+    with torch.no_grad():
+        for i, tensor in enumerate(head.parameters()):
+            tensor.copy_(torch.linspace(-0.1, 0.2 + i, tensor.numel()).reshape(tensor.shape))
+    agent.q_net.q_net[2] = head
+    adam(agent)
+
+
+def set_network(agent: ContinualDQN) -> None:
+    network = agent.policy.make_q_net()
+    network.load_state_dict({key: 0.5 * t for key, t in agent.q_net.state_dict().items()})
+    agent.q_net = agent.policy.q_net = network
+    adam(agent)
+
+
+def set_wider(agent: ContinualDQN) -> None:
+    """Give both networks another hidden layer, of other widths."""
+    for network in (agent.q_net, agent.q_net_target):
+        widths = [8, 5, 7, 2]
+        layers: list[Any] = []
+        for inputs, outputs in pairwise(widths):
+            layers += [nn.Linear(inputs, outputs), nn.ReLU()]
+        network.q_net = nn.Sequential(*layers[:-1])
+        with torch.no_grad():
+            for tensor in network.parameters():
+                tensor.copy_(torch.linspace(-0.3, 0.4, tensor.numel()).reshape(tensor.shape))
+    adam(agent)
+
+
+def set_sgd(agent: ContinualDQN) -> None:
+    agent.policy.optimizer = torch.optim.SGD(agent.q_net.parameters(), lr=1e-3)
+
+
+def set_momentum(agent: ContinualDQN) -> None:
+    agent.policy.optimizer = torch.optim.SGD(agent.q_net.parameters(), lr=1e-3, momentum=0.9)
+
+
+def set_generators(agent: ContinualDQN) -> None:
+    agent._exploration_rng = np.random.default_rng(5)
+    agent.replay.rng = np.random.default_rng(6)
+    agent.replay.placement_rng = np.random.default_rng(7)
+    for part in agent.parts:
+        part.rng = np.random.default_rng(8)
+
+
+def set_rewards(agent: ContinualDQN) -> None:
+    agent.replay.rewards = 2 * agent.replay.rewards + 1
+
+
+def tie(agent: ContinualDQN) -> None:
+    agent.q_net.q_net[2].weight = agent.q_net_target.q_net[2].weight
+    adam(agent)
+
+
+def forget_one(agent: ContinualDQN) -> None:
+    del agent.optimizer.state[next(agent.q_net.parameters())]
+
+
+def forget_all(agent: ContinualDQN) -> None:
+    agent.optimizer.state.clear()
+
+
+def reload_moments(agent: ContinualDQN) -> None:
+    agent.optimizer.load_state_dict(copy.deepcopy(agent.optimizer.state_dict()))
+
+
+def double_td_loss(agent: Any) -> None:
+    agent.td_loss = lambda samples: 2 * ContinualDQN.td_loss(agent, samples)
+
+
+def double_layer(agent: Any) -> None:
+    layer = agent.q_net.q_net[0]
+    layer.forward = lambda inputs: 2 * nn.Linear.forward(layer, inputs)
+
+
+def own_actions(agent: Any) -> None:
+    agent.policy._predict = lambda observation, deterministic=True: torch.zeros(
+        len(observation), dtype=torch.int64
+    )
+
+
+def own_samples(agent: Any) -> None:
+    agent.replay.sample = lambda size, env=None: MixReplayBuffer.sample(agent.replay, size, env)
+
+
+def own_step(agent: Any) -> None:
+    env = agent.env
+    env.step = lambda actions: type(env).step(env, 1 - np.asarray(actions))
+
+
+def set_rate(agent: Any, rate: float) -> None:
+    agent.optimizer.param_groups[0]["betas"] = (rate, 0.99)
+
+
+SEEN: dict[str, Callable[[Any], object]] = {
+    "head": set_head,
+    "network": set_network,
+    "SGD": set_sgd,
+    "generators": set_generators,
+    "rewards": set_rewards,
+    "all moments forgotten": forget_all,
+    "moments loaded": reload_moments,
+    "betas": lambda agent: set_rate(agent, 0.5),
+    "data": lambda agent: setattr(
+        agent.q_net.q_net[0].weight, "data", 0.5 * agent.q_net.q_net[0].weight.data
+    ),
+    "target": lambda agent: agent.q_net_target.load_state_dict(agent.q_net.state_dict()),
+    "strength": lambda agent: setattr(agent.parts[0], "lam", 3.0),
+    "rate of interpolation": lambda agent: setattr(agent.parts[1], "eps", 0.9),
+    "weight of cloning": lambda agent: setattr(agent.parts[2], "alpha", 0.5),
+    "what is cloned": lambda agent: setattr(agent.parts[2], "what", "policy"),
+    "parts": lambda agent: agent.parts.pop(),
+    "share of the long term": lambda agent: setattr(agent.replay, "long_term_fraction", 0.1),
+    "exploration": lambda agent: setattr(agent, "exploration", Exploration(prior=(0.9, 0.1))),
+    "exploration rate": lambda agent: setattr(agent, "exploration_schedule", lambda left: left),
+    "batch": lambda agent: setattr(agent, "batch_size", 7),
+    "steps": lambda agent: setattr(agent, "gradient_steps", 3),
+    "clipping": lambda agent: setattr(agent, "max_grad_norm", 0.01),
+    "synchronisation": lambda agent: setattr(agent, "target_update_interval", 8),
+}
+"""Changes that the compiled engine goes along with."""
+SAID: dict[str, tuple[Callable[[Any], object], str]] = {
+    "frozen": (lambda agent: agent.q_net.q_net[0].requires_grad_(False), "a parameter is frozen"),
+    "another network": (
+        lambda agent: setattr(agent, "q_net", copy.deepcopy(agent.q_net)),
+        "q_net of the agent and of its policy are two networks",
+    ),
+    "momentum": (set_momentum, "the optimizer has momentum"),
+    "shared": (lambda agent: agent.policy.share_memory(), r"shared with other processes \(share_"),
+    "tied": (tie, "two layers share one tensor"),
+    "one moment": (forget_one, "the optimizer has moments of several ages"),
+    "gradient hook": (
+        lambda agent: agent.q_net.q_net[0].weight.register_hook(lambda gradient: 2 * gradient),
+        "a parameter has a hook on its gradient",
+    ),
+    "accumulation hook": (
+        lambda agent: agent.q_net.q_net[0].weight.register_post_accumulate_grad_hook(
+            lambda parameter: setattr(parameter, "grad", 2 * parameter.grad)
+        ),
+        "a parameter has a hook on its gradient",
+    ),
+    "module hook": (
+        lambda agent: agent.q_net.register_forward_hook(lambda *given: 2 * given[-1]),
+        "the network has hooks",
+    ),
+    "optimizer hook": (
+        lambda agent: agent.optimizer.register_step_pre_hook(
+            lambda optimizer, *_: optimizer.param_groups[0].update(lr=0.05)
+        ),
+        "the optimizer has hooks",
+    ),
+    "some parameters": (
+        lambda agent: agent.optimizer.param_groups[0]["params"].pop(),
+        "the optimizer moves other tensors",
+    ),
+    "groups": (
+        lambda agent: setattr(
+            agent.policy,
+            "optimizer",
+            torch.optim.SGD([{"params": [t]} for t in agent.q_net.parameters()], lr=0.1),
+        ),
+        "4 groups of parameters",
+    ),
+    "decay": (
+        lambda agent: agent.optimizer.param_groups[0].update(weight_decay=0.5),
+        "the optimizer has weight_decay",
+    ),
+    "loss": (double_td_loss, r"td_loss\(\) of the agent was changed"),
+    "layer": (double_layer, r"forward\(\) of a layer was changed"),
+    "actions": (own_actions, r"_predict\(\) of the policy was changed"),
+    "samples": (own_samples, r"sample\(\) of replay was changed"),
+    "timeouts": (
+        lambda agent: setattr(agent.replay, "handle_timeout_termination", False),
+        "handle_timeout_termination is off",
+    ),
+    "hook of a part": (
+        lambda agent: setattr(agent.parts[0], "add_gradient", lambda learner: None),
+        r"add_gradient\(\) of part 'l2' was changed",
+    ),
+    "engine": (lambda agent: setattr(agent, "engine", "torch"), "it was asked for"),
+}
+"""Changes after which PyTorch goes on, with the reason."""
+
+
+def trained(engine: Any, do: Callable[[Any], object], steps: int = 2 * WHEN) -> ContinualDQN:
+    parts = (L2(lam=0.5), Reptile(every=5, eps=0.4), Clear(after=40, alpha=0.3))
+    agent = tiny.agent(*parts, engine=engine, replay=MixReplayBuffer)
+    agent.learn(steps, At(do), log_interval=None)  # type: ignore[arg-type]
+    return agent
+
+
+def distance(one: ContinualDQN, other: ContinualDQN) -> float:
+    """Largest difference of the parameters, infinite where the shapes differ."""
+    pairs = zip(one.policy.state_dict().values(), other.policy.state_dict().values(), strict=True)
+    return max(float((a - b).abs().max()) if a.shape == b.shape else float("inf") for a, b in pairs)
+
+
+@pytest.mark.parametrize("name", SEEN)
+def test_a_change_is_seen_at_once(name: str) -> None:
+    torchs, compiled = (trained(engine, SEEN[name]) for engine in ("torch", "auto"))
+    assert compiled.runs_compiled
+    assert distance(torchs, compiled) < 1e-5
+    assert_acts_as_its_network(compiled)
+    if name != "moments loaded":  # which are those that there were
+        assert distance(torchs, trained("torch", lambda agent: None)) > 2e-5
+
+
+def test_another_number_of_layers_is_seen() -> None:
+    agents = [tiny.agent(engine=engine) for engine in ("torch", "compiled")]
+    for agent in agents:
+        agent.learn(2 * WHEN, At(set_wider), log_interval=None)  # type: ignore[arg-type]
+    assert agents[1].runs_compiled
+    assert distance(*agents) < 1e-5
+
+
+@pytest.mark.parametrize("name", SAID)
+def test_or_pytorch_goes_on_and_it_is_said(name: str) -> None:
+    do, why = SAID[name]
+    torchs, compiled = (trained(engine, do) for engine in ("torch", "auto"))
+    assert not compiled.runs_compiled
+    assert compiled.engine_report.startswith("torch, because ")
+    assert distance(torchs, compiled) < 1e-5
+    with pytest.raises(ValueError, match=f"the compiled engine cannot serve this agent: .*{why}"):
+        refuse(do)
+
+
+def refuse(do: Callable[[Any], object]) -> None:
+    agent = trained("compiled", do)
+    if agent.engine == "torch":  # by the change itself
+        raise ValueError(f"the compiled engine cannot serve this agent: {agent.engine_report}")
+
+
+def assert_acts_as_its_network(agent: ContinualDQN) -> None:
+    space = agent.observation_space
+    space.seed(0)
+    observations = np.stack([space.sample() for _ in range(200)])
+    found, _ = agent.predict(observations, deterministic=True)
+    with torch.no_grad():
+        expected = agent.policy.q_net(torch.as_tensor(observations)).argmax(1)
+    assert found.tolist() == expected.tolist()
+
+
+@pytest.mark.parametrize(
+    "name", ["head", "SGD", "generators", "rate of interpolation", "frozen", "shared"]
+)
+def test_an_engine_that_does_not_look_is_found_out(
+    name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    do = SEEN[name] if name in SEEN else SAID[name][0]
+    torchs = trained("torch", do)
+    monkeypatch.setattr(Snapshot, "holds", lambda self, agent: True)
+    try:
+        compiled = trained("auto", do)
+    except KeyError:  # SGD has no betas
+        return
+    assert distance(torchs, compiled) > 1e-4
+
+
+def test_what_an_environment_of_ones_own_does_is_done() -> None:
+    found = [trained(engine, own_step).replay.observations for engine in ("torch", "auto")]
+    assert (found[0] == found[1]).all()
+    assert (found[0] != trained("torch", lambda agent: None).replay.observations).any()
+
+
+def test_a_network_that_is_exchanged_is_the_one_that_acts_and_is_saved(tmp_path: Any) -> None:
+    agent = tiny.live(tiny.agent(), WHEN)
+    for change in (set_network, set_head):
+        change(agent)
+        assert_acts_as_its_network(agent)
+        assert agent.q_net is agent.policy.q_net
+        tiny.live(agent, 40, reset_num_timesteps=False)
+        agent.save(tmp_path / "agent.zip")
+        again = ContinualDQN.load(tmp_path / "agent.zip", device="cpu")
+        assert tiny.bits(again) == tiny.bits(agent)
+        assert_acts_as_its_network(again)
+
+
+@pytest.mark.parametrize("engine", ["torch", "auto", "compiled"])
+def test_a_network_without_an_optimizer_of_its_own_is_refused(engine: str) -> None:
+    agent = tiny.live(tiny.agent(engine=engine), 60)
+    agent.q_net.q_net[2] = nn.Linear(8, 2)
+    with pytest.raises(ValueError, match=r"and not q_net\.2\.weight, q_net\.2\.bias, which would"):
+        agent.learn(60, reset_num_timesteps=False)
+    adam(agent)
+    tiny.live(agent, 60, reset_num_timesteps=False)
+
+
+@pytest.mark.parametrize("engine", ["torch", "auto", "compiled"])
+@pytest.mark.parametrize("name", ["q_net", "q_net_target"])
+def test_two_networks_where_there_should_be_one_are_refused(name: str, engine: str) -> None:
+    agent = tiny.live(tiny.agent(engine=engine), 60)
+    setattr(agent.policy, name, copy.deepcopy(getattr(agent.policy, name)))
+    with pytest.raises(ValueError, match=r"set both, agent\.q_net = agent\.policy\.q_net = "):
+        agent.learn(60, reset_num_timesteps=False)
+
+
+@pytest.mark.parametrize("engine", ["torch", "auto"])
+def test_another_discount_is_refused(engine: str) -> None:
+    agent = tiny.live(tiny.agent(engine=engine), 60)
+    agent.gamma = 0.5
+    with pytest.raises(ValueError, match=r"gamma = 0\.5 was set, but replay sums .* with 0\.99"):
+        agent.learn(60, reset_num_timesteps=False)
+
+
+def test_an_engine_that_does_not_exist_is_refused_later_too() -> None:
+    agent = tiny.agent()
+    agent.engine = "compield"  # type: ignore[assignment]
+    with pytest.raises(ValueError, match="unknown engine 'compield'"):
+        agent.learn(20)
+
+
+# What counts as changed.
+
+
+class Renamed(FIFOReplayBuffer):
+    def sample(self, *args: Any, **kwargs: Any) -> Any:
+        return super().sample(*args, **kwargs)
+
+
+def test_a_method_may_be_changed_in_many_ways(monkeypatch: pytest.MonkeyPatch) -> None:
+    space = tiny.life().observation_space
+    kinds: dict[str, Any] = {"action_space": tiny.life().action_space, "device": "cpu"}
+    plain = FIFOReplayBuffer(10, space, **kinds)
+    none: frozenset[str] = frozenset()
+    assert changed(plain, FIFOReplayBuffer, none) is None
+    assert changed(Renamed(10, space, **kinds), FIFOReplayBuffer, none) == "sample"
+    assert changed(Renamed(10, space, **kinds), FIFOReplayBuffer, frozenset({"sample"})) is None
+    own: Any = FIFOReplayBuffer(10, space, **kinds)
+    own.gather = own.gather
+    assert changed(own, FIFOReplayBuffer, none) == "gather"
+    monkeypatch.setattr(FIFOReplayBuffer, "_draw", lambda self, size: np.zeros(size, np.int64))
+    assert changed(plain, FIFOReplayBuffer, none) == "_draw"
+
+
+# Parts.
+
+
+@dataclass
+class Between(Part):
+    """Acts only between gradient steps."""
+
+    name: ClassVar[str] = "between"
+
+    def phase_start(self, learner: Any, phase: int) -> None:
+        if phase:
+            with torch.no_grad():
+                for tensor in learner.q_net.parameters():
+                    tensor.mul_(0.5)
+
+
+class Listed(L2):
+    """As if somebody had written a part, and forgotten its kernel."""
+
+    name: ClassVar[str] = "listed"
+
+    def before_update(self, learner: Any) -> None:
+        with torch.no_grad():
+            for tensor in learner.q_net.parameters():
+                tensor.mul_(0.999)
+
+
+class Second(Clone):
+    name: ClassVar[str] = "second"
+    conflicts: ClassVar[frozenset[str]] = frozenset()
+
+
+class Mixed(MER, Reptile):  # type: ignore[misc]
+    """Two kinds, of which one hides the hook of the other."""
+
+    name: ClassVar[str] = "mixed"
+
+
+class Described(L2):
+    """Replaces a method by something that is no function."""
+
+    name: ClassVar[str] = "described"
+    add_gradient = property(lambda self: lambda learner: None)  # type: ignore[assignment]
+
+
+def test_a_part_that_acts_between_gradient_steps_is_compiled() -> None:
+    torchs, compiled = (tiny.live(tiny.agent(Between(), engine=e)) for e in ("torch", "compiled"))
+    assert compiled.engine_report == "compiled"
+    assert distance(torchs, compiled) < 1e-5
+    assert distance(torchs, tiny.live(tiny.agent(engine="torch"))) > 1e-2
+
+
+@pytest.mark.parametrize(
+    ("parts", "why"),
+    [
+        ((Listed(),), r"part 'listed' overrides before_update\(\)"),
+        ((Described(),), r"part 'described' overrides add_gradient\(\)"),
+        ((Mixed(),), r"part 'mixed' overrides \w+\(\)"),
+        ((Clone(), Second()), r"there are 2 kinds of cloning \(clone, second\): it serves one"),
+        ((tiny.Spy(),), r"part 'spy' overrides \w+\(\), which only Python can run"),
+    ],
+)
+def test_what_only_python_can_run_is_not_compiled(parts: tuple[Part, ...], why: str) -> None:
+    with pytest.raises(ValueError, match=why):
+        tiny.agent(*map(copy.deepcopy, parts), engine="compiled")
+    assert not tiny.agent(*map(copy.deepcopy, parts)).runs_compiled
+
+
+def test_a_part_that_is_listed_and_has_no_kernel_is_run(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(PARTS, "listed", Listed)  # type: ignore[arg-type]
+    with_it = tiny.live(tiny.agent(make_part("listed")))
+    assert not with_it.runs_compiled
+    assert distance(with_it, tiny.live(tiny.agent(make_part("l2")))) > 1e-3
+
+
+@pytest.mark.filterwarnings("ignore::UserWarning")
+@pytest.mark.parametrize("name", PARTS)
+def test_every_part_there_is_does_the_same_in_both_engines(name: str) -> None:
+    settings = {"clear": {"after": 60}, "reptile": {"every": 7}, "agem": {"batch": 2}}.get(name, {})
+    agents = []
+    for engine in ("torch", "compiled"):
+        agents.append(tiny.live(tiny.agent(make_part(name, settings), engine=engine)))
+    assert distance(*agents) < 1e-5
+    assert distance(agents[0], tiny.live(tiny.agent(engine="torch"))) > 1e-4
+
+
+# Copies.
+
+COPIES: dict[str, Callable[[Any], Any]] = {
+    "deepcopy": copy.deepcopy,
+    "pickle": lambda agent: pickle.loads(pickle.dumps(agent)),
+}
+
+
+@pytest.mark.parametrize("how", COPIES)
+@pytest.mark.parametrize("method", ["finetune", "ewc", "si", "mer-lazy", "clone", "agem", "clear"])
+def test_a_copy_trains_on_as_the_original_does(method: str, how: str) -> None:
+    agent = build_agent("FlappyBird", tiny.CONFLICT, tiny.SETTINGS, 0, METHODS[method])
+    tiny.live(agent, 160)
+    twin = COPIES[how](agent)
+    assert twin.runs_compiled
+    assert agent.runs_compiled
+    before = tiny.bits(agent)
+    assert tiny.bits(twin) == before
+    for one in (twin, agent):  # and neither works on the other's memory
+        tiny.live(one, 120, reset_num_timesteps=False)
+        if one is twin:
+            assert tiny.bits(agent) == before
+    assert [*tiny.differences(tiny.inside(twin), tiny.inside(agent))] == []
+    assert twin.env is not agent.env
+    assert_acts_as_its_network(twin)
+
+
+def test_what_holds_addresses_is_not_copied_with_them() -> None:
+    agent = tiny.live(tiny.agent(), 60)
+    for thing, what in ((agent._compiled, "engine"), (agent._fused, "loop")):
+        assert thing is not None
+        for way in (copy.copy, copy.deepcopy, pickle.dumps):
+            with pytest.raises(TypeError, match=f"a compiled {what} holds addresses"):
+                way(thing)
+
+
+def test_two_agents_may_share_their_networks() -> None:
+    agent = tiny.live(tiny.agent(EWC()), 60)
+    shallow = copy.copy(agent)
+    for one in (shallow, agent, shallow):
+        tiny.live(one, 40, reset_num_timesteps=False)
+    assert shallow.policy is agent.policy
+    assert_acts_as_its_network(agent)

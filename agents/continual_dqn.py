@@ -29,7 +29,7 @@ from torch.nn.functional import smooth_l1_loss
 
 from continual_arcade.agents.engines.compilation import compute_on_one_thread
 from continual_arcade.agents.engines.compiled import CompiledEngine
-from continual_arcade.agents.engines.eligibility import obstacle
+from continual_arcade.agents.engines.eligibility import why_not_compiled
 from continual_arcade.agents.engines.game_loop import FusedLife, is_served
 from continual_arcade.agents.exploration import Exploration
 from continual_arcade.agents.files.saving import (
@@ -47,7 +47,7 @@ from continual_arcade.agents.kernels.update import DONE
 from continual_arcade.agents.methods.base import MEASURED, Batch, Part, all_or_none
 from continual_arcade.agents.methods.catalogue import check_together
 from continual_arcade.agents.networks import ContinualPolicy, evaluation_mode
-from continual_arcade.agents.phase_tracker import Life
+from continual_arcade.agents.phase_tracker import PhaseTracker
 from continual_arcade.agents.replay import TransitionReplayBuffer
 from continual_arcade.agents.vec_env import GymnasiumVecEnv
 from continual_arcade.envs.checks import (
@@ -239,7 +239,7 @@ class ContinualDQN(DQN):
         )
         self._exploration_rng = np.random.default_rng(exploration)
         self._network_rng = np.random.default_rng(network)
-        self.life = Life(self.n_envs)
+        self.life = PhaseTracker(self.n_envs)
         with all_or_none(self.parts):
             for part, stream in zip(self.parts, streams, strict=True):
                 if part.watches_replay:
@@ -259,7 +259,7 @@ class ContinualDQN(DQN):
         """
         OneOf(ENGINES)("engine", self.engine)
         self._asked = self.engine
-        why = "it was asked for" if self.engine == "torch" else obstacle(self)
+        why = "it was asked for" if self.engine == "torch" else why_not_compiled(self)
         if why is not None:
             self._compiled, self._fused = None, None
         elif self._compiled is None or not self._compiled.is_of(self):
@@ -577,7 +577,7 @@ class ContinualDQN(DQN):
         polyak_update(self.batch_norm_stats, self.batch_norm_stats_target, 1.0)
         self._syncs_due = 0
 
-    # Life: acting, storing, phases.
+    # PhaseTracker: acting, storing, phases.
 
     def _on_step(self) -> None:
         self._n_calls += 1

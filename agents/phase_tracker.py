@@ -10,7 +10,7 @@ from continual_arcade.envs.clock import LifetimeClock
 from continual_arcade.envs.schedules import Schedule
 
 
-class Life:
+class PhaseTracker:
     """Follows the phases of a number of environments.
 
     A phase has ended when no sub-environment is in it any more; phases are told apart by

@@ -14,7 +14,7 @@ import ray
 import tyro
 
 from continual_arcade.studies.folder import StudyFolder
-from continual_arcade.studies.ray_executor import RayEngine
+from continual_arcade.studies.ray_executor import RayExecutor
 from continual_arcade.studies.work import Outcome, Task
 
 
@@ -57,7 +57,7 @@ def empty_tasks(folder: Path, count: int) -> tuple[float, float]:
         for number in range(count):
             yield Task(str(number), folder / "runs" / str(number), {}, {})
 
-    engine = RayEngine(address="local")
+    engine = RayExecutor(address="local")
     for _ in engine.outcomes(tasks(16)):  # until the workers have begun
         pass
     begun, used = time.perf_counter(), time.process_time()

@@ -44,8 +44,8 @@ from torch import nn
 from continual_arcade.agents import ContinualDQN, DQNSettings, build_agent
 from continual_arcade.envs import IDS, Schedule, make_game, shipped
 from continual_arcade.evaluation import (
+    EvaluationSettings,
     Evaluator,
-    Judging,
     Policy,
     Protocol,
     Record,
@@ -60,7 +60,7 @@ from continual_arcade.scripts.train import Train, train
 
 GAME = "FlappyBird"
 SHRINK = shipped("shrink", make_game(GAME))
-JUDGING = Judging(episodes=50, max_steps=1_800)
+JUDGING = EvaluationSettings(episodes=50, max_steps=1_800)
 SEED = 0
 LIMIT = 5.0
 """What evaluating a checkpoint may take [s]."""

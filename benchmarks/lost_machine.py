@@ -23,8 +23,8 @@ from ray.cluster_utils import Cluster
 from continual_arcade.studies import study as studies
 from continual_arcade.studies.folder import StudyFolder
 from continual_arcade.studies.provenance import provenance
-from continual_arcade.studies.ray_executor import RayEngine
-from continual_arcade.studies.running import conduct, to_do
+from continual_arcade.studies.ray_executor import RayExecutor
+from continual_arcade.studies.running import run_all, to_do
 
 RUNS = 4
 STUDY = f"""
@@ -68,8 +68,8 @@ def lose(how: str, folder: Path) -> Iterator[str]:
     try:
         lost, _ = (cluster.add_node(num_cpus=1, object_store_memory=_STORE) for _ in range(2))
         begun = time.perf_counter()
-        engine = RayEngine(address=cluster.address)
-        running = threading.Thread(target=conduct, args=(study, engine, to_do(study)))
+        engine = RayExecutor(address=cluster.address)
+        running = threading.Thread(target=run_all, args=(study, engine, to_do(study)))
         running.start()
         raylet = lost.all_processes["raylet"][0].process.pid
         at = _until(lambda: _in_the_middle(study, raylet))

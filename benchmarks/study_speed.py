@@ -28,12 +28,12 @@ from rich.console import Console
 from continual_arcade.agents.methods import METHODS
 from continual_arcade.agents.settings import DQNSettings
 from continual_arcade.scripts.study import Status, status
-from continual_arcade.studies.executors import LocalEngine
+from continual_arcade.studies.executors import LocalExecutor
 from continual_arcade.studies.folder import StudyFolder
 from continual_arcade.studies.grid import cells
 from continual_arcade.studies.provenance import provenance
 from continual_arcade.studies.run_spec import warm_up
-from continual_arcade.studies.running import conduct
+from continual_arcade.studies.running import run_all
 from continual_arcade.studies.study import SHIPPED, Entry, Study, load
 from continual_arcade.studies.work import MARK, Outcome
 
@@ -102,7 +102,7 @@ def passed(study: Study, jobs: int) -> tuple[float, float]:
         begun = time.perf_counter()
         with folder.lock.hold():
             folder.begin(study, provenance())
-            conduct(folder, LocalEngine(jobs), folder.cells)
+            run_all(folder, LocalExecutor(jobs), folder.cells)
         elapsed = time.perf_counter() - begun
         return elapsed, sum(done.seconds for done in folder.done().values())
 

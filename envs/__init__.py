@@ -11,7 +11,7 @@ from continual_arcade.envs.drawing.schedule import draw as draw_schedule
 from continual_arcade.envs.games import GAMES, make_game
 from continual_arcade.envs.registration import IDS, register
 from continual_arcade.envs.schedule_files import load, save
-from continual_arcade.envs.schedules import Phase, Schedule, Stretch
+from continual_arcade.envs.schedules import Phase, PhaseSpec, Schedule
 from continual_arcade.envs.tunables import Tunable
 
 __all__ = [
@@ -21,8 +21,8 @@ __all__ = [
     "ArcadeEnv",
     "ArcadeVectorEnv",
     "Phase",
+    "PhaseSpec",
     "Schedule",
-    "Stretch",
     "Tunable",
     "draw_schedule",
     "load",

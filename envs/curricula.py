@@ -18,7 +18,7 @@ from continual_arcade.envs.checks import WrongTypeError
 from continual_arcade.envs.game import Game
 from continual_arcade.envs.messages import shown, unknown
 from continual_arcade.envs.schedule_files import SUFFIXES, load
-from continual_arcade.envs.schedules import Schedule, Stretch, stationary
+from continual_arcade.envs.schedules import PhaseSpec, Schedule, stationary
 from continual_arcade.envs.tunables import Params
 
 PHASE_STEPS = 25_000
@@ -50,8 +50,10 @@ def _named(params: Params) -> str:
     return ", ".join(f"{name} {value:g}" for name, value in params.items())
 
 
-def _phases(every: list[Params]) -> tuple[Stretch, ...]:
-    return tuple(Stretch(name=_named(params), steps=PHASE_STEPS, params=params) for params in every)
+def _phases(every: list[Params]) -> tuple[PhaseSpec, ...]:
+    return tuple(
+        PhaseSpec(name=_named(params), steps=PHASE_STEPS, params=params) for params in every
+    )
 
 
 def shrink(game: str) -> Schedule:
@@ -79,13 +81,13 @@ def shuffle(game: str, seed: int = 0) -> Schedule:
 def drift(game: str) -> Schedule:
     """From the first to the last phase of ``shrink`` in a straight line, without a boundary."""
     first, last = _HARDER[game][0], _HARDER[game][-1]
-    whole = Stretch(name="whole", steps=PHASE_STEPS, params=first, until=last)
+    whole = PhaseSpec(name="whole", steps=PHASE_STEPS, params=first, until=last)
     count = len(_HARDER[game])
     stretches = []
     for index in range(count):
         start, end = whole.params_at(index / count), whole.params_at((index + 1) / count)
         name = ", ".join(f"{key} {start[key]:.4g} to {end[key]:.4g}" for key in start)
-        stretches.append(Stretch(name=name, steps=PHASE_STEPS, params=start, until=end))
+        stretches.append(PhaseSpec(name=name, steps=PHASE_STEPS, params=start, until=end))
     return Schedule("drift", tuple(stretches))
 
 
@@ -94,7 +96,7 @@ def conflict(game: str) -> Schedule:
     return Schedule(
         "conflict",
         tuple(
-            Stretch(name=name, steps=2 * PHASE_STEPS, params=params)
+            PhaseSpec(name=name, steps=2 * PHASE_STEPS, params=params)
             for name, params in _CONFLICTS[game].items()
         ),
     )

@@ -38,7 +38,7 @@ LONGEST = 2**53
 
 
 @dataclass(frozen=True, kw_only=True)
-class Stretch:
+class PhaseSpec:
     """One phase of a schedule: so many steps with these parameters.
 
     Raises:
@@ -85,7 +85,7 @@ class Schedule:
     """
 
     name: str
-    stretches: tuple[Stretch, ...]
+    stretches: tuple[PhaseSpec, ...]
 
     def __post_init__(self) -> None:
         check_fields(self)
@@ -203,7 +203,7 @@ class Schedule:
                 until = None if stretch.until is None else stretch.params_at(end / stretch.steps)
                 params = stretch.params_at(begin / stretch.steps)
                 pieces.append(
-                    Stretch(name=stretch.name, steps=end - begin, params=params, until=until)
+                    PhaseSpec(name=stretch.name, steps=end - begin, params=params, until=until)
                 )
         return Schedule(f"{self.name}-interleaved", tuple(pieces))
 
@@ -356,7 +356,7 @@ class Schedule:
             _only(phase, {"name", "steps", "params", "until"}, f"phase {index}")
             if "steps" not in phase:
                 raise ValueError(f"phase {index} does not say how many steps it lasts")
-            stretches.append(Stretch(**{"name": f"phase {index}", **phase}))
+            stretches.append(PhaseSpec(**{"name": f"phase {index}", **phase}))
         return cls(data.get("name", "unnamed"), tuple(stretches))
 
 
@@ -366,10 +366,10 @@ FORMAT = 1
 
 def stationary() -> Schedule:
     """Return the life in which nothing ever changes."""
-    return Schedule("stationary", (Stretch(name="default", steps=1),))
+    return Schedule("stationary", (PhaseSpec(name="default", steps=1),))
 
 
-def _drifts_on(before: Stretch, after: Stretch) -> bool:
+def _drifts_on(before: PhaseSpec, after: PhaseSpec) -> bool:
     if before.until is None and after.until is None:
         return False
     return before.params_at(1.0) == after.params_at(0.0)

@@ -9,12 +9,12 @@ from continual_arcade.evaluation.gym_evaluator import GymEvaluator
 from continual_arcade.evaluation.matrix import Matrix, forgetting_matrix
 from continual_arcade.evaluation.network_diagnostics import Probe, Reading
 from continual_arcade.evaluation.policies import FunctionPolicy, Policy
-from continual_arcade.evaluation.protocol import Judging, Protocol
+from continual_arcade.evaluation.protocol import EvaluationSettings, Protocol
 from continual_arcade.evaluation.record import Record
 from continual_arcade.evaluation.reference_files import shipped_references
 from continual_arcade.evaluation.references import Reference, References, Scale
 from continual_arcade.evaluation.run_folder import RunFolder
-from continual_arcade.evaluation.runs import Gathered, Group, Run, World, gather
+from continual_arcade.evaluation.runs import Comparison, Gathered, Group, Run, gather
 from continual_arcade.evaluation.timetable import Timetable
 
 if TYPE_CHECKING:
@@ -22,14 +22,15 @@ if TYPE_CHECKING:
     from continual_arcade.evaluation.replaying import Replayed, replay_phases
 
 __all__ = [
+    "Comparison",
     "EvaluationCallback",
+    "EvaluationSettings",
     "Evaluator",
     "Experience",
     "FunctionPolicy",
     "Gathered",
     "Group",
     "GymEvaluator",
-    "Judging",
     "Matrix",
     "PhaseEvaluator",
     "Played",
@@ -45,7 +46,6 @@ __all__ = [
     "RunFolder",
     "Scale",
     "Timetable",
-    "World",
     "forgetting_matrix",
     "gather",
     "replay_phases",

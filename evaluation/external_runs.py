@@ -114,7 +114,7 @@ def _stages(protocol: Protocol, steps: set[int], num_envs: int) -> dict[int, int
     asked += f" and num_envs = {num_envs}"
     mend = (
         "evaluate at the steps of protocol.timetable.expected(num_envs), or say by `judging` when "
-        "it was evaluated, as in Judging(every=0, at_end=1) for phase ends only"
+        "it was evaluated, as in EvaluationSettings(every=0, at_end=1) for phase ends only"
     )
     if strange := sorted(steps - due.keys()):
         raise ValueError(f"no evaluation is due at step {_listed(strange)} with {asked}: {mend}")

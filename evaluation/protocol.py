@@ -27,7 +27,7 @@ SPACING = 1_000
 
 
 @dataclass(frozen=True, kw_only=True)
-class Judging:
+class EvaluationSettings:
     """How a life is evaluated.
 
     Args:
@@ -62,7 +62,7 @@ class Protocol:
     env: str
     """Gymnasium id, with the version of the rules."""
     schedule: Schedule
-    judging: Judging
+    judging: EvaluationSettings
     options: Mapping[str, Any] = field(default_factory=dict)
     """Options of the game that are not as usual, such as Catcher's ``lives``."""
 
@@ -80,7 +80,7 @@ class Protocol:
                 f"({evaluator.schedule.fingerprint}), the timetable is for {schedule.name!r} "
                 f"({schedule.fingerprint}): give both the same"
             )
-        judging = Judging(
+        judging = EvaluationSettings(
             every=timetable.every,
             at_end=timetable.at_end,
             spacing=timetable.spacing,
@@ -107,8 +107,8 @@ class Protocol:
                 f"the schedule has fingerprint {schedule.fingerprint}, the run was made with "
                 f"{config['fingerprint']}: its configuration was changed"
             )
-        judging = Judging(
-            **{field.name: config["evaluation"][field.name] for field in fields(Judging)}
+        judging = EvaluationSettings(
+            **{field.name: config["evaluation"][field.name] for field in fields(EvaluationSettings)}
         )
         options = config.get("options", {})
         if not isinstance(options, dict):

@@ -24,7 +24,7 @@ from continual_arcade.evaluation.external_runs import write_run
 from continual_arcade.evaluation.network_diagnostics import Diagnostic, Probe, Reading
 from continual_arcade.evaluation.policies import Policy
 from continual_arcade.evaluation.processes import WorkerDeathError, unordered
-from continual_arcade.evaluation.protocol import Judging, Protocol
+from continual_arcade.evaluation.protocol import EvaluationSettings, Protocol
 from continual_arcade.evaluation.run_folder import RunFolder
 from continual_arcade.evaluation.table import Row, frame, rows
 
@@ -93,7 +93,7 @@ def replay_phases(
     life: Protocol | ScheduleLike,
     *,
     game: str | None = None,
-    judging: Judging | None = None,
+    judging: EvaluationSettings | None = None,
     load: Load | None = None,
     late: int = 0,
     run: str = "run",
@@ -175,7 +175,9 @@ class _Task:
     probes: tuple[Probe, ...]
 
 
-def _protocol(life: Protocol | ScheduleLike, game: str | None, judging: Judging | None) -> Protocol:
+def _protocol(
+    life: Protocol | ScheduleLike, game: str | None, judging: EvaluationSettings | None
+) -> Protocol:
     if isinstance(life, Protocol):
         if game is not None or judging is not None:
             raise ValueError("game and judging are for a schedule: a protocol says both itself")
@@ -185,7 +187,7 @@ def _protocol(life: Protocol | ScheduleLike, game: str | None, judging: Judging 
             "a schedule does not say which game it is for: name it, as in game='Catcher'"
         )
     schedule = as_schedule(life, make_game(game))
-    return Protocol(game, IDS[game], schedule, judging or Judging())
+    return Protocol(game, IDS[game], schedule, judging or EvaluationSettings())
 
 
 def _checked(checkpoints: Mapping[int, Checkpoint], load: Load | None) -> dict[int, Policy | Path]:

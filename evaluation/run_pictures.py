@@ -7,7 +7,7 @@ import matplotlib as mpl
 from rich.console import Console
 
 from continual_arcade.evaluation.matrix import as_text, forgetting_matrix
-from continual_arcade.evaluation.runs import Group, Run, World
+from continual_arcade.evaluation.runs import Comparison, Group, Run
 from continual_arcade.reports.curves import lifetimes, matrix_chart
 from continual_arcade.reports.method_results import judge
 from continual_arcade.reports.pages.static import STYLE, draw
@@ -26,7 +26,7 @@ def show(run: Run, folder: Path, console: Console) -> None:
         ValueError: If the table does not fit the schedule.
         OSError: If a picture cannot be written.
     """
-    world = World(run.protocol, [Group(run.method, run.settings, {run.seed: run})])
+    world = Comparison(run.protocol, [Group(run.method, run.settings, {run.seed: run})])
     judged = judge(world, None, {})
     console.print(as_text(forgetting_matrix(run.scores), world.points))
     title = f"{world.title}, {run.method}, seed {run.seed}"

@@ -202,7 +202,7 @@ class Group:
 
 
 @dataclass
-class World:
+class Comparison:
     """Runs whose numbers are comparable: one environment, life and evaluation."""
 
     protocol: Protocol
@@ -240,7 +240,7 @@ class LeftOut:
 class Gathered:
     """All runs that were asked for."""
 
-    worlds: list[World]
+    worlds: list[Comparison]
     left_out: list[LeftOut]
 
     def check_comparable(self) -> None:
@@ -278,7 +278,7 @@ def gather(paths: Iterable[Path], *, unfinished: bool = False) -> Gathered:
         ValueError: If no folder is given, or two runs of a group have the same seed.
         FileNotFoundError: If a folder is no run.
     """
-    worlds: dict[Any, World] = {}
+    worlds: dict[Any, Comparison] = {}
     groups: dict[Any, Group] = {}
     left_out = []
     given = list(paths)
@@ -296,7 +296,7 @@ def gather(paths: Iterable[Path], *, unfinished: bool = False) -> Gathered:
             left_out.append(LeftOut(path, run.unfinished))
             continue
         key = run.protocol.key
-        world = worlds.setdefault(key, World(run.protocol, []))
+        world = worlds.setdefault(key, Comparison(run.protocol, []))
         of_group = (key, run.method, json.dumps(run.settings, sort_keys=True))
         if of_group not in groups:
             groups[of_group] = Group(run.method, run.settings)
@@ -314,7 +314,7 @@ def gather(paths: Iterable[Path], *, unfinished: bool = False) -> Gathered:
     return Gathered(list(worlds.values()), left_out)
 
 
-def _tell_apart(worlds: Sequence[World]) -> None:
+def _tell_apart(worlds: Sequence[Comparison]) -> None:
     """Say in what worlds differ that would have the same title."""
     titles = [world.title for world in worlds]
     for world, title in zip(worlds, titles, strict=True):

@@ -9,7 +9,7 @@ from stable_baselines3.common.callbacks import CheckpointCallback
 
 from continual_arcade.agents import make_life
 from continual_arcade.envs import IDS, make_game, shipped
-from continual_arcade.evaluation import Judging, Protocol, replay_phases
+from continual_arcade.evaluation import EvaluationSettings, Protocol, replay_phases
 
 
 def main(steps: int = 40_000, seeds: int = 2, out: Path = Path("runs")) -> None:
@@ -17,7 +17,7 @@ def main(steps: int = 40_000, seeds: int = 2, out: Path = Path("runs")) -> None:
     torch.set_num_threads(1)  # a small network gains nothing from more
     life = shipped("conflict", make_game("Catcher")).with_steps(steps)
     # Evaluated before training and at phase ends: for these steps there are zips.
-    protocol = Protocol("Catcher", IDS["Catcher"], life, Judging(every=0, at_end=1))
+    protocol = Protocol("Catcher", IDS["Catcher"], life, EvaluationSettings(every=0, at_end=1))
     zips = out / "zips"
     zips.mkdir(parents=True, exist_ok=True)
     for method, bonus in (("ppo-plain", 0.0), ("ppo-bonus", 0.1)):

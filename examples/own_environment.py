@@ -6,7 +6,7 @@ import gymnasium as gym
 import tyro
 
 from continual_arcade.agents import ContinualDQN
-from continual_arcade.envs import Schedule, Stretch, Tunable
+from continual_arcade.envs import PhaseSpec, Schedule, Tunable
 from continual_arcade.envs.phased_env import PhasedEnv
 from continual_arcade.evaluation import GymEvaluator
 
@@ -24,7 +24,7 @@ def apply(env: Any, params: dict[str, float]) -> None:
 
 def main(steps: int = 20_000) -> None:
     """Live through three phases of so many steps each; play all of them after each."""
-    life = Schedule("c", tuple(Stretch(name=n, steps=steps, params=p) for n, p in PHASES.items()))
+    life = Schedule("c", tuple(PhaseSpec(name=n, steps=steps, params=p) for n, p in PHASES.items()))
 
     def make(phase: int | None = None) -> PhasedEnv:
         return PhasedEnv(gym.make("CartPole-v1"), life, TUNABLES, apply, phase)

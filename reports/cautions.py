@@ -6,12 +6,12 @@ import numpy as np
 
 from continual_arcade.evaluation.metrics import adaptation_times
 from continual_arcade.evaluation.statistics import few_runs_warning
-from continual_arcade.reports.method_results import Judged
+from continual_arcade.reports.method_results import MethodResults
 from continual_arcade.reports.text import listed
 from continual_arcade.reports.verdict import NOTHING
 
 
-def cautions(judged: Sequence[Judged]) -> list[str]:
+def cautions(judged: Sequence[MethodResults]) -> list[str]:
     """Return a sentence or two for each thing that makes the numbers of a world doubtful."""
     return [
         *_few_runs(judged),
@@ -21,9 +21,9 @@ def cautions(judged: Sequence[Judged]) -> list[str]:
     ]
 
 
-def _few_runs(judged: Sequence[Judged]) -> Iterator[str]:
+def _few_runs(judged: Sequence[MethodResults]) -> Iterator[str]:
     """Name the methods with few runs, those with equally many together."""
-    of_runs: dict[int, list[Judged]] = {}
+    of_runs: dict[int, list[MethodResults]] = {}
     for one in judged:
         of_runs.setdefault(len(one.runs), []).append(one)
     for runs, those in of_runs.items():
@@ -34,7 +34,7 @@ def _few_runs(judged: Sequence[Judged]) -> Iterator[str]:
             yield f"{listed(one.label for one in those)}: {warning}"
 
 
-def _nothing_learnt(judged: Sequence[Judged]) -> Iterator[str]:
+def _nothing_learnt(judged: Sequence[MethodResults]) -> Iterator[str]:
     """Name the phases that a method did not learn, methods with the same ones together."""
     scale = judged[0].context.references
     if scale is None:
@@ -67,7 +67,7 @@ def _nothing_learnt(judged: Sequence[Judged]) -> Iterator[str]:
             )
 
 
-def _nobody_adapted(judged: Sequence[Judged]) -> Iterator[str]:
+def _nobody_adapted(judged: Sequence[MethodResults]) -> Iterator[str]:
     """Name the phases to which no run of any method adapted while they were trained."""
     scale = judged[0].context.references
     if scale is None:
@@ -91,7 +91,7 @@ _ALIKE = ("fifo", "reservoir")
 """Kinds of replay that hold the same transitions until one has to be dropped."""
 
 
-def _memory_never_filled(judged: Sequence[Judged]) -> Iterator[str]:
+def _memory_never_filled(judged: Sequence[MethodResults]) -> Iterator[str]:
     """Say where a memory holds a whole run, so that its kind makes no difference."""
     total = judged[0].runs[0].protocol.schedule.total_steps
     roomy = [

@@ -8,7 +8,7 @@ import numpy as np
 from continual_arcade.envs.schedules import Schedule
 from continual_arcade.evaluation.metrics import adaptation_times
 from continual_arcade.evaluation.statistics import Estimate, kaplan_meier
-from continual_arcade.reports.method_results import Judged, change, over_runs
+from continual_arcade.reports.method_results import MethodResults, change, over_runs
 from continual_arcade.reports.pages.page_model import (
     Band,
     BarChart,
@@ -61,7 +61,7 @@ def _interval(estimate: Estimate) -> str:
     return f"{estimate:.1f} ({said})"
 
 
-def lifetimes(judged: Sequence[Judged], schedule: Schedule, points: str) -> LineChart:
+def lifetimes(judged: Sequence[MethodResults], schedule: Schedule, points: str) -> LineChart:
     """Draw the score in each phase over the life."""
     means = [np.array([record.means for record in one.records]) for one in judged]
     panels = []
@@ -87,7 +87,7 @@ def lifetimes(judged: Sequence[Judged], schedule: Schedule, points: str) -> Line
     )
 
 
-def matrix_chart(judged: Sequence[Judged], schedule: Schedule, points: str) -> HeatMap:
+def matrix_chart(judged: Sequence[MethodResults], schedule: Schedule, points: str) -> HeatMap:
     """Draw the forgetting matrix of each method."""
     record = judged[0].records[0]
     panels = []
@@ -119,7 +119,7 @@ def matrix_chart(judged: Sequence[Judged], schedule: Schedule, points: str) -> H
     )
 
 
-def _matrix_in_words(one: Judged) -> str:
+def _matrix_in_words(one: MethodResults) -> str:
     record = one.records[0]
     means = one.matrices.mean(axis=0)
     return ", ".join(
@@ -129,7 +129,7 @@ def _matrix_in_words(one: Judged) -> str:
     )
 
 
-def ends(judged: Sequence[Judged], points: str) -> BarChart:
+def ends(judged: Sequence[MethodResults], points: str) -> BarChart:
     """Draw the score of each phase at the end, over all of them, and in the worst."""
     record = judged[0].records[0]
     bars = []
@@ -155,7 +155,7 @@ def ends(judged: Sequence[Judged], points: str) -> BarChart:
     )
 
 
-def changes(judged: Sequence[Judged], points: str) -> BarChart:
+def changes(judged: Sequence[MethodResults], points: str) -> BarChart:
     """Draw what became of each phase since it was just learnt."""
     record = judged[0].records[0]
     last = len(record.ends) - 1
@@ -190,7 +190,7 @@ def changes(judged: Sequence[Judged], points: str) -> BarChart:
     )
 
 
-def adaptation(judged: Sequence[Judged], schedule: Schedule) -> LineChart | None:
+def adaptation(judged: Sequence[MethodResults], schedule: Schedule) -> LineChart | None:
     """Draw how many runs have adapted to each phase, over the steps since it began."""
     scale = judged[0].context.references
     if scale is None:

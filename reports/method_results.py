@@ -14,7 +14,7 @@ from continual_arcade.evaluation.metrics import METRICS, Context, Result, measur
 from continual_arcade.evaluation.protocol import Protocol
 from continual_arcade.evaluation.record import Record
 from continual_arcade.evaluation.references import Scale
-from continual_arcade.evaluation.runs import Gathered, Group, Run, World
+from continual_arcade.evaluation.runs import Comparison, Gathered, Group, Run
 from continual_arcade.evaluation.score_range import ScoreRange, score_range
 from continual_arcade.evaluation.statistics import Estimate, interquartile_mean, mean_over_runs
 
@@ -136,7 +136,7 @@ def _change(low: Result, high: Result, results: Sequence[Result]) -> Range | Non
 
 
 @dataclass(frozen=True)
-class Judged:
+class MethodResults:
     """A method, its runs and their metrics."""
 
     label: str
@@ -223,7 +223,7 @@ class Judged:
             for run, of_run in zip(self.runs, self.results, strict=True)
         }
 
-    def less(self, other: "Judged", metric: str) -> Difference:
+    def less(self, other: "MethodResults", metric: str) -> Difference:
         """Compare a metric with that of another method, seed by seed."""
         ours, theirs = self.possible(metric), other.possible(metric)
         within = None if ours is None or theirs is None else (ours, theirs)
@@ -284,15 +284,17 @@ def change(later: Floats, earlier: Floats, within: Range | None) -> Estimate:
 
 
 def differences(
-    judged: Sequence[Judged], base: Judged, metric: str
-) -> list[tuple[Judged, Difference]]:
+    judged: Sequence[MethodResults], base: MethodResults, metric: str
+) -> list[tuple[MethodResults, Difference]]:
     """Compare all methods with one of them, seed by seed, with Holm's correction over them."""
     others = [one for one in judged if one is not base]
     found = [one.less(base, metric) for one in others]
     return list(zip(others, adjusted(found), strict=True))
 
 
-def judge(world: World, scale: Scale | None, baselines: Mapping[int, Group]) -> list[Judged]:
+def judge(
+    world: Comparison, scale: Scale | None, baselines: Mapping[int, Group]
+) -> list[MethodResults]:
     """Put together what belongs to a world.
 
     Args:
@@ -306,7 +308,7 @@ def judge(world: World, scale: Scale | None, baselines: Mapping[int, Group]) -> 
     context = Context(references=scale, baselines=records or None)
     extremes = Extremes.of(world.protocol, context)
     return [
-        Judged(
+        MethodResults(
             label,
             group,
             Measured(tuple(run.scores for run in group.runs.values()), context),
@@ -316,7 +318,7 @@ def judge(world: World, scale: Scale | None, baselines: Mapping[int, Group]) -> 
     ]
 
 
-def fitting(world: World, baselines: Gathered) -> dict[int, Group]:
+def fitting(world: Comparison, baselines: Gathered) -> dict[int, Group]:
     """Find the runs that lived in one phase of a world, and in no other.
 
     Returns:

@@ -14,7 +14,7 @@ from continual_arcade.evaluation.network_diagnostics import ALL
 from continual_arcade.evaluation.record import Record
 from continual_arcade.evaluation.timetable import BEFORE
 from continual_arcade.reports.curves import bands, interval_arrays
-from continual_arcade.reports.method_results import Judged, over_runs
+from continual_arcade.reports.method_results import MethodResults, over_runs
 from continual_arcade.reports.pages.page_model import (
     AreaChart,
     AreaPanel,
@@ -40,7 +40,7 @@ _POINTS = 240
 """Points of a curve of the replay memory; logs of runs have their own."""
 
 
-def interference(judged: Sequence[Judged], schedule: Schedule) -> HeatMap | None:
+def interference(judged: Sequence[MethodResults], schedule: Schedule) -> HeatMap | None:
     """Draw how the gradients of the phases agree, at each evaluation."""
     phases = [phase.index for phase in schedule.distinct]
     record = judged[0].records[0]
@@ -83,7 +83,7 @@ def interference(judged: Sequence[Judged], schedule: Schedule) -> HeatMap | None
     )
 
 
-def _diagnostics(one: Judged) -> tuple[list[pd.DataFrame], str]:
+def _diagnostics(one: MethodResults) -> tuple[list[pd.DataFrame], str]:
     """Return what the networks of all runs said, or why that is not known."""
     found = [run.diagnostics for run in one.runs]
     known = [table for table in found if table is not None]
@@ -120,7 +120,7 @@ def _cosines_in_words(matrix: np.ndarray, names: Sequence[str]) -> str:
     return f"least alike {low[1]} ({low[0]:+.2f}), most {high[1]} ({high[0]:+.2f})"
 
 
-def plasticity(judged: Sequence[Judged], schedule: Schedule) -> tuple[LineChart, ...]:
+def plasticity(judged: Sequence[MethodResults], schedule: Schedule) -> tuple[LineChart, ...]:
     """Draw what is measured of the networks during training, a chart for each quantity."""
     charts = []
     for quantity, (title, within) in _QUANTITIES.items():
@@ -162,7 +162,7 @@ def _over_life(table: pd.DataFrame, quantity: str) -> "pd.Series[float]":
     return means.astype(np.float64)
 
 
-def memory(judged: Sequence[Judged], schedule: Schedule) -> tuple[AreaChart, ...]:
+def memory(judged: Sequence[MethodResults], schedule: Schedule) -> tuple[AreaChart, ...]:
     """Draw from which phases the transitions come that are stored, and that are learnt from."""
     charts = []
     for kind, (title, caption) in _MEMORY.items():

@@ -6,16 +6,16 @@ from typing import Any
 
 from continual_arcade.envs.messages import unknown
 from continual_arcade.evaluation.references import References
-from continual_arcade.evaluation.runs import Gathered, World
+from continual_arcade.evaluation.runs import Comparison, Gathered
 from continual_arcade.reports import curves, network_section, provenance, summary, verdict
 from continual_arcade.reports.cautions import cautions
-from continual_arcade.reports.method_results import Judged, fitting, judge
+from continual_arcade.reports.method_results import MethodResults, fitting, judge
 from continual_arcade.reports.pages.page_model import FilmStrip, Item, Page, Section
 from continual_arcade.reports.text import counted
 
 NO_RUNS = Gathered([], [])
 
-Filmer = Callable[[World, Sequence[Judged]], Sequence[FilmStrip]]
+Filmer = Callable[[Comparison, Sequence[MethodResults]], Sequence[FilmStrip]]
 """Films the agents of a world."""
 
 
@@ -87,7 +87,9 @@ def build_page(
     )
 
 
-def _sections(world: World, judged: Sequence[Judged], base: Judged, film: Filmer) -> list[Section]:
+def _sections(
+    world: Comparison, judged: Sequence[MethodResults], base: MethodResults, film: Filmer
+) -> list[Section]:
     schedule, points = world.protocol.schedule, world.points
     found = [
         summary.summary(judged, points),
@@ -135,14 +137,14 @@ def _section(key: str, title: str, *items: Item | None, text: str = "") -> Secti
     return Section(f"about-{key}", title, text, shown) if shown else None
 
 
-def _check_known(worlds: Sequence[World], against: str) -> None:
+def _check_known(worlds: Sequence[Comparison], against: str) -> None:
     """Check that there is a method of this name in some world."""
     known = {name for w in worlds for name in (*w.labels, *(group.method for group in w.groups))}
     if against not in known:
         raise ValueError(unknown("method", against, sorted(known)))
 
 
-def _base(judged: Sequence[Judged], against: str | None) -> Judged:
+def _base(judged: Sequence[MethodResults], against: str | None) -> MethodResults:
     """Find the method to take differences from."""
     wanted = against or "finetune"
     for one in judged:
@@ -151,7 +153,7 @@ def _base(judged: Sequence[Judged], against: str | None) -> Judged:
     return judged[0]
 
 
-def _of_world(section: Section, world: World, number: int) -> Section:
+def _of_world(section: Section, world: Comparison, number: int) -> Section:
     """Name a section after its world, where there are several."""
     items: Sequence[Any] = section.items
     return replace(
@@ -162,7 +164,7 @@ def _of_world(section: Section, world: World, number: int) -> Section:
     )
 
 
-def _mixed(worlds: Sequence[World]) -> str:
+def _mixed(worlds: Sequence[Comparison]) -> str:
     """Say that protocols differ, and in what."""
     first, *others = worlds
     said = [

@@ -7,13 +7,13 @@ from pathlib import Path
 import numpy as np
 
 from continual_arcade.evaluation.commands import for_anybody
-from continual_arcade.evaluation.runs import Gathered, LeftOut, Run, World
-from continual_arcade.reports.method_results import Judged, fitting
+from continual_arcade.evaluation.runs import Comparison, Gathered, LeftOut, Run
+from continual_arcade.reports.method_results import MethodResults, fitting
 from continual_arcade.reports.pages.page_model import DataTable, Number, Section
 from continual_arcade.reports.text import Notes, counted
 
 
-def settings(judged: Sequence[Judged]) -> Section:
+def settings(judged: Sequence[MethodResults]) -> Section:
     """Lay out in what the methods differ, and what they share."""
     names = list(dict.fromkeys(name for one in judged for name in one.group.settings))
     values = {
@@ -44,7 +44,7 @@ def settings(judged: Sequence[Judged]) -> Section:
     return Section("about-settings", "Settings", "", tuple(tables))
 
 
-def protocol(world: World) -> DataTable:
+def protocol(world: Comparison) -> DataTable:
     """Lay out how the runs were evaluated."""
     found = world.protocol
     rows = [
@@ -75,7 +75,7 @@ def protocol(world: World) -> DataTable:
     )
 
 
-def costs(judged: Sequence[Judged]) -> DataTable:
+def costs(judged: Sequence[MethodResults]) -> DataTable:
     """Lay out what evaluation has cost beside training."""
     notes = Notes()
     rows = []
@@ -127,7 +127,7 @@ def _whole_costs(run: Run) -> tuple[float, float, float, float] | None:
     )
 
 
-def provenance(world: World, judged: Sequence[Judged]) -> Section:
+def provenance(world: Comparison, judged: Sequence[MethodResults]) -> Section:
     """Lay out each run with its command, commit and versions."""
     rows = [
         (
@@ -153,7 +153,7 @@ def provenance(world: World, judged: Sequence[Judged]) -> Section:
     return Section("about-provenance", "Provenance", "", items)
 
 
-def baselines(worlds: Sequence[World], given: Gathered) -> DataTable:
+def baselines(worlds: Sequence[Comparison], given: Gathered) -> DataTable:
     """Lay out which runs stand for the expert of which phase, and which for none."""
     served: dict[Path, str] = {}
     for world in worlds:

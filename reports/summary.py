@@ -7,7 +7,7 @@ import numpy as np
 from continual_arcade.evaluation.comparison import Difference
 from continual_arcade.evaluation.metrics import METRICS
 from continual_arcade.evaluation.statistics import performance_profile
-from continual_arcade.reports.method_results import Judged
+from continual_arcade.reports.method_results import MethodResults
 from continual_arcade.reports.method_results import differences as differences_of
 from continual_arcade.reports.pages.page_model import (
     DataTable,
@@ -36,7 +36,7 @@ DIFFERING = ("acc@gem", "worst-phase@end", "bwt@gem")
 _SIGNED = ("bwt@gem", "forgetting@chaudhry", "fwt@gem")
 
 
-def summary(judged: Sequence[Judged], points: str) -> Section:
+def summary(judged: Sequence[MethodResults], points: str) -> Section:
     """Lay out the metrics that a reader wants first, a row for each method."""
     tables = [_headlines(judged, points, normalised=False)]
     if judged[0].context.references is not None:
@@ -51,7 +51,7 @@ def summary(judged: Sequence[Judged], points: str) -> Section:
     )
 
 
-def _headlines(judged: Sequence[Judged], points: str, *, normalised: bool) -> DataTable:
+def _headlines(judged: Sequence[MethodResults], points: str, *, normalised: bool) -> DataTable:
     notes = Notes()
     rows = []
     for one in judged:
@@ -77,13 +77,13 @@ def _headlines(judged: Sequence[Judged], points: str, *, normalised: bool) -> Da
     )
 
 
-def _middle(one: Judged, notes: Notes, normalised: bool) -> str:
+def _middle(one: MethodResults, notes: Notes, normalised: bool) -> str:
     """Write the interquartile mean of the scores at the end."""
     found = one.middle("acc@gem", normalised=normalised)
     return notes.cell(found, ".2f" if normalised else ".1f", f"{one.label}, IQM")
 
 
-def differences(judged: Sequence[Judged], base: Judged, points: str) -> Section:
+def differences(judged: Sequence[MethodResults], base: MethodResults, points: str) -> Section:
     """Lay out how much the methods differ from one of them, seed by seed."""
     return Section(
         "about-differences",
@@ -96,7 +96,9 @@ def differences(judged: Sequence[Judged], base: Judged, points: str) -> Section:
     )
 
 
-def _difference(judged: Sequence[Judged], base: Judged, metric: str, points: str) -> DataTable:
+def _difference(
+    judged: Sequence[MethodResults], base: MethodResults, metric: str, points: str
+) -> DataTable:
     found = differences_of(judged, base, metric)
     notes = Notes()
     rows = [
@@ -125,7 +127,7 @@ def _cells(difference: Difference, label: str, notes: Notes) -> list[str]:
     ]
 
 
-def profiles(judged: Sequence[Judged], points: str) -> LineChart:
+def profiles(judged: Sequence[MethodResults], points: str) -> LineChart:
     """Draw which share of runs exceeds each score: over all phases, and in the worst."""
     metrics = {"acc@gem": "all phases", "worst-phase@end": "worst phase"}
     values = {
@@ -178,11 +180,11 @@ def profiles(judged: Sequence[Judged], points: str) -> LineChart:
     )
 
 
-def _ends_in_words(judged: Sequence[Judged], points: str) -> str:
+def _ends_in_words(judged: Sequence[MethodResults], points: str) -> str:
     return "; ".join(f"{one.label} {one.estimate('acc@gem'):.1f} {points}" for one in judged) + "."
 
 
-def all_metrics(judged: Sequence[Judged]) -> Section:
+def all_metrics(judged: Sequence[MethodResults]) -> Section:
     """Lay out every metric for every method, and what each one is."""
     tables = [_every(judged, normalised=False)]
     if judged[0].context.references is not None:
@@ -204,7 +206,7 @@ def all_metrics(judged: Sequence[Judged]) -> Section:
     )
 
 
-def _every(judged: Sequence[Judged], *, normalised: bool) -> DataTable:
+def _every(judged: Sequence[MethodResults], *, normalised: bool) -> DataTable:
     notes = Notes()
     rows = []
     for metric in METRICS.values():

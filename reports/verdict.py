@@ -12,7 +12,7 @@ import numpy as np
 
 from continual_arcade.evaluation.comparison import Difference
 from continual_arcade.evaluation.statistics import Estimate
-from continual_arcade.reports.method_results import Judged, differences
+from continual_arcade.reports.method_results import MethodResults, differences
 from continual_arcade.reports.pages.page_model import DotChart, Dots, Section
 from continual_arcade.reports.text import counted, listed, spoken
 
@@ -249,7 +249,7 @@ def _percent(share: float) -> str:
 # From runs.
 
 
-def standings(judged: Sequence[Judged], base: Judged) -> list[Standing]:
+def standings(judged: Sequence[MethodResults], base: MethodResults) -> list[Standing]:
     """Take what a verdict must know from the runs of all methods."""
     compared = {one.label: found for one, found in differences(judged, base, "acc@gem")}
     return [
@@ -269,7 +269,7 @@ def standings(judged: Sequence[Judged], base: Judged) -> list[Standing]:
     ]
 
 
-def _learnt(one: Judged) -> float:
+def _learnt(one: MethodResults) -> float:
     """Return the score when just learnt, in the phases that another one followed."""
     rows = one.records[0].learnt()
     last = one.matrices.shape[1] - 1
@@ -277,7 +277,7 @@ def _learnt(one: Judged) -> float:
     return float(np.mean(followed)) if followed else nan
 
 
-def section(judged: Sequence[Judged], base: Judged, points: str) -> Section:
+def section(judged: Sequence[MethodResults], base: MethodResults, points: str) -> Section:
     """Lay out the verdict on some methods, with its picture."""
     found = standings(judged, base)
     said = verdict(found, base.label, points)
@@ -290,7 +290,7 @@ def section(judged: Sequence[Judged], base: Judged, points: str) -> Section:
     )
 
 
-def _picture(judged: Sequence[Judged], points: str) -> DotChart:
+def _picture(judged: Sequence[MethodResults], points: str) -> DotChart:
     """Draw what each method had learnt and what it has at the end, the best one at the top."""
     dots = []
     for one in judged:

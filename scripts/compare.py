@@ -12,11 +12,11 @@ import tyro
 from rich.console import Console
 
 from continual_arcade.envs.messages import unknown
-from continual_arcade.evaluation.runs import LeftOut, World, gather
+from continual_arcade.evaluation.runs import Comparison, LeftOut, gather
 from continual_arcade.evaluation.statistics import mean_over_runs
 from continual_arcade.evaluation.terminal import TerminalTable, plain_console
 from continual_arcade.reports.cautions import cautions
-from continual_arcade.reports.method_results import Judged, change, differences, judge
+from continual_arcade.reports.method_results import MethodResults, change, differences, judge
 from continual_arcade.reports.text import ENDS, UNSEEN, Notes
 from continual_arcade.scripts.cli import NOTICE, run
 
@@ -82,12 +82,12 @@ def compare(args: Compare, console: Console) -> list[LeftOut]:
     return gathered.left_out
 
 
-def _base(judged: Sequence[Judged], name: str) -> Judged | None:
+def _base(judged: Sequence[MethodResults], name: str) -> MethodResults | None:
     """Find the method to take differences from: the first that has the name, or is so labelled."""
     return next((one for one in judged if name in (one.group.method, one.label)), None)
 
 
-def _table(world: World, one: Judged, notes: Notes) -> TerminalTable:
+def _table(world: Comparison, one: MethodResults, notes: Notes) -> TerminalTable:
     """Lay out the score of each phase when it was just learnt and at the end."""
     record = one.records[0]
     table = TerminalTable(
@@ -112,7 +112,7 @@ def _table(world: World, one: Judged, notes: Notes) -> TerminalTable:
     return table
 
 
-def _over_all(one: Judged, notes: Notes) -> list[str]:
+def _over_all(one: MethodResults, notes: Notes) -> list[str]:
     """Write what a method comes to over all phases."""
     return [
         notes.cell(one.estimate(metric), spec, f"{one.label}, {metric}")
@@ -120,7 +120,7 @@ def _over_all(one: Judged, notes: Notes) -> list[str]:
     ]
 
 
-def _summary(world: World, judged: Sequence[Judged], notes: Notes) -> TerminalTable:
+def _summary(world: Comparison, judged: Sequence[MethodResults], notes: Notes) -> TerminalTable:
     """Lay out what the methods come to over all phases."""
     table = TerminalTable(
         title=f"{world.title}: mean {world.points} over all phases",
@@ -135,7 +135,7 @@ def _summary(world: World, judged: Sequence[Judged], notes: Notes) -> TerminalTa
 
 
 def _differences(
-    world: World, judged: Sequence[Judged], base: Judged, notes: Notes
+    world: Comparison, judged: Sequence[MethodResults], base: MethodResults, notes: Notes
 ) -> TerminalTable:
     """Lay out how much more the methods come to than one of them."""
     table = TerminalTable(

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from continual_arcade.envs.arcade_env import FRAMES_PER_SECOND
 from continual_arcade.envs.drawing import film
 from continual_arcade.evaluation.filming import Camera
-from continual_arcade.evaluation.runs import Run, World
-from continual_arcade.reports.method_results import Judged
+from continual_arcade.evaluation.runs import Comparison, Run
+from continual_arcade.reports.method_results import MethodResults
 from continual_arcade.reports.pages.page_model import Clip, FilmStrip
 from continual_arcade.reports.text import PLAYED, TRAINED
 from continual_arcade.scripts.policies import load_agent
@@ -47,7 +47,7 @@ class Films:
                 "longer ones make the page too large, `watch --record` films whole episodes"
             )
 
-    def of(self, world: World, judged: Sequence[Judged]) -> list[FilmStrip]:
+    def of(self, world: Comparison, judged: Sequence[MethodResults]) -> list[FilmStrip]:
         """Film the run of the lowest seed of each method.
 
         Where all stages would be more films than a page can hold, there are those before training,

@@ -34,7 +34,7 @@ from continual_arcade.scripts.cli import NOTICE, run
 from continual_arcade.scripts.lives import cores, warn_of_memory
 from continual_arcade.studies import study as studies
 from continual_arcade.studies import tuning as tunings
-from continual_arcade.studies.executors import Engine, JoblibEngine, LocalEngine
+from continual_arcade.studies.executors import Executor, JoblibExecutor, LocalExecutor
 from continual_arcade.studies.folder import STATES, StudyFolder, count
 from continual_arcade.studies.forecast import forecast
 from continual_arcade.studies.grid import Cell, cells
@@ -42,7 +42,7 @@ from continual_arcade.studies.provenance import provenance
 from continual_arcade.studies.publishing import publish
 from continual_arcade.studies.references import completed
 from continual_arcade.studies.run_spec import warm_up
-from continual_arcade.studies.running import conduct, to_do
+from continual_arcade.studies.running import run_all, to_do
 from continual_arcade.studies.study import Study
 from continual_arcade.studies.verifying import draw, verify
 from continual_arcade.studies.work import Outcome
@@ -235,7 +235,7 @@ def _complete_references(folder: StudyFolder) -> None:
 
 
 def _go(
-    folder: StudyFolder, engine: Engine, console: Console, *, remake: bool = False
+    folder: StudyFolder, engine: Executor, console: Console, *, remake: bool = False
 ) -> int | None:
     with folder.lock.hold():
         folder.check_versions()
@@ -252,7 +252,7 @@ def _go(
                 if outcome.state == "failed":
                     bar.write(f"failed: {outcome.run}: {outcome.reason}")
 
-            summary = conduct(folder, engine, left, report)
+            summary = run_all(folder, engine, left, report)
         elapsed = time.perf_counter() - begun
     if left:
         _say(
@@ -474,13 +474,13 @@ def _say(console: Console, text: str) -> None:
     console.out(text, highlight=False)
 
 
-def _engine(args: _Workers) -> Engine:
+def _engine(args: _Workers) -> Executor:
     if args.cluster == "ray":
         try:
-            from continual_arcade.studies.ray_executor import RayEngine
+            from continual_arcade.studies.ray_executor import RayExecutor
         except ImportError as error:
             raise RuntimeError(f"{error}") from error
-        return RayEngine(args.jobs, args.address)
+        return RayExecutor(args.jobs, args.address)
     if args.address is not None:
         raise ValueError(f"address = {args.address!r} is for --cluster ray")
     jobs = cores() if args.jobs is None else args.jobs
@@ -488,8 +488,8 @@ def _engine(args: _Workers) -> Engine:
         raise ValueError(f"jobs = {jobs} must be at least 1")
     if args.cluster == "loky":
         warn_of_memory(jobs)
-        return LocalEngine(jobs)
-    return JoblibEngine(jobs, args.cluster)
+        return LocalExecutor(jobs)
+    return JoblibExecutor(jobs, args.cluster)
 
 
 def _about(given: Sequence[str]) -> dict[str, object]:

@@ -30,7 +30,13 @@ from continual_arcade.envs.schedules import Schedule
 from continual_arcade.evaluation.commands import command_of, without
 from continual_arcade.evaluation.evaluator import EPISODES, MAX_STEPS, Played
 from continual_arcade.evaluation.processes import end_with_parent
-from continual_arcade.evaluation.protocol import AT_END, EVERY, SPACING, Judging, Protocol
+from continual_arcade.evaluation.protocol import (
+    AT_END,
+    EVERY,
+    SPACING,
+    EvaluationSettings,
+    Protocol,
+)
 from continual_arcade.evaluation.run_folder import RunFolder
 from continual_arcade.evaluation.run_pictures import show
 from continual_arcade.evaluation.runs import Run
@@ -135,7 +141,7 @@ def spec_of(args: Train) -> RunSpec:
     Raises:
         ValueError: If an argument makes no sense.
     """
-    judging = Judging(
+    judging = EvaluationSettings(
         every=args.eval_every,
         at_end=args.eval_at_end,
         spacing=args.eval_spacing,

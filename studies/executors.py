@@ -9,7 +9,7 @@ from typing import Any, Protocol
 from joblib import Parallel, delayed, parallel_config
 
 from continual_arcade.evaluation.processes import WorkerDeathError, unordered
-from continual_arcade.studies.work import Outcome, Task, work
+from continual_arcade.studies.work import Job, Outcome, work
 
 ATTEMPTS = 3
 """How often a run is gone on with that was cut off because its worker died."""
@@ -19,10 +19,10 @@ class WorkerDiedError(RuntimeError):
     """Workers died, and took what they were at with them; it can be gone on with."""
 
 
-class Engine(Protocol):
+class Executor(Protocol):
     """Lives runs, several at a time."""
 
-    def outcomes(self, tasks: Iterable[Task]) -> Iterator[Outcome]:
+    def outcomes(self, tasks: Iterable[Job]) -> Iterator[Outcome]:
         """Live runs, and say what came of each as soon as it is known, in no particular order.
 
         Tasks are taken one by one, when there is someone to live them, so that there may be fewer
@@ -35,7 +35,7 @@ class Engine(Protocol):
 
 
 @dataclass(frozen=True)
-class LocalEngine:
+class LocalExecutor:
     """Processes of this machine; a single run at a time is done by this one.
 
     Args:
@@ -44,8 +44,8 @@ class LocalEngine:
 
     jobs: int
 
-    def outcomes(self, tasks: Iterable[Task]) -> Iterator[Outcome]:
-        """See :meth:`Engine.outcomes`."""
+    def outcomes(self, tasks: Iterable[Job]) -> Iterator[Outcome]:
+        """See :meth:`Executor.outcomes`."""
         if self.jobs == 1:
             yield from map(work, tasks)
             return
@@ -56,7 +56,7 @@ class LocalEngine:
 
 
 @dataclass(frozen=True)
-class JoblibEngine:
+class JoblibExecutor:
     """Workers of a backend of joblib, such as ``dask`` once it is registered.
 
     Args:
@@ -68,8 +68,8 @@ class JoblibEngine:
     backend: str
     _at: set[str] = field(default_factory=set, repr=False, compare=False)
 
-    def outcomes(self, tasks: Iterable[Task]) -> Iterator[Outcome]:
-        """See :meth:`Engine.outcomes`."""
+    def outcomes(self, tasks: Iterable[Job]) -> Iterator[Outcome]:
+        """See :meth:`Executor.outcomes`."""
         self._at.clear()
 
         def calls() -> Iterator[Any]:
@@ -96,9 +96,9 @@ def _death(names: Iterable[str]) -> WorkerDiedError:
 
 
 def live_all(
-    engine: Engine, names: Iterable[str], task_of: Callable[[str], Task]
+    engine: Executor, names: Iterable[str], task_of: Callable[[str], Job]
 ) -> Iterator[Outcome]:
-    """Live runs, and go on with those whose worker died; no more are begun once it is hopeless.
+    """Live runs, and go on with those whose worker died; no more are begun once it is fatal.
 
     Args:
         engine: Who lives them.
@@ -106,27 +106,27 @@ def live_all(
         task_of: Says what is to be done for a run; called when there is someone to do it.
 
     Returns:
-        What came of each, in no particular order; not of those that were left as hopeless.
+        What came of each, in no particular order; not of those that were left as fatal.
 
     Raises:
         RuntimeError: If workers die again and again over the same runs.
     """
     waiting = dict.fromkeys(names)
     attempts: Counter[str] = Counter()
-    hopeless = False
+    fatal = False
 
-    def tasks() -> Iterator[Task]:
+    def tasks() -> Iterator[Job]:
         for name in list(waiting):
-            if hopeless:
+            if fatal:
                 return
             attempts[name] += 1
             yield task_of(name)
 
-    while waiting and not hopeless:
+    while waiting and not fatal:
         try:
             for outcome in engine.outcomes(tasks()):
                 del waiting[outcome.run]
-                hopeless = hopeless or outcome.hopeless
+                fatal = fatal or outcome.fatal
                 yield outcome
         except WorkerDiedError as death:
             tired = [name for name in waiting if attempts[name] >= ATTEMPTS]

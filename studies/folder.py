@@ -17,7 +17,7 @@ from continual_arcade.evaluation.run_folder import RunFolder
 from continual_arcade.studies.grid import Cell, cells
 from continual_arcade.studies.provenance import other_versions
 from continual_arcade.studies.study import Study, differences
-from continual_arcade.studies.work import MARK, Outcome, check_is, digest, read_mark
+from continual_arcade.studies.work import FINISHED, Outcome, check_is, digest, read_mark
 
 State = Literal["finished", "failed", "begun", "waiting", "gone"]
 """``gone`` is a run that was finished, and whose folder is not there any more."""
@@ -306,7 +306,7 @@ class StudyFolder:
         for root in (self.path / "runs", self.shared):
             for entry in os.scandir(root) if root.is_dir() else ():
                 begun.add(entry.name)
-                if os.path.exists(os.path.join(entry.path, MARK)):
+                if os.path.exists(os.path.join(entry.path, FINISHED)):
                     marked.add(entry.name)
 
         def state(name: str) -> State:

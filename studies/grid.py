@@ -8,7 +8,7 @@ from functools import partial
 from typing import Literal
 
 from continual_arcade.studies.run_spec import RunSpec
-from continual_arcade.studies.study import EXPERT, Entry, Study, World
+from continual_arcade.studies.study import EXPERT, Entry, Scenario, Study
 
 Kind = Literal["method", "reference", "expert"]
 
@@ -56,7 +56,7 @@ def cells(study: Study) -> Iterator[Cell]:
             yield Cell(f"{name}__{seed}", "expert", world.name, EXPERT, seed, make)
 
 
-def _cell(study: Study, world: World, entry: Entry, seed: int, shared: str | None) -> Cell:
+def _cell(study: Study, world: Scenario, entry: Entry, seed: int, shared: str | None) -> Cell:
     method, make = entry.method.name, partial(study.spec, world, entry, seed)
     if shared is None:
         name = f"{world.name}__{method}__{seed}"
@@ -65,9 +65,9 @@ def _cell(study: Study, world: World, entry: Entry, seed: int, shared: str | Non
     return Cell(name, "reference", world.name, method, seed, make)
 
 
-def _experts(study: Study) -> list[tuple[World, str, RunSpec]]:
+def _experts(study: Study) -> list[tuple[Scenario, str, RunSpec]]:
     """Return an expert for each phase that is there; lives that are alike are lived once."""
-    found: dict[str, tuple[World, str, RunSpec]] = {}
+    found: dict[str, tuple[Scenario, str, RunSpec]] = {}
     for world in study.worlds:
         for phase in world.schedule.distinct:
             spec = study.expert_spec(world, phase.index)

@@ -18,9 +18,9 @@ from matplotlib.figure import Figure
 from continual_arcade.evaluation.bounded import Range
 from continual_arcade.evaluation.commands import for_anybody
 from continual_arcade.evaluation.comparison import Difference, adjusted, paired_difference
-from continual_arcade.evaluation.runs import World
+from continual_arcade.evaluation.runs import Comparison
 from continual_arcade.evaluation.statistics import mean_over_runs
-from continual_arcade.reports.method_results import Extremes, Judged
+from continual_arcade.reports.method_results import Extremes, MethodResults
 from continual_arcade.reports.pages.static import STYLE
 from continual_arcade.reports.pages.style import method_styles
 from continual_arcade.reports.text import ENDS, MARKS, UNSEEN
@@ -48,7 +48,7 @@ Ranges = Mapping[tuple[str, str], Range]
 """What numbers can be, by world and name."""
 
 
-def runs(worlds: Iterable[tuple[World, Sequence[Judged]]]) -> pd.DataFrame:
+def runs(worlds: Iterable[tuple[Comparison, Sequence[MethodResults]]]) -> pd.DataFrame:
     """Return a line for each run: what it is, and what it came to.
 
     Args:
@@ -121,7 +121,7 @@ def possible(known: Ranges, world: Any, metric: str, group: pd.DataFrame) -> Ran
 
 def publish(
     name: str,
-    worlds: Sequence[tuple[World, Sequence[Judged]]],
+    worlds: Sequence[tuple[Comparison, Sequence[MethodResults]]],
     base: str,
     about: Mapping[str, Any],
     out: Path,

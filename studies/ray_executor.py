@@ -24,7 +24,7 @@ except ImportError as error:
     ) from error
 
 from continual_arcade.studies.executors import WorkerDiedError
-from continual_arcade.studies.work import Outcome, Task, work
+from continual_arcade.studies.work import Job, Outcome, work
 
 TRIES = 3
 """How often a run is handed out whose workers, or their machines, die."""
@@ -39,7 +39,7 @@ _STORE = 80 * 1024 * 1024
 
 
 @dataclass(frozen=True)
-class RayEngine:
+class RayExecutor:
     """Workers of a Ray cluster, each with one CPU.
 
     Machines that join while it is at work get runs, too. A run whose worker or machine dies goes on
@@ -71,11 +71,11 @@ class RayEngine:
                 "shares its folder; give auto, or host:port of the head"
             )
 
-    def outcomes(self, tasks: Iterable[Task]) -> Iterator[Outcome]:
-        """See :meth:`Engine.outcomes`.
+    def outcomes(self, tasks: Iterable[Job]) -> Iterator[Outcome]:
+        """See :meth:`Executor.outcomes`.
 
         A worker that does not see the folder of the study, or has other versions, would fail one
-        run after the other: the first that it fails is said to be hopeless.
+        run after the other: the first that it fails is said to be fatal.
 
         Raises:
             WorkerDiedError: If workers died :data:`TRIES` times over the same run. What others were
@@ -88,12 +88,12 @@ class RayEngine:
             _live
         )
         coming = iter(tasks)
-        under_way: dict[Any, tuple[Task, int]] = {}
+        under_way: dict[Any, tuple[Job, int]] = {}
         given_up: dict[str, RayError] = {}
 
         with _landmarks() as landmarks:
 
-            def hand_out(task: Task, tries: int) -> None:
+            def hand_out(task: Job, tries: int) -> None:
                 under_way[live.remote(task, landmarks.name)] = task, tries
 
             try:
@@ -233,7 +233,7 @@ def _landmarks() -> Iterator[_Landmarks]:
         landmarks.remove()
 
 
-def _live(task: Task, landmark: str) -> Outcome:
+def _live(task: Job, landmark: str) -> Outcome:
     """Live a run, on a worker."""
     folder = task.folder.parent
     if (folder / landmark).exists():
@@ -247,7 +247,7 @@ def _live(task: Task, landmark: str) -> Outcome:
     )
 
 
-def _broken(task: Task, error: RayTaskError) -> Outcome:
+def _broken(task: Job, error: RayTaskError) -> Outcome:
     """Say what came of a task that raised, though :func:`work` does not: it could not be begun."""
     text = str(error)
     found = re.search(r"\bip=([^,)\s]+)", text)
@@ -261,7 +261,7 @@ def _broken(task: Task, error: RayTaskError) -> Outcome:
     )
 
 
-def _failed(task: Task, host: str, reason: str) -> Outcome:
+def _failed(task: Job, host: str, reason: str) -> Outcome:
     return Outcome(
-        task.name, "failed", seconds=0.0, host=host, digest="", reason=reason, hopeless=True
+        task.name, "failed", seconds=0.0, host=host, digest="", reason=reason, fatal=True
     )

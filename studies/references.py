@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from gymnasium import spaces
 
-from continual_arcade.envs import IDS, Schedule, Stretch, make_game
+from continual_arcade.envs import IDS, PhaseSpec, Schedule, make_game
 from continual_arcade.envs.oracles import Oracle
 from continual_arcade.envs.tunables import Params, resolve
 from continual_arcade.evaluation.evaluator import FIRST_SEED, MAX_STEPS, Evaluator
@@ -65,7 +65,7 @@ def measure(
         random_seed: Seed of random play.
         making: What made it.
     """
-    alone = Schedule("reference", (Stretch(name="reference", steps=1, params=params),))
+    alone = Schedule("reference", (PhaseSpec(name="reference", steps=1, params=params),))
     evaluator = Evaluator(
         game, alone, episodes=episodes, max_steps=max_steps, first_seed=first_seed
     )

@@ -25,7 +25,7 @@ from continual_arcade.envs import IDS
 from continual_arcade.envs.schedules import Schedule
 from continual_arcade.evaluation.callback import EvaluationCallback
 from continual_arcade.evaluation.evaluator import Played
-from continual_arcade.evaluation.protocol import Judging, Protocol
+from continual_arcade.evaluation.protocol import EvaluationSettings, Protocol
 from continual_arcade.evaluation.rewinding import rewind
 from continual_arcade.evaluation.run_folder import RunFolder
 from continual_arcade.evaluation.score_range import score_range
@@ -60,7 +60,7 @@ class RunSpec:
     method: Method = METHODS["finetune"]
     settings: DQNSettings = field(default_factory=DQNSettings)
     seed: int = 0
-    judging: Judging = field(default_factory=Judging)
+    judging: EvaluationSettings = field(default_factory=EvaluationSettings)
     save_every: int = SAVE_EVERY
 
     def __post_init__(self) -> None:

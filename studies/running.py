@@ -3,12 +3,12 @@
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from continual_arcade.studies.executors import Engine, live_all
+from continual_arcade.studies.executors import Executor, live_all
 from continual_arcade.studies.folder import State, StudyFolder
 from continual_arcade.studies.grid import Cell
 from continual_arcade.studies.provenance import provenance
 from continual_arcade.studies.run_spec import warm_up
-from continual_arcade.studies.work import Outcome, Task
+from continual_arcade.studies.work import Job, Outcome
 
 
 @dataclass(frozen=True)
@@ -48,9 +48,9 @@ def to_do(folder: StudyFolder, *, remake: bool = False) -> list[Cell]:
     return [cell for cell in folder.cells if states[cell.name] in wanted]
 
 
-def conduct(
+def run_all(
     folder: StudyFolder,
-    engine: Engine,
+    engine: Executor,
     left: Sequence[Cell],
     report: Callable[[Outcome], None] = lambda outcome: None,
 ) -> Summary:
@@ -75,7 +75,7 @@ def conduct(
 
 
 def _conduct(
-    folder: StudyFolder, engine: Engine, left: Sequence[Cell], report: Callable[[Outcome], None]
+    folder: StudyFolder, engine: Executor, left: Sequence[Cell], report: Callable[[Outcome], None]
 ) -> Summary:
     about = {
         "study": folder.study.name,
@@ -88,9 +88,9 @@ def _conduct(
     before = {name: done.digest for name, done in folder.done().items() if done.digest}
     outcomes: list[Outcome] = []
 
-    def task_of(name: str) -> Task:
+    def task_of(name: str) -> Job:
         cell = cells[name]
-        return Task(name, folder.place(cell), cell.make().to_config(), about)
+        return Job(name, folder.place(cell), cell.make().to_config(), about)
 
     for outcome in live_all(engine, cells, task_of):
         folder.note(outcome)

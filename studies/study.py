@@ -14,7 +14,7 @@ from continual_arcade.envs.curricula import as_schedule
 from continual_arcade.envs.messages import unknown
 from continual_arcade.envs.schedule_files import SUFFIXES
 from continual_arcade.envs.schedules import Schedule
-from continual_arcade.evaluation.protocol import Judging
+from continual_arcade.evaluation.protocol import EvaluationSettings
 from continual_arcade.evaluation.run_folder import LONGEST
 from continual_arcade.studies.run_spec import SAVE_EVERY, RunSpec
 from continual_arcade.studies.seeds import check_seed, parse_seeds
@@ -55,7 +55,7 @@ class Entry:
 
 
 @dataclass(frozen=True)
-class World:
+class Scenario:
     """What agents live in."""
 
     name: str
@@ -76,10 +76,10 @@ class Study:
 
     name: str
     about: str
-    worlds: tuple[World, ...]
+    worlds: tuple[Scenario, ...]
     entries: tuple[Entry, ...]
     seeds: tuple[int, ...]
-    judging: Judging
+    judging: EvaluationSettings
     save_every: int
     references: tuple[str, ...]
     """Of ``REFERENCES``."""
@@ -122,7 +122,7 @@ class Study:
         living = [METHODS[name] for name in self.references if name in METHODS]
         return (*self.entries, *(Entry(method, self.shared) for method in living))
 
-    def spec(self, world: World, entry: Entry, seed: int) -> RunSpec:
+    def spec(self, world: Scenario, entry: Entry, seed: int) -> RunSpec:
         """Return what one run is."""
         return RunSpec(
             game=world.game,
@@ -134,7 +134,7 @@ class Study:
             save_every=self.save_every,
         )
 
-    def expert_spec(self, world: World, phase: int) -> RunSpec:
+    def expert_spec(self, world: Scenario, phase: int) -> RunSpec:
         """Return what the run of an expert is, which lives in one phase alone.
 
         Args:
@@ -221,7 +221,7 @@ class Study:
                 name=data["name"],
                 about=data["about"],
                 worlds=tuple(
-                    World(name, world["game"], Schedule.from_dict(world["schedule"]))
+                    Scenario(name, world["game"], Schedule.from_dict(world["schedule"]))
                     for name, world in data["worlds"].items()
                 ),
                 entries=tuple(
@@ -232,7 +232,7 @@ class Study:
                     for entry in data["methods"].values()
                 ),
                 seeds=tuple(data["seeds"]),
-                judging=Judging(**data["evaluation"]),
+                judging=EvaluationSettings(**data["evaluation"]),
                 save_every=data["save_every"],
                 references=tuple(data["references"]),
                 shared=DQNSettings.from_dict(data["settings"]),
@@ -315,7 +315,7 @@ def read(data: Mapping[str, Any], folder: Path) -> Study:
     )
 
 
-def _worlds(data: Mapping[str, Any], games: Sequence[str], folder: Path) -> Iterator[World]:
+def _worlds(data: Mapping[str, Any], games: Sequence[str], folder: Path) -> Iterator[Scenario]:
     schedules = value_of(data, "schedules", list, "a study")
     length = value_of(data, "phase_steps", int, "a study", 0)
     for item in schedules:
@@ -337,7 +337,7 @@ def _worlds(data: Mapping[str, Any], games: Sequence[str], folder: Path) -> Iter
                 schedule = schedule.with_steps(steps)
             schedule.check(make_game(game).tunables)
             name = value_of(table, "name", str, "a schedule", schedule.name.replace(":", "-"))
-            yield World(f"{game}-{name}", game, replace(schedule, name=name))
+            yield Scenario(f"{game}-{name}", game, replace(schedule, name=name))
 
 
 def method_from(label: str, table: Any, shared: DQNSettings) -> Entry:
@@ -392,7 +392,7 @@ def settings_from(table: Any, base: DQNSettings, where: str) -> DQNSettings:
         raise ValueError(f"{where}: {error}") from error
 
 
-def judging_from(table: Any) -> Judging:
+def judging_from(table: Any) -> EvaluationSettings:
     """Read how lives are evaluated.
 
     Raises:
@@ -401,14 +401,15 @@ def judging_from(table: Any) -> Judging:
     if not isinstance(table, Mapping):
         raise ValueError(f"evaluation must be a table, not {table!r}")
     least = {
-        field.name: 0 if field.name in ("every", "first_seed") else 1 for field in fields(Judging)
+        field.name: 0 if field.name in ("every", "first_seed") else 1
+        for field in fields(EvaluationSettings)
     }
     only(table, least, "evaluation")
     for name in table:
         number = value_of(table, name, int, "evaluation")
         if number < least[name]:
             raise ValueError(f"evaluation.{name} = {number} must be at least {least[name]}")
-    return Judging(**table)
+    return EvaluationSettings(**table)
 
 
 def only(table: Mapping[str, Any], known: Mapping[str, Any] | Sequence[str], where: str) -> None:

@@ -24,9 +24,9 @@ from continual_arcade.evaluation.metrics.catalogue import METRICS
 from continual_arcade.evaluation.metrics.results import Context
 from continual_arcade.evaluation.reference_files import shipped_references
 from continual_arcade.evaluation.runs import Run
-from continual_arcade.studies.executors import Engine, live_all
+from continual_arcade.studies.executors import Executor, live_all
 from continual_arcade.studies.study import Entry, Study, method_from, only, read, value_of
-from continual_arcade.studies.work import Outcome, Task
+from continual_arcade.studies.work import Job, Outcome
 
 METRIC = "acc@gem"
 """What is tuned for: the mean score of all phases at the end of life."""
@@ -140,7 +140,7 @@ def load(path: Path) -> Tuning:
 
 def tune(
     tuning: Tuning,
-    engine: Engine,
+    engine: Executor,
     out: Path,
     about: Mapping[str, Any],
     report: Callable[[Trial], None],
@@ -188,7 +188,7 @@ def tune(
 
 
 def _trials(
-    tuning: Tuning, candidate: Candidate, engine: Engine, out: Path, about: Mapping[str, Any]
+    tuning: Tuning, candidate: Candidate, engine: Executor, out: Path, about: Mapping[str, Any]
 ) -> Iterator[Trial]:
     """Search the settings of one method; return each trial, of which the next ones learn."""
     import optuna
@@ -216,7 +216,7 @@ def _live(
     candidate: Candidate,
     number: int,
     values: Mapping[str, float],
-    engine: Engine,
+    engine: Executor,
     out: Path,
     about: Mapping[str, Any],
 ) -> Iterator[tuple[str, float]]:
@@ -229,8 +229,8 @@ def _live(
     }
     folder = out / LIVES_OF_A_TRIAL
 
-    def task_of(name: str) -> Task:
-        return Task(name, folder / name, replace(lives[name], save_every=0).to_config(), about)
+    def task_of(name: str) -> Job:
+        return Job(name, folder / name, replace(lives[name], save_every=0).to_config(), about)
 
     for outcome in sorted(live_all(engine, lives, task_of), key=lambda outcome: outcome.run):
         yield outcome.run, _worth(outcome, folder / outcome.run)

@@ -12,10 +12,10 @@ from scipy import special
 from continual_arcade.evaluation.metrics.catalogue import METRICS
 from continual_arcade.evaluation.metrics.results import Context
 from continual_arcade.evaluation.runs import Run
-from continual_arcade.studies.executors import Engine, live_all
+from continual_arcade.studies.executors import Executor, live_all
 from continual_arcade.studies.folder import StudyFolder
 from continual_arcade.studies.grid import Cell
-from continual_arcade.studies.work import Task
+from continual_arcade.studies.work import Job
 
 Verdict = Literal["same bits", "other bits", "within", "outside", "failed"]
 METRIC = "acc@gem"
@@ -62,7 +62,7 @@ def draw(folder: StudyFolder, share: float, seed: int) -> list[Cell]:
 
 
 def verify(
-    folder: StudyFolder, chosen: Sequence[Cell], engine: Engine, out: Path
+    folder: StudyFolder, chosen: Sequence[Cell], engine: Executor, out: Path
 ) -> Iterator[Check]:
     """Live runs again, and compare them with what they were.
 
@@ -83,10 +83,10 @@ def verify(
     """
     by_name = {cell.name: cell for cell in chosen}
 
-    def task_of(name: str) -> Task:
+    def task_of(name: str) -> Job:
         # No state is kept to go on from: nothing but the numbers is wanted.
         spec = replace(by_name[name].make(), save_every=0)
-        return Task(name, out / name, spec.to_config(), folder.about[0])
+        return Job(name, out / name, spec.to_config(), folder.about[0])
 
     for outcome in live_all(engine, by_name, task_of):
         cell = by_name[outcome.run]

@@ -18,13 +18,13 @@ from continual_arcade.studies.provenance import machine, other_versions
 from continual_arcade.studies.run_spec import RunSpec, Training
 from continual_arcade.studies.streams import enduring_streams
 
-MARK = "finished.json"
+FINISHED = "finished.json"
 """What a run that was lived to its end has beside what all runs have."""
 _MARKED = ("state", "seconds", "host", "digest")
 
 
 @dataclass(frozen=True)
-class Task:
+class Job:
     """A run that is to be lived."""
 
     name: str
@@ -49,7 +49,7 @@ class Outcome:
     """SHA-256 of the table of evaluations."""
     reason: str = ""
     """Why it failed."""
-    hopeless: bool = False
+    fatal: bool = False
     """Whether others would fare no better: the disk is full, or the worker is unfit for all."""
     diverged: bool = False
     """Whether it failed because learning diverged."""
@@ -60,7 +60,7 @@ class _UnfitError(ValueError):
 
 
 @enduring_streams()
-def work(task: Task) -> Outcome:
+def work(task: Job) -> Outcome:
     """Live a run to its end, wherever it stands; a run that is finished stays as it is.
 
     Nothing but an interruption is raised: what goes wrong with one run is no concern of others.
@@ -95,12 +95,12 @@ def work(task: Task) -> Outcome:
             host=host,
             digest="",
             reason=f"{kind}{error}",
-            hopeless=full or isinstance(error, _UnfitError),
+            fatal=full or isinstance(error, _UnfitError),
             diverged=isinstance(error, DivergedError),
         )
 
 
-def _finished(task: Task, spec: RunSpec) -> Outcome | None:
+def _finished(task: Job, spec: RunSpec) -> Outcome | None:
     mark = read_mark(task.folder)
     if mark is None:
         return None
@@ -108,7 +108,7 @@ def _finished(task: Task, spec: RunSpec) -> Outcome | None:
     return Outcome(task.name, **mark)
 
 
-def _live(task: Task, spec: RunSpec, host: str) -> Outcome:
+def _live(task: Job, spec: RunSpec, host: str) -> Outcome:
     training = _begin(task, spec)
     if not training.is_over:
         training.live()
@@ -124,7 +124,7 @@ def _live(task: Task, spec: RunSpec, host: str) -> Outcome:
     return outcome
 
 
-def _begin(task: Task, spec: RunSpec) -> Training:
+def _begin(task: Job, spec: RunSpec) -> Training:
     """Go on with what is there, or begin."""
     folder = RunFolder(task.folder)
     if (task.folder / "config.json").exists():
@@ -166,7 +166,7 @@ def read_mark(folder: Path) -> dict[str, Any] | None:
     Raises:
         ValueError: If it is damaged.
     """
-    path = folder / MARK
+    path = folder / FINISHED
     try:
         mark = json.loads(path.read_text("utf-8"))
         return {name: mark[name] for name in _MARKED}
@@ -184,4 +184,4 @@ def _say(line: str) -> None:
 
 def _write_mark(folder: Path, outcome: Outcome) -> None:
     mark = {name: value for name, value in asdict(outcome).items() if name in _MARKED}
-    write_text_whole(folder / MARK, json.dumps(mark, indent=2) + "\n")
+    write_text_whole(folder / FINISHED, json.dumps(mark, indent=2) + "\n")

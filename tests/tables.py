@@ -12,8 +12,8 @@ import numpy.typing as npt
 import pandas as pd
 
 from continual_arcade.agents import METHODS, Method
-from continual_arcade.envs import IDS, Schedule, Stretch
-from continual_arcade.evaluation import Judging, Record
+from continual_arcade.envs import IDS, PhaseSpec, Schedule
+from continual_arcade.evaluation import EvaluationSettings, Record
 from continual_arcade.evaluation.table import COLUMNS, params_hash
 
 Cells = Mapping[tuple[int, int], npt.ArrayLike]
@@ -24,7 +24,7 @@ def gaps(*values: float, steps: int = 100) -> Schedule:
     """Flappy Bird with one gap after the other; an equal one comes back."""
     return Schedule(
         "gaps",
-        tuple(Stretch(name=f"gap {v:g}", steps=steps, params={"gap": v}) for v in values),
+        tuple(PhaseSpec(name=f"gap {v:g}", steps=steps, params={"gap": v}) for v in values),
     )
 
 
@@ -65,12 +65,12 @@ def write_run(
     method: str = "finetune",
     spec: Method = METHODS["finetune"],
     settings: Mapping[str, Any] | None = None,
-    judging: Judging | None = None,
+    judging: EvaluationSettings | None = None,
     game: str = "FlappyBird",
 ) -> Path:
     """A run on the disk, without checkpoints; evaluated as the cells say, at phase ends only."""
     episodes = len(np.asarray(next(iter(cells.values())))[0])
-    judging = judging or Judging(every=0, at_end=1, episodes=episodes, first_seed=0)
+    judging = judging or EvaluationSettings(every=0, at_end=1, episodes=episodes, first_seed=0)
     given = dict(settings or {"learning_rate": 0.001})
     names = [game, schedule.name, method, spec.name, *map(str, given.values())]
     path = root / "__".join([*names, str(seed), str(len(list(root.iterdir())))]).replace("/", "-")

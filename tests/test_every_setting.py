@@ -24,8 +24,8 @@ from continual_arcade.agents.replay import FIFOReplayBuffer, MixReplayBuffer
 from continual_arcade.envs import (
     ArcadeEnv,
     ArcadeVectorEnv,
+    PhaseSpec,
     Schedule,
-    Stretch,
     Tunable,
     make_game,
     shipped,
@@ -42,7 +42,7 @@ from continual_arcade.envs.checks import (
     rules_of,
 )
 from continual_arcade.envs.messages import shown
-from continual_arcade.evaluation import Evaluator, Judging, Timetable
+from continual_arcade.evaluation import EvaluationSettings, Evaluator, Timetable
 
 SHRINK = shipped("shrink", make_game("FlappyBird"))
 TUNABLE = {
@@ -61,11 +61,11 @@ SETTINGS: dict[Any, dict[str, Any]] = {
     DQNSettings: {},
     Exploration: {},
     Method: {"name": "x", "text": "y"},
-    Judging: {},
+    EvaluationSettings: {},
     Timetable: {"schedule": SHRINK},
     Tunable: TUNABLE,
-    Stretch: {"name": "x", "steps": 10},
-    Schedule: {"name": "x", "stretches": (Stretch(name="a", steps=5),)},
+    PhaseSpec: {"name": "x", "steps": 10},
+    Schedule: {"name": "x", "stretches": (PhaseSpec(name="a", steps=5),)},
     **{part: {} for part in PARTS.values()},
 }
 NEVER: tuple[Any, ...] = (
@@ -189,7 +189,7 @@ def test_numbers_of_numpy_are_as_good(
         assert (type(made), made) == (type(value), value)
 
 
-@pytest.mark.parametrize("kind", [*PARTS.values(), DQNSettings, Judging])
+@pytest.mark.parametrize("kind", [*PARTS.values(), DQNSettings, EvaluationSettings])
 def test_numbers_out_of_range(kind: Any) -> None:
     for name, rule in rules_of(kind).items():
         rule = getattr(rule, "rule", rule)
@@ -223,7 +223,7 @@ def test_lists_and_their_items() -> None:
 def test_values_of_a_schedule(value: Any, where: str) -> None:
     params = {"params": {"gap": 90}, "until": {"gap": 90}}
     with pytest.raises(ValueError, match=r"phase 'a': gap = .* must be"):
-        Stretch(name="a", steps=5, **{**params, where: {"gap": value}})  # type: ignore[arg-type]
+        PhaseSpec(name="a", steps=5, **{**params, where: {"gap": value}})  # type: ignore[arg-type]
     phase = {"name": "a", "steps": 5, **params, where: {"gap": value}}
     with pytest.raises(ValueError, match=r"phase 'a': gap = .* must be"):
         ArcadeEnv("FlappyBird", {"format": 1, "name": "x", "phases": [phase]})
@@ -233,7 +233,7 @@ def test_values_of_a_schedule(value: Any, where: str) -> None:
 
 
 def test_a_life_may_not_be_longer_than_numbers_are() -> None:
-    long = tuple(Stretch(name=str(i), steps=2**52) for i in range(3))
+    long = tuple(PhaseSpec(name=str(i), steps=2**52) for i in range(3))
     with pytest.raises(ValueError, match="the longest life"):
         Schedule("x", long)
 

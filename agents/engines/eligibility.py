@@ -114,7 +114,7 @@ _OF_PART = frozenset(
 )
 
 
-def obstacle(agent: Any) -> str | None:
+def why_not_compiled(agent: Any) -> str | None:
     """Return why the compiled engine cannot serve an agent, and what it serves; None if it can."""
     checks = (_agent, _spaces, _network, _optimizer, _replay, _parts)
     return next(filter(None, (check(agent) for check in checks)), None)

@@ -14,9 +14,9 @@ from tiny import CONFLICT, LIFE, NUM_ENVS, PHASE, Spy, agent, bits, life, live
 from continual_arcade.agents import ContinualDQN, Exploration, make_life
 from continual_arcade.agents.methods import EWC, Clone
 from continual_arcade.agents.methods.phase_memory import Recent
-from continual_arcade.agents.phase_tracker import Life
+from continual_arcade.agents.phase_tracker import PhaseTracker
 from continual_arcade.envs import IDS, Schedule, make_game, shipped
-from continual_arcade.envs.schedules import Stretch
+from continual_arcade.envs.schedules import PhaseSpec
 
 TOLD = [
     ("phase_start", 0),
@@ -190,11 +190,11 @@ def test_newest_of_all_phases_fails_that_test() -> None:
 # --- drifting phases ----------------------------------------------------------------------------
 
 
-def gap(first: float, until: float | None = None, steps: int = PHASE) -> Stretch:
+def gap(first: float, until: float | None = None, steps: int = PHASE) -> PhaseSpec:
     name = f"{first} to {until}"
     params = {"gap": first}
     after = None if until is None else {"gap": until}
-    return Stretch(name=name, steps=steps, params=params, until=after)
+    return PhaseSpec(name=name, steps=steps, params=params, until=after)
 
 
 def test_phases_that_drift_into_one_another_are_one() -> None:
@@ -260,7 +260,7 @@ def test_each_clock_counts_its_own_steps() -> None:
 
 
 def test_progress_of_a_phase_by_the_clock() -> None:
-    following = Life(1)
+    following = PhaseTracker(1)
     following.look_at(life())
 
     class Env:

@@ -12,7 +12,7 @@ from stable_baselines3.common.monitor import Monitor
 from stable_baselines3.common.vec_env import DummyVecEnv
 
 from continual_arcade.agents import GymnasiumVecEnv
-from continual_arcade.envs import IDS, Schedule, Stretch
+from continual_arcade.envs import IDS, PhaseSpec, Schedule
 
 EVERY_ID = pytest.mark.parametrize("env_id", IDS.values(), ids=IDS.keys())
 LIMIT = 90
@@ -61,7 +61,7 @@ def test_it_is_what_dummy_vec_env_is(env_id: str) -> None:
 
 
 def test_a_phase_end_is_a_time_limit_and_no_death() -> None:
-    phases = tuple(Stretch(name=str(i), steps=20, params={"gap": 100.0 - i}) for i in range(2))
+    phases = tuple(PhaseSpec(name=str(i), steps=20, params={"gap": 100.0 - i}) for i in range(2))
     env = adapted(IDS["FlappyBird"], 4, schedule=Schedule("s", phases))
     env.seed(0)
     env.reset()

@@ -9,12 +9,12 @@ import numpy as np
 import pytest
 from gymnasium.vector import AsyncVectorEnv, SyncVectorEnv
 
-from continual_arcade.envs import IDS, ArcadeEnv, ArcadeVectorEnv, Schedule, Stretch
+from continual_arcade.envs import IDS, ArcadeEnv, ArcadeVectorEnv, PhaseSpec, Schedule
 from continual_arcade.envs.phased_env import CARTPOLE, PhasedEnv, set_cartpole
 
 FLAPPY, CATCHER = IDS["FlappyBird"], IDS["Catcher"]
 EVERY_ID = pytest.mark.parametrize("env_id", IDS.values(), ids=IDS.keys())
-STAYS = Schedule("s", (Stretch(name="only", steps=100, params={"gravity": 5.0}),))
+STAYS = Schedule("s", (PhaseSpec(name="only", steps=100, params={"gravity": 5.0}),))
 
 
 def phased() -> PhasedEnv:

@@ -11,7 +11,7 @@ from gymnasium.vector import AutoresetMode, SyncVectorEnv
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from continual_arcade.envs import IDS, ArcadeVectorEnv, Schedule, Stretch
+from continual_arcade.envs import IDS, ArcadeVectorEnv, PhaseSpec, Schedule
 
 EVERY_ID = pytest.mark.parametrize("env_id", IDS.values(), ids=IDS.keys())
 EVERY_MODE = pytest.mark.parametrize("mode", list(AutoresetMode), ids=lambda mode: mode.value)
@@ -19,7 +19,7 @@ FLAPPY, CATCHER = IDS["FlappyBird"], IDS["Catcher"]
 TOLD = ("phase", "score", "phase_changed")
 PHASES = Schedule(
     "three",
-    tuple(Stretch(name=str(i), steps=150, params={"gap": 100.0 - 20 * i}) for i in range(3)),
+    tuple(PhaseSpec(name=str(i), steps=150, params={"gap": 100.0 - 20 * i}) for i in range(3)),
 )
 
 

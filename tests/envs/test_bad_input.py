@@ -7,7 +7,7 @@ import gymnasium as gym
 import numpy as np
 import pytest
 
-from continual_arcade.envs import IDS, Schedule, Stretch, make_game
+from continual_arcade.envs import IDS, PhaseSpec, Schedule, make_game
 
 FLAPPY, CATCHER = IDS["FlappyBird"], IDS["Catcher"]
 
@@ -150,7 +150,7 @@ def test_vector_actions(actions: Any, error: type[Exception], message: str) -> N
 
 
 def test_a_wrong_action_at_a_boundary_leaves_the_phase_alone() -> None:
-    phases = tuple(Stretch(name=str(i), steps=4, params={"gap": 100.0 - i}) for i in range(3))
+    phases = tuple(PhaseSpec(name=str(i), steps=4, params={"gap": 100.0 - i}) for i in range(3))
     env: Any = gym.make_vec(FLAPPY, num_envs=2, schedule=Schedule("s", phases))
     env.reset(seed=0)
     env.step([1, 1])

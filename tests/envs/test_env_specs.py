@@ -18,7 +18,7 @@ import numpy as np
 import pytest
 from gymnasium.envs.registration import EnvSpec
 
-from continual_arcade.envs import IDS, Schedule, Stretch, make_game, shipped
+from continual_arcade.envs import IDS, PhaseSpec, Schedule, make_game, shipped
 from continual_arcade.envs.env_specs import as_function, as_tunables, named
 from continual_arcade.envs.phased_env import CARTPOLE, PhasedEnv, set_cartpole, switching
 from continual_arcade.envs.schedule_files import save
@@ -27,13 +27,13 @@ FLAPPY, CATCHER = IDS["FlappyBird"], IDS["Catcher"]
 DRIFTING = Schedule(
     "ours",
     (
-        Stretch(name="wide", steps=24, params={"gap": np.float32(100)}),  # type: ignore[dict-item]
-        Stretch(name="narrowing", steps=24, params={"gap": 90}, until={"gap": 80.0}),
+        PhaseSpec(name="wide", steps=24, params={"gap": np.float32(100)}),  # type: ignore[dict-item]
+        PhaseSpec(name="narrowing", steps=24, params={"gap": 90}, until={"gap": 80.0}),
     ),
 )
-POLES = Schedule("poles", (Stretch(name="short", steps=9, params={"length": 0.25}),))
+POLES = Schedule("poles", (PhaseSpec(name="short", steps=9, params={"length": 0.25}),))
 TURNS = Schedule(
-    "turns", tuple(Stretch(name=str(i), steps=9, params={"env": i}) for i in (0, 1, 0))
+    "turns", tuple(PhaseSpec(name=str(i), steps=9, params={"env": i}) for i in (0, 1, 0))
 )
 
 

@@ -6,14 +6,14 @@ import gymnasium as gym
 import numpy as np
 import pytest
 
-from continual_arcade.envs import IDS, ArcadeVectorEnv, Schedule, Stretch
+from continual_arcade.envs import IDS, ArcadeVectorEnv, PhaseSpec, Schedule
 
 ID = IDS["FlappyBird"]
 
 
 def gaps(*values: float, steps: int = 30) -> Schedule:
     return Schedule(
-        "gaps", tuple(Stretch(name=f"{v:g}", steps=steps, params={"gap": v}) for v in values)
+        "gaps", tuple(PhaseSpec(name=f"{v:g}", steps=steps, params={"gap": v}) for v in values)
     )
 
 
@@ -62,7 +62,7 @@ def test_the_clock_survives_resets_and_rewinds_with_a_seed() -> None:
 
 def test_a_parameter_never_acts_in_the_middle_of_an_episode() -> None:
     ramp = Schedule(
-        "r", (Stretch(name="r", steps=100, params={"gap": 100.0}, until={"gap": 60.0}),)
+        "r", (PhaseSpec(name="r", steps=100, params={"gap": 100.0}, until={"gap": 60.0}),)
     )
     env = gym.make(ID, schedule=ramp)
     _, info = env.reset(seed=0)
@@ -149,7 +149,7 @@ def test_an_ended_episode_is_followed_by_another_in_the_same_step() -> None:
 
 def test_drift_reaches_each_sub_environment_with_its_own_next_episode() -> None:
     ramp = Schedule(
-        "r", (Stretch(name="r", steps=3000, params={"gap": 100.0}, until={"gap": 60.0}),)
+        "r", (PhaseSpec(name="r", steps=3000, params={"gap": 100.0}, until={"gap": 60.0}),)
     )
     env = vector(6, schedule=ramp)
     env.reset(seed=1)
@@ -173,8 +173,8 @@ def test_a_phase_without_a_jump_reaches_each_sub_environment_with_its_own_next_e
     life = Schedule(
         "level",
         (
-            Stretch(name="one", steps=400, params={"gap": 100.0}, until={"gap": 100.0}),
-            Stretch(name="two", steps=8_000, params={"gap": 100.0}),
+            PhaseSpec(name="one", steps=400, params={"gap": 100.0}, until={"gap": 100.0}),
+            PhaseSpec(name="two", steps=8_000, params={"gap": 100.0}),
         ),
     )
     env = vector(4, schedule=life)

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from gymnasium.utils.env_checker import check_env
 
-from continual_arcade.envs import Schedule, Stretch
+from continual_arcade.envs import PhaseSpec, Schedule
 from continual_arcade.envs.phased_env import (
     CARTPOLE,
     PhasedEnv,
@@ -22,8 +22,8 @@ from continual_arcade.envs.schedule_files import save
 POLES = Schedule(
     "poles",
     (
-        Stretch(name="short", steps=60, params={"length": 0.25}),
-        Stretch(name="long", steps=60, params={"length": 2.0}),
+        PhaseSpec(name="short", steps=60, params={"length": 0.25}),
+        PhaseSpec(name="long", steps=60, params={"length": 2.0}),
     ),
 )
 
@@ -106,7 +106,7 @@ def test_it_travels() -> None:
 def test_a_list_of_environments_with_equal_spaces() -> None:
     schedule = Schedule(
         "two",
-        tuple(Stretch(name=f"env {i}", steps=20, params={"env": float(i)}) for i in (0, 1, 0)),
+        tuple(PhaseSpec(name=f"env {i}", steps=20, params={"env": float(i)}) for i in (0, 1, 0)),
     )
     light, heavy = gym.make("CartPole-v1"), gym.make("CartPole-v1")
     bare: Any = heavy.unwrapped
@@ -130,7 +130,7 @@ def test_environments_with_other_spaces_are_refused() -> None:
         SwitchEnv([gym.make("CartPole-v1"), gym.make("MountainCar-v0")])
     with pytest.raises(ValueError, match="at least one"):
         SwitchEnv([])
-    three = Schedule("s", (Stretch(name="x", steps=5, params={"env": 2.0}),))
+    three = Schedule("s", (PhaseSpec(name="x", steps=5, params={"env": 2.0}),))
     with pytest.raises(ValueError, match=r"env = 2  is outside \[0, 1\]"):
         switching([gym.make("CartPole-v1")] * 2, three)
 
@@ -139,7 +139,7 @@ def test_schedules_are_checked_and_may_come_from_files(tmp_path: Path) -> None:
     save(POLES, tmp_path / "poles.toml")
     env = PhasedEnv(gym.make("CartPole-v1"), tmp_path / "poles.toml", CARTPOLE, set_cartpole)
     assert env.clock.schedule == POLES
-    wrong = Schedule("s", (Stretch(name="x", steps=5, params={"lenght": 1.0}),))
+    wrong = Schedule("s", (PhaseSpec(name="x", steps=5, params={"lenght": 1.0}),))
     with pytest.raises(ValueError, match="did you mean 'length'"):
         PhasedEnv(gym.make("CartPole-v1"), wrong.to_dict(), CARTPOLE, set_cartpole)
     with pytest.raises(ValueError, match="length = 9"):

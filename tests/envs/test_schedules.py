@@ -13,8 +13,8 @@ from continual_arcade.envs import (
     GAMES,
     SHIPPED,
     Phase,
+    PhaseSpec,
     Schedule,
-    Stretch,
     load,
     make_game,
     save,
@@ -29,10 +29,10 @@ params = st.dictionaries(names, st.floats(-1e6, 1e6), max_size=3)
 
 
 @st.composite
-def stretches(draw: Any) -> Stretch:
+def stretches(draw: Any) -> PhaseSpec:
     start = draw(params)
     until = {name: draw(st.floats(-1e6, 1e6)) for name in start} if draw(st.booleans()) else None
-    return Stretch(name=draw(names), steps=draw(st.integers(1, 1000)), params=start, until=until)
+    return PhaseSpec(name=draw(names), steps=draw(st.integers(1, 1000)), params=start, until=until)
 
 
 schedules = st.builds(Schedule, names, st.lists(stretches(), min_size=1, max_size=6).map(tuple))
@@ -86,17 +86,17 @@ def test_the_fingerprint_sees_the_life_and_nothing_else(schedule: Schedule, more
     renamed = Schedule(
         "another",
         tuple(
-            Stretch(name="x", steps=s.steps, params=s.params, until=s.until)
+            PhaseSpec(name="x", steps=s.steps, params=s.params, until=s.until)
             for s in schedule.stretches
         ),
     )
     assert renamed.fingerprint == schedule.fingerprint
     first, *rest = schedule.stretches
-    longer = Stretch(
+    longer = PhaseSpec(
         name=first.name, steps=first.steps + more, params=first.params, until=first.until
     )
     assert Schedule(schedule.name, (longer, *rest)).fingerprint != schedule.fingerprint
-    shifted = Stretch(name=first.name, steps=first.steps, params={**first.params, "zz": 1.0})
+    shifted = PhaseSpec(name=first.name, steps=first.steps, params={**first.params, "zz": 1.0})
     assert Schedule(schedule.name, (shifted, *rest)).fingerprint != schedule.fingerprint
 
 
@@ -152,7 +152,7 @@ def test_a_schedule_asks_for_nothing_random() -> None:
 
 
 def test_a_phase_that_moves_is_frozen_at_its_middle() -> None:
-    schedule = Schedule("s", (Stretch(name="r", steps=10, params={"a": 1.0}, until={"a": 3.0}),))
+    schedule = Schedule("s", (PhaseSpec(name="r", steps=10, params={"a": 1.0}, until={"a": 3.0}),))
     assert schedule.frozen(0).params == {"a": 2.0}
     assert schedule.frozen("r") == schedule.frozen(0)
 
@@ -164,9 +164,9 @@ def test_phases_that_come_back_are_played_once() -> None:
 
 
 def test_a_drift_into_a_rest_has_no_boundary_and_a_jump_has() -> None:
-    ramp = Stretch(name="ramp", steps=10, params={"a": 1.0}, until={"a": 2.0})
-    rest = Stretch(name="rest", steps=10, params={"a": 2.0})
-    jump = Stretch(name="jump", steps=10, params={"a": 5.0})
+    ramp = PhaseSpec(name="ramp", steps=10, params={"a": 1.0}, until={"a": 2.0})
+    rest = PhaseSpec(name="rest", steps=10, params={"a": 2.0})
+    jump = PhaseSpec(name="jump", steps=10, params={"a": 5.0})
     assert Schedule("s", (ramp, rest, jump, jump)).boundaries == (20, 30)
 
 
@@ -267,7 +267,7 @@ def test_a_schedule_for_another_game_is_refused() -> None:
     catcher = shipped("shrink", make_game("Catcher"))
     with pytest.raises(ValueError, match="unknown parameter 'fall_speed'"):
         catcher.check(make_game("FlappyBird").tunables)
-    narrow = Schedule("s", (Stretch(name="narrow", steps=5, params={"gap": 20.0}),))
+    narrow = Schedule("s", (PhaseSpec(name="narrow", steps=5, params={"gap": 20.0}),))
     with pytest.raises(ValueError, match=r"phase 'narrow'.*no bird fits through"):
         narrow.check(make_game("FlappyBird").tunables)
 

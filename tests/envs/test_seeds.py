@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from continual_arcade.envs import IDS, Schedule, Stretch
+from continual_arcade.envs import IDS, PhaseSpec, Schedule
 from continual_arcade.envs.phased_env import CARTPOLE, PhasedEnv, SwitchEnv, set_cartpole
 from continual_arcade.envs.seeds import plain_seed, plain_seeds
 
@@ -19,7 +19,7 @@ NO_SEEDS = [3.0, np.float64(3), "3", True, np.bool(True), b"3", [3], np.array([3
 
 
 def phased() -> PhasedEnv:
-    schedule = Schedule("s", (Stretch(name="x", steps=5, params={"length": 1.0}),))
+    schedule = Schedule("s", (PhaseSpec(name="x", steps=5, params={"length": 1.0}),))
     return PhasedEnv(gym.make("CartPole-v1"), schedule, CARTPOLE, set_cartpole)
 
 

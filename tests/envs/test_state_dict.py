@@ -14,8 +14,8 @@ from continual_arcade.envs import (
     GAMES,
     ArcadeEnv,
     ArcadeVectorEnv,
+    PhaseSpec,
     Schedule,
-    Stretch,
     make_game,
     shipped,
 )
@@ -164,10 +164,10 @@ def test_what_stable_baselines3_sees_goes_on(game: str, life: str | None, tmp_pa
 def test_at_and_around_a_boundary(place: int) -> None:
     """Also where an episode ends at the boundary, and where the life is over."""
     phases = (
-        Stretch(name="rest", steps=40, params={"gap": 100.0}),
-        Stretch(name="move", steps=5, params={"gap": 100.0}, until={"gap": 90.0}),
-        Stretch(name="on", steps=5, params={"gap": 90.0}, until={"gap": 90.0}),
-        Stretch(name="stay", steps=5, params={"gap": 90.0}),
+        PhaseSpec(name="rest", steps=40, params={"gap": 100.0}),
+        PhaseSpec(name="move", steps=5, params={"gap": 100.0}, until={"gap": 90.0}),
+        PhaseSpec(name="on", steps=5, params={"gap": 90.0}, until={"gap": 90.0}),
+        PhaseSpec(name="stay", steps=5, params={"gap": 90.0}),
     )
     env, other = (ArcadeEnv("FlappyBird", Schedule("s", phases)) for _ in range(2))
     many, others = (ArcadeVectorEnv("FlappyBird", 4, 3, Schedule("s", phases)) for _ in range(2))

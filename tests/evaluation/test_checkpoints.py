@@ -8,15 +8,15 @@ from typing import Any
 
 import pytest
 
-from continual_arcade.envs import IDS, Schedule, Stretch
-from continual_arcade.evaluation import Judging
+from continual_arcade.envs import IDS, PhaseSpec, Schedule
+from continual_arcade.evaluation import EvaluationSettings
 from continual_arcade.evaluation.checkpoints import Checkpoints
 from continual_arcade.evaluation.run_folder import RunFolder
 
 CYCLE = Schedule(
     "there and back",
     tuple(
-        Stretch(name=name, steps=100, params={"gap": gap})
+        PhaseSpec(name=name, steps=100, params={"gap": gap})
         for name, gap in (("wide", 100.0), ("narrow", 80.0), ("wide again", 100.0))
     ),
 )
@@ -43,7 +43,7 @@ def run(root: Path, steps: list[int], num_envs: int = 8) -> Checkpoints:
         "seed": 0,
         "settings": {"num_envs": num_envs},
         "save_every": 0,
-        "evaluation": asdict(Judging()),
+        "evaluation": asdict(EvaluationSettings()),
     }
     RunFolder(root).write_config(config)
     return Checkpoints.of(RunFolder.open(root))
@@ -75,7 +75,7 @@ def test_learnt_is_the_end_of_the_first_training_of_what_is_played(tmp_path: Pat
     assert checkpoints.find("learnt", WIDE) == 104
     assert checkpoints.find("learnt", NARROW) == 200
     assert checkpoints.find("learnt", AGAIN) == 104  # it came back: the first time counts
-    other = Schedule("other", (Stretch(name="wide", steps=5, params={"gap": 99.0}),)).frozen(0)
+    other = Schedule("other", (PhaseSpec(name="wide", steps=5, params={"gap": 99.0}),)).frozen(0)
     with pytest.raises(ValueError, match="has no checkpoint 'learnt'"):
         checkpoints.find("learnt", other)
 

@@ -12,14 +12,14 @@ from stable_baselines3.common.vec_env import VecNormalize
 from tables import write_run
 
 from continual_arcade.agents import make_life
-from continual_arcade.envs import IDS, Schedule, Stretch, make_game, shipped
+from continual_arcade.envs import IDS, PhaseSpec, Schedule, make_game, shipped
 from continual_arcade.envs.phased_env import CARTPOLE, PhasedEnv, set_cartpole
 from continual_arcade.evaluation import (
     EvaluationCallback,
+    EvaluationSettings,
     Evaluator,
     FunctionPolicy,
     GymEvaluator,
-    Judging,
     Protocol,
     Run,
     RunFolder,
@@ -32,7 +32,7 @@ from continual_arcade.evaluation.table import read, same
 from continual_arcade.reports.page import build_page
 
 LIFE = shipped("conflict", make_game("Catcher")).with_steps(128)
-ENDS = Judging(every=0, at_end=1, episodes=2, max_steps=60)
+ENDS = EvaluationSettings(every=0, at_end=1, episodes=2, max_steps=60)
 PROTOCOL = Protocol("Catcher", IDS["Catcher"], LIFE, ENDS)
 
 
@@ -80,20 +80,22 @@ def test_it_stands_beside_runs_of_the_suite(tmp_path: Path) -> None:
     assert [list(group.runs) for group in world.groups] == [[0], [0, 1], [0, 1]]
     page = build_page(gather(paths), references=shipped_references())
     assert page.methods == tuple(world.labels)
-    others = Protocol("Catcher", IDS["Catcher"], LIFE, Judging(every=0, at_end=1, episodes=3))
+    others = Protocol(
+        "Catcher", IDS["Catcher"], LIFE, EvaluationSettings(every=0, at_end=1, episodes=3)
+    )
     folder = replay_phases(AGENTS, others, seed=2).write_run(tmp_path, method="x")
     with pytest.raises(ValueError, match=r"evaluation\.episodes: 2 and 3"):
         gather([*paths, folder.path]).check_comparable()
 
 
 def test_checkpoints_must_be_those_of_the_evaluations_that_were_due(tmp_path: Path) -> None:
-    def write(steps: Any, judging: Judging = ENDS, **options: Any) -> Any:
+    def write(steps: Any, judging: EvaluationSettings = ENDS, **options: Any) -> Any:
         protocol = Protocol("Catcher", IDS["Catcher"], LIFE, judging)
         late = options.get("num_envs", 1)
         replayed = replay_phases(dict.fromkeys(steps, chases(0)), protocol, late=late)
         return replayed.write_run(tmp_path / str(len(steps)), method="x", **options)
 
-    usual = Judging(episodes=1, max_steps=9, spacing=10)
+    usual = EvaluationSettings(episodes=1, max_steps=9, spacing=10)
     with pytest.raises(ValueError, match=r"of step 108, 118, 236 and 3 more, due with every = 1"):
         write(AGENTS, usual)
     with pytest.raises(ValueError, match=r"no evaluation is due at step 100 with .*judging"):
@@ -257,7 +259,7 @@ def test_options_of_the_game_belong_to_what_is_compared(tmp_path: Path) -> None:
 
 POLES = Schedule(
     "poles",
-    tuple(Stretch(name=f"{m} m", steps=64, params={"length": m}) for m in (0.25, 2.0)),
+    tuple(PhaseSpec(name=f"{m} m", steps=64, params={"length": m}) for m in (0.25, 2.0)),
 )
 
 

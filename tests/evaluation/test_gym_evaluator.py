@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from continual_arcade.agents import ContinualDQN
-from continual_arcade.envs import IDS, Schedule, Stretch, make_game, shipped
+from continual_arcade.envs import IDS, PhaseSpec, Schedule, make_game, shipped
 from continual_arcade.envs.phased_env import CARTPOLE, PhasedEnv, set_cartpole, switching
 from continual_arcade.evaluation import (
     EvaluationCallback,
@@ -24,7 +24,7 @@ from continual_arcade.evaluation.table import read
 LIFE = Schedule(
     "poles",
     tuple(
-        Stretch(name=f"{length} m", steps=60, params={"length": length})
+        PhaseSpec(name=f"{length} m", steps=60, params={"length": length})
         for length in (0.25, 2.0, 0.25)
     ),
 )
@@ -107,7 +107,7 @@ def test_a_life_with_it_is_evaluated_on_the_way_and_undisturbed(tmp_path: Path) 
 
 def test_which_environment_is_played_can_be_a_phase() -> None:
     life = Schedule(
-        "two", tuple(Stretch(name=f"env {i}", steps=50, params={"env": i}) for i in (0, 1))
+        "two", tuple(PhaseSpec(name=f"env {i}", steps=50, params={"env": i}) for i in (0, 1))
     )
 
     def make(phase: int) -> PhasedEnv:
@@ -121,7 +121,7 @@ def test_which_environment_is_played_can_be_a_phase() -> None:
 
 
 def test_continuous_actions_are_handed_on() -> None:
-    life = Schedule("one", (Stretch(name="only", steps=5),))
+    life = Schedule("one", (PhaseSpec(name="only", steps=5),))
     evaluator = GymEvaluator(lambda phase: gym.make("Pendulum-v1"), life, episodes=2, max_steps=9)
     assert evaluator.name == "Pendulum-v1"
     played = evaluator.play(FunctionPolicy(lambda seen: np.zeros((2, 1), np.float32)))
@@ -134,7 +134,7 @@ def test_an_environment_that_lives_on_is_refused() -> None:
         GymEvaluator(lambda phase: cartpole(), LIFE)
     with pytest.raises(ValueError, match=r"index=1.* stays in Phase\(index=0"):
         GymEvaluator(lambda phase: cartpole(0), LIFE)
-    harder = Schedule("harder", (Stretch(name="x", steps=9, params={"length": 0.1}),))
+    harder = Schedule("harder", (PhaseSpec(name="x", steps=9, params={"length": 0.1}),))
     with pytest.raises(ValueError, match="the schedule that is evaluated"):
         GymEvaluator(cartpole, harder)
 

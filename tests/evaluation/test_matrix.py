@@ -8,7 +8,7 @@ import pytest
 from rich.console import Console
 from tables import gaps, record_of, write_run
 
-from continual_arcade.evaluation import Judging, Run, forgetting_matrix
+from continual_arcade.evaluation import EvaluationSettings, Run, forgetting_matrix
 from continual_arcade.evaluation.matrix import as_text
 from continual_arcade.evaluation.run_pictures import show
 
@@ -45,7 +45,7 @@ def test_the_text_fits_a_terminal() -> None:
 @pytest.mark.parametrize("stages", [6, 1])
 def test_pictures(tmp_path: Path, stages: int) -> None:
     """Also of a run that was evaluated only before training."""
-    judging = Judging(every=50, at_end=1, episodes=2, first_seed=0)
+    judging = EvaluationSettings(every=50, at_end=1, episodes=2, first_seed=0)
     cells = {key: LIFE[key] for key in list(LIFE)[:stages]}
     run = Run.load(write_run(tmp_path, THREE, cells, judging=judging))
     console = Console(width=100, record=True, file=io.StringIO())

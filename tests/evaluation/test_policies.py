@@ -30,7 +30,7 @@ from stable_baselines3.common.vec_env import (
 )
 
 from continual_arcade.agents import ContinualDQN, GymnasiumVecEnv
-from continual_arcade.envs import IDS, Schedule, Stretch, make_game, shipped
+from continual_arcade.envs import IDS, PhaseSpec, Schedule, make_game, shipped
 from continual_arcade.envs.phased_env import PhasedEnv
 from continual_arcade.evaluation import Evaluator, FunctionPolicy, GymEvaluator, replay_phases
 from continual_arcade.evaluation.filming import Camera
@@ -40,7 +40,7 @@ Wrap = Callable[[VecEnv], VecEnv]
 LIFE = shipped("conflict", make_game("Catcher"))
 LIMIT = 120
 EPISODES = 2
-ONE = Schedule("one", (Stretch(name="only", steps=50),))
+ONE = Schedule("one", (PhaseSpec(name="only", steps=50),))
 
 
 def game(phase: int | None = None, **options: Any) -> gym.Env[Any, Any]:

@@ -14,7 +14,7 @@ from tables import gaps, record_of
 from continual_arcade.envs import GAMES, IDS, SHIPPED, Schedule, make_game, shipped
 from continual_arcade.envs.tunables import resolve
 from continual_arcade.evaluation import (
-    Judging,
+    EvaluationSettings,
     Protocol,
     Reference,
     References,
@@ -30,7 +30,7 @@ MAKING = {"command": "c", "date": "d", "python": "p", "versions": {}, "git_commi
 
 
 def protocol(schedule: Schedule, max_steps: int = 1_800, game: str = "FlappyBird") -> Protocol:
-    return Protocol(game, IDS[game], schedule, Judging(max_steps=max_steps))
+    return Protocol(game, IDS[game], schedule, EvaluationSettings(max_steps=max_steps))
 
 
 def reference(gap: float, random: float, oracle: float, spread: float = 0.0) -> Reference:

@@ -13,9 +13,9 @@ from stable_baselines3 import DQN, PPO
 
 from continual_arcade.envs import IDS, make_game, shipped
 from continual_arcade.evaluation import (
+    EvaluationSettings,
     Evaluator,
     FunctionPolicy,
-    Judging,
     Policy,
     Protocol,
     Record,
@@ -24,7 +24,7 @@ from continual_arcade.evaluation import (
 from continual_arcade.evaluation.table import COLUMNS, append, read, same
 
 CONFLICT = shipped("conflict", make_game("FlappyBird"))
-JUDGING = Judging(episodes=2, max_steps=80)
+JUDGING = EvaluationSettings(episodes=2, max_steps=80)
 GIVEN: dict[str, Any] = {"game": "FlappyBird", "judging": JUDGING}
 
 

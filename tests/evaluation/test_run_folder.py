@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from continual_arcade.evaluation import Judging, RunFolder
+from continual_arcade.evaluation import EvaluationSettings, RunFolder
 
 
 def create(root: Path, seed: int = 0) -> RunFolder:
@@ -117,7 +117,7 @@ def test_the_configuration_comes_back(tmp_path: Path) -> None:
         RunFolder.open(folder.path)
     names = ("game", "env", "schedule", "fingerprint", "method", "seed", "settings", "save_every")
     tables = {
-        "evaluation": asdict(Judging()),
+        "evaluation": asdict(EvaluationSettings()),
         "method_spec": dict.fromkeys(("replay", "parts", "remembers_all", "interleaved"), 3),
     }
     typed: dict[str, object] = {"game": "g", "schedule": {}, "settings": {}}

@@ -10,7 +10,13 @@ from typing import Any
 import pytest
 from tables import gaps, matrix_cells, write_run
 
-from continual_arcade.evaluation import Judging, Protocol, Run, gather, network_diagnostics
+from continual_arcade.evaluation import (
+    EvaluationSettings,
+    Protocol,
+    Run,
+    gather,
+    network_diagnostics,
+)
 
 TWO = gaps(100, 90)
 CELLS = matrix_cells(TWO, [[0, 0], [5, 1], [3, 8]])
@@ -63,7 +69,9 @@ def test_worlds_of_one_title_are_told_apart_and_refused_by_name(tmp_path: Path) 
             write_run(tmp_path, TWO, CELLS, seed=1),
             lambda c: c.update(env="ContinualArcade/FlappyBird-v1"),
         ),
-        write_run(tmp_path, TWO, CELLS, seed=2, judging=Judging(every=0, at_end=1, episodes=1)),
+        write_run(
+            tmp_path, TWO, CELLS, seed=2, judging=EvaluationSettings(every=0, at_end=1, episodes=1)
+        ),
         write_run(tmp_path, replace(other, name="longer"), matrix_cells(other, [[0, 0]] * 3)),
     ]
     gathered = gather(paths)
@@ -241,7 +249,7 @@ def test_a_damaged_run_is_left_out_with_its_reason(
 
 def test_an_evaluation_that_is_missing_on_the_way_is_nan(tmp_path: Path) -> None:
     cells = {**CELLS, (50, 0): [[1], [1]], (150, 1): [[1], [1]]}
-    judging = Judging(every=50, at_end=1, episodes=1, first_seed=0)
+    judging = EvaluationSettings(every=50, at_end=1, episodes=1, first_seed=0)
     path = write_run(tmp_path, TWO, cells, judging=judging)
     drop_rows(path, lambda row: row[2] != "150")
     record = Run.load(path).scores
@@ -265,7 +273,9 @@ def test_nothing_or_no_run_is_refused(tmp_path: Path) -> None:
 
 
 def test_a_protocol_makes_what_it_says(tmp_path: Path) -> None:
-    protocol = Protocol("FlappyBird", "ContinualArcade/FlappyBird-v0", TWO, Judging(episodes=3))
+    protocol = Protocol(
+        "FlappyBird", "ContinualArcade/FlappyBird-v0", TWO, EvaluationSettings(episodes=3)
+    )
     evaluator = protocol.make_evaluator()
     assert evaluator.seeds == [1_000_000, 1_000_001, 1_000_002]
     assert protocol.timetable.due == ((0, -1), (100, 0), (200, 1))

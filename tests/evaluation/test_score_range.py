@@ -9,14 +9,14 @@ from tables import gaps, matrix_cells, write_run
 
 from continual_arcade.envs import IDS, make_game, shipped
 from continual_arcade.envs.oracles import Oracle
-from continual_arcade.evaluation import Judging, Protocol, gather
+from continual_arcade.evaluation import EvaluationSettings, Protocol, gather
 from continual_arcade.evaluation.score_range import score_range
 
 TWO = gaps(100, 90)
 
 
 def protocol(game: str, name: str = "shrink", **judging: int) -> Protocol:
-    return Protocol(game, IDS[game], shipped(name, make_game(game)), Judging(**judging))
+    return Protocol(game, IDS[game], shipped(name, make_game(game)), EvaluationSettings(**judging))
 
 
 def test_it_is_that_of_the_episodes_that_are_played() -> None:

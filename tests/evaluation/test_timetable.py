@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from tables import gaps
 
-from continual_arcade.envs import Schedule, Stretch
+from continual_arcade.envs import PhaseSpec, Schedule
 from continual_arcade.evaluation import Timetable
 from continual_arcade.evaluation.timetable import BEFORE
 
@@ -27,7 +27,7 @@ def test_a_phase_too_short_has_fewer() -> None:
 
 
 lives = st.builds(
-    lambda steps: Schedule("s", tuple(Stretch(name=str(n), steps=n) for n in steps)),
+    lambda steps: Schedule("s", tuple(PhaseSpec(name=str(n), steps=n) for n in steps)),
     st.lists(st.integers(1, 40), min_size=1, max_size=4),
 )
 

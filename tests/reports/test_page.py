@@ -10,7 +10,7 @@ import pytest
 from bounded_runs import by_hand, written
 from tables import gaps, matrix_cells, write_run
 
-from continual_arcade.evaluation import Judging, gather, network_diagnostics
+from continual_arcade.evaluation import EvaluationSettings, gather, network_diagnostics
 from continual_arcade.evaluation.bounded import Range
 from continual_arcade.evaluation.metrics import METRICS
 from continual_arcade.evaluation.network_diagnostics import Reading
@@ -30,7 +30,7 @@ from continual_arcade.reports.pages.page_model import (
 )
 
 TWO = gaps(100, 90)
-JUDGING = Judging(every=0, at_end=1, episodes=1, first_seed=0)
+JUDGING = EvaluationSettings(every=0, at_end=1, episodes=1, first_seed=0)
 MIDDLE = [23.5, 23.5]
 """What is added to scores between 0 and 47 pipes."""
 SCORES = Range.of_score(0, 47)

@@ -10,7 +10,7 @@ from tables import write_run
 
 from continual_arcade.agents import METHODS, Method, compose
 from continual_arcade.envs import make_game, shipped
-from continual_arcade.evaluation import Judging
+from continual_arcade.evaluation import EvaluationSettings
 from continual_arcade.evaluation.bounded import Range
 from continual_arcade.scripts import compare
 
@@ -24,7 +24,7 @@ def a_run(
     lr: float = 1e-3,
     method: str = "dqn",
     spec: Method = METHODS["finetune"],
-    judging: Judging | None = None,
+    judging: EvaluationSettings | None = None,
 ) -> Path:
     """Write a run whose agent had ``scores[stage][phase]`` after each phase of training."""
     cells = {
@@ -232,7 +232,7 @@ def test_p_values_and_warnings_are_those_of_the_report(tmp_path: Path, capsys: A
 def test_runs_of_other_protocols_are_refused_by_name_or_kept_apart(
     three: list[Path], tmp_path: Path, capsys: Any
 ) -> None:
-    seeds = Judging(every=0, at_end=1, episodes=2, first_seed=70)
+    seeds = EvaluationSettings(every=0, at_end=1, episodes=2, first_seed=70)
     scores = [NOTHING, (1, 1, 1), (1, 1, 1), (1, 1, 1)]
     other = a_run(tmp_path, 3, scores, judging=seeds)  # type: ignore[arg-type]
     with pytest.raises(SystemExit, match=r"^2$"):

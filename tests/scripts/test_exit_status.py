@@ -15,7 +15,7 @@ from small_studies import write
 from tables import gaps, matrix_cells, write_run
 
 from continual_arcade.agents import ContinualDQN
-from continual_arcade.evaluation import Judging, gather
+from continual_arcade.evaluation import EvaluationSettings, gather
 from continual_arcade.reports.method_results import judge
 from continual_arcade.scripts import (
     compare,
@@ -110,7 +110,7 @@ def scene(made: Path, tmp_path: Path) -> Scene:
     return Scene(tmp_path)
 
 
-OTHER = {"judging": Judging(every=0, at_end=1, episodes=1, first_seed=9)}
+OTHER = {"judging": EvaluationSettings(every=0, at_end=1, episodes=1, first_seed=9)}
 
 
 def evaluated(scene: Scene, before: Callable[[], object] = lambda: None) -> int:

@@ -12,7 +12,7 @@ from small_studies import write
 from tables import write_run
 
 from continual_arcade.agents import METHODS
-from continual_arcade.envs import Schedule, Stretch
+from continual_arcade.envs import PhaseSpec, Schedule
 from continual_arcade.envs.schedule_files import save
 from continual_arcade.evaluation import Run
 from continual_arcade.evaluation.matrix import as_text, forgetting_matrix
@@ -31,7 +31,8 @@ def life() -> Schedule:
     return Schedule(
         "odd",
         tuple(
-            Stretch(name=name, steps=100, params={"gap": 100.0 - i}) for i, name in enumerate(NAMES)
+            PhaseSpec(name=name, steps=100, params={"gap": 100.0 - i})
+            for i, name in enumerate(NAMES)
         ),
     )
 

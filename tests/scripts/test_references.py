@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from published import paths_under
 
-from continual_arcade.envs import GAMES, IDS, SHIPPED, Schedule, Stretch, make_game, shipped
+from continual_arcade.envs import GAMES, IDS, SHIPPED, PhaseSpec, Schedule, make_game, shipped
 from continual_arcade.envs.tunables import resolve
 from continual_arcade.evaluation import Evaluator, Reference, shipped_references
 from continual_arcade.evaluation.locks import Lock, LockedError
@@ -67,7 +67,7 @@ def test_playing_all_again_gives_the_same_bits(game: str) -> None:
 
 def test_random_play_of_flappy_bird_gives_the_same_bits() -> None:
     for one in of_game("FlappyBird"):
-        alone = Schedule("s", (Stretch(name="s", steps=1, params=one.params),))
+        alone = Schedule("s", (PhaseSpec(name="s", steps=1, params=one.params),))
         evaluator = Evaluator("FlappyBird", alone, episodes=one.episodes, max_steps=one.max_steps)
         actions: Any = evaluator.env.single_action_space
         player = RandomPlayer(actions, one.random_seed)
@@ -92,7 +92,7 @@ def test_a_catcher_that_is_faster_has_more_to_catch() -> None:
 
 def test_mean_and_spread_are_those_of_the_episodes() -> None:
     params = resolve(make_game("Catcher").tunables, {"fall_speed": 22.0})
-    alone = Schedule("s", (Stretch(name="s", steps=1, params=params),))
+    alone = Schedule("s", (PhaseSpec(name="s", steps=1, params=params),))
     evaluator = Evaluator("Catcher", alone, episodes=5)
     actions: Any = evaluator.env.single_action_space
     scores = evaluator.play(RandomPlayer(actions, 4)).scores[0]
@@ -115,7 +115,7 @@ def test_the_global_random_state_does_not_matter(tmp_path: Path) -> None:
 
 def test_a_file_that_exists_keeps_what_is_not_played_again(tmp_path: Path, capsys: Any) -> None:
     path = tmp_path / "references.json"
-    mine = Schedule("mine", (Stretch(name="a", steps=1, params={"fall_speed": 30.0}),))
+    mine = Schedule("mine", (PhaseSpec(name="a", steps=1, params={"fall_speed": 30.0}),))
     (tmp_path / "mine.json").write_text(json.dumps(mine.to_dict()))
     on_catcher = ["--game", "Catcher", "--out", str(path), *FEW]
     references.main([*on_catcher, "--schedule", "stationary"])

@@ -15,7 +15,7 @@ import pytest
 from processes import started, wait_for
 
 from continual_arcade.agents import ContinualDQN
-from continual_arcade.evaluation import Judging, network_diagnostics
+from continual_arcade.evaluation import EvaluationSettings, network_diagnostics
 from continual_arcade.evaluation.table import read
 from continual_arcade.scripts import compare, demo, evaluate, schedule, train, watch
 
@@ -63,7 +63,7 @@ def test_a_run_is_on_the_disk(life: Path) -> None:
     assert config["seed"] == 5
     assert config["schedule"]["name"] == "conflict"
     assert config["settings"]["hidden"] == [16]
-    assert config["evaluation"] == asdict(Judging(every=300, episodes=2, max_steps=60))
+    assert config["evaluation"] == asdict(EvaluationSettings(every=300, episodes=2, max_steps=60))
     assert config["versions"]["torch"].startswith("2.")
     assert re.fullmatch(r"[0-9a-f]{16}", config["fingerprint"])
     with (life / "progress.csv").open() as file:

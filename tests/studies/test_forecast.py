@@ -10,7 +10,7 @@ from continual_arcade.studies import forecast as forecasting
 from continual_arcade.studies.folder import StudyFolder
 from continual_arcade.studies.forecast import forecast
 from continual_arcade.studies.grid import cells
-from continual_arcade.studies.running import conduct
+from continual_arcade.studies.running import run_all
 
 
 @pytest.fixture(autouse=True)
@@ -61,6 +61,6 @@ def test_the_room_is_of_the_order_of_what_is_taken(tmp_path: Path) -> None:
     folder = StudyFolder(tmp_path / "small")
     with folder.lock.hold():
         folder.begin(study, made())
-        conduct(folder, InTurn(), folder.cells)
+        run_all(folder, InTurn(), folder.cells)
     taken = sum(path.stat().st_size for path in folder.path.rglob("*") if path.is_file())
     assert taken / 4 < cost.disk < taken * 2

@@ -20,11 +20,11 @@ from small_studies import made
 from continual_arcade.agents.files.state_files import load_state
 from continual_arcade.scripts import study as command
 from continual_arcade.studies import study as studies
-from continual_arcade.studies.executors import LocalEngine, WorkerDiedError
+from continual_arcade.studies.executors import LocalExecutor, WorkerDiedError
 from continual_arcade.studies.folder import StudyFolder, count
-from continual_arcade.studies.ray_executor import TRIES, RayEngine
-from continual_arcade.studies.running import Summary, conduct, to_do
-from continual_arcade.studies.work import Task
+from continual_arcade.studies.ray_executor import TRIES, RayExecutor
+from continual_arcade.studies.running import Summary, run_all, to_do
+from continual_arcade.studies.work import Job
 
 # Some seconds on one core: time enough to be caught in the middle.
 STUDY = """
@@ -70,7 +70,7 @@ def begun(root: Path, seeds: str, steps: int = 1_000) -> StudyFolder:
 
 
 def ran(folder: StudyFolder, engine: Any) -> Summary:
-    return conduct(folder, engine, to_do(folder))
+    return run_all(folder, engine, to_do(folder))
 
 
 def tables(folder: StudyFolder) -> dict[str, bytes]:
@@ -180,7 +180,7 @@ def test_neither_a_killed_worker_nor_a_lost_machine_changes_a_number(
     cluster: Cluster, tmp_path: Path
 ) -> None:
     expected = begun(tmp_path / "expected", "0..2")
-    assert not ran(expected, LocalEngine(1)).failures
+    assert not ran(expected, LocalExecutor(1)).failures
     folder = begun(tmp_path / "cluster", "0..2")
 
     with another_machine(cluster) as lost, ThreadPoolExecutor(1) as pool:
@@ -194,7 +194,7 @@ def test_neither_a_killed_worker_nor_a_lost_machine_changes_a_number(
             return [first, second]
 
         done = pool.submit(sabotage)
-        summary = ran(folder, RayEngine(address=cluster.address))
+        summary = ran(folder, RayExecutor(address=cluster.address))
         harmed = done.result()
 
     assert (summary.finished, summary.failures) == (3, ())
@@ -212,7 +212,7 @@ def test_neither_a_killed_worker_nor_a_lost_machine_changes_a_number(
 @pytest.mark.slow
 def test_a_machine_that_joins_gets_runs(cluster: Cluster, tmp_path: Path) -> None:
     folder = begun(tmp_path, "0..2")
-    engine = RayEngine(address=cluster.address)
+    engine = RayExecutor(address=cluster.address)
     with ThreadPoolExecutor(1) as pool:
         summary = pool.submit(ran, folder, engine)
         until(lambda: list(at_work(folder)))
@@ -222,10 +222,10 @@ def test_a_machine_that_joins_gets_runs(cluster: Cluster, tmp_path: Path) -> Non
             assert summary.result().finished == 3
 
 
-def tasks_of(folder: StudyFolder) -> Iterator[Task]:
+def tasks_of(folder: StudyFolder) -> Iterator[Job]:
     about = folder.about[0]
     for cell in folder.cells:
-        yield Task(cell.name, folder.place(cell), cell.make().to_config(), about)
+        yield Job(cell.name, folder.place(cell), cell.make().to_config(), about)
 
 
 @pytest.mark.slow
@@ -233,13 +233,13 @@ def test_runs_are_taken_when_there_is_room_for_them(cluster: Cluster, tmp_path: 
     folder = begun(tmp_path, "0..2", steps=40)
     taken: list[str] = []
 
-    def noted() -> Iterator[Task]:
+    def noted() -> Iterator[Job]:
         for task in tasks_of(folder):
             taken.append(task.name)
             yield task
 
     beforehand = []
-    for _ in RayEngine(address=cluster.address).outcomes(noted()):
+    for _ in RayExecutor(address=cluster.address).outcomes(noted()):
         beforehand.append(len(taken))
     assert beforehand == [1, 2, 3]
 
@@ -251,7 +251,7 @@ def test_a_relative_path_is_that_of_the_command(
     (task,) = tasks_of(folder)
     monkeypatch.chdir(tmp_path)
     here = replace(task, folder=task.folder.relative_to(tmp_path))
-    (outcome,) = RayEngine(address=cluster.address).outcomes([here])
+    (outcome,) = RayExecutor(address=cluster.address).outcomes([here])
     assert outcome.state == "finished"
     assert (task.folder / "finished.json").exists()
 
@@ -259,7 +259,7 @@ def test_a_relative_path_is_that_of_the_command(
 def test_workers_compute_on_one_thread(cluster: Cluster, tmp_path: Path) -> None:
     folder = begun(tmp_path, "0")
     with ThreadPoolExecutor(1) as pool:
-        summary = pool.submit(ran, folder, RayEngine(address=cluster.address))
+        summary = pool.submit(ran, folder, RayExecutor(address=cluster.address))
         ((pid, _),) = until(lambda: list(at_work(folder)))
         said = Path(f"/proc/{pid}/environ").read_bytes().split(b"\0")
         assert b"OMP_NUM_THREADS=1" in said
@@ -274,7 +274,7 @@ def test_a_run_over_which_workers_die_again_and_again_is_named(
     first, second = tasks_of(folder)
     killed = 0
     with ThreadPoolExecutor(1) as pool:
-        result = pool.submit(list, RayEngine(address=cluster.address).outcomes([first, second]))
+        result = pool.submit(list, RayExecutor(address=cluster.address).outcomes([first, second]))
         while not result.done():
             for pid, run in at_work(folder):
                 if run == first.folder and parent(pid) != 1:
@@ -327,7 +327,7 @@ def test_a_machine_that_is_unfit_stops_the_study_and_loses_nothing(
     message = install(tmp_path / "libraries")
     folder = begun(tmp_path / "study", "0..19")
     with another_machine(cluster, PYTHONPATH=str(tmp_path / "libraries")):
-        assert re.search(message, stopped(folder, RayEngine(address=cluster.address)))
+        assert re.search(message, stopped(folder, RayExecutor(address=cluster.address)))
 
 
 def can_hide_folders() -> bool:
@@ -347,7 +347,7 @@ def test_a_machine_without_the_folder_stops_the_study_and_loses_nothing(
         f"--address={cluster.address} --num-cpus=1 --object-store-memory={STORE} --block"
     )
     nodes = len(cluster.global_state.node_table())
-    engine = RayEngine(address=cluster.address)
+    engine = RayExecutor(address=cluster.address)
     with subprocess.Popen(
         ["unshare", "-m", "sh", "-c", start],
         stdout=subprocess.DEVNULL,
@@ -416,9 +416,9 @@ def test_what_makes_no_sense_is_refused(
 
 
 def test_another_cluster_than_the_one_that_is_connected_is_refused(cluster: Cluster) -> None:
-    list(RayEngine(address=cluster.address).outcomes([]))
+    list(RayExecutor(address=cluster.address).outcomes([]))
     with pytest.raises(ValueError, match="is connected to the Ray at"):
-        list(RayEngine(address="192.0.2.1:6379").outcomes([]))
+        list(RayExecutor(address="192.0.2.1:6379").outcomes([]))
 
 
 @pytest.mark.slow

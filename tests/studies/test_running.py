@@ -18,12 +18,12 @@ from processes import children, is_there, started, wait_for
 from small_studies import Dies, InTurn, everything, made, refused, run, small, tables, write
 
 from continual_arcade.evaluation import run_folder
-from continual_arcade.studies.executors import ATTEMPTS, Engine, LocalEngine
+from continual_arcade.studies.executors import ATTEMPTS, Engine, LocalExecutor
 from continual_arcade.studies.folder import StudyFolder
 from continual_arcade.studies.provenance import provenance
 from continual_arcade.studies.run_spec import Training
-from continual_arcade.studies.running import conduct, to_do
-from continual_arcade.studies.work import Outcome, Task, work
+from continual_arcade.studies.running import run_all, to_do
+from continual_arcade.studies.work import Job, Outcome, work
 
 LONGER: dict[str, Any] = {
     "phase_steps": 800,
@@ -44,7 +44,7 @@ def begun(root: Path, **changes: Any) -> StudyFolder:
 def conducted(folder: StudyFolder, engine: Engine) -> Any:
     with folder.lock.hold():
         folder.take_up()
-        return conduct(folder, engine, to_do(folder))
+        return run_all(folder, engine, to_do(folder))
 
 
 @pytest.fixture(scope="module")
@@ -143,7 +143,7 @@ def test_a_study_whose_worker_is_killed_ends_by_itself_with_the_same_bytes(
 
     killer = threading.Thread(target=kill)
     killer.start()
-    summary = conducted(folder, LocalEngine(2))
+    summary = conducted(folder, LocalExecutor(2))
     killer.join()
     assert killed
     assert (summary.finished, summary.failures) == (4, ())
@@ -182,7 +182,7 @@ class Armed:
     engine: Engine
     run: str
 
-    def outcomes(self, tasks: Iterable[Task]) -> Iterator[Outcome]:
+    def outcomes(self, tasks: Iterable[Job]) -> Iterator[Outcome]:
         return self.engine.outcomes(
             replace(task, about={**task.about, "bomb": Bomb()}) if self.run in task.name else task
             for task in tasks
@@ -193,7 +193,7 @@ class Armed:
 def test_real_workers_that_die_again_and_again_are_given_up(tmp_path: Path) -> None:
     folder = begun(tmp_path, seeds="0..2")
     with pytest.raises(RuntimeError, match=r"workers died 3 times over .*__1"):
-        conducted(folder, Armed(LocalEngine(2), "__1"))
+        conducted(folder, Armed(LocalExecutor(2), "__1"))
     assert folder.states()["FlappyBird-conflict__finetune__1"] == "waiting"
     summary = conducted(folder, InTurn())
     assert not summary.failures
@@ -238,7 +238,7 @@ def test_without_its_lock_a_reference_would_be_lived_twice(tmp_path: Path) -> No
     """What the lock of a run is for: who comes second waits, and finds it finished."""
     folder = begun(tmp_path, references=["joint"], seeds="0")
     cell = next(cell for cell in folder.cells if cell.is_shared)
-    task = Task(cell.name, folder.place(cell), cell.make().to_config(), provenance())
+    task = Job(cell.name, folder.place(cell), cell.make().to_config(), provenance())
     with ThreadPoolExecutor(2) as threads:
         one, other = threads.map(work, (task, task))
     assert one == other

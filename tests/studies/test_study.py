@@ -15,14 +15,14 @@ from small_studies import SMALL, changed, small, write
 
 from continual_arcade.agents import METHODS, DQNSettings
 from continual_arcade.envs import make_game, shipped
-from continual_arcade.evaluation import Judging
+from continual_arcade.evaluation import EvaluationSettings
 from continual_arcade.studies.grid import cells
 from continual_arcade.studies.study import (
     REFERENCES,
     SHIPPED,
     Entry,
+    Scenario,
     Study,
-    World,
     differences,
     find,
     load,
@@ -38,7 +38,7 @@ NAMES = st.text("abcXYZ019.+-", min_size=1, max_size=8).map(lambda text: f"n{tex
 def studies(draw: st.DrawFn) -> Study:
     kinds = st.tuples(st.sampled_from(["FlappyBird", "Catcher"]), st.sampled_from(SCHEDULES))
     worlds = tuple(
-        World(
+        Scenario(
             f"{game}-{schedule}",
             game,
             shipped(schedule, make_game(game)).with_steps(draw(st.integers(40, 999))),
@@ -63,7 +63,9 @@ def studies(draw: st.DrawFn) -> Study:
             for name in draw(st.lists(NAMES, min_size=1, max_size=3, unique=True))
         ),
         seeds=tuple(draw(st.lists(st.integers(0, 2**32 - 1), min_size=1, max_size=4, unique=True))),
-        judging=draw(st.builds(Judging, every=st.integers(0, 99), episodes=st.integers(1, 99))),
+        judging=draw(
+            st.builds(EvaluationSettings, every=st.integers(0, 99), episodes=st.integers(1, 99))
+        ),
         save_every=draw(st.integers(0, 10**6)),
         references=tuple(draw(st.lists(st.sampled_from([*REFERENCES]), unique=True))),
         shared=draw(settings),

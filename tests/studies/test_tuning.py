@@ -20,7 +20,7 @@ from continual_arcade.studies import tuning as tunings
 from continual_arcade.studies.provenance import versions
 from continual_arcade.studies.study import load as load_study
 from continual_arcade.studies.tuning import Trial, Tuning, load, tune
-from continual_arcade.studies.work import Outcome, Task
+from continual_arcade.studies.work import Job, Outcome
 
 RATE = {"low": 1e-4, "high": 1e-2, "log": True, "first": 0.00031234}
 METHODS: dict[str, Any] = {
@@ -69,9 +69,9 @@ def by_rule(monkeypatch: pytest.MonkeyPatch) -> None:
 class Rule:
     """Lives nothing: the nearer to some value, the better."""
 
-    tasks: list[Task] = field(default_factory=list)
+    tasks: list[Job] = field(default_factory=list)
 
-    def outcomes(self, tasks: Iterable[Task]) -> Iterator[Outcome]:
+    def outcomes(self, tasks: Iterable[Job]) -> Iterator[Outcome]:
         for task in reversed(list(tasks)):  # in no particular order
             self.tasks.append(task)
             rate = task.spec["settings"]["learning_rate"]
@@ -147,7 +147,7 @@ class Stops:
 
     lives: int
 
-    def outcomes(self, tasks: Iterable[Task]) -> Iterator[Outcome]:
+    def outcomes(self, tasks: Iterable[Job]) -> Iterator[Outcome]:
         for outcome in InTurn().outcomes(tasks):
             self.lives -= 1
             if self.lives < 0:

@@ -17,15 +17,15 @@ from continual_arcade.studies import work as working
 from continual_arcade.studies.grid import cells
 from continual_arcade.studies.provenance import machine, versions
 from continual_arcade.studies.run_spec import RunSpec, Training
-from continual_arcade.studies.work import Outcome, Task, digest, read_mark, work
+from continual_arcade.studies.work import Job, Outcome, digest, read_mark, work
 
 
 def spec_of(tmp_path: Path, **changes: Any) -> RunSpec:
     return next(cells(small(tmp_path, **changes))).make()
 
 
-def task_of(spec: RunSpec, folder: Path) -> Task:
-    return Task("life", folder / "life", spec.to_config(), versions())
+def task_of(spec: RunSpec, folder: Path) -> Job:
+    return Job("life", folder / "life", spec.to_config(), versions())
 
 
 @pytest.fixture(scope="module")
@@ -39,11 +39,11 @@ def alone(tmp_path_factory: pytest.TempPathFactory) -> RunFolder:
 
 
 @pytest.fixture
-def task(tmp_path: Path) -> Task:
+def task(tmp_path: Path) -> Job:
     return task_of(spec_of(tmp_path), tmp_path)
 
 
-def test_a_run_is_what_training_alone_makes(task: Task, alone: RunFolder) -> None:
+def test_a_run_is_what_training_alone_makes(task: Job, alone: RunFolder) -> None:
     outcome = work(task)
     assert outcome.state == "finished"
     assert (task.folder / "evaluations.csv").read_bytes() == alone.table.read_bytes()
@@ -60,7 +60,7 @@ def test_another_seed_would_be_found_out(tmp_path: Path, alone: RunFolder) -> No
     assert work(wrong).digest != digest(alone.table)
 
 
-def test_a_finished_run_stays_as_it_is(task: Task) -> None:
+def test_a_finished_run_stays_as_it_is(task: Job) -> None:
     first = work(task)
     before = everything(task.folder)
     assert work(task) == first
@@ -102,7 +102,7 @@ def interrupt(patched: pytest.MonkeyPatch, where: str) -> None:
         patched.setattr(RunFolder, "save_checkpoint", die_late)
 
 
-def test_a_run_of_other_settings_is_not_written_over(task: Task, tmp_path: Path) -> None:
+def test_a_run_of_other_settings_is_not_written_over(task: Job, tmp_path: Path) -> None:
     other = task_of(spec_of(tmp_path, settings={"gamma": 0.5}), tmp_path)
     for finished in (False, True):
         if finished:
@@ -141,7 +141,7 @@ def test_what_differs_by_names_alone_is_the_same_run(tmp_path: Path) -> None:
         assert not replace(spec, **changes).is_lived_in(spec.to_config()), changes  # type: ignore[arg-type]
 
 
-def test_a_worker_with_other_versions_lives_nothing(task: Task) -> None:
+def test_a_worker_with_other_versions_lives_nothing(task: Job) -> None:
     then = versions()
     then = {**then, "versions": {**then["versions"], "numpy": "1.0", "torch": "0.4"}}
     outcome = work(replace(task, about=then))
@@ -152,7 +152,7 @@ def test_a_worker_with_other_versions_lives_nothing(task: Task) -> None:
     assert not task.folder.exists()
 
 
-def test_a_damaged_run_is_named_and_not_lived_again(task: Task) -> None:
+def test_a_damaged_run_is_named_and_not_lived_again(task: Job) -> None:
     work(task)
     mark = task.folder / "finished.json"
     mark.write_text("{")
@@ -166,7 +166,7 @@ def test_a_damaged_run_is_named_and_not_lived_again(task: Task) -> None:
 
 @pytest.mark.parametrize("number", [errno.ENOSPC, errno.EDQUOT])
 def test_a_full_disk_is_hopeless_and_what_there_was_can_be_gone_on_with(
-    number: int, task: Task, alone: RunFolder, monkeypatch: pytest.MonkeyPatch
+    number: int, task: Job, alone: RunFolder, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def full(folder: RunFolder, step: int, write: Callable[[Path], object]) -> Path:
         raise OSError(number, os.strerror(number), str(folder.path))
@@ -174,28 +174,28 @@ def test_a_full_disk_is_hopeless_and_what_there_was_can_be_gone_on_with(
     with monkeypatch.context() as patched:
         patched.setattr(RunFolder, "save_checkpoint", full)
         outcome = work(task)
-    assert (outcome.state, outcome.hopeless, outcome.diverged) == ("failed", True, False)
+    assert (outcome.state, outcome.fatal, outcome.diverged) == ("failed", True, False)
     assert os.strerror(number) in outcome.reason
     assert str(task.folder) in outcome.reason
     assert work(task).digest == digest(alone.table)
 
 
-def test_a_disk_too_full_to_begin_is_hopeless(task: Task, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_disk_too_full_to_begin_is_hopeless(task: Job, monkeypatch: pytest.MonkeyPatch) -> None:
     usage = shutil.disk_usage("/")
     monkeypatch.setattr(shutil, "disk_usage", lambda _: usage._replace(free=1 << 20))
     outcome = work(task)
-    assert outcome.hopeless
+    assert outcome.fatal
     assert "only 1 MiB are free" in outcome.reason
 
 
 def test_a_life_that_diverges_is_said_to(tmp_path: Path) -> None:
     spec = spec_of(tmp_path, settings={"learning_rate": 1e30})
     outcome = work(task_of(spec, tmp_path))
-    assert (outcome.state, outcome.hopeless, outcome.diverged) == ("failed", False, True)
+    assert (outcome.state, outcome.fatal, outcome.diverged) == ("failed", False, True)
     assert "learning has diverged" in outcome.reason
 
 
-def test_what_is_wrong_with_a_task_is_its_outcome(task: Task) -> None:
+def test_what_is_wrong_with_a_task_is_its_outcome(task: Job) -> None:
     for spec in ({}, {**task.spec, "seed": "x"}, {**task.spec, "game": "Pong"}):
         outcome = work(replace(task, spec=spec))
         assert outcome.state == "failed"

@@ -37,7 +37,7 @@ from continual_arcade.agents.replay import (
 )
 from continual_arcade.envs import Schedule, make_game, shipped
 from continual_arcade.envs.phased_env import CARTPOLE, PhasedEnv, set_cartpole
-from continual_arcade.envs.schedules import Stretch
+from continual_arcade.envs.schedules import PhaseSpec
 
 TOLERANCE = 1e-5
 """Largest difference of a parameter after 500 updates and more; parameters are of size 0.1. Such
@@ -382,8 +382,8 @@ def test_any_environment_under_the_ordinary_loop() -> None:
 @pytest.mark.parametrize("part", [EWC, MER, Reptile])
 def test_a_schedule_of_another_environment(part: type[Part]) -> None:
     stretches = (
-        Stretch(name="short", steps=300, params={"length": 0.3}),
-        Stretch(name="long", steps=300, params={"length": 1.0}),
+        PhaseSpec(name="short", steps=300, params={"length": 0.3}),
+        PhaseSpec(name="long", steps=300, params={"length": 1.0}),
     )
     agents = []
     for engine in ("torch", "compiled"):

@@ -43,7 +43,7 @@ from continual_arcade.agents.methods import (
     make_part,
     parse_part,
 )
-from continual_arcade.agents.phase_tracker import Life
+from continual_arcade.agents.phase_tracker import PhaseTracker
 from continual_arcade.agents.replay import BalancedReplayBuffer, MixReplayBuffer
 from continual_arcade.envs import make_game, shipped
 
@@ -185,7 +185,7 @@ class Several:
 
 
 def test_a_phase_has_ended_when_nobody_is_in_it_any_more() -> None:
-    following = Life(3)
+    following = PhaseTracker(3)
     following.begin(Several(0, 0, 0))  # type: ignore[arg-type]
     assert following.news() == (None, 0)
     for dones, phases, news in (

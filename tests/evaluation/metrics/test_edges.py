@@ -8,7 +8,7 @@ import pytest
 from lives import ALONE, CYCLE, SCALE, THREE, TWO, TWO_CONTEXT, A, B, from_curves, from_rows
 from tables import gaps, record_of
 
-from continual_arcade.envs import Schedule, Stretch, make_game, shipped
+from continual_arcade.envs import PhaseSpec, Schedule, make_game, shipped
 from continual_arcade.evaluation import Record, Timetable
 from continual_arcade.evaluation.metrics import METRICS, Context, adaptation_times, measure
 from continual_arcade.evaluation.references import Scale
@@ -163,7 +163,7 @@ def test_several_single_phase_runs() -> None:
 
 
 def test_phases_of_one_name() -> None:
-    stretches = tuple(Stretch(name="x", steps=100, params={"gap": gap}) for gap in (100, 90, 100))
+    stretches = tuple(PhaseSpec(name="x", steps=100, params={"gap": gap}) for gap in (100, 90, 100))
     record = from_rows(Schedule("same", stretches), [[0, 0], [10, 2], [4, 8], [7, 6]])
     assert record.labels == ("x", "x (2)")
     assert record.stage_labels == ("x", "x (2)", "x (3)")
@@ -236,8 +236,8 @@ def test_phases_of_different_lengths_weigh_by_their_length() -> None:
     schedule = Schedule(
         "uneven",
         (
-            Stretch(name=A, steps=300, params={"gap": 100}),
-            Stretch(name=B, steps=100, params={"gap": 90}),
+            PhaseSpec(name=A, steps=300, params={"gap": 100}),
+            PhaseSpec(name=B, steps=100, params={"gap": 90}),
         ),
     )
     record = from_rows(schedule, [[10, 0], [10, 30], [10, 50]])

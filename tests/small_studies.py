@@ -16,7 +16,7 @@ from continual_arcade.studies.executors import WorkerDiedError
 from continual_arcade.studies.folder import StudyFolder
 from continual_arcade.studies.provenance import provenance
 from continual_arcade.studies.study import Study, load
-from continual_arcade.studies.work import Outcome, Task, work
+from continual_arcade.studies.work import Job, Outcome, work
 
 SMALL: Mapping[str, Any] = {
     "format": 1,
@@ -115,7 +115,7 @@ class InTurn:
 
     handed_out: list[str] = field(default_factory=list)
 
-    def outcomes(self, tasks: Iterable[Task]) -> Iterator[Outcome]:
+    def outcomes(self, tasks: Iterable[Job]) -> Iterator[Outcome]:
         for task in tasks:
             self.handed_out.append(task.name)
             yield work(task)
@@ -129,7 +129,7 @@ class Dies:
     times: int
     deaths: int = 0
 
-    def outcomes(self, tasks: Iterable[Task]) -> Iterator[Outcome]:
+    def outcomes(self, tasks: Iterable[Job]) -> Iterator[Outcome]:
         for task in tasks:
             if self.over in task.name and self.deaths < self.times:
                 self.deaths += 1

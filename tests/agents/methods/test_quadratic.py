@@ -161,10 +161,10 @@ class LatestEWC(EWC):
     merge: ClassVar[Literal["sum", "latest"]] = "latest"
 
 
-Task = tuple[torch.Tensor, torch.Tensor]
+Job = tuple[torch.Tensor, torch.Tensor]
 
 
-def task(seed: int) -> Task:
+def task(seed: int) -> Job:
     """Inputs of unequal scale, so that importances differ; and what is to be predicted."""
     x = normal(seed, 30, FEATURES) * torch.tensor([0.5, 1.0, 1.5])
     return x, x @ normal(seed + 100, FEATURES) + 0.1 * normal(seed + 200, 30)
@@ -182,7 +182,7 @@ def regression(part: Part, **settings: Any) -> FakeLearner:
 
 
 def learn_tasks(
-    part: Part, tasks: Sequence[Task], steps: int = 400
+    part: Part, tasks: Sequence[Job], steps: int = 400
 ) -> tuple[torch.Tensor, list[torch.Tensor]]:
     """Learn one task after the other; return where it ends, and where each one ended."""
     learner, ends = regression(part), []
@@ -283,18 +283,18 @@ def rotation(seed: int, rows: int = FEATURES) -> torch.Tensor:
     return basis
 
 
-def uncorrelated(seed: int) -> Task:
+def uncorrelated(seed: int) -> Job:
     """Inputs that are orthogonal: their Fisher information is its diagonal."""
     x = 30**0.5 * rotation(seed, 30) * torch.tensor([0.8, 1.0, 1.3])
     return x, x @ normal(seed + 100, FEATURES) + 0.1 * normal(seed + 200, 30)
 
 
-def turned(data: Task, basis: torch.Tensor) -> Task:
+def turned(data: Job, basis: torch.Tensor) -> Job:
     """The same task in other coordinates."""
     return data[0] @ basis, data[1]
 
 
-def check_joint(part: QuadraticPenalty, tasks: Sequence[Task]) -> None:
+def check_joint(part: QuadraticPenalty, tasks: Sequence[Job]) -> None:
     """Learnt one after the other, the tasks end where least squares on all their data do."""
     found, _ = learn_tasks(part, tasks, 200)
     x, y = (torch.cat(column) for column in zip(*tasks, strict=True))

@@ -18,7 +18,7 @@ from processes import children, is_there, started, wait_for
 from small_studies import Dies, InTurn, everything, made, refused, run, small, tables, write
 
 from continual_arcade.evaluation import run_folder
-from continual_arcade.studies.executors import ATTEMPTS, Engine, LocalExecutor
+from continual_arcade.studies.executors import ATTEMPTS, Executor, LocalExecutor
 from continual_arcade.studies.folder import StudyFolder
 from continual_arcade.studies.provenance import provenance
 from continual_arcade.studies.run_spec import Training
@@ -41,7 +41,7 @@ def begun(root: Path, **changes: Any) -> StudyFolder:
     return folder
 
 
-def conducted(folder: StudyFolder, engine: Engine) -> Any:
+def conducted(folder: StudyFolder, engine: Executor) -> Any:
     with folder.lock.hold():
         folder.take_up()
         return run_all(folder, engine, to_do(folder))
@@ -179,7 +179,7 @@ class Bomb:
 class Armed:
     """Hands one run to real workers that it ends."""
 
-    engine: Engine
+    engine: Executor
     run: str
 
     def outcomes(self, tasks: Iterable[Job]) -> Iterator[Outcome]:

@@ -6,7 +6,8 @@ import torch
 import tyro
 
 from continual_arcade.agents import build_agent
-from continual_arcade.agents.methods.base import Learner, Part, parameters
+from continual_arcade.agents.methods.base import Learner, Part
+from continual_arcade.agents.methods.tensors import parameters
 from continual_arcade.envs import make_game, shipped
 from continual_arcade.evaluation import Evaluator
 

@@ -46,7 +46,14 @@ from continual_arcade.agents import (
     make_life,
 )
 from continual_arcade.agents.files import saving, state_files
-from continual_arcade.agents.methods import AGEM, EWC, L2, SI, Clear, Clone, Part, Reptile
+from continual_arcade.agents.methods import Part
+from continual_arcade.agents.methods.agem import AGEM
+from continual_arcade.agents.methods.clear import Clear
+from continual_arcade.agents.methods.clone import Clone
+from continual_arcade.agents.methods.ewc import EWC
+from continual_arcade.agents.methods.l2 import L2
+from continual_arcade.agents.methods.reptile import Reptile
+from continual_arcade.agents.methods.si import SI
 from continual_arcade.agents.replay import MixReplayBuffer
 from continual_arcade.envs import make_game, shipped
 

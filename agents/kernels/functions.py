@@ -17,17 +17,16 @@ from typing import Any, TypeVar, cast
 import numba
 import numpy as np
 from llvmlite import ir
-from numba import cfunc, extending, njit, types
+from numba import cfunc, njit, types
 from numba.core.errors import NumbaError
 
-from continual_arcade.agents.kernels.inner import FUSED, WIDE, inner
+from continual_arcade.agents.kernels.inner import FUSED, WIDE, inner, intrinsic
 
-_intrinsic: Callable[[Callable[..., Any]], Callable[..., Any]] = extending.intrinsic
 _types: Any = types
 carray: Any = vars(numba)["carray"]
 
 
-@_intrinsic
+@intrinsic
 def _pointer(typing_context: Any, address: Any, like: Any) -> Any:
     """Make a pointer of an address; ``like`` is a NumPy type, such as ``np.float32``."""
     pointer = _types.CPointer(like.dtype)
@@ -38,7 +37,7 @@ def _pointer(typing_context: Any, address: Any, like: Any) -> Any:
     return pointer(types.int64, like), generate
 
 
-@_intrinsic
+@intrinsic
 def _address(typing_context: Any, array: Any) -> Any:
     """Return where the first element of an array lies."""
 
@@ -49,7 +48,7 @@ def _address(typing_context: Any, array: Any) -> Any:
     return types.int64(array), generate
 
 
-@_intrinsic
+@intrinsic
 def _call(typing_context: Any, function: Any, record: Any) -> Any:
     """Call the C function at an address with the address of its record."""
 

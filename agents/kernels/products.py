@@ -12,19 +12,18 @@ there are; only on whether the machine fuses multiply and add.
 """
 
 import platform
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
 from llvmlite import ir
-from numba import extending, types
+from numba import types
 from numba.core import cgutils as _cgutils
 from numba.core import codegen, config
 from numba.core.errors import TypingError
 
-from continual_arcade.agents.kernels.inner import inner
+from continual_arcade.agents.kernels.inner import inner, intrinsic
 
-_intrinsic: Callable[[Callable[..., Any]], Callable[..., Any]] = extending.intrinsic
 cgutils: Any = _cgutils
 _config: Any = config
 _codegen: Any = codegen
@@ -181,7 +180,7 @@ def _write_block(
                 on.store(value, given["result"].at(*end))
 
 
-@_intrinsic
+@intrinsic
 def _multiply(
     context: Any,
     left: Any,
@@ -245,7 +244,7 @@ def _multiply(
     return types.void(*[types.int64] * 12), generate
 
 
-@_intrinsic
+@intrinsic
 def _address(context: Any, array: Any) -> Any:
     """Return where the first element of an array lies, which has no gaps."""
     if array.layout != "C" or array.dtype != types.float32:
@@ -320,7 +319,7 @@ def add_outer(left: Any, right: Any, result: Any) -> None:
     _multiply(a, 1, 1, b, c, rows, columns, 1, c, columns, NOTHING, 0)
 
 
-@_intrinsic
+@intrinsic
 def _turn(context: Any, matrix: Any, rows: Any, columns: Any, result: Any) -> Any:
     """Transpose a matrix: addresses of the first elements, and its shape."""
 

@@ -293,9 +293,10 @@ def _learn_alone(c: Any, a: Any, current: int) -> int:
         c.updates += 1
         c.losses += 1
         c.sum_of_losses += c.loss
-        _draw_back(net.online, a.inner, plan.inner[i])
-        _draw_back(net.online, a.outer, plan.outer[i])
-        net.stale[ONLINE] = 1
+        if plan.inner[i] != 1.0 or plan.outer[i] != 1.0:
+            _draw_back(net.online, a.inner, plan.inner[i])
+            _draw_back(net.online, a.outer, plan.outer[i])
+            net.stale[ONLINE] = 1
     return DONE
 
 

@@ -23,9 +23,11 @@ from continual_arcade.envs.messages import shown
 _MODULES = re.compile(
     r"torch\.nn\.modules\.\w+|torch\.optim(\.\w+)?|"
     r"stable_baselines3\.(dqn\.policies|her\.her_replay_buffer|common\.(buffers|torch_layers))|"
-    r"continual_arcade\.agents\.(networks|replay)"
+    r"continual_arcade\.agents\.(networks|replay\.buffer)"
 )
 """Where classes that a file names may be defined: modules that do nothing when imported."""
+_MOVED = {"continual_arcade.agents.replay": "continual_arcade.agents.replay.buffer"}
+"""Where the classes are now of modules that files of version 0.1.0 name."""
 _KINDS = (torch.nn.Module, torch.optim.Optimizer, ReplayBuffer)
 """What such a class may be."""
 _SCHEDULES: Mapping[str, tuple[type[Any], tuple[str, ...]]] = {
@@ -140,6 +142,7 @@ def _value(data: Any, argument: str) -> Any:
 def _class(name: str, argument: str) -> type[Any]:
     """Look a class up, where only networks, optimisers and replay memories are defined."""
     module, _, qualified = name.partition(":")
+    module = _MOVED.get(module, module)
     found: Any = None
     if _MODULES.fullmatch(module):
         try:

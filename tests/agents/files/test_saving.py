@@ -46,8 +46,9 @@ from continual_arcade.agents import (
     make_life,
 )
 from continual_arcade.agents.files import saving, state_files
+from continual_arcade.agents.files.plain import from_plain
 from continual_arcade.agents.methods import AGEM, EWC, L2, SI, Clear, Clone, Part, Reptile
-from continual_arcade.agents.replay import MixReplayBuffer
+from continual_arcade.agents.replay import FIFOReplayBuffer, MixReplayBuffer
 from continual_arcade.envs import make_game, shipped
 
 SAVED = 200
@@ -476,6 +477,12 @@ def test_a_class_of_somebody_else_must_be_handed_in(tmp_path: Path) -> None:
     np.testing.assert_array_equal(answers(loaded), answers(model))
 
 
+def test_the_memory_of_files_of_0_1_0_is_found_where_it_is_now() -> None:
+    for module in ("continual_arcade.agents.replay", "continual_arcade.agents.replay.buffer"):
+        found = from_plain({"class": f"{module}:FIFOReplayBuffer"}, "replay_buffer_class")
+        assert found is FIFOReplayBuffer
+
+
 @pytest.mark.parametrize(
     "name",
     [
@@ -492,6 +499,7 @@ def test_a_class_of_somebody_else_must_be_handed_in(tmp_path: Path) -> None:
         "continual_arcade.agents.files.saving:Path",
         "torch.nn.modules.linear:Module",
         "continual_arcade.agents.replay:ReplayBuffer",
+        "continual_arcade.agents.replay.buffer:ReplayBuffer",
         "torch.nn",
     ],
 )

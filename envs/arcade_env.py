@@ -33,8 +33,8 @@ FRAMES_PER_SECOND = 30
 class ArcadeEnv(FixedWrapperAttributes, gym.Env[Features, np.int64]):
     """One game, whose rules may drift during an agent's life.
 
-    The rules, actions, features and rewards of each game are described on its own page,
-    ``docs/flappy_bird.md`` and ``docs/catcher.md``.
+    The rules, actions, features and rewards of each game are described on its own page in
+    ``docs/``.
 
     Args:
         game: Name of the game, a key of ``GAMES``.
@@ -43,7 +43,7 @@ class ArcadeEnv(FixedWrapperAttributes, gym.Env[Features, np.int64]):
         phase: Index or name of one phase of the schedule, to stay in it for ever.
         render_mode: None, ``"rgb_array"`` or ``"human"``.
         hud: Whether pictures show phase, parameters, score and lifetime step.
-        **options: What the game lets one choose: ``rewards``; for Catcher also ``size``, ``lives``.
+        **options: What the game lets one choose, such as ``rewards``.
 
     Raises:
         TypeError: If there is no such option.
@@ -70,6 +70,8 @@ class ArcadeEnv(FixedWrapperAttributes, gym.Env[Features, np.int64]):
         if render_mode is not None and render_mode not in RENDER_MODES:
             raise ValueError(unknown("render mode", render_mode, RENDER_MODES))
         self.game = make_game(game, **options)
+        if render_mode is not None:
+            self.game.require("painter")
         self.clock = LifetimeClock(as_schedule(schedule, self.game), self.game.tunables, phase)
         self.core = Core(self.game, num_envs=1, lanes=1)
         self.observation_space = gym.spaces.Box(*self.game.feature_bounds(), dtype=np.float32)

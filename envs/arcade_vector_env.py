@@ -109,6 +109,8 @@ class ArcadeVectorEnv(FixedAttributes, VectorEnv[Features, Actions, Any]):
         num_envs = Whole(1, MOST_AT_ONCE)("num_envs", num_envs)
         max_episode_steps = OrNone(Whole(1))("max_episode_steps", max_episode_steps)
         self.game = make_game(game, **options)
+        if render_mode is not None:
+            self.game.require("painter")
         self.clock = LifetimeClock(
             as_schedule(schedule, self.game), self.game.tunables, phase, pace=num_envs
         )

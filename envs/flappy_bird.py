@@ -3,7 +3,7 @@
 The rules are those of the Flappy Bird of the PyGame Learning Environment (Tasfi 2016, commit
 3dbe79d), exact to the bit, at 30 frames a second. They are written for any value of the tunables;
 with the defaults they are the reference. Two differences are on purpose: an episode starts at
-velocity 0 unless it is told otherwise (the reference carries the velocity of the last episode
+velocity 0 unless another is given (the reference carries the velocity of the last episode
 over), and the tunables of an episode are fixed when it starts.
 
 Lengths are pixels, times are frames; x runs to the right and y runs down.
@@ -37,7 +37,7 @@ REACH = PIPE_WIDTH / 2
 """From the centre of a pipe to its edge."""
 FIRST_PIPE_X = WIDTH + PIPE_WIDTH
 RECYCLED_X = WIDTH + PIPE_WIDTH + 0.2 * WIDTH
-"""Where a pipe that has left the picture comes back, at the default spacing."""
+"""Where a pipe that has left the picture is placed again, at the default spacing."""
 DEFAULT_SPACING = WIDTH / 2
 LAST_PIPE_X = -PIPE_WIDTH
 """A pipe left of this has left the picture."""
@@ -214,14 +214,14 @@ def settle(block: Any, lane: int, constants: Any) -> None:
     for pipe in range(2):
         block.pipe_x[pipe, lane] = block.pipe_x[pipe + 1, lane]
         block.pipe_top[pipe, lane] = block.pipe_top[pipe + 1, lane]
-    # It came back before the pipes moved, so it has moved once already. Three pipes share the
+    # It is placed again before the pipes move, so it has moved once already. Three pipes share the
     # round trip: each pixel of spacing lengthens it by three.
     detour = 3.0 * (block.spacing[lane] - DEFAULT_SPACING)
     block.pipe_x[2, lane] = RECYCLED_X + detour - block.scroll[lane]
     block.pipe_top[2, lane] = draw_top(block, lane)
 
 
-# Heights are seen on a scale from -1 (ceiling) to 1 (the lowest place a bird can live).
+# Heights are seen on a scale from -1 (ceiling) to 1 (the lowest place a bird survives).
 HALF_FLIGHT = (GROUND - BIRD_HEIGHT) / 2
 HALF_WIDTH = WIDTH / 2
 # Products, because a vector division costs ten products.

@@ -1,7 +1,7 @@
-"""Schedules: what the parameters of an environment are at each step of an agent's life.
+"""Schedules: what the parameters of an environment are at each lifetime step.
 
 A schedule is data. It is a pure function of the lifetime step, holds no state, and never changes
-when it is asked, so that training, evaluation, plots and a resumed run all see the same life.
+when it is asked, so that training, evaluation, plots and a resumed run all see the same phases.
 """
 
 import hashlib
@@ -24,7 +24,7 @@ from continual_arcade.envs.tunables import Params, Tunables, resolve
 
 @dataclass(frozen=True)
 class Phase:
-    """What holds at one step of a life."""
+    """What holds at one lifetime step."""
 
     index: int
     """Which phase of the schedule, from 0."""
@@ -34,7 +34,7 @@ class Phase:
 
 
 LONGEST = 2**53
-"""Steps of the longest life: up to here every step is a number that can be computed with."""
+"""Steps of the longest schedule: up to here every step is a number that can be computed with."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -74,14 +74,14 @@ class PhaseSpec:
 
 @dataclass(frozen=True)
 class Schedule:
-    """A life, phase by phase.
+    """A sequence of phases.
 
     Args:
         name: What to call it.
         stretches: Its phases, in order, at least one.
 
     Raises:
-        ValueError: If there is no phase, or it is no name, or no phase; or if the life is too long.
+        ValueError: If there is no phase, or it is no name, or no phase; or if it is too long.
     """
 
     name: str
@@ -93,7 +93,7 @@ class Schedule:
             raise ValueError(f"schedule {self.name!r} has no phase; it needs at least one")
         if self.total_steps > LONGEST:
             raise ValueError(
-                f"schedule {self.name!r} lasts {self.total_steps:,} steps; the longest life has "
+                f"schedule {self.name!r} lasts {self.total_steps:,} steps; the longest has "
                 f"{LONGEST:,}"
             )
 
@@ -102,7 +102,7 @@ class Schedule:
 
     @property
     def total_steps(self) -> int:
-        """Length of the life [lifetime steps]."""
+        """Length of all phases together [lifetime steps]."""
         return self.ends[-1]
 
     @cached_property
@@ -115,7 +115,7 @@ class Schedule:
         """The lifetime steps at which a new phase begins at once.
 
         Where the parameters only drift on, from the end of one phase into the next, there is none:
-        nothing happens there that an agent could be told.
+        no event happens there.
         """
         return tuple(
             end
@@ -130,7 +130,7 @@ class Schedule:
             ValueError: If the step is negative.
         """
         if step < 0:
-            raise ValueError(f"lifetime step {step} is negative; a life begins at step 0")
+            raise ValueError(f"lifetime step {step} is negative; a run begins at step 0")
         return min(bisect_right(self.ends, step), len(self) - 1)
 
     def at(self, step: int) -> Phase:
@@ -166,9 +166,9 @@ class Schedule:
         return Phase(index, stretch.name, stretch.params_at(0.5))
 
     def single(self, phase: int | str) -> "Schedule":
-        """Return the life in this phase alone: as long, with the same parameters.
+        """Return a schedule of this phase alone: as long, with the same parameters.
 
-        An expert of one phase lives it, beside which the whole life is judged.
+        A single-task expert is trained on it, with which runs over all phases are compared.
 
         Args:
             phase: Index or name; where a name occurs twice, its first occurrence.
@@ -181,10 +181,10 @@ class Schedule:
         return Schedule(f"{self.name}-{index}", (self.stretches[index],))
 
     def interleaved(self, turn: int = 2_000) -> "Schedule":
-        """Return a life of the same length in which all phases come in turns, again and again.
+        """Return a schedule of the same length that takes turns between all phases.
 
-        Each phase has as many steps in all as it has here. Who lives it meets all phases at once,
-        as far as one can: a reference for what drift costs.
+        Each phase has as many steps in all as it has here. To train on it is joint training on
+        all phases, as far as one can: a reference for what drift costs.
 
         Args:
             turn: Length of a turn, roughly; the phases are cut into equally many pieces
@@ -226,7 +226,7 @@ class Schedule:
 
     @cached_property
     def distinct(self) -> tuple[Phase, ...]:
-        """The phases to replay: each frozen, and the ones that come back only once."""
+        """The phases to replay: each frozen, and those that recur only once."""
         seen: list[Params] = []
         phases = []
         for index in range(len(self)):
@@ -237,7 +237,7 @@ class Schedule:
         return tuple(phases)
 
     def replayed_as(self, index: int) -> int:
-        """Return the index of the distinct phase that stands for a phase that may come back."""
+        """Return the index of the distinct phase that stands for a phase that may recur."""
         params = self.frozen(index).params
         return next(phase.index for phase in self.distinct if phase.params == params)
 
@@ -294,11 +294,11 @@ class Schedule:
 
     @cached_property
     def fingerprint(self) -> str:
-        """Sixteen hex digits that two schedules share if and only if they prescribe the same life.
+        """Sixteen hex digits, equal if and only if the parameters are at every lifetime step.
 
         Names do not count.
         """
-        life = [
+        content = [
             [
                 stretch.steps,
                 sorted((name, float(value)) for name, value in stretch.params.items()),
@@ -306,7 +306,7 @@ class Schedule:
             ]
             for stretch in self.stretches
         ]
-        return hashlib.sha256(json.dumps(life).encode()).hexdigest()[:16]
+        return hashlib.sha256(json.dumps(content).encode()).hexdigest()[:16]
 
     def to_dict(self) -> dict[str, Any]:
         """Return the schedule as plain data; :meth:`from_dict` reads it back."""
@@ -365,7 +365,7 @@ FORMAT = 1
 
 
 def stationary() -> Schedule:
-    """Return the life in which nothing ever changes."""
+    """Return the schedule in which nothing ever changes."""
     return Schedule("stationary", (PhaseSpec(name="default", steps=1),))
 
 

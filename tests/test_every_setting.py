@@ -234,7 +234,7 @@ def test_values_of_a_schedule(value: Any, where: str) -> None:
 
 def test_a_life_may_not_be_longer_than_numbers_are() -> None:
     long = tuple(PhaseSpec(name=str(i), steps=2**52) for i in range(3))
-    with pytest.raises(ValueError, match="the longest life"):
+    with pytest.raises(ValueError, match="the longest has"):
         Schedule("x", long)
 
 

@@ -7,7 +7,7 @@ from continual_arcade.envs.schedules import Schedule
 
 
 def draw(schedule: Schedule, path: str | Path) -> None:
-    """Draw each parameter over the life, phase by phase.
+    """Draw each parameter over all lifetime steps, phase by phase.
 
     Args:
         schedule: The schedule.

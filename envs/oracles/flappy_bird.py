@@ -21,7 +21,7 @@ from continual_arcade.envs.oracles import Actions
 HORIZON = 64
 """Frames that the search looks ahead: at 4 px/frame the next pipe and the one behind it."""
 BUDGET = 1_000_000
-"""Positions that a search may try before it settles for the longest life it has found."""
+"""Positions that a search may try before it settles for the longest path it has found."""
 MARGIN = 10.0
 """How far from the edge of an opening the bird is to stay [px]."""
 _TABLE = 1 << 18
@@ -31,7 +31,7 @@ _TABLE = 1 << 18
 class Searcher:
     """Searches ahead for a way to be alive after ``HORIZON`` frames, and takes its first action.
 
-    The way that was found a frame ago is tried first, so that nearly always only its last step is
+    The path that was found a frame ago is tried first, so that nearly always only its last step is
     new. Where it ends in a dead end, the search goes back from there.
     """
 
@@ -103,7 +103,7 @@ def _search_template(
 
     Args:
         cells: The games, each a block of one lane.
-        plans: The actions that were planned; replaced by the longest life found.
+        plans: The actions that were planned; replaced by the longest path found.
         planned: How many of them are still good.
         path: Room for the positions from now to the horizon.
         tried: Room for the number of actions tried in each of them.

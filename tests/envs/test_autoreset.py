@@ -273,8 +273,8 @@ def test_without_autoreset_a_reset_is_asked_for() -> None:
         ([True, False], None, ValueError, r"reset_mask has shape \(2,\).*\(3,\)"),
         ([1, 0, 1], None, TypeError, "truth values, not int64"),
         ([False] * 3, None, ValueError, "no sub-environment"),
-        ([True, False, True], 5, ValueError, "a seed begins the life of all"),
-        ([True, False, True], [1, 2, 3], ValueError, "a seed begins the life of all"),
+        ([True, False, True], 5, ValueError, "a seed resets the lifetime clock of all"),
+        ([True, False, True], [1, 2, 3], ValueError, "a seed resets the lifetime clock of all"),
     ],
 )
 def test_masks_that_make_no_sense(

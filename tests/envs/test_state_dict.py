@@ -231,7 +231,7 @@ OTHERS: list[tuple[Any, str]] = [
     (ArcadeVectorEnv("FlappyBird", 3, 50, **SHRINK), "num_envs = 2, this one has num_envs = 3"),
     (ArcadeVectorEnv("FlappyBird", 2, **SHRINK), "max_episode_steps = 50.*= inf"),
     (ArcadeVectorEnv("FlappyBird", 2, 50, **SHRINK, rewards={"loss": -1.0}), "loss = -5.0"),
-    (ArcadeVectorEnv("FlappyBird", 2, 50), "life with schedule [0-9a-f]{16}.*same schedule"),
+    (ArcadeVectorEnv("FlappyBird", 2, 50), "run with schedule [0-9a-f]{16}.*same schedule"),
     (ArcadeVectorEnv("FlappyBird", 2, 50, **SHRINK, phase=2), "phase None, this one has phase 2"),
     (ArcadeEnv("FlappyBird", **SHRINK), "kind = 'ArcadeVectorEnv'"),
 ]

@@ -654,7 +654,7 @@ def test_training_goes_on_only_in_an_equal_environment(tmp_path: Path) -> None:
     live(agent(), callback=SaveAt(SAVED, path))
     with pytest.raises(ValueError, match="num_envs is 3 here and 4 in what was saved"):
         ContinualDQN.load(path, life(num_envs=3), "cpu")
-    with pytest.raises(ValueError, match="belongs to a life with schedule"):
+    with pytest.raises(ValueError, match="belongs to a run with schedule"):
         ContinualDQN.load(path, life(CONFLICT.with_steps(PHASE + 4)), "cpu")
     with pytest.raises(ValueError, match="kind is 'MixReplayBuffer' here and 'FIFO"):
         ContinualDQN.load(path, life(), "cpu", replay_buffer_class=MixReplayBuffer)

@@ -410,14 +410,14 @@ def status_of(
         score: Its score.
         title: Who plays.
     """
-    scheduled = {name for stretch in clock.schedule.stretches for name in stretch.params}
+    scheduled = {name for spec in clock.schedule.phases for name in spec.params}
     special = scheduled | differences(clock.tunables, params).keys()
     return Status(
         score=score,
         lifetime_step=clock.step,
         phase=phase,
         phases=len(clock.schedule),
-        phase_name=clock.schedule.stretches[phase].name,
+        phase_name=clock.schedule.phases[phase].name,
         params={
             name: f"{params[name]:.4g} {clock.tunables[name].unit}"
             for name in clock.tunables

@@ -38,10 +38,10 @@ class LifetimeClock:
         pace: int = 1,
     ) -> None:
         schedule.check(tunables)
-        for stretch in schedule.stretches if len(schedule) > 1 and phase is None else ():
-            if stretch.steps < pace:
+        for spec in schedule.phases if len(schedule) > 1 and phase is None else ():
+            if spec.steps < pace:
                 raise ValueError(
-                    f"phase {stretch.name!r} lasts {stretch.steps} steps, but {pace} environments "
+                    f"phase {spec.name!r} lasts {spec.steps} steps, but {pace} environments "
                     f"take {pace} steps at a time: use fewer environments or longer phases"
                 )
         self.schedule = schedule
@@ -159,6 +159,6 @@ class LifetimeClock:
         index = self.phase.index
         if self.frozen is not None:
             return NEVER
-        if self.schedule.stretches[index].until is not None:
+        if self.schedule.phases[index].until is not None:
             return self.step
         return NEVER if index == len(self.schedule) - 1 else self.schedule.ends[index]

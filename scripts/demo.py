@@ -42,7 +42,7 @@ def demo(args: Demo) -> None:
     begun = time.perf_counter()
     args_of_run = Train(seed=args.seed, out=args.out, phase_steps=args.phase_steps)
     game = make_game(args_of_run.game)
-    phases = as_schedule(args_of_run.schedule, game).stretches
+    phases = as_schedule(args_of_run.schedule, game).phases
     print(f"{game.title}, {len(phases)} phases, from {phases[0].name} to {phases[-1].name}.")
     print("Training takes seconds; compiling the learner, once on a machine, about a minute.")
     folder = train(args_of_run)

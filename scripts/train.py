@@ -246,7 +246,7 @@ class _Progress(BaseCallback):
         phase = self.schedule.index_at(max(0, self.num_timesteps - 1))
         if phase != self._phase:
             self._phase = phase
-            name = self.schedule.stretches[phase].name
+            name = self.schedule.phases[phase].name
             self.bar.set_description(f"phase {phase + 1}/{len(self.schedule)}: {name}")
         self.bar.update(min(self.num_timesteps, self.schedule.total_steps) - self.bar.n)
         return True

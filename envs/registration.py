@@ -6,7 +6,7 @@ from typing import NoReturn
 import gymnasium as gym
 
 from continual_arcade.envs.game import Game, check_name
-from continual_arcade.envs.games import GAMES
+from continual_arcade.envs.games import GAMES, GROUP
 from continual_arcade.envs.messages import unknown
 
 MAX_EPISODE_STEPS = 10_000
@@ -15,7 +15,10 @@ MAX_EPISODE_STEPS = 10_000
 
 class _Ids(dict[str, str]):
     def __missing__(self, game: object) -> NoReturn:
-        raise ValueError(unknown("game", game, self))
+        raise ValueError(
+            f"{unknown('game', game, self)}; one of your own is added in each process by "
+            f"register_game(), or for all of them by an entry point of {GROUP}"
+        )
 
 
 IDS: dict[str, str] = _Ids()

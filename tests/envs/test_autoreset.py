@@ -157,8 +157,8 @@ def transitions(env: ArcadeVectorEnv, seed: int, count: int) -> list[list[tuple[
 
 def test_all_modes_play_the_same() -> None:
     """Without a schedule: with one, the clock of NEXT_STEP counts no resets."""
-    lives = [transitions(ours(FLAPPY, 5, mode, 80), 7, 300) for mode in AutoresetMode]
-    assert lives[0] == lives[1] == lives[2]
+    runs = [transitions(ours(FLAPPY, 5, mode, 80), 7, 300) for mode in AutoresetMode]
+    assert runs[0] == runs[1] == runs[2]
     same, disabled = (
         transitions(ours(FLAPPY, 5, mode, 80, schedule=PHASES), 7, 89)
         for mode in (AutoresetMode.SAME_STEP, AutoresetMode.DISABLED)

@@ -19,6 +19,7 @@ from third_game.tightrope import tightrope
 from continual_arcade.agents import build_agent, make_life
 from continual_arcade.envs import GAMES, IDS, Schedule, make_game, register_game, shipped
 from continual_arcade.envs.curricula import SHIPPED, as_schedule, schedules_of
+from continual_arcade.envs.drawing.screen import Screen
 from continual_arcade.envs.game import Game, Keys
 from continual_arcade.envs.oracles import Oracle, Unbeatable
 from continual_arcade.evaluation import Evaluator, RunFolder, shipped_references
@@ -278,6 +279,8 @@ def test_names_that_lead_nowhere() -> None:
         lost.needed("oracle")
     with pytest.raises(ValueError, match=r"painter of Tightrope, 'third_game\.nothing', cannot be"):
         lost.needed("painter")
+    with pytest.raises(ValueError, match=r"painter of Tightrope, math, has no paint"):
+        Screen(replace(tightrope(), painter="math"))
     with pytest.raises(ValueError, match="there is a game Catcher already"):
         register_game("Catcher", tightrope)
     with pytest.raises(ValueError, match="must be a name of letters and digits"):

@@ -28,7 +28,7 @@ class Screen:
             multiple of it that leaves room for the heads-up display.
 
     Raises:
-        ValueError: If the game has no painter.
+        ValueError: If the game has no painter, or it is none.
         RuntimeError: If there is no display to open a window on.
     """
 
@@ -47,6 +47,8 @@ class Screen:
         self.has_window = window
         self._shrink = pygame.transform.smoothscale
         self._painter = game.needed("painter")
+        if lacking := [name for name in ("paint", "HUD_EDGE") if not hasattr(self._painter, name)]:
+            raise ValueError(f"painter of {game.name}, {game.painter}, has no {lacking[0]}")
         self._paint_hud = import_module(f"{_HERE}.hud").paint
         self._paint_notice = import_module(f"{_HERE}.notice").paint
         self._as_array = import_module(f"{_HERE}.pixels").as_array

@@ -72,7 +72,7 @@ class Checkpoints:
             return "just learnt"
         if step >= self.schedule.total_steps:
             return "at the end"
-        for index, stretch in enumerate(self.schedule.stretches):
+        for index, stretch in enumerate(self.schedule.phases):
             if step == self._ends.get(index):
                 return f"after {stretch.name}"
         return f"while learning {self.schedule.at(step).name}"

@@ -7,7 +7,7 @@ from typing import Any, Literal, get_args
 
 import numpy as np
 
-from continual_arcade.envs.curricula import SHIPPED, shipped
+from continual_arcade.envs.curricula import schedules_of, shipped
 from continual_arcade.envs.games import GAMES, make_game
 from continual_arcade.envs.tunables import Params, resolve
 from continual_arcade.evaluation.protocol import Protocol
@@ -132,7 +132,11 @@ class References:
             played = f"{protocol.env} with {dict(protocol.options)}" if protocol.options else ""
             reason = f"there are no references for {played or protocol.env}: only for the games of"
             return Scale(zero, one, f"{reason} the suite with their usual options")
-        tunables = make_game(protocol.game).tunables
+        game = make_game(protocol.game)
+        tunables = game.tunables
+        if not game.oracle:
+            reason = f"{game.name} has no oracle to measure scores by, so they are not normalised"
+            return Scale(zero, one, reason)
         missing, reasons = [], []
         for column, phase in enumerate(phases):
             found = self.find(protocol.env, limit, resolve(tunables, phase.params))
@@ -174,7 +178,7 @@ def _name_of_shipped(protocol: Protocol) -> str:
     """Return the name of a shipped schedule with all the phases, or what stands for a file."""
     game = make_game(protocol.game)
     wanted = [resolve(game.tunables, phase.params) for phase in protocol.schedule.distinct]
-    for name in ("stationary", *SHIPPED):
+    for name in ("stationary", *schedules_of(game)):
         has = [resolve(game.tunables, phase.params) for phase in shipped(name, game).distinct]
         if all(params in has for params in wanted):
             return name

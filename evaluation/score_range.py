@@ -7,7 +7,7 @@ from functools import cached_property
 import numpy as np
 import numpy.typing as npt
 
-from continual_arcade.envs.games import GAMES
+from continual_arcade.envs.games import GAMES, make_game
 from continual_arcade.envs.oracles import Unbeatable
 from continual_arcade.envs.registration import IDS
 from continual_arcade.evaluation.bounded import Range
@@ -21,8 +21,8 @@ class ScoreRange:
     """The lowest and the highest score of each episode that is played."""
 
     highest: Floats
-    """What nobody exceeds, shape ``(phases played, episodes)``. The lowest score is 0: both games
-    only ever add to it."""
+    """What nobody exceeds, shape ``(phases played, episodes)``. The lowest score is 0: games only
+    ever add to it."""
 
     @cached_property
     def of_phases(self) -> tuple[Range, ...]:
@@ -50,9 +50,12 @@ def score_range(protocol: Protocol) -> ScoreRange | None:
         protocol: Says what is played, on which seeds and for how long.
 
     Returns:
-        The range; None if that is no game of this suite, or one with other rules.
+        The range; None if that is no game of this suite, one with other rules, or one for which
+        nobody is known to be unbeatable.
     """
     if protocol.game not in GAMES or protocol.env != IDS[protocol.game]:
+        return None
+    if not make_game(protocol.game).unbeatable:
         return None
     if protocol.key not in _known:
         evaluator = protocol.make_evaluator()

@@ -53,7 +53,7 @@ class Timetable:
         """All evaluations of the life, in order."""
         found = [Due(0, BEFORE)]
         for stage, end in enumerate(self.schedule.ends):
-            start = end - self.schedule.stretches[stage].steps
+            start = end - self.schedule.phases[stage].steps
             steps = {end - back * self.spacing for back in range(self.at_end)}
             if self.every:
                 steps |= set(range(start + self.every, end, self.every))
@@ -129,5 +129,5 @@ class Timetable:
         """Return the multiple of the interval in the last phase at a step, or so many later."""
         if not self.every:
             return None
-        start = self.schedule.total_steps - self.schedule.stretches[-1].steps
+        start = self.schedule.total_steps - self.schedule.phases[-1].steps
         return start + ((step - start) // self.every + ahead) * self.every

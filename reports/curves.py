@@ -40,7 +40,7 @@ def bands(schedule: Schedule, highlighted: int | None = None) -> tuple[Band, ...
     return tuple(
         Band(start, end, stretch.name, schedule.replayed_as(index) == highlighted)
         for index, (start, end, stretch) in enumerate(
-            zip(starts, schedule.ends, schedule.stretches, strict=True)
+            zip(starts, schedule.ends, schedule.phases, strict=True)
         )
     )
 
@@ -211,7 +211,7 @@ def adaptation(judged: Sequence[MethodResults], schedule: Schedule) -> LineChart
             lines.append(
                 Series(
                     one.label,
-                    np.concatenate([[0.0], curve.times, [float(schedule.stretches[stage].steps)]]),
+                    np.concatenate([[0.0], curve.times, [float(schedule.phases[stage].steps)]]),
                     1 - np.concatenate([[1.0], curve.share, curve.share[-1:]]),
                 )
             )

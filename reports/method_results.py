@@ -108,8 +108,8 @@ class Extremes:
             case "contrast" if not normalised:
                 return Range.of_score(-1.0, 1.0)
             case "wait":
-                stretches = self.lives.records[0].schedule.stretches
-                return Range.of_score(0.0, float(max(stretch.steps for stretch in stretches)))
+                phases = self.lives.records[0].schedule.phases
+                return Range.of_score(0.0, float(max(phase.steps for phase in phases)))
             case _:
                 return None
 

@@ -61,7 +61,7 @@ def protocol(world: Comparison) -> DataTable:
                     else ""
                 ),
             )
-            for index, stretch in enumerate(found.schedule.stretches)
+            for index, stretch in enumerate(found.schedule.phases)
         ),
         *((f"evaluation, {name}", f"{value:,}") for name, value in asdict(found.judging).items()),
     ]

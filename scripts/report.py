@@ -19,7 +19,7 @@ from continual_arcade.evaluation.terminal import plain_console
 from continual_arcade.reports.page import NO_RUNS, build_page
 from continual_arcade.reports.pages.files import write
 from continual_arcade.scripts.cli import NOTICE, run
-from continual_arcade.scripts.films import Films
+from continual_arcade.scripts.films import Films, why_not_filmed
 
 LARGEST = 15_000_000
 """What a page may have [bytes] without a warning."""
@@ -84,6 +84,9 @@ def report(args: Report, console: Console) -> list[LeftOut]:
         )
     if not args.mixed:
         gathered.check_comparable()
+    for game in dict.fromkeys(world.protocol.game for world in gathered.worlds):
+        if args.film_seconds and (why := why_not_filmed(game)):
+            console.out(f"films are left out: {why}")
     page = build_page(
         gathered,
         references=references,

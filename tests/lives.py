@@ -79,7 +79,7 @@ def lives(draw: st.DrawFn, low: int = 1) -> tuple[Record, Context]:
     count = len(life.phases)
     scale = Scale(generator.uniform(-5, low, count), generator.uniform(30, 60, count))
     baselines = {
-        column: [record(Schedule("alone", (schedule.stretches[phase.index],))) for _ in range(2)]
+        column: [record(Schedule("alone", (schedule.phases[phase.index],))) for _ in range(2)]
         for column, phase in enumerate(schedule.distinct)
     }
     return life, Context(scale, baselines)

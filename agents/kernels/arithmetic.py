@@ -19,8 +19,9 @@ def choose(condition: Any, one: Any, other: Any) -> Any:
     """
     if not isinstance(condition, torch.Tensor):
         return one if condition else other
-    like = next(value for value in (one, other, condition) if isinstance(value, torch.Tensor))
-    one, other = (torch.as_tensor(v, dtype=like.dtype, device=like.device) for v in (one, other))
+    kinds = [value.dtype for value in (one, other) if isinstance(value, torch.Tensor)]
+    kind, place = [*kinds, torch.get_default_dtype()][0], condition.device
+    one, other = (torch.as_tensor(value, dtype=kind, device=place) for value in (one, other))
     return torch.where(condition.bool(), one, other)
 
 

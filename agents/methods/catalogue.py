@@ -38,10 +38,14 @@ def discover() -> None:
     """
     for known in (PARTS, PRESETS, MISSING):
         known.clear()
-    folders = sys.modules[_PACKAGE].__path__
-    for name in sorted(module.name for module in pkgutil.iter_modules(folders)):
-        if name in ("catalogue", "method"):
-            continue
+    places: dict[str, str] = {"catalogue": "", "method": ""}
+    for folder in sys.modules[_PACKAGE].__path__:
+        for found in pkgutil.iter_modules([folder]):
+            first = places.setdefault(found.name, folder)
+            if first and first != folder:
+                error = ValueError(f"there is another file of this name in {first}: rename it")
+                leave_out(f"{found.name}.py in {folder}", error)
+    for name in sorted(places.keys() - {"catalogue", "method"}):
         try:
             module = import_module(f"{_PACKAGE}.{name}")
             parts, presets = dict(_parts_of(module)), dict(_presets_of(module))

@@ -43,7 +43,7 @@ def wait_for(record: Record, stage: int, level: Term) -> Wait:
     why = record.why_no_end(stage)
     if why:
         return Wait(Term(nan, why))
-    length = record.schedule.stretches[stage].steps
+    length = record.schedule.phases[stage].steps
     begin = record.schedule.ends[stage] - length
     column = record.column_of[stage]
     rows = np.concatenate([record.ends[stage][-1:], record.by_stage[stage + 1]])
@@ -118,7 +118,7 @@ def regret(record: Record, context: Context) -> Result:
             zip(record.stage_labels, record.column_of, strict=True)
         )
     ]
-    weights = [stretch.steps for stretch in record.schedule.stretches]
+    weights = [stretch.steps for stretch in record.schedule.phases]
     return mean(terms, "there is no phase", weights=weights)
 
 

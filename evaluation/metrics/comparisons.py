@@ -61,11 +61,11 @@ def single_phase_runs(
     """
     name = record.phases[column]
     runs = (context.baselines or {}).get(column, ())
-    phase = record.schedule.stretches[first_stage(record, column)]
+    phase = record.schedule.phases[first_stage(record, column)]
     for run in runs:
-        lived = run.schedule.stretches[0]
+        lived = run.schedule.phases[0]
         if len(run.schedule) > 1 or (lived.params, lived.until) != (phase.params, phase.until):
-            names = ", ".join(stretch.name for stretch in run.schedule.stretches)
+            names = ", ".join(stretch.name for stretch in run.schedule.phases)
             raise ValueError(
                 f"a single-phase run of {name} lived in {names}: give one of an agent that knew "
                 "nothing but that phase"

@@ -111,7 +111,7 @@ def _saturation(record: Record, stage: int, column: int) -> tuple[Term, Term]:
     highest = Term(nan, why) if why else over(record, rows, column, max)
     if missing(highest):
         return highest, highest
-    begin = record.schedule.ends[stage] - record.schedule.stretches[stage].steps
+    begin = record.schedule.ends[stage] - record.schedule.phases[stage].steps
     first = rows[record.means[rows, column].argmax()]
     return highest, Term(float(record.steps[first] - begin))
 

@@ -88,7 +88,7 @@ def over_life_trained(record: Record, _: Context) -> Result:
         (label, stage_mean(record, stage, record.column_of[stage]))
         for stage, label in enumerate(record.stage_labels)
     ]
-    return mean(terms, NONE, weights=[stretch.steps for stretch in record.schedule.stretches])
+    return mean(terms, NONE, weights=[stretch.steps for stretch in record.schedule.phases])
 
 
 _CW = (

@@ -140,7 +140,7 @@ def test_references_belong_to_one_limit_and_one_version_of_the_rules() -> None:
     ):
         assert np.isnan(references.scale(other).zero).all()
     # Parameters are compared with all defaults filled in, however a schedule writes them.
-    as_default = Schedule("s", (replace(gaps(100).stretches[0], params={"gravity": 1.0}),))
+    as_default = Schedule("s", (replace(gaps(100).phases[0], params={"gravity": 1.0}),))
     assert references.scale(protocol(as_default)).zero.tolist() == [2.0]
 
 

@@ -50,7 +50,7 @@ def test_next_and_last_agree_with_the_list(
         of_stage = [due.step for due in timetable.due if due.stage == stage]
         back = [end - n * spacing for n in range(at_end)]
         assert of_stage[-1] == end
-        start = end - schedule.stretches[stage].steps
+        start = end - schedule.phases[stage].steps
         assert {step for step in back if step > start} <= set(of_stage)
 
 
@@ -76,7 +76,7 @@ def test_numbers_must_make_sense(name: str) -> None:
 
 @given(lives, st.integers(0, 150))
 def test_an_agent_belongs_to_the_phase_of_its_last_step(schedule: Schedule, step: int) -> None:
-    lived = [stage for stage, s in enumerate(schedule.stretches) for _ in range(s.steps)]
+    lived = [stage for stage, s in enumerate(schedule.phases) for _ in range(s.steps)]
     lived += [len(schedule) - 1] * 150
     expected = BEFORE if step == 0 else lived[step - 1]
     assert Timetable(schedule).stage_of(step) == expected

@@ -417,7 +417,7 @@ def test_a_phase_that_comes_back(tmp_path: Path) -> None:
 
 
 def test_phases_of_one_name_are_told_apart(tmp_path: Path) -> None:
-    schedule = replace(TWO, stretches=tuple(replace(s, name="same") for s in TWO.stretches))
+    schedule = replace(TWO, phases=tuple(replace(s, name="same") for s in TWO.phases))
     matrix = item(page_of(runs(tmp_path, {0: PLAIN[0]}, schedule=schedule)), "matrix")
     assert isinstance(matrix, HeatMap)
     assert matrix.rows == ("same", "same (2)")

@@ -89,7 +89,7 @@ def test_scaling(life: Life, factor: float) -> None:
 
 def test_a_constant_does_change_ratios() -> None:
     def alone(index: int, *rows: float) -> Record:
-        schedule = Schedule("alone", (CYCLE.schedule.stretches[index],))
+        schedule = Schedule("alone", (CYCLE.schedule.phases[index],))
         return from_rows(schedule, [[row] for row in rows])
 
     record = replace(CYCLE, values=CYCLE.values + 1.0)
@@ -113,9 +113,7 @@ def test_the_order_of_episodes_does_not_matter(life: Life, random: object) -> No
 @settings(max_examples=25, deadline=None)
 def test_names_do_not_matter(life: Life) -> None:
     record, context = life
-    stretches = tuple(
-        replace(s, name=f"phase {i}") for i, s in enumerate(record.schedule.stretches)
-    )
+    stretches = tuple(replace(s, name=f"phase {i}") for i, s in enumerate(record.schedule.phases))
     renamed = replace(record, schedule=Schedule("renamed", stretches))
     same(values((renamed, context)), values(life))
 

@@ -113,7 +113,7 @@ def completed(
     """
     found: dict[Any, Reference] = {}
     for protocol in protocols:
-        limit, tunables = protocol.judging.max_steps, make_game(protocol.game).tunables
+        limit, tunables = protocol.evaluation.max_steps, make_game(protocol.game).tunables
         for phase in protocol.schedule.distinct:
             params = resolve(tunables, phase.params)
             reference = known.find(protocol.env, limit, params)

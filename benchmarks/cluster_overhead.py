@@ -15,7 +15,7 @@ import tyro
 
 from continual_arcade.studies.folder import StudyFolder
 from continual_arcade.studies.ray_executor import RayExecutor
-from continual_arcade.studies.work import Outcome, Task
+from continual_arcade.studies.work import Job, Outcome
 
 
 @dataclass(frozen=True)
@@ -53,9 +53,9 @@ def empty_tasks(folder: Path, count: int) -> tuple[float, float]:
         What a task takes, and what it takes of this process's CPU [s].
     """
 
-    def tasks(count: int) -> Iterator[Task]:
+    def tasks(count: int) -> Iterator[Job]:
         for number in range(count):
-            yield Task(str(number), folder / "runs" / str(number), {}, {})
+            yield Job(str(number), folder / "runs" / str(number), {}, {})
 
     engine = RayExecutor(address="local")
     for _ in engine.outcomes(tasks(16)):  # until the workers have begun

@@ -35,7 +35,7 @@ from continual_arcade.studies.provenance import provenance
 from continual_arcade.studies.run_spec import warm_up
 from continual_arcade.studies.running import run_all
 from continual_arcade.studies.study import SHIPPED, Entry, Study, load
-from continual_arcade.studies.work import MARK, Outcome
+from continual_arcade.studies.work import FINISHED, Outcome
 
 RUNS = 10_000
 WORKERS_ROUNDS = 3
@@ -79,7 +79,7 @@ def finished(root: Path) -> StudyFolder:
     for outcome in outcomes:
         run = folder.path / "runs" / outcome.run
         run.mkdir()
-        (run / MARK).write_text(json.dumps(asdict(outcome)), "utf-8")
+        (run / FINISHED).write_text(json.dumps(asdict(outcome)), "utf-8")
     folder.note(*outcomes)
     return folder
 

@@ -133,7 +133,7 @@ def main(options: Options) -> None:
     for _ in range(options.rounds):
         elapsed, lived = passed(few, jobs=1)
         ratios.append(elapsed / lived)
-        print(f"{len(list(cells(few)))} lives: {elapsed:.1f} s passed, {lived:.1f} s of living")
+        print(f"{len(list(cells(few)))} runs: {elapsed:.1f} s passed, {lived:.1f} s of compute")
     promise = "time that passes with one worker, over what the lives took"
     verdicts.append(at_most(promise, statistics.median(ratios), OVERHEAD))
 

@@ -44,7 +44,7 @@ class Scale:
 
 @dataclass(frozen=True)
 class Outcome:
-    """What came of a number of episodes."""
+    """The result of a number of episodes."""
 
     mean: float
     spread: float
@@ -53,7 +53,7 @@ class Outcome:
 
 @dataclass(frozen=True, kw_only=True)
 class Reference:
-    """How random play and the oracle fare with some parameters."""
+    """The scores of random play and of the oracle with some parameters."""
 
     env: str
     """Gymnasium id, with the version of the rules."""
@@ -126,7 +126,7 @@ class References:
             protocol: Says which phases are played, and how long an episode is.
             value: Which column counts.
         """
-        phases, limit = protocol.schedule.distinct, protocol.judging.max_steps
+        phases, limit = protocol.schedule.distinct, protocol.evaluation.max_steps
         zero, one = np.full(len(phases), np.nan), np.full(len(phases), np.nan)
         if protocol.game not in GAMES or protocol.options:
             played = f"{protocol.env} with {dict(protocol.options)}" if protocol.options else ""
@@ -169,7 +169,7 @@ def _command(protocol: Protocol) -> str:
     """Return the command that makes the references for a protocol."""
     return (
         f"python -m continual_arcade.scripts.references --game {protocol.game} "
-        f"--schedule {_name_of_shipped(protocol)} --max-steps {protocol.judging.max_steps} "
+        f"--schedule {_name_of_shipped(protocol)} --max-steps {protocol.evaluation.max_steps} "
         "--out references.json"
     )
 

@@ -1,4 +1,4 @@
-"""What the score of an evaluation can be, whoever plays: from the rules, not from what was seen."""
+"""The possible scores of an evaluation: from the rules, not from what was observed."""
 
 from collections.abc import Hashable
 from dataclasses import dataclass
@@ -30,7 +30,7 @@ class ScoreRange:
         return tuple(Range.of_score(0.0, high) for high in self.highest.mean(axis=1).tolist())
 
     def impossible(self, scores: Floats) -> npt.NDArray[np.bool_]:
-        """Return where a score is one that nobody can have.
+        """Return where a score is impossible.
 
         Args:
             scores: Shape ``(evaluations, phases played, episodes)``; NaN is no impossible score.
@@ -42,7 +42,7 @@ _known: dict[Hashable, ScoreRange] = {}
 
 
 def score_range(protocol: Protocol) -> ScoreRange | None:
-    """Find what scores an evaluation can have, by playing it as nobody can.
+    """Find the possible scores of an evaluation, by playing it with an unbeatable player.
 
     It is played once for each protocol and process, in a tenth of a second.
 

@@ -124,7 +124,7 @@ class Films:
         stage = "before training" if row == 0 else f"after {record.stage_labels[row - 1]}"
 
         def clip(column: int, camera: Camera) -> Clip:
-            judging = run.protocol.judging
+            judging = run.protocol.evaluation
             pictures = camera.film(
                 agent,
                 seed=judging.first_seed,

@@ -77,7 +77,7 @@ def report(args: Report, console: Console) -> list[LeftOut]:
     left_out = [*gathered.left_out, *baselines.left_out]
     for left in left_out:
         console.out(f"left out: {left.path}: {left.reason}")
-    if not gathered.worlds:
+    if not gathered.comparisons:
         raise ValueError(
             "no run came to its end: there is nothing to report (--unfinished takes them as they "
             "are)"
@@ -92,7 +92,7 @@ def report(args: Report, console: Console) -> list[LeftOut]:
         references=references,
         baselines=baselines,
         against=args.against,
-        film=Films(args.film_seconds, len(gathered.worlds)).of,
+        film=Films(args.film_seconds, len(gathered.comparisons)).of,
         title=args.title or "",
         about=args.about,
     )

@@ -77,7 +77,7 @@ def ranges(extremes: Mapping[str, Extremes]) -> pd.DataFrame:
     """
     lines = []
     for world, of_world in extremes.items():
-        lives, normalised = of_world.lives.results, of_world.lives.normalised
+        lives, normalised = of_world.measured.results, of_world.measured.normalised
         ends = {name: [life[name].value for life in lives] for name in METRICS}
         ends[NORMALISED] = [life["acc@gem"].value for life in normalised]
         levels = [life[CHANGE].levels or (math.nan, math.nan) for life in lives]

@@ -121,7 +121,7 @@ def completed(
         game = make_game(protocol.game)
         if not game.oracle:
             continue  # there is no scale without one, and reports say so
-        limit, tunables = protocol.judging.max_steps, game.tunables
+        limit, tunables = protocol.evaluation.max_steps, game.tunables
         for phase in protocol.schedule.distinct:
             params = resolve(tunables, phase.params)
             reference = known.find(protocol.env, limit, params)

@@ -84,7 +84,7 @@ def report(args: Report, console: Console) -> list[LeftOut]:
         )
     if not args.mixed:
         gathered.check_comparable()
-    for game in dict.fromkeys(world.protocol.game for world in gathered.worlds):
+    for game in dict.fromkeys(world.protocol.game for world in gathered.comparisons):
         if args.film_seconds and (why := why_not_filmed(game)):
             console.out(f"films are left out: {why}")
     page = build_page(

@@ -1,6 +1,7 @@
 """Rules made on the spot mean the same in both engines, and what they write is what they say."""
 
 import copy
+import os
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, ClassVar
@@ -26,6 +27,8 @@ from continual_arcade.agents.methods.rules import (
     vector,
 )
 
+EXAMPLES = int(os.environ.get("MADE_RULES", "3"))
+"""Each compiles for seconds; ``MADE_RULES=100`` tries many."""
 LEAVES = ("theta", "trace", "rate", "0.5", "1.25")
 READ = "theta, trace, rate, seen"
 WITH_GRADIENT = ("add_gradient", "project")
@@ -93,7 +96,7 @@ def distance(one: Any, other: Any) -> float:
 
 # Without shrinking: each example compiles.
 @settings(
-    max_examples=8,
+    max_examples=EXAMPLES,
     deadline=None,
     suppress_health_check=[HealthCheck.too_slow],
     phases=[Phase.explicit, Phase.generate],

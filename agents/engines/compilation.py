@@ -1,5 +1,6 @@
 """Compiling what a process needs, before it is needed, with a word to whoever waits."""
 
+import hashlib
 import sys
 import threading
 import time
@@ -8,37 +9,71 @@ from contextlib import contextmanager
 from typing import Any
 
 import numba
+import numpy as np
+
+from continual_arcade.agents.kernels.view import call_stored, size_of, store_arguments
+from continual_arcade.envs.compiling import kernel
 
 _typeof: Any = numba.typeof
+_types: Any = numba.types
 _PATIENCE = 2.0
 """How long it may take before a word is said [s]."""
 
 
 class Entry:
-    """A kernel that is called with arguments of types that hardly ever change.
-
-    To look up the types of a hundred arrays costs more than many a call does with them.
+    """A compiled function that Python calls often, with arguments that hardly ever change.
 
     Args:
-        kernel: What numba made of a function.
+        function: Compiled, and called by compiled code alone.
+        owner: Whose it is; keeps the cache files of two games apart.
     """
 
-    def __init__(self, kernel: Any) -> None:
-        self._kernel = kernel
-        self._entries: dict[tuple[Any, ...], Callable[..., Any]] = {}
+    def __init__(self, function: Any, owner: str) -> None:
+        self._function, self._owner = function, owner
+        self._compiled: dict[Any, tuple[Callable[..., Any], Callable[..., Any]]] = {}
 
-    def prepared(self, arguments: tuple[Any, ...]) -> Callable[..., Any]:
-        """Return machine code for arguments of these types: compiled, or read from the cache.
-
-        Args:
-            arguments: Like those it will be called with; with others, whose arrays have another
-                number of dimensions, element type or layout, anything may happen.
-        """
-        signature = tuple(_typeof(argument) for argument in arguments)
-        if signature not in self._entries:
+    def prepared(self, arguments: tuple[Any, ...]) -> "Prepared":
+        """Return the function with its arguments: compiled for them, or read from the cache."""
+        kind = _types.Tuple(tuple(_typeof(argument) for argument in arguments))
+        if kind not in self._compiled:
             with _announced():
-                self._entries[signature] = self._kernel.compile(signature)
-        return self._entries[signature]
+                self._compiled[kind] = self._compile(kind)
+        call, store = self._compiled[kind]
+        return Prepared(call, store, arguments, size_of(kind))
+
+    def _compile(self, kind: Any) -> tuple[Callable[..., Any], Callable[..., Any]]:
+        digest = hashlib.sha256(str(kind).encode()).hexdigest()[:12]
+        names = {"stored_call": self._function, "ARGUMENTS": kind}
+        call = kernel(call_stored, names, f"{self._owner}.{digest}")
+        store = kernel(store_arguments, {}, "learner")
+        return call.compile((_types.int64,)), store.compile((_types.int64, kind))
+
+
+class Prepared:
+    """A compiled function and what it is called with.
+
+    Args:
+        call: Calls it, given the address of its arguments.
+        store: Stores these at an address.
+        arguments: Kept alive as long as this object is.
+        size: Bytes that they take.
+    """
+
+    def __init__(
+        self,
+        call: Callable[..., Any],
+        store: Callable[..., Any],
+        arguments: tuple[Any, ...],
+        size: int,
+    ) -> None:
+        self._call, self.arguments = call, arguments
+        self._place = np.zeros(size // 8 + 1, np.int64)
+        self._address = self._place.ctypes.data
+        store(self._address, arguments)
+
+    def __call__(self) -> Any:
+        """Call the function."""
+        return self._call(self._address)
 
 
 @contextmanager

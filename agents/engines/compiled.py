@@ -11,9 +11,10 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import torch
+from numba import njit
 
 from continual_arcade.agents.engines.binding import PartsBinding
-from continual_arcade.agents.engines.compilation import Entry
+from continual_arcade.agents.engines.compilation import Entry, Prepared
 from continual_arcade.agents.engines.eligibility import REPLAYS
 from continual_arcade.agents.engines.flat import FlatVector
 from continual_arcade.agents.engines.snapshot import Snapshot
@@ -28,7 +29,6 @@ from continual_arcade.agents.replay import (
     TransitionReplayBuffer,
 )
 from continual_arcade.agents.replay.n_step import COLUMNS, Transitions
-from continual_arcade.envs.compiling import kernel
 
 
 class CompiledEngine:
@@ -61,8 +61,9 @@ class CompiledEngine:
         self.version = 0
         """Changes with anything whose type may have changed with it; see :meth:`view`."""
         self._places: tuple[Any, ...] = (None,) * 4
-        self._act: Any = None
-        self._learn: tuple[int, Any] = (-1, None)
+        self._act: Prepared | None = None
+        self._learn: Prepared | None = None
+        self._chosen = np.zeros(0, np.int64)
         self._set_up()
         self._online.house(self._parameters)
         self._target.house(self._target_parameters)
@@ -387,11 +388,11 @@ class CompiledEngine:
         """
         self.before(gradient_steps, batch_size)
         view = self.view()
-        if self._learn[0] != self.version:
-            self._learn = self.version, _learn_entry().prepared((self.control, view))
+        if self._learn is None or self._learn.arguments[1] is not view:
+            self._learn = _learn_entry().prepared((self.control, view))
         status = update.DONE
         try:
-            status = self._learn[1](self.control, view)
+            status = self._learn()
         finally:  # also if Ctrl-C comes in the meantime
             self.after(view)
         return status, self.mean_loss
@@ -422,21 +423,23 @@ class CompiledEngine:
 
     def best_actions(self, observations: npt.NDArray[Any]) -> npt.NDArray[np.int64]:
         """Return the actions of highest value, shape ``(count,)``."""
-        inputs = np.ascontiguousarray(observations, np.float32)
-        self._make_room(len(inputs))
+        rows = len(observations)
+        self._make_room(rows)
+        if self._act is None or self._act.arguments[1].inputs is not self._inputs:
+            self._chosen = np.zeros(len(self._inputs), np.int64)
+            self._act = _acting_entry().prepared((self.control, self._network(), self._chosen))
+        self._inputs[:rows] = observations
         self._stale[:] = 1
-        arguments = (self._network(), inputs)
-        if self._act is None:
-            self._act = _acting_entry().prepared(arguments)
-        chosen: npt.NDArray[np.int64] = self._act(*arguments)
-        return chosen
+        self._c["rows"] = rows
+        self._act()
+        return self._chosen[:rows].copy()
 
 
 @cache
 def _learn_entry() -> Entry:
-    return Entry(kernel(update.learn, {}, "learner"))
+    return Entry(njit(error_model="numpy")(update.learn), "learner")
 
 
 @cache
 def _acting_entry() -> Entry:
-    return Entry(kernel(act, {}, "learner"))
+    return Entry(njit(error_model="numpy")(act), "learner")

@@ -7,18 +7,18 @@ no difference to what is learnt.
 
 import math
 import time
-from collections.abc import Callable
 from functools import cache
 from typing import Any, NamedTuple, TypeGuard
 
 import numpy as np
 import numpy.typing as npt
+from numba import njit
 from stable_baselines3.common.callbacks import BaseCallback
 from stable_baselines3.common.type_aliases import RolloutReturn
 from stable_baselines3.common.utils import ConstantSchedule, FloatSchedule, LinearSchedule
 
 from continual_arcade.agents.engines.callback_schedule import skip, steps_until_due
-from continual_arcade.agents.engines.compilation import Entry
+from continual_arcade.agents.engines.compilation import Entry, Prepared
 from continual_arcade.agents.engines.compiled import CompiledEngine
 from continual_arcade.agents.engines.eligibility import changed
 from continual_arcade.agents.kernels import update
@@ -28,7 +28,7 @@ from continual_arcade.agents.methods.base import Part
 from continual_arcade.agents.replay import BalancedReplayBuffer
 from continual_arcade.agents.vec_env import GymnasiumVecEnv
 from continual_arcade.envs.arcade_vector_env import ArcadeVectorEnv, Outlook
-from continual_arcade.envs.compiling import kernel
+from continual_arcade.envs.compiling import plain, rebind
 from continual_arcade.envs.game import Rules
 from continual_arcade.envs.kernels import batch_kernels
 
@@ -59,7 +59,8 @@ class GameLoop:
         """Methods that are replaced in one object alone are attributes more of it."""
         game = self._games.game
         self._entry = _loop_entry(game.rules, game.name, game.num_actions)
-        self._kernel: tuple[int, Callable[..., int]] = (-1, lambda *_: update.DONE)
+        self._prepared: tuple[int, Prepared | None] = (-1, None)
+        self._seen: tuple[Any, ...] = ()
         self._pace = 64 / _INTERVAL
         """Steps per second that the last loops have made."""
         count, features = env.num_envs, len(self._games.game.features)
@@ -96,6 +97,13 @@ class GameLoop:
         """When the last episodes ended, since the environment was made [s]."""
         self._draws = stream_of(agent._exploration_rng)
         self._buffer = np.zeros(count * int(sum(engine.widths[1:])), np.float32)
+        tunables = len(self._games.game.tunables)
+        # Of each step of the longest loop: filled anew for each, and always at one place.
+        self._params = np.zeros((_LONGEST, tunables))
+        self._phases = np.zeros(_LONGEST, np.int64)
+        self._boundaries = np.zeros(_LONGEST, np.bool_)
+        self._exploration_rates = np.zeros(_LONGEST + 1)
+        self._learning_rates = np.zeros(_LONGEST)
 
     def is_of(self, engine: CompiledEngine, env: Any) -> bool:
         """Return whether it was made for this engine, which knows the agent, and environment."""
@@ -184,38 +192,25 @@ class GameLoop:
         c["losses"] = 0
         c["steps"], c["played"], c["halfway"], c["episodes"] = steps, 0, 0, 0
         c["train_every"], c["phase"] = train_every, phases.min()
+        c["clock"] = games.clock.step
         c["episodes_wanted"] = min(episodes, np.iinfo(np.int64).max)
         if gradient_steps == 0:
             c["learning_starts"] = np.iinfo(np.int64).max
         play = self._ready(steps, phases)
         agent.replay.expect_phases(outlook.phases)
         engine.make_room_for(steps, train_every)
-        state = GameState(
-            blocks=games.core.blocks,
-            limit=games.limit,
-            clock=games.clock.step,
-            params=outlook.params,
-            phases=outlook.phases,
-            boundaries=outlook.boundaries,
-        )
-        acting = Acting(
-            rates=rates,
-            learning_rates=learning_rates,
-            cumulated=self._cumulated,
-            num_actions=games.game.num_actions,
-            draws=self._draws,
-            buffer=self._buffer,
-        )
+        self._params[:steps] = outlook.params
+        self._phases[:steps] = outlook.phases
+        self._boundaries[:steps] = outlook.boundaries
+        self._exploration_rates[: steps + 1] = rates
+        self._learning_rates[:steps] = learning_rates
         view = engine.view()
-        arguments = (engine.control, view, engine.pending, state, play, acting)
-        if self._kernel[0] != engine.version:
-            self._kernel = engine.version, self._entry.prepared(arguments)
         status = update.DONE
         try:
-            status = self._kernel[1](*arguments)
+            status = self._compiled(view, play)()
             while status == update.LACKS_ROOM:
                 view = self._with_room(view)
-                status = self._kernel[1](engine.control, view, *arguments[2:])
+                status = self._compiled(view, play)()
         finally:  # also if Ctrl-C comes in the meantime
             played = int(c["played"])
             engine.after(view)
@@ -224,6 +219,32 @@ class GameLoop:
         elapsed = time.perf_counter() - begun
         self._pace += 0.5 * (played / elapsed - self._pace)
         return Played(status, played, int(c["episodes"]), outlook)
+
+    def _compiled(self, view: update.Agent, play: Play) -> Prepared:
+        """Return the loop with all that it works on, as it lies now."""
+        engine, games = self._engine, self._games
+        version, prepared = self._prepared
+        now = (view, play, games.core.blocks, games.limit)
+        if prepared is None or version != engine.version or not same(now, self._seen):
+            state = GameState(
+                blocks=games.core.blocks,
+                limit=games.limit,
+                params=self._params,
+                phases=self._phases,
+                boundaries=self._boundaries,
+            )
+            acting = Acting(
+                rates=self._exploration_rates,
+                learning_rates=self._learning_rates,
+                cumulated=self._cumulated,
+                num_actions=games.game.num_actions,
+                draws=self._draws,
+                buffer=self._buffer,
+            )
+            arguments = (engine.control, view, engine.pending, state, play, acting)
+            prepared = self._entry.prepared(arguments)
+            self._prepared, self._seen = (engine.version, prepared), now
+        return prepared
 
     def _with_room(self, view: update.Agent) -> update.Agent:
         """Let a balanced memory make room for the phases of completed transitions."""
@@ -379,6 +400,13 @@ class Played(NamedTuple):
     """What the steps held."""
 
 
+def same(one: tuple[Any, ...], other: tuple[Any, ...]) -> bool:
+    """Return whether two tuples hold the same objects, or equal numbers."""
+    return len(one) == len(other) and all(
+        a is b or (type(a) is float and a == b) for a, b in zip(one, other, strict=True)
+    )
+
+
 def _is_over(schedule: Any, remaining: npt.NDArray[np.float64]) -> bool:
     """Return whether a schedule has come to its end, where it stays."""
     return type(schedule) is LinearSchedule and 1 - remaining[0] > schedule.end_fraction
@@ -418,4 +446,7 @@ def _loop_entry(rules: Rules, owner: str, actions: int) -> Entry:
         actions: Its number of actions.
     """
     step = batch_kernels(rules, owner, actions).step
-    return Entry(kernel(play_and_learn, {"step_batch": step}, owner))
+    loop = rebind(play_and_learn, {"step_batch": step})
+    # What tells of the sources of the rules, in the name under which machine code is kept.
+    loop.__qualname__ += f".{plain(step).__qualname__}"
+    return Entry(njit(error_model="numpy")(loop), owner)

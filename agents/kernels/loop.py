@@ -28,8 +28,6 @@ class GameState(NamedTuple):
     """Their state."""
     limit: float
     """Steps after which an episode is truncated."""
-    clock: int
-    """Where the lifetime clock stands before the first step."""
     params: npt.NDArray[np.float64]
     """Tunables of the episodes that begin in each step, shape ``(steps, tunables)``."""
     phases: npt.NDArray[np.int64]
@@ -85,7 +83,7 @@ class Acting(NamedTuple):
     """For the outputs of the network's layers."""
 
 
-def play_and_learn(control: Any, a: Any, pending: Any, world: Any, play: Any, acting: Any) -> int:
+def play_and_learn(control: Any, a: Any, pending: Any, state: Any, play: Any, acting: Any) -> int:
     """Play some steps in all games, and learn after each but the last.
 
     What follows the last step is left to the caller, who may want to look at the agent before.
@@ -94,7 +92,7 @@ def play_and_learn(control: Any, a: Any, pending: Any, world: Any, play: Any, ac
         control: The control record, shape ``(1,)``.
         a: The agent.
         pending: Steps that wait for later rewards.
-        world: The games.
+        state: The games.
         play: What happens in them.
         acting: How actions are chosen.
 
@@ -110,13 +108,13 @@ def play_and_learn(control: Any, a: Any, pending: Any, world: Any, play: Any, ac
             _choose(c, a.net, play, acting, k)
             play.before[:] = play.observations
             step_batch(
-                world.blocks,
+                state.blocks,
                 play.actions,
-                world.params[k : k + 1],
-                world.limit,
-                world.boundaries[k],
+                state.params[k : k + 1],
+                state.limit,
+                state.boundaries[k],
                 True,
-                world.clock + (k + 1) * c.num_envs,
+                c.clock + (k + 1) * c.num_envs,
                 play.observations,
                 play.rewards,
                 play.terminated,
@@ -134,7 +132,7 @@ def play_and_learn(control: Any, a: Any, pending: Any, world: Any, play: Any, ac
             return LACKS_ROOM
         c.halfway = 0
         _store(c, a)
-        stop = _end_episodes(c, play, world.phases[k], k) or stop
+        stop = _end_episodes(c, play, state.phases[k], k) or stop
         c.calls += 1
         if c.calls % c.sync_every == 0:
             c.syncs_due += 1

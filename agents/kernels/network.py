@@ -165,18 +165,17 @@ def best(values: Any, row: int) -> int:
     return chosen
 
 
-def act(net: Any, inputs: Any) -> Any:
-    """Return the best action of the online network for each observation.
+def act(control: Any, net: Any, chosen: Any) -> int:
+    """Choose the best action of the online network for each observation.
 
     Args:
-        net: The networks, with room for so many observations.
-        inputs: The observations, shape ``(rows, features)``.
-
-    Returns:
-        Shape ``(rows,)``.
+        control: The control record, shape ``(1,)``; ``rows`` says how many observations lie in
+            the first rows of the network's inputs.
+        net: The networks.
+        chosen: Filled, shape ``(rows,)`` or longer.
     """
-    values = forward(net, ONLINE, inputs, net.activations)
-    chosen = np.empty(len(inputs), np.int64)
-    for row in range(len(inputs)):
+    rows = control[0].rows
+    values = forward(net, ONLINE, net.inputs[:rows], net.activations)
+    for row in range(rows):
         chosen[row] = best(values, row)
-    return chosen
+    return 0

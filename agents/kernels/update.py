@@ -93,6 +93,9 @@ CONTROL = np.dtype(
             "episodes",
             "episodes_wanted",
             "phase",
+            "clock",
+            # Acting.
+            "rows",
         )
     ]
     + [

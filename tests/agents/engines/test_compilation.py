@@ -11,19 +11,16 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from numba import njit
 from processes import started
 
 from continual_arcade.agents.engines import compilation
-from continual_arcade.envs.compiling import kernel
 
+TESTS = str(Path(__file__).parents[2])
 ACT = """
 import numpy as np
-from continual_arcade.agents.engines.compiled import _acting_entry
-from continual_arcade.agents.kernels.network import Shape
-shape = Shape(np.array([2, 2]), np.array([0]))
-entry = _acting_entry()
-act = entry.prepared((shape, np.ones(6, "f4"), np.ones((1, 2), "f4"), np.zeros(2, "f4")))
-print(act(shape, np.arange(6, dtype="f4"), np.ones((1, 2), "f4"), np.zeros(2, "f4")))
+import tiny
+print(tiny.agent(engine="compiled").predict(np.zeros((1, 8), "f4"), deterministic=True)[0].shape)
 """
 LEARN = """
 from continual_arcade.agents import DQNSettings, build_agent
@@ -37,7 +34,7 @@ build_agent("FlappyBird", schedule, settings).learn(600)
 def run(code: str, cache: Path, **environment: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
         [sys.executable, "-c", code],
-        env={**os.environ, "NUMBA_CACHE_DIR": str(cache), **environment},
+        env={**os.environ, "PYTHONPATH": TESTS, "NUMBA_CACHE_DIR": str(cache), **environment},
         capture_output=True,
         text=True,
         check=True,
@@ -50,7 +47,7 @@ def machine_code(cache: Path) -> list[str]:
 
 @pytest.mark.slow  # four processes, two of which compile
 def test_machine_code_of_another_machine_is_not_trusted(tmp_path: Path) -> None:
-    assert run(ACT, tmp_path).stdout == "[1]\n"
+    assert run(ACT, tmp_path).stdout == "(1,)\n"
     here = machine_code(tmp_path)
     run(ACT, tmp_path)
     assert machine_code(tmp_path) == here
@@ -62,6 +59,7 @@ def test_machine_code_of_another_machine_is_not_trusted(tmp_path: Path) -> None:
     assert machine_code(tmp_path) == both
 
 
+@njit
 def slowly(array: object) -> int:
     """Be compiled."""
     return 1
@@ -80,26 +78,47 @@ class Heard(io.StringIO):
 
 
 def test_whoever_waits_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
-    compiled = kernel(slowly, {}, "test")
-    compile_it = compiled.compile
     quiet, heard = Heard(), Heard()
     monkeypatch.setattr(sys, "stderr", quiet)
     monkeypatch.setattr(compilation, "_PATIENCE", 600.0)
-    entry = compilation.Entry(compiled)
-    assert entry.prepared((np.zeros(1),))(np.zeros(1)) == 1  # nobody had to wait for long
+    entry = compilation.Entry(slowly, "test")
+    assert entry.prepared((np.zeros(1),))() == 1  # nobody had to wait for long
+    compile_it = entry._compile
 
-    def take_long(signature: object) -> object:
+    def take_long(kind: object) -> object:
         assert heard.written.wait(60)
-        return compile_it(signature)
+        return compile_it(kind)
 
-    monkeypatch.setattr(compiled, "compile", take_long)
-    entry.prepared((np.zeros(1),))  # it is there already
+    monkeypatch.setattr(entry, "_compile", take_long)
+    assert entry.prepared((np.zeros(1),))() == 1  # it is there already
     assert not quiet.written.is_set()
     monkeypatch.setattr(sys, "stderr", heard)
     monkeypatch.setattr(compilation, "_PATIENCE", 0.0)
     entry.prepared((np.zeros((1, 1)),))
     said = "compiling the learner for this machine; it is kept for next time"
     assert re.fullmatch(rf"{said} \.\.\.\n{said}: done in \d+ s\n", heard.getvalue())
+
+
+@njit
+def summed(one: object, other: object) -> object:
+    """Read two arrays and a number."""
+    return one[0].sum() + one[1] * other.sum()  # type: ignore[index, attr-defined]
+
+
+def test_what_is_stored_is_what_is_called_with_and_is_seen_to_change() -> None:
+    entry = compilation.Entry(summed, "test")
+    first, second = np.arange(5.0), np.arange(12, dtype=np.int64).reshape(3, 4)
+    calls = [entry.prepared(((first, 2.0), second)), entry.prepared(((second * 1.0, 1.0), first))]
+    for _ in range(1000):  # nothing counts who uses the arrays, or frees them
+        assert calls[0]() == first.sum() + 2.0 * second.sum()
+        assert calls[1]() == second.sum() + first.sum()
+    first += 1.0
+    assert calls[0]() == first.sum() + 2.0 * second.sum()
+    references = sys.getrefcount(first)
+    calls[0]()
+    assert sys.getrefcount(first) == references
+    calls.clear()
+    assert sys.getrefcount(first) < references
 
 
 @pytest.mark.slow  # the learner is compiled twice

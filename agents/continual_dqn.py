@@ -684,8 +684,6 @@ class ContinualDQN(DQN):
         from but for the last, until something is due.
         """
         self._tell_phases()
-        if self._current_engine() is None:
-            return super().collect_rollouts(env, callback, *args, **kwargs)
         callback.on_rollout_start()
         engine = self._current_engine()  # a callback may change anything
         fused = None if engine is None else self._current_loop(engine, env)

@@ -50,71 +50,48 @@ UNPLANNED, TOGETHER, ONE_BY_ONE = range(3)
 """What is learnt from after a step of the environments: drawn batches; or what a part plans for the
 transitions that were just completed, all at once or one by one."""
 
-CONTROL = np.dtype(
-    [
-        (name, np.int64)
-        for name in (
-            # How it learns.
-            "batch_size",
-            "gradient_steps",
-            "train_every",
-            "learning_starts",
-            "double_q",
-            "sync_every",
-            "num_envs",
-            "kind",
-            "fifo_size",
-            "adam",
-            "planned",
-            "repeats",
-            "steps_planned",
-            "draws_planned",
-            "plan_function",
-            "measure_every",
-            "values_after",
-            "keeps_completed",
-            "alone",
-            # Where it stands.
-            "timesteps",
-            "updates",
-            "calls",
-            "syncs_due",
-            "seen",
-            "newest",
-            "moments",
-            "completed",
-            "learnt",
-            "losses",
-            # A chunk of training.
-            "steps",
-            "played",
-            "halfway",
-            "fresh",
-            "episodes",
-            "episodes_wanted",
-            "phase",
-            "clock",
-            # Acting.
-            "rows",
-        )
-    ]
-    + [
-        (name, np.float64)
-        for name in (
-            "tau",
-            "max_grad_norm",
-            "beta_1",
-            "beta_2",
-            "epsilon",
-            "long_term_fraction",
-            "rate",
-            "loss",
-            "norm",
-            "clip_factor",
-            "sum_of_losses",
-        )
-    ]
+STANDS = ("timesteps", "updates", "calls", "syncs_due", "seen", "newest", "moments")
+"""Where an agent stands: counters that are handed over before each call, and back after it."""
+SETTINGS = ("batch_size", "gradient_steps", "learning_starts", "double_q", "sync_every")
+"""Settings that are handed over before each call."""
+RATES = ("tau", "max_grad_norm", "rate", "beta_1", "beta_2", "epsilon")
+"""The same, of which a part is no whole number."""
+_WHOLE = (
+    *STANDS,
+    *SETTINGS,
+    # How it learns.
+    "train_every",
+    "num_envs",
+    "kind",
+    "fifo_size",
+    "adam",
+    "planned",
+    "repeats",
+    "steps_planned",
+    "draws_planned",
+    "plan_function",
+    "measure_every",
+    "values_after",
+    "keeps_completed",
+    "alone",
+    # What was learnt.
+    "completed",
+    "learnt",
+    "losses",
+    # A chunk of training.
+    "steps",
+    "played",
+    "halfway",
+    "fresh",
+    "episodes",
+    "episodes_wanted",
+    "phase",
+    "clock",
+    # Acting.
+    "rows",
 )
+_BROKEN = (*RATES, "long_term_fraction", "loss", "norm", "clip_factor", "sum_of_losses")
+CONTROL = np.dtype([(n, np.int64) for n in _WHOLE] + [(n, np.float64) for n in _BROKEN])
 """One record of plain numbers: settings, counters, and what a call is to do and has done."""
 
 

@@ -20,11 +20,9 @@ from continual_arcade.agents.engines.flat import FlatVector
 from continual_arcade.agents.engines.snapshot import Snapshot
 from continual_arcade.agents.kernels import update
 from continual_arcade.agents.kernels.network import Network, Shape, act
-from continual_arcade.agents.kernels.random import stream_of
 from continual_arcade.agents.kernels.replay import Completed, Memory, Pending
 from continual_arcade.agents.methods.base import MEASURED, Part
 from continual_arcade.agents.replay import (
-    BalancedReplayBuffer,
     MixReplayBuffer,
     TransitionReplayBuffer,
 )
@@ -69,7 +67,7 @@ class CompiledEngine:
         self._rows = 0
         self.version = 0
         """Changes with anything whose type may have changed with it; see :meth:`view`."""
-        self._places: tuple[Any, ...] = (None,) * 4
+        self._places: tuple[Any, ...] = (None,) * 5
         self._act: Prepared | None = None
         self._learn: Prepared | None = None
         self._chosen = np.zeros(0, np.int64)
@@ -122,7 +120,6 @@ class CompiledEngine:
         size = len(self._online.array)
         self._transposed, self._stale = np.zeros((2, size), np.float32), np.ones(2, np.int64)
         replay, count = self.replay, self.replay.buffer_size
-        self._draws, self._placement = stream_of(replay.rng), stream_of(replay.placement_rng)
         self._flat: dict[str, npt.NDArray[Any]] = {
             "observations": replay.observations.reshape(count, -1),
             "next_observations": replay.next_observations.reshape(count, -1),
@@ -184,21 +181,7 @@ class CompiledEngine:
 
     def _memory(self) -> Memory:
         replay = self.replay
-        nothing = np.zeros(0, np.int64)
-        members, phases, seen = np.zeros((0, 1), np.int64), nothing, nothing
-        if isinstance(replay, BalancedReplayBuffer) and replay._members:
-            members = np.stack(list(replay._members.values()))
-            phases = np.array(list(replay._seen_of), np.int64)
-            seen = np.array(list(replay._seen_of.values()), np.int64)
-        return Memory(
-            **self._flat,
-            counts=replay.drawn_phases,
-            members=members,
-            member_phases=phases,
-            members_seen=seen,
-            draws=self._draws,
-            placement=self._placement,
-        )
+        return Memory(**self._flat, counts=replay.drawn_phases, book=replay.book())
 
     def view(self) -> update.Agent:
         """Return everything that compiled code reads and writes, as it lies now.
@@ -210,13 +193,12 @@ class CompiledEngine:
             self._batch,
             self._parts.plan,
             self.replay.drawn_phases,
+            self.replay.book().members,
         )
         if not all(map(is_, places, self._places)):
             self._places = places
             self.version += 1
             self._view = self._viewed()
-        elif isinstance(self.replay, BalancedReplayBuffer):  # keeps its counts in plain numbers
-            self._view = self._view._replace(memory=self._memory())
         return self._view
 
     def _viewed(self) -> update.Agent:
@@ -348,10 +330,9 @@ class CompiledEngine:
             rows.phases[first:end].copy(),
         )
 
-    def after(self, view: update.Agent) -> None:
-        """Take note of what compiled code has done to what :meth:`view` has shown it."""
+    def after(self) -> None:
+        """Take note of what compiled code has done."""
         agent, c = self._agent, self._c
-        self.take_members(view)
         timesteps, updates, calls, syncs, seen, newest, moments = self._stands.tolist()
         agent.num_timesteps, agent._n_updates = timesteps, updates
         agent._n_calls, agent._syncs_due = calls, syncs
@@ -369,14 +350,6 @@ class CompiledEngine:
         learnt, completed = int(c["learnt"]), int(c["completed"])
         if planner is not None and learnt < completed:
             planner.completed(agent, self._taken(learnt, completed))
-
-    def take_members(self, view: update.Agent) -> None:
-        """Take note of which slots belong to which phase in a balanced memory."""
-        replay, held = self.replay, view.memory
-        if isinstance(replay, BalancedReplayBuffer):
-            for i, phase in enumerate(held.member_phases.tolist()):
-                replay._members[phase] = held.members[i]
-                replay._seen_of[phase] = int(held.members_seen[i])
 
     def make_room_for(self, steps: int, train_every: int) -> None:
         """Make room for what is completed in so many steps of all games, if it must be kept.
@@ -416,7 +389,7 @@ class CompiledEngine:
         try:
             status = self._learn()
         finally:  # also if Ctrl-C comes in the meantime
-            self.after(view)
+            self.after()
         return status, self.mean_loss
 
     @property

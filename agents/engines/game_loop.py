@@ -213,7 +213,7 @@ class GameLoop:
                 status = self._compiled(view, play)()
         finally:  # also if Ctrl-C comes in the meantime
             played = int(c["played"])
-            engine.after(view)
+            engine.after()
             self._catch_up(outlook, play, played)
             agent.exploration_rate = float(rates[played])
         elapsed = time.perf_counter() - begun
@@ -250,7 +250,6 @@ class GameLoop:
         """Let a balanced memory make room for the phases of completed transitions."""
         engine, replay = self._engine, self._agent.replay
         assert isinstance(replay, BalancedReplayBuffer)
-        engine.take_members(view)
         c = engine.control[0]
         fresh = view.completed.phases[int(c["fresh"]) : int(c["completed"])]
         replay.seen = int(c["seen"])

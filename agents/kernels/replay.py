@@ -1,19 +1,33 @@
-"""Replay in compiled code: the same decisions as those of ``agents.replay`` and ``agents.n_step``.
+"""What replay memories decide, compiled: which transitions are complete, kept, and drawn.
 
-Both work on the same arrays and draw from the same generators, so that what one engine stored the
-other goes on with.
+The memories of ``agents.replay`` call these functions, and so does the compiled engine, on the same
+arrays and from the same generators: what one engine stored the other resumes with.
 """
 
 from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
+from numba import njit
 
 from continual_arcade.agents.kernels.inner import inner
 from continual_arcade.agents.kernels.random import Stream, below, fraction
 
 FIFO, RESERVOIR, MIX, BALANCED = range(4)
 """Kinds of memory."""
+
+
+class Book(NamedTuple):
+    """What decisions are made by."""
+
+    members: npt.NDArray[np.int64]
+    """Balanced only: slots of each phase, shape ``(phases, share)``."""
+    member_phases: npt.NDArray[np.int64]
+    """Which phases these are, shape ``(phases,)``."""
+    members_seen: npt.NDArray[np.int64]
+    """Transitions of each phase that were offered so far, shape ``(phases,)``."""
+    draws: Stream
+    placement: Stream
 
 
 class Memory(NamedTuple):
@@ -32,14 +46,7 @@ class Memory(NamedTuple):
     """Values when it was stored, shape ``(capacity, actions)``, or no row where none are kept."""
     counts: npt.NDArray[np.int64]
     """How often each phase was drawn, shape ``(phases,)``."""
-    members: npt.NDArray[np.int64]
-    """Balanced only: slots of each phase, shape ``(phases, share)``."""
-    member_phases: npt.NDArray[np.int64]
-    """Which phases these are, shape ``(phases,)``."""
-    members_seen: npt.NDArray[np.int64]
-    """Transitions of each phase that were offered so far, shape ``(phases,)``."""
-    draws: Stream
-    placement: Stream
+    book: Book
 
 
 class Pending(NamedTuple):
@@ -47,7 +54,7 @@ class Pending(NamedTuple):
 
     observations: npt.NDArray[Any]
     """Shape ``(num_envs, n_steps, features)``."""
-    actions: npt.NDArray[np.int64]
+    actions: npt.NDArray[Any]
     """Shape ``(num_envs, n_steps)``."""
     returns: npt.NDArray[np.float64]
     phases: npt.NDArray[np.int64]
@@ -64,7 +71,7 @@ class Completed(NamedTuple):
 
     observations: npt.NDArray[Any]
     """Shape ``(room, features)``."""
-    actions: npt.NDArray[np.int64]
+    actions: npt.NDArray[Any]
     rewards: npt.NDArray[np.float32]
     next_observations: npt.NDArray[Any]
     dones: npt.NDArray[np.float32]
@@ -133,13 +140,49 @@ def push(
     return row
 
 
+def push_step(
+    pending: Any,
+    completed: Any,
+    newest: int,
+    observations: Any,
+    actions: Any,
+    rewards: Any,
+    next_observations: Any,
+    ended: Any,
+    terminated: Any,
+    phases: Any,
+) -> int:
+    """Take a step of all sub-environments; see :func:`push`, of which this is the way in.
+
+    Returns:
+        How many transitions it completes.
+    """
+    row = 0
+    for env in range(len(ended)):
+        row = push(
+            pending,
+            completed,
+            row,
+            newest,
+            env,
+            observations[env],
+            actions[env],
+            rewards[env],
+            next_observations[env],
+            ended[env],
+            terminated[env],
+            phases[env],
+        )
+    return row
+
+
 @inner()
 def lacks_room(memory: Any, kind: int, completed: Any, first: int, end: int) -> bool:
     """Return whether a balanced memory must make room for a phase before it takes these rows."""
     if kind != BALANCED:
         return False
-    for phase in completed.phases[first:end]:  # noqa: SIM110  # compiled code has no any()
-        if index_of(memory.member_phases, phase) < 0:
+    for phase in completed.phases[first:end]:  # compiled code has no any()
+        if index_of(memory.book.member_phases, phase) < 0:
             return True
     return False
 
@@ -162,39 +205,76 @@ def place(
     Returns:
         How many pairs of ``placed_rows`` and ``placed_slots`` were written.
     """
-    placed = 0
     capacity = len(memory.rewards)
+    rows, slots = completed.placed_rows, completed.placed_slots
+    phases = completed.phases[first:end]
+    placed = decide(memory.book, kind, fifo_size, capacity, seen, phases, rows, slots)
+    for i in range(placed):
+        rows[i] += first
+        _put(memory, completed, rows[i], slots[i])
+    return placed
+
+
+@njit(error_model="numpy")
+def decide(
+    book: Any,
+    kind: int,
+    fifo_size: int,
+    capacity: int,
+    seen: int,
+    phases: Any,
+    rows: Any,
+    slots: Any,
+) -> int:
+    """Decide where transitions go.
+
+    Args:
+        book: What is known of phases, and the generator that decides.
+        kind: Of memory.
+        fifo_size: Slots of the recent part of a mixed memory.
+        capacity: Slots of the memory.
+        seen: Transitions that were offered before.
+        phases: Of the transitions, shape ``(count,)``.
+        rows: Filled with the rows of those that are stored; room for two of each.
+        slots: Filled with the slot of each.
+
+    Returns:
+        How many pairs were written; of several for one slot the last one stays.
+    """
+    placed, count = 0, len(phases)
     if kind in (FIFO, MIX):
         size = fifo_size if kind == MIX else capacity
-        for row in range(first, end):
-            placed = _put(memory, completed, placed, row, (seen + row - first) % size)
+        for row in range(count):
+            rows[placed], slots[placed] = row, (seen + row) % size
+            placed += 1
     if kind in (RESERVOIR, MIX):
         offset = fifo_size if kind == MIX else 0
-        for row in range(first, end):
-            slot = _reservoir(memory.placement, seen + row - first, capacity - offset)
+        for row in range(count):
+            slot = _reservoir(book.placement, seen + row, capacity - offset)
             if slot >= 0:
-                placed = _put(memory, completed, placed, row, offset + slot)
+                rows[placed], slots[placed] = row, offset + slot
+                placed += 1
     if kind == BALANCED:
-        share = memory.members.shape[1]
-        stored = _balanced_size(memory)
+        share = book.members.shape[1]
+        stored = balanced_size(book)
         # Phase by phase, in the order of their first rows.
-        for row in range(first, end):
-            phase = completed.phases[row]
-            if index_of(completed.phases[first:row], phase) >= 0:
+        for row in range(count):
+            phase = phases[row]
+            if index_of(phases[:row], phase) >= 0:
                 continue
-            group = index_of(memory.member_phases, phase)
-            for other in range(row, end):
-                if completed.phases[other] != phase:
+            group = index_of(book.member_phases, phase)
+            for other in range(row, count):
+                if phases[other] != phase:
                     continue
-                index = memory.members_seen[group]
-                memory.members_seen[group] += 1
+                index = book.members_seen[group]
+                book.members_seen[group] += 1
                 if index < share:
-                    memory.members[group, index] = stored
+                    book.members[group, index] = stored
                     stored += 1
-                chosen = _reservoir(memory.placement, index, share)
+                chosen = _reservoir(book.placement, index, share)
                 if chosen >= 0:
-                    slot = memory.members[group, chosen]
-                    placed = _put(memory, completed, placed, other, slot)
+                    rows[placed], slots[placed] = other, book.members[group, chosen]
+                    placed += 1
     return placed
 
 
@@ -208,16 +288,17 @@ def _reservoir(stream: Any, index: int, capacity: int) -> int:
 
 
 @inner()
-def _balanced_size(memory: Any) -> int:
-    share = memory.members.shape[1]
+def balanced_size(book: Any) -> int:
+    """Return how many transitions a balanced memory holds."""
+    share = book.members.shape[1]
     size = 0
-    for seen in memory.members_seen:
+    for seen in book.members_seen:
         size += min(seen, share)
     return size
 
 
 @inner()
-def _put(memory: Any, completed: Any, placed: int, row: int, slot: int) -> int:
+def _put(memory: Any, completed: Any, row: int, slot: int) -> None:
     memory.observations[slot] = completed.observations[row]
     memory.next_observations[slot] = completed.next_observations[row]
     memory.actions[slot] = completed.actions[row]
@@ -227,9 +308,6 @@ def _put(memory: Any, completed: Any, placed: int, row: int, slot: int) -> int:
     memory.phases[slot] = completed.phases[row]
     if len(memory.q_values):
         memory.q_values[slot] = np.nan
-    completed.placed_rows[placed] = row
-    completed.placed_slots[placed] = slot
-    return placed + 1
 
 
 @inner()
@@ -237,21 +315,34 @@ def draw(
     memory: Any, kind: int, fifo_size: int, long_term_fraction: float, seen: int, slots: Any
 ) -> None:
     """Fill an array with slots that hold a transition, and count their phases."""
-    capacity = len(memory.rewards)
+    draw_slots(memory.book, kind, fifo_size, long_term_fraction, len(memory.rewards), seen, slots)
+    for slot in slots:
+        memory.counts[memory.phases[slot]] += 1
+
+
+@njit(error_model="numpy")
+def draw_slots(
+    book: Any,
+    kind: int,
+    fifo_size: int,
+    long_term_fraction: float,
+    capacity: int,
+    seen: int,
+    slots: Any,
+) -> None:
+    """Fill an array with slots that hold a transition."""
     count = len(slots)
     if kind == MIX:
         recent, long_term = min(seen, fifo_size), min(seen, capacity - fifo_size)
         share = long_term_fraction * count
         old = int(share)
-        if share > old and fraction(memory.draws) < share - old:
+        if share > old and fraction(book.draws) < share - old:
             old += 1
         for i in range(old):
-            slots[i] = fifo_size + below(memory.draws, long_term)
+            slots[i] = fifo_size + below(book.draws, long_term)
         for i in range(old, count):
-            slots[i] = below(memory.draws, recent)
+            slots[i] = below(book.draws, recent)
     else:
-        size = _balanced_size(memory) if kind == BALANCED else min(seen, capacity)
+        size = balanced_size(book) if kind == BALANCED else min(seen, capacity)
         for i in range(count):
-            slots[i] = below(memory.draws, size)
-    for slot in slots:
-        memory.counts[memory.phases[slot]] += 1
+            slots[i] = below(book.draws, size)

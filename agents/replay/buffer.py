@@ -5,9 +5,9 @@ another order needs single transitions, complete before they are stored; so that
 memories here hold, and they differ only in where a transition goes and which ones are drawn.
 """
 
-from abc import abstractmethod
-from collections.abc import Iterable, Mapping
-from typing import Any
+from collections.abc import Callable, Mapping
+from functools import cache
+from typing import Any, ClassVar
 
 import numpy as np
 import numpy.typing as npt
@@ -18,6 +18,8 @@ from stable_baselines3.common.preprocessing import get_obs_shape
 from stable_baselines3.common.type_aliases import ReplayBufferSamples
 from stable_baselines3.common.vec_env import VecNormalize
 
+from continual_arcade.agents.kernels.random import Stream, stream_of
+from continual_arcade.agents.kernels.replay import Book, decide, draw_slots
 from continual_arcade.agents.machine_memory import check_memory
 from continual_arcade.agents.replay.n_step import (
     MOST_PHASES,
@@ -25,10 +27,18 @@ from continual_arcade.agents.replay.n_step import (
     Transitions,
     same_layout,
 )
-from continual_arcade.envs.checks import Array, Number, Whole, flag
+from continual_arcade.envs.checks import Array, Whole, flag
+from continual_arcade.envs.compiling import kernel, plain
 from continual_arcade.envs.schedules import LONGEST
 
 Ints = npt.NDArray[np.int64]
+_NO_MEMBERS = (np.zeros((0, 1), np.int64), np.zeros(0, np.int64), np.zeros(0, np.int64))
+
+
+@cache
+def decisions() -> tuple[Callable[..., int], Callable[..., None]]:
+    """Return the compiled functions that decide where transitions go, and which are drawn."""
+    return kernel(plain(decide), {}, "replay"), kernel(plain(draw_slots), {}, "replay")
 
 
 class TransitionReplayBuffer(ReplayBuffer):
@@ -57,6 +67,14 @@ class TransitionReplayBuffer(ReplayBuffer):
     Raises:
         ValueError: If a value makes no sense or cannot be served; the message says which.
     """
+
+    kind: ClassVar[int] = -1
+    """How it decides, of :mod:`continual_arcade.agents.kernels.replay`; a memory of another kind
+    overrides ``_place`` and ``_draw``."""
+    fifo_size = 0
+    """Slots of the recent part of a mixed memory."""
+    long_term_fraction = 0.0
+    """Part of a batch that comes from the rest of it."""
 
     def __init__(
         self,
@@ -127,6 +145,7 @@ class TransitionReplayBuffer(ReplayBuffer):
         """How often a transition of each phase was drawn, since the counts were reset."""
         self.seen = 0
         """Transitions that were offered so far."""
+        self._known: Any = None
         self._forget()
 
     def _forget(self) -> None:
@@ -157,7 +176,6 @@ class TransitionReplayBuffer(ReplayBuffer):
         """Return the slots that hold a transition, in ascending order, shape ``(size(),)``."""
         return np.arange(self.size())
 
-    @abstractmethod
     def _place(self, transitions: Transitions) -> tuple[Ints, Ints]:
         """Decide where transitions go, before ``seen`` counts them.
 
@@ -165,10 +183,41 @@ class TransitionReplayBuffer(ReplayBuffer):
             Rows of the transitions, and the slot of each. A row may have no slot or several; in a
             slot that has several rows, the last one stays.
         """
+        count = len(transitions)
+        rows, slots = np.empty(2 * count, np.int64), np.empty(2 * count, np.int64)
+        phases = np.ascontiguousarray(transitions.phases)
+        size, fifo_size = self.buffer_size, self.fifo_size
+        given = (self.book(), self.kind, fifo_size, size, self.seen, phases, rows, slots)
+        placed = decisions()[0](*given)
+        return rows[:placed], slots[:placed]
 
-    @abstractmethod
     def _draw(self, batch_size: int) -> Ints:
         """Draw slots that hold a transition, shape ``(batch_size,)``."""
+        slots = np.empty(batch_size, np.int64)
+        share, size = self.long_term_fraction, self.buffer_size
+        decisions()[1](self.book(), self.kind, self.fifo_size, share, size, self.seen, slots)
+        return slots
+
+    def book(self) -> Book:
+        """Return what decisions are made by, as it lies now."""
+        draws, placement = self._streams()
+        return Book(*self._members(), draws, placement)
+
+    def _members(self) -> tuple[Ints, Ints, Ints]:
+        """Return slots of each phase, which phases these are, and what was offered of each."""
+        return _NO_MEMBERS
+
+    def _streams(self) -> tuple[Stream, Stream]:
+        """Return where the generators lie, which may have been replaced."""
+        rngs = (self.rng, self.placement_rng)
+        if self._known is None or self._known[0] != tuple(map(id, rngs)):
+            # The generators themselves are kept, so that no other gets their identity.
+            self._known = tuple(map(id, rngs)), rngs, (stream_of(rngs[0]), stream_of(rngs[1]))
+        streams: tuple[Stream, Stream] = self._known[2]
+        return streams
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**vars(self), "_known": None}  # a copy has generators of its own
 
     def add_column(
         self, name: str, shape: tuple[int, ...], dtype: npt.DTypeLike, fill: Any
@@ -502,230 +551,6 @@ class TransitionReplayBuffer(ReplayBuffer):
         }
 
 
-class FIFOReplayBuffer(TransitionReplayBuffer):
-    """Remembers the most recent transitions; draws uniformly, with replacement."""
-
-    def _place(self, transitions: Transitions) -> tuple[Ints, Ints]:
-        return fifo(self.seen, len(transitions), self.buffer_size)
-
-    def _draw(self, batch_size: int) -> Ints:
-        return self.rng.integers(self.size(), size=batch_size)
-
-    def _set_cursor(self) -> None:
-        super()._set_cursor()
-        self.pos = self.seen % self.buffer_size
-
-
-class ReservoirReplayBuffer(TransitionReplayBuffer):
-    """Remembers a uniform sample of all transitions of the life; draws uniformly from it.
-
-    Source: J. S. Vitter, "Random sampling with a reservoir", ACM TOMS 11 (1985), Algorithm R.
-    """
-
-    def _place(self, transitions: Transitions) -> tuple[Ints, Ints]:
-        return reservoir(self.placement_rng, self.seen, len(transitions), self.buffer_size)
-
-    def _draw(self, batch_size: int) -> Ints:
-        return self.rng.integers(self.size(), size=batch_size)
-
-
-class MixReplayBuffer(TransitionReplayBuffer):
-    """Remembers the most recent transitions and, beside them, a uniform sample of the whole life.
-
-    The first ``fifo_size`` slots hold the recent ones, the others the sample. Every transition is
-    offered to both and may lie in both.
-
-    Source: D. Isele and A. Cosgun, "Selective experience replay for lifelong learning", AAAI 2018
-    (distribution matching beside a FIFO memory).
-
-    Args:
-        *args: As in the parent.
-        fifo_size: Slots of the recent ones; None for half of them.
-        long_term_fraction: Part of a batch that comes from the sample of the whole life. What is
-            left of a whole transition decides by chance, so that it holds on average.
-        **kwargs: As in the parent.
-
-    Raises:
-        ValueError: If a value makes no sense; the message says which.
-    """
-
-    def __init__(
-        self,
-        *args: Any,
-        fifo_size: int | None = None,
-        long_term_fraction: float = 0.5,
-        **kwargs: Any,
-    ) -> None:
-        super().__init__(*args, **kwargs)
-        if self.buffer_size < 2:
-            raise ValueError(f"buffer_size = {self.buffer_size} has no room for two memories")
-        if fifo_size is None:
-            fifo_size = self.buffer_size // 2
-        self.fifo_size = Whole(1)("fifo_size", fifo_size)
-        if self.fifo_size >= self.buffer_size:
-            raise ValueError(
-                f"fifo_size = {fifo_size} must leave slots for the long term: buffer_size = "
-                f"{self.buffer_size}"
-            )
-        self.long_term_fraction = Number(0, 1)("long_term_fraction", long_term_fraction)
-
-    def _held(self) -> tuple[int, int]:
-        """Return how many transitions the recent part and the long-term part hold."""
-        return min(self.seen, self.fifo_size), min(self.seen, self.buffer_size - self.fifo_size)
-
-    def size(self) -> int:
-        """Return how many slots are in use; a transition that lies in both parts counts twice."""
-        return sum(self._held())
-
-    def stored_slots(self) -> Ints:
-        """Return the slots that hold a transition, in ascending order, shape ``(size(),)``."""
-        recent, long_term = self._held()
-        return np.concatenate([np.arange(recent), self.fifo_size + np.arange(long_term)])
-
-    def _place(self, transitions: Transitions) -> tuple[Ints, Ints]:
-        rows, slots = fifo(self.seen, len(transitions), self.fifo_size)
-        long_term_rows, long_term_slots = reservoir(
-            self.placement_rng, self.seen, len(transitions), self.buffer_size - self.fifo_size
-        )
-        return (
-            np.concatenate([rows, long_term_rows]),
-            np.concatenate([slots, self.fifo_size + long_term_slots]),
-        )
-
-    def _draw(self, batch_size: int) -> Ints:
-        recent, long_term = self._held()
-        old, rest = divmod(self.long_term_fraction * batch_size, 1)
-        if rest:  # drawn, so that batches of one come from both
-            old += self.rng.random() < rest
-        old = int(old)
-        return np.concatenate(
-            [
-                self.fifo_size + self.rng.integers(long_term, size=old),
-                self.rng.integers(recent, size=batch_size - old),
-            ]
-        )
-
-    def _layout(self) -> dict[str, Any]:
-        return {**super()._layout(), "fifo_size": self.fifo_size}
-
-
-class BalancedReplayBuffer(TransitionReplayBuffer):
-    """Remembers equally much of each phase, a uniform sample of it; draws uniformly from all.
-
-    Each of ``k`` phases has ``buffer_size // k`` slots. When a new phase comes, the older ones drop
-    members at random until they fit; what stays moves together then, with its columns, so slots
-    noted earlier (``placed``, ``sampled``) no longer hold. A phase with fewer transitions than its
-    share leaves the rest of it empty.
-
-    Unlike the other memories this one must be told the phase, in the infos.
-    """
-
-    def __init__(self, *args: Any, **kwargs: Any) -> None:
-        super().__init__(*args, **kwargs)
-        self._members: dict[int, Ints] = {}
-        """Slots of each phase; of the length of a share, used up to what the phase has."""
-        self._seen_of: dict[int, int] = {}
-        """Transitions of each phase that were offered so far."""
-
-    @property
-    def share(self) -> int:
-        """Slots of each phase."""
-        return self.buffer_size // max(len(self._seen_of), 1)
-
-    def _held(self, phase: int) -> int:
-        return min(self._seen_of[phase], self.share)
-
-    def size(self) -> int:
-        """Return how many transitions are stored."""
-        return sum(map(self._held, self._seen_of))
-
-    def reset(self) -> None:
-        """Forget everything, the phases too; the generators go on where they are."""
-        self._members, self._seen_of = {}, {}
-        super().reset()
-
-    def _place(self, transitions: Transitions) -> tuple[Ints, Ints]:
-        offered: dict[int, list[int]] = {}
-        for row, phase in enumerate(transitions.phases.tolist()):
-            offered.setdefault(phase, []).append(row)
-        self.make_room_for(offered)
-        rows, slots = [np.zeros(0, np.int64)], [np.zeros(0, np.int64)]
-        for phase, of_phase in offered.items():
-            stored, held, members = self.size(), self._held(phase), self._members[phase]
-            chosen, places = reservoir(
-                self.placement_rng, self._seen_of[phase], len(of_phase), self.share
-            )
-            self._seen_of[phase] += len(of_phase)
-            grown = self._held(phase)
-            members[held:grown] = np.arange(stored, stored + grown - held)
-            rows.append(np.array(of_phase)[chosen])
-            slots.append(members[places])
-        return np.concatenate(rows), np.concatenate(slots)
-
-    def make_room_for(self, offered: Iterable[int]) -> None:
-        """Shrink the older phases to the share that is theirs beside new ones.
-
-        Args:
-            offered: Phases of transitions that are about to be stored.
-
-        Raises:
-            ValueError: If there are more phases than slots.
-        """
-        arrivals = [phase for phase in dict.fromkeys(offered) if phase not in self._seen_of]
-        if not arrivals:
-            return
-        phases = len(self._seen_of) + len(arrivals)
-        share = self.buffer_size // phases
-        if share == 0:
-            raise ValueError(
-                f"buffer_size = {self.buffer_size} cannot hold a transition of each of {phases} "
-                "phases"
-            )
-        kept = {
-            phase: self.placement_rng.permutation(self._members[phase][: self._held(phase)])[:share]
-            for phase in self._seen_of
-        }
-        slots = np.sort(np.concatenate([np.zeros(0, np.int64), *kept.values()]))
-        for array in (*self._arrays().values(), *self.columns.values()):
-            array[: len(slots)] = array[slots]
-        self._seen_of.update(dict.fromkeys(arrivals, 0))
-        self._members = {phase: np.zeros(share, np.int64) for phase in self._seen_of}
-        for phase, members in kept.items():
-            self._members[phase][: len(members)] = np.searchsorted(slots, members)
-
-    def _draw(self, batch_size: int) -> Ints:
-        return self.rng.integers(self.size(), size=batch_size)
-
-    def _own_state(self) -> dict[str, Any]:
-        return {
-            "seen_of": {str(phase): seen for phase, seen in self._seen_of.items()},
-            "members": {str(phase): slots.copy() for phase, slots in self._members.items()},
-        }
-
-    def _slots_after(self, state: Mapping[str, Any]) -> Ints:
-        seen_of, members = state["own"]["seen_of"], state["own"]["members"]
-        share = self.buffer_size // max(len(seen_of), 1)
-        total = 0
-        if seen_of.keys() != members.keys() or share == 0:
-            raise ValueError("members and phases do not match in what was saved; it is damaged")
-        used = []
-        for phase, seen in seen_of.items():
-            Whole(0, MOST_PHASES - 1)("phase", int(phase))
-            total += Whole(0, LONGEST)(f"seen of phase {phase}", seen)
-            held = Array((share,), np.int64, 0, self.buffer_size - 1)(
-                f"slots of phase {phase}", members[phase]
-            )
-            used.append(held[: min(seen, share)])
-        slots = np.sort(np.concatenate([np.zeros(0, np.int64), *used]))
-        if total != state["seen"] or not np.array_equal(slots, np.arange(len(slots))):
-            raise ValueError("the slots of phases overlap in what was saved; it is damaged")
-        return slots
-
-    def _load_own_state(self, state: Mapping[str, Any]) -> None:
-        self._seen_of = {int(phase): seen for phase, seen in state["seen_of"].items()}
-        self._members = {int(phase): np.array(slots) for phase, slots in state["members"].items()}
-
-
 def _check_room(buffer_size: int, observation_space: spaces.Space[Any]) -> None:
     """Check that there is memory for so many transitions, before any is taken."""
     shape, dtype = get_obs_shape(observation_space), observation_space.dtype
@@ -733,45 +558,6 @@ def _check_room(buffer_size: int, observation_space: spaces.Space[Any]) -> None:
     # Two observations; action, reward, done, timeout, discount and phase.
     each = 2 * int(np.prod(shape)) * np.dtype(dtype).itemsize + 8 + 4 * 4 + 8
     check_memory(f"buffer_size = {buffer_size:,} transitions", buffer_size * each, each)
-
-
-def fifo(seen: int, count: int, capacity: int) -> tuple[Ints, Ints]:
-    """Place transitions in turn.
-
-    Args:
-        seen: Transitions that were offered before.
-        count: Transitions that are offered now.
-        capacity: Slots.
-
-    Returns:
-        Rows of those that are kept, all of them, and the slot of each.
-    """
-    rows = np.arange(count)
-    return rows, (seen + rows) % capacity
-
-
-def reservoir(rng: np.random.Generator, seen: int, count: int, capacity: int) -> tuple[Ints, Ints]:
-    """Place transitions so that the slots always hold a uniform sample of all that were offered.
-
-    Source: J. S. Vitter, "Random sampling with a reservoir", ACM TOMS 11 (1985), Algorithm R.
-
-    Args:
-        rng: Decides.
-        seen: Transitions that were offered before.
-        count: Transitions that are offered now.
-        capacity: Slots.
-
-    Returns:
-        Rows of those that are kept, and the slot of each; a later one may get the slot of an
-        earlier one.
-    """
-    slots = np.arange(seen, seen + count)
-    fresh = max(capacity - seen, 0)
-    if fresh < count:
-        # The transition of index i may go to i + 1 places, of which `capacity` are slots.
-        slots[fresh:] = rng.integers(slots[fresh:] + 1)
-    rows = np.flatnonzero(slots < capacity)
-    return rows, slots[rows]
 
 
 def _last_in_each(rows: Ints, slots: Ints) -> tuple[Ints, Ints]:

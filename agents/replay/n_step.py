@@ -4,15 +4,18 @@ A replay memory that overwrites in any order cannot look for the next steps in t
 the returns must be complete when a transition goes in.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, fields
+from functools import cache
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
+from continual_arcade.agents.kernels.replay import Completed, Pending, push_step
 from continual_arcade.agents.machine_memory import check_memory
 from continual_arcade.envs.checks import Array, Number, Whole
+from continual_arcade.envs.compiling import kernel
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -113,10 +116,10 @@ class NStepAccumulator:
         # All sub-environments write to the same column, one further each step, so that which column
         # is how old depends on the newest one only.
         columns = np.arange(n_steps)
-        self._by_age = (columns[:, None] + 1 + columns) % n_steps  # [newest, oldest first]
         self._weights = self.gamma ** ((columns[:, None] - columns) % n_steps).astype(np.float64)
-        self._ages = columns[::-1].copy()
         self._discounts = (self.gamma ** (columns + 1.0)).astype(np.float32)
+        self._viewed: tuple[Pending, Completed] | None = None
+        self._completed: Any = None
 
     @property
     def pending(self) -> int:
@@ -151,48 +154,68 @@ class NStepAccumulator:
         Raises:
             ValueError: If an argument has the wrong number of elements.
         """
-        obs = np.reshape(obs, (self.n_envs, *self._observations.shape[2:]))
-        next_obs = np.reshape(next_obs, obs.shape)
-        actions = np.reshape(actions, (self.n_envs, self._actions.shape[2]))
-        rewards = np.reshape(rewards, self.n_envs)
-        phases = np.reshape(phases, self.n_envs)
+        kind, shape = self._observations.dtype, (self.n_envs, *self._observations.shape[2:])
+        self._newest = (self._newest + 1) % self.n_steps
         ended = np.reshape(dones, self.n_envs).astype(np.bool_)
-        terminated = ended & ~np.reshape(timeouts, self.n_envs).astype(np.bool_)
-        if self.n_steps == 1:
-            return Transitions(
-                np.array(obs, self._observations.dtype),
-                np.array(actions, self._actions.dtype),
-                rewards.astype(np.float32),
-                np.array(next_obs, self._observations.dtype),
-                terminated.astype(np.float32),
-                self._discounts.repeat(self.n_envs),
-                phases.astype(np.int64),
-            )
-
-        self._newest = newest = (self._newest + 1) % self.n_steps
-        self._observations[:, newest] = obs
-        self._actions[:, newest] = actions
-        self._phases[:, newest] = phases
-        self._returns[:, newest] = 0.0
-        self._returns += self._weights[newest] * rewards[:, None]
-        self._counts += 1
-
-        waiting = self._ages < self._counts[:, None]
-        full = self._ages == self.n_steps - 1
-        rows, places = np.nonzero(waiting & (full | ended[:, None]))
-        columns = self._by_age[newest][places]
-        completed = Transitions(
-            self._observations[rows, columns],
-            self._actions[rows, columns],
-            self._returns[rows, columns].astype(np.float32),
-            next_obs[rows].astype(self._observations.dtype, copy=False),
-            terminated[rows].astype(np.float32),
-            self._discounts[self._ages[places]],
-            self._phases[rows, columns],
+        timed_out = np.reshape(timeouts, self.n_envs).astype(np.bool_)
+        pending, completed = self._views()
+        count = pushes()(
+            pending,
+            completed,
+            self._newest,
+            _bytes(np.reshape(obs, shape), kind, 1),
+            _bytes(np.reshape(actions, (self.n_envs, -1)), self._actions.dtype, 1),
+            np.reshape(rewards, self.n_envs).astype(np.float64),
+            _bytes(np.reshape(next_obs, shape), kind, 1),
+            ended,
+            ended & ~timed_out,
+            np.reshape(phases, self.n_envs).astype(np.int64),
         )
-        np.minimum(self._counts, self.n_steps - 1, out=self._counts)
-        self._counts[ended] = 0
-        return completed
+        taken = self._completed
+        return Transitions(**{name: getattr(taken, name)[:count].copy() for name in COLUMNS})
+
+    def _views(self) -> tuple[Pending, Completed]:
+        """Return what waits and room for what is completed, as bytes where kinds may differ.
+
+        So one piece of compiled code does for observations and actions of any kind.
+        """
+        if self._viewed is None:
+            rows = self.n_envs * self.n_steps
+            self._completed = Transitions(
+                np.zeros((rows, *self._observations.shape[2:]), self._observations.dtype),
+                np.zeros((rows, self._actions.shape[2]), self._actions.dtype),
+                np.zeros(rows, np.float32),
+                np.zeros((rows, *self._observations.shape[2:]), self._observations.dtype),
+                np.zeros(rows, np.float32),
+                np.zeros(rows, np.float32),
+                np.zeros(rows, np.int64),
+            )
+            pending = Pending(
+                observations=_bytes(self._observations, self._observations.dtype, 2),
+                actions=_bytes(self._actions, self._actions.dtype, 2),
+                returns=self._returns,
+                phases=self._phases,
+                counts=self._counts,
+                weights=self._weights,
+                discounts=self._discounts,
+            )
+            taken, nothing = self._completed, np.zeros(0, np.int64)
+            completed = Completed(
+                observations=_bytes(taken.observations, taken.observations.dtype, 1),
+                actions=_bytes(taken.actions, taken.actions.dtype, 1),
+                rewards=taken.rewards,
+                next_observations=_bytes(taken.next_observations, taken.observations.dtype, 1),
+                dones=taken.dones,
+                discounts=taken.discounts,
+                phases=taken.phases,
+                placed_rows=nothing,
+                placed_slots=nothing,
+            )
+            self._viewed = pending, completed
+        return self._viewed
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**vars(self), "_viewed": None}  # a copy looks at arrays of its own
 
     def clear(self) -> None:
         """Forget the pending steps."""
@@ -232,6 +255,20 @@ class NStepAccumulator:
             "phases": self._phases,
             "counts": self._counts,
         }
+
+
+@cache
+def pushes() -> Callable[..., int]:
+    """Return the compiled function that takes a step."""
+    made: Callable[..., int] = kernel(push_step, {}, "replay")
+    return made
+
+
+def _bytes(array: npt.NDArray[Any], kind: np.dtype[Any], axes: int) -> npt.NDArray[np.uint8]:
+    """Return an array as bytes, but for its first axes; the same memory if it is of this kind."""
+    plain = np.ascontiguousarray(array, kind)
+    size = int(np.prod(plain.shape[axes:])) * kind.itemsize
+    return plain.reshape(*plain.shape[:axes], -1).view(np.uint8).reshape(*plain.shape[:axes], size)
 
 
 def check_columns(columns: Mapping[str, Any], like: Transitions, actions_below: int | None) -> None:

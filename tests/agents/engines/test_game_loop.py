@@ -270,7 +270,7 @@ def test_an_outlook_is_what_happens() -> None:
 LONG = """
 import sys, time
 from continual_arcade.agents import DQNSettings, build_agent, compose
-from continual_arcade.agents.methods import L2
+from continual_arcade.agents.methods.l2 import L2
 from continual_arcade.envs import make_game, shipped
 schedule = shipped("shrink", make_game("FlappyBird")).with_steps(10_000_000)
 agent = build_agent("FlappyBird", schedule, DQNSettings(engine="compiled"))

@@ -18,12 +18,15 @@ import torch
 from gymnasium import spaces
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from numba import njit
 from scipy import stats
 from stable_baselines3 import DQN
 from stable_baselines3.common.buffers import NStepReplayBuffer, ReplayBuffer
 from stable_baselines3.common.vec_env import DummyVecEnv, VecNormalize
 
 from continual_arcade.agents import GymnasiumVecEnv, replay
+from continual_arcade.agents.kernels import replay as kernels
+from continual_arcade.agents.kernels.random import below
 from continual_arcade.agents.methods.mer import MER
 from continual_arcade.agents.replay import (
     BalancedReplayBuffer,
@@ -32,7 +35,9 @@ from continual_arcade.agents.replay import (
     ReservoirReplayBuffer,
     TransitionReplayBuffer,
 )
+from continual_arcade.agents.replay.buffer import decisions
 from continual_arcade.envs import IDS
+from continual_arcade.envs.compiling import plain, rebind
 
 OBSERVATIONS = spaces.Box(-np.inf, np.inf, (2,), np.float32)
 ACTIONS = spaces.Discrete(5)
@@ -83,12 +88,21 @@ class Scripted:
         self.script = list(script)
         self.bounds: list[int] = []
 
-    def integers(self, bounds: Any) -> np.ndarray:
-        drawn = []
-        for bound in np.atleast_1d(bounds).tolist():
-            self.bounds.append(bound)
-            drawn.append(self.script.pop(0) if self.script else 0)
-        return np.array(drawn)
+    def below(self, stream: Any, bound: int) -> int:
+        self.bounds.append(bound)
+        return self.script.pop(0) if self.script else 0
+
+
+def deciding(below: Callable[[Any, int], int], reservoir: Any = kernels._reservoir) -> Any:
+    """The very source of the decisions, run by Python, with draws of ours.
+
+    Args:
+        below: Draws in place of a generator.
+        reservoir: The law of the reservoir, or a mistake in its place.
+    """
+    names = {name: plain(getattr(kernels, name)) for name in ("balanced_size", "index_of")}
+    names["_reservoir"] = rebind(plain(reservoir), {"below": below})
+    return lambda: (rebind(plain(kernels.decide), names), decisions()[1])
 
 
 LONG_TERM: list[tuple[type[Any], dict[str, Any], int, slice]] = [
@@ -99,15 +113,22 @@ LONG_TERM: list[tuple[type[Any], dict[str, Any], int, slice]] = [
 
 
 def inclusion(
-    kind: type[Any], kwargs: Any, capacity: int, part: slice, n_envs: int
+    kind: type[Any],
+    kwargs: Any,
+    capacity: int,
+    part: slice,
+    n_envs: int,
+    reservoir: Any = kernels._reservoir,
 ) -> Counter[Any]:
     """How many of all possible courses of 6 offers end with which two numbers kept."""
 
     def course(script: tuple[int, ...]) -> tuple[Scripted, tuple[float, ...]]:
-        buffer, rng = make(kind, capacity, n_envs, **kwargs), Scripted(script)
-        buffer.placement_rng = rng
-        fill(buffer, 6)
-        return rng, tuple(sorted(buffer.observations[part, 0, 0].tolist()))
+        drawn = Scripted(script)
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(replay.buffer, "decisions", deciding(drawn.below, reservoir))
+            buffer = make(kind, capacity, n_envs, **kwargs)
+            fill(buffer, 6)
+        return drawn, tuple(sorted(buffer.observations[part, 0, 0].tolist()))
 
     bounds = course(())[0].bounds
     return Counter(course(script)[1] for script in product(*map(range, bounds)))
@@ -123,30 +144,29 @@ def test_every_pair_is_kept_in_equally_many_of_all_courses(
     assert set(pairs.values()) == {3 * 4 * 5 * 6 // 15}
 
 
-def off_by_one(
-    rng: np.random.Generator, seen: int, count: int, capacity: int
-) -> tuple[np.ndarray, np.ndarray]:
+def off_by_one(stream: Any, index: int, capacity: int) -> int:
     """The reservoir of the original code: it counts first, and then draws with both ends."""
-    slots = np.arange(seen, seen + count)
-    late = slots >= capacity
-    slots[late] = rng.integers(slots[late] + 2)
-    rows = np.flatnonzero(slots < capacity)
-    return rows, slots[rows]
+    if index < capacity:
+        return index
+    slot = below(stream, index + 2)
+    return slot if slot < capacity else -1
 
 
 def row_wise(
-    rng: np.random.Generator, seen: int, count: int, capacity: int
-) -> tuple[np.ndarray, np.ndarray]:
+    book: Any, kind: int, size: int, capacity: int, seen: int, phases: Any, rows: Any, slots: Any
+) -> int:
     """A reservoir of rows: what came in together stays or goes together."""
-    row = seen // count
-    place = row if row < capacity // count else int(rng.integers(row + 1))
-    rows = np.arange(count if place < capacity // count else 0)
-    return rows, place * count + rows
+    count, row = len(phases), seen // len(phases)
+    place = row if row < capacity // count else below(book.placement, row + 1)
+    if place >= capacity // count:
+        return 0
+    for i in range(count):
+        rows[i], slots[i] = i, place * count + i
+    return count
 
 
-def test_off_by_one_fails_that_test(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(replay, "reservoir", off_by_one)
-    assert len(set(inclusion(*LONG_TERM[0], 1).values())) > 1
+def test_off_by_one_fails_that_test() -> None:
+    assert len(set(inclusion(*LONG_TERM[0], 1, off_by_one).values())) > 1
 
 
 def uniformity(n_envs: int = 12, runs: int = 6_000) -> float:
@@ -173,7 +193,9 @@ def test_every_transition_is_kept_equally_often() -> None:
 
 @pytest.mark.slow
 def test_off_by_one_fails_that_test_too(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(replay, "reservoir", off_by_one)
+    rng = np.random.default_rng(0)
+    draws = deciding(lambda stream, bound: int(rng.integers(bound)), off_by_one)
+    monkeypatch.setattr(replay.buffer, "decisions", draws)
     assert uniformity() < 1e-6
 
 
@@ -204,7 +226,8 @@ def test_sub_environments_are_kept_independently(
 
 
 def test_row_wise_fails_that_test(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(replay, "reservoir", row_wise)
+    wrong = njit(row_wise), decisions()[1]
+    monkeypatch.setattr(replay.buffer, "decisions", lambda: wrong)
     assert variance_ratio(ReservoirReplayBuffer, 50, slice(None), 300) > 7
 
 
@@ -255,10 +278,11 @@ def test_several_steps_equal_those_that_the_parent_finds_when_it_draws() -> None
         torch.testing.assert_close(one, other)
 
 
-def test_an_overwritten_slot_keeps_no_stale_flag() -> None:
+def test_an_overwritten_slot_keeps_no_stale_flag(monkeypatch: pytest.MonkeyPatch) -> None:
     for kind in (FIFOReplayBuffer, ReservoirReplayBuffer, BalancedReplayBuffer):
         buffer = make(kind, 1)
-        buffer.placement_rng = Scripted(())  # type: ignore[assignment]  # always takes the slot
+        # Always takes the slot.
+        monkeypatch.setattr(replay.buffer, "decisions", deciding(Scripted(()).below))
         for number, (timeout, terminated) in enumerate([(True, 0.0), (False, 1.0), (True, 0.0)]):
             offer(buffer, number, done=True, timeout=timeout)
             assert numbers(buffer) == [number]

@@ -145,7 +145,7 @@ def test_a_run_of_a_game_that_is_not_here_is_reported_as_far_as_it_can_be(
     del gym.registry[IDS.pop("Gone")]
     report.main([str(run), "-o", str(tmp_path / "page.html")])
     assert "films are left out: there is no game Gone here" in capsys.readouterr().out
-    (world,) = gather([run]).worlds
+    (world,) = gather([run]).comparisons
     assert world.points == "score"
     for main in (evaluate.main, watch.main):
         assert "Gone" in refused(main, [str(run)], capsys)

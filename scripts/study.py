@@ -31,10 +31,14 @@ from continual_arcade.reports.method_results import fitting, judge
 from continual_arcade.reports.page import NO_RUNS
 from continual_arcade.scripts import report as reports
 from continual_arcade.scripts.cli import NOTICE, run
-from continual_arcade.scripts.lives import cores, warn_of_memory
 from continual_arcade.studies import study as studies
 from continual_arcade.studies import tuning as tunings
-from continual_arcade.studies.executors import Executor, JoblibExecutor, LocalExecutor
+from continual_arcade.studies.executors import (
+    Executor,
+    JoblibExecutor,
+    jobs_at_a_time,
+    local_executor,
+)
 from continual_arcade.studies.folder import STATES, StudyFolder, count
 from continual_arcade.studies.forecast import forecast
 from continual_arcade.studies.grid import Cell, cells
@@ -483,13 +487,8 @@ def _engine(args: _Workers) -> Executor:
         return RayExecutor(args.jobs, args.address)
     if args.address is not None:
         raise ValueError(f"address = {args.address!r} is for --cluster ray")
-    jobs = cores() if args.jobs is None else args.jobs
-    if jobs < 1:
-        raise ValueError(f"jobs = {jobs} must be at least 1")
-    if args.cluster == "loky":
-        warn_of_memory(jobs)
-        return LocalExecutor(jobs)
-    return JoblibExecutor(jobs, args.cluster)
+    jobs = jobs_at_a_time(args.jobs)
+    return local_executor(jobs) if args.cluster == "loky" else JoblibExecutor(jobs, args.cluster)
 
 
 def _about(given: Sequence[str]) -> dict[str, object]:
@@ -521,7 +520,7 @@ def _say_cost(study: Study, left: Sequence[Cell], args: Run, console: Console) -
     console.print(table)
     train = sum(cost.runs * cost.train_seconds for cost in costs)
     judged = sum(cost.runs * cost.evaluation_seconds for cost in costs)
-    jobs = cores() if args.jobs is None else args.jobs
+    jobs = jobs_at_a_time(args.jobs)
     disk = sum(cost.runs * cost.disk for cost in costs)
     _say(
         console,

@@ -67,7 +67,7 @@ def _measure(spec: RunSpec) -> tuple[float, float, int]:
     with TemporaryDirectory(prefix="forecast-") as root:
         training = Training.prepare(short, RunFolder(Path(root) / "run"))
         training.write({})
-        spent = training.live()
+        spent = training.train()
         checkpoint = max(path.stat().st_size for path in training.folder.checkpoints().values())
         table = training.folder.table.stat().st_size // len(short.protocol.timetable.due)
     # What is lived before the first update costs next to nothing.

@@ -28,6 +28,7 @@ from continual_arcade.evaluation.evaluator import Played
 from continual_arcade.evaluation.protocol import EvaluationSettings, Protocol
 from continual_arcade.evaluation.rewinding import rewind
 from continual_arcade.evaluation.run_folder import RunFolder
+from continual_arcade.evaluation.runs import Run
 from continual_arcade.evaluation.score_range import score_range
 from continual_arcade.studies.probes import PROBES
 from continual_arcade.studies.progress import ProgressLog
@@ -101,7 +102,7 @@ class RunSpec:
         del config["schedule"], config["save_every"]
         return config
 
-    def is_lived_in(self, config: Mapping[str, Any]) -> bool:
+    def matches(self, config: Mapping[str, Any]) -> bool:
         """Say whether a run with some configuration is this one.
 
         Args:
@@ -205,15 +206,16 @@ class Training:
     @classmethod
     def _resumed(cls, folder: RunFolder) -> "Training":
         spec = RunSpec.from_config(folder.read_config())
-        if not folder.training_state.exists():
-            # It was cut off before anything was kept, and begins anew.
+        state = folder.training_state
+        if not spec.save_every and _is_whole(folder):
+            state = max(folder.checkpoints().items())[1]  # it has no state, and needs none any more
+        if not state.exists():
+            # It was cut off before anything was kept, and is trained from scratch.
             rewind(folder, 0)
             return cls(spec, spec.build(), folder)
         life = make_life(spec.game, life_of(spec.method, spec.schedule), spec.settings.num_envs)
-        agent = ContinualDQN.load(
-            folder.training_state, env=life, device="cpu", engine=spec.settings.engine
-        )
-        check_agent(agent, folder.training_state, spec.seed, spec.method)
+        agent = ContinualDQN.load(state, env=life, device="cpu", engine=spec.settings.engine)
+        check_agent(agent, state, spec.seed, spec.method)
         training = cls(spec, agent, folder)
         if not training.is_over:
             rewind(folder, agent.num_timesteps)
@@ -237,7 +239,7 @@ class Training:
         with self.folder.lock.hold():
             self.folder.write_config({**self.spec.to_config(), **about})
 
-    def live(
+    def train(
         self,
         callbacks: Iterable[BaseCallback] = (),
         report: Callable[[int, Played], None] = lambda step, played: None,
@@ -254,9 +256,9 @@ class Training:
             OSError: If something cannot be written.
         """
         with self.folder.lock.hold():
-            return self._live(callbacks, report)
+            return self._train(callbacks, report)
 
-    def _live(
+    def _train(
         self, callbacks: Iterable[BaseCallback], report: Callable[[int, Played], None]
     ) -> Spent:
         # Networks of this size gain nothing from a second thread, and lose much when cores are
@@ -297,6 +299,14 @@ class Training:
             evaluation_steps=evaluation.steps,
             evaluation_seconds=evaluation.seconds,
         )
+
+
+def _is_whole(folder: RunFolder) -> bool:
+    """Say whether all evaluations of a run are there."""
+    try:
+        return not Run.load(folder.path).unfinished
+    except (OSError, ValueError):  # none was made, or one was cut off
+        return False
 
 
 def check_agent(agent: ContinualDQN, path: Path, seed: int, method: Method) -> None:

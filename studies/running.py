@@ -3,7 +3,7 @@
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from continual_arcade.studies.executors import Executor, live_all
+from continual_arcade.studies.executors import Executor, train_all
 from continual_arcade.studies.folder import State, StudyFolder
 from continual_arcade.studies.grid import Cell
 from continual_arcade.studies.provenance import provenance
@@ -92,7 +92,7 @@ def _conduct(
         cell = cells[name]
         return Job(name, folder.place(cell), cell.make().to_config(), about)
 
-    for outcome in live_all(engine, cells, task_of):
+    for outcome in train_all(engine, cells, task_of):
         folder.note(outcome)
         outcomes.append(outcome)
         report(outcome)

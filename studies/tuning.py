@@ -24,7 +24,7 @@ from continual_arcade.evaluation.metrics.catalogue import METRICS
 from continual_arcade.evaluation.metrics.results import Context
 from continual_arcade.evaluation.reference_files import shipped_references
 from continual_arcade.evaluation.runs import Run
-from continual_arcade.studies.executors import Executor, live_all
+from continual_arcade.studies.executors import Executor, train_all
 from continual_arcade.studies.study import Entry, Study, method_from, only, read, value_of
 from continual_arcade.studies.work import Job, Outcome
 
@@ -232,7 +232,7 @@ def _live(
     def task_of(name: str) -> Job:
         return Job(name, folder / name, replace(lives[name], save_every=0).to_config(), about)
 
-    for outcome in sorted(live_all(engine, lives, task_of), key=lambda outcome: outcome.run):
+    for outcome in sorted(train_all(engine, lives, task_of), key=lambda outcome: outcome.run):
         yield outcome.run, _worth(outcome, folder / outcome.run)
 
 

@@ -12,7 +12,7 @@ from scipy import special
 from continual_arcade.evaluation.metrics.catalogue import METRICS
 from continual_arcade.evaluation.metrics.results import Context
 from continual_arcade.evaluation.runs import Run
-from continual_arcade.studies.executors import Executor, live_all
+from continual_arcade.studies.executors import Executor, train_all
 from continual_arcade.studies.folder import StudyFolder
 from continual_arcade.studies.grid import Cell
 from continual_arcade.studies.work import Job
@@ -88,7 +88,7 @@ def verify(
         spec = replace(by_name[name].make(), save_every=0)
         return Job(name, out / name, spec.to_config(), folder.about[0])
 
-    for outcome in live_all(engine, by_name, task_of):
+    for outcome in train_all(engine, by_name, task_of):
         cell = by_name[outcome.run]
         if outcome.state == "failed":
             yield Check(outcome.run, "failed", outcome.reason)

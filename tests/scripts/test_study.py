@@ -55,7 +55,7 @@ def test_every_run_is_what_training_alone_makes(root: Path, tmp_path: Path) -> N
             continue
         training = Training.prepare(cell.make(), RunFolder(tmp_path / cell.name))
         training.write({})
-        training.live()
+        training.train()
         assert training.folder.table.read_bytes() == found[cell.name], cell.name
 
 

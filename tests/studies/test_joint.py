@@ -36,7 +36,7 @@ def test_it_lives_in_turns_and_is_judged_by_the_phases(tmp_path: Path) -> None:
     # Nothing is forgotten from replay.
     assert training.agent.buffer_size >= spec.schedule.total_steps
     training.write({})
-    training.live()
+    training.train()
     run = Run.load(tmp_path / "run")
     assert run.protocol.schedule == spec.schedule
     assert run.table["eval_phase"].unique().tolist() == [0, 1, 2]
@@ -62,15 +62,15 @@ def test_cut_off_it_ends_with_the_same_bits(
         training.write({})
         with monkeypatch.context() as patched:
             if name == "whole":
-                training.live()
+                training.train()
                 continue
             patched.setattr(RunFolder, "save_checkpoint", die_late)
             with pytest.raises(KeyboardInterrupt):
-                training.live()
+                training.train()
         resumed = Training.resume(training.folder)
         assert resumed.agent.num_timesteps >= 2_500
         assert resumed.agent.life.schedule == life_of(JOINT, spec.schedule)
-        resumed.live()
+        resumed.train()
     whole, broken = (RunFolder(tmp_path / name / "run") for name in ("whole", "broken"))
     assert whole.table.read_bytes() == broken.table.read_bytes()
     # A resumed life of the phases one after the other would be found out.
@@ -79,6 +79,6 @@ def test_cut_off_it_ends_with_the_same_bits(
     )
     (tmp_path / "o").mkdir()
     other.write({})
-    other.live()
+    other.train()
     last = "checkpoints/step_000000009000.zip"
     assert (other.folder.path / last).read_bytes() != (whole.path / last).read_bytes()

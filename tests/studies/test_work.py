@@ -34,7 +34,7 @@ def alone(tmp_path_factory: pytest.TempPathFactory) -> RunFolder:
     root = tmp_path_factory.mktemp("alone")
     training = Training.prepare(spec_of(root), RunFolder(root / "life"))
     training.write({})
-    training.live()
+    training.train()
     return training.folder
 
 
@@ -90,7 +90,7 @@ def interrupt(patched: pytest.MonkeyPatch, where: str) -> None:
     if where == "folder":
         patched.setattr(RunFolder, "write_config", die)
     elif where == "config.json":
-        patched.setattr(Training, "live", die)
+        patched.setattr(Training, "train", die)
     elif where == "end":
         patched.setattr(working, "_write_mark", die)
     else:
@@ -128,17 +128,17 @@ def test_what_differs_by_names_alone_is_the_same_run(tmp_path: Path) -> None:
         stretches=tuple(replace(stretch, name="x") for stretch in schedule.stretches),
     )
     other = replace(spec, schedule=renamed, save_every=7)
-    assert other.is_lived_in(spec.to_config())
+    assert other.matches(spec.to_config())
     engine = replace(spec.settings, engine="torch")
-    assert spec.is_lived_in(replace(spec, settings=engine).to_config())
-    assert not replace(spec, settings=engine).is_lived_in(spec.to_config())
+    assert spec.matches(replace(spec, settings=engine).to_config())
+    assert not replace(spec, settings=engine).matches(spec.to_config())
     for changes in (
         {"seed": 1},
         {"schedule": schedule.with_steps(81)},
         {"settings": replace(spec.settings, gamma=0.5)},
         {"judging": replace(spec.judging, episodes=2)},
     ):
-        assert not replace(spec, **changes).is_lived_in(spec.to_config()), changes  # type: ignore[arg-type]
+        assert not replace(spec, **changes).matches(spec.to_config()), changes  # type: ignore[arg-type]
 
 
 def test_a_worker_with_other_versions_lives_nothing(task: Job) -> None:

@@ -176,9 +176,9 @@ class _Keyboard:
         self.acting = self._flaps if self._flies else self._lefts | self._rights
         """Keys that mean an action."""
         self.starting = {pygame.K_SPACE, pygame.K_RETURN, pygame.K_KP_ENTER}
-        """Keys that start a game, and go on with one that was paused."""
+        """Keys that start a game, and resume one that was paused."""
         self.continuing = {pygame.K_p}
-        """Further keys that go on with one that was paused."""
+        """Further keys that resume one that was paused."""
         self.pressed: set[int] = set()
         """Keys that went down between the last two reads."""
 

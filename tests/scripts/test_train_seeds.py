@@ -226,7 +226,7 @@ def test_a_run_among_others_is_the_same_as_alone(
         assert config["command"] == train.command_of("train", given)
 
 
-@pytest.mark.slow  # all is compiled anew
+@pytest.mark.slow  # all is compiled again
 def test_nothing_is_compiled_after_the_warm_up(tmp_path: Path) -> None:
     """In a process of its own, whose cache is empty."""
     code = (

@@ -1,4 +1,4 @@
-"""The reference that lives all phases at once: judged by the phases, resumed to the bit."""
+"""The reference of all phases at once: evaluated by the phases, resumed to the bit."""
 
 from collections.abc import Callable
 from dataclasses import replace
@@ -28,9 +28,9 @@ def spec_of(tmp_path: Path) -> RunSpec:
 def test_it_lives_in_turns_and_is_judged_by_the_phases(tmp_path: Path) -> None:
     spec = spec_of(tmp_path)
     training = Training.prepare(spec, RunFolder(tmp_path / "run"))
-    lived = life_of(JOINT, spec.schedule)
-    assert len(lived) > len(spec.schedule)
-    assert training.agent.life.schedule == lived
+    interleaved = life_of(JOINT, spec.schedule)
+    assert len(interleaved) > len(spec.schedule)
+    assert training.agent.life.schedule == interleaved
     assert life_of(METHODS["finetune"], spec.schedule) == spec.schedule
     assert compose("joint", None, ["l2"]).interleaved
     # Nothing is forgotten from replay.
@@ -73,7 +73,7 @@ def test_cut_off_it_ends_with_the_same_bits(
         resumed.train()
     whole, broken = (RunFolder(tmp_path / name / "run") for name in ("whole", "broken"))
     assert whole.table.read_bytes() == broken.table.read_bytes()
-    # A resumed life of the phases one after the other would be found out.
+    # A resumed run of the phases one after the other would be found out.
     other = Training.prepare(
         replace(spec, method=METHODS["perfect-memory"]), RunFolder(tmp_path / "o" / "run")
     )

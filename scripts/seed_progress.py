@@ -48,6 +48,7 @@ class SeedProgress:
         self._closed.set()
         if self._looker.is_alive():
             self._looker.join()
+            self._show()
         self._bar.close()
 
     def was_finished(self, seed: int, folder: Path) -> None:
@@ -77,15 +78,18 @@ class SeedProgress:
 
     def _look(self) -> None:
         while not self._closed.wait(_LOOK_EVERY):
-            running = dict(self._running)
-            failures = f", {len(self.failures)} failed" if self.failures else ""
-            self._bar.set_description(
-                f"{len(self.finished)} of {self.count} done{failures}; "
-                f"running: {write_seeds(list(running)) or 'none'}",
-                refresh=False,
-            )
-            done = len(self.finished) * self.steps + sum(map(self._come_to, running.values()))
-            self._bar.update(done - self._bar.n)
+            self._show()
+
+    def _show(self) -> None:
+        running = dict(self._running)
+        failures = f", {len(self.failures)} failed" if self.failures else ""
+        self._bar.set_description(
+            f"{len(self.finished)} of {self.count} done{failures}; "
+            f"running: {write_seeds(list(running)) or 'none'}",
+            refresh=False,
+        )
+        done = len(self.finished) * self.steps + sum(map(self._come_to, running.values()))
+        self._bar.update(done - self._bar.n)
 
     def _come_to(self, folder: Path) -> int:
         """Return how far a run has come: to its last evaluation, at least."""

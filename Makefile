@@ -58,7 +58,7 @@ versions oldest:
 bench: $(INSTALLED)
 	$(BIN)/python benchmarks/env_speed.py
 	$(BIN)/python benchmarks/learner_speed.py
-	$(BIN)/python benchmarks/judge_speed.py
+	$(BIN)/python benchmarks/evaluator_speed.py
 	$(BIN)/python benchmarks/study_speed.py
 
 # Static checkers do not see where setup.cfg puts the folders; links show them.

@@ -25,12 +25,10 @@ from stable_baselines3.common.save_util import load_from_zip_file
 from stable_baselines3.common.type_aliases import ReplayBufferSamples, RolloutReturn
 from stable_baselines3.common.utils import ConstantSchedule, polyak_update
 from stable_baselines3.common.vec_env import VecEnv
-from torch.nn.functional import smooth_l1_loss
 
-from continual_arcade.agents.engines.compilation import compute_on_one_thread
 from continual_arcade.agents.engines.compiled import CompiledEngine
 from continual_arcade.agents.engines.eligibility import why_not_compiled
-from continual_arcade.agents.engines.game_loop import FusedLife, is_served
+from continual_arcade.agents.engines.game_loop import GameLoop, is_served
 from continual_arcade.agents.exploration import Exploration
 from continual_arcade.agents.files.saving import (
     architecture,
@@ -43,6 +41,7 @@ from continual_arcade.agents.files.saving import (
 )
 from continual_arcade.agents.files.space_data import check_spaces
 from continual_arcade.agents.files.state_files import is_foreign
+from continual_arcade.agents.kernels.arithmetic import huber, huber_slope, td_target
 from continual_arcade.agents.kernels.update import DONE
 from continual_arcade.agents.methods.base import MEASURED, Batch, Part, all_or_none
 from continual_arcade.agents.methods.catalogue import check_together
@@ -183,7 +182,7 @@ class ContinualDQN(DQN):
         self._asked: str | None = None
         """For which value of ``engine`` it was chosen what computes."""
         self._compiled: CompiledEngine | None = None
-        self._fused: FusedLife | None = None
+        self._fused: GameLoop | None = None
         check_together(self.parts)
         set_up = kwargs.pop("_init_setup_model", True)
         if kwargs.get("seed") is not None:
@@ -263,7 +262,6 @@ class ContinualDQN(DQN):
         if why is not None:
             self._compiled, self._fused = None, None
         elif self._compiled is None or not self._compiled.is_of(self):
-            compute_on_one_thread()
             self._compiled, self._fused = CompiledEngine(self), None
         before = self.engine_report
         self.engine_report = "compiled" if why is None else f"torch, because {why}"
@@ -424,14 +422,15 @@ class ContinualDQN(DQN):
                 values = values.gather(1, best)
             else:
                 values = values.max(1).values.reshape(-1, 1)
-            targets: torch.Tensor = samples.rewards + (1 - samples.dones) * discounts * values
+            targets: torch.Tensor = td_target(samples.rewards, samples.dones, discounts, values)
         return targets
 
     def td_loss(self, samples: ReplayBufferSamples) -> torch.Tensor:
         """Return the mean TD loss of the samples (Huber, delta = 1), with a gradient."""
         targets = self.td_targets(samples)
         values = self.q_net(samples.observations).gather(1, samples.actions.long())
-        return smooth_l1_loss(values, targets)
+        loss: torch.Tensor = HuberLoss.apply(values, targets)  # type: ignore[no-untyped-call]
+        return loss
 
     def ends_with(self, phase: int) -> int:
         """Return the phase that the parts will be told of when this one has ended."""
@@ -694,10 +693,10 @@ class ContinualDQN(DQN):
             return super().collect_rollouts(env, _Started(callback), *args, **kwargs)  # type: ignore[arg-type]
         return fused.collect(callback, kwargs.get("log_interval"))
 
-    def _current_loop(self, engine: CompiledEngine, env: VecEnv) -> FusedLife | None:
+    def _current_loop(self, engine: CompiledEngine, env: VecEnv) -> GameLoop | None:
         """Return the loop that plays and learns in one, if there can be one."""
         if self._fused is None or not self._fused.is_of(engine, env):
-            self._fused = FusedLife(engine, self, env) if is_served(env, self) else None
+            self._fused = GameLoop(engine, self, env) if is_served(env, self) else None
         return self._fused
 
     def _tell_phases(self) -> None:
@@ -853,6 +852,30 @@ class ContinualDQN(DQN):
         overrides = {**arguments_among(custom_objects or {}), **kwargs}
         agent: Self = load_agent(cls, _path(path), env, device, overrides, force_reset)
         return agent
+
+
+class HuberLoss(torch.autograd.Function):
+    """The mean Huber loss (delta = 1), by the formulas that compiled code computes it by."""
+
+    @staticmethod
+    def forward(ctx: Any, values: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
+        """Return the mean loss.
+
+        Args:
+            ctx: Of PyTorch.
+            values: Shape ``(batch, 1)``.
+            targets: The same, without a gradient.
+        """
+        errors = values - targets
+        ctx.save_for_backward(errors)
+        loss: torch.Tensor = huber(errors).mean()
+        return loss
+
+    @staticmethod
+    def backward(ctx: Any, *grad_outputs: Any) -> Any:
+        """Return the derivatives by the values."""
+        (errors,) = ctx.saved_tensors
+        return huber_slope(errors) * (grad_outputs[0] / errors.numel()), None
 
 
 class _Started:

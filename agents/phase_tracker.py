@@ -98,7 +98,7 @@ class PhaseTracker:
         """Return the last of the phases that a phase drifts into; itself, if into none."""
         if self.schedule is None:
             return phase
-        begins = self.schedule.ends[phase] - self.schedule.stretches[phase].steps
+        begins = self.schedule.ends[phase] - self.schedule.phases[phase].steps
         boundary = self.schedule.next_boundary(begins)
         if boundary is None:
             return len(self.schedule) - 1
@@ -136,7 +136,7 @@ class PhaseTracker:
         step = self.step + ahead
         index = self.schedule.index_at(step)
         left = self.schedule.ends[index] - step
-        return min(1.0, 1.0 - left / self.schedule.stretches[index].steps)
+        return min(1.0, 1.0 - left / self.schedule.phases[index].steps)
 
     def state_dict(self) -> dict[str, Any]:
         """Return where life stands."""

@@ -12,24 +12,16 @@ from continual_arcade.agents.exploration import EpsilonRule, Exploration
 from continual_arcade.agents.methods import METHODS, Method, Part
 from continual_arcade.agents.networks import PROBABILITY
 from continual_arcade.agents.vec_env import GymnasiumVecEnv
-from continual_arcade.envs import IDS, Schedule
+from continual_arcade.envs import IDS, Schedule, make_game
 from continual_arcade.envs.checks import (
     AtOnce,
     Count,
     Instance,
-    OneOf,
     Positive,
     Share,
     check_fields,
 )
 from continual_arcade.envs.messages import unknown
-
-ACTION_PRIORS: Mapping[str, tuple[float, ...] | None] = {
-    "FlappyBird": (0.1, 0.9),
-    "Catcher": None,
-}
-"""Probability of each action in exploration. A bird that flaps half of the time stays at the
-ceiling; the paddle may as well go anywhere."""
 
 _OPTIMIZERS: Mapping[str, type[torch.optim.Optimizer]] = {
     "adam": torch.optim.Adam,
@@ -187,7 +179,7 @@ def build_agent(
         ValueError: If there is no such game, the seed is out of range, or the method does not suit
             the schedule.
     """
-    game = OneOf(tuple(IDS))("game", game)
+    action_prior = make_game(game, **options).action_prior
     if not isinstance(method, Method):
         raise TypeError(f"method = {method!r} is no method: use METHODS[...] or compose(...)")
     Instance((Schedule,))("schedule", schedule)
@@ -199,7 +191,7 @@ def build_agent(
         make_life(game, life_of(method, schedule), s.num_envs, **options),
         parts=[*method.make_parts(), *parts],
         double_q=s.double_q,
-        exploration=Exploration(s.epsilon, ACTION_PRIORS[game]),
+        exploration=Exploration(s.epsilon, action_prior),
         replay_buffer_class=replay,
         replay_buffer_kwargs={"n_steps": s.n_steps, **replay_settings},
         policy_kwargs={

@@ -1,7 +1,7 @@
 """How fast the environments are, beside their peers, measured in the same run on one core.
 
 Run it as ``python benchmarks/env_speed.py``. Peers that are not installed are left out. Every
-contestant plays actions drawn beforehand, uniformly, and its episodes begin anew where they end, as
+contestant plays actions drawn beforehand, uniformly, and its episodes are reset where they end, as
 its users would have it; what a reset costs is part of the game.
 """
 

@@ -64,7 +64,7 @@ CARTPOLE = "CartPole-v1"
 SHRINK = as_schedule("shrink", make_game(GAME))
 SHORT_PHASES = SHRINK.with_steps(3_000)
 """So that methods have phases to remember soon, and are measured in the last one."""
-LONG = Schedule("long", SHRINK.stretches * 11)
+LONG = Schedule("long", SHRINK.phases * 11)
 """The same phases over and over: what differs between early and late is age alone."""
 YOUNG, OLD = SHRINK.total_steps, 10 * SHRINK.total_steps
 """Ages that are compared [lifetime steps]; both stand at the beginning of ``shrink``."""

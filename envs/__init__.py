@@ -1,7 +1,6 @@
-"""The world: two arcade games whose rules drift by schedule, as Gymnasium environments.
+"""Arcade games whose rules drift by schedule, as Gymnasium environments.
 
-Importing this package registers ``ContinualArcade/FlappyBird-v0`` and
-``ContinualArcade/Catcher-v0``.
+Importing this package registers an id ``ContinualArcade/<game>-v0`` for every game in ``GAMES``.
 """
 
 from continual_arcade.envs.arcade_env import ArcadeEnv
@@ -9,7 +8,7 @@ from continual_arcade.envs.arcade_vector_env import ArcadeVectorEnv
 from continual_arcade.envs.curricula import SHIPPED, shipped
 from continual_arcade.envs.drawing.schedule import draw as draw_schedule
 from continual_arcade.envs.games import GAMES, make_game
-from continual_arcade.envs.registration import IDS, register
+from continual_arcade.envs.registration import IDS, register, register_game
 from continual_arcade.envs.schedule_files import load, save
 from continual_arcade.envs.schedules import Phase, PhaseSpec, Schedule
 from continual_arcade.envs.tunables import Tunable
@@ -27,6 +26,7 @@ __all__ = [
     "draw_schedule",
     "load",
     "make_game",
+    "register_game",
     "save",
     "shipped",
 ]

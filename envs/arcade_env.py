@@ -31,19 +31,19 @@ FRAMES_PER_SECOND = 30
 
 
 class ArcadeEnv(FixedWrapperAttributes, gym.Env[Features, np.int64]):
-    """One game, whose rules may drift during an agent's life.
+    """One game, whose rules may drift while an agent trains.
 
-    The rules, actions, features and rewards of each game are described on its own page,
-    ``docs/flappy_bird.md`` and ``docs/catcher.md``.
+    The rules, actions, features and rewards of each game are described on its own page in
+    ``docs/``.
 
     Args:
         game: Name of the game, a key of ``GAMES``.
         schedule: What drifts: a :class:`Schedule`, the name of a shipped one (``"shrink"``), the
-            path of a ``.toml`` or ``.json`` file, plain data, or None for a life without change.
+            path of a ``.toml`` or ``.json`` file, plain data, or None for no change.
         phase: Index or name of one phase of the schedule, to stay in it for ever.
         render_mode: None, ``"rgb_array"`` or ``"human"``.
         hud: Whether pictures show phase, parameters, score and lifetime step.
-        **options: What the game lets one choose: ``rewards``; for Catcher also ``size``, ``lives``.
+        **options: What the game lets one choose, such as ``rewards``.
 
     Raises:
         TypeError: If there is no such option.
@@ -70,6 +70,8 @@ class ArcadeEnv(FixedWrapperAttributes, gym.Env[Features, np.int64]):
         if render_mode is not None and render_mode not in RENDER_MODES:
             raise ValueError(unknown("render mode", render_mode, RENDER_MODES))
         self.game = make_game(game, **options)
+        if render_mode is not None:
+            self.game.require("painter")
         self.clock = LifetimeClock(as_schedule(schedule, self.game), self.game.tunables, phase)
         self.core = Core(self.game, num_envs=1, lanes=1)
         self.observation_space = gym.spaces.Box(*self.game.feature_bounds(), dtype=np.float32)
@@ -114,7 +116,7 @@ class ArcadeEnv(FixedWrapperAttributes, gym.Env[Features, np.int64]):
     ) -> tuple[Features, dict[str, Any]]:
         """Start an episode.
 
-        The lifetime clock goes on, unless a seed is given: then life and random draws begin anew.
+        The lifetime clock continues, unless a seed is given: it resets clock and random draws.
 
         Args:
             seed: Seed of the random draws.
@@ -178,7 +180,7 @@ class ArcadeEnv(FixedWrapperAttributes, gym.Env[Features, np.int64]):
         return self._copy_features(), reward, terminated, truncated, info
 
     def state_dict(self) -> dict[str, Any]:
-        """Return all that decides how life goes on.
+        """Return all that the rest of the run depends on.
 
         Wrappers count for themselves and are not in it; nor are the generators of the spaces.
 
@@ -194,13 +196,13 @@ class ArcadeEnv(FixedWrapperAttributes, gym.Env[Features, np.int64]):
         }
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Go on exactly where another environment was.
+        """Resume exactly where another environment was.
 
         Args:
             state: What :meth:`state_dict` returned there.
 
         Raises:
-            ValueError: If that was another game, another life, or made with other options; the
+            ValueError: If that was another game, another schedule, or made with other options; the
                 message says which. Then nothing has changed.
         """
         check_state(self, state)
@@ -274,7 +276,7 @@ class _Playing(Protocol):
     _np_random_seed: int | None
 
     def state_dict(self) -> dict[str, Any]:
-        """Return all that decides how life goes on."""
+        """Return all that the rest of the run depends on."""
         ...
 
 
@@ -381,7 +383,7 @@ def load_shared_state(env: _Playing, state: Mapping[str, Any]) -> None:
     """Take over the part of a state that both kinds of environments have.
 
     Raises:
-        ValueError: If the life is another one, or the generator is of another kind; then nothing
+        ValueError: If the schedule is another one, or the generator of another kind; then nothing
             has changed.
     """
     random: np.random.Generator | None = None
@@ -402,20 +404,20 @@ def status_of(
     """Return what the heads-up display says of a game.
 
     Args:
-        clock: The clock of its life.
+        clock: Its lifetime clock.
         phase: Index of the phase in which its episode began.
         params: The parameters of its episode.
         score: Its score.
         title: Who plays.
     """
-    scheduled = {name for stretch in clock.schedule.stretches for name in stretch.params}
+    scheduled = {name for spec in clock.schedule.phases for name in spec.params}
     special = scheduled | differences(clock.tunables, params).keys()
     return Status(
         score=score,
         lifetime_step=clock.step,
         phase=phase,
         phases=len(clock.schedule),
-        phase_name=clock.schedule.stretches[phase].name,
+        phase_name=clock.schedule.phases[phase].name,
         params={
             name: f"{params[name]:.4g} {clock.tunables[name].unit}"
             for name in clock.tunables

@@ -42,7 +42,7 @@ AUTORESET_MODES = [mode.value for mode in AutoresetMode]
 
 
 class ArcadeVectorEnv(FixedAttributes, VectorEnv[Features, Actions, Any]):
-    """Many games of one kind, in one life.
+    """Many games of one kind, on one lifetime clock.
 
     All sub-environments share one lifetime clock, which counts the transitions of all of them. At a
     boundary every episode is truncated, so that all of them enter the next phase together.
@@ -109,6 +109,8 @@ class ArcadeVectorEnv(FixedAttributes, VectorEnv[Features, Actions, Any]):
         num_envs = Whole(1, MOST_AT_ONCE)("num_envs", num_envs)
         max_episode_steps = OrNone(Whole(1))("max_episode_steps", max_episode_steps)
         self.game = make_game(game, **options)
+        if render_mode is not None:
+            self.game.require("painter")
         self.clock = LifetimeClock(
             as_schedule(schedule, self.game), self.game.tunables, phase, pace=num_envs
         )
@@ -153,7 +155,7 @@ class ArcadeVectorEnv(FixedAttributes, VectorEnv[Features, Actions, Any]):
     ) -> tuple[Features, dict[str, Any]]:
         """Start an episode in every sub-environment, or in some of them.
 
-        The lifetime clock goes on, unless a seed is given: then life and random draws begin anew.
+        The lifetime clock continues, unless a seed is given: it resets clock and random draws.
 
         Args:
             seed: Seed of the first sub-environment, which counts up for the others; or one for
@@ -168,7 +170,7 @@ class ArcadeVectorEnv(FixedAttributes, VectorEnv[Features, Actions, Any]):
         Raises:
             ResetNeeded: If only some are to begin, and others have not begun yet.
             ValueError: If an option or a parameter is unknown, out of bounds, or of another shape,
-                or if only some are to begin a new life.
+                or if only some are given a seed.
             TypeError: If a seed is not a whole number, or the mask has no truth values.
         """
         # Checked before anything moves: a reset that fails changes nothing.
@@ -182,10 +184,10 @@ class ArcadeVectorEnv(FixedAttributes, VectorEnv[Features, Actions, Any]):
                 raise ResetNeeded("no episode is running: first reset() without a reset_mask")
             if seeds is not None:
                 raise ValueError(
-                    "a seed begins the life of all sub-environments anew: give it without a "
+                    "a seed resets the lifetime clock of all sub-environments: give it without a "
                     "reset_mask"
                 )
-        is_new_life = seeds is not None or not self._running
+        rewinds = seeds is not None or not self._running
         super().reset(seed=None if seeds is None else seeds[0])
         if seeds is not None:
             self.core.seed(_words(seeds))
@@ -202,7 +204,7 @@ class ArcadeVectorEnv(FixedAttributes, VectorEnv[Features, Actions, Any]):
         return observations, conditions.infos(
             np.full(self.num_envs, self.clock.step),
             self.core.field("score").astype(np.int64),
-            np.zeros(self.num_envs, np.bool_) if is_new_life else changed,
+            np.zeros(self.num_envs, np.bool_) if rewinds else changed,
         )
 
     def step(self, actions: Actions) -> tuple[Features, Floats, Mask, Mask, dict[str, Any]]:
@@ -372,7 +374,7 @@ class ArcadeVectorEnv(FixedAttributes, VectorEnv[Features, Actions, Any]):
         self._conditions.adopt(outlook, begun, self.clock)
 
     def state_dict(self) -> dict[str, Any]:
-        """Return all that decides how life goes on; see :meth:`ArcadeEnv.state_dict`."""
+        """Return all that the rest of the run depends on; see :meth:`ArcadeEnv.state_dict`."""
         state = shared_state(self, "ArcadeVectorEnv")
         state["made"]["max_episode_steps"] = self._limit
         if self.autoreset_mode is not AutoresetMode.SAME_STEP:
@@ -381,13 +383,13 @@ class ArcadeVectorEnv(FixedAttributes, VectorEnv[Features, Actions, Any]):
         return {**state, **self._conditions.state_dict(self.clock), "running": self._running}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Go on exactly where another environment was.
+        """Resume exactly where another environment was.
 
         Args:
             state: What :meth:`state_dict` returned there.
 
         Raises:
-            ValueError: If that was another game, another life, or made with other options; the
+            ValueError: If that was another game, another schedule, or made with other options; the
                 message says which. Then nothing has changed.
         """
         check_state(self, state)
@@ -405,7 +407,7 @@ class ArcadeVectorEnv(FixedAttributes, VectorEnv[Features, Actions, Any]):
                 f"actions have shape {array.shape}; one for each sub-environment is "
                 f"({self.num_envs},)"
             )
-        # One compiled version serves all: int64 is what policies and spaces return.
+        # One compiled version suffices: int64 is what policies and spaces return.
         return np.ascontiguousarray(array, np.int64)
 
     def _mask(self, given: Any) -> Mask:
@@ -421,7 +423,7 @@ class ArcadeVectorEnv(FixedAttributes, VectorEnv[Features, Actions, Any]):
                 f"({self.num_envs},)"
             )
         if not mask.any():
-            raise ValueError("reset_mask says of no sub-environment that it is to begin")
+            raise ValueError("reset_mask selects no sub-environment")
         return mask
 
     def render(self) -> tuple[Picture, ...] | tuple[list[Picture], ...]:  # type: ignore[override]

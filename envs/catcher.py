@@ -16,7 +16,7 @@ import numpy as np
 
 from continual_arcade.envs.checks import Each, Whole
 from continual_arcade.envs.compiling import rule
-from continual_arcade.envs.game import Feature, Game, Rules
+from continual_arcade.envs.game import Feature, Game, Keys, Rules
 from continual_arcade.envs.game import rewards as resolve_rewards
 from continual_arcade.envs.lanes import DRAW, OVER
 from continual_arcade.envs.messages import shown
@@ -40,7 +40,7 @@ MOST_LIVES = 2**53
 LEFT, RIGHT, NOOP = 0, 1, 2
 
 
-class World(NamedTuple):
+class Constants(NamedTuple):
     """What all lanes of a block share."""
 
     width: float
@@ -56,9 +56,9 @@ class World(NamedTuple):
 
 
 @rule
-def world(block: Any) -> World:
+def constants(block: Any) -> Constants:
     """Read what all lanes share, once for a whole loop."""
-    return World(
+    return Constants(
         block.width,
         block.height,
         block.pellet,
@@ -81,31 +81,31 @@ def rounded(value: float) -> float:
 
 
 @rule
-def draw_pellet(block: Any, lane: int, world: Any) -> None:
+def draw_pellet(block: Any, lane: int, constants: Any) -> None:
     """Put the pellet at a random place above the field."""
-    side = world.pellet
+    side = constants.pellet
     # The lengths of range(2 side, width - 2 side, side) and of range(side, height // 2, side).
-    columns = np.ceil((world.width - 4.0 * side) / side)
-    rows = np.ceil((np.floor(world.height / 2.0) - side) / side)
+    columns = np.ceil((constants.width - 4.0 * side) / side)
+    rows = np.ceil((np.floor(constants.height / 2.0) - side) / side)
     block.pellet_x[lane] = draw(block, lane, 2.0 * side, side, columns)
     block.pellet_y[lane] = -draw(block, lane, side, side, rows)
 
 
 @rule
-def begin(block: Any, lane: int, world: Any, params: Any, row: int, velocity: float) -> None:
+def begin(block: Any, lane: int, constants: Any, params: Any, row: int, velocity: float) -> None:
     """Start an episode with a row of ``params``, which are in the order of ``tunables()``."""
     block.fall_speed[lane] = params[row, 0]
     block.paddle_width[lane] = params[row, 1]
     block.push[lane] = params[row, 2]
     block.friction[lane] = params[row, 3]
-    block.paddle_x[lane] = rounded(world.width / 2.0 - params[row, 1] / 2.0)
+    block.paddle_x[lane] = rounded(constants.width / 2.0 - params[row, 1] / 2.0)
     block.paddle_velocity[lane] = velocity
-    block.lives[lane] = world.lives
-    draw_pellet(block, lane, world)
+    block.lives[lane] = constants.lives
+    draw_pellet(block, lane, constants)
 
 
 @rule
-def advance(block: Any, lane: int, world: Any) -> None:
+def advance(block: Any, lane: int, constants: Any) -> None:
     """Play one step.
 
     Every load comes first and every choice is a selection, so that a loop over lanes becomes vector
@@ -120,17 +120,18 @@ def advance(block: Any, lane: int, world: Any) -> None:
     lives = block.lives[lane]
     action = block.action[lane]
 
-    missed = pellet_y >= world.height
+    missed = pellet_y >= constants.height
     # Overlap is strict on all four sides; halves of odd sides are rounded down.
     paddle_left = x - np.floor(width / 2.0)
-    pellet_left = pellet_x - np.floor(world.pellet / 2.0)
-    paddle_top = world.height - world.paddle_height - 3.0 - np.floor(world.paddle_height / 2.0)
-    pellet_top = pellet_y - np.floor(world.pellet / 2.0)
+    pellet_left = pellet_x - np.floor(constants.pellet / 2.0)
+    thickness = constants.paddle_height
+    paddle_top = constants.height - thickness - 3.0 - np.floor(thickness / 2.0)
+    pellet_top = pellet_y - np.floor(constants.pellet / 2.0)
     caught = (
-        (paddle_left < pellet_left + world.pellet)
+        (paddle_left < pellet_left + constants.pellet)
         & (pellet_left < paddle_left + width)
-        & (paddle_top < pellet_top + world.pellet)
-        & (pellet_top < paddle_top + world.paddle_height)
+        & (paddle_top < pellet_top + constants.pellet)
+        & (pellet_top < paddle_top + thickness)
         & (not missed)
     )
     lives = lives - 1.0 if missed else lives
@@ -142,8 +143,8 @@ def advance(block: Any, lane: int, world: Any) -> None:
     x = x + velocity
     at_left = x <= 0.0
     x = 0.0 if at_left else x
-    at_right = x + width >= world.width
-    x = world.width - width if at_right else x
+    at_right = x + width >= constants.width
+    x = constants.width - width if at_right else x
 
     block.paddle_x[lane] = rounded(x)
     block.paddle_velocity[lane] = 0.0 if at_left | at_right else velocity
@@ -151,34 +152,34 @@ def advance(block: Any, lane: int, world: Any) -> None:
     block.lives[lane] = lives
     block.score[lane] = block.score[lane] + (1.0 if caught else 0.0)
     block.reward[lane] = (
-        world.tick
-        + (world.positive if caught else 0.0)
-        + (world.negative if missed else 0.0)
-        + (world.loss if over else 0.0)
+        constants.tick
+        + (constants.positive if caught else 0.0)
+        + (constants.negative if missed else 0.0)
+        + (constants.loss if over else 0.0)
     )
     block.event[lane] = (DRAW if missed | caught else 0) | (OVER if over else 0)
 
 
 @rule
-def settle(block: Any, lane: int, world: Any) -> None:
+def settle(block: Any, lane: int, constants: Any) -> None:
     """Drop a new pellet, which has fallen one step already."""
-    draw_pellet(block, lane, world)
+    draw_pellet(block, lane, constants)
     block.pellet_y[lane] = rounded(block.pellet_y[lane] + block.fall_speed[lane])
 
 
 @rule
-def observe(block: Any, lane: int, world: Any, out: Any, at: int) -> None:
+def observe(block: Any, lane: int, constants: Any, out: Any, at: int) -> None:
     """Write the lane's 4 features.
 
     Args:
         block: The block of the lane.
         lane: Which lane of it.
-        world: What all lanes share.
+        constants: What all lanes share.
         out: Flat float32 array to write to.
         at: Where in it the features of this lane begin.
     """
-    per_half_width = 2.0 / world.width
-    per_half_height = 2.0 / world.height
+    per_half_width = 2.0 / constants.width
+    per_half_height = 2.0 / constants.height
     out[at] = block.paddle_x[lane] * per_half_width - 1.0
     out[at + 1] = block.paddle_velocity[lane] * (4.0 * per_half_width)
     out[at + 2] = block.pellet_x[lane] * per_half_width - 1.0
@@ -248,6 +249,22 @@ def features(width: int, height: int) -> tuple[Feature, ...]:
     )
 
 
+_PUSH = PUSH_PER_WIDTH * DEFAULT_SIZE[0]
+PHASES = tuple({"fall_speed": float(speed)} for speed in range(20, 26))
+CONFLICT = {
+    "normal": {"push": _PUSH, "friction": 0.1},
+    "swapped keys": {"push": -_PUSH, "friction": 0.1},
+    "icy": {"push": _PUSH, "friction": 0.03},
+}
+"""Both for a field of the default size."""
+
+KEYS = Keys(
+    actions={"left": LEFT, "a": LEFT, "right": RIGHT, "d": RIGHT},
+    idle=NOOP,
+    about="arrows, or a and d, push the paddle",
+)
+
+
 def catcher(
     size: tuple[int, int] = DEFAULT_SIZE,
     lives: int = DEFAULT_LIVES,
@@ -275,6 +292,7 @@ def catcher(
             f"a field of {width}x{height} px is too narrow: its pellet has sides of {pellet} px "
             f"and falls at least two sides away from each wall; the width must exceed {4 * pellet}"
         )
+    usual = (width, height) == DEFAULT_SIZE
     return Game(
         name="Catcher",
         actions=("left", "right", "no-op"),
@@ -295,9 +313,15 @@ def catcher(
             "pellet_y": (),
             "lives": (),
         },
-        rules=Rules(world=world, begin=begin, advance=advance, settle=settle, observe=observe),
+        rules=Rules(constants, begin, advance, settle, observe),
         size=(width, height),
         points="pellets caught",
         maker=catcher,
         options={"size": (width, height), "lives": lives, "rewards": rewards},
+        phases=PHASES if usual else (),
+        conflict=CONFLICT if usual else {},
+        keys=KEYS,
+        painter="continual_arcade.envs.drawing.catcher",
+        oracle="continual_arcade.envs.oracles.catcher:Chaser",
+        unbeatable="continual_arcade.envs.oracles.catcher:Unbeatable",
     )

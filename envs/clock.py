@@ -13,16 +13,16 @@ NEVER = sys.maxsize
 
 
 class LifetimeClock:
-    """Counts the transitions of a life and says what holds.
+    """Counts the transitions of a run and determines the phase.
 
-    The clock survives ``reset()``: an agent lives one long life through many episodes. It rewinds
+    The clock survives ``reset()``: a run has one lifetime of many episodes. It rewinds
     only when an environment is seeded, so that a seeded environment is deterministic. What holds is
     read when an episode begins, and nothing changes in the middle of one.
 
     Args:
-        schedule: The life.
+        schedule: The schedule.
         tunables: What the environment lets drift.
-        phase: Index or name of the phase to stay in for ever; None to live through all of them.
+        phase: Index or name of the phase to stay in for ever; None for all of them in turn.
         pace: Transitions by which the clock will move at a time.
 
     Raises:
@@ -38,10 +38,10 @@ class LifetimeClock:
         pace: int = 1,
     ) -> None:
         schedule.check(tunables)
-        for stretch in schedule.stretches if len(schedule) > 1 and phase is None else ():
-            if stretch.steps < pace:
+        for spec in schedule.phases if len(schedule) > 1 and phase is None else ():
+            if spec.steps < pace:
                 raise ValueError(
-                    f"phase {stretch.name!r} lasts {stretch.steps} steps, but {pace} environments "
+                    f"phase {spec.name!r} lasts {spec.steps} steps, but {pace} environments "
                     f"take {pace} steps at a time: use fewer environments or longer phases"
                 )
         self.schedule = schedule
@@ -50,7 +50,7 @@ class LifetimeClock:
         self.go_to(0)
 
     def go_to(self, step: int) -> None:
-        """Move the clock to any lifetime step, as if life had led there."""
+        """Move the clock to any lifetime step, as if it had counted up to it."""
         self.step = step
         self.phase_changed = False
         self._enter()
@@ -64,7 +64,7 @@ class LifetimeClock:
             self.phase_changed = self.phase.index != before
 
     def quiet_steps(self, pace: int) -> int:
-        """Return how many times the clock can move on before it has something new to say.
+        """Return how many times the clock can advance before anything changes.
 
         Args:
             pace: Transitions by which it moves at a time.
@@ -73,7 +73,7 @@ class LifetimeClock:
         return max(0, (next_news - 1 - self.step) // pace)
 
     def advance(self, pace: int, times: int) -> None:
-        """Move on a number of times, as if an episode began each time."""
+        """Advance a number of times, as if an episode began each time."""
         while times:
             self.step += pace
             self.begin_episode()
@@ -84,7 +84,7 @@ class LifetimeClock:
             times -= 1 + quiet
 
     def state_dict(self) -> dict[str, Any]:
-        """Return where the clock stands, and the life it counts."""
+        """Return where the clock stands, and the schedule it follows."""
         return {
             "fingerprint": self.schedule.fingerprint,
             "frozen": None if self.frozen is None else self.frozen.index,
@@ -94,13 +94,13 @@ class LifetimeClock:
         }
 
     def check_state(self, state: Mapping[str, Any]) -> None:
-        """Make sure that a clock can go on from a state.
+        """Make sure that a clock can resume from a state.
 
         Args:
             state: What :meth:`state_dict` returned.
 
         Raises:
-            ValueError: If the other clock counted another life, or the state is damaged.
+            ValueError: If the other clock followed another schedule, or the state is damaged.
         """
         own = self.state_dict()
         if lacking := own.keys() - state.keys():
@@ -108,7 +108,7 @@ class LifetimeClock:
         for name, about in (("fingerprint", "schedule"), ("frozen", "phase")):
             if state[name] != own[name]:
                 raise ValueError(
-                    f"the state belongs to a life with {about} {state[name]}, this one has "
+                    f"the state belongs to a run with {about} {state[name]}, this one has "
                     f"{about} {own[name]}: use the same schedule and phase"
                 )
         check_values(state, {"step": Whole(0, LONGEST), "read_at": Whole(), "phase_changed": flag})
@@ -119,13 +119,13 @@ class LifetimeClock:
             )
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Go on from where another clock stood.
+        """Resume from where another clock stood.
 
         Args:
             state: What :meth:`state_dict` returned.
 
         Raises:
-            ValueError: If the other clock counted another life, or the state is damaged; then
+            ValueError: If the other clock followed another schedule, or the state is damaged; then
                 nothing has moved.
         """
         self.check_state(state)
@@ -134,7 +134,7 @@ class LifetimeClock:
         self.phase_changed = state["phase_changed"]
 
     def info(self, params: Params) -> dict[str, Any]:
-        """Return what an environment says of its life in ``info``.
+        """Return what an environment reports of its phase in ``info``.
 
         Args:
             params: The parameters of the episode.
@@ -159,6 +159,6 @@ class LifetimeClock:
         index = self.phase.index
         if self.frozen is not None:
             return NEVER
-        if self.schedule.stretches[index].until is not None:
+        if self.schedule.phases[index].until is not None:
             return self.step
         return NEVER if index == len(self.schedule) - 1 else self.schedule.ends[index]

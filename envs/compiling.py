@@ -61,10 +61,10 @@ def kernel(template: Callable[..., Any], names: Mapping[str, Any], owner: str) -
 
     Returns:
         The compiled function, numba's dispatcher. Where no folder can hold a cache it is compiled
-        anew in each process, and a warning says so.
+        again in each process, and a warning says so.
 
     Raises:
-        RuntimeError: If numba was told to compile nothing.
+        RuntimeError: If numba is set to compile nothing.
     """
     if _config.DISABLE_JIT:
         raise RuntimeError(
@@ -72,10 +72,18 @@ def kernel(template: Callable[..., Any], names: Mapping[str, Any], owner: str) -
             "nothing: unset it"
         )
     function = rebind(template, names)
+    parts = [plain(part) for part in (template, *names.values()) if callable(part)]
+    sources = {Path(part.__code__.co_filename) for part in parts if isinstance(part, FunctionType)}
+    if not all(source.is_file() for source in sources):
+        # Rules from a notebook: nothing would show that they were edited.
+        return njit(error_model="numpy")(function)
     # numba's cache watches only the file that holds the loop. The digest of all sources that may
-    # have a part in it makes it watch them too: an edited rule never meets stale machine code.
-    folders = dict.fromkeys((Path(__file__).parent, Path(function.__code__.co_filename).parent))
-    digest = ".".join(_digest_of(folder) for folder in folders)
+    # have a part in it makes it watch them too: an edited rule never meets stale machine code,
+    # wherever its game stands. The name of a part that is itself a kernel tells of its sources.
+    folders = {Path(__file__).parent, *(source.parent for source in sources)}
+    origin = [_digest_of(folder) for folder in sorted(folders)]
+    origin += [getattr(part, "__qualname__", "") for part in parts]
+    digest = hashlib.sha256(" ".join(origin).encode()).hexdigest()[:12]
     function.__qualname__ = f"{template.__name__}.{owner}.{digest}"
     try:
         return njit(cache=True, error_model="numpy")(function)
@@ -83,9 +91,9 @@ def kernel(template: Callable[..., Any], names: Mapping[str, Any], owner: str) -
         if "cannot cache" not in str(error):
             raise
         warnings.warn(
-            "No folder to keep compiled code in, so each process compiles anew (some seconds for a "
-            "game, half a minute for a learner). Set NUMBA_CACHE_DIR to a writable folder to avoid "
-            "that.",
+            "No folder to keep compiled code in, so each process compiles again (some seconds for "
+            "a game, half a minute for a learner). Set NUMBA_CACHE_DIR to a writable folder to "
+            "avoid that.",
             RuntimeWarning,
             stacklevel=2,
         )

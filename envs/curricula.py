@@ -1,19 +1,18 @@
-"""The schedules that come with the suite, for both games.
+"""The schedules that come with the suite, made of the phases of a game.
 
 ``shrink`` is the classic: each phase is harder than the one before, and contains it. It is a
 curriculum, so training on it may well improve the earlier phases. ``grow`` is the reverse.
-``cycle`` comes back to where it began, twice. ``shuffle:SEED`` takes the phases of ``shrink`` in
-another order. ``drift`` goes the way of ``shrink`` smoothly, without a boundary. ``conflict``
+``cycle`` returns to its first phase, twice. ``shuffle:SEED`` takes the phases of ``shrink`` in
+another order. ``drift`` moves along ``shrink`` smoothly, without a boundary. ``conflict``
 changes the physics so that the same observation asks for another action: here forgetting shows.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import numpy as np
 
-from continual_arcade.envs.catcher import DEFAULT_SIZE, PUSH_PER_WIDTH
 from continual_arcade.envs.checks import WrongTypeError
 from continual_arcade.envs.game import Game
 from continual_arcade.envs.messages import shown, unknown
@@ -24,80 +23,59 @@ from continual_arcade.envs.tunables import Params
 PHASE_STEPS = 25_000
 """Length of a phase, as commonly quoted for Riemer et al. 2019 (arXiv 1810.11910)."""
 
-_HARDER: dict[str, list[Params]] = {
-    "FlappyBird": [{"gap": float(gap)} for gap in range(100, 74, -5)],
-    "Catcher": [{"fall_speed": float(speed)} for speed in range(20, 26)],
-}
-"""The phases of ``shrink``."""
-
-_PUSH = PUSH_PER_WIDTH * DEFAULT_SIZE[0]
-_CONFLICTS: dict[str, dict[str, Params]] = {
-    "FlappyBird": {
-        "normal": {"gravity": 1.0, "flap": 9.0},
-        "upside down": {"gravity": -1.0, "flap": -9.0},
-        "light": {"gravity": 0.5, "flap": 6.0},
-    },
-    "Catcher": {
-        "normal": {"push": _PUSH, "friction": 0.1},
-        "swapped keys": {"push": -_PUSH, "friction": 0.1},
-        "icy": {"push": _PUSH, "friction": 0.03},
-    },
-}
-"""The phases of ``conflict``."""
-
 
 def _named(params: Params) -> str:
     return ", ".join(f"{name} {value:g}" for name, value in params.items())
 
 
-def _phases(every: list[Params]) -> tuple[PhaseSpec, ...]:
+def _phases(every: Sequence[Params]) -> tuple[PhaseSpec, ...]:
     return tuple(
         PhaseSpec(name=_named(params), steps=PHASE_STEPS, params=params) for params in every
     )
 
 
-def shrink(game: str) -> Schedule:
-    """Harder and harder, in six phases."""
-    return Schedule("shrink", _phases(_HARDER[game]))
+def shrink(game: Game) -> Schedule:
+    """Harder and harder."""
+    return Schedule("shrink", _phases(game.phases))
 
 
-def grow(game: str) -> Schedule:
-    """Easier and easier, in six phases."""
-    return Schedule("grow", _phases(_HARDER[game][::-1]))
+def grow(game: Game) -> Schedule:
+    """Easier and easier."""
+    return Schedule("grow", _phases(game.phases[::-1]))
 
 
-def cycle(game: str) -> Schedule:
-    """Easy, harder, hardest, and back to the beginning, twice: seven phases."""
-    easy, harder, hardest = _HARDER[game][0], _HARDER[game][3], _HARDER[game][5]
-    return Schedule("cycle", _phases([easy, harder, hardest, easy, harder, hardest, easy]))
+def cycle(game: Game) -> Schedule:
+    """Easy, harder, hardest, and back to the first phase, twice."""
+    count = len(game.phases)
+    turn = [game.phases[index] for index in sorted({0, count // 2, count - 1})]
+    return Schedule("cycle", _phases([*turn, *turn, turn[0]]))
 
 
-def shuffle(game: str, seed: int = 0) -> Schedule:
+def shuffle(game: Game, seed: int = 0) -> Schedule:
     """The phases of ``shrink`` in an order that depends on the seed."""
-    order = np.random.default_rng(seed).permutation(len(_HARDER[game]))
-    return Schedule(f"shuffle:{seed}", _phases([_HARDER[game][index] for index in order]))
+    order = np.random.default_rng(seed).permutation(len(game.phases))
+    return Schedule(f"shuffle:{seed}", _phases([game.phases[index] for index in order]))
 
 
-def drift(game: str) -> Schedule:
+def drift(game: Game) -> Schedule:
     """From the first to the last phase of ``shrink`` in a straight line, without a boundary."""
-    first, last = _HARDER[game][0], _HARDER[game][-1]
-    whole = PhaseSpec(name="whole", steps=PHASE_STEPS, params=first, until=last)
-    count = len(_HARDER[game])
-    stretches = []
+    count = len(game.phases)
+    whole = PhaseSpec(name="whole", steps=PHASE_STEPS, params=game.phases[0], until=game.phases[-1])
+    phases = []
     for index in range(count):
         start, end = whole.params_at(index / count), whole.params_at((index + 1) / count)
         name = ", ".join(f"{key} {start[key]:.4g} to {end[key]:.4g}" for key in start)
-        stretches.append(PhaseSpec(name=name, steps=PHASE_STEPS, params=start, until=end))
-    return Schedule("drift", tuple(stretches))
+        phases.append(PhaseSpec(name=name, steps=PHASE_STEPS, params=start, until=end))
+    return Schedule("drift", tuple(phases))
 
 
-def conflict(game: str) -> Schedule:
-    """Three kinds of physics in which the same observation asks for different actions."""
+def conflict(game: Game) -> Schedule:
+    """Kinds of physics in which the same observation asks for different actions."""
     return Schedule(
         "conflict",
         tuple(
             PhaseSpec(name=name, steps=2 * PHASE_STEPS, params=params)
-            for name, params in _CONFLICTS[game].items()
+            for name, params in game.conflict.items()
         ),
     )
 
@@ -112,6 +90,16 @@ SHIPPED: Mapping[str, Callable[..., Schedule]] = {
 }
 
 
+def schedules_of(game: Game) -> tuple[str, ...]:
+    """Return the keys of ``SHIPPED`` for which a game has the phases."""
+    return tuple(name for name in SHIPPED if _made_of(name, game))
+
+
+def _made_of(name: str, game: Game) -> Any:
+    """Return the phases of a game that a schedule is made of."""
+    return game.conflict if name == "conflict" else game.phases
+
+
 def shipped(name: str, game: Game) -> Schedule:
     """Return a schedule of the suite.
 
@@ -120,7 +108,8 @@ def shipped(name: str, game: Game) -> Schedule:
         game: The game it is for.
 
     Raises:
-        ValueError: If there is no such schedule, or it was not made for a field of this size.
+        ValueError: If there is no such schedule, or the game has no phases for it, perhaps only on
+            a field of this size.
     """
     if name == "stationary":
         return stationary()
@@ -131,14 +120,24 @@ def shipped(name: str, game: Game) -> Schedule:
         raise ValueError(f"schedule {kind!r} takes no argument, but {name!r} gives one")
     if colon and not argument.isdecimal():
         raise ValueError(f"the seed in schedule {name!r} must be a whole number, as in 'shuffle:7'")
-    if game.name not in _HARDER:
-        raise ValueError(f"schedule {name!r} is made for {' and '.join(_HARDER)}, not {game.name}")
-    if game.name == "Catcher" and game.size != DEFAULT_SIZE:
+    if not _made_of(kind, game):
+        _refuse(name, kind, game)
+    return SHIPPED[kind](game, int(argument)) if argument else SHIPPED[kind](game)
+
+
+def _refuse(name: str, kind: str, game: Game) -> NoReturn:
+    usual = game.maker()
+    if _made_of(kind, usual) and usual.size != game.size:
         raise ValueError(
-            f"schedule {name!r} is made for a field of {DEFAULT_SIZE[0]}x{DEFAULT_SIZE[1]} px, not "
-            f"{game.size[0]}x{game.size[1]}: pass a Schedule with speeds for your field"
+            f"schedule {name!r} is made for a field of {usual.size[0]}x{usual.size[1]} px, not "
+            f"{game.size[0]}x{game.size[1]}: pass a Schedule with values for your field"
         )
-    return SHIPPED[kind](game.name, int(argument)) if argument else SHIPPED[kind](game.name)
+    fact = "conflict" if kind == "conflict" else "phases"
+    raise ValueError(
+        f"{game.name} has no {fact}, of which schedule {name!r} is made: choose "
+        f"{' or '.join(('stationary', *schedules_of(game)))}, pass a Schedule or a file, or give "
+        f"its Game {fact}=..."
+    )
 
 
 ScheduleLike = Schedule | str | Path | Mapping[str, Any] | None
@@ -150,7 +149,7 @@ def as_schedule(value: ScheduleLike, game: Game) -> Schedule:
 
     Args:
         value: A schedule; the name of a shipped one; a path to a ``.toml`` or ``.json`` file; the
-            plain data of :meth:`Schedule.to_dict`; or None, for a life in which nothing changes.
+            plain data of :meth:`Schedule.to_dict`; or None, for a run in which nothing changes.
         game: The game it is for.
 
     Raises:

@@ -43,7 +43,7 @@ def portable(spec: EnvSpec | None, schedule: Schedule) -> EnvSpec | None:
 
     Args:
         spec: What Gymnasium wrote down.
-        schedule: The schedule that its arguments came to. The name of a shipped one stays.
+        schedule: The schedule that its arguments resolved to. The name of a shipped one stays.
     """
     if spec is None:
         return None

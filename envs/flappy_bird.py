@@ -3,7 +3,7 @@
 The rules are those of the Flappy Bird of the PyGame Learning Environment (Tasfi 2016, commit
 3dbe79d), exact to the bit, at 30 frames a second. They are written for any value of the tunables;
 with the defaults they are the reference. Two differences are on purpose: an episode starts at
-velocity 0 unless it is told otherwise (the reference carries the velocity of the last episode
+velocity 0 unless another is given (the reference carries the velocity of the last episode
 over), and the tunables of an episode are fixed when it starts.
 
 Lengths are pixels, times are frames; x runs to the right and y runs down.
@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from continual_arcade.envs.compiling import rule
-from continual_arcade.envs.game import Feature, Game, Rules
+from continual_arcade.envs.game import Feature, Game, Keys, Rules
 from continual_arcade.envs.game import rewards as resolve_rewards
 from continual_arcade.envs.lanes import DRAW, OVER
 from continual_arcade.envs.randomness import draw
@@ -37,7 +37,7 @@ REACH = PIPE_WIDTH / 2
 """From the centre of a pipe to its edge."""
 FIRST_PIPE_X = WIDTH + PIPE_WIDTH
 RECYCLED_X = WIDTH + PIPE_WIDTH + 0.2 * WIDTH
-"""Where a pipe that has left the picture comes back, at the default spacing."""
+"""Where a pipe that has left the picture is placed again, at the default spacing."""
 DEFAULT_SPACING = WIDTH / 2
 LAST_PIPE_X = -PIPE_WIDTH
 """A pipe left of this has left the picture."""
@@ -97,7 +97,7 @@ TUNABLES = {
 }
 
 
-class World(NamedTuple):
+class Constants(NamedTuple):
     """What all lanes of a block share."""
 
     positive: float
@@ -106,9 +106,9 @@ class World(NamedTuple):
 
 
 @rule
-def world(block: Any) -> World:
+def constants(block: Any) -> Constants:
     """Read what all lanes share, once for a whole loop."""
-    return World(block.positive, block.tick, block.loss)
+    return Constants(block.positive, block.tick, block.loss)
 
 
 @rule
@@ -121,7 +121,7 @@ def draw_top(block: Any, lane: int) -> float:
 
 
 @rule
-def begin(block: Any, lane: int, world: Any, params: Any, row: int, velocity: float) -> None:
+def begin(block: Any, lane: int, constants: Any, params: Any, row: int, velocity: float) -> None:
     """Start an episode with a row of ``params``, which are in the order of ``TUNABLES``."""
     block.gap[lane] = params[row, 0]
     block.gravity[lane] = params[row, 1]
@@ -141,7 +141,7 @@ def begin(block: Any, lane: int, world: Any, params: Any, row: int, velocity: fl
 
 
 @rule
-def advance(block: Any, lane: int, world: Any) -> None:
+def advance(block: Any, lane: int, constants: Any) -> None:
     """Play one frame.
 
     Every load comes first and every choice is a selection, so that a loop over lanes becomes vector
@@ -187,7 +187,7 @@ def advance(block: Any, lane: int, world: Any) -> None:
     # A flap acts in its own frame and holds gravity off in the next; to flap in that next frame
     # only stops the bird.
     free = wings != FLAPPING
-    # Gravity may point up, in a world on its head; then so does the fall.
+    # Gravity may point up, in an upside-down game; then so does the fall.
     slow = velocity < MAX_FALL if gravity > 0.0 else velocity > -MAX_FALL
     falls = free & slow
     kicks = free & (flap | (wings == ABOUT_TO_FLAP))
@@ -203,24 +203,25 @@ def advance(block: Any, lane: int, world: Any) -> None:
     block.pipe_x[2, lane] = block.pipe_x[2, lane] - scroll
     block.lives[lane] = lives
     block.score[lane] = block.score[lane] + passed
-    block.reward[lane] = world.tick + passed * world.positive + (world.loss if dead else 0.0)
+    reward = constants.tick + passed * constants.positive
+    block.reward[lane] = reward + (constants.loss if dead else 0.0)
     block.event[lane] = (DRAW if leaves else 0) | (OVER if dead else 0)
 
 
 @rule
-def settle(block: Any, lane: int, world: Any) -> None:
+def settle(block: Any, lane: int, constants: Any) -> None:
     """Bring the pipe that has left the picture back as the last one, with a new opening."""
     for pipe in range(2):
         block.pipe_x[pipe, lane] = block.pipe_x[pipe + 1, lane]
         block.pipe_top[pipe, lane] = block.pipe_top[pipe + 1, lane]
-    # It came back before the pipes moved, so it has moved once already. Three pipes share the
+    # It is placed again before the pipes move, so it has moved once already. Three pipes share the
     # round trip: each pixel of spacing lengthens it by three.
     detour = 3.0 * (block.spacing[lane] - DEFAULT_SPACING)
     block.pipe_x[2, lane] = RECYCLED_X + detour - block.scroll[lane]
     block.pipe_top[2, lane] = draw_top(block, lane)
 
 
-# Heights are seen on a scale from -1 (ceiling) to 1 (the lowest place a bird can live).
+# Heights are seen on a scale from -1 (ceiling) to 1 (the lowest place a bird survives).
 HALF_FLIGHT = (GROUND - BIRD_HEIGHT) / 2
 HALF_WIDTH = WIDTH / 2
 # Products, because a vector division costs ten products.
@@ -228,13 +229,13 @@ PER_HALF_FLIGHT, PER_HALF_WIDTH, PER_MAX_FALL = 1 / HALF_FLIGHT, 1 / HALF_WIDTH,
 
 
 @rule
-def observe(block: Any, lane: int, world: Any, out: Any, at: int) -> None:
+def observe(block: Any, lane: int, constants: Any, out: Any, at: int) -> None:
     """Write the lane's 8 features.
 
     Args:
         block: The block of the lane.
         lane: Which lane of it.
-        world: What all lanes share.
+        constants: What all lanes share.
         out: Flat float32 array to write to.
         at: Where in it the features of this lane begin.
     """
@@ -304,6 +305,24 @@ REWARDS = {"positive": 1.0, "tick": 0.0, "loss": -5.0}
 """For a pipe passed, for each step, for the end of the bird."""
 
 
+PHASES = tuple({"gap": float(gap)} for gap in range(100, 74, -5))
+CONFLICT = {
+    "normal": {"gravity": 1.0, "flap": 9.0},
+    "upside down": {"gravity": -1.0, "flap": -9.0},
+    "light": {"gravity": 0.5, "flap": 6.0},
+}
+
+ACTION_PRIOR = (0.1, 0.9)
+"""A bird that flaps half of the time stays at the ceiling."""
+
+KEYS = Keys(
+    actions={"space": FLAP, "w": FLAP, "up": FLAP},
+    idle=NOOP,
+    about="space, w or arrow up flaps",
+    repeat=False,
+)
+
+
 def flappy_bird(rewards: Mapping[str, float] | None = None) -> Game:
     """Return the game.
 
@@ -327,9 +346,16 @@ def flappy_bird(rewards: Mapping[str, float] | None = None) -> Game:
             "plumage": (),
             "pipe_colour": (),
         },
-        rules=Rules(world=world, begin=begin, advance=advance, settle=settle, observe=observe),
+        rules=Rules(constants, begin, advance, settle, observe),
         size=(int(WIDTH), int(HEIGHT)),
         points="pipes passed",
         maker=flappy_bird,
         options={"rewards": rewards},
+        phases=PHASES,
+        conflict=CONFLICT,
+        action_prior=ACTION_PRIOR,
+        keys=KEYS,
+        painter="continual_arcade.envs.drawing.flappy_bird",
+        oracle="continual_arcade.envs.oracles.flappy_bird:Searcher",
+        unbeatable="continual_arcade.envs.oracles.flappy_bird:Unbeatable",
     )

@@ -1,8 +1,10 @@
-"""What a game is to the rest of the suite: names, tunables, features and rules, without state."""
+"""What a game is to the rest of the suite: all facts about it, without state."""
 
+import re
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
+from pkgutil import resolve_name
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -10,8 +12,8 @@ import numpy.typing as npt
 
 from continual_arcade.envs.checks import ByName, Number
 from continual_arcade.envs.lanes import block_dtype
-from continual_arcade.envs.messages import unknown
-from continual_arcade.envs.tunables import Tunables
+from continual_arcade.envs.messages import shown, unknown
+from continual_arcade.envs.tunables import Params, Tunables, resolve
 
 _REWARDS = ByName(Number())
 
@@ -19,17 +21,18 @@ _REWARDS = ByName(Number())
 class Rules(NamedTuple):
     """The rules of a game, each a function over one lane of a block."""
 
-    world: Callable[..., Any]
-    """``world(block)``: read what all lanes share."""
+    constants: Callable[..., Any]
+    """``constants(block)``: read what all lanes share."""
     begin: Callable[..., None]
-    """``begin(block, lane, world, params, row, velocity)``: start an episode, with the tunables in
-    ``params[row]`` and what the player moves at this velocity [px/step]."""
+    """``begin(block, lane, constants, params, row, velocity)``: start an episode, with the tunables
+    in ``params[row]`` and what the player moves at this velocity [px/step]."""
     advance: Callable[..., None]
-    """``advance(block, lane, world)``: play one step; sets ``reward`` and ``event``."""
+    """``advance(block, lane, constants)``: play one step; sets ``reward`` and ``event``, and adds
+    to ``score``, which starts at 0 and never falls."""
     settle: Callable[..., None]
-    """``settle(block, lane, world)``: make the random draws that a step has asked for."""
+    """``settle(block, lane, constants)``: make the random draws that a step has asked for."""
     observe: Callable[..., None]
-    """``observe(block, lane, world)``: write the features."""
+    """``observe(block, lane, constants, out, at)``: write the features to ``out[at:]``."""
 
 
 @dataclass(frozen=True)
@@ -46,8 +49,29 @@ class Feature:
 
 
 @dataclass(frozen=True)
+class Keys:
+    """How a person plays a game on a keyboard."""
+
+    actions: Mapping[str, int]
+    """What a key does, by pygame's name of the key (``"space"``, ``"left"``, ``"a"``)."""
+    idle: int
+    """The action while no key is pressed."""
+    about: str
+    """What the keys do, in a few words."""
+    repeat: bool = True
+    """Whether a key that is held acts in each step; otherwise once each time it is pressed."""
+
+
+@dataclass(frozen=True, kw_only=True)
 class Game:
-    """A game: everything about it that does not change while it is played."""
+    """A game: everything about it that does not change while it is played.
+
+    What has a default is needed for some purpose only, which is refused to a game that lacks it. A
+    ``"module:attribute"`` is imported when it is first needed, so that training loads no drawing.
+
+    Raises:
+        ValueError: If facts contradict each other; the message names game and fact.
+    """
 
     name: str
     actions: tuple[str, ...]
@@ -67,10 +91,87 @@ class Game:
     """The function that makes the game."""
     options: Mapping[str, Any]
     """The arguments it was given."""
+    phases: tuple[Params, ...] = ()
+    """Phases of increasing difficulty, each the same parameters, of which ``shrink``, ``grow``,
+    ``cycle``, ``shuffle`` and ``drift`` are made; at least two, or none."""
+    conflict: Mapping[str, Params] = field(default_factory=dict)
+    """Phases by name in which the same observation asks for different actions."""
+    action_prior: tuple[float, ...] | None = None
+    """Probability of each action in exploration; None for equal ones."""
+    keys: Keys | None = None
+    """How a person plays it."""
+    painter: str = ""
+    """Module that draws it: ``paint(surface, state, scale)``, and ``HUD_EDGE``, the edge of the
+    picture (``"top"`` or ``"bottom"``) that the heads-up display hides."""
+    oracle: str = ""
+    """``"module:attribute"``: a policy that sees the state and solves every phase. Called with the
+    :class:`~continual_arcade.envs.core.Core` it returns a function to the actions."""
+    unbeatable: str = ""
+    """``"module:attribute"``: one that changes the state before each step, so that nobody can score
+    more."""
+
+    def __post_init__(self) -> None:
+        check_name(self.name)
+        places = {f"phases[{index}]": params for index, params in enumerate(self.phases)}
+        places |= {f"conflict[{name!r}]": params for name, params in self.conflict.items()}
+        for place, params in places.items():
+            try:
+                resolve(self.tunables, params)
+            except ValueError as error:
+                raise ValueError(f"{place} of {self.name}: {error}") from error
+        if len({frozenset(params) for params in self.phases}) > 1 or len(self.phases) == 1:
+            raise ValueError(
+                f"phases of {self.name} must be at least two, and all set the same parameters"
+            )
+        prior = self.action_prior
+        if prior is not None and (
+            len(prior) != self.num_actions or min(prior) < 0 or abs(sum(prior) - 1) > 1e-9
+        ):
+            raise ValueError(
+                f"action_prior = {shown(prior)} of {self.name} must be {self.num_actions} "
+                "probabilities that add up to 1"
+            )
+        if self.keys is not None:
+            for key, action in {**self.keys.actions, "idle": self.keys.idle}.items():
+                if action not in range(self.num_actions):
+                    raise ValueError(
+                        f"keys of {self.name}: {key} = {shown(action)} is no action; it has "
+                        f"actions 0 to {self.num_actions - 1}"
+                    )
 
     def __reduce__(self) -> tuple[Any, ...]:
         # Compiled rules do not travel well between processes; the recipe does.
         return partial(self.maker, **self.options), ()
+
+    @property
+    def title(self) -> str:
+        """The name as people write it: ``"Flappy Bird"``."""
+        return re.sub(r"(?<=[a-z0-9])(?=[A-Z])", " ", self.name)
+
+    def require(self, fact: str) -> None:
+        """Refuse a purpose that cannot do without a fact.
+
+        Args:
+            fact: As in :meth:`needed`.
+
+        Raises:
+            ValueError: If the game has no such fact.
+        """
+        if not getattr(self, fact):
+            raise ValueError(f"{self.name} has no {fact}: {_WAY_OUT[fact]}")
+
+    def needed(self, fact: str) -> Any:
+        """Return a fact that a purpose cannot do without; imported, where it is a name.
+
+        Args:
+            fact: ``"keys"``, ``"painter"``, ``"oracle"`` or ``"unbeatable"``.
+
+        Raises:
+            ValueError: If the game has no such fact, or what it names cannot be imported.
+        """
+        self.require(fact)
+        value = getattr(self, fact)
+        return located(value, f"{fact} of {self.name}") if isinstance(value, str) else value
 
     @property
     def num_actions(self) -> int:
@@ -91,6 +192,24 @@ class Game:
         return low, high
 
 
+def check_name(name: object) -> None:
+    """Make sure that a game can be called so: the name is a part of identifiers and folders.
+
+    Raises:
+        ValueError: If there is anything in it beside letters and digits.
+    """
+    if not isinstance(name, str) or not re.fullmatch(r"[A-Za-z][A-Za-z0-9]*", name):
+        raise ValueError(f"game = {shown(name)} must be a name of letters and digits")
+
+
+_WAY_OUT = {
+    "keys": "nobody can play it at the keyboard; give its Game keys=Keys(...)",
+    "painter": "it cannot be drawn; give its Game painter='module'",
+    "oracle": "let random play or an agent play it, or give its Game oracle='module:attribute'",
+    "unbeatable": "its highest score is not known; give its Game unbeatable='module:attribute'",
+}
+
+
 def rewards(
     defaults: Mapping[str, float], overrides: Mapping[str, float] | None
 ) -> dict[str, float]:
@@ -105,3 +224,19 @@ def rewards(
         if name not in defaults:
             raise ValueError(unknown("reward", name, defaults))
     return {**defaults, **given}
+
+
+def located(name: str, what: str) -> Any:
+    """Import what a name says.
+
+    Args:
+        name: ``"module"`` or ``"module:attribute"``.
+        what: What it is, for the message.
+
+    Raises:
+        ValueError: If there is no such module or attribute.
+    """
+    try:
+        return resolve_name(name if ":" in name else f"{name}:")
+    except (ImportError, AttributeError, ValueError) as error:
+        raise ValueError(f"{what}, {name!r}, cannot be imported: {error}") from error

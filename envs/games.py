@@ -1,16 +1,30 @@
 """The games by name."""
 
+import warnings
 from collections.abc import Callable
+from importlib.metadata import entry_points
 from inspect import signature
 from typing import Any
 
 from continual_arcade.envs.catcher import catcher
 from continual_arcade.envs.checks import OneOf
 from continual_arcade.envs.flappy_bird import flappy_bird
-from continual_arcade.envs.game import Game
+from continual_arcade.envs.game import Game, check_name, located
 from continual_arcade.envs.messages import unknown
 
-GAMES: dict[str, Callable[..., Game]] = {"FlappyBird": flappy_bird, "Catcher": catcher}
+GAMES: dict[str, Callable[..., Game] | str] = {"FlappyBird": flappy_bird, "Catcher": catcher}
+"""The function that makes each game, or its ``"module:attribute"``. All commands, studies and
+identifiers follow from this table."""
+
+GROUP = "continual_arcade.games"
+"""Entry points of installed packages that name further games. A package cannot replace a game."""
+
+for _point in entry_points(group=GROUP):
+    try:
+        check_name(_point.name)
+        GAMES.setdefault(_point.name, _point.value)
+    except ValueError as _error:  # the others are there all the same
+        warnings.warn(f"an entry point of {GROUP} is left out: {_error}", stacklevel=2)
 
 
 def make_game(name: str, **options: Any) -> Game:
@@ -18,14 +32,18 @@ def make_game(name: str, **options: Any) -> Game:
 
     Args:
         name: A key of ``GAMES``.
-        **options: What that game lets one choose: rewards, and for Catcher size and lives.
+        **options: Options of that game, such as ``rewards``.
 
     Raises:
-        ValueError: If the name is unknown, or an option has no sense.
+        ValueError: If the name is unknown, an option makes no sense, or what ``GAMES`` names
+            cannot be imported or makes a game of another name.
         TypeError: If there is no such option.
     """
     name = OneOf(tuple(GAMES))("game", name)
-    known = signature(GAMES[name]).parameters
+    maker = GAMES[name]
+    if isinstance(maker, str):
+        maker = located(maker, f"game {name}")
+    known = signature(maker).parameters
     for option in options:
         if option not in known:
             # The words of Python itself: clients that try what an environment takes read them.
@@ -33,4 +51,7 @@ def make_game(name: str, **options: Any) -> Game:
                 f"{name}() got an unexpected keyword argument {option!r}: "
                 + unknown(f"option of {name}", option, known)
             )
-    return GAMES[name](**options)
+    game = maker(**options)
+    if game.name != name:
+        raise ValueError(f"game {name} calls itself {game.name!r}: both names must be the same")
+    return game

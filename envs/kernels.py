@@ -22,7 +22,7 @@ def _stand_in(*_: Any) -> NoReturn:
     raise NotImplementedError("a template runs only with the rules of a game")
 
 
-world: Callable[..., Any] = _stand_in
+constants: Callable[..., Any] = _stand_in
 begin: Callable[..., None] = _stand_in
 advance: Callable[..., None] = _stand_in
 settle: Callable[..., None] = _stand_in
@@ -50,7 +50,7 @@ def _reset_batch(
     num_features = len(blocks[0].features)
     for k in range(len(blocks)):
         block = blocks[k]
-        shared = world(block)
+        shared = constants(block)
         first = k * lanes
         for lane in range(lanes):
             if not begins[first + lane]:
@@ -116,7 +116,7 @@ def _step_batch(
     num_features = len(blocks[0].features)
     for k in range(len(blocks)):
         block = blocks[k]
-        shared = world(block)
+        shared = constants(block)
         first = k * lanes
         used = min(lanes, num_envs - first)
         for lane in range(used):
@@ -160,7 +160,7 @@ def _reset_single(address: int, params: Any, velocity: float) -> None:
         velocity: The first velocity of what the player moves [px/step].
     """
     block = cell_at(address)
-    shared = world(block)
+    shared = constants(block)
     begin(block, 0, shared, params, 0, velocity)
     block.score[0] = 0.0
     block.steps[0] = 0.0
@@ -181,7 +181,7 @@ def _step_single(address: int, action: int) -> tuple[float, bool, int]:
     if action < 0 or action >= num_actions:
         return float("nan"), False, 0
     block = cell_at(address)
-    shared = world(block)
+    shared = constants(block)
     block.action[0] = action
     advance(block, 0, shared)
     block.steps[0] += 1.0

@@ -1,4 +1,4 @@
-"""A drifting life for any Gymnasium environment with parameters that can be set."""
+"""Schedules for any Gymnasium environment with parameters that can be set."""
 
 import json
 from collections.abc import Callable, Mapping, Sequence
@@ -43,7 +43,7 @@ class PhasedEnv(
         apply: Called with the bare environment and all parameters before each episode. It must set
             whatever is derived from them, too. A function of a module, or its name as in
             ``"module:function"``, goes into ``spec``, which then survives JSON; any other function
-            serves in this process.
+            works in this process.
         phase: Index or name of one phase of the schedule, to stay in it for ever.
 
     Raises:
@@ -81,7 +81,7 @@ class PhasedEnv(
         """Start an episode with the parameters that hold now.
 
         Args:
-            seed: Seed of the environment; given one, the life begins anew.
+            seed: Seed of the environment; given one, the lifetime clock resets.
             options: ``{"params": {...}}`` pins parameters for this one episode; all else is handed
                 on.
 
@@ -175,7 +175,7 @@ def switching(
     schedule: Schedule | Mapping[str, Any] | str | Path,
     phase: int | str | None = None,
 ) -> PhasedEnv:
-    """Let a schedule say which of several environments is played.
+    """Let a schedule select which of several environments is played.
 
     Args:
         envs: Environments with equal spaces, or specifications of them.

@@ -1,22 +1,37 @@
 """The games as Gymnasium ids."""
 
+from collections.abc import Callable
+from typing import NoReturn
+
 import gymnasium as gym
 
-from continual_arcade.envs.games import GAMES
+from continual_arcade.envs.game import Game, check_name
+from continual_arcade.envs.games import GAMES, GROUP
+from continual_arcade.envs.messages import unknown
 
 MAX_EPISODE_STEPS = 10_000
-"""About 265 pipes, or 260 pellets at their slowest: an agent that never loses must be stopped."""
+"""An agent that never loses must be stopped."""
 
-IDS = {game: f"ContinualArcade/{game}-v0" for game in GAMES}
-"""The Gymnasium id of each game."""
+
+class _Ids(dict[str, str]):
+    def __missing__(self, game: object) -> NoReturn:
+        raise ValueError(
+            f"{unknown('game', game, self)}; one of your own is added in each process by "
+            f"register_game(), or for all of them by an entry point of {GROUP}"
+        )
+
+
+IDS: dict[str, str] = _Ids()
+"""The Gymnasium id of each game; an unknown name is a ``ValueError`` that lists those there are."""
 
 
 def register() -> None:
     """Register every game. Called when ``continual_arcade.envs`` is imported; harmless again."""
-    for game, env_id in IDS.items():
-        if env_id not in gym.registry:
+    for game in GAMES:
+        IDS[game] = f"ContinualArcade/{game}-v0"
+        if IDS[game] not in gym.registry:
             gym.register(
-                env_id,
+                IDS[game],
                 entry_point="continual_arcade.envs.arcade_env:ArcadeEnv",
                 vector_entry_point="continual_arcade.envs.arcade_vector_env:ArcadeVectorEnv",
                 max_episode_steps=MAX_EPISODE_STEPS,
@@ -24,3 +39,22 @@ def register() -> None:
                 order_enforce=False,
                 kwargs={"game": game},
             )
+
+
+def register_game(name: str, maker: Callable[..., Game] | str) -> None:
+    """Add a game of your own, in this process.
+
+    Commands and the workers of a study are processes of their own: there, an entry point of the
+    group ``continual_arcade.games`` in an installed package adds it.
+
+    Args:
+        name: Its name, in letters and digits, the same as that of the ``Game``.
+        maker: The function that makes it, or its ``"module:attribute"``.
+
+    Raises:
+        ValueError: If the name is no such word, or that of another game.
+    """
+    check_name(name)
+    if GAMES.setdefault(name, maker) != maker:
+        raise ValueError(f"there is a game {name} already: choose another name")
+    register()

@@ -1,7 +1,7 @@
-"""Schedules: what the parameters of an environment are at each step of an agent's life.
+"""Schedules: what the parameters of an environment are at each lifetime step.
 
 A schedule is data. It is a pure function of the lifetime step, holds no state, and never changes
-when it is asked, so that training, evaluation, plots and a resumed run all see the same life.
+when it is asked, so that training, evaluation, plots and a resumed run all see the same phases.
 """
 
 import hashlib
@@ -24,7 +24,7 @@ from continual_arcade.envs.tunables import Params, Tunables, resolve
 
 @dataclass(frozen=True)
 class Phase:
-    """What holds at one step of a life."""
+    """What holds at one lifetime step."""
 
     index: int
     """Which phase of the schedule, from 0."""
@@ -34,7 +34,7 @@ class Phase:
 
 
 LONGEST = 2**53
-"""Steps of the longest life: up to here every step is a number that can be computed with."""
+"""Steps of the longest schedule: up to here every step is a number that can be computed with."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -74,52 +74,52 @@ class PhaseSpec:
 
 @dataclass(frozen=True)
 class Schedule:
-    """A life, phase by phase.
+    """A sequence of phases.
 
     Args:
         name: What to call it.
-        stretches: Its phases, in order, at least one.
+        phases: Its phases, in order, at least one.
 
     Raises:
-        ValueError: If there is no phase, or it is no name, or no phase; or if the life is too long.
+        ValueError: If there is no phase, or it is no name, or no phase; or if it is too long.
     """
 
     name: str
-    stretches: tuple[PhaseSpec, ...]
+    phases: tuple[PhaseSpec, ...]
 
     def __post_init__(self) -> None:
         check_fields(self)
-        if not self.stretches:
+        if not self.phases:
             raise ValueError(f"schedule {self.name!r} has no phase; it needs at least one")
         if self.total_steps > LONGEST:
             raise ValueError(
-                f"schedule {self.name!r} lasts {self.total_steps:,} steps; the longest life has "
+                f"schedule {self.name!r} lasts {self.total_steps:,} steps; the longest has "
                 f"{LONGEST:,}"
             )
 
     def __len__(self) -> int:
-        return len(self.stretches)
+        return len(self.phases)
 
     @property
     def total_steps(self) -> int:
-        """Length of the life [lifetime steps]."""
+        """Length of all phases together [lifetime steps]."""
         return self.ends[-1]
 
     @cached_property
     def ends(self) -> tuple[int, ...]:
         """The lifetime step at which each phase has ended."""
-        return tuple(accumulate(stretch.steps for stretch in self.stretches))
+        return tuple(accumulate(spec.steps for spec in self.phases))
 
     @cached_property
     def boundaries(self) -> tuple[int, ...]:
         """The lifetime steps at which a new phase begins at once.
 
         Where the parameters only drift on, from the end of one phase into the next, there is none:
-        nothing happens there that an agent could be told.
+        no event happens there.
         """
         return tuple(
             end
-            for end, (before, after) in zip(self.ends, pairwise(self.stretches), strict=False)
+            for end, (before, after) in zip(self.ends, pairwise(self.phases), strict=False)
             if not _drifts_on(before, after)
         )
 
@@ -130,7 +130,7 @@ class Schedule:
             ValueError: If the step is negative.
         """
         if step < 0:
-            raise ValueError(f"lifetime step {step} is negative; a life begins at step 0")
+            raise ValueError(f"lifetime step {step} is negative; a run begins at step 0")
         return min(bisect_right(self.ends, step), len(self) - 1)
 
     def at(self, step: int) -> Phase:
@@ -140,9 +140,9 @@ class Schedule:
             ValueError: If the step is negative.
         """
         index = self.index_at(step)
-        stretch = self.stretches[index]
-        fraction = min(1.0, 1.0 - (self.ends[index] - step) / stretch.steps)
-        return Phase(index, stretch.name, stretch.params_at(fraction))
+        spec = self.phases[index]
+        fraction = min(1.0, 1.0 - (self.ends[index] - step) / spec.steps)
+        return Phase(index, spec.name, spec.params_at(fraction))
 
     def next_boundary(self, step: int) -> int | None:
         """Return the first boundary after a lifetime step, or None."""
@@ -162,13 +162,13 @@ class Schedule:
             TypeError: If it is neither an index nor a name.
         """
         index = self._index_of(phase)
-        stretch = self.stretches[index]
-        return Phase(index, stretch.name, stretch.params_at(0.5))
+        spec = self.phases[index]
+        return Phase(index, spec.name, spec.params_at(0.5))
 
     def single(self, phase: int | str) -> "Schedule":
-        """Return the life in this phase alone: as long, with the same parameters.
+        """Return a schedule of this phase alone: as long, with the same parameters.
 
-        An expert of one phase lives it, beside which the whole life is judged.
+        A single-task expert is trained on it, with which runs over all phases are compared.
 
         Args:
             phase: Index or name; where a name occurs twice, its first occurrence.
@@ -178,13 +178,13 @@ class Schedule:
             TypeError: If it is neither an index nor a name.
         """
         index = self._index_of(phase)
-        return Schedule(f"{self.name}-{index}", (self.stretches[index],))
+        return Schedule(f"{self.name}-{index}", (self.phases[index],))
 
     def interleaved(self, turn: int = 2_000) -> "Schedule":
-        """Return a life of the same length in which all phases come in turns, again and again.
+        """Return a schedule of the same length that takes turns between all phases.
 
-        Each phase has as many steps in all as it has here. Who lives it meets all phases at once,
-        as far as one can: a reference for what drift costs.
+        Each phase has as many steps in all as it has here. To train on it is joint training on
+        all phases, as far as one can: a reference for what drift costs.
 
         Args:
             turn: Length of a turn, roughly; the phases are cut into equally many pieces
@@ -195,21 +195,21 @@ class Schedule:
         """
         turn = Whole(1)("turn", turn)
         rounds = max(1, round(self.total_steps / (turn * len(self))))
-        rounds = min(rounds, *(stretch.steps for stretch in self.stretches))
+        rounds = min(rounds, *(spec.steps for spec in self.phases))
         pieces = []
         for number in range(rounds):
-            for stretch in self.stretches:
-                begin, end = (stretch.steps * (number + n) // rounds for n in (0, 1))
-                until = None if stretch.until is None else stretch.params_at(end / stretch.steps)
-                params = stretch.params_at(begin / stretch.steps)
+            for spec in self.phases:
+                begin, end = (spec.steps * (number + n) // rounds for n in (0, 1))
+                until = None if spec.until is None else spec.params_at(end / spec.steps)
+                params = spec.params_at(begin / spec.steps)
                 pieces.append(
-                    PhaseSpec(name=stretch.name, steps=end - begin, params=params, until=until)
+                    PhaseSpec(name=spec.name, steps=end - begin, params=params, until=until)
                 )
         return Schedule(f"{self.name}-interleaved", tuple(pieces))
 
     def _index_of(self, phase: int | str) -> int:
         """Return the index of a phase that is given by its index or name."""
-        names = [stretch.name for stretch in self.stretches]
+        names = [spec.name for spec in self.phases]
         if isinstance(phase, str):
             if phase not in names:
                 raise ValueError(unknown(f"phase of schedule {self.name!r}", phase, names))
@@ -226,7 +226,7 @@ class Schedule:
 
     @cached_property
     def distinct(self) -> tuple[Phase, ...]:
-        """The phases to replay: each frozen, and the ones that come back only once."""
+        """The phases to replay: each frozen, and those that recur only once."""
         seen: list[Params] = []
         phases = []
         for index in range(len(self)):
@@ -237,15 +237,13 @@ class Schedule:
         return tuple(phases)
 
     def replayed_as(self, index: int) -> int:
-        """Return the index of the distinct phase that stands for a phase that may come back."""
+        """Return the index of the distinct phase that stands for a phase that may recur."""
         params = self.frozen(index).params
         return next(phase.index for phase in self.distinct if phase.params == params)
 
     def with_steps(self, steps: int) -> "Schedule":
         """Return the same phases, each of this length."""
-        return replace(
-            self, stretches=tuple(replace(stretch, steps=steps) for stretch in self.stretches)
-        )
+        return replace(self, phases=tuple(replace(spec, steps=steps) for spec in self.phases))
 
     def check(self, tunables: Tunables) -> None:
         """Check every phase against what an environment lets drift.
@@ -253,31 +251,31 @@ class Schedule:
         Raises:
             ValueError: If a phase sets an unknown parameter or a value out of bounds.
         """
-        for stretch in self.stretches:
-            for params in (stretch.params, stretch.until or {}):
+        for spec in self.phases:
+            for params in (spec.params, spec.until or {}):
                 try:
                     resolve(tunables, params)
                 except (TypeError, ValueError) as error:
                     raise ValueError(
-                        f"phase {stretch.name!r} of schedule {self.name!r}: {error}"
+                        f"phase {spec.name!r} of schedule {self.name!r}: {error}"
                     ) from error
 
     def __str__(self) -> str:
         """Lay the schedule out as a table."""
         lines = [("phase", "name", "steps", "from", "to", "parameters")]
-        for index, (stretch, end) in enumerate(zip(self.stretches, self.ends, strict=True)):
-            values = [f"{name} = {value:g}" for name, value in stretch.params.items()]
-            if stretch.until is not None:
+        for index, (spec, end) in enumerate(zip(self.phases, self.ends, strict=True)):
+            values = [f"{name} = {value:g}" for name, value in spec.params.items()]
+            if spec.until is not None:
                 values = [
-                    f"{name} = {value:g} until {stretch.until[name]:g}"
-                    for name, value in stretch.params.items()
+                    f"{name} = {value:g} until {spec.until[name]:g}"
+                    for name, value in spec.params.items()
                 ]
             lines.append(
                 (
                     str(index),
-                    stretch.name,
-                    f"{stretch.steps:,}",
-                    f"{end - stretch.steps:,}",
+                    spec.name,
+                    f"{spec.steps:,}",
+                    f"{end - spec.steps:,}",
                     f"{end:,}",
                     ", ".join(values) or "defaults",
                 )
@@ -294,31 +292,31 @@ class Schedule:
 
     @cached_property
     def fingerprint(self) -> str:
-        """Sixteen hex digits that two schedules share if and only if they prescribe the same life.
+        """Sixteen hex digits, equal if and only if the parameters are at every lifetime step.
 
         Names do not count.
         """
-        life = [
+        content = [
             [
-                stretch.steps,
-                sorted((name, float(value)) for name, value in stretch.params.items()),
-                sorted((name, float(value)) for name, value in (stretch.until or {}).items()),
+                spec.steps,
+                sorted((name, float(value)) for name, value in spec.params.items()),
+                sorted((name, float(value)) for name, value in (spec.until or {}).items()),
             ]
-            for stretch in self.stretches
+            for spec in self.phases
         ]
-        return hashlib.sha256(json.dumps(life).encode()).hexdigest()[:16]
+        return hashlib.sha256(json.dumps(content).encode()).hexdigest()[:16]
 
     def to_dict(self) -> dict[str, Any]:
         """Return the schedule as plain data; :meth:`from_dict` reads it back."""
         phases = []
-        for stretch in self.stretches:
+        for spec in self.phases:
             phase: dict[str, Any] = {
-                "name": stretch.name,
-                "steps": stretch.steps,
-                "params": dict(stretch.params),
+                "name": spec.name,
+                "steps": spec.steps,
+                "params": dict(spec.params),
             }
-            if stretch.until is not None:
-                phase["until"] = dict(stretch.until)
+            if spec.until is not None:
+                phase["until"] = dict(spec.until)
             phases.append(phase)
         return {"format": FORMAT, "name": self.name, "phases": phases}
 
@@ -331,9 +329,7 @@ class Schedule:
         """
         if not isinstance(data, Mapping):
             raise WrongTypeError(f"a schedule is a table, not {shown(data)}")
-        if data.keys() == {"name", "stretches"}:
-            # So Gymnasium writes a schedule that was given to make() into a specification.
-            data = {"format": FORMAT, "name": data["name"], "phases": data["stretches"]}
+        data = _in_the_form_of_a_file(data)
         version = data.get("format")
         if isinstance(version, bool) or not isinstance(version, int) or version < 1:
             raise ValueError(
@@ -351,13 +347,13 @@ class Schedule:
             isinstance(phase, Mapping) for phase in phases
         ):
             raise ValueError(f"phases of a schedule must be a list of tables, not {shown(phases)}")
-        stretches = []
+        specs = []
         for index, phase in enumerate(phases):
             _only(phase, {"name", "steps", "params", "until"}, f"phase {index}")
             if "steps" not in phase:
                 raise ValueError(f"phase {index} does not say how many steps it lasts")
-            stretches.append(PhaseSpec(**{"name": f"phase {index}", **phase}))
-        return cls(data.get("name", "unnamed"), tuple(stretches))
+            specs.append(PhaseSpec(**{"name": f"phase {index}", **phase}))
+        return cls(data.get("name", "unnamed"), tuple(specs))
 
 
 FORMAT = 1
@@ -365,8 +361,24 @@ FORMAT = 1
 
 
 def stationary() -> Schedule:
-    """Return the life in which nothing ever changes."""
+    """Return the schedule in which nothing ever changes."""
     return Schedule("stationary", (PhaseSpec(name="default", steps=1),))
+
+
+def _in_the_form_of_a_file(data: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Add the format to what ``dataclasses.asdict`` returned; leave all else as it is.
+
+    So Gymnasium writes a schedule that was given to make() into a specification.
+    """
+    if data.keys() == {"name", "stretches"}:  # as version 0.1.0 called the phases
+        return {"format": FORMAT, "name": data["name"], "phases": data["stretches"]}
+    phases = data.get("phases") if data.keys() == {"name", "phases"} else None
+    fields = {"name", "steps", "params", "until"}  # a file leaves some of them out
+    if isinstance(phases, (list, tuple)) and all(
+        isinstance(phase, Mapping) and phase.keys() == fields for phase in phases
+    ):
+        return {"format": FORMAT, **data}
+    return data
 
 
 def _drifts_on(before: PhaseSpec, after: PhaseSpec) -> bool:

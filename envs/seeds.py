@@ -54,7 +54,7 @@ def plain_seeds(seed: Any, count: int) -> list[int] | None:
         return None
     if any(each is None for each in seeds):
         raise ValueError(
-            f"seeds = {seeds}: a seed begins the one life of all sub-environments anew, so give "
+            f"seeds = {seeds}: a seed resets the one lifetime clock of all sub-environments: give "
             "all of them one, or none"
         )
     return [plain_seed(each) for each in seeds]

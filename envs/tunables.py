@@ -53,7 +53,7 @@ class Tunable:
         Raises:
             WrongTypeError: If it is not a number.
             ValueError: If it is not finite, out of bounds, or a fraction where only whole numbers
-                serve.
+                make sense.
         """
         number = value if type(value) is float and math.isfinite(value) else _FINITE(name, value)
         if not self.low <= number <= self.high:

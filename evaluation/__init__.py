@@ -1,4 +1,4 @@
-"""The judge: plays an agent in every phase of its life, and shows what it forgot."""
+"""The evaluator replays every phase of training with an agent, and measures forgetting."""
 
 from importlib import import_module
 from typing import TYPE_CHECKING, Any

@@ -69,16 +69,16 @@ def bca(
     # Sums of the same numbers in another order differ in their last digits, and are still a tie.
     tie = 1e-9 * float(np.ptp(replicates))
     below = float((replicates < value - tie).mean() + (replicates <= value + tie).mean()) / 2
-    # Resamples tell a share from none no better than by half of one of them.
+    # Resamples resolve a share no better than half of one of them.
     least = 0.5 / replicates.size
     bias = float(special.ndtri(min(max(below, least), 1 - least)))
-    pull = jackknife.mean() - jackknife
-    squares = float((pull**2).sum())
-    acceleration = float((pull**3).sum()) / (6 * squares**1.5) if squares > 0 else 0.0
+    influence = jackknife.mean() - jackknife
+    squares = float((influence**2).sum())
+    acceleration = float((influence**3).sum()) / (6 * squares**1.5) if squares > 0 else 0.0
     levels = []
     for shifted in (bias - quantile, bias + quantile):
         room = 1 - acceleration * shifted
-        # Without room the formula has gone past infinity: the end is the last resample.
+        # Without room the formula has passed infinity: the end is the last resample.
         level = special.ndtr(bias + shifted / room) if room > 0 else float(shifted > 0)
         levels.append(float(level))
     low, high = np.quantile(replicates, levels)

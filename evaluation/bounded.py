@@ -24,7 +24,7 @@ CLOSE = 0.01
 
 @dataclass(frozen=True)
 class Range:
-    """What the number of a run can be, whatever the run does."""
+    """The range of possible values of a number of a run."""
 
     low: float
     """The lowest possible number; ``-inf`` if there is none, or it is not known."""

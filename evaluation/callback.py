@@ -1,4 +1,4 @@
-"""Evaluations on the way through a life, as a Stable-Baselines3 callback."""
+"""Evaluations during training, as a Stable-Baselines3 callback."""
 
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -23,17 +23,17 @@ from continual_arcade.evaluation.timetable import Due, Timetable
 class EvaluationCallback(BaseCallback):
     """Plays all phases before training, at phase ends and at an interval.
 
-    Each evaluation goes to the table of the run at once, and the agent that was judged is kept as a
-    checkpoint, so that the table can be computed again; beside it the statistics of its
-    ``VecNormalize``, if it has one, as ``.pkl``. A folder that does not say yet what is run gets a
-    configuration, by which ``compare``, ``report`` and ``Run.load`` read it like any other run.
+    Each evaluation goes to the table of the run at once, and the agent is kept as a checkpoint, so
+    that the table can be recomputed; next to it the statistics of its ``VecNormalize``, if it has
+    one, as ``.pkl``. A folder without a configuration gets one, by which ``compare``, ``report``
+    and ``Run.load`` read it like any other run.
 
     While an agent is trained, the callback holds the lock of the folder. Training ends at once with
     a ``LockedError`` if somebody else holds it, and with a ``ValueError`` if the table holds
     evaluations of steps that are still to come: they would be there twice.
 
     Args:
-        evaluator: Who plays.
+        evaluator: Plays the phases.
         timetable: When.
         folder: Where the tables and the checkpoints go; made when training begins, if it is not
             there.
@@ -42,8 +42,8 @@ class EvaluationCallback(BaseCallback):
         settings: What is known of its settings, as plain data, for the configuration. Runs of a
             method whose settings differ are not put together.
         policy: Makes what is evaluated of the model, where that is not the model itself.
-        probes: What looks into the agent each time; its readings go to a table of their own.
-        report: Called after each evaluation with the lifetime step and what came of it.
+        probes: Measure the agent each time; their readings go to a table of their own.
+        report: Called after each evaluation with the lifetime step and the result.
 
     Raises:
         ValueError: If the evaluator plays another schedule than the timetable is for, or the
@@ -123,7 +123,7 @@ class EvaluationCallback(BaseCallback):
             raise
         self._trained_since = time.perf_counter()
         self._last = self.timetable.last_until(self.num_timesteps)
-        if not self.num_timesteps:  # else training goes on, and what lies behind was evaluated
+        if not self.num_timesteps:  # else training is resumed, and earlier steps were evaluated
             self._evaluate(self._last.stage)
 
     def _on_step(self) -> bool:

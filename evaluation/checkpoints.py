@@ -10,11 +10,11 @@ from continual_arcade.evaluation.run_folder import RunFolder
 
 @dataclass(frozen=True)
 class Checkpoints:
-    """The agent of a run as it was at several moments of its life.
+    """The agent of a run at several lifetime steps.
 
     Args:
         paths: The checkpoints by lifetime step, in order.
-        schedule: The life.
+        schedule: The schedule of the run.
         late: How many steps a checkpoint may come after it was due: environments that step
             together may pass it.
     """
@@ -59,7 +59,7 @@ class Checkpoints:
         )
 
     def moment(self, step: int, played: Phase) -> str:
-        """Say what a lifetime step was in the life of the agent.
+        """Describe a lifetime step in the training of the agent.
 
         Args:
             step: The lifetime step.
@@ -72,7 +72,7 @@ class Checkpoints:
             return "just learnt"
         if step >= self.schedule.total_steps:
             return "at the end"
-        for index, stretch in enumerate(self.schedule.stretches):
+        for index, stretch in enumerate(self.schedule.phases):
             if step == self._ends.get(index):
                 return f"after {stretch.name}"
         return f"while learning {self.schedule.at(step).name}"

@@ -1,4 +1,4 @@
-"""Whether one method is better than another, and how sure that is.
+"""Whether one method is better than another, and with what uncertainty.
 
 Runs with equal seeds share the games, the network and the exploration they begin with. So methods
 are compared seed by seed, which takes out what the seed does to both.
@@ -26,7 +26,7 @@ from continual_arcade.evaluation.statistics import (
 Floats = npt.NDArray[np.float64]
 
 ENUMERATED = 12
-"""Pairs up to which all sign flips are gone through."""
+"""Pairs up to which all sign flips are enumerated."""
 FLIPS = 9_999
 """Sign flips that are drawn for more pairs."""
 

@@ -1,4 +1,4 @@
-"""What evaluation costs, beside the training that it judges."""
+"""What evaluation costs, next to the training between evaluations."""
 
 from dataclasses import dataclass, fields
 
@@ -10,7 +10,7 @@ class Cost:
     """One evaluation, and the training before it."""
 
     lifetime_step: int
-    """How long the agent had lived."""
+    """Training so far [lifetime steps]."""
     training_seconds: float
     """Training since the evaluation before, or since the run began or was resumed [s]."""
     evaluation_steps: int

@@ -1,4 +1,4 @@
-"""Tidy tables on disk: whole rows, on the disk at once, and nothing taken for granted when read."""
+"""Tidy tables on disk: whole rows, synced at once, and validated when read."""
 
 import csv
 import io

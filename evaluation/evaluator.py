@@ -28,7 +28,7 @@ _SEEDS = 2**63
 
 @dataclass(frozen=True)
 class Played:
-    """What came of one evaluation; each array has the shape ``(phases, episodes)``."""
+    """The result of one evaluation; each array has the shape ``(phases, episodes)``."""
 
     returns: npt.NDArray[np.float64]
     scores: npt.NDArray[np.float64]
@@ -49,15 +49,15 @@ Games = TypeVar("Games", bound=VectorEnv[Any, Any, Any])
 
 
 class PhaseEvaluator(Generic[Games]):
-    """Plays the phases of a schedule; its subclasses say in which environments.
+    """Plays the phases of a schedule; its subclasses choose the environments.
 
     All phases and episodes are one batch. Episode ``i`` has the same seed in every phase and for
-    every agent, so that agents differ by nothing but what they do. The evaluator has environments
-    of its own and draws nothing from any other random stream: to evaluate does not change training.
+    every agent, so that agents differ by nothing but their actions. The evaluator has its own
+    environments and draws nothing from any other random stream: it does not change training.
 
     Args:
         name: What is played, for messages.
-        schedule: The life whose phases are played; a phase that comes back is played once.
+        schedule: The schedule whose phases are played; a phase that recurs is played once.
         episodes: Episodes in each phase.
         max_steps: Limit of an episode [steps].
         first_seed: Seed of the first episode; each one has the next.
@@ -89,7 +89,7 @@ class PhaseEvaluator(Generic[Games]):
         self.phases: tuple[Phase, ...] = schedule.distinct
         self.seeds = [first_seed + episode for episode in range(episodes)]
         self._options: dict[str, Any] = {}
-        """What the games are told when they begin."""
+        """Options of the games' ``reset``."""
 
     def play(self, policy: Policy, keep: int = 0) -> Played:
         """Play every episode of every phase to its end.
@@ -98,7 +98,7 @@ class PhaseEvaluator(Generic[Games]):
         ``VecTransposeImage`` of its environment does to observations is done to these as well.
 
         Args:
-            policy: Who acts.
+            policy: Chooses the actions.
             keep: Transitions of each phase to keep, spread over all that are played, with
                 observations as the policy sees them; what is played does not depend on it.
 
@@ -162,7 +162,7 @@ class Evaluator(PhaseEvaluator[ArcadeVectorEnv]):
 
     Args:
         game: Name of the game.
-        schedule: The life whose phases are played; a phase that comes back is played once.
+        schedule: The schedule whose phases are played; a phase that recurs is played once.
         episodes: Episodes in each phase.
         max_steps: Limit of an episode [steps].
         first_seed: Seed of the first episode; each one has the next.

@@ -1,8 +1,8 @@
-"""What an agent met while it was played: some transitions of each phase, spread over its episodes.
+"""Transitions of an evaluation: some of each phase, spread over its episodes.
 
 How long the episodes will be is not known while they are played. So every step of an episode has a
 rank that is known beforehand, and of each phase those of the lowest rank are kept. Ranks are the
-fractional parts of ``episode * a + step * b``: whatever threshold it comes to, the steps below it
+fractional parts of ``episode * a + step * b``: whatever the threshold, the steps below it
 are spread evenly over all episodes and all steps, and nothing is drawn at random.
 
 Source of ``a`` and ``b``: Roberts (2018), The unreasonable effectiveness of quasirandom sequences,
@@ -17,7 +17,7 @@ import numpy as np
 import numpy.typing as npt
 
 KEEP = 4096
-"""Transitions of each phase to look into a network with. The mean gradient of a phase that is
+"""Transitions of each phase on which a network is measured. The mean gradient of a phase that is
 learnt is small, and that of a few hundred transitions mostly noise."""
 
 _STRETCH = 64
@@ -74,7 +74,7 @@ class Experience:
 
 
 class Recorder:
-    """Takes note of a play, and lets go of most of it on the way.
+    """Records an evaluation, and keeps a part of its transitions.
 
     Args:
         phases: Index of each phase in its schedule.
@@ -96,7 +96,7 @@ class Recorder:
         """Ranks, places in the batch, times, and the transitions."""
 
     def note(self, running: npt.NDArray[np.bool_], *transitions: npt.NDArray[Any]) -> None:
-        """Take note of one step of all episodes. Arrays are not copied, and must not change.
+        """Record one step of all episodes. Arrays are not copied, and must not change.
 
         Args:
             running: Which episodes the step belongs to, shape ``(phases * episodes,)``.
@@ -107,7 +107,7 @@ class Recorder:
             self._look_through()
 
     def _look_through(self) -> None:
-        """Keep of the stretch what has a low rank."""
+        """Keep of the buffered steps those of a low rank."""
         steps = np.arange(self._step, self._step + len(self._stretch))
         self._step += len(self._stretch)
         # One after the other: to stack them takes several times as long.
@@ -137,7 +137,7 @@ class Recorder:
         return np.concatenate(lowest)
 
     def _thin(self) -> None:
-        """Let go of all but the lowest ranks of each phase."""
+        """Drop all but the lowest ranks of each phase."""
         held = [np.concatenate(column) for column in zip(*self._held, strict=True)]
         low = self._lowest(held[0], self._phase_of[held[1]])
         self._held = [tuple(column[low] for column in held)]

@@ -25,7 +25,7 @@ def external_config(
     """Return the configuration of a run, as far as it is known.
 
     Args:
-        protocol: What its numbers depend on beside the agent.
+        protocol: What its numbers depend on besides the agent.
         method: Name of the method.
         seed: Seed of the run.
         num_envs: Environments that step together in training: so many lifetime steps pass at once.
@@ -73,7 +73,7 @@ def write_run(
 
     Args:
         root: Where runs are kept; the run gets a folder of its own in it.
-        protocol: What its numbers depend on beside the agent.
+        protocol: What its numbers depend on besides the agent.
         rows: Its table of evaluations: all that were due, up to the last one that there is.
         readings: Its table of diagnostics.
         method: Name of the method.
@@ -109,12 +109,12 @@ def _stages(protocol: Protocol, steps: set[int], num_envs: int) -> dict[int, int
         ValueError: If these are not the evaluations that were due.
     """
     due = {one.step: one.stage for one in protocol.timetable.expected(num_envs)}
-    judging = protocol.judging
-    asked = f"every = {judging.every}, at_end = {judging.at_end}, spacing = {judging.spacing}"
+    settings = protocol.evaluation
+    asked = f"every = {settings.every}, at_end = {settings.at_end}, spacing = {settings.spacing}"
     asked += f" and num_envs = {num_envs}"
     mend = (
-        "evaluate at the steps of protocol.timetable.expected(num_envs), or say by `judging` when "
-        "it was evaluated, as in EvaluationSettings(every=0, at_end=1) for phase ends only"
+        "evaluate at the steps of protocol.timetable.expected(num_envs), or set `evaluation` to "
+        "what was done, as in EvaluationSettings(every=0, at_end=1) for phase ends only"
     )
     if strange := sorted(steps - due.keys()):
         raise ValueError(f"no evaluation is due at step {_listed(strange)} with {asked}: {mend}")

@@ -19,14 +19,14 @@ from continual_arcade.evaluation.evaluator import FIRST_SEED
 from continual_arcade.evaluation.policies import Policy
 
 HUD = Literal["full", "brief", "none"]
-"""What is said over a picture: everything, score and phase, or nothing."""
+"""What the heads-up display of a picture shows: everything, score and phase, or nothing."""
 
 HOLD = FRAMES_PER_SECOND
 """So many pictures show that all episodes are over, before the next ones begin."""
 
 
 class Camera:
-    """Films episodes of one phase of a life, played as the evaluator plays them.
+    """Films episodes of one phase of a run, played as the evaluator plays them.
 
     An episode of a seed is the one that :class:`Evaluator` plays with that seed. Whatever can be
     evaluated can be filmed, a batch of one; ``Oracle(camera.env)`` is one that needs the
@@ -34,11 +34,11 @@ class Camera:
 
     Args:
         game: Name of the game.
-        schedule: The life.
+        schedule: The schedule of the run.
         phase: Index or name of the phase.
         width: Width of the pictures [px]; the height follows. As large as the game if not given.
-        hud: What is said over the pictures.
-        title: Who plays, for the full heads-up display.
+        hud: What the heads-up display shows.
+        title: Name of the policy, for the full heads-up display.
         **options: Options of the game.
 
     Raises:
@@ -69,7 +69,7 @@ class Camera:
         self._title = title
         self._info: dict[str, Any] = {}
         self.over = False
-        """Whether the episode has come to its end."""
+        """Whether the episode is over."""
 
     @property
     def size(self) -> tuple[int, int]:
@@ -88,7 +88,7 @@ class Camera:
 
     @property
     def status(self) -> Status:
-        """All that there is to say of the episode at this moment."""
+        """The state of the episode, for the heads-up display."""
         info, clock = self._info, self._bare.clock
         return status_of(clock, info["phase"], info["params"], info["score"], self._title)
 
@@ -103,7 +103,7 @@ class Camera:
         """Play one episode, and draw it on the way.
 
         Args:
-            policy: Who plays.
+            policy: Plays the episode.
             seed: Seed of the episode; the default is the first one of an evaluation.
             seconds: Stop after so many seconds of play; None for the whole episode.
             every: Draw every so many steps only. The last picture of an episode is always drawn.
@@ -162,7 +162,7 @@ class Shot:
     headline: str
     """What sets it apart from the others."""
     detail: str = ""
-    """What else there is to say about who plays."""
+    """Further information about the policy."""
 
 
 def side_by_side(
@@ -170,10 +170,10 @@ def side_by_side(
 ) -> Iterator[Picture]:
     """Let several agents play the same episodes, step by step next to each other.
 
-    Who has lost is shown as it was then, darkened, until all have.
+    A game that is lost stays as it was then, darkened, until all are over.
 
     Args:
-        shots: Who plays; all the same game and phase, in pictures of one size.
+        shots: The policies that play; all the same game and phase, in pictures of one size.
         seed: Seed of the first episode; each further one has the next, the same for all.
         episodes: Number of episodes.
 

@@ -1,4 +1,4 @@
-"""The evaluator of environments of somebody else's, and how these are played side by side."""
+"""The evaluator of third-party environments, which are stepped side by side."""
 
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -17,7 +17,7 @@ from continual_arcade.evaluation.evaluator import EPISODES, FIRST_SEED, MAX_STEP
 
 
 class SideBySide(VectorEnv[Any, Any, Any]):
-    """Environments that each play one episode; who is at its end rests until the next reset.
+    """Environments that each play one episode; one that has ended waits until the next reset.
 
     Args:
         envs: The environments, with equal spaces: observations are arrays, actions are whole
@@ -62,7 +62,7 @@ class SideBySide(VectorEnv[Any, Any, Any]):
 
         Args:
             seed: One for each, or the first of as many that follow one another.
-            options: What each is told.
+            options: Passed to each ``reset``.
         """
         seeds: Sequence[int | None] = plain_seeds(seed, self.num_envs) or [None] * self.num_envs
         begun = [
@@ -83,7 +83,7 @@ class SideBySide(VectorEnv[Any, Any, Any]):
             those that have ended now: the ``score`` of their info or, if there is none, the return.
 
         Raises:
-            ValueError: If there is not an action for each, or it is none.
+            ValueError: If there is not one valid action for each.
         """
         actions, expected = np.asarray(actions), self.action_space.shape
         if actions.shape != expected:
@@ -129,20 +129,20 @@ class GymEvaluator(PhaseEvaluator[SideBySide]):
     environments are Python objects that are stepped one after the other: it takes as long as they.
 
     A policy that was trained in wrapped environments needs them wrapped in the same here. Wrappers
-    with running statistics must hold those of training, and not move them.
+    with running statistics must hold those of training, and not update them.
 
     Args:
-        make: Makes an environment that stays in one phase, whose index it is given, for ever. With
+        make: Makes an environment that stays in one phase for ever, given its index. With
             the suite's wrapper: ``lambda phase: PhasedEnv(env(), schedule, tunables, apply,
             phase)``.
-        schedule: The life whose phases are played; a phase that comes back is played once.
+        schedule: The schedule whose phases are played; a phase that recurs is played once.
         episodes: Episodes in each phase.
         max_steps: Limit of an episode, beside the environment's own [steps].
         first_seed: Seed of the first episode; each one has the next.
 
     Raises:
         ValueError: If a number is not positive, an environment has a lifetime clock that does not
-            stay in the phase of this schedule, their spaces cannot be served, or a wrapper moves
+            stay in the phase of this schedule, their spaces are not supported, or a wrapper updates
             its statistics.
     """
 
@@ -173,22 +173,22 @@ class GymEvaluator(PhaseEvaluator[SideBySide]):
 
 
 def _check_stays(env: AnyEnv, phase: Phase) -> None:
-    """Check that an environment with a clock stays in a phase; others say nothing of it."""
+    """Check that an environment with a clock stays in a phase; others cannot be checked."""
     clock = env.get_wrapper_attr("clock") if env.has_wrapper_attr("clock") else None
     if isinstance(clock, LifetimeClock) and clock.frozen != phase:
-        stays = "lives on" if clock.frozen is None else f"stays in {clock.frozen}"
+        stays = "moves on to other phases" if clock.frozen is None else f"stays in {clock.frozen}"
         raise ValueError(
-            f"the environment made for {phase} {stays}: hand the index on, as in "
+            f"the environment made for {phase} {stays}: pass the index on, as in "
             "PhasedEnv(..., phase=phase), with the schedule that is evaluated"
         )
 
 
 def _check_statistics(env: AnyEnv) -> None:
-    """Check that no wrapper moves its statistics, by which each evaluation would be another one."""
+    """Check that no wrapper updates its statistics, which would change each evaluation."""
     while isinstance(env, gym.Wrapper):
         if getattr(env, "update_running_mean", False):
             raise ValueError(
-                f"{type(env).__name__} moves its statistics while it is evaluated: give it those "
+                f"{type(env).__name__} updates its statistics during evaluation: give it those "
                 "of training, and set its update_running_mean = False"
             )
         env = env.env

@@ -104,7 +104,12 @@ class Lock:
         """
         while not self.held:
             made = not self.file.parent.exists()
-            self.file.parent.mkdir(parents=True, exist_ok=True)
+            try:
+                self.file.parent.mkdir(parents=True, exist_ok=True)
+            except FileExistsError:
+                if os.path.lexists(self.file.parent) and not self.file.parent.is_dir():
+                    raise
+                continue  # another thread or process has just removed it
             try:
                 descriptor = os.open(self.file, os.O_RDWR | os.O_CREAT, 0o666)
             except FileNotFoundError:  # whoever had made the folder has just removed it

@@ -1,4 +1,4 @@
-"""The tidy table of diagnostics: what the network of an agent said, beside what the agent did."""
+"""The tidy table of network diagnostics: what probes measured at each evaluation."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass, fields
@@ -8,7 +8,7 @@ from continual_arcade.evaluation.csv_table import TidyTable
 from continual_arcade.evaluation.experience import Experience
 
 ALL = -1
-"""``phase`` of what was measured over all phases, and ``other_phase`` where there is no other."""
+"""``phase`` of what was measured over all phases; ``other_phase`` where there is no other."""
 
 
 class Reading(NamedTuple):
@@ -25,7 +25,7 @@ class Reading(NamedTuple):
 
 
 class Probe(Protocol):
-    """What looks into a model; it changes nothing of it, and draws nothing."""
+    """Measures a model, without changing it and without drawing random numbers."""
 
     def measure(self, model: Any, experience: Experience) -> Iterable[Reading]:
         """Measure a model on transitions that it has just been evaluated on."""
@@ -41,7 +41,7 @@ class Diagnostic:
     seed: int
     """Seed of the run."""
     lifetime_step: int
-    """How long the agent had lived."""
+    """Training so far [lifetime steps]."""
     trained_phase: int
     """Index of the phase that it was or had just been trained in; -1 before training."""
     quantity: str
@@ -75,7 +75,7 @@ def rows(
         readings: What the probes have measured.
         run: Name of the run.
         seed: Seed of the run.
-        step: How long the agent had lived [lifetime steps].
+        step: Training so far [lifetime steps].
         trained_phase: Index of the phase that it was trained in; -1 if in none.
     """
     return [

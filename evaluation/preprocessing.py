@@ -1,4 +1,4 @@
-"""What a model of Stable-Baselines3 saw in training, done to the observations of an evaluation.
+"""The preprocessing that a Stable-Baselines3 model was trained with, applied in evaluation.
 
 Wrappers of vector environments that normalise, stack or transpose observations are part of what a
 model has learnt. They are read off the environment that the model carries, and applied with their
@@ -84,7 +84,7 @@ _BY_HAND = (
 def transforms_of(
     policy: Any, space: spaces.Space[Any], wrappers: Sequence[str], played: str
 ) -> list[TransformFactory]:
-    """Return what is to be done to observations, in order, before a model sees them.
+    """Return the transforms of observations, in order, that a model needs.
 
     Args:
         policy: A model of Stable-Baselines3, or the policy of one, which has no environment.
@@ -176,7 +176,7 @@ class _FrameStack:
 
 
 def _was_normalised(model: BaseAlgorithm) -> bool:
-    """Return whether a model was trained under ``VecNormalize``, as far as it can be told.
+    """Return whether a model was trained under ``VecNormalize``, as far as that is visible.
 
     On-policy algorithms keep observations as they were before only if they are normalised.
     Off-policy algorithms always keep them; only what lies outside the space was certainly changed.
@@ -231,7 +231,7 @@ def _wrappers_within(base: VecEnv) -> list[str]:
 
 
 def _chain(env: Any, kind: type, inner: str = "env") -> Iterator[Any]:
-    """Go through the wrappers of an environment, from the outermost one."""
+    """Iterate over the wrappers of an environment, from the outermost one."""
     while isinstance(env, kind):
         yield env
         env = getattr(env, inner)

@@ -1,6 +1,6 @@
-"""Processes that work for another one: each on one thread, and none outlives it for long.
+"""Worker processes: each on one thread, and none outlives its parent for long.
 
-Ctrl-C, which reaches all processes of a terminal, they leave to the one that they work for.
+They leave Ctrl-C, which reaches all processes of a terminal, to the parent.
 """
 
 import os
@@ -58,7 +58,7 @@ def unordered(
         Exception: Whatever the function raises.
     """
     # From this thread alone: who hands out work from a callback, as joblib's Parallel does, is
-    # not told that the processes are gone, and waits for ever for what was never handed out.
+    # not notified that the processes are dead, and waits for ever for what was never handed out.
     executor: Any = get_reusable_executor(
         jobs,
         timeout=_IDLE,
@@ -96,7 +96,7 @@ def unordered(
         ended = True
     finally:
         if not ended:
-            # Its thread fails if it is told to end before it took up what was handed out last.
+            # Its thread fails if it is stopped before it took up what was handed out last.
             deadline = time.monotonic() + _SOON
             while time.monotonic() < deadline and not all(_is_taken_up(each) for each in at):
                 time.sleep(0.001)
@@ -116,7 +116,7 @@ def _begin(parent: int, folder: str) -> None:
 
 
 def end_with_parent(parent: int) -> None:
-    """Let this process end at once when its parent has ended, however it did.
+    """End this process at once when its parent has ended, however it did.
 
     What is killed cannot stop its children, and nobody would wait for what they find. A run can be
     cut off at any moment and resumed, so nothing else is done.

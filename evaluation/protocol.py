@@ -28,7 +28,7 @@ SPACING = 1_000
 
 @dataclass(frozen=True, kw_only=True)
 class EvaluationSettings:
-    """How a life is evaluated.
+    """How a training run is evaluated.
 
     Args:
         every: Interval between evaluations, counted from the beginning of each phase [lifetime
@@ -56,19 +56,19 @@ class EvaluationSettings:
 
 @dataclass(frozen=True)
 class Protocol:
-    """What a number depends on beside the agent: environment, life and evaluation."""
+    """What a number depends on besides the agent: environment, schedule and evaluation."""
 
     game: str
     env: str
     """Gymnasium id, with the version of the rules."""
     schedule: Schedule
-    judging: EvaluationSettings
+    evaluation: EvaluationSettings
     options: Mapping[str, Any] = field(default_factory=dict)
     """Options of the game that are not as usual, such as Catcher's ``lives``."""
 
     @classmethod
     def of(cls, evaluator: PhaseEvaluator[Any], timetable: Timetable) -> "Protocol":
-        """Return the protocol of a life that is evaluated in this way.
+        """Return the protocol of runs that are evaluated in this way.
 
         Raises:
             ValueError: If the evaluator plays another schedule than the timetable is for.
@@ -80,7 +80,7 @@ class Protocol:
                 f"({evaluator.schedule.fingerprint}), the timetable is for {schedule.name!r} "
                 f"({schedule.fingerprint}): give both the same"
             )
-        judging = EvaluationSettings(
+        settings = EvaluationSettings(
             every=timetable.every,
             at_end=timetable.at_end,
             spacing=timetable.spacing,
@@ -89,7 +89,7 @@ class Protocol:
             first_seed=evaluator.seeds[0],
         )
         env = IDS.get(evaluator.name, evaluator.name)
-        return cls(evaluator.name, env, schedule, judging, evaluator.options)
+        return cls(evaluator.name, env, schedule, settings, evaluator.options)
 
     @classmethod
     def from_config(cls, config: Mapping[str, Any]) -> "Protocol":
@@ -107,13 +107,13 @@ class Protocol:
                 f"the schedule has fingerprint {schedule.fingerprint}, the run was made with "
                 f"{config['fingerprint']}: its configuration was changed"
             )
-        judging = EvaluationSettings(
+        settings = EvaluationSettings(
             **{field.name: config["evaluation"][field.name] for field in fields(EvaluationSettings)}
         )
         options = config.get("options", {})
         if not isinstance(options, dict):
             raise ValueError(f"options = {options!r} of a run must be a table")
-        return cls(config["game"], config["env"], schedule, judging, options)
+        return cls(config["game"], config["env"], schedule, settings, options)
 
     def to_config(self) -> dict[str, Any]:
         """Return plain data, as the configuration of a run has it."""
@@ -122,25 +122,25 @@ class Protocol:
             "env": self.env,
             "schedule": self.schedule.to_dict(),
             "fingerprint": self.schedule.fingerprint,
-            "evaluation": asdict(self.judging),
+            "evaluation": asdict(self.evaluation),
         }
         return {**config, "options": dict(self.options)} if self.options else config
 
     @cached_property
     def timetable(self) -> Timetable:
-        """When the life is evaluated."""
-        judging = self.judging
-        return Timetable(self.schedule, judging.every, judging.at_end, judging.spacing)
+        """When the agent is evaluated."""
+        settings = self.evaluation
+        return Timetable(self.schedule, settings.every, settings.at_end, settings.spacing)
 
     def make_evaluator(self) -> Evaluator:
         """Make what plays the evaluations."""
-        judging = self.judging
+        settings = self.evaluation
         return Evaluator(
             self.game,
             self.schedule,
-            episodes=judging.episodes,
-            max_steps=judging.max_steps,
-            first_seed=judging.first_seed,
+            episodes=settings.episodes,
+            max_steps=settings.max_steps,
+            first_seed=settings.first_seed,
             **self.options,
         )
 
@@ -150,7 +150,7 @@ class Protocol:
         return tuple(counts for counts, _ in self._terms.values())
 
     def differences(self, other: "Protocol") -> list[str]:
-        """Say in what another protocol differs; an empty list if numbers are comparable."""
+        """List the differences from another protocol; empty if numbers are comparable."""
         return [
             f"{name}: {ours} and {other._terms[name][1]}"
             for name, (counts, ours) in self._terms.items()
@@ -158,7 +158,7 @@ class Protocol:
         ]
 
     def distinction(self, others: Iterable["Protocol"]) -> str:
-        """Return what tells it apart from other protocols; empty if they are comparable."""
+        """Return what distinguishes it from other protocols; empty if they are comparable."""
         theirs = [other._terms for other in others]
         return ", ".join(
             f"{name} {text}"
@@ -177,6 +177,6 @@ class Protocol:
             "schedule": (schedule.fingerprint, f"{schedule.name} ({schedule.fingerprint})"),
             **{
                 f"evaluation.{name}": (value, f"{value:,}")
-                for name, value in asdict(self.judging).items()
+                for name, value in asdict(self.evaluation).items()
             },
         }

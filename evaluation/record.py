@@ -23,7 +23,7 @@ Exposure = Literal["first", "last"]
 class Record:
     """The evaluations of one run, as arrays.
 
-    A phase that comes back has one column. Whatever was not measured is NaN, and so is every mean
+    A phase that recurs has one column. Whatever was not measured is NaN, and so is every mean
     that it is part of: nothing is averaged over what happens to be there.
     """
 
@@ -123,13 +123,13 @@ class Record:
 
     @cached_property
     def labels(self) -> tuple[str, ...]:
-        """Name of each column, told apart where two phases share one."""
-        return _told_apart(self.phases)
+        """Name of each column, numbered where two phases share one."""
+        return _numbered(self.phases)
 
     @cached_property
     def stage_labels(self) -> tuple[str, ...]:
-        """Name of each phase of the schedule; one that comes back is counted: ``gap 90 (2)``."""
-        return _told_apart(self.labels[column] for column in self.column_of)
+        """Name of each phase of the schedule; one that recurs is numbered: ``gap 90 (2)``."""
+        return _numbered(self.labels[column] for column in self.column_of)
 
     @cached_property
     def column_of(self) -> tuple[int, ...]:
@@ -157,7 +157,7 @@ class Record:
         """For each row of the matrix, the evaluations whose mean it is.
 
         Row 0 is the one before training, row i stands for the end of the i-th phase. Empty if the
-        run did not come there.
+        run did not reach it.
         """
         return tuple(
             of_stage[-self.at_end :]
@@ -218,7 +218,7 @@ class Record:
         """Return for each column the row of the matrix after its phase was trained.
 
         Args:
-            exposure: Which time counts where a phase comes back.
+            exposure: Which exposure counts where a phase recurs.
         """
         stages = range(len(self.column_of))
         rows = {self.column_of[stage]: stage + 1 for stage in stages}  # the last one stays
@@ -230,7 +230,7 @@ class Record:
         """Say why means are NaN.
 
         Args:
-            rows: Evaluations that were wanted; if there are none, the run did not come there.
+            rows: Evaluations that were wanted; if there are none, the run did not reach them.
             columns: Columns that were wanted.
 
         Returns:
@@ -238,15 +238,15 @@ class Record:
         """
         at = np.atleast_1d(np.asarray(rows, np.int64))
         of = np.atleast_1d(np.asarray(columns, np.int64))
-        come, total = self._come, self.schedule.total_steps
+        reached, total = self._reached, self.schedule.total_steps
         if not len(at):
-            return f"the run came to step {come:,} of {total:,}"
+            return f"the run reached step {reached:,} of {total:,}"
         episodes = self.values.shape[2]
         there = (~np.isnan(self.values[np.ix_(at, of)])).sum(axis=2)
         for i, j in np.argwhere(there < episodes)[:1]:
             step, name = int(self.steps[at[i]]), self.phases[of[j]]
-            if step > come:
-                return f"the run came to step {come:,} of {total:,}"
+            if step > reached:
+                return f"the run reached step {reached:,} of {total:,}"
             if not there[i, j]:
                 return f"{name} was not evaluated at step {step:,}"
             return f"{name} has {there[i, j]} of {episodes} episodes at step {step:,}"
@@ -263,12 +263,12 @@ class Record:
             return ""
         if row == 0:
             return "there is no evaluation before training"
-        if self._come < self.schedule.ends[row - 1]:
+        if self._reached < self.schedule.ends[row - 1]:
             return self.why_missing([], [])
         return f"there is no evaluation at the end of {self.stage_labels[row - 1]}"
 
     @cached_property
-    def _come(self) -> int:
+    def _reached(self) -> int:
         """Lifetime step of the last evaluation that holds anything."""
         measured = self.steps[~np.isnan(self.values).all(axis=(1, 2))]
         return int(measured.max()) if len(measured) else 0
@@ -284,8 +284,8 @@ class Record:
         return replace(self, values=(self.values - zero[:, None]) / scale)
 
 
-def _told_apart(names: Iterable[str]) -> tuple[str, ...]:
-    """Count those that are there twice: ``a``, ``a (2)``."""
+def _numbered(names: Iterable[str]) -> tuple[str, ...]:
+    """Number those that occur more than once: ``a``, ``a (2)``."""
     found: list[str] = []
     for name in names:
         count, unique = 1, name
@@ -307,7 +307,7 @@ def _check_counts(table: pd.DataFrame) -> None:
         if (broken := values[values != np.trunc(values)]).size:
             raise ValueError(f"the table holds {name} {broken[0]}, which is no whole number")
     if (first := int(table["lifetime_step"].min())) < 0:
-        raise ValueError(f"the table holds lifetime step {first}; a life begins at step 0")
+        raise ValueError(f"the table holds lifetime step {first}; training begins at step 0")
 
 
 def _check_phases(table: pd.DataFrame, schedule: Schedule) -> None:

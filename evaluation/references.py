@@ -7,7 +7,7 @@ from typing import Any, Literal, get_args
 
 import numpy as np
 
-from continual_arcade.envs.curricula import SHIPPED, shipped
+from continual_arcade.envs.curricula import schedules_of, shipped
 from continual_arcade.envs.games import GAMES, make_game
 from continual_arcade.envs.tunables import Params, resolve
 from continual_arcade.evaluation.protocol import Protocol
@@ -44,7 +44,7 @@ class Scale:
 
 @dataclass(frozen=True)
 class Outcome:
-    """What came of a number of episodes."""
+    """The result of a number of episodes."""
 
     mean: float
     spread: float
@@ -53,7 +53,7 @@ class Outcome:
 
 @dataclass(frozen=True, kw_only=True)
 class Reference:
-    """How random play and the oracle fare with some parameters."""
+    """The scores of random play and of the oracle with some parameters."""
 
     env: str
     """Gymnasium id, with the version of the rules."""
@@ -126,13 +126,17 @@ class References:
             protocol: Says which phases are played, and how long an episode is.
             value: Which column counts.
         """
-        phases, limit = protocol.schedule.distinct, protocol.judging.max_steps
+        phases, limit = protocol.schedule.distinct, protocol.evaluation.max_steps
         zero, one = np.full(len(phases), np.nan), np.full(len(phases), np.nan)
         if protocol.game not in GAMES or protocol.options:
             played = f"{protocol.env} with {dict(protocol.options)}" if protocol.options else ""
             reason = f"there are no references for {played or protocol.env}: only for the games of"
             return Scale(zero, one, f"{reason} the suite with their usual options")
-        tunables = make_game(protocol.game).tunables
+        game = make_game(protocol.game)
+        tunables = game.tunables
+        if not game.oracle:
+            reason = f"{game.name} has no oracle to measure scores by, so they are not normalised"
+            return Scale(zero, one, reason)
         missing, reasons = [], []
         for column, phase in enumerate(phases):
             found = self.find(protocol.env, limit, resolve(tunables, phase.params))
@@ -165,7 +169,7 @@ def _command(protocol: Protocol) -> str:
     """Return the command that makes the references for a protocol."""
     return (
         f"python -m continual_arcade.scripts.references --game {protocol.game} "
-        f"--schedule {_name_of_shipped(protocol)} --max-steps {protocol.judging.max_steps} "
+        f"--schedule {_name_of_shipped(protocol)} --max-steps {protocol.evaluation.max_steps} "
         "--out references.json"
     )
 
@@ -174,7 +178,7 @@ def _name_of_shipped(protocol: Protocol) -> str:
     """Return the name of a shipped schedule with all the phases, or what stands for a file."""
     game = make_game(protocol.game)
     wanted = [resolve(game.tunables, phase.params) for phase in protocol.schedule.distinct]
-    for name in ("stationary", *SHIPPED):
+    for name in ("stationary", *schedules_of(game)):
         has = [resolve(game.tunables, phase.params) for phase in shipped(name, game).distinct]
         if all(params in has for params in wanted):
             return name

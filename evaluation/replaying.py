@@ -1,4 +1,4 @@
-"""Checkpoints, put back into every phase of their life."""
+"""Checkpoints, evaluated in every phase of their training."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -29,17 +29,17 @@ from continual_arcade.evaluation.run_folder import RunFolder
 from continual_arcade.evaluation.table import Row, frame, rows
 
 Checkpoint = Policy | Path | str
-"""An agent of some age: a policy that is loaded already, or where it lies."""
+"""An agent at some lifetime step: a loaded policy, or the path of its file."""
 Load = Callable[[Path], Policy]
 """Opens a checkpoint."""
 
 
 @dataclass(frozen=True)
 class Replayed:
-    """What came of checkpoints that were put back into every phase."""
+    """The result of checkpoints that were evaluated in every phase."""
 
     protocol: Protocol
-    """What the numbers depend on beside the agents."""
+    """What the numbers depend on besides the agents."""
     rows: tuple[Row, ...]
     """One for each episode, by lifetime step."""
     diagnostics: tuple[Diagnostic, ...]
@@ -90,10 +90,10 @@ class Replayed:
 
 def replay_phases(
     checkpoints: Mapping[int, Checkpoint],
-    life: Protocol | ScheduleLike,
+    protocol: Protocol | ScheduleLike,
     *,
     game: str | None = None,
-    judging: EvaluationSettings | None = None,
+    evaluation: EvaluationSettings | None = None,
     load: Load | None = None,
     late: int = 0,
     run: str = "run",
@@ -102,22 +102,22 @@ def replay_phases(
     jobs: int = 1,
     progress: bool = False,
 ) -> Replayed:
-    """Play every phase of a life with agents of different ages.
+    """Play every phase of a run with checkpoints of different lifetime steps.
 
-    The outcome is the same, bit for bit, whatever ``jobs`` is: each checkpoint plays on one thread.
+    The result is the same, bit for bit, whatever ``jobs`` is: each checkpoint plays on one thread.
 
     Args:
         checkpoints: The agents, by lifetime step: policies, or paths for ``load``. One that was
             trained up to the end of a phase belongs to the phase that ended.
-        life: The protocol of a run, or a schedule in any form.
-        game: Name of the game, if ``life`` is a schedule.
-        judging: How each is evaluated, if ``life`` is a schedule; as usual if not given.
+        protocol: The protocol of a run, or a schedule in any form.
+        game: Name of the game, if ``protocol`` is a schedule.
+        evaluation: How each is evaluated, if ``protocol`` is a schedule; the defaults if not given.
         load: Opens a checkpoint, such as ``ContinualDQN.load`` or ``stable_baselines3.PPO.load``.
         late: How many steps a checkpoint may come after an evaluation was due, and still belong to
             it: environments that step together may pass it.
         run: Name of the run, for the table.
         seed: Seed of the run, for the table.
-        probes: What looks into each agent when it has played.
+        probes: Measure each agent after it has played.
         jobs: How many processes play checkpoints that are paths. Policies that are loaded already
             stay in this one.
         progress: Show a bar, if the output is a terminal.
@@ -131,12 +131,12 @@ def replay_phases(
         FileNotFoundError: If a checkpoint does not exist; said before any is played.
         RuntimeError: If a process died; the message says over which checkpoints.
     """
-    protocol = _protocol(life, game, judging)
+    protocol = _protocol(protocol, game, evaluation)
     jobs, late, seed = Whole(1)("jobs", jobs), Whole(0)("late", late), Whole(0)("seed", seed)
     agents = _checked(checkpoints, load)
     for step in agents:
         _check_step(step, protocol.schedule, late)
-    protocol.make_evaluator()  # what is wrong with the protocol is said here, not by a process
+    protocol.make_evaluator()  # so that an invalid protocol is refused here, not in a process
     stages = {step: protocol.timetable.stage_of(step, late) for step in agents}
     here = {s: agent for s, agent in agents.items() if jobs == 1 or not isinstance(agent, Path)}
     elsewhere = {s: agent for s, agent in agents.items() if s not in here}
@@ -176,22 +176,22 @@ class _Task:
 
 
 def _protocol(
-    life: Protocol | ScheduleLike, game: str | None, judging: EvaluationSettings | None
+    protocol: Protocol | ScheduleLike, game: str | None, evaluation: EvaluationSettings | None
 ) -> Protocol:
-    if isinstance(life, Protocol):
-        if game is not None or judging is not None:
-            raise ValueError("game and judging are for a schedule: a protocol says both itself")
-        return life
+    if isinstance(protocol, Protocol):
+        if game is not None or evaluation is not None:
+            raise ValueError("game and evaluation are for a schedule: a protocol has both itself")
+        return protocol
     if game is None:
         raise ValueError(
             "a schedule does not say which game it is for: name it, as in game='Catcher'"
         )
-    schedule = as_schedule(life, make_game(game))
-    return Protocol(game, IDS[game], schedule, judging or EvaluationSettings())
+    schedule = as_schedule(protocol, make_game(game))
+    return Protocol(game, IDS[game], schedule, evaluation or EvaluationSettings())
 
 
 def _checked(checkpoints: Mapping[int, Checkpoint], load: Load | None) -> dict[int, Policy | Path]:
-    """Return the checkpoints by age, paths as paths, all of them there."""
+    """Return the checkpoints by lifetime step, paths as existing paths."""
     if not checkpoints:
         raise ValueError("no checkpoint is given: name at least one")
     for step in checkpoints:
@@ -214,7 +214,7 @@ def _checked(checkpoints: Mapping[int, Checkpoint], load: Load | None) -> dict[i
 
 
 def _check_step(step: int, schedule: Schedule, late: int) -> None:
-    """Check that an agent can be of this age."""
+    """Check that an agent can have trained for so many steps."""
     if step > schedule.total_steps + late:
         raise ValueError(
             f"step {step:,} is beyond the end of schedule {schedule.name!r}, which has "

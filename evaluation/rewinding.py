@@ -1,4 +1,4 @@
-"""Taking a run back to where it can go on: what was written after that is written again."""
+"""Rewinding a run to where it can be resumed: what was written after that is written again."""
 
 import csv
 import math
@@ -13,7 +13,7 @@ def rewind(folder: RunFolder, step: int) -> None:
 
     Args:
         folder: The run.
-        step: The last lifetime step that stays; 0 if it begins anew, and nothing stays.
+        step: The last lifetime step that stays; 0 to start from scratch, with nothing left.
     """
     last = step if step else -1
     for table in (folder.table, folder.diagnostics, folder.costs):
@@ -45,7 +45,7 @@ def _cells(line: bytes) -> list[str]:
 
 
 def _step(line: bytes, names: list[str], column: str) -> float:
-    """Return the step that a line says; that of one that says none never comes."""
+    """Return the step of a line; infinity if it has none."""
     try:
         return float(dict(zip(names, _cells(line), strict=False))[column])
     except (KeyError, ValueError, csv.Error):

@@ -18,7 +18,7 @@ from continual_arcade.evaluation.atomic_files import write_text_whole, write_who
 from continual_arcade.evaluation.locks import Lock
 
 _ROOM = 200 * 1024 * 1024
-"""Free space that a run wants to see before it begins [bytes]; a long one with many evaluations
+"""Free space that a run needs before it starts [bytes]; a long one with many evaluations
 takes a tenth of it."""
 
 LONGEST = 100
@@ -40,7 +40,7 @@ _NEEDED: Mapping[str, tuple[str, ...]] = {
 
 
 class NoRoomError(OSError):
-    """The disk is too full for a run to begin."""
+    """The disk is too full to start a run."""
 
 
 @dataclass(frozen=True)
@@ -48,7 +48,7 @@ class RunFolder:
     """The folder of one run.
 
     ``config.json`` says what was run, ``evaluations.csv`` is the tidy table, ``diagnostics.csv``
-    what the network said, ``costs.csv`` what evaluation has cost, ``progress.csv`` the log of
+    has the network diagnostics, ``costs.csv`` the cost of evaluation, ``progress.csv`` the log of
     training, and ``checkpoints/`` holds the agent at each evaluation.
     """
 
@@ -101,7 +101,7 @@ class RunFolder:
 
     @classmethod
     def open(cls, path: Path) -> "RunFolder":
-        """Open the folder of a run that was begun before.
+        """Open the folder of an existing run.
 
         Raises:
             FileNotFoundError: If there is no run.
@@ -127,7 +127,7 @@ class RunFolder:
 
     @property
     def diagnostics(self) -> Path:
-        """The tidy table of what the network said."""
+        """The tidy table of network diagnostics."""
         return self.path / "diagnostics.csv"
 
     @property
@@ -137,7 +137,7 @@ class RunFolder:
 
     @property
     def training_state(self) -> Path:
-        """What training needs to go on, as it was last kept."""
+        """What training needs to be resumed, as last saved."""
         return self.path / "checkpoints" / "training.zip"
 
     def progress_from(self, step: int) -> Path:
@@ -155,7 +155,7 @@ class RunFolder:
             data = path.read_bytes()
             lines = data[: data.rfind(b"\n") + 1]  # the last one may just be being written
             if lines.count(b"\n") < 2:
-                continue  # a run that has only just begun
+                continue  # a run that has only just started
             try:
                 logs.append(pd.read_csv(BytesIO(lines)))
             except (pd.errors.ParserError, UnicodeDecodeError) as error:
@@ -199,7 +199,7 @@ class RunFolder:
             if name not in config:
                 lacking.append(name)
             elif name == "method_spec" and config[name] is None:
-                continue  # an agent of somebody else's, of which that is not known
+                continue  # an agent of another library, of which that is not known
             elif needed and not isinstance(config[name], dict):
                 raise ValueError(f"{path} is damaged: {name} is no table")
             else:

@@ -8,8 +8,8 @@ from rich.console import Console
 
 from continual_arcade.evaluation.matrix import as_text, forgetting_matrix
 from continual_arcade.evaluation.runs import Comparison, Group, Run
-from continual_arcade.reports.curves import lifetimes, matrix_chart
-from continual_arcade.reports.method_results import judge
+from continual_arcade.reports.curves import learning_curves, matrix_chart
+from continual_arcade.reports.method_results import collect_results
 from continual_arcade.reports.pages.static import STYLE, draw
 from continual_arcade.reports.pages.style import method_styles
 
@@ -26,14 +26,14 @@ def show(run: Run, folder: Path, console: Console) -> None:
         ValueError: If the table does not fit the schedule.
         OSError: If a picture cannot be written.
     """
-    world = Comparison(run.protocol, [Group(run.method, run.settings, {run.seed: run})])
-    judged = judge(world, None, {})
-    console.print(as_text(forgetting_matrix(run.scores), world.points))
-    title = f"{world.title}, {run.method}, seed {run.seed}"
+    comparison = Comparison(run.protocol, [Group(run.method, run.settings, {run.seed: run})])
+    results = collect_results(comparison, None, {})
+    console.print(as_text(forgetting_matrix(run.scores), comparison.points))
+    title = f"{comparison.title}, {run.method}, seed {run.seed}"
     schedule, styles = run.protocol.schedule, method_styles((run.method,))
     charts = {
-        "matrix.png": matrix_chart(judged, schedule, world.points),
-        "curves.png": lifetimes(judged, schedule, world.points),
+        "matrix.png": matrix_chart(results, schedule, comparison.points),
+        "curves.png": learning_curves(results, schedule, comparison.points),
     }
     for name, chart in charts.items():
         figure = draw(replace(chart, title=title), styles)

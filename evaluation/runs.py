@@ -1,4 +1,4 @@
-"""Runs as they are put together: one number for each run, runs that differ only by their seed."""
+"""Runs and their groups: those of one protocol are comparable, those of a group differ by seed."""
 
 import json
 from collections.abc import Iterable, Sequence
@@ -21,7 +21,7 @@ from continual_arcade.evaluation.table import read
 
 @dataclass(frozen=True)
 class Run:
-    """One run: what was run, and what came of it."""
+    """One run: its configuration, and its results."""
 
     folder: RunFolder
     config: dict[str, Any]
@@ -29,7 +29,7 @@ class Run:
     table: pd.DataFrame
     """The tidy table."""
     diagnostics: pd.DataFrame | None = None
-    """What the network said, None if it was not asked."""
+    """The network diagnostics, None if none were measured."""
     costs: pd.DataFrame | None = None
     """What evaluation has cost, None if it was not written down."""
     progress: pd.DataFrame | None = None
@@ -61,8 +61,8 @@ class Run:
             raise ValueError(
                 f"{folder.table} holds seeds {seeds}, the run has seed {config['seed']}"
             )
-        judging = run.protocol.judging
-        strange = run.table["eval_seed"] != run.table["episode"] + judging.first_seed
+        settings = run.protocol.evaluation
+        strange = run.table["eval_seed"] != run.table["episode"] + settings.first_seed
         if strange.any():
             line = int(strange.to_numpy().argmax()) + 2
             raise ValueError(f"{folder.table}: line {line} was played with another seed")
@@ -112,7 +112,7 @@ class Run:
 
     @property
     def is_external(self) -> bool:
-        """Whether its agent is none of this suite's, of which only a part of the settings is known.
+        """Whether its agent is of another library, with only a part of its settings known.
 
         Its checkpoints, if there are any, are those of another library.
         """
@@ -135,14 +135,14 @@ class Run:
             value: Which column counts.
         """
         timetable, steps = self.protocol.timetable, self.table["lifetime_step"]
-        # What is learnt in larger pieces than steps goes on after the end, where no phase is.
+        # Training in chunks longer than a step continues past the end, where no phase is.
         end = timetable.expected(self.num_envs)[-1].step
         return Record.from_table(
             self.table[steps <= end],
             self.protocol.schedule,
             value=value,
             timetable=timetable,
-            episodes=self.protocol.judging.episodes,
+            episodes=self.protocol.evaluation.episodes,
             stride=self.num_envs,
         )
 
@@ -153,7 +153,7 @@ class Run:
 
     @cached_property
     def impossible(self) -> str:
-        """What is wrong with a score that nobody can have; empty if there is none."""
+        """The error message of an impossible score; empty if there is none."""
         possible = score_range(self.protocol)
         if possible is None:
             return ""
@@ -163,13 +163,13 @@ class Run:
                 f"a score of {record.values[row, column, episode]:g} in {record.labels[column]}, "
                 f"episode {episode}, at step {record.steps[row]:,} is impossible: there it is "
                 f"between 0 and {possible.highest[column, episode]:g} in "
-                f"{self.protocol.judging.max_steps:,} steps"
+                f"{self.protocol.evaluation.max_steps:,} steps"
             )
         return ""
 
     @cached_property
     def unfinished(self) -> str:
-        """Why the run has no end to be judged; empty if it has one."""
+        """Why the run has no end to be evaluated; empty if it has one."""
         record = self.scores
         last = record.ends[-1]
         columns = np.arange(len(record.phases))
@@ -203,16 +203,16 @@ class Group:
 
 @dataclass
 class Comparison:
-    """Runs whose numbers are comparable: one environment, life and evaluation."""
+    """Runs whose numbers are comparable: one environment, schedule and evaluation."""
 
     protocol: Protocol
     groups: list[Group]
     distinction: str = ""
-    """What tells it apart from others of the same game and schedule, if there are any."""
+    """What distinguishes it from others of the same game and schedule, if there are any."""
 
     @property
     def title(self) -> str:
-        """What the agents lived in."""
+        """Game and schedule that the agents were trained in."""
         named = f"{self.protocol.game}, {self.protocol.schedule.name}"
         return f"{named} ({self.distinction})" if self.distinction else named
 
@@ -240,7 +240,7 @@ class LeftOut:
 class Gathered:
     """All runs that were asked for."""
 
-    worlds: list[Comparison]
+    comparisons: list[Comparison]
     left_out: list[LeftOut]
 
     def check_comparable(self) -> None:
@@ -250,35 +250,35 @@ class Gathered:
             ValueError: If not; the message names two runs of each pair, and all in which they
                 differ.
         """
-        if len(self.worlds) < 2:
+        if len(self.comparisons) < 2:
             return
-        first, *others = self.worlds
+        first, *others = self.comparisons
         lines = ["runs of different protocols are not comparable:"]
-        for world in others:
-            differences = "; ".join(first.protocol.differences(world.protocol))
-            one, other = (next(iter(w.groups[0].runs.values())) for w in (first, world))
+        for comparison in others:
+            differences = "; ".join(first.protocol.differences(comparison.protocol))
+            one, other = (next(iter(c.groups[0].runs.values())) for c in (first, comparison))
             lines.append(f"  {one.folder.path} and {other.folder.path}: {differences}")
         lines.append("leave some out, or give --mixed, which keeps each protocol to itself")
         raise ValueError("\n".join(lines))
 
 
 def gather(paths: Iterable[Path], *, unfinished: bool = False) -> Gathered:
-    """Read runs, and put together what belongs together.
+    """Read runs, and group them by protocol, method and settings.
 
     Args:
         paths: Folders of runs.
-        unfinished: Take runs that did not come to their end, too: what they lack is then missing in
+        unfinished: Take runs that did not finish, too: what they lack is then missing in
             all that they are part of.
 
     Returns:
-        The runs by world and group, in the order in which they are given, and those left out
-        because they are damaged, hold no evaluation, or did not come to their end.
+        The runs by comparison and group, in the order in which they are given, and those left out
+        because they are damaged, hold no evaluation, or did not finish.
 
     Raises:
         ValueError: If no folder is given, or two runs of a group have the same seed.
         FileNotFoundError: If a folder is no run.
     """
-    worlds: dict[Any, Comparison] = {}
+    comparisons: dict[Any, Comparison] = {}
     groups: dict[Any, Group] = {}
     left_out = []
     given = list(paths)
@@ -296,27 +296,29 @@ def gather(paths: Iterable[Path], *, unfinished: bool = False) -> Gathered:
             left_out.append(LeftOut(path, run.unfinished))
             continue
         key = run.protocol.key
-        world = worlds.setdefault(key, Comparison(run.protocol, []))
+        comparison = comparisons.setdefault(key, Comparison(run.protocol, []))
         of_group = (key, run.method, json.dumps(run.settings, sort_keys=True))
         if of_group not in groups:
             groups[of_group] = Group(run.method, run.settings)
-            world.groups.append(groups[of_group])
+            comparison.groups.append(groups[of_group])
         group = groups[of_group]
         if run.seed in group.runs:
             raise ValueError(
                 f"seed {run.seed} is there twice ({group.runs[run.seed].folder.path} and {path}): "
-                "the same life is no new evidence, leave one out"
+                "the same run is no new evidence, leave one out"
             )
         group.runs[run.seed] = run
     for group in groups.values():
         group.runs = dict(sorted(group.runs.items()))
-    _tell_apart(list(worlds.values()))
-    return Gathered(list(worlds.values()), left_out)
+    _distinguish(list(comparisons.values()))
+    return Gathered(list(comparisons.values()), left_out)
 
 
-def _tell_apart(worlds: Sequence[Comparison]) -> None:
-    """Say in what worlds differ that would have the same title."""
-    titles = [world.title for world in worlds]
-    for world, title in zip(worlds, titles, strict=True):
-        namesakes = [w.protocol for w, other in zip(worlds, titles, strict=True) if other == title]
-        world.distinction = world.protocol.distinction(namesakes)
+def _distinguish(comparisons: Sequence[Comparison]) -> None:
+    """Name the differences between comparisons that would have the same title."""
+    titles = [comparison.title for comparison in comparisons]
+    for comparison, title in zip(comparisons, titles, strict=True):
+        namesakes = [
+            one.protocol for one, other in zip(comparisons, titles, strict=True) if other == title
+        ]
+        comparison.distinction = comparison.protocol.distinction(namesakes)

@@ -1,4 +1,4 @@
-"""What the score of an evaluation can be, whoever plays: from the rules, not from what was seen."""
+"""The possible scores of an evaluation: from the rules, not from what was observed."""
 
 from collections.abc import Hashable
 from dataclasses import dataclass
@@ -7,7 +7,7 @@ from functools import cached_property
 import numpy as np
 import numpy.typing as npt
 
-from continual_arcade.envs.games import GAMES
+from continual_arcade.envs.games import GAMES, make_game
 from continual_arcade.envs.oracles import Unbeatable
 from continual_arcade.envs.registration import IDS
 from continual_arcade.evaluation.bounded import Range
@@ -21,8 +21,8 @@ class ScoreRange:
     """The lowest and the highest score of each episode that is played."""
 
     highest: Floats
-    """What nobody exceeds, shape ``(phases played, episodes)``. The lowest score is 0: both games
-    only ever add to it."""
+    """What nobody exceeds, shape ``(phases played, episodes)``. The lowest score is 0: games only
+    ever add to it."""
 
     @cached_property
     def of_phases(self) -> tuple[Range, ...]:
@@ -30,7 +30,7 @@ class ScoreRange:
         return tuple(Range.of_score(0.0, high) for high in self.highest.mean(axis=1).tolist())
 
     def impossible(self, scores: Floats) -> npt.NDArray[np.bool_]:
-        """Return where a score is one that nobody can have.
+        """Return where a score is impossible.
 
         Args:
             scores: Shape ``(evaluations, phases played, episodes)``; NaN is no impossible score.
@@ -42,7 +42,7 @@ _known: dict[Hashable, ScoreRange] = {}
 
 
 def score_range(protocol: Protocol) -> ScoreRange | None:
-    """Find what scores an evaluation can have, by playing it as nobody can.
+    """Find the possible scores of an evaluation, by playing it with an unbeatable player.
 
     It is played once for each protocol and process, in a tenth of a second.
 
@@ -50,9 +50,12 @@ def score_range(protocol: Protocol) -> ScoreRange | None:
         protocol: Says what is played, on which seeds and for how long.
 
     Returns:
-        The range; None if that is no game of this suite, or one with other rules.
+        The range; None if that is no game of this suite, one with other rules, or one for which
+        nobody is known to be unbeatable.
     """
     if protocol.game not in GAMES or protocol.env != IDS[protocol.game]:
+        return None
+    if not make_game(protocol.game).unbeatable:
         return None
     if protocol.key not in _known:
         evaluator = protocol.make_evaluator()

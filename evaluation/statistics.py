@@ -1,4 +1,4 @@
-"""What the runs of one method say together, and how sure that is.
+"""Estimates over the runs of one method, and their uncertainty.
 
 The run is what is sampled: its episodes and phases are no independent evidence about a method. So
 every function takes one number for each run, and refuses an array of runs and phases. Which
@@ -271,7 +271,7 @@ def _noncentrality(freedom: int, confidence: float, power: float) -> float:
 
 
 def few_runs_warning(runs: int, spread: float) -> str:
-    """Say that the runs are too few and what they could show at best, or nothing if they are not.
+    """Warn of too few runs, with the smallest effect that they could show.
 
     Args:
         runs: Runs of a method.
@@ -283,7 +283,7 @@ def few_runs_warning(runs: int, spread: float) -> str:
     if runs >= LEAST_RUNS:
         return ""
     few = "1 run is" if runs == 1 else f"{runs} runs are"
-    text = f"{few} too few to judge a method: {LEAST_RUNS} are the least"
+    text = f"{few} too few to evaluate a method: at least {LEAST_RUNS} are needed"
     effect = detectable_effect(runs, spread=spread)
     if runs == 1:
         return f"{text}, and one alone can show no difference at all."

@@ -21,11 +21,11 @@ class Row:
     seed: int
     """Seed of the run."""
     lifetime_step: int
-    """How long the agent had lived."""
+    """Training so far [lifetime steps]."""
     trained_phase: int
     """Index of the phase that it was or had just been trained in; -1 before training."""
     eval_phase: int
-    """Index of the phase that was played; of a phase that comes back, the first."""
+    """Index of the phase that was played; of a phase that recurs, the first."""
     episode: int
     returned: float
     """Sum of the rewards; the column is called ``return``."""
@@ -64,11 +64,11 @@ def rows(
     """Turn an evaluation into rows.
 
     Args:
-        evaluator: Who played.
-        played: What came of it.
+        evaluator: The evaluator that played.
+        played: The result.
         run: Name of the run.
         seed: Seed of the run.
-        step: How long the agent had lived [lifetime steps].
+        step: Training so far [lifetime steps].
         trained_phase: Index of the phase that it was trained in; ``BEFORE`` if in none.
     """
     return [

@@ -1,4 +1,4 @@
-"""When a life is evaluated."""
+"""When an agent is evaluated during training."""
 
 from bisect import bisect_left, bisect_right
 from dataclasses import dataclass
@@ -13,7 +13,7 @@ BEFORE = -1
 
 
 class Due(NamedTuple):
-    """One evaluation that is to be."""
+    """One scheduled evaluation."""
 
     step: int
     """Lifetime step."""
@@ -23,14 +23,14 @@ class Due(NamedTuple):
 
 @dataclass(frozen=True)
 class Timetable:
-    """The evaluations of a life: before training, at an interval in each phase, and at its end.
+    """The evaluations of a run: before training, at an interval in each phase, and at its end.
 
     The greedy skill of a DQN swings several-fold within a few hundred updates, so that one snapshot
     at the end of a phase is mostly noise. There may be several, shortly after one another; the mean
     of so many, the last ones of a phase, then stands for its end.
 
     Args:
-        schedule: The life.
+        schedule: The schedule of the run.
         every: Interval, counted from the beginning of each phase [lifetime steps]; 0 for none.
         at_end: Evaluations at the end of each phase.
         spacing: Interval between those [lifetime steps]. Where a phase is too short for all, those
@@ -50,10 +50,10 @@ class Timetable:
 
     @cached_property
     def due(self) -> tuple[Due, ...]:
-        """All evaluations of the life, in order."""
+        """All evaluations of the run, in order."""
         found = [Due(0, BEFORE)]
         for stage, end in enumerate(self.schedule.ends):
-            start = end - self.schedule.stretches[stage].steps
+            start = end - self.schedule.phases[stage].steps
             steps = {end - back * self.spacing for back in range(self.at_end)}
             if self.every:
                 steps |= set(range(start + self.every, end, self.every))
@@ -63,7 +63,7 @@ class Timetable:
     def expected(self, stride: int = 1) -> tuple[Due, ...]:
         """Return the evaluations as they are made where so many steps pass at once.
 
-        Environments that step together may pass a step that was due; one evaluation then serves
+        Environments that step together may pass a step that was due; one evaluation then counts for
         all that were passed.
 
         Args:
@@ -84,7 +84,7 @@ class Timetable:
     def next_after(self, step: int) -> int | None:
         """Return the lifetime step of the first evaluation after a step, or None.
 
-        The last phase never ends: when its steps are over, the interval goes on.
+        The last phase never ends: when its steps are over, the interval continues.
         """
         position = bisect_right(self.due, (step, len(self.schedule)))
         if position < len(self.due):
@@ -98,14 +98,14 @@ class Timetable:
             ValueError: If the step is negative.
         """
         if step < 0:
-            raise ValueError(f"lifetime step {step} is negative; a life begins at step 0")
+            raise ValueError(f"lifetime step {step} is negative; training begins at step 0")
         later = self._later(step, 0)
         if later is not None and later > self.schedule.total_steps:
             return Due(later, len(self.schedule) - 1)
         return self.due[bisect_left(self.due, (step, len(self.schedule))) - 1]
 
     def stage_of(self, step: int, late: int = 0) -> int:
-        """Return the phase that an agent of this age is, or has just been, trained in.
+        """Return the phase that an agent is, or has just been, trained in at a step.
 
         At the end of a phase it is the one that ended.
 
@@ -129,5 +129,5 @@ class Timetable:
         """Return the multiple of the interval in the last phase at a step, or so many later."""
         if not self.every:
             return None
-        start = self.schedule.total_steps - self.schedule.stretches[-1].steps
+        start = self.schedule.total_steps - self.schedule.phases[-1].steps
         return start + ((step - start) // self.every + ahead) * self.every

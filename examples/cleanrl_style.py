@@ -1,4 +1,4 @@
-"""Your own loop in one file, as in CleanRL: a DQN in plain torch, judged at different ages."""
+"""Your own loop in one file, as in CleanRL: a DQN in plain torch, evaluated during training."""
 
 import argparse
 from copy import deepcopy
@@ -13,14 +13,14 @@ from continual_arcade.evaluation import FunctionPolicy, Record, replay_phases
 
 parser = argparse.ArgumentParser(description=__doc__)
 parser.add_argument("--steps", type=int, default=50_000, help="length of each of three phases")
-life = shipped("conflict", make_game("Catcher")).with_steps(parser.parse_args().steps)
+schedule = shipped("conflict", make_game("Catcher")).with_steps(parser.parse_args().steps)
 rng, _ = np.random.default_rng(0), torch.manual_seed(0)
-games = gym.make_vec("ContinualArcade/Catcher-v0", num_envs=8, schedule=life)
+games = gym.make_vec("ContinualArcade/Catcher-v0", num_envs=8, schedule=schedule)
 net = nn.Sequential(nn.Linear(4, 64), nn.ReLU(), nn.Linear(64, 64), nn.ReLU(), nn.Linear(64, 3))
 optimizer, target = torch.optim.Adam(net.parameters(), 5e-4), net
 agents, memory, seen = {}, [], games.reset(seed=0)[0]
-for step in range(0, life.total_steps + 1, 8):
-    if step % 2_000 == 0 or step in life.ends:  # the target network is also what will be judged
+for step in range(0, schedule.total_steps + 1, 8):
+    if step % 2_000 == 0 or step in schedule.ends:  # the target network is also evaluated
         target = deepcopy(net)
         agents[step] = FunctionPolicy(lambda s, n=target: n(torch.as_tensor(s)).argmax(1).numpy())
     random, best = rng.integers(3, size=8), net(torch.as_tensor(seen)).argmax(1).numpy()
@@ -36,5 +36,5 @@ for step in range(0, life.total_steps + 1, 8):
     optimizer.zero_grad()
     loss.backward()
     optimizer.step()
-replayed = replay_phases(agents, life, game="Catcher")
-print(Record.from_table(replayed.table, life).matrix.round(1))  # after each phase, in each phase
+replayed = replay_phases(agents, schedule, game="Catcher")
+print(Record.from_table(replayed.table, schedule).matrix.round(1))  # rows: after each phase

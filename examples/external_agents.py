@@ -15,19 +15,19 @@ from continual_arcade.evaluation import EvaluationSettings, Protocol, replay_pha
 def main(steps: int = 40_000, seeds: int = 2, out: Path = Path("runs")) -> None:
     """Train in three phases of so many steps each, and write the zips down as runs."""
     torch.set_num_threads(1)  # a small network gains nothing from more
-    life = shipped("conflict", make_game("Catcher")).with_steps(steps)
+    schedule = shipped("conflict", make_game("Catcher")).with_steps(steps)
     # Evaluated before training and at phase ends: for these steps there are zips.
-    protocol = Protocol("Catcher", IDS["Catcher"], life, EvaluationSettings(every=0, at_end=1))
+    protocol = Protocol("Catcher", IDS["Catcher"], schedule, EvaluationSettings(every=0, at_end=1))
     zips = out / "zips"
     zips.mkdir(parents=True, exist_ok=True)
     for method, bonus in (("ppo-plain", 0.0), ("ppo-bonus", 0.1)):
         for seed in range(seeds):
             name = f"{method}-{seed}"
-            env = make_life("Catcher", life, num_envs=8)
+            env = make_life("Catcher", schedule, num_envs=8)
             model = PPO("MlpPolicy", env, n_steps=256, ent_coef=bonus, seed=seed, device="cpu")
             model.save(zips / f"{name}_0_steps")
-            model.learn(life.total_steps, CheckpointCallback(steps // 8, str(zips), name))
-            agents = {step: zips / f"{name}_{step}_steps.zip" for step in (0, *life.ends)}
+            model.learn(schedule.total_steps, CheckpointCallback(steps // 8, str(zips), name))
+            agents = {step: zips / f"{name}_{step}_steps.zip" for step in (0, *schedule.ends)}
             replayed = replay_phases(agents, protocol, load=PPO.load, seed=seed)
             known = {"n_steps": 256, "ent_coef": bonus}
             folder = replayed.write_run(out, method=method, num_envs=8, settings=known)

@@ -1,4 +1,4 @@
-"""An environment of your own: CartPole drifts, and an agent that lives in it is judged."""
+"""An environment of your own: CartPole drifts while an agent trains in it."""
 
 from typing import Any
 
@@ -14,7 +14,7 @@ TUNABLES = {
     "length": Tunable(default=0.5, low=0.05, high=5, unit="m", harder="lower", about="half a pole"),
     "force_mag": Tunable(default=10, low=-50, high=50, unit="N", harder="either", about="push"),
 }
-PHASES = {"normal": {}, "swapped keys": {"force_mag": -10.0}, "long pole": {"length": 2.0}}
+PHASES = [("normal", {}), ("swapped keys", {"force_mag": -10.0}), ("long pole", {"length": 2.0})]
 
 
 def apply(env: Any, params: dict[str, float]) -> None:
@@ -23,17 +23,17 @@ def apply(env: Any, params: dict[str, float]) -> None:
 
 
 def main(steps: int = 20_000) -> None:
-    """Live through three phases of so many steps each; play all of them after each."""
-    life = Schedule("c", tuple(PhaseSpec(name=n, steps=steps, params=p) for n, p in PHASES.items()))
+    """Train in three phases of so many steps each; evaluate all of them after each."""
+    schedule = Schedule("c", tuple(PhaseSpec(name=n, steps=steps, params=p) for n, p in PHASES))
 
     def make(phase: int | None = None) -> PhasedEnv:
-        return PhasedEnv(gym.make("CartPole-v1"), life, TUNABLES, apply, phase)
+        return PhasedEnv(gym.make("CartPole-v1"), schedule, TUNABLES, apply, phase)
 
     settings = {"learning_rate": 1e-3, "train_freq": 1, "target_update_interval": 500}
     agent = ContinualDQN("MlpPolicy", make(), buffer_size=10_000, seed=0, **settings)
-    for name in PHASES:
+    for n, _ in PHASES:
         agent.learn(steps, reset_num_timesteps=False)
-        print(f"after {name}:", GymEvaluator(make, life).play(agent).scores.mean(axis=1).round(1))
+        print(f"after {n}:", GymEvaluator(make, schedule).play(agent).scores.mean(axis=1).round(1))
 
 
 if __name__ == "__main__":

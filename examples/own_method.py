@@ -1,4 +1,4 @@
-"""A method of your own is a part: here shrink and perturb, beside a life without it."""
+"""A method of your own is a part: here shrink and perturb, compared with training without it."""
 
 from dataclasses import dataclass
 
@@ -6,7 +6,8 @@ import torch
 import tyro
 
 from continual_arcade.agents import build_agent
-from continual_arcade.agents.methods.base import Learner, Part, parameters
+from continual_arcade.agents.methods.base import Learner, Part
+from continual_arcade.agents.methods.tensors import parameters
 from continual_arcade.envs import make_game, shipped
 from continual_arcade.evaluation import Evaluator
 
@@ -28,11 +29,11 @@ class ShrinkPerturb(Part):
 
 
 def main(steps: int = 50_000, seed: int = 0) -> None:
-    """Live through three phases of so many steps each, and then play them."""
-    life = shipped("conflict", make_game("Catcher")).with_steps(steps)
+    """Train in three phases of so many steps each, and then evaluate them."""
+    schedule = shipped("conflict", make_game("Catcher")).with_steps(steps)
     for parts in ([], [ShrinkPerturb()]):
-        agent = build_agent("Catcher", life, seed=seed, parts=parts).learn(life.total_steps)
-        scores = Evaluator("Catcher", life).play(agent).scores.mean(axis=1)
+        agent = build_agent("Catcher", schedule, seed=seed, parts=parts).learn(schedule.total_steps)
+        scores = Evaluator("Catcher", schedule).play(agent).scores.mean(axis=1)
         print(f"{agent.parts}: {scores.round(1)}")
 
 

@@ -1,4 +1,4 @@
-"""A metric of your own: how the worst phase that was met so far is played, over a life."""
+"""A metric of your own: the score in the worst phase met so far, over a run."""
 
 from math import nan
 from pathlib import Path
@@ -23,8 +23,8 @@ def worst_met(record: Record, context: Context) -> Result:
 
 
 METRIC = Metric(
-    name="worst-met@life",
-    title="Worst phase met so far, over the life",
+    name="worst-met@lifetime",
+    title="Worst phase met so far, over the lifetime",
     better="higher",
     formula="(1/s(T)) ∫ min over the j met until t of p(t, j) dt",
     source="ours; trapezoid rule",
@@ -35,4 +35,4 @@ if __name__ == "__main__":
     for run in map(Run.load, tyro.cli(tyro.conf.Positional[list[Path]])):
         known = measure(run.scores, ["worst-phase@end", "acc@gem"])
         for name, result in {METRIC.name: METRIC.compute(run.scores, Context()), **known}.items():
-            print(f"{run.method:10} {run.seed} {name:15} {result.value:5.1f} {result.reason}")
+            print(f"{run.method:10} {run.seed} {name:18} {result.value:5.1f} {result.reason}")

@@ -1,4 +1,4 @@
-"""Any agent of Stable-Baselines3: PPO lives in a Catcher that drifts, and a callback judges it."""
+"""Any agent of Stable-Baselines3: PPO trains in a drifting Catcher, and a callback evaluates it."""
 
 from pathlib import Path
 
@@ -15,15 +15,15 @@ from continual_arcade.evaluation.metrics import measure
 
 
 def main(steps: int = 50_000, entropy: float = 0.1, out: Path = Path("runs")) -> None:
-    """Live through three phases of so many steps each, and show what was forgotten."""
+    """Train in three phases of so many steps each, and show what was forgotten."""
     torch.set_num_threads(1)  # a small network gains nothing from more
     schedule = shipped("conflict", make_game("Catcher")).with_steps(steps)
     folder = RunFolder.new(out, "Catcher", schedule.name, "ppo", seed=0)
     timetable = Timetable(schedule, every=steps // 2)  # and before training, and at phase ends
     callback = EvaluationCallback(Evaluator("Catcher", schedule), timetable, folder, seed=0)
-    life = make_life("Catcher", schedule, num_envs=8)
-    model = PPO("MlpPolicy", life, n_steps=256, ent_coef=entropy, seed=0, device="cpu")
-    model.learn(schedule.total_steps, callback)  # one call is one life
+    games = make_life("Catcher", schedule, num_envs=8)
+    model = PPO("MlpPolicy", games, n_steps=256, ent_coef=entropy, seed=0, device="cpu")
+    model.learn(schedule.total_steps, callback)  # one call is one run
     record = Run.load(folder.path).scores
     rich.print(as_text(forgetting_matrix(record), "pellets"))
     for name, result in measure(record, ["acc@gem", "bwt@gem", "worst-phase@end"]).items():

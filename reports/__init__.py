@@ -1,1 +1,1 @@
-"""Fills a page about runs: tables, curves, matrices, and where all of it comes from."""
+"""Reports about runs: tables, curves, matrices, and their provenance."""

@@ -1,4 +1,4 @@
-"""What must be known before a number is believed: too few runs, nothing learnt, nothing to tell."""
+"""Warnings about the numbers: too few runs, nothing learnt, nothing that could differ."""
 
 from collections.abc import Iterator, Sequence
 
@@ -11,20 +11,20 @@ from continual_arcade.reports.text import listed
 from continual_arcade.reports.verdict import NOTHING
 
 
-def cautions(judged: Sequence[MethodResults]) -> list[str]:
-    """Return a sentence or two for each thing that makes the numbers of a world doubtful."""
+def cautions(results: Sequence[MethodResults]) -> list[str]:
+    """Return a sentence or two for each reason to doubt the numbers of a comparison."""
     return [
-        *_few_runs(judged),
-        *_nothing_learnt(judged),
-        *_nobody_adapted(judged),
-        *_memory_never_filled(judged),
+        *_few_runs(results),
+        *_nothing_learnt(results),
+        *_nobody_adapted(results),
+        *_memory_never_filled(results),
     ]
 
 
-def _few_runs(judged: Sequence[MethodResults]) -> Iterator[str]:
+def _few_runs(results: Sequence[MethodResults]) -> Iterator[str]:
     """Name the methods with few runs, those with equally many together."""
     of_runs: dict[int, list[MethodResults]] = {}
-    for one in judged:
+    for one in results:
         of_runs.setdefault(len(one.runs), []).append(one)
     for runs, those in of_runs.items():
         ends = [list(one.by_seed("acc@gem").values()) for one in those]
@@ -34,16 +34,16 @@ def _few_runs(judged: Sequence[MethodResults]) -> Iterator[str]:
             yield f"{listed(one.label for one in those)}: {warning}"
 
 
-def _nothing_learnt(judged: Sequence[MethodResults]) -> Iterator[str]:
+def _nothing_learnt(results: Sequence[MethodResults]) -> Iterator[str]:
     """Name the phases that a method did not learn, methods with the same ones together."""
-    scale = judged[0].context.references
+    scale = results[0].context.references
     if scale is None:
         return
     if scale.reason:
         yield f"Whether all phases were learnt is not known: {scale.reason}."
-    names = judged[0].records[0].labels
+    names = results[0].records[0].labels
     of_phases: dict[tuple[str, ...], list[str]] = {}
-    for one in judged:
+    for one in results:
         learnt = one.matrices.mean(axis=0)[one.records[0].learnt(), range(len(names))]
         shares = (learnt - scale.zero) / (scale.one - scale.zero)
         unlearnt = tuple(
@@ -54,7 +54,7 @@ def _nothing_learnt(judged: Sequence[MethodResults]) -> Iterator[str]:
         f"at most {NOTHING:.0%}".replace("%", " %") + " of the way from random play to the oracle"
     )
     for phases, labels in of_phases.items():
-        who = "any method" if len(labels) == len(judged) > 1 else listed(labels)
+        who = "any method" if len(labels) == len(results) > 1 else listed(labels)
         if len(phases) == len(names):
             yield (
                 f"Nothing was learnt by {who}: each phase is played {limit} when it was just "
@@ -67,13 +67,13 @@ def _nothing_learnt(judged: Sequence[MethodResults]) -> Iterator[str]:
             )
 
 
-def _nobody_adapted(judged: Sequence[MethodResults]) -> Iterator[str]:
+def _nobody_adapted(results: Sequence[MethodResults]) -> Iterator[str]:
     """Name the phases to which no run of any method adapted while they were trained."""
-    scale = judged[0].context.references
+    scale = results[0].context.references
     if scale is None:
         return
-    found = [adaptation_times(record, scale) for one in judged for record in one.records]
-    stages = judged[0].records[0].stage_labels
+    found = [adaptation_times(record, scale) for one in results for record in one.records]
+    stages = results[0].records[0].stage_labels
     missed = [
         name
         for stage, name in enumerate(stages)
@@ -91,12 +91,12 @@ _ALIKE = ("fifo", "reservoir")
 """Kinds of replay that hold the same transitions until one has to be dropped."""
 
 
-def _memory_never_filled(judged: Sequence[MethodResults]) -> Iterator[str]:
+def _memory_never_filled(results: Sequence[MethodResults]) -> Iterator[str]:
     """Say where a memory holds a whole run, so that its kind makes no difference."""
-    total = judged[0].runs[0].protocol.schedule.total_steps
+    total = results[0].runs[0].protocol.schedule.total_steps
     roomy = [
         one
-        for one in judged
+        for one in results
         if not one.is_reference
         and str(one.group.settings.get("replay", "")).split(":")[0] in _ALIKE
         and (one.group.settings.get("buffer_size") or 0) >= total

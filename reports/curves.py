@@ -30,17 +30,17 @@ from continual_arcade.reports.text import (
 
 
 def bands(schedule: Schedule, highlighted: int | None = None) -> tuple[Band, ...]:
-    """Return the phases of a life as bands of the x axis.
+    """Return the phases of a schedule as bands of the x axis.
 
     Args:
-        schedule: The life.
+        schedule: The schedule.
         highlighted: Phase whose exposures are to be seen; None for none.
     """
     starts = (0, *schedule.ends[:-1])
     return tuple(
         Band(start, end, stretch.name, schedule.replayed_as(index) == highlighted)
         for index, (start, end, stretch) in enumerate(
-            zip(starts, schedule.ends, schedule.stretches, strict=True)
+            zip(starts, schedule.ends, schedule.phases, strict=True)
         )
     )
 
@@ -61,14 +61,14 @@ def _interval(estimate: Estimate) -> str:
     return f"{estimate:.1f} ({said})"
 
 
-def lifetimes(judged: Sequence[MethodResults], schedule: Schedule, points: str) -> LineChart:
-    """Draw the score in each phase over the life."""
-    means = [np.array([record.means for record in one.records]) for one in judged]
+def learning_curves(results: Sequence[MethodResults], schedule: Schedule, points: str) -> LineChart:
+    """Draw the score in each phase during training."""
+    means = [np.array([record.means for record in one.records]) for one in results]
     panels = []
-    names = judged[0].records[0].labels
+    names = results[0].records[0].labels
     for column, (phase, name) in enumerate(zip(schedule.distinct, names, strict=True)):
         lines = []
-        for one, of_runs in zip(judged, means, strict=True):
+        for one, of_runs in zip(results, means, strict=True):
             found = over_runs(of_runs[:, :, column], repeat(one.ranges[column], of_runs.shape[1]))
             steps = one.records[0].steps.astype(np.float64)
             hover = tuple(map(_interval, found))
@@ -80,18 +80,18 @@ def lifetimes(judged: Sequence[MethodResults], schedule: Schedule, points: str) 
         caption="Each panel is one phase, played at every evaluation; it is shaded while that "
         "phase is trained. Lines are means over runs, shades their 95 % confidence intervals.",
         alt=f"Mean {points} in each of {len(panels)} phases over {schedule.total_steps:,} lifetime "
-        f"steps, a line for each of {len(judged)} methods. The table below has the numbers.",
+        f"steps, a line for each of {len(results)} methods. The table below has the numbers.",
         x_label="lifetime step",
         y_label=points,
         panels=tuple(panels),
     )
 
 
-def matrix_chart(judged: Sequence[MethodResults], schedule: Schedule, points: str) -> HeatMap:
+def matrix_chart(results: Sequence[MethodResults], schedule: Schedule, points: str) -> HeatMap:
     """Draw the forgetting matrix of each method."""
-    record = judged[0].records[0]
+    record = results[0].records[0]
     panels = []
-    for one in judged:
+    for one in results:
         stages, phases = one.matrices.shape[1:]
         found = [over_runs(one.matrices[:, stage, :], one.ranges) for stage in range(stages)]
         # Shape (3, stages, phases).
@@ -101,14 +101,14 @@ def matrix_chart(judged: Sequence[MethodResults], schedule: Schedule, points: st
             for phase in range(phases)
         )
         panels.append(HeatPanel(one.label, (values.T,), (hover,), (low.T,), (high.T,)))
-    count = judged[0].runs[0].protocol.judging.at_end
+    count = results[0].runs[0].protocol.evaluation.at_end
     return HeatMap(
         key="matrix",
         title="Forgetting matrix",
         caption=f"Mean {points}. Framed: when just learnt. Along a row, a drop to the right of the "
         f"frame is forgetting. A cell is the mean of the last {counted(count, 'evaluation')} of a "
         "phase, or of as many as it has.",
-        alt="; ".join(f"{one.label}: {_matrix_in_words(one)}" for one in judged),
+        alt="; ".join(f"{one.label}: {_matrix_in_words(one)}" for one in results),
         rows=record.labels,
         columns=("before", *record.stage_labels),
         rows_label=PLAYED,
@@ -129,11 +129,11 @@ def _matrix_in_words(one: MethodResults) -> str:
     )
 
 
-def ends(judged: Sequence[MethodResults], points: str) -> BarChart:
+def ends(results: Sequence[MethodResults], points: str) -> BarChart:
     """Draw the score of each phase at the end, over all of them, and in the worst."""
-    record = judged[0].records[0]
+    record = results[0].records[0]
     bars = []
-    for one in judged:
+    for one in results:
         last = one.matrices[:, -1, :]
         columns = np.column_stack([last, last.mean(axis=1), last.min(axis=1)])
         ranges = (*one.ranges, one.possible("acc@gem"), one.possible("worst-phase@end"))
@@ -155,13 +155,13 @@ def ends(judged: Sequence[MethodResults], points: str) -> BarChart:
     )
 
 
-def changes(judged: Sequence[MethodResults], points: str) -> BarChart:
-    """Draw what became of each phase since it was just learnt."""
-    record = judged[0].records[0]
+def changes(results: Sequence[MethodResults], points: str) -> BarChart:
+    """Draw the change of each phase since it was just learnt."""
+    record = results[0].records[0]
     last = len(record.ends) - 1
     followed = [column for column, row in enumerate(record.learnt()) if row < last]
     bars = []
-    for one in judged:
+    for one in results:
         found = [
             change(
                 one.matrices[:, -1, column],
@@ -190,28 +190,28 @@ def changes(judged: Sequence[MethodResults], points: str) -> BarChart:
     )
 
 
-def adaptation(judged: Sequence[MethodResults], schedule: Schedule) -> LineChart | None:
+def adaptation(results: Sequence[MethodResults], schedule: Schedule) -> LineChart | None:
     """Draw how many runs have adapted to each phase, over the steps since it began."""
-    scale = judged[0].context.references
+    scale = results[0].context.references
     if scale is None:
         return None
-    of_methods = [[adaptation_times(record, scale) for record in one.records] for one in judged]
+    of_methods = [[adaptation_times(record, scale) for record in one.records] for one in results]
     panels = []
     missing: dict[str, str] = {}
-    for stage, name in enumerate(judged[0].records[0].stage_labels):
+    for stage, name in enumerate(results[0].records[0].stage_labels):
         lines = []
-        for one, found in zip(judged, of_methods, strict=True):
+        for one, found in zip(results, of_methods, strict=True):
             times = np.array([times[stage] for times, _ in found])
             censored = np.array([censored[stage] for _, censored in found])
             if np.isnan(times).any():
-                reason = one.results[0]["adaptation-time"].reason or "a run does not tell"
+                reason = one.results[0]["adaptation-time"].reason or "it is unknown for a run"
                 missing.setdefault(one.label, f"{reason} ({name})")
                 continue
             curve = kaplan_meier(times, censored)
             lines.append(
                 Series(
                     one.label,
-                    np.concatenate([[0.0], curve.times, [float(schedule.stretches[stage].steps)]]),
+                    np.concatenate([[0.0], curve.times, [float(schedule.phases[stage].steps)]]),
                     1 - np.concatenate([[1.0], curve.share, curve.share[-1:]]),
                 )
             )

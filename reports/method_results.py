@@ -1,4 +1,4 @@
-"""Groups of runs with all that is computed of them, once."""
+"""Groups of runs with all metrics computed from them, once."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -23,7 +23,7 @@ Floats = npt.NDArray[np.float64]
 
 @dataclass(frozen=True)
 class Measured:
-    """All metrics of some lives, each in points and, if there are references, on their scale."""
+    """All metrics of some runs, each in points and, if there are references, on their scale."""
 
     records: tuple[Record, ...]
     context: Context
@@ -31,12 +31,12 @@ class Measured:
 
     @cached_property
     def results(self) -> tuple[dict[str, Result], ...]:
-        """All metrics of each life, in points."""
+        """All metrics of each run, in points."""
         return tuple(measure(record, context=self.context) for record in self.records)
 
     @cached_property
     def normalised(self) -> tuple[dict[str, Result], ...]:
-        """All metrics of each life, where random play is 0 and the oracle 1.
+        """All metrics of each run, where random play is 0 and the oracle 1.
 
         Raises:
             ValueError: If there are no references.
@@ -63,26 +63,26 @@ class Measured:
 
 @dataclass(frozen=True)
 class Extremes:
-    """What the metrics of a life can be: those of the lowest and of the highest scores."""
+    """The range of each metric: its values at the lowest and at the highest scores."""
 
     scores: ScoreRange
-    lives: Measured
-    """The life in which every score is the lowest, and that in which every one is the highest."""
+    measured: Measured
+    """A run in which every score is the lowest, and one in which every score is the highest."""
 
     @classmethod
     def of(cls, protocol: Protocol, context: Context) -> "Extremes | None":
-        """Make them for all lives that are evaluated in one way; None if that is not known."""
+        """Compute the ranges for a protocol; None if its scores have no known range."""
         scores = score_range(protocol)
         if scores is None:
             return None
         schedule, timetable = protocol.schedule, protocol.timetable
         steps, stages = (np.array(column) for column in zip(*timetable.due, strict=True))
         highest = np.broadcast_to(scores.highest, (len(steps), *scores.highest.shape))
-        lives = tuple(
+        runs = tuple(
             Record(schedule, values, steps, stages, timetable.at_end)
             for values in (np.zeros_like(highest), highest)
         )
-        return cls(scores, Measured(lives, context))
+        return cls(scores, Measured(runs, context))
 
     def possible(
         self, metric: str, results: Sequence[Result], *, normalised: bool = False
@@ -95,8 +95,8 @@ class Extremes:
             normalised: Whether they are on the scale of the references.
         """
         low, high = (
-            of_life[metric]
-            for of_life in (self.lives.normalised if normalised else self.lives.results)
+            of_run[metric]
+            for of_run in (self.measured.normalised if normalised else self.measured.results)
         )
         match METRICS[metric].possible:
             case "level":
@@ -108,7 +108,7 @@ class Extremes:
             case "contrast" if not normalised:
                 return Range.of_score(-1.0, 1.0)
             case "wait":
-                stretches = self.lives.records[0].schedule.stretches
+                stretches = self.measured.records[0].schedule.phases
                 return Range.of_score(0.0, float(max(stretch.steps for stretch in stretches)))
             case _:
                 return None
@@ -123,8 +123,8 @@ def _change(low: Result, high: Result, results: Sequence[Result]) -> Range | Non
     """Return what a difference of two scores can be.
 
     Args:
-        low: That of the life of lowest scores.
-        high: That of the life of highest scores.
+        low: That of the run of lowest scores.
+        high: That of the run of highest scores.
         results: Those of the runs.
     """
     levels = [result.levels for result in results if result.levels is not None]
@@ -284,29 +284,29 @@ def change(later: Floats, earlier: Floats, within: Range | None) -> Estimate:
 
 
 def differences(
-    judged: Sequence[MethodResults], base: MethodResults, metric: str
+    results: Sequence[MethodResults], base: MethodResults, metric: str
 ) -> list[tuple[MethodResults, Difference]]:
     """Compare all methods with one of them, seed by seed, with Holm's correction over them."""
-    others = [one for one in judged if one is not base]
+    others = [one for one in results if one is not base]
     found = [one.less(base, metric) for one in others]
     return list(zip(others, adjusted(found), strict=True))
 
 
-def judge(
-    world: Comparison, scale: Scale | None, baselines: Mapping[int, Group]
+def collect_results(
+    comparison: Comparison, scale: Scale | None, baselines: Mapping[int, Group]
 ) -> list[MethodResults]:
-    """Put together what belongs to a world.
+    """Compute the results of each method of a comparison.
 
     Args:
-        world: The runs.
+        comparison: The runs.
         scale: The scores of random play and of the oracle in each phase.
-        baselines: By column of the phase, runs that lived in it alone.
+        baselines: By column of the phase, runs that were trained in it alone.
     """
     records = {
         column: [run.scores for run in group.runs.values()] for column, group in baselines.items()
     }
     context = Context(references=scale, baselines=records or None)
-    extremes = Extremes.of(world.protocol, context)
+    extremes = Extremes.of(comparison.protocol, context)
     return [
         MethodResults(
             label,
@@ -314,24 +314,24 @@ def judge(
             Measured(tuple(run.scores for run in group.runs.values()), context),
             extremes,
         )
-        for label, group in zip(world.labels, world.groups, strict=True)
+        for label, group in zip(comparison.labels, comparison.groups, strict=True)
     ]
 
 
-def fitting(world: Comparison, baselines: Gathered) -> dict[int, Group]:
-    """Find the runs that lived in one phase of a world, and in no other.
+def fitting(comparison: Comparison, baselines: Gathered) -> dict[int, Group]:
+    """Find the runs that were trained in a single phase of a comparison.
 
     Returns:
         Those of each phase, by its column.
 
     Raises:
-        ValueError: If runs of several methods lived in the same phase.
+        ValueError: If runs of several methods were trained in the same phase.
     """
-    schedule = world.protocol.schedule
+    schedule = comparison.protocol.schedule
     found: dict[int, Group] = {}
-    for other in baselines.worlds:
+    for other in baselines.comparisons:
         for column, phase in enumerate(schedule.distinct):
-            alone = replace(world.protocol, schedule=schedule.single(phase.index))
+            alone = replace(comparison.protocol, schedule=schedule.single(phase.index))
             if other.protocol.key != alone.key:
                 continue
             if len(other.groups) > 1:

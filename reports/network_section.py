@@ -34,25 +34,25 @@ _QUANTITIES = {
     "weight_norm": ("Norm of the weights", _NOT_NEGATIVE),
     "gradient_norm": ("Norm of the mean TD gradient, mean over phases", _NOT_NEGATIVE),
 }
-"""What is drawn of the diagnostics over the life, what it is called, and what it can be."""
+"""The diagnostics that are drawn, their titles, and their ranges."""
 
 _POINTS = 240
 """Points of a curve of the replay memory; logs of runs have their own."""
 
 
-def interference(judged: Sequence[MethodResults], schedule: Schedule) -> HeatMap | None:
+def interference(results: Sequence[MethodResults], schedule: Schedule) -> HeatMap | None:
     """Draw how the gradients of the phases agree, at each evaluation."""
     phases = [phase.index for phase in schedule.distinct]
-    record = judged[0].records[0]
+    record = results[0].records[0]
     panels = []
     missing: dict[str, str] = {}
-    for one in judged:
+    for one in results:
         tables, reason = _diagnostics(one)
         cosines = [_by_pair(table, one.records[0], phases) for table in tables]
         if reason:
             missing[one.label] = reason
         elif one.records[0].steps.tolist() != record.steps.tolist():
-            missing[one.label] = f"it was evaluated at other steps than {judged[0].label}"
+            missing[one.label] = f"it was evaluated at other steps than {results[0].label}"
         else:
             panels.append(HeatPanel(one.label, tuple(np.mean(cosines, axis=0))))
     if not panels:
@@ -84,7 +84,7 @@ def interference(judged: Sequence[MethodResults], schedule: Schedule) -> HeatMap
 
 
 def _diagnostics(one: MethodResults) -> tuple[list[pd.DataFrame], str]:
-    """Return what the networks of all runs said, or why that is not known."""
+    """Return the network diagnostics of all runs, or why they are missing."""
     found = [run.diagnostics for run in one.runs]
     known = [table for table in found if table is not None]
     if len(known) < len(found):
@@ -120,15 +120,15 @@ def _cosines_in_words(matrix: np.ndarray, names: Sequence[str]) -> str:
     return f"least alike {low[1]} ({low[0]:+.2f}), most {high[1]} ({high[0]:+.2f})"
 
 
-def plasticity(judged: Sequence[MethodResults], schedule: Schedule) -> tuple[LineChart, ...]:
+def plasticity(results: Sequence[MethodResults], schedule: Schedule) -> tuple[LineChart, ...]:
     """Draw what is measured of the networks during training, a chart for each quantity."""
     charts = []
     for quantity, (title, within) in _QUANTITIES.items():
         lines = []
         missing: dict[str, str] = {}
-        for one in judged:
+        for one in results:
             tables, reason = _diagnostics(one)
-            curves = [_over_life(table, quantity) for table in tables]
+            curves = [_over_run(table, quantity) for table in tables]
             if reason or not all(len(curve) for curve in curves):
                 missing[one.label] = reason or "a run did not measure it"
                 continue
@@ -152,7 +152,7 @@ def plasticity(judged: Sequence[MethodResults], schedule: Schedule) -> tuple[Lin
     return tuple(charts)
 
 
-def _over_life(table: pd.DataFrame, quantity: str) -> "pd.Series[float]":
+def _over_run(table: pd.DataFrame, quantity: str) -> "pd.Series[float]":
     """Return a quantity by lifetime step: over all phases together, or else their mean."""
     found = table[table["quantity"] == quantity]
     together = found[found["phase"] == ALL]
@@ -162,13 +162,13 @@ def _over_life(table: pd.DataFrame, quantity: str) -> "pd.Series[float]":
     return means.astype(np.float64)
 
 
-def memory(judged: Sequence[MethodResults], schedule: Schedule) -> tuple[AreaChart, ...]:
+def memory(results: Sequence[MethodResults], schedule: Schedule) -> tuple[AreaChart, ...]:
     """Draw from which phases the transitions come that are stored, and that are learnt from."""
     charts = []
     for kind, (title, caption) in _MEMORY.items():
         panels = []
         missing: dict[str, str] = {}
-        for one in judged:
+        for one in results:
             logs = [_logged(run.progress, kind, schedule) for run in one.runs]
             known = [log for log in logs if log is not None]
             if len(known) < len(logs):
@@ -216,7 +216,7 @@ _MEMORY = {
         "next, mean over runs.",
     ),
 }
-"""Kinds of shares that are logged, what they are called, and what a reader must know."""
+"""Kinds of shares that are logged, with title and caption."""
 
 
 @dataclass(frozen=True)
@@ -228,7 +228,7 @@ class _Logged:
     shares: npt.NDArray[np.float64]
     """Shape ``(phases of training, lines)``."""
     backwards: bool
-    """Whether a line tells of the time before it; else it tells of its own moment."""
+    """Whether a line covers the time before it; else it describes its own moment."""
 
     def at(self, steps: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
         """Return the shares at some steps, shape ``(phases of training, steps)``."""

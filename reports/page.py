@@ -9,14 +9,14 @@ from continual_arcade.evaluation.references import References
 from continual_arcade.evaluation.runs import Comparison, Gathered
 from continual_arcade.reports import curves, network_section, provenance, summary, verdict
 from continual_arcade.reports.cautions import cautions
-from continual_arcade.reports.method_results import MethodResults, fitting, judge
+from continual_arcade.reports.method_results import MethodResults, collect_results, fitting
 from continual_arcade.reports.pages.page_model import FilmStrip, Item, Page, Section
 from continual_arcade.reports.text import counted
 
 NO_RUNS = Gathered([], [])
 
 Filmer = Callable[[Comparison, Sequence[MethodResults]], Sequence[FilmStrip]]
-"""Films the agents of a world."""
+"""Makes films of the agents of a comparison."""
 
 
 def build_page(
@@ -25,7 +25,7 @@ def build_page(
     references: References | None,
     baselines: Gathered = NO_RUNS,
     against: str | None = None,
-    film: Filmer = lambda world, judged: (),
+    film: Filmer = lambda comparison, results: (),
     title: str = "",
     about: str = "",
 ) -> Page:
@@ -37,44 +37,46 @@ def build_page(
         baselines: Runs of single phases, for the metrics that need them, gathered like the others.
         against: Method to take differences from; finetune if not given. The first one where there
             is no such method.
-        film: Films the agents of the methods, where there is something to film.
+        film: Makes films of the agents of the methods.
         title: Heading of the page; game and schedule if not given.
-        about: What the runs are for.
+        about: Purpose of the runs.
 
     Raises:
         ValueError: If there is no run, or no method to take differences from.
     """
-    if not gathered.worlds:
-        raise ValueError("no run came to its end: there is nothing to report")
+    if not gathered.comparisons:
+        raise ValueError("no run finished: there is nothing to report")
     if against is not None:
-        _check_known(gathered.worlds, against)
-    several = len(gathered.worlds) > 1
+        _check_known(gathered.comparisons, against)
+    several = len(gathered.comparisons) > 1
     labels: dict[str, None] = {}
     warnings: list[str] = []
     verdicts: list[Section] = []
     sections: list[Section] = []
-    for number, world in enumerate(gathered.worlds):
-        scale = references.scale(world.protocol, "score") if references is not None else None
-        judged = judge(world, scale, fitting(world, baselines))
-        labels.update(dict.fromkeys(one.label for one in judged))
-        warnings += [f"{world.title}: {caution}" for caution in cautions(judged)]
-        base = _base(judged, against)
-        said = verdict.section(judged, base, world.points)
-        found = _sections(world, judged, base, film)
-        verdicts.append(_of_world(said, world, number) if several else said)
-        sections += [_of_world(one, world, number) if several else one for one in found]
+    for number, comparison in enumerate(gathered.comparisons):
+        scale = references.scale(comparison.protocol, "score") if references is not None else None
+        results = collect_results(comparison, scale, fitting(comparison, baselines))
+        labels.update(dict.fromkeys(one.label for one in results))
+        warnings += [f"{comparison.title}: {caution}" for caution in cautions(results)]
+        base = _base(results, against)
+        said = verdict.section(results, base, comparison.points)
+        found = _sections(comparison, results, base, film)
+        verdicts.append(_of_comparison(said, comparison, number) if several else said)
+        sections += [_of_comparison(one, comparison, number) if several else one for one in found]
     if several:
-        warnings.insert(0, _mixed(gathered.worlds))
+        warnings.insert(0, _mixed(gathered.comparisons))
     if baselines != NO_RUNS:
-        table = provenance.baselines(gathered.worlds, baselines)
+        table = provenance.baselines(gathered.comparisons, baselines)
         sections.append(Section("about-baselines", "Single-phase runs", "", (table,)))
     if gathered.left_out:
         count = counted(len(gathered.left_out), "run")
-        warnings.append(f"Left out: {count}; the last section says why.")
+        warnings.append(f"Excluded: {count}; the last section gives the reasons.")
         table = provenance.left_out(gathered.left_out)
         sections.append(Section("about-left-out", "Excluded runs", "", (table,)))
-    runs = sum(len(group.runs) for world in gathered.worlds for group in world.groups)
-    titles = " and ".join(dict.fromkeys(world.title for world in gathered.worlds))
+    runs = sum(
+        len(group.runs) for comparison in gathered.comparisons for group in comparison.groups
+    )
+    titles = " and ".join(dict.fromkeys(comparison.title for comparison in gathered.comparisons))
     count = f"{counted(runs, 'run')} of {counted(len(labels), 'method')}"
     return Page(
         title=title or titles,
@@ -88,45 +90,45 @@ def build_page(
 
 
 def _sections(
-    world: Comparison, judged: Sequence[MethodResults], base: MethodResults, film: Filmer
+    comparison: Comparison, results: Sequence[MethodResults], base: MethodResults, film: Filmer
 ) -> list[Section]:
-    schedule, points = world.protocol.schedule, world.points
+    schedule, points = comparison.protocol.schedule, comparison.points
     found = [
-        summary.summary(judged, points),
-        summary.differences(judged, base, points) if len(judged) > 1 else None,
+        summary.summary(results, points),
+        summary.differences(results, base, points) if len(results) > 1 else None,
         _section(
             "forgetting",
             "Forgetting",
-            curves.matrix_chart(judged, schedule, points),
-            curves.ends(judged, points),
-            curves.changes(judged, points),
+            curves.matrix_chart(results, schedule, points),
+            curves.ends(results, points),
+            curves.changes(results, points),
         ),
         _section(
             "films",
             "Films",
-            *film(world, judged),
+            *film(comparison, results),
             text="The agent of the lowest seed, after each phase of training (columns), plays each "
             "phase (rows), as in the forgetting matrix. All play the first evaluation episode.",
         ),
         _section(
             "lifetimes",
             "Learning curves per phase",
-            curves.lifetimes(judged, schedule, points),
+            curves.learning_curves(results, schedule, points),
         ),
-        _section("adaptation", "Adaptation time", curves.adaptation(judged, schedule)),
+        _section("adaptation", "Adaptation time", curves.adaptation(results, schedule)),
         _section(
             "interference",
             "Gradient interference",
-            network_section.interference(judged, schedule),
+            network_section.interference(results, schedule),
             text="Gradients of two phases that point the same way mean transfer, opposed ones "
             "interference (Riemer et al. 2019).",
         ),
-        _section("profiles", "Performance profiles", summary.profiles(judged, points)),
-        _section("memory", "Replay memory", *network_section.memory(judged, schedule)),
-        _section("plasticity", "Plasticity", *network_section.plasticity(judged, schedule)),
-        summary.all_metrics(judged),
-        provenance.settings(judged),
-        provenance.provenance(world, judged),
+        _section("profiles", "Performance profiles", summary.profiles(results, points)),
+        _section("memory", "Replay memory", *network_section.memory(results, schedule)),
+        _section("plasticity", "Plasticity", *network_section.plasticity(results, schedule)),
+        summary.all_metrics(results),
+        provenance.settings(results),
+        provenance.provenance(comparison, results),
     ]
     return [section for section in found if section is not None]
 
@@ -137,36 +139,40 @@ def _section(key: str, title: str, *items: Item | None, text: str = "") -> Secti
     return Section(f"about-{key}", title, text, shown) if shown else None
 
 
-def _check_known(worlds: Sequence[Comparison], against: str) -> None:
-    """Check that there is a method of this name in some world."""
-    known = {name for w in worlds for name in (*w.labels, *(group.method for group in w.groups))}
+def _check_known(comparisons: Sequence[Comparison], against: str) -> None:
+    """Check that there is a method of this name in some comparison."""
+    known = {
+        name
+        for comparison in comparisons
+        for name in (*comparison.labels, *(group.method for group in comparison.groups))
+    }
     if against not in known:
         raise ValueError(unknown("method", against, sorted(known)))
 
 
-def _base(judged: Sequence[MethodResults], against: str | None) -> MethodResults:
+def _base(results: Sequence[MethodResults], against: str | None) -> MethodResults:
     """Find the method to take differences from."""
     wanted = against or "finetune"
-    for one in judged:
+    for one in results:
         if wanted in (one.label, one.group.method):
             return one
-    return judged[0]
+    return results[0]
 
 
-def _of_world(section: Section, world: Comparison, number: int) -> Section:
-    """Name a section after its world, where there are several."""
+def _of_comparison(section: Section, comparison: Comparison, number: int) -> Section:
+    """Prefix a section with its comparison, where there are several."""
     items: Sequence[Any] = section.items
     return replace(
         section,
         key=f"world-{number}-{section.key}",
-        title=f"{world.title}: {section.title[0].lower()}{section.title[1:]}",
+        title=f"{comparison.title}: {section.title[0].lower()}{section.title[1:]}",
         items=tuple(replace(item, key=f"world-{number}-{item.key}") for item in items),
     )
 
 
-def _mixed(worlds: Sequence[Comparison]) -> str:
-    """Say that protocols differ, and in what."""
-    first, *others = worlds
+def _mixed(comparisons: Sequence[Comparison]) -> str:
+    """Warn that protocols differ, and say how."""
+    first, *others = comparisons
     said = [
         f"{first.title} and {other.title}: {'; '.join(first.protocol.differences(other.protocol))}"
         for other in others

@@ -13,29 +13,29 @@ from continual_arcade.reports.pages.page_model import DataTable, Number, Section
 from continual_arcade.reports.text import Notes, counted
 
 
-def settings(judged: Sequence[MethodResults]) -> Section:
+def settings(results: Sequence[MethodResults]) -> Section:
     """Lay out in what the methods differ, and what they share."""
-    names = list(dict.fromkeys(name for one in judged for name in one.group.settings))
+    names = list(dict.fromkeys(name for one in results for name in one.group.settings))
     values = {
-        name: [str(one.group.settings.get(name, "not set")) for one in judged] for name in names
+        name: [str(one.group.settings.get(name, "not set")) for one in results] for name in names
     }
     differing = [name for name in names if len(set(values[name])) > 1]
     shared = [name for name in names if name not in differing]
     tables = []
-    if len(judged) > 1:
+    if len(results) > 1:
         tables.append(
             DataTable(
                 key="settings",
                 title="Settings that differ",
-                columns=("setting", *(one.label for one in judged)),
+                columns=("setting", *(one.label for one in results)),
                 rows=tuple((name, *values[name]) for name in differing)
-                or (("none", *("" for _ in judged)),),
+                or (("none", *("" for _ in results)),),
             )
         )
     tables.append(
         DataTable(
             key="settings-shared",
-            title="Shared settings" if len(judged) > 1 else "All settings",
+            title="Shared settings" if len(results) > 1 else "All settings",
             columns=("setting", "value"),
             rows=tuple((name, values[name][0]) for name in shared),
             folded=True,
@@ -44,9 +44,9 @@ def settings(judged: Sequence[MethodResults]) -> Section:
     return Section("about-settings", "Settings", "", tuple(tables))
 
 
-def protocol(world: Comparison) -> DataTable:
+def protocol(comparison: Comparison) -> DataTable:
     """Lay out how the runs were evaluated."""
-    found = world.protocol
+    found = comparison.protocol
     rows = [
         ("environment", found.env),
         ("schedule", f"{found.schedule.name}, fingerprint {found.schedule.fingerprint}"),
@@ -61,9 +61,12 @@ def protocol(world: Comparison) -> DataTable:
                     else ""
                 ),
             )
-            for index, stretch in enumerate(found.schedule.stretches)
+            for index, stretch in enumerate(found.schedule.phases)
         ),
-        *((f"evaluation, {name}", f"{value:,}") for name, value in asdict(found.judging).items()),
+        *(
+            (f"evaluation, {name}", f"{value:,}")
+            for name, value in asdict(found.evaluation).items()
+        ),
     ]
     return DataTable(
         key="protocol",
@@ -75,21 +78,21 @@ def protocol(world: Comparison) -> DataTable:
     )
 
 
-def costs(judged: Sequence[MethodResults]) -> DataTable:
+def costs(results: Sequence[MethodResults]) -> DataTable:
     """Lay out what evaluation has cost beside training."""
     notes = Notes()
     rows = []
-    for one in judged:
+    for one in results:
         known = [costs for run in one.runs if (costs := _whole_costs(run)) is not None]
         if len(known) < len(one.runs):
             lacking = counted(len(one.runs) - len(known), "run")
             reason = f"{lacking} of {len(one.runs)} did not write all of it down"
             cells = [notes.number(np.nan, "", reason, one.label) for _ in range(5)]
         else:
-            trained, training, played, judging = np.mean(known, axis=0).tolist()
-            share = judging / (training + judging)
+            trained, training, played, evaluation = np.mean(known, axis=0).tolist()
+            share = evaluation / (training + evaluation)
             written = zip(
-                (trained, training, played, judging, share),
+                (trained, training, played, evaluation, share),
                 (",.0f", ".1f", ",.0f", ".1f", ".0%"),
                 strict=True,
             )
@@ -109,7 +112,7 @@ def costs(judged: Sequence[MethodResults]) -> DataTable:
             "evaluation's share of the time",
         ),
         rows=tuple(rows),
-        labels=tuple(one.label for one in judged),
+        labels=tuple(one.label for one in results),
         notes=notes.lines(),
     )
 
@@ -127,7 +130,7 @@ def _whole_costs(run: Run) -> tuple[float, float, float, float] | None:
     )
 
 
-def provenance(world: Comparison, judged: Sequence[MethodResults]) -> Section:
+def provenance(comparison: Comparison, results: Sequence[MethodResults]) -> Section:
     """Lay out each run with its command, commit and versions."""
     rows = [
         (
@@ -138,7 +141,7 @@ def provenance(world: Comparison, judged: Sequence[MethodResults]) -> Section:
             str(run.config.get("git_commit") or "not a checkout")[:13],
             ", ".join(f"{k} {v}" for k, v in run.config.get("versions", {}).items()),
         )
-        for one in judged
+        for one in results
         for run in one.runs
     ]
     runs = DataTable(
@@ -149,26 +152,26 @@ def provenance(world: Comparison, judged: Sequence[MethodResults]) -> Section:
         labels=tuple(row[0] for row in rows),
         folded=True,
     )
-    items = (costs(judged), protocol(world), runs)
+    items = (costs(results), protocol(comparison), runs)
     return Section("about-provenance", "Provenance", "", items)
 
 
-def baselines(worlds: Sequence[Comparison], given: Gathered) -> DataTable:
-    """Lay out which runs stand for the expert of which phase, and which for none."""
-    served: dict[Path, str] = {}
-    for world in worlds:
-        for column, group in fitting(world, given).items():
-            name = world.protocol.schedule.distinct[column].name
+def baselines(comparisons: Sequence[Comparison], given: Gathered) -> DataTable:
+    """Lay out which runs are used as the expert of which phase, and which are unused."""
+    used_as: dict[Path, str] = {}
+    for comparison in comparisons:
+        for column, group in fitting(comparison, given).items():
+            name = comparison.protocol.schedule.distinct[column].name
             for run in group.runs.values():
-                served[run.folder.path] = f"{world.title}: {name}"
+                used_as[run.folder.path] = f"{comparison.title}: {name}"
     rows = [
         (
             run.folder.name,
             run.method,
-            served.get(run.folder.path, "none: no phase of these runs, or evaluated otherwise"),
+            used_as.get(run.folder.path, "none: no phase of these runs, or evaluated otherwise"),
         )
-        for world in given.worlds
-        for group in world.groups
+        for comparison in given.comparisons
+        for group in comparison.groups
         for run in group.runs.values()
     ]
     rows += [(left.path.name, "unknown", f"none: {_reason(left)}") for left in given.left_out]

@@ -36,11 +36,11 @@ DIFFERING = ("acc@gem", "worst-phase@end", "bwt@gem")
 _SIGNED = ("bwt@gem", "forgetting@chaudhry", "fwt@gem")
 
 
-def summary(judged: Sequence[MethodResults], points: str) -> Section:
+def summary(results: Sequence[MethodResults], points: str) -> Section:
     """Lay out the metrics that a reader wants first, a row for each method."""
-    tables = [_headlines(judged, points, normalised=False)]
-    if judged[0].context.references is not None:
-        tables.append(_headlines(judged, points, normalised=True))
+    tables = [_headlines(results, points, normalised=False)]
+    if results[0].context.references is not None:
+        tables.append(_headlines(results, points, normalised=True))
     return Section(
         "about-summary",
         "Summary",
@@ -51,10 +51,10 @@ def summary(judged: Sequence[MethodResults], points: str) -> Section:
     )
 
 
-def _headlines(judged: Sequence[MethodResults], points: str, *, normalised: bool) -> DataTable:
+def _headlines(results: Sequence[MethodResults], points: str, *, normalised: bool) -> DataTable:
     notes = Notes()
     rows = []
-    for one in judged:
+    for one in results:
         cells = [
             notes.cell(
                 one.estimate(metric, normalised=normalised),
@@ -72,7 +72,7 @@ def _headlines(judged: Sequence[MethodResults], points: str, *, normalised: bool
         "an interval from ten runs on.",
         columns=("method", "runs", *HEADLINES.values(), "at the end, IQM"),
         rows=tuple(rows),
-        labels=tuple(one.label for one in judged),
+        labels=tuple(one.label for one in results),
         notes=notes.lines(),
     )
 
@@ -83,7 +83,7 @@ def _middle(one: MethodResults, notes: Notes, normalised: bool) -> str:
     return notes.cell(found, ".2f" if normalised else ".1f", f"{one.label}, IQM")
 
 
-def differences(judged: Sequence[MethodResults], base: MethodResults, points: str) -> Section:
+def differences(results: Sequence[MethodResults], base: MethodResults, points: str) -> Section:
     """Lay out how much the methods differ from one of them, seed by seed."""
     return Section(
         "about-differences",
@@ -92,14 +92,14 @@ def differences(judged: Sequence[MethodResults], base: MethodResults, points: st
         "compared with the run of the same seed; only seeds that both methods have count. p values "
         "are of a sign-flip permutation test, with Holm's correction over the methods of a table. "
         f"{UNSEEN}",
-        tuple(_difference(judged, base, metric, points) for metric in DIFFERING),
+        tuple(_difference(results, base, metric, points) for metric in DIFFERING),
     )
 
 
 def _difference(
-    judged: Sequence[MethodResults], base: MethodResults, metric: str, points: str
+    results: Sequence[MethodResults], base: MethodResults, metric: str, points: str
 ) -> DataTable:
-    found = differences_of(judged, base, metric)
+    found = differences_of(results, base, metric)
     notes = Notes()
     rows = [
         (one.label, Number(str(d.pairs), d.pairs), *_cells(d, one.label, notes)) for one, d in found
@@ -127,11 +127,11 @@ def _cells(difference: Difference, label: str, notes: Notes) -> list[str]:
     ]
 
 
-def profiles(judged: Sequence[MethodResults], points: str) -> LineChart:
+def profiles(results: Sequence[MethodResults], points: str) -> LineChart:
     """Draw which share of runs exceeds each score: over all phases, and in the worst."""
     metrics = {"acc@gem": "all phases", "worst-phase@end": "worst phase"}
     values = {
-        metric: [np.array(list(one.by_seed(metric).values())) for one in judged]
+        metric: [np.array(list(one.by_seed(metric).values())) for one in results]
         for metric in metrics
     }
     panels = []
@@ -141,14 +141,14 @@ def profiles(judged: Sequence[MethodResults], points: str) -> LineChart:
         low = min(0.0, float(known.min(initial=0.0)))
         thresholds = np.linspace(low, max(1.0, float(known.max(initial=0.0))), 101)
         lines = []
-        for one, sample in zip(judged, values[metric], strict=True):
+        for one, sample in zip(results, values[metric], strict=True):
             if np.isnan(sample).any():
                 continue  # the summary says why
             profile = performance_profile(sample, thresholds)
             lines.append(Line(one.label, thresholds, profile.share, profile.low, profile.high))
         panels.append(LinePanel(title, tuple(lines)))
-    for column, name in enumerate(judged[0].records[0].labels):
-        ends = [one.matrices[:, -1, column] for one in judged]
+    for column, name in enumerate(results[0].records[0].labels):
+        ends = [one.matrices[:, -1, column] for one in results]
         known = np.concatenate(ends)
         thresholds = np.linspace(
             min(0.0, float(np.nanmin(known, initial=0.0))),
@@ -160,7 +160,7 @@ def profiles(judged: Sequence[MethodResults], points: str) -> LineChart:
                 name,
                 tuple(
                     Line(one.label, thresholds, p.share, p.low, p.high)
-                    for one, sample in zip(judged, ends, strict=True)
+                    for one, sample in zip(results, ends, strict=True)
                     if not np.isnan(sample).any()
                     for p in [performance_profile(sample, thresholds)]
                 ),
@@ -172,7 +172,7 @@ def profiles(judged: Sequence[MethodResults], points: str) -> LineChart:
         caption="Share of runs whose score at the end is above a threshold, with a 95 % band for "
         "the whole curve. A higher curve is better.",
         alt="Share of runs above each score at the end of training, a line for each method: "
-        + _ends_in_words(judged, points),
+        + _ends_in_words(results, points),
         x_label=f"{points} at the end",
         y_label="share of runs",
         panels=tuple(panels),
@@ -180,15 +180,15 @@ def profiles(judged: Sequence[MethodResults], points: str) -> LineChart:
     )
 
 
-def _ends_in_words(judged: Sequence[MethodResults], points: str) -> str:
-    return "; ".join(f"{one.label} {one.estimate('acc@gem'):.1f} {points}" for one in judged) + "."
+def _ends_in_words(results: Sequence[MethodResults], points: str) -> str:
+    return "; ".join(f"{one.label} {one.estimate('acc@gem'):.1f} {points}" for one in results) + "."
 
 
-def all_metrics(judged: Sequence[MethodResults]) -> Section:
+def all_metrics(results: Sequence[MethodResults]) -> Section:
     """Lay out every metric for every method, and what each one is."""
-    tables = [_every(judged, normalised=False)]
-    if judged[0].context.references is not None:
-        tables.append(_every(judged, normalised=True))
+    tables = [_every(results, normalised=False)]
+    if results[0].context.references is not None:
+        tables.append(_every(results, normalised=True))
     definitions = DataTable(
         key="definitions",
         title="Definitions",
@@ -206,17 +206,17 @@ def all_metrics(judged: Sequence[MethodResults]) -> Section:
     )
 
 
-def _every(judged: Sequence[MethodResults], *, normalised: bool) -> DataTable:
+def _every(results: Sequence[MethodResults], *, normalised: bool) -> DataTable:
     notes = Notes()
     rows = []
     for metric in METRICS.values():
         spec = ("+" if metric.name in _SIGNED else "") + (".3f" if normalised else ".2f")
         cells = [
             notes.cell(one.estimate(metric.name, normalised=normalised), spec, f"{metric.name}")
-            for one in judged
+            for one in results
         ]
         rows.append((metric.name, *cells))
-    for one in judged:
+    for one in results:
         for metric in METRICS.values():
             said = {r[metric.name].note for r in (one.normalised if normalised else one.results)}
             for note in sorted(filter(None, said)):
@@ -225,7 +225,7 @@ def _every(judged: Sequence[MethodResults], *, normalised: bool) -> DataTable:
         key="metrics-normalised" if normalised else "metrics",
         title="Normalised: 0 is random play, 1 the oracle" if normalised else "In points",
         caption=INTERVALS,
-        columns=("metric", *(one.label for one in judged)),
+        columns=("metric", *(one.label for one in results)),
         rows=tuple(rows),
         notes=notes.lines(),
         folded=True,

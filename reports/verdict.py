@@ -1,4 +1,4 @@
-"""What the runs come to, in a sentence: who is ahead, how sure that is, and what was forgotten.
+"""The verdict in one sentence: who is ahead, how sure that is, and what was forgotten.
 
 `verdict` is a pure function of a few numbers of each method; `section` takes them from the runs and
 puts a picture beside the sentence.
@@ -24,7 +24,7 @@ NOTHING = 0.1
 
 @dataclass(frozen=True, kw_only=True)
 class Standing:
-    """What a verdict must know of a method."""
+    """What a verdict needs of a method."""
 
     label: str
     end: Estimate
@@ -48,7 +48,7 @@ class Standing:
 
 @dataclass(frozen=True)
 class Verdict:
-    """What the runs come to."""
+    """The conclusion about the runs."""
 
     headline: str
     """One sentence."""
@@ -249,9 +249,9 @@ def _percent(share: float) -> str:
 # From runs.
 
 
-def standings(judged: Sequence[MethodResults], base: MethodResults) -> list[Standing]:
-    """Take what a verdict must know from the runs of all methods."""
-    compared = {one.label: found for one, found in differences(judged, base, "acc@gem")}
+def standings(results: Sequence[MethodResults], base: MethodResults) -> list[Standing]:
+    """Compute what a verdict needs from the runs of all methods."""
+    compared = {one.label: found for one, found in differences(results, base, "acc@gem")}
     return [
         Standing(
             label=one.label,
@@ -265,7 +265,7 @@ def standings(judged: Sequence[MethodResults], base: MethodResults) -> list[Stan
             difference=compared.get(one.label),
             reference=one.is_reference,
         )
-        for one in judged
+        for one in results
     ]
 
 
@@ -277,27 +277,27 @@ def _learnt(one: MethodResults) -> float:
     return float(np.mean(followed)) if followed else nan
 
 
-def section(judged: Sequence[MethodResults], base: MethodResults, points: str) -> Section:
+def section(results: Sequence[MethodResults], base: MethodResults, points: str) -> Section:
     """Lay out the verdict on some methods, with its picture."""
-    found = standings(judged, base)
+    found = standings(results, base)
     said = verdict(found, base.label, points)
     return Section(
         "about-verdict",
         "Verdict",
         " ".join(said.details),
-        (_picture(judged, points),),
+        (_picture(results, points),),
         said.headline,
     )
 
 
-def _picture(judged: Sequence[MethodResults], points: str) -> DotChart:
+def _picture(results: Sequence[MethodResults], points: str) -> DotChart:
     """Draw what each method had learnt and what it has at the end, the best one at the top."""
     dots = []
-    for one in judged:
+    for one in results:
         learnt, end = one.estimate("la@mer"), one.estimate("acc@gem")
         dots.append(Dots(one.label, learnt.value, end.value, end.low, end.high))
     dots.sort(key=lambda dot: -np.inf if isnan(dot.value) else dot.value, reverse=True)
-    scale = judged[0].context.references
+    scale = results[0].context.references
     marks = (
         (("random play", float(scale.zero.mean())), ("oracle", float(scale.one.mean())))
         if scale is not None and not scale.reason

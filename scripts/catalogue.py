@@ -30,7 +30,9 @@ def _lines() -> Iterator[str]:
         yield f"  {name}: {_first_line(part)}"
         about = _about_settings(part)
         for setting, kind in setting_types(part).items():
-            yield f"    {setting}={getattr(part, setting)}{_choices(kind)}: {about[setting]}"
+            default = getattr(part, setting, "...")  # a part of one's own may have none
+            line = f"    {setting}={default}{_choices(kind)}: {about.get(setting, '')}"
+            yield line.removesuffix(": ")
 
 
 def _first_line(thing: type[Any]) -> str:

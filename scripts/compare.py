@@ -16,7 +16,12 @@ from continual_arcade.evaluation.runs import Comparison, LeftOut, gather
 from continual_arcade.evaluation.statistics import mean_over_runs
 from continual_arcade.evaluation.terminal import TerminalTable, plain_console
 from continual_arcade.reports.cautions import cautions
-from continual_arcade.reports.method_results import MethodResults, change, differences, judge
+from continual_arcade.reports.method_results import (
+    MethodResults,
+    change,
+    collect_results,
+    differences,
+)
 from continual_arcade.reports.text import ENDS, UNSEEN, Notes
 from continual_arcade.scripts.cli import NOTICE, run
 
@@ -57,11 +62,11 @@ def compare(args: Compare, console: Console) -> list[LeftOut]:
     gathered = gather(args.folders)
     for left in gathered.left_out:
         console.out(f"left out: {left.path}: {left.reason}")
-    if not gathered.worlds:
+    if not gathered.comparisons:
         raise ValueError("no run was trained to its end: there is nothing to compare")
     if not args.mixed:
         gathered.check_comparable()
-    worlds = [(world, judge(world, None, {})) for world in gathered.worlds]
+    worlds = [(world, collect_results(world, None, {})) for world in gathered.comparisons]
     bases = [_base(judged, args.against or "finetune") for _, judged in worlds]
     if args.against is not None and not any(bases):
         labelled = "," in args.against

@@ -1,4 +1,4 @@
-"""The whole way once: train through shrinking gaps, see what was forgotten, watch and report.
+"""The whole way once: train through harder and harder phases, see what was forgotten, report.
 
 Run it with ``python -m continual_arcade.scripts.demo``.
 """
@@ -10,6 +10,8 @@ from pathlib import Path
 
 import tyro
 
+from continual_arcade.envs import make_game
+from continual_arcade.envs.curricula import as_schedule
 from continual_arcade.envs.schedules import Schedule
 from continual_arcade.evaluation.terminal import plain_console
 from continual_arcade.scripts.cli import run
@@ -20,7 +22,7 @@ from continual_arcade.scripts.watch import Watch, watch
 
 @dataclass(frozen=True)
 class Demo:
-    """Train a DQN through shrinking gaps, show what it forgot, film it, and write a report."""
+    """Train a DQN through harder and harder phases, show what it forgot, film it, report."""
 
     out: Path = Path("runs")
     """Folder in which the run gets a folder of its own."""
@@ -38,9 +40,12 @@ def demo(args: Demo) -> None:
         OSError: If the run cannot be written.
     """
     begun = time.perf_counter()
-    print("Flappy Bird, six phases, the gap shrinks from 100 to 75 px.")
+    args_of_run = Train(seed=args.seed, out=args.out, phase_steps=args.phase_steps)
+    game = make_game(args_of_run.game)
+    phases = as_schedule(args_of_run.schedule, game).phases
+    print(f"{game.title}, {len(phases)} phases, from {phases[0].name} to {phases[-1].name}.")
     print("Training takes seconds; compiling the learner, once on a machine, about a minute.")
-    folder = train(Train(seed=args.seed, out=args.out, phase_steps=args.phase_steps))
+    folder = train(args_of_run)
     last = len(Schedule.from_dict(folder.read_config()["schedule"])) - 1
     for name, phase in (("first", 0), ("last", last)):
         film = folder.path / f"{name}_phase.gif"

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
+from continual_arcade.envs import GAMES, make_game
 from continual_arcade.envs.arcade_env import FRAMES_PER_SECOND
 from continual_arcade.envs.drawing import film
 from continual_arcade.evaluation.filming import Camera
@@ -23,6 +24,13 @@ MOST_SECONDS = 880.0
 """All films of a page together [s]: 220 films of four seconds take up to 9 MB of it."""
 LONGEST = 20.0
 """A film [s]: whole episodes are for ``watch --record``."""
+
+
+def why_not_filmed(game: str) -> str:
+    """Say why a game cannot be drawn here; empty if it can."""
+    if game not in GAMES:
+        return f"there is no game {game} here"
+    return "" if make_game(game).painter else f"{game} has no painter"
 
 
 @dataclass(frozen=True)
@@ -60,7 +68,7 @@ class Films:
         """
         # What opens the agents of others is not known here.
         judged = [one for one in judged if not one.runs[0].is_external]
-        if not self.seconds or not judged:
+        if not self.seconds or not judged or why_not_filmed(world.protocol.game):
             return []
         schedule = world.protocol.schedule
         record = judged[0].runs[0].scores
@@ -116,7 +124,7 @@ class Films:
         stage = "before training" if row == 0 else f"after {record.stage_labels[row - 1]}"
 
         def clip(column: int, camera: Camera) -> Clip:
-            judging = run.protocol.judging
+            judging = run.protocol.evaluation
             pictures = camera.film(
                 agent,
                 seed=judging.first_seed,

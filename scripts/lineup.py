@@ -11,6 +11,7 @@ from continual_arcade.envs.games import make_game
 from continual_arcade.envs.schedules import Phase, Schedule
 from continual_arcade.evaluation.checkpoints import Checkpoints
 from continual_arcade.evaluation.run_folder import RunFolder
+from continual_arcade.scripts.games import FIRST
 from continual_arcade.scripts.policies import SCRIPTED
 
 
@@ -81,7 +82,7 @@ def line_up(
 
     Args:
         players: Names of scripted players, folders of runs and files of checkpoints.
-        game: What is played; that of the runs if not given, else FlappyBird.
+        game: What is played; that of the runs if not given, else the first of ``GAMES``.
         schedule: The schedule; that of the runs if not given, else shrink.
         phase: Index or name of the phase.
         checkpoints: Names of checkpoints, with commas between; each run plays once for each. The
@@ -152,7 +153,7 @@ def _common_game(sources: Iterable[_Source]) -> str:
     if len(set(played.values())) > 1:
         said = ", ".join(f"{given} plays {game}" for given, game in played.items())
         raise ValueError(f"side by side all play one game: {said}")
-    return next(iter(played.values()), "FlappyBird")
+    return next(iter(played.values()), FIRST)
 
 
 def _check_phases(sources: Sequence[_Source], index: int | str, played: Phase) -> None:

@@ -5,19 +5,22 @@ python -m continual_arcade.scripts.play FlappyBird
 python -m continual_arcade.scripts.play Catcher --schedule conflict
 """
 
+import sys
 from collections.abc import Sequence, Set
 from contextlib import closing
 from dataclasses import dataclass
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
 import gymnasium as gym
 import tyro
 
-from continual_arcade.envs import IDS, ArcadeEnv, make_game
+from continual_arcade.envs import GAMES, IDS, ArcadeEnv, make_game
 from continual_arcade.envs.arcade_env import FRAMES_PER_SECOND
 from continual_arcade.envs.curricula import as_schedule
 from continual_arcade.envs.drawing.status import Notice
+from continual_arcade.envs.game import Game, Keys
 from continual_arcade.scripts.cli import run
+from continual_arcade.scripts.games import FIRST, GameName
 
 HOLD = FRAMES_PER_SECOND // 2
 """For so many frames a game that is over stays, whatever is pressed: a key that was pressed for the
@@ -28,12 +31,11 @@ lost game does not begin the next one."""
 class Play:
     """Play a game yourself, through phases that change under your hands.
 
-    Flappy Bird: space, w or arrow up flaps. Catcher: arrows, or a and d, push the paddle while they
-    are held. The game begins with the first of these keys. p or escape pauses it; escape once more,
-    or closing the window, quits.
+    The keys of each game are listed above. The game begins with the first of them. p or escape
+    pauses it; escape once more, or closing the window, quits.
     """
 
-    game: Annotated[Literal["FlappyBird", "Catcher"], tyro.conf.Positional] = "FlappyBird"
+    game: Annotated[GameName, tyro.conf.Positional] = FIRST
     """What is played."""
     schedule: str = "shrink"
     """The schedule: a name, or a .toml or .json file."""
@@ -52,20 +54,21 @@ def play(args: Play) -> list[int]:
         The score of each game that was played to its end.
 
     Raises:
-        ValueError: If an argument makes no sense.
+        ValueError: If an argument makes no sense, or the game has no keys.
         RuntimeError: If there is no display to open a window on.
     """
     if not args.phase_seconds > 0:
         raise ValueError(f"phase_seconds = {args.phase_seconds} must be positive")
     game = make_game(args.game)
+    game.require("keys")
     schedule = as_schedule(args.schedule, game)
     schedule = schedule.with_steps(max(1, round(args.phase_seconds * FRAMES_PER_SECOND)))
     env = gym.make(IDS[args.game], schedule=schedule, render_mode="human", hud=args.hud)
     scores: list[int] = []
     with closing(env):
         env.reset(seed=args.seed)
-        person = _Person(env, args.game)
-        print(f"{args.game}: {_CONTROLS[args.game]}; p pauses, escape quits")
+        person = _Person(env, game)
+        print(f"{game.name}: {person.keys.about}; p pauses, escape quits")
         plays = person.waits_to_start()
         while plays and (score := person.play_game()) is not None:
             scores.append(score)
@@ -78,38 +81,33 @@ def play(args: Play) -> list[int]:
     return scores
 
 
-_TITLES = {"FlappyBird": "Flappy Bird", "Catcher": "Catcher"}
-_CONTROLS = {
-    "FlappyBird": "space, w or arrow up flaps",
-    "Catcher": "arrows, or a and d, push the paddle",
-}
-
-
 class _Person:
     """A person at the keyboard, who plays games and lets them wait.
 
     While a game waits it is drawn, and nothing else: it makes no step.
 
     Args:
-        env: The game, reset.
-        name: Its name.
+        env: The environment, reset.
+        game: Its game.
 
     Raises:
+        ValueError: If the game has no keys, or one that is unknown.
         RuntimeError: If there is no display for the window.
     """
 
-    def __init__(self, env: gym.Env[Any, Any], name: str) -> None:
+    def __init__(self, env: gym.Env[Any, Any], game: Game) -> None:
         bare = env.unwrapped
         assert isinstance(bare, ArcadeEnv)
         bare.require_display()
-        self._env, self._bare, self._name = env, bare, name
-        self._keyboard = _Keyboard(name)
+        self._env, self._bare, self._title = env, bare, game.title
+        self.keys: Keys = game.needed("keys")
+        self._keyboard = _Keyboard(self.keys)
 
     def waits_to_start(self) -> bool:
         """Show how to play, until a key starts the game; return whether one did."""
-        lines = (_CONTROLS[self._name], "press space to start", "p pauses, escape quits")
+        lines = (self.keys.about, "press space to start", "p pauses, escape quits")
         keyboard = self._keyboard
-        return self._waits(Notice(_TITLES[self._name], lines), keyboard.starting | keyboard.acting)
+        return self._waits(Notice(self._title, lines), keyboard.starting | keyboard.acting)
 
     def waits_after_a_game(self, *results: str) -> bool:
         """Show how a game ended, until a key starts another; return whether one did."""
@@ -117,7 +115,7 @@ class _Person:
         return self._waits(Notice("Game over", lines), self._keyboard.starting, hold=HOLD)
 
     def _waits_in_a_game(self) -> bool:
-        lines = (_CONTROLS[self._name], "press space to continue", "escape quits")
+        lines = (self.keys.about, "press space to continue", "escape quits")
         keyboard = self._keyboard
         return self._waits(Notice("Paused", lines), keyboard.starting | keyboard.continuing)
 
@@ -160,20 +158,26 @@ class _Keyboard:
     """Turns keys into actions.
 
     Args:
-        game: Name of the game.
+        keys: What the keys of the game do.
+
+    Raises:
+        ValueError: If pygame knows no key of a name.
     """
 
-    def __init__(self, game: str) -> None:
+    def __init__(self, keys: Keys) -> None:
         import pygame
 
         self._pygame = pygame
-        self._flaps = {pygame.K_SPACE, pygame.K_w, pygame.K_UP}
-        self._lefts = {pygame.K_LEFT, pygame.K_a}
-        self._rights = {pygame.K_RIGHT, pygame.K_d}
-        self._flies = game == "FlappyBird"
+        self._keys = keys
+        self._actions: dict[int, int] = {}
+        for name, action in keys.actions.items():
+            try:
+                self._actions[pygame.key.key_code(name)] = action
+            except ValueError as error:
+                raise ValueError(f"pygame knows no key {name!r}") from error
         self._held: list[int] = []
         self._left_alone = False
-        self.acting = self._flaps if self._flies else self._lefts | self._rights
+        self.acting = set(self._actions)
         """Keys that mean an action."""
         self.starting = {pygame.K_SPACE, pygame.K_RETURN, pygame.K_KP_ENTER}
         """Keys that start a game, and resume one that was paused."""
@@ -209,20 +213,36 @@ class _Keyboard:
     @property
     def action(self) -> int:
         """The action that the person means now."""
-        if self._flies:
-            return 0 if self.pressed & self._flaps else 1
         # Of two keys that are held, the later one counts; a tap between two frames counts as well.
-        for key in (*reversed(self._held), *self.pressed):
-            if key in self._lefts:
-                return 0
-            if key in self._rights:
-                return 1
-        return 2
+        held = reversed(self._held) if self._keys.repeat else ()
+        return next(
+            (self._actions[key] for key in (*held, *self.pressed) if key in self._actions),
+            self._keys.idle,
+        )
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run the command."""
-    run(lambda: _print_best(play(tyro.cli(Play, args=arguments))))
+
+    def command() -> None:
+        given = sys.argv[1:] if arguments is None else arguments
+        listed = _listed() if {"-h", "--help"} & set(given) else ""
+        _print_best(play(tyro.cli(Play, args=given, description=f"{__doc__}\n{listed}")))
+
+    run(command)
+
+
+def _listed() -> str:
+    """List the keys of every game that has some, as text for the help."""
+    lines = []
+    for name in GAMES:
+        try:
+            game = make_game(name)
+        except ValueError as error:  # the others can be played
+            lines.append(str(error))
+        else:
+            lines += [f"{game.title}: {game.keys.about}."] if game.keys else []
+    return "\n".join(lines)
 
 
 def _print_best(scores: list[int]) -> None:

@@ -8,13 +8,13 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated
 
 import tyro
 from tqdm import tqdm
 
-from continual_arcade.envs import GAMES, SHIPPED, make_game
-from continual_arcade.envs.curricula import as_schedule
+from continual_arcade.envs import GAMES, make_game
+from continual_arcade.envs.curricula import as_schedule, schedules_of
 from continual_arcade.envs.schedule_files import SUFFIXES
 from continual_arcade.envs.tunables import Params, resolve
 from continual_arcade.evaluation.commands import command_of, for_anybody
@@ -23,6 +23,7 @@ from continual_arcade.evaluation.locks import Lock
 from continual_arcade.evaluation.reference_files import load, save
 from continual_arcade.evaluation.references import References
 from continual_arcade.scripts.cli import run
+from continual_arcade.scripts.games import GameName
 from continual_arcade.studies.provenance import provenance
 from continual_arcade.studies.references import EPISODES, measure
 
@@ -37,9 +38,9 @@ class MakeReferences:
 
     schedule: Annotated[tuple[str, ...], tyro.conf.UseAppendAction] = ()
     """A schedule whose phases are played, by name or as a file; may be given several times. All
-    that are shipped, if not given."""
-    game: Literal["FlappyBird", "Catcher"] | None = None
-    """What is played; both, if not given."""
+    that the game has, if not given."""
+    game: GameName | None = None
+    """What is played; all that have an oracle, if not given."""
     max_steps: int = MAX_STEPS
     """Limit of an episode [steps]."""
     episodes: int = EPISODES
@@ -104,8 +105,12 @@ def _asked(args: MakeReferences) -> Iterator[tuple[str, Params]]:
             raise ValueError(f"{name} does not say which game it is for: name it with --game")
     for game_name in (args.game,) if args.game else GAMES:
         game = make_game(game_name)
+        if args.game is None and not game.oracle:
+            print(f"{game_name} is left out: it has no oracle", file=sys.stderr)
+            continue
+        game.require("oracle")
         seen: list[Params] = []
-        for name in args.schedule or ("stationary", *SHIPPED):
+        for name in args.schedule or ("stationary", *schedules_of(game)):
             schedule = as_schedule(name, game)
             schedule.check(game.tunables)
             for phase in schedule.distinct:

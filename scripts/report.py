@@ -19,7 +19,7 @@ from continual_arcade.evaluation.terminal import plain_console
 from continual_arcade.reports.page import NO_RUNS, build_page
 from continual_arcade.reports.pages.files import write
 from continual_arcade.scripts.cli import NOTICE, run
-from continual_arcade.scripts.films import Films
+from continual_arcade.scripts.films import Films, why_not_filmed
 
 LARGEST = 15_000_000
 """What a page may have [bytes] without a warning."""
@@ -77,19 +77,22 @@ def report(args: Report, console: Console) -> list[LeftOut]:
     left_out = [*gathered.left_out, *baselines.left_out]
     for left in left_out:
         console.out(f"left out: {left.path}: {left.reason}")
-    if not gathered.worlds:
+    if not gathered.comparisons:
         raise ValueError(
             "no run was trained to its end: there is nothing to report (--unfinished takes them as "
             "they are)"
         )
     if not args.mixed:
         gathered.check_comparable()
+    for game in dict.fromkeys(world.protocol.game for world in gathered.comparisons):
+        if args.film_seconds and (why := why_not_filmed(game)):
+            console.out(f"films are left out: {why}")
     page = build_page(
         gathered,
         references=references,
         baselines=baselines,
         against=args.against,
-        film=Films(args.film_seconds, len(gathered.worlds)).of,
+        film=Films(args.film_seconds, len(gathered.comparisons)).of,
         title=args.title or "",
         about=args.about,
     )

@@ -6,7 +6,7 @@ python -m continual_arcade.scripts.schedule shrink --game FlappyBird --out shrin
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated
 
 import tyro
 
@@ -15,6 +15,7 @@ from continual_arcade.envs.curricula import as_schedule
 from continual_arcade.envs.drawing.schedule import draw
 from continual_arcade.envs.schedule_files import SUFFIXES, save
 from continual_arcade.scripts.cli import run
+from continual_arcade.scripts.games import FIRST, GameName
 
 
 @dataclass(frozen=True)
@@ -23,7 +24,7 @@ class Show:
 
     schedule: Annotated[str, tyro.conf.Positional] = "shrink"
     """Name of a schedule, or a .toml or .json file."""
-    game: Literal["FlappyBird", "Catcher"] = "FlappyBird"
+    game: GameName = FIRST
     """The game it is for."""
     phase_steps: int | None = None
     """Make every phase this long [lifetime steps]."""

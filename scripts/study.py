@@ -27,7 +27,7 @@ from continual_arcade.evaluation import reference_files
 from continual_arcade.evaluation.commands import command_of
 from continual_arcade.evaluation.runs import gather
 from continual_arcade.evaluation.terminal import TerminalTable, plain_console
-from continual_arcade.reports.method_results import fitting, judge
+from continual_arcade.reports.method_results import collect_results, fitting
 from continual_arcade.reports.page import NO_RUNS
 from continual_arcade.scripts import report as reports
 from continual_arcade.scripts.cli import NOTICE, run
@@ -369,8 +369,8 @@ def publish_study(args: Publish) -> Path:
         lines = [f"  {left.path}: {left.reason}" for left in left_out]
         raise ValueError("\n".join(["runs that cannot be read are not published:", *lines]))
     worlds = [
-        (world, judge(world, references.scale(world.protocol), fitting(world, baselines)))
-        for world in gathered.worlds
+        (world, collect_results(world, references.scale(world.protocol), fitting(world, baselines)))
+        for world in gathered.comparisons
     ]
     publish(folder.study.name, worlds, args.against, folder.about[0], args.to)
     return args.to

@@ -15,7 +15,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
 import tyro
 from stable_baselines3.common.callbacks import BaseCallback
@@ -42,6 +42,7 @@ from continual_arcade.evaluation.terminal import plain_console
 from continual_arcade.scripts.catalogue import catalogue
 from continual_arcade.scripts.cli import NOTICE, run
 from continual_arcade.scripts.compare import Compare, compare
+from continual_arcade.scripts.games import FIRST, GameName
 from continual_arcade.scripts.seed_progress import SeedProgress
 from continual_arcade.studies.executors import jobs_at_a_time, local_executor
 from continual_arcade.studies.provenance import provenance
@@ -54,7 +55,7 @@ from continual_arcade.studies.seeds import parse_seeds
 class Train:
     """Train a DQN through a schedule of phases; evaluate it on the way; show what it forgot."""
 
-    game: Literal["FlappyBird", "Catcher"] = "FlappyBird"
+    game: GameName = FIRST
     """What is played."""
     schedule: str = "shrink"
     """What drifts: shrink, grow, cycle, shuffle:SEED, drift, conflict, stationary, or a .toml or
@@ -247,7 +248,7 @@ class _Progress(BaseCallback):
         phase = self.schedule.index_at(max(0, self.num_timesteps - 1))
         if phase != self._phase:
             self._phase = phase
-            name = self.schedule.stretches[phase].name
+            name = self.schedule.phases[phase].name
             self.bar.set_description(f"phase {phase + 1}/{len(self.schedule)}: {name}")
         self.bar.update(min(self.num_timesteps, self.schedule.total_steps) - self.bar.n)
         return True

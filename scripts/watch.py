@@ -11,7 +11,7 @@ from contextlib import closing
 from dataclasses import dataclass
 from itertools import chain, islice
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated
 
 import pygame
 import tyro
@@ -29,6 +29,7 @@ from continual_arcade.evaluation.evaluator import FIRST_SEED
 from continual_arcade.evaluation.filming import HUD, Camera, Shot, side_by_side
 from continual_arcade.evaluation.policies import Policy
 from continual_arcade.scripts.cli import run
+from continual_arcade.scripts.games import GameName
 from continual_arcade.scripts.lineup import Lineup, Member, line_up
 from continual_arcade.scripts.policies import load_agent, scripted
 
@@ -54,8 +55,8 @@ class Watch:
 
     players: Annotated[tuple[str, ...], tyro.conf.Positional] = ("oracle",)
     """Who plays: oracle, random, folders of runs, or checkpoints (.zip)."""
-    game: Literal["FlappyBird", "Catcher"] | None = None
-    """What is played; that of the run if there is one, else FlappyBird."""
+    game: GameName | None = None
+    """What is played; that of the run if there is one, else the first of these."""
     schedule: str | None = None
     """The schedule; that of the run if there is one, else shrink."""
     phase: str = "0"

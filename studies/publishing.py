@@ -77,7 +77,7 @@ def ranges(extremes: Mapping[str, Extremes]) -> pd.DataFrame:
     """
     lines = []
     for world, of_world in extremes.items():
-        extreme, normalised = of_world.lives.results, of_world.lives.normalised
+        extreme, normalised = of_world.measured.results, of_world.measured.normalised
         ends = {name: [run[name].value for run in extreme] for name in METRICS}
         ends[NORMALISED] = [run["acc@gem"].value for run in normalised]
         levels = [run[CHANGE].levels or (math.nan, math.nan) for run in extreme]

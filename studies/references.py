@@ -64,6 +64,9 @@ def measure(
         first_seed: Seed of the first; each one has the next.
         random_seed: Seed of random play.
         making: What made it.
+
+    Raises:
+        ValueError: If the game has no oracle.
     """
     alone = Schedule("reference", (PhaseSpec(name="reference", steps=1, params=params),))
     evaluator = Evaluator(
@@ -106,6 +109,8 @@ def completed(
 ) -> References:
     """Return the references of all phases of some protocols; what is not known is played.
 
+    A game without an oracle has none.
+
     Args:
         known: References that are there.
         protocols: Which phases, and how long an episode is.
@@ -113,7 +118,10 @@ def completed(
     """
     found: dict[Any, Reference] = {}
     for protocol in protocols:
-        limit, tunables = protocol.judging.max_steps, make_game(protocol.game).tunables
+        game = make_game(protocol.game)
+        if not game.oracle:
+            continue  # there is no scale without one, and reports say so
+        limit, tunables = protocol.evaluation.max_steps, game.tunables
         for phase in protocol.schedule.distinct:
             params = resolve(tunables, phase.params)
             reference = known.find(protocol.env, limit, params)

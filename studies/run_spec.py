@@ -135,7 +135,7 @@ class RunSpec:
             method=Method.from_dict(config["method_spec"]),
             settings=DQNSettings.from_dict(config["settings"]),
             seed=config["seed"],
-            judging=protocol.judging,
+            judging=protocol.evaluation,
             save_every=config["save_every"],
         )
 

@@ -154,7 +154,7 @@ class Study:
                 save_every=self.save_every,
             )
         except ValueError as error:
-            name = world.schedule.stretches[phase].name
+            name = world.schedule.phases[phase].name
             raise ValueError(f"expert of phase {name!r} in {world.name}: {error}") from error
 
     def check(self) -> None:

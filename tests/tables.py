@@ -1,4 +1,4 @@
-"""Tables of evaluations and runs made by hand, so that tests know what must come out."""
+"""Tables of evaluations and runs made by hand, so that tests know the expected results."""
 
 import csv
 import json
@@ -65,12 +65,13 @@ def write_run(
     method: str = "finetune",
     spec: Method = METHODS["finetune"],
     settings: Mapping[str, Any] | None = None,
-    judging: EvaluationSettings | None = None,
+    evaluation: EvaluationSettings | None = None,
     game: str = "FlappyBird",
 ) -> Path:
     """A run on the disk, without checkpoints; evaluated as the cells say, at phase ends only."""
     episodes = len(np.asarray(next(iter(cells.values())))[0])
-    judging = judging or EvaluationSettings(every=0, at_end=1, episodes=episodes, first_seed=0)
+    if evaluation is None:
+        evaluation = EvaluationSettings(every=0, at_end=1, episodes=episodes, first_seed=0)
     given = dict(settings or {"learning_rate": 0.001})
     names = [game, schedule.name, method, spec.name, *map(str, given.values())]
     path = root / "__".join([*names, str(seed), str(len(list(root.iterdir())))]).replace("/", "-")
@@ -85,9 +86,9 @@ def write_run(
         "seed": seed,
         "settings": given,
         "save_every": 0,
-        "evaluation": asdict(judging),
+        "evaluation": asdict(evaluation),
     }
     (path / "config.json").write_text(json.dumps(config))
-    rows = table_of(schedule, cells, run=path.name, seed=seed, first_seed=judging.first_seed)
+    rows = table_of(schedule, cells, run=path.name, seed=seed, first_seed=evaluation.first_seed)
     rows.to_csv(path / "evaluations.csv", index=False, quoting=csv.QUOTE_MINIMAL)
     return path

@@ -16,16 +16,17 @@ from continual_arcade.agents.methods import PARTS, REPLAYS, parse_part
 from continual_arcade.agents.methods.catalogue import setting_types
 from continual_arcade.agents.replay import TransitionReplayBuffer
 from continual_arcade.envs import GAMES, SHIPPED, make_game
-from continual_arcade.envs.catcher import REWARDS as CATCHER_REWARDS
-from continual_arcade.envs.flappy_bird import REWARDS as FLAPPY_REWARDS
 from continual_arcade.evaluation.metrics import METRICS
 
 ROOT = Path(__file__).parents[1]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
 EXAMPLES = {path.read_text("utf-8") for path in (ROOT / "examples").glob("*.py")}
 """Run by ``test_examples.py``, with arguments that make them short."""
-PAGE_OF = {"FlappyBird": ROOT / "docs" / "flappy_bird.md", "Catcher": ROOT / "docs" / "catcher.md"}
-REWARDS = {"FlappyBird": FLAPPY_REWARDS, "Catcher": CATCHER_REWARDS}
+MODULE_OF = {game: inspect.getmodule(make_game(game).maker) for game in GAMES}
+PAGE_OF = {
+    game: ROOT / "docs" / f"{module.__name__.rpartition('.')[2]}.md"  # type: ignore[union-attr]
+    for game, module in MODULE_OF.items()
+}
 METHOD_PAGES = ROOT / "docs" / "methods"
 INDEX = METHOD_PAGES / "README.md"
 PART_PAGE = {name: METHOD_PAGES / f"{name.replace('-', '_')}.md" for name in PARTS}
@@ -97,7 +98,7 @@ def test_every_tunable_is_documented_with_its_bounds(game: str) -> None:
 @pytest.mark.parametrize("game", GAMES)
 def test_rewards_are_documented(game: str) -> None:
     table = rows(PAGE_OF[game])
-    for name, value in REWARDS[game].items():
+    for name, value in MODULE_OF[game].REWARDS.items():  # type: ignore[union-attr]
         assert float(table[name][1]) == value
 
 

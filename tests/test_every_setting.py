@@ -65,7 +65,7 @@ SETTINGS: dict[Any, dict[str, Any]] = {
     Timetable: {"schedule": SHRINK},
     Tunable: TUNABLE,
     PhaseSpec: {"name": "x", "steps": 10},
-    Schedule: {"name": "x", "stretches": (PhaseSpec(name="a", steps=5),)},
+    Schedule: {"name": "x", "phases": (PhaseSpec(name="a", steps=5),)},
     **{part: {} for part in PARTS.values()},
 }
 NEVER: tuple[Any, ...] = (
@@ -214,8 +214,8 @@ def test_lists_and_their_items() -> None:
         refuses(Exploration, "prior", prior)
     for parts in ("ewc", [PARTS["ewc"]], [5], None):
         refuses(Method, "parts", parts, name="x", text="y")
-    for stretches in ("x", [5], [{}], None):
-        refuses(Schedule, "stretches", stretches, name="x")
+    for phases in ("x", [5], [{}], None):
+        refuses(Schedule, "phases", phases, name="x")
 
 
 @pytest.mark.parametrize("value", ["90", True, [90], {"a": 1}, None, 10**400, math.nan, math.inf])
@@ -234,7 +234,7 @@ def test_values_of_a_schedule(value: Any, where: str) -> None:
 
 def test_a_life_may_not_be_longer_than_numbers_are() -> None:
     long = tuple(PhaseSpec(name=str(i), steps=2**52) for i in range(3))
-    with pytest.raises(ValueError, match="the longest life"):
+    with pytest.raises(ValueError, match="the longest has"):
         Schedule("x", long)
 
 

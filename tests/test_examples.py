@@ -61,8 +61,8 @@ def test_ppo(tmp_path: Path) -> None:
     assert list(metrics) == ["acc@gem", "bwt@gem", "worst-phase@end"]
     # What it shows is what it has written.
     (folder,) = (tmp_path / "runs").iterdir()
-    life = shipped("conflict", make_game("Catcher")).with_steps(2_048)
-    record = Record.from_table(read(folder / "evaluations.csv"), life)
+    schedule = shipped("conflict", make_game("Catcher")).with_steps(2_048)
+    record = Record.from_table(read(folder / "evaluations.csv"), schedule)
     assert record.steps.tolist() == list(range(0, 3 * 2_048 + 1, 1_024))
     assert float(metrics["acc@gem"]) == pytest.approx(record.matrix[-1].mean(), abs=0.06)
     assert len(list((folder / "checkpoints").glob("step_*.zip"))) == 7
@@ -74,8 +74,8 @@ def test_external_agents(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> 
     paths = [tmp_path / line.removeprefix("the run is in ") for line in said.splitlines()]
     assert [Run.load(path).method for path in paths] == ["ppo-plain", "ppo-bonus"]
     for path in paths:
-        run_of, life = Run.load(path), shipped("conflict", make_game("Catcher")).with_steps(256)
-        assert run_of.scores.steps.tolist() == [0, *life.ends]
+        run_of, schedule = Run.load(path), shipped("conflict", make_game("Catcher")).with_steps(256)
+        assert run_of.scores.steps.tolist() == [0, *schedule.ends]
         assert len(run_of.table) == 4 * 3 * 20
     # And on they go, as the page says.
     compare.main([*map(str, paths), "--against", "ppo-plain"])
@@ -117,8 +117,8 @@ def test_own_method(tmp_path: Path) -> None:
 def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("run")
     short = "--phase-steps 400 --eval-every 200 --eval-episodes 2 --eval-max-steps 300"
-    life = ["--game", "Catcher", "--schedule", "conflict", "--no-progress"]
-    run(folder, ROOT / "scripts" / "train.py", *life, *short.split())
+    options = ["--game", "Catcher", "--schedule", "conflict", "--no-progress"]
+    run(folder, ROOT / "scripts" / "train.py", *options, *short.split())
     (path,) = (folder / "runs").iterdir()
     return path
 
@@ -138,9 +138,9 @@ def worst_met_by_hand(record: Record) -> float:
 def test_own_metric_on_a_run(finished: Path, tmp_path: Path) -> None:
     said = example(tmp_path, "own_metric", finished)
     found = {line.split()[2]: float(line.split()[3]) for line in said.splitlines()}
-    assert list(found) == ["worst-met@life", "worst-phase@end", "acc@gem"]
+    assert list(found) == ["worst-met@lifetime", "worst-phase@end", "acc@gem"]
     record = Run.load(finished).scores
-    assert found["worst-met@life"] == pytest.approx(worst_met_by_hand(record), abs=0.06)
+    assert found["worst-met@lifetime"] == pytest.approx(worst_met_by_hand(record), abs=0.06)
 
 
 def metric() -> object:
@@ -164,4 +164,4 @@ def test_own_metric_counts_only_what_was_met_and_says_what_is_missing() -> None:
     short = record_of(gaps(100, 90, 80), dict(list(cells.items())[:-1]))
     result = ours.compute(short, Context())  # type: ignore[attr-defined]
     assert np.isnan(result.value)
-    assert "came to step" in result.reason
+    assert "reached step" in result.reason

@@ -1,303 +1,356 @@
-"""Where the parts of an agent meet compiled code: shared vectors, and numbers that are handed over.
+"""Where what the parts of an agent declare meets compiled code.
 
-A binding serves one kind of part. ``before`` brings all that compiled code reads up to date, and
-``after`` what it has changed; vectors are shared, so that only their place is checked. Parts that
-the agent does not have are bound to nothing, in the same types.
+Each part is bound by what its kind declares, see :mod:`continual_arcade.agents.methods.rules`: its
+vectors are shared with compiled code, its numbers handed over before and after each call, and its
+rules become operations of a :class:`~continual_arcade.agents.kernels.program.Program`. No method is
+known by name here.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
+from operator import is_
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import torch
 
 from continual_arcade.agents.engines.flat import FlatVector
-from continual_arcade.agents.kernels import parts as kernels
-from continual_arcade.agents.kernels import update
-from continual_arcade.agents.kernels.random import Stream, stream_of
-from continual_arcade.agents.methods.agem import AGEM
+from continual_arcade.agents.kernels import program as kernels
+from continual_arcade.agents.kernels.functions import CFunction
+from continual_arcade.agents.kernels.random import stream_of
+from continual_arcade.agents.kernels.update import ONE_BY_ONE, TOGETHER, UNPLANNED, Plan
 from continual_arcade.agents.methods.base import Part
-from continual_arcade.agents.methods.cloning import Clear, Clone
-from continual_arcade.agents.methods.mask import HardMask
-from continual_arcade.agents.methods.meta import MER, Reptile
-from continual_arcade.agents.methods.penalties import SI
-from continual_arcade.agents.methods.phase_memory import Remembering
-from continual_arcade.agents.methods.quadratic import QuadraticPenalty
-
-BOUND: tuple[type[Part], ...] = (
-    QuadraticPenalty,
-    SI,
-    Clear,
-    Clone,
-    AGEM,
-    HardMask,
-    Reptile,
-    MER,
-    Remembering,
-    Part,
+from continual_arcade.agents.methods.plans import Planner, plan_function
+from continual_arcade.agents.methods.rules import (
+    MEASURE,
+    Declared,
+    KeptGradient,
+    Slope,
+    Step,
+    declared,
+    groups,
+    hook_function,
+    numbers_read,
+    slope_function,
+    value_of,
 )
-"""The parts whose hooks have a compiled form, here and in :mod:`~continual_arcade.agents.kernels`.
-Whoever leaves the hooks of a gradient step to these is compiled, with whatever it does between."""
-ONCE: Mapping[tuple[type[Part], ...], str] = {
-    (SI,): "paths of synaptic intelligence",
-    (Clear, Clone): "kinds of cloning",
-    (AGEM,): "projections",
-    (HardMask,): "masks",
-    (Reptile, MER): "parts that interpolate",
-}
-"""Kinds of which compiled code has room for one."""
-_NOWHERE = Stream(0, 0, 0)
-"""For parts that do not draw."""
-_COMPARED = {"q": kernels.Q, "advantage": kernels.ADVANTAGE, "policy": kernels.POLICY}
-_PLANS = {
-    "batched": update.BATCHED,
-    "1": update.ALGORITHM_1,
-    "6": update.ALGORITHM_6,
-    "7": update.ALGORITHM_7,
-}
+
+_TRANSITIONS = (
+    ("observations", np.float32),
+    ("actions", np.int64),
+    ("rewards", np.float32),
+    ("next_observations", np.float32),
+    ("dones", np.float32),
+    ("discounts", np.float32),
+)
+"""Columns of kept transitions that a gradient of the TD loss is computed from."""
 
 
-def only(parts: Sequence[Part], kind: type[Any]) -> Any:
-    """Return the part of a kind, of which there is one at most, or None."""
-    return next((part for part in parts if isinstance(part, kind)), None)
+class PartBinding:
+    """Shares the vectors and numbers of one part.
 
-
-def nothing() -> kernels.Vector:
-    """Return a vector of no elements."""
-    return np.zeros(0, np.float32)
-
-
-class PenaltyBinding:
-    """Shares anchors, importances and averages with quadratic penalties."""
-
-    def __init__(self, parts: Sequence[Part], like: Sequence[torch.Tensor]) -> None:
-        self.parts = [part for part in parts if isinstance(part, QuadraticPenalty)]
-        count, size = len(self.parts), sum(tensor.numel() for tensor in like)
-        self.compiled = kernels.Penalties(
-            strength=np.zeros(count),
-            constant=np.zeros(count),
-            omega=np.zeros((count, size), np.float32),
-            center=np.zeros((count, size), np.float32),
-            average=np.zeros((count, size), np.float32),
-            decay=np.ones(count),
-            shares=np.zeros((count, 3)),
-        )
-        of = self.compiled
-        self._vectors = [
-            [FlatVector(like, array[i]) for array in (of.omega, of.center, of.average)]
-            for i in range(count)
-        ]
-
-    def before(self) -> None:
-        """Adopt what the parts hold."""
-        of = self.compiled
-        for i, (part, vectors) in enumerate(zip(self.parts, self._vectors, strict=True)):
-            omega, center, average = vectors
-            of.strength[i] = part.lam if part.omega else 0.0
-            of.constant[i] = part.constant
-            if part.omega:
-                part.omega, part.center = omega.adopt(part.omega), center.adopt(part.center)
-            of.decay[i] = part.ema_decay if part.average else 1.0
-            if part.average:
-                part.average = average.adopt(part.average)
-
-    def after(self) -> None:
-        """Hand over what was measured."""
-        for part, shares in zip(self.parts, self.compiled.shares, strict=True):
-            part.shares += shares
-            shares[:] = 0.0
-
-
-class PathBinding:
-    """Shares the way of synaptic intelligence."""
-
-    def __init__(self, parts: Sequence[Part], like: Sequence[torch.Tensor]) -> None:
-        self.part: SI | None = only(parts, SI)
-        if self.part is None:
-            self.compiled = kernels.Path(nothing(), nothing(), nothing())
-            return
-        self._path = FlatVector(like)
-        size = len(self._path.array)
-        self.compiled = kernels.Path(
-            self._path.array, np.zeros(size, np.float32), np.zeros(size, np.float32)
-        )
-
-    def before(self) -> None:
-        """Adopt the way so far."""
-        if self.part is not None:
-            self.part.path = self._path.adopt(self.part.path)
-
-
-class CloningBinding:
-    """Shows kept states and their values."""
-
-    def __init__(self, parts: Sequence[Part], features: int, actions: int) -> None:
-        self._shown: Any = None
-        self._features, self._actions = features, actions
-        self.part: Clear | Clone | None = only(parts, (Clear, Clone))  # type: ignore[arg-type]
-        self.compiled = kernels.Cloning(
-            alpha=np.zeros(2),
-            what=kernels.Q,
-            batch=0,
-            states=np.zeros((0, features), np.float32),
-            values=np.zeros((0, actions), np.float32),
-            draws=_NOWHERE,
-        )
-        part = self.part
-        if part is not None:
-            self.compiled.alpha[:] = part.alpha, part.temperature
-            self.compiled = self.compiled._replace(what=_COMPARED[part.what])
-        if isinstance(part, Clone):
-            self.compiled.alpha[0] = 0.0
-            self.compiled = self.compiled._replace(draws=stream_of(part.rng))
-
-    def before(self, batch_size: int) -> None:
-        """Look at what is kept now; a batch is as large as the learner's unless the part says."""
-        part = self.part
-        if isinstance(part, Clone) and self.compiled.batch != (part.batch or batch_size):
-            self.compiled = self.compiled._replace(batch=part.batch or batch_size)
-        if isinstance(part, Clone) and part.values is not None and part.observations is not None:
-            self.compiled.alpha[0] = part.alpha
-            if part.values is not self._shown:
-                self._shown = part.values
-                states = _rows(part.observations, len(part.observations))
-                _check(part, "values", part.values.shape, (len(states), self._actions))
-                _check(part, "states", states.shape, (len(states), self._features))
-                self.compiled = self.compiled._replace(states=states, values=_own(part.values))
-        elif part is not None:
-            self.compiled.alpha[0] = part.alpha if isinstance(part, Clear) else 0.0
-
-
-class RememberedBinding:
-    """Shows the transitions that A-GEM keeps."""
+    Args:
+        part: The part.
+        learner: The agent, of which rules may read.
+        like: Tensors of the shapes of the parameters.
+        numbers: Where its numbers lie.
+        online: The parameters of the network, in one vector.
+        gradient: Their gradient.
+    """
 
     def __init__(
-        self, parts: Sequence[Part], like: Sequence[torch.Tensor], features: int, actions: int
+        self,
+        part: Part,
+        learner: Any,
+        like: Sequence[torch.Tensor],
+        numbers: npt.NDArray[np.float64],
+        online: npt.NDArray[np.float32],
+        gradient: npt.NDArray[np.float32],
     ) -> None:
+        self.part, self._learner = part, learner
+        self.what: Declared = declared(type(part))
+        self.numbers = numbers
+        read = numbers_read(type(part))
+        self._read = [(i, name) for i, name in enumerate(self.what.numbers) if name in read]
+        self._written = [(self.what.numbers.index(name), name) for name in self.what.written]
+        self.vectors = {name: FlatVector(like) for name in self.what.vectors}
+        size = len(online)
+        self.record = np.zeros(4 + len(self.vectors), np.int64)
+        self.record[:4] = size, numbers.ctypes.data, online.ctypes.data, gradient.ctypes.data
+
+    def before(self) -> None:
+        """Adopt the part's vectors, and take its numbers."""
+        part = self.part
+        for i, (name, vector) in enumerate(self.vectors.items()):
+            tensors = getattr(part, name)
+            if tensors:
+                adopted = vector.adopt(tensors)
+                if adopted is not None:
+                    setattr(part, name, adopted)
+            self.record[4 + i] = vector.array.ctypes.data if tensors else 0
+        for i, name in self._read:
+            self.numbers[i] = value_of(part, name, self._learner)
+
+    def after(self) -> None:
+        """Hand over the numbers that rules have written."""
+        for i, name in self._written:
+            kind = type(getattr(self.part, name))
+            setattr(self.part, name, kind(self.numbers[i]))
+
+
+class Source:
+    """Shows what a part keeps of finished phases.
+
+    Args:
+        part: The part.
+        step: What it is kept for.
+        entry: Filled, of type ``SOURCE``.
+        result: The vector that is filled, if it is one.
+        features: Numbers of an observation.
+        actions: Actions.
+    """
+
+    def __init__(
+        self,
+        part: Part,
+        step: KeptGradient | Slope,
+        entry: Any,
+        result: FlatVector | None,
+        features: int,
+        actions: int,
+    ) -> None:
+        self.part, self.step, self._entry = part, step, entry
         self._features, self._actions = features, actions
-        self.part: AGEM | None = only(parts, AGEM)
-        size = sum(tensor.numel() for tensor in like) if self.part is not None else 0
-        self.compiled = kernels.Remembered(
-            batch=0,
-            projects_update=self.part is not None and self.part.what == "update",
-            observations=np.zeros((0, features), np.float32),
-            actions=np.zeros(0, np.int64),
-            rewards=nothing(),
-            next_observations=np.zeros((0, features), np.float32),
-            dones=nothing(),
-            discounts=nothing(),
-            reference=np.zeros(size, np.float32),
-            before=np.zeros(size, np.float32),
-            tally=np.zeros(2, np.int64),
-            draws=_NOWHERE if self.part is None else stream_of(self.part.rng),
-        )
-        self._shown: Any = None
+        self._shown: list[Any] = []
+        self._columns: dict[str, npt.NDArray[Any]] = {}
+        entry["result"] = 0 if result is None else result.array.ctypes.data
+        entry["state"], entry["next_uint32"], entry["next_double"] = stream_of(part.rng)
+
+    def size(self, batch_size: int) -> int:
+        """Return the size of a batch: as large as the learner's unless the part says."""
+        return int(getattr(self.part, self.step.size) or batch_size)
 
     def before(self, batch_size: int) -> None:
-        """Look at what is kept now; a batch is as large as the learner's unless the part says."""
-        if self.part is None or not self.part.kept:
-            return
-        kept, batch = self.part.kept, self.part.batch or batch_size
-        if kept["rewards"] is self._shown and self.compiled.batch == batch:
-            return
-        count = len(kept["rewards"])
-        observations = _rows(kept["observations"], count)
-        next_observations = _rows(kept["next_observations"], count)
-        for name, array in (("observations", observations), ("next ones", next_observations)):
-            _check(self.part, name, array.shape, (count, self._features))
-        for name in ("actions", "dones", "discounts"):
-            _check(self.part, name, (kept[name].size,), (count,))
-        if kept["actions"].min() < 0 or kept["actions"].max() >= self._actions:
+        """Look at what is kept now."""
+        self._entry["batch"] = self.size(batch_size)
+        kept = self._kept()
+        shown = list(kept.values())
+        if len(shown) != len(self._shown) or not all(map(is_, shown, self._shown)):
+            self._shown = shown
+            self._columns = self._checked(kept) if kept else {}
+            self._entry["count"] = len(next(iter(self._columns.values()), ()))
+            for name, column in self._columns.items():
+                self._entry[name] = column.ctypes.data
+
+    def _kept(self) -> dict[str, Any]:
+        if isinstance(self.step, KeptGradient):
+            return dict(getattr(self.part, self.step.of))
+        states, values = getattr(self.part, self.step.states), getattr(self.part, self.step.values)
+        return (
+            {} if states is None or values is None else {"values": values, "observations": states}
+        )
+
+    def _checked(self, kept: dict[str, Any]) -> dict[str, npt.NDArray[Any]]:
+        """Return the columns in the layout that compiled code reads without looking again."""
+        count = len(kept["observations"])
+        kinds: dict[str, Any] = dict(_TRANSITIONS)
+        if isinstance(self.step, Slope):
+            kinds = {"observations": np.float32, "values": np.float32}
+        widths = {
+            "observations": (self._features,),
+            "next_observations": (self._features,),
+            "values": (self._actions,),
+        }
+        columns = {}
+        for name, kind in kinds.items():
+            shape = (count, *widths.get(name, ()))
+            array = np.asarray(kept[name])
+            found = array.reshape(len(array), -1).shape if name in widths else (array.size,)
+            if found != shape:
+                raise ValueError(
+                    f"part {self.part.name!r}: {name} has shape {found}, and it must be {shape}: "
+                    "its state is damaged, or that of another network"
+                )
+            columns[name] = np.require(
+                array.reshape(shape).astype(kind, copy=False), requirements=["C", "W"]
+            )
+        actions = columns.get("actions")
+        if actions is not None and not (actions.min() >= 0 and actions.max() < self._actions):
             raise ValueError(f"part {self.part.name!r}: it keeps actions that do not exist")
-        self._shown = kept["rewards"]
-        self.compiled = self.compiled._replace(
-            batch=batch,
-            observations=observations,
-            actions=kept["actions"].reshape(count).astype(np.int64),
-            rewards=_own(kept["rewards"]),
-            next_observations=next_observations,
-            dones=_own(kept["dones"]),
-            discounts=_own(kept["discounts"]),
+        return columns
+
+
+class PartsBinding:
+    """Makes a program of what the parts declare, and keeps it up to date.
+
+    Args:
+        agent: The agent.
+        like: Tensors of the shapes of the parameters.
+        control: The control record.
+        online: The parameters of the network, in one vector.
+        gradient: Their gradient.
+        features: Numbers of an observation.
+        actions: Actions.
+    """
+
+    def __init__(
+        self,
+        agent: Any,
+        like: Sequence[torch.Tensor],
+        control: Any,
+        online: npt.NDArray[np.float32],
+        gradient: npt.NDArray[np.float32],
+        features: int,
+        actions: int,
+    ) -> None:
+        parts: list[Part] = agent.parts
+        self._agent, self._control = agent, control
+        counts = [len(declared(type(part)).numbers) for part in parts]
+        starts = np.cumsum([0, *counts])
+        numbers = np.zeros(max(1, int(starts[-1])))
+        self.parts = [
+            PartBinding(part, agent, like, numbers[first:end], online, gradient)
+            for part, first, end in zip(parts, starts[:-1], starts[1:], strict=True)
+        ]
+        steps = [step for part in parts for step in _steps(part)]
+        needs = [step for step in steps if _needs_source(step)]
+        self._sources: list[Source] = []
+        self._entries = np.zeros(max(1, len(needs)), kernels.SOURCE)
+        self._functions: list[CFunction] = []
+        """Kept alive: compiled code knows their addresses."""
+        self._features, self._actions = features, actions
+        by_hook = [self._operations(hook, starts) for hook in kernels.HOOKS]
+        operations = [operation for of_hook in by_hook for operation in of_hook]
+        deferring = [
+            int(first) + binding.what.numbers.index(binding.part.defers)
+            for first, binding in zip(starts[:-1], self.parts, strict=True)
+            if binding.part.defers
+        ]
+        self.program = kernels.Program(
+            operations=np.array(operations, kernels.OPERATION),
+            starts=np.cumsum([0, *map(len, by_hook)]),
+            sources=self._entries,
+            numbers=numbers,
+            deferring=np.array(deferring, np.int64),
         )
+        self.planner = next((part for part in parts if isinstance(part, Planner)), None)
+        self.acts_alone = [op[0] for op in operations] == [kernels.DRAW_BACK]
+        """Whether nothing happens in a gradient step but for the interpolation of a plan."""
+        self.plan = self._planned(0, 0)
+        self._extent: Any = None
+        size = len(online) if self.planner is not None else 0
+        self.inner, self.outer = np.zeros(size, np.float32), np.zeros(size, np.float32)
+
+    def _operations(self, hook: str, starts: npt.NDArray[np.int64]) -> list[tuple[int, ...]]:
+        """Return the operations of a hook, part by part."""
+        found: list[tuple[int, ...]] = []
+        for binding, first in zip(self.parts, starts[:-1].tolist(), strict=True):
+            part, what = binding.part, binding.what
+            if hook == "interpolate" and isinstance(part, Planner):
+                found.append((kernels.DRAW_BACK, 0, 0, 0, first, 0, -1))
+            if hook == "add_gradient":
+                found += self._calls(binding, what.steps.get(MEASURE, ()), first, 1)
+            found += self._calls(binding, what.steps.get(hook, ()), first, 0)
+        # Losses of the batch first: those of kept states overwrite what was computed of it.
+        return sorted(found, key=lambda op: op[0] == kernels.KEPT_SLOPE)
+
+    def _calls(
+        self, binding: PartBinding, steps: Sequence[Step], first: int, measured: int
+    ) -> list[tuple[int, ...]]:
+        kind, what = type(binding.part), binding.what
+        found: list[tuple[int, ...]] = []
+        for group in groups(steps):
+            if isinstance(group, tuple):
+                function = self._kept_alive(hook_function(kind, group))
+                record = binding.record.ctypes.data
+                found.append((kernels.CALL, measured, function, record, first, 0, -1))
+                continue
+            condition = first + what.numbers.index(group.when) if group.when else -1
+            numbers = binding.numbers.ctypes.data
+            source = self._source(binding, group) if _needs_source(group) else 0
+            operation, function = kernels.KEPT_GRADIENT, 0
+            if isinstance(group, Slope):
+                operation = kernels.REPLAYED_SLOPE if group.column else kernels.KEPT_SLOPE
+                function = self._kept_alive(slope_function(kind, group))
+            found.append((operation, 0, function, numbers, first, source, condition))
+        return found
+
+    def _kept_alive(self, function: CFunction) -> int:
+        self._functions.append(function)
+        return function.address
+
+    def _source(self, binding: PartBinding, step: Any) -> int:
+        number = len(self._sources)
+        result = binding.vectors[step.writes] if isinstance(step, KeptGradient) else None
+        self._sources.append(
+            Source(binding.part, step, self._entries[number], result, self._features, self._actions)
+        )
+        return number
+
+    def _planned(self, steps: int, draws: int) -> Plan:
+        """Make room for a plan of so many steps."""
+        table: list[Any] = [np.zeros(0, np.int64), *[np.zeros(0)] * 4]
+        if self.planner is not None:
+            table = self.planner.table(steps)
+        return Plan(*[*table, np.zeros(11, np.int64), np.zeros(draws, np.int64)])
+
+    def most_rows(self, batch_size: int) -> int:
+        """Return how many rows the largest batch of a part has."""
+        return max([0, *(source.size(batch_size) for source in self._sources)])
+
+    def before(self, gradient_steps: int, batch_size: int) -> None:
+        """Bring all that compiled code reads up to date."""
+        for binding in self.parts:
+            binding.before()
+        for source in self._sources:
+            source.before(batch_size)
+        if self.planner is not None:
+            self._plan(self.planner, gradient_steps, batch_size)
+
+    def _plan(self, planner: Planner, gradient_steps: int, batch_size: int) -> None:
+        extent, c = planner.extent(gradient_steps), self._control
+        if (extent, batch_size) != self._extent:
+            self._extent = extent, batch_size
+            size = 1 if extent.single else batch_size
+            self.plan = self._planned(extent.steps, extent.draws * size)
+            places = [array.ctypes.data for array in self.plan[:5]]
+            numbers = next(b.numbers for b in self.parts if b.part is planner)
+            stream = stream_of(planner.rng)
+            self.plan.record[:] = 0, extent.steps, *places, numbers.ctypes.data, *stream
+            c["planned"] = ONE_BY_ONE if extent.single else TOGETHER
+            c["repeats"], c["steps_planned"] = extent.repeats, extent.steps
+            c["draws_planned"] = extent.draws
+            c["plan_function"] = self._kept_alive(plan_function(type(planner)))
 
     def after(self) -> None:
-        """Hand over how often was projected."""
-        if self.part is not None:
-            self.part.tally += self.compiled.tally
-            self.compiled.tally[:] = 0
+        """Hand over what rules have written."""
+        for binding in self.parts:
+            binding.after()
 
 
-def _rows(observations: Any, count: int) -> Any:
-    return _own(observations.reshape(count, -1).astype(np.float32, copy=False))
+def compile_rules(part: Part) -> None:
+    """Compile all that a part declares.
+
+    Raises:
+        RuleError: If a rule cannot be compiled.
+    """
+    kind = type(part)
+    for steps in declared(kind).steps.values():
+        for group in groups(steps):
+            if isinstance(group, tuple):
+                hook_function(kind, group)
+            elif isinstance(group, Slope):
+                slope_function(kind, group)
+    if isinstance(part, Planner):
+        plan_function(type(part))
 
 
-def _check(part: Part, what: str, found: tuple[int, ...], expected: tuple[int, ...]) -> None:
-    """Check a shape, by which compiled code reads without looking again."""
-    if found != expected:
-        raise ValueError(
-            f"part {part.name!r}: {what} has shape {found}, and it must be {expected}: its state "
-            "is damaged, or that of another network"
-        )
+def _steps(part: Part) -> list[Step]:
+    return [step for of_hook in declared(type(part)).steps.values() for step in of_hook]
 
 
-def _own(array: Any) -> Any:
-    """Return an array of the one layout that is compiled for."""
-    return np.require(array, requirements=["C", "W"])
+def _needs_source(step: Step) -> bool:
+    return isinstance(step, KeptGradient) or (isinstance(step, Slope) and not step.column)
 
 
-class MaskBinding:
-    """Shows which parameters must not move."""
-
-    def __init__(self, parts: Sequence[Part], like: Sequence[torch.Tensor]) -> None:
-        self.part: HardMask | None = only(parts, HardMask)
-        self._like = like
-        self._none = kernels.Mask(np.zeros(0, np.bool_), nothing())
-        self.compiled = self._none
-        self._shown: Any = None
-
-    def before(self) -> None:
-        """Look at what is frozen now."""
-        if self.part is None or self.part.frozen is self._shown:
-            return
-        self._shown = self.part.frozen
-        self.compiled = self._none
-        if self.part.frozen:
-            frozen = torch.cat([tensor.reshape(-1) for tensor in self.part.frozen])
-            held = torch.cat([tensor.reshape(-1) for tensor in self.part.held])
-            size = (sum(tensor.numel() for tensor in self._like),)
-            _check(self.part, "what is frozen", tuple(frozen.shape), size)
-            _check(self.part, "what is held", tuple(held.shape), size)
-            self.compiled = kernels.Mask(frozen.numpy(), held.numpy())
-
-
-class InterpolationBinding:
-    """Shares where Reptile and MER draw the parameters back to."""
-
-    def __init__(self, parts: Sequence[Part], like: Sequence[torch.Tensor], control: Any) -> None:
-        self.reptile: Reptile | None = only(parts, Reptile)
-        self.mer: MER | None = only(parts, MER)
-        self._outer = FlatVector(like)
-        self.outer = self._outer.array
-        self.inner = np.zeros(len(self.outer), np.float32)
-        self.plans = _NOWHERE if self.mer is None else stream_of(self.mer.rng)
-        self._control = control
-        if self.reptile is not None:
-            control["reptile_every"] = self.reptile.every
-            control["reptile_eps"] = self.reptile.eps
-        if self.mer is not None:
-            control["plan"] = _PLANS[self.mer.algorithm]
-            control["memories"] = self.mer.memories
-            control["repeats"] = self.mer.repeats
-            control["mer_beta"] = self.mer.beta
-            control["mer_gamma"] = self.mer.gamma
-
-    def before(self) -> None:
-        """Adopt where the steps began."""
-        if self.reptile is not None:
-            self.reptile.base = self._outer.adopt(self.reptile.base)
-            self._control["reptile_steps"] = self.reptile.steps
-
-    def after(self) -> None:
-        """Hand over how many steps were made since."""
-        if self.reptile is not None:
-            self.reptile.steps = int(self._control["reptile_steps"])
+assert UNPLANNED == 0, "a control record of zeros plans nothing"

@@ -5,35 +5,13 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from functools import cache
-from importlib import import_module
 from typing import Any
 
 import numba
-from threadpoolctl import LibController, ThreadpoolController
 
 _typeof: Any = numba.typeof
 _PATIENCE = 2.0
 """How long it may take before a word is said [s]."""
-
-
-def compute_on_one_thread() -> None:
-    """Let the products of compiled code be computed by the thread that asks for them.
-
-    Matrices of this size gain nothing from a second one, and another split of a sum has other last
-    digits: the same seed would not give the same bits with another number of cores. Whoever limits
-    threads for a while may put back more of them afterwards, so once in a process is not enough.
-    """
-    for library in _blas():
-        library.set_num_threads(1)
-
-
-@cache
-def _blas() -> tuple[LibController, ...]:
-    """Find numba's BLAS: that of SciPy, most often a library of its own, and no one else's."""
-    import_module("scipy.linalg.cython_blas")
-    found = [lib for lib in ThreadpoolController().lib_controllers if lib.user_api == "blas"]
-    return tuple([lib for lib in found if "scipy.libs" in lib.filepath] or found)
 
 
 class Entry:

@@ -12,14 +12,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from continual_arcade.agents.engines.binding import (
-    CloningBinding,
-    InterpolationBinding,
-    MaskBinding,
-    PathBinding,
-    PenaltyBinding,
-    RememberedBinding,
-)
+from continual_arcade.agents.engines.binding import PartsBinding
 from continual_arcade.agents.engines.compilation import Entry
 from continual_arcade.agents.engines.eligibility import REPLAYS
 from continual_arcade.agents.engines.flat import FlatVector
@@ -27,11 +20,8 @@ from continual_arcade.agents.engines.snapshot import Snapshot
 from continual_arcade.agents.kernels import update
 from continual_arcade.agents.kernels.network import Network, Shape, act
 from continual_arcade.agents.kernels.random import stream_of
-from continual_arcade.agents.kernels.replay import Memory, Pending, Stage
-from continual_arcade.agents.methods.agem import AGEM
-from continual_arcade.agents.methods.base import MEASURED
-from continual_arcade.agents.methods.cloning import Clear, Clone
-from continual_arcade.agents.methods.phase_memory import Remembering
+from continual_arcade.agents.kernels.replay import Completed, Memory, Pending
+from continual_arcade.agents.methods.base import MEASURED, Part
 from continual_arcade.agents.replay import (
     BalancedReplayBuffer,
     MixReplayBuffer,
@@ -63,16 +53,14 @@ class CompiledEngine:
         widths = [agent.q_net.q_net[0].in_features]
         widths += [layer.out_features for layer in list(agent.q_net.q_net)[::2]]
         self.widths = np.array(widths, np.int64)
-        self._penalties = PenaltyBinding(agent.parts, like)
-        self._path = PathBinding(agent.parts, like)
-        self._cloning = CloningBinding(agent.parts, widths[0], widths[-1])
-        self._remembered = RememberedBinding(agent.parts, like, widths[0], widths[-1])
-        self._mask = MaskBinding(agent.parts, like)
-        self._interpolation = InterpolationBinding(agent.parts, like, self._c)
+        self._gradients = np.zeros((2, len(self._online.array)), np.float32)
+        self._parts = PartsBinding(
+            agent, like, self._c, self._online.array, self._gradients[0], widths[0], widths[-1]
+        )
         self._rows = 0
         self.version = 0
         """Changes with anything whose type may have changed with it; see :meth:`view`."""
-        self._places: tuple[Any, ...] = (None,) * 8
+        self._places: tuple[Any, ...] = (None,) * 4
         self._act: Any = None
         self._learn: tuple[int, Any] = (-1, None)
         self._set_up()
@@ -104,23 +92,24 @@ class CompiledEngine:
             c["long_term_fraction"] = self.replay.long_term_fraction
         c["adam"] = type(agent.policy.optimizer) is torch.optim.Adam
         c["measure_every"] = MEASURED if agent.parts else 0
-        c["alone"] = not c["adam"] and len(agent.parts) == 1 and self._interpolation.mer is not None
-        clear = next((part for part in agent.parts if isinstance(part, Clear)), None)
-        c["clear_after"] = -1 if clear is None else max(clear.after, agent.learning_starts)
-        self._watchers = [part for part in agent.parts if isinstance(part, Remembering)]
-        c["keeps_stage"] = bool(self._watchers)
+        kinds = [(part, type(part)) for part in agent.parts]
+        self._watchers = [
+            part
+            for part, kind in kinds
+            if kind.completed is not Part.completed and part is not self._parts.planner
+        ]
+        c["keeps_completed"] = bool(self._watchers)
+        c["values_after"] = -1
+        for part in agent.parts:
+            if part.values_after:
+                c["values_after"] = part.first_values(agent)
         n_envs, n_steps = agent.n_envs, self.replay.n_steps
-        self._drawers = [part for part in agent.parts if isinstance(part, Clone | AGEM)]
         self._most_completed = n_envs * n_steps
-        singles = (
-            0 if self._interpolation.mer is None else 2 * (self._interpolation.mer.memories + 1)
-        )
-        self._make_room(max(agent.batch_size + self._most_completed, singles))
-        self._make_stage(self._most_completed)
+        self._make_room(agent.batch_size + self._most_completed)
+        self._make_completed(self._most_completed)
         starts = np.cumsum([0, *((self.widths[:-1] + 1) * self.widths[1:])])[:-1]
         self._shape = Shape(self.widths, starts.astype(np.int64))
         size = len(self._online.array)
-        self._gradients = np.zeros((2, size), np.float32)
         self._transposed, self._stale = np.zeros((2, size), np.float32), np.ones(2, np.int64)
         replay, count = self.replay, self.replay.buffer_size
         self._draws, self._placement = stream_of(replay.rng), stream_of(replay.placement_rng)
@@ -159,17 +148,19 @@ class CompiledEngine:
         self._batch = update.Batch(
             actions=np.zeros(rows, np.int64),
             rewards=np.zeros(rows, np.float32),
+            dones=np.zeros(rows, np.float32),
             discounts=np.zeros(rows, np.float32),
             slots=np.zeros(rows, np.int64),
             slopes=np.zeros((rows, self.widths[-1]), np.float32),
         )
+        self._old = np.zeros((rows, self.widths[-1]), np.float32)
 
-    def _make_stage(self, rows: int) -> None:
+    def _make_completed(self, rows: int) -> None:
         replay = self.replay
         features = int(self.widths[0])
         kind = replay.observations.dtype
         placed = 2 * rows  # a mixed memory stores what it takes twice
-        self._stage = Stage(
+        self._completed = Completed(
             observations=np.zeros((rows, features), kind),
             actions=np.zeros(rows, np.int64),
             rewards=np.zeros(rows, np.float32),
@@ -205,13 +196,9 @@ class CompiledEngine:
         ``version`` changes with anything whose type may have changed with it.
         """
         places = (
-            self._penalties.compiled,
-            self._path.compiled,
-            self._cloning.compiled,
-            self._remembered.compiled,
-            self._mask.compiled,
-            self._stage,
+            self._completed,
             self._batch,
+            self._parts.plan,
             self.replay.drawn_phases,
         )
         if not all(map(is_, places, self._places)):
@@ -228,16 +215,13 @@ class CompiledEngine:
             first_moments=self._first.array,
             second_moments=self._second.array,
             memory=self._memory(),
-            stage=self._stage,
+            completed=self._completed,
             batch=self._batch,
-            penalties=self._penalties.compiled,
-            path=self._path.compiled,
-            cloning=self._cloning.compiled,
-            remembered=self._remembered.compiled,
-            mask=self._mask.compiled,
-            inner=self._interpolation.inner,
-            outer=self._interpolation.outer,
-            plans=self._interpolation.plans,
+            old=self._old,
+            program=self._parts.program,
+            plan=self._parts.plan,
+            inner=self._parts.inner,
+            outer=self._parts.outer,
         )
 
     def _network(self) -> Network:
@@ -260,8 +244,6 @@ class CompiledEngine:
     def before(self, gradient_steps: int, batch_size: int) -> None:
         """Bring what compiled code reads up to date."""
         agent, c = self._agent, self._c
-        own = [part.batch or batch_size for part in self._drawers]
-        self._make_room(max([batch_size + self._most_completed, *own]))
         self._stale[:] = 1  # Python may have changed anything
         self._before_moments()
         c["batch_size"], c["gradient_steps"] = batch_size, gradient_steps
@@ -274,13 +256,12 @@ class CompiledEngine:
         c["clip_factor"] = -1.0  # not measured
         c["seen"] = self.replay.seen
         c["newest"] = self.replay.accumulator._newest
-        self._penalties.before()
-        self._path.before()
-        self._cloning.before(batch_size)
-        self._remembered.before(batch_size)
-        self._mask.before()
-        self._interpolation.before()
-        self._load_stage(batch_size)
+        self._parts.before(gradient_steps, batch_size)
+        singles = c["planned"] == update.ONE_BY_ONE
+        c["alone"] = singles and self._parts.acts_alone and not c["adam"]
+        rows = 2 * int(c["steps_planned"]) if singles else batch_size + self._most_completed
+        self._make_room(max(rows, batch_size, self._parts.most_rows(batch_size)))
+        self._load_waiting(batch_size)
 
     def _before_moments(self) -> None:
         optimizer, c = self._agent.policy.optimizer, self._c
@@ -308,40 +289,40 @@ class CompiledEngine:
                     tensor.zero_()
             state["step"], state["exp_avg"], state["exp_avg_sq"] = step, first, second
 
-    def _load_stage(self, batch_size: int) -> None:
-        """Put back on the stage what MER has not learnt yet."""
-        c, mer = self._c, self._interpolation.mer
-        c["staged"] = c["learnt"] = self._carried = 0
-        if mer is None or not len(mer._completed):
+    def _load_waiting(self, batch_size: int) -> None:
+        """Put back among the completed transitions what a planner has not learnt from yet."""
+        c, planner = self._c, self._parts.planner
+        c["completed"] = c["learnt"] = self._carried = 0
+        if planner is None or not len(planner._completed):
             return
-        waiting = mer._completed.all()
-        mer._completed.clear()
+        waiting = planner._completed.all()
+        planner._completed.clear()
         count = len(waiting)
         room = count + self._most_completed
         self._make_room(batch_size + room)
-        if room > len(self._stage.rewards):
-            self._make_stage(room)
-        stage = self._stage
-        stage.observations[:count] = waiting.observations.reshape(count, -1)
-        stage.next_observations[:count] = waiting.next_observations.reshape(count, -1)
-        stage.actions[:count] = waiting.actions.reshape(count)
+        if room > len(self._completed.rewards):
+            self._make_completed(room)
+        rows = self._completed
+        rows.observations[:count] = waiting.observations.reshape(count, -1)
+        rows.next_observations[:count] = waiting.next_observations.reshape(count, -1)
+        rows.actions[:count] = waiting.actions.reshape(count)
         for name in ("rewards", "dones", "discounts", "phases"):
-            getattr(stage, name)[:count] = getattr(waiting, name)
-        c["staged"] = self._carried = count
+            getattr(rows, name)[:count] = getattr(waiting, name)
+        c["completed"] = self._carried = count
 
-    def _staged(self, first: int, end: int) -> Transitions:
-        """Return a copy of rows of the stage."""
-        stage, replay = self._stage, self.replay
+    def _taken(self, first: int, end: int) -> Transitions:
+        """Return a copy of completed transitions."""
+        rows, replay = self._completed, self.replay
         count = end - first
         shape = (count, *replay.obs_shape)
         return Transitions(
-            stage.observations[first:end].reshape(shape).copy(),
-            stage.actions[first:end, None].astype(replay.actions.dtype),
-            stage.rewards[first:end].copy(),
-            stage.next_observations[first:end].reshape(shape).copy(),
-            stage.dones[first:end].copy(),
-            stage.discounts[first:end].copy(),
-            stage.phases[first:end].copy(),
+            rows.observations[first:end].reshape(shape).copy(),
+            rows.actions[first:end, None].astype(replay.actions.dtype),
+            rows.rewards[first:end].copy(),
+            rows.next_observations[first:end].reshape(shape).copy(),
+            rows.dones[first:end].copy(),
+            rows.discounts[first:end].copy(),
+            rows.phases[first:end].copy(),
         )
 
     def after(self, view: update.Agent) -> None:
@@ -356,17 +337,15 @@ class CompiledEngine:
         self.replay.seen = int(c["seen"])
         self.replay.accumulator._newest = int(c["newest"])
         self.replay._set_cursor()
-        self._penalties.after()
-        self._remembered.after()
-        self._interpolation.after()
-        if self._watchers and c["staged"] > self._carried:
-            played = self._staged(self._carried, int(c["staged"]))
+        self._parts.after()
+        if self._watchers and c["completed"] > self._carried:
+            played = self._taken(self._carried, int(c["completed"]))
             for part in self._watchers:
-                part.stored(agent, played, _NO_ROWS, _NO_ROWS)
-        mer = self._interpolation.mer
-        learnt, staged = int(c["learnt"]), int(c["staged"])
-        if mer is not None and learnt < staged:
-            mer.stored(agent, self._staged(learnt, staged), _NO_ROWS, _NO_ROWS)
+                part.completed(agent, played)
+        planner = self._parts.planner
+        learnt, completed = int(c["learnt"]), int(c["completed"])
+        if planner is not None and learnt < completed:
+            planner.completed(agent, self._taken(learnt, completed))
 
     def take_members(self, view: update.Agent) -> None:
         """Take note of which slots belong to which phase in a balanced memory."""
@@ -376,7 +355,7 @@ class CompiledEngine:
                 replay._members[phase] = held.members[i]
                 replay._seen_of[phase] = int(held.members_seen[i])
 
-    def make_stage_for(self, steps: int, train_every: int) -> None:
+    def make_room_for(self, steps: int, train_every: int) -> None:
         """Make room for what is completed in so many steps of all games, if it must be kept.
 
         Args:
@@ -384,15 +363,15 @@ class CompiledEngine:
             train_every: Steps after which it is learnt from at the latest.
         """
         kept = steps if self._watchers else min(steps, train_every)
-        rows = int(self._c["staged"]) + (kept + self.replay.n_steps) * self._agent.n_envs
-        if self._interpolation.mer is not None:
+        rows = int(self._c["completed"]) + (kept + self.replay.n_steps) * self._agent.n_envs
+        if self._parts.planner is not None:
             rows += self._agent.batch_size  # nothing is learnt before replay holds a batch
             self._make_room(self._agent.batch_size + rows)
-        if rows > len(self._stage.rewards):
-            waiting, count = self._stage, int(self._c["staged"])
-            self._make_stage(rows)
+        if rows > len(self._completed.rewards):
+            waiting, count = self._completed, int(self._c["completed"])
+            self._make_completed(rows)
             for name in COLUMNS:
-                getattr(self._stage, name)[:count] = getattr(waiting, name)[:count]
+                getattr(self._completed, name)[:count] = getattr(waiting, name)[:count]
 
     # Learning.
 
@@ -451,9 +430,6 @@ class CompiledEngine:
             self._act = _acting_entry().prepared(arguments)
         chosen: npt.NDArray[np.int64] = self._act(*arguments)
         return chosen
-
-
-_NO_ROWS = np.zeros(0, np.int64)
 
 
 @cache

@@ -18,10 +18,12 @@ from torch import nn
 from torch.nn.modules import module as torch_module
 from torch.optim.optimizer import _global_optimizer_post_hooks, _global_optimizer_pre_hooks
 
-from continual_arcade.agents.engines.binding import BOUND, ONCE
-from continual_arcade.agents.methods.agem import AGEM
+from continual_arcade.agents.engines.binding import compile_rules
+from continual_arcade.agents.kernels.functions import RuleError
+from continual_arcade.agents.kernels.program import HOOKS
 from continual_arcade.agents.methods.base import Part
-from continual_arcade.agents.methods.mask import HardMask
+from continual_arcade.agents.methods.plans import Planner
+from continual_arcade.agents.methods.rules import Slope, declared
 from continual_arcade.agents.networks import ContinualPolicy
 from continual_arcade.agents.replay import (
     BalancedReplayBuffer,
@@ -97,21 +99,10 @@ _OF_POLICY = frozenset(
         "set_training_mode",
     }
 )
-_OF_PART = frozenset(
-    {
-        "add_anchor",
-        "bind",
-        "estimate",
-        "freeze",
-        "importance",
-        "load_state_dict",
-        "log",
-        "phase_end",
-        "phase_start",
-        "settings",
-        "state_dict",
-    }
-)
+_STEP_HOOKS = (*HOOKS, "batches", "plans_batches", "defers_target", "first_values")
+"""What a part does, or says, within a gradient step; Python is not called there."""
+_BOUND = (Part, Planner)
+"""Whose hooks of a gradient step do no more than what is declared, which is what is bound."""
 
 
 def why_not_compiled(agent: Any) -> str | None:
@@ -256,51 +247,32 @@ def _replay(agent: Any) -> str | None:
 
 
 def _parts(agent: Any) -> str | None:
-    for part in agent.parts:
-        why = _part(part)
-        if why is not None:
-            return why
-    for kinds, what in ONCE.items():
-        alike = [part.name for part in agent.parts if isinstance(part, kinds)]
-        if len(alike) > 1:
-            return f"there are {len(alike)} {what} ({', '.join(alike)}): it serves one"
-    for i, part in enumerate(agent.parts):
-        if isinstance(part, HardMask):
-            for later in agent.parts[i:]:
-                if isinstance(later, AGEM):
-                    return (
-                        f"part {part.name!r} comes before {later.name!r}: it serves masks after it"
-                    )
-    return None
+    return next(filter(None, map(_part, agent.parts)), None)
 
 
 def _part(part: Part) -> str | None:
-    """Return what is in the way of a part: every hook must be that of a kind that is bound."""
-    for name, value in vars(part).items():
-        if callable(value) and name not in _OF_PART and hasattr(type(part), name):
+    """Return what is in the way of a part: every hook of a gradient step must be declared."""
+    for name in (*_STEP_HOOKS, "stored", "completed"):
+        if name in vars(part):
             return f"{name}() of part {part.name!r} was changed: it serves parts as they are"
-    kind: Any = type(part)
-    method = _unbound(kind)
-    if method is None:
-        return None
-    names = ", ".join(kind.__name__ for kind in BOUND)
-    return (
-        f"part {part.name!r} overrides {method}(), which only Python can run (supported: parts "
-        f"that leave the gradient step to {names})"
-    )
-
-
-@cache
-def _unbound(kind: type[Part]) -> str | None:
-    """Return the name of a method that compiled code would not run as it is there."""
-    for bound in BOUND:
-        if issubclass(kind, bound):
-            for name, value in vars(bound).items():
-                if name in _OF_PART or not _is_method(name, value):
-                    continue
-                provider = _provider(kind, name)
-                if provider not in BOUND or not issubclass(provider, bound):
-                    return name
+    for name in _STEP_HOOKS:
+        if _provider(type(part), name) not in _BOUND:
+            return (
+                f"part {part.name!r} overrides {name}(), which only Python can run: say it by rules"
+            )
+    if isinstance(part, Planner) and type(part).completed is not Planner.completed:
+        return f"part {part.name!r} overrides completed() of a planner, which only Python can run"
+    losses = [
+        step for step in declared(type(part)).steps.get("loss", ()) if isinstance(step, Slope)
+    ]
+    known = ("", "q_values") if part.values_after else ("",)
+    strange = [step.column for step in losses if step.column not in known]
+    if strange:
+        return f"part {part.name!r} compares with the column {strange[0]!r}: it serves 'q_values'"
+    try:
+        compile_rules(part)
+    except RuleError as error:
+        return str(error)
     return None
 
 

@@ -5,7 +5,7 @@ from collections.abc import Iterable, Sequence
 import numpy as np
 import torch
 
-from continual_arcade.agents.kernels.parts import Vector
+from continual_arcade.agents.kernels.update import Vector
 
 
 class FlatVector:
@@ -30,9 +30,20 @@ class FlatVector:
                 view.copy_(parameter.detach())
                 parameter.data = view
 
-    def adopt(self, tensors: Sequence[torch.Tensor]) -> list[torch.Tensor]:
-        """Take the values of tensors; return the tensors of the vector, to be used instead."""
+    def adopt(self, tensors: Sequence[torch.Tensor]) -> list[torch.Tensor] | None:
+        """Take the values of tensors.
+
+        Returns:
+            The tensors of the vector, to be used instead; None if these are in use already.
+        """
+        strange = False
         for tensor, view in zip(tensors, self.views, strict=True):
             if tensor is not view:
+                if tensor.shape != view.shape:
+                    raise ValueError(
+                        f"a tensor has shape {tuple(tensor.shape)}, and its parameter "
+                        f"{tuple(view.shape)}"
+                    )
                 view.copy_(tensor)
-        return list(self.views)
+                strange = True
+        return list(self.views) if strange else None

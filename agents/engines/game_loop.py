@@ -22,8 +22,9 @@ from continual_arcade.agents.engines.compilation import Entry
 from continual_arcade.agents.engines.compiled import CompiledEngine
 from continual_arcade.agents.engines.eligibility import changed
 from continual_arcade.agents.kernels import update
-from continual_arcade.agents.kernels.loop import Acting, Play, World, live
+from continual_arcade.agents.kernels.loop import Acting, GameState, Play, play_and_learn
 from continual_arcade.agents.kernels.random import stream_of
+from continual_arcade.agents.methods.base import Part
 from continual_arcade.agents.replay import BalancedReplayBuffer
 from continual_arcade.agents.vec_env import GymnasiumVecEnv
 from continual_arcade.envs.arcade_vector_env import ArcadeVectorEnv, Outlook
@@ -39,7 +40,7 @@ _OF_ENV = frozenset({"close", "render", "seed"})
 """Methods of an environment that have no part in a step."""
 
 
-class FusedLife:
+class GameLoop:
     """Lets an agent live in its games, a stretch at a time.
 
     Args:
@@ -57,7 +58,7 @@ class FusedLife:
         self._sizes = len(vars(env)), len(vars(env.env))
         """Methods that are replaced in one object alone are attributes more of it."""
         game = self._games.game
-        self._entry = _life_entry(game.rules, game.name, game.num_actions)
+        self._entry = _loop_entry(game.rules, game.name, game.num_actions)
         self._kernel: tuple[int, Callable[..., int]] = (-1, lambda *_: update.DONE)
         self._pace = 64 / _INTERVAL
         """Steps per second that the last loops have made."""
@@ -138,18 +139,18 @@ class FusedLife:
         until_log = math.inf
         if log_interval is not None:
             until_log = log_interval - agent._episode_num % log_interval
-        lived = self.live(rollouts * rollout, rollout, gradient_steps, until_log)
-        agent.check_finite(lived.status == update.DONE, self._engine.loss, self._engine.norm)
+        played = self.run(rollouts * rollout, rollout, gradient_steps, until_log)
+        agent.check_finite(played.status == update.DONE, self._engine.loss, self._engine.norm)
         agent.logger.record("rollout/exploration_rate", agent.exploration_rate)
         self._log_training()
-        skip(callback, lived.steps - 1, count)
-        callback.update_locals({**self._last_step(lived), "self": agent, "env": self.env})
+        skip(callback, played.steps - 1, count)
+        callback.update_locals({**self._last_step(played), "self": agent, "env": self.env})
         goes_on = callback.on_step()
         if goes_on:
-            if lived.episodes >= until_log:
+            if played.episodes >= until_log:
                 agent.dump_logs()
             callback.on_rollout_end()
-        return RolloutReturn(rollout * count, lived.episodes, goes_on)
+        return RolloutReturn(rollout * count, played.episodes, goes_on)
 
     def _log_training(self) -> None:
         """Record how the last learning of the loop went, as if it had been told of."""
@@ -161,7 +162,7 @@ class FusedLife:
             if engine.clip_factor is not None:
                 agent.logger.record("train/clip_factor", engine.clip_factor)
 
-    def live(self, steps: int, train_every: int, gradient_steps: int, episodes: float) -> "Lived":
+    def run(self, steps: int, train_every: int, gradient_steps: int, episodes: float) -> "Played":
         """Play, and learn after each rollout but the last.
 
         Args:
@@ -181,15 +182,15 @@ class FusedLife:
         outlook = games.outlook(steps)
         rates, learning_rates = self._rates(steps)
         c["losses"] = 0
-        c["steps"], c["lived"], c["halfway"], c["episodes"] = steps, 0, 0, 0
+        c["steps"], c["played"], c["halfway"], c["episodes"] = steps, 0, 0, 0
         c["train_every"], c["phase"] = train_every, phases.min()
         c["episodes_wanted"] = min(episodes, np.iinfo(np.int64).max)
         if gradient_steps == 0:
             c["learning_starts"] = np.iinfo(np.int64).max
         play = self._ready(steps, phases)
         agent.replay.expect_phases(outlook.phases)
-        engine.make_stage_for(steps, train_every)
-        world = World(
+        engine.make_room_for(steps, train_every)
+        state = GameState(
             blocks=games.core.blocks,
             limit=games.limit,
             clock=games.clock.step,
@@ -206,7 +207,7 @@ class FusedLife:
             buffer=self._buffer,
         )
         view = engine.view()
-        arguments = (engine.control, view, engine.pending, world, play, acting)
+        arguments = (engine.control, view, engine.pending, state, play, acting)
         if self._kernel[0] != engine.version:
             self._kernel = engine.version, self._entry.prepared(arguments)
         status = update.DONE
@@ -216,21 +217,21 @@ class FusedLife:
                 view = self._with_room(view)
                 status = self._kernel[1](engine.control, view, *arguments[2:])
         finally:  # also if Ctrl-C comes in the meantime
-            lived = int(c["lived"])
+            played = int(c["played"])
             engine.after(view)
-            self._catch_up(outlook, play, lived)
-            agent.exploration_rate = float(rates[lived])
+            self._catch_up(outlook, play, played)
+            agent.exploration_rate = float(rates[played])
         elapsed = time.perf_counter() - begun
-        self._pace += 0.5 * (lived / elapsed - self._pace)
-        return Lived(status, lived, int(c["episodes"]), outlook)
+        self._pace += 0.5 * (played / elapsed - self._pace)
+        return Played(status, played, int(c["episodes"]), outlook)
 
     def _with_room(self, view: update.Agent) -> update.Agent:
-        """Let a balanced memory make room for the phases on the stage."""
+        """Let a balanced memory make room for the phases of completed transitions."""
         engine, replay = self._engine, self._agent.replay
         assert isinstance(replay, BalancedReplayBuffer)
         engine.take_members(view)
         c = engine.control[0]
-        fresh = view.stage.phases[int(c["fresh"]) : int(c["staged"])]
+        fresh = view.completed.phases[int(c["fresh"]) : int(c["completed"])]
         replay.seen = int(c["seen"])
         replay.make_room_for(fresh)
         return engine.view()
@@ -284,12 +285,12 @@ class FusedLife:
         play.begun[:] = play.former[:] = -1
         return play
 
-    def _catch_up(self, outlook: Outlook, play: Play, lived: int) -> None:
-        """Let agent and games know of the steps that were lived."""
+    def _catch_up(self, outlook: Outlook, play: Play, played: int) -> None:
+        """Let agent and games know of the steps that were played."""
         agent, games, c = self._agent, self._games, self._engine.control[0]
         before, count = games.clock.step, self.env.num_envs
         self._conditions = games.conditions
-        games.catch_up(outlook, lived, play.begun)
+        games.catch_up(outlook, played, play.begun)
         agent.life.catch_up(games.clock.step, play.phases)
         agent._last_obs = play.observations.copy()
         agent._current_progress_remaining = 1.0 - float(agent.num_timesteps) / float(
@@ -315,7 +316,7 @@ class FusedLife:
     def _named(self, row: npt.NDArray[np.float64]) -> dict[str, float]:
         return dict(zip(self._games.game.tunables, row.tolist(), strict=True))
 
-    def _last_step(self, lived: "Lived") -> dict[str, Any]:
+    def _last_step(self, played: "Played") -> dict[str, Any]:
         """Return what a callback may look at of the last step, by the names it looks for."""
         play, games = self._play, self._games
         (phases, rows), before = games.conditions, self._conditions
@@ -331,8 +332,8 @@ class FusedLife:
             if play.ended[i]:
                 former = int(play.former[i])
                 if former >= 0:
-                    info["phase"] = int(lived.outlook.phases[former])
-                    info["params"] = self._named(lived.outlook.params[former])
+                    info["phase"] = int(played.outlook.phases[former])
+                    info["params"] = self._named(played.outlook.params[former])
                 else:
                     info["phase"] = int(before[0][i])
                     info["params"] = self._named(before[1][i])
@@ -365,7 +366,7 @@ class FusedLife:
         }
 
 
-class Lived(NamedTuple):
+class Played(NamedTuple):
     """What happened in a loop."""
 
     status: int
@@ -398,6 +399,8 @@ def is_served(env: Any, agent: Any) -> TypeGuard[GymnasiumVecEnv]:
         and env.env.render_mode != "rgb_array_list"  # which keeps a picture of every step
         and agent.exploration is not None
         and _plays_single_steps(agent)
+        # Which is called after each step of the environments.
+        and all(type(part).stored is Part.stored for part in agent.parts)
     )
 
 
@@ -406,7 +409,7 @@ def _plays_single_steps(agent: Any) -> bool:
 
 
 @cache
-def _life_entry(rules: Rules, owner: str, actions: int) -> Entry:
+def _loop_entry(rules: Rules, owner: str, actions: int) -> Entry:
     """Return the loop with the rules of one game.
 
     Args:
@@ -415,4 +418,4 @@ def _life_entry(rules: Rules, owner: str, actions: int) -> Entry:
         actions: Its number of actions.
     """
     step = batch_kernels(rules, owner, actions).step
-    return Entry(kernel(live, {"step_batch": step}, owner))
+    return Entry(kernel(play_and_learn, {"step_batch": step}, owner))

@@ -245,8 +245,7 @@ def check_part(
 
 
 def _check_tensors(name: str, tensors: Sequence[Any], shapes: list[tuple[int, ...]]) -> None:
-    dtype = torch.bool if name == "frozen" else torch.float32
-    expected = [f"{shape} of {dtype}" for shape in shapes]
+    expected = [f"{shape} of {torch.float32}" for shape in shapes]
     if tensors and [_kind(tensor) for tensor in tensors] != expected:
         raise ValueError(f"{name} does not have the shapes of the network's parameters")
     if not all(bool(tensor.isfinite().all()) for tensor in tensors):

@@ -90,9 +90,24 @@ def from_plain(data: Any, argument: str) -> Any:
     return _value(data, argument)
 
 
+_AREA = re.compile(r"continual_arcade\.agents\.(replay|methods|parts)(\.\w+)?")
+
+
 def name_of(kind: type[Any]) -> str:
     """Return the name under which a class is kept."""
-    return f"{kind.__module__}:{kind.__qualname__}"
+    return settled(f"{kind.__module__}:{kind.__qualname__}")
+
+
+def settled(name: str) -> str:
+    """Return the name of a class without the file of this suite that it is defined in.
+
+    So files outlive it that classes move. Parts of methods were ``agents.parts`` in version 0.1.0.
+    """
+    module, _, qualified = name.partition(":")
+    area = _AREA.fullmatch(module)
+    if area is None:
+        return name
+    return f"continual_arcade.agents.{area[1].replace('parts', 'methods')}:{qualified}"
 
 
 def _handed_in(data: Any, where: str) -> tuple[str, str, str] | None:
@@ -139,7 +154,7 @@ def _value(data: Any, argument: str) -> Any:
 
 def _class(name: str, argument: str) -> type[Any]:
     """Look a class up, where only networks, optimisers and replay memories are defined."""
-    module, _, qualified = name.partition(":")
+    module, _, qualified = settled(name).partition(":")
     found: Any = None
     if _MODULES.fullmatch(module):
         try:
@@ -147,10 +162,12 @@ def _class(name: str, argument: str) -> type[Any]:
         except ImportError:
             found = None
     # A module also shows what it imports: only what it defines itself counts.
-    if not (isinstance(found, type) and issubclass(found, _KINDS) and found.__module__ == module):
+    is_kind = isinstance(found, type) and issubclass(found, _KINDS)
+    if not (is_kind and name_of(found) == f"{module}:{qualified}"):
         raise ValueError(
             f"the file names the class {name}, which is not looked up, because it is no network, "
             "optimiser or replay memory of torch, Stable-Baselines3 or this suite: hand it to "
             f"load(), as {argument}=..."
         )
-    return found
+    looked_up: type[Any] = found
+    return looked_up

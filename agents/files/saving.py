@@ -36,7 +36,7 @@ from continual_arcade.agents.files.checks import (
     limited,
     moments_after_a_step,
 )
-from continual_arcade.agents.files.plain import from_plain, name_of, to_plain
+from continual_arcade.agents.files.plain import from_plain, name_of, settled, to_plain
 from continual_arcade.agents.files.space_data import check_spaces, space_from_data, space_to_data
 from continual_arcade.agents.files.state_files import (
     check_state,
@@ -510,7 +510,7 @@ def _restore(agent: Any, state: dict[str, Any], *, remade: bool) -> None:
             continue
         kept = by_name[part.name]["state"]
         # What others keep may depend on what they learnt.
-        if _is_ours(part) and by_name[part.name]["class"] == name_of(type(part)):
+        if _is_ours(part) and settled(by_name[part.name]["class"]) == name_of(type(part)):
             fresh = part.state_dict()
             _check_keys(kept, fresh, f"the state of {part.name}")
             try:
@@ -698,7 +698,7 @@ def _part(part: Part) -> dict[str, Any]:
 
 def _make_part(kept: dict[str, Any]) -> Part:
     name = kept["name"]
-    if name not in PARTS or kept["class"] != name_of(PARTS[name]):
+    if name not in PARTS or settled(kept["class"]) != name_of(PARTS[name]):
         raise ValueError(
             f"the file has a part {name!r}, which is not one of this suite: make it, and hand all "
             "parts to load(..., parts=[...])"

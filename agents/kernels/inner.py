@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from typing import Any, TypeVar, cast
 
-from numba import njit
+from numba import extending, njit
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 
@@ -27,3 +27,9 @@ def inner(fastmath: frozenset[str] = frozenset()) -> Callable[[Function], Functi
     options: Any = {"no_cpython_wrapper": True, "no_cfunc_wrapper": True}
     marked: Any = njit(error_model="numpy", fastmath=set(fastmath) or False, **options)
     return cast(Callable[[Function], Function], marked)
+
+
+def intrinsic(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Mark a function that writes machine code, as numba's ``intrinsic``, which has no types."""
+    marked: Callable[..., Any] = extending.intrinsic(function)
+    return marked

@@ -1,7 +1,7 @@
-"""Living and learning in one compiled loop, with a game of this suite.
+"""Playing and learning in one compiled loop, with a game of this suite.
 
-``live`` is a template: where it names ``step_batch``, the loop of the game's own rules takes its
-place when it is compiled. Python is entered only when the loop returns.
+``play_and_learn`` is a template: where it names ``step_batch``, the loop of the game's own rules
+takes its place when it is compiled. Python is entered only when the loop returns.
 """
 
 from typing import Any, NamedTuple, NoReturn
@@ -13,7 +13,7 @@ from continual_arcade.agents.kernels.inner import inner
 from continual_arcade.agents.kernels.network import ONLINE, best, forward
 from continual_arcade.agents.kernels.random import Stream, below, fraction
 from continual_arcade.agents.kernels.replay import lacks_room, place, push
-from continual_arcade.agents.kernels.update import DONE, LACKS_ROOM, PLAIN, synchronise, train
+from continual_arcade.agents.kernels.update import DONE, LACKS_ROOM, UNPLANNED, synchronise, train
 
 
 def step_batch(*_: Any) -> NoReturn:
@@ -21,7 +21,7 @@ def step_batch(*_: Any) -> NoReturn:
     raise NotImplementedError("a template runs only with the rules of a game")
 
 
-class World(NamedTuple):
+class GameState(NamedTuple):
     """The games, and what is known of their next steps."""
 
     blocks: Any
@@ -85,7 +85,7 @@ class Acting(NamedTuple):
     """For the outputs of the network's layers."""
 
 
-def live(control: Any, a: Any, pending: Any, world: Any, play: Any, acting: Any) -> int:
+def play_and_learn(control: Any, a: Any, pending: Any, world: Any, play: Any, acting: Any) -> int:
     """Play some steps in all games, and learn after each but the last.
 
     What follows the last step is left to the caller, who may want to look at the agent before.
@@ -105,7 +105,7 @@ def live(control: Any, a: Any, pending: Any, world: Any, play: Any, acting: Any)
     c = control[0]
     stop = False
     while True:
-        k = c.lived
+        k = c.played
         if not c.halfway:
             _choose(c, a.net, play, acting, k)
             play.before[:] = play.observations
@@ -128,8 +128,8 @@ def live(control: Any, a: Any, pending: Any, world: Any, play: Any, acting: Any)
                 play.final_scores,
             )
             c.timesteps += c.num_envs
-            _complete(c, a.stage, pending, play)
-        if lacks_room(a.memory, c.kind, a.stage, c.fresh, c.staged):
+            _complete(c, a.completed, pending, play)
+        if lacks_room(a.memory, c.kind, a.completed, c.fresh, c.completed):
             c.halfway = 1
             return LACKS_ROOM
         c.halfway = 0
@@ -138,18 +138,18 @@ def live(control: Any, a: Any, pending: Any, world: Any, play: Any, acting: Any)
         c.calls += 1
         if c.calls % c.sync_every == 0:
             c.syncs_due += 1
-            synchronise(c, a.net)
-        c.lived += 1
-        is_whole = c.lived % c.train_every == 0
-        if c.lived == c.steps or (stop and is_whole):
+            synchronise(c, a)
+        c.played += 1
+        is_whole = c.played % c.train_every == 0
+        if c.played == c.steps or (stop and is_whole):
             return DONE
         if is_whole and c.timesteps > c.learning_starts:
             c.rate = acting.learning_rates[k]
             status = train(c, a)
             if status != DONE:
                 return status
-        if not c.keeps_stage and c.learnt == c.staged:
-            c.learnt = c.staged = 0
+        if not c.keeps_completed and c.learnt == c.completed:
+            c.learnt = c.completed = 0
 
 
 @inner()
@@ -176,17 +176,17 @@ def _choose(c: Any, net: Any, play: Any, acting: Any, k: int) -> None:
 
 
 @inner()
-def _complete(c: Any, stage: Any, pending: Any, play: Any) -> None:
-    """Put the transitions that the step completes on the stage."""
-    c.fresh = c.staged
+def _complete(c: Any, completed: Any, pending: Any, play: Any) -> None:
+    """Take the transitions that the step completes."""
+    c.fresh = c.completed
     n_steps = len(pending.discounts)
     c.newest = (c.newest + 1) % n_steps
     for env in range(c.num_envs):
         ended = play.ended[env]
-        c.staged = push(
+        c.completed = push(
             pending,
-            stage,
-            c.staged,
+            completed,
+            c.completed,
             c.newest,
             env,
             play.before[env],
@@ -202,19 +202,21 @@ def _complete(c: Any, stage: Any, pending: Any, play: Any) -> None:
 @inner()
 def _store(c: Any, a: Any) -> None:
     """Store what was completed, with its values if they are kept."""
-    stage = a.stage
-    placed = place(a.memory, c.kind, c.fifo_size, c.seen, stage, c.fresh, c.staged)
-    count = c.staged - c.fresh
+    completed = a.completed
+    placed = place(a.memory, c.kind, c.fifo_size, c.seen, completed, c.fresh, c.completed)
+    count = c.completed - c.fresh
     c.seen += count
-    if c.clear_after >= 0 and c.timesteps > c.clear_after and count:
+    if c.values_after >= 0 and c.timesteps > c.values_after and count:
         for row in range(count):
             for j in range(a.net.inputs.shape[1]):
-                a.net.inputs[row, j] = stage.observations[c.fresh + row, j]
+                a.net.inputs[row, j] = completed.observations[c.fresh + row, j]
         values = forward(a.net, ONLINE, a.net.inputs[:count], a.net.activations)
         for i in range(placed):
-            a.memory.q_values[stage.placed_slots[i]] = values[stage.placed_rows[i] - c.fresh]
-    if c.plan == PLAIN or c.timesteps <= c.learning_starts:
-        c.learnt = c.staged  # nothing is piled up for a part to learn from
+            a.memory.q_values[completed.placed_slots[i]] = values[
+                completed.placed_rows[i] - c.fresh
+            ]
+    if c.planned == UNPLANNED or c.timesteps <= c.learning_starts:
+        c.learnt = c.completed  # nothing is piled up for a part to learn from
 
 
 @inner()

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from continual_arcade.agents.kernels.arithmetic import huber, huber_slope, td_target
 from continual_arcade.agents.kernels.inner import WIDE, inner
 from continual_arcade.agents.kernels.network import (
     ONLINE,
@@ -21,9 +22,18 @@ from continual_arcade.agents.kernels.network import (
 from continual_arcade.agents.kernels.products import add_outer, through_layer
 
 
+@inner()
+def td_error(batch: Any, row: int, value: Any, value_after: Any) -> Any:
+    """Return how far a value is from its target."""
+    rewards, dones, discounts = batch.rewards, batch.dones, batch.discounts
+    return value - td_target(rewards[row], dones[row], discounts[row], value_after)
+
+
 @inner(WIDE)
-def descend_once(c: Any, net: Any, pair: Any, values_after: Any, batch: Any, row: int) -> bool:
-    """Make one step on one example.
+def sgd_one_example(
+    c: Any, net: Any, pair: Any, values_after: Any, batch: Any, row: int, weight: float
+) -> bool:
+    """Make one step of plain SGD on one example.
 
     Args:
         c: The control record; ``loss``, ``norm`` and ``clip_factor`` are written.
@@ -31,7 +41,8 @@ def descend_once(c: Any, net: Any, pair: Any, values_after: Any, batch: Any, row
         pair: The observation and the next one, shape ``(2, features)``.
         values_after: Values of the next one by the target network, shape ``(1, actions)``.
         batch: Where the rest of the example lies ...
-        row: ... in this row; its weight is in ``slopes[row, 0]``.
+        row: ... in this row.
+        weight: Factor of the TD loss.
 
     Returns:
         Whether the step was made; if not, loss or gradient are not finite.
@@ -42,13 +53,9 @@ def descend_once(c: Any, net: Any, pair: Any, values_after: Any, batch: Any, row
     values = forward(net, ONLINE, pair[:passed], net.activations)
     chosen = best(values, 1) if c.double_q else best(values_after, 0)
     action = batch.actions[row]
-    target = batch.rewards[row] + batch.discounts[row] * values_after[0, chosen]
-    error = values[0, action] - target
-    weight = batch.slopes[row, 0]
-    size = abs(error)
-    # NaN, which is in no order, must come through.
-    slope = weight * (error if size < np.float32(1.0) else error / size)
-    c.loss = weight * (0.5 * error * error if size < np.float32(1.0) else size - 0.5)
+    error = td_error(batch, row, values[0, action], values_after[0, chosen])
+    slope = np.float32(weight) * huber_slope(error)
+    c.loss = weight * huber(error)
 
     # Backwards: what comes back to each layer, one after the other in ``deltas``.
     ends = 0

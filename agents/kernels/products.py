@@ -18,13 +18,15 @@ from typing import Any
 
 from llvmlite import ir
 from numba import types
-from numba.core import cgutils
-from numba.core.codegen import get_host_cpu_features
-from numba.core.config import CPU_FEATURES
+from numba.core import cgutils as _cgutils
+from numba.core import codegen, config
 from numba.core.errors import TypingError
-from numba.extending import intrinsic
 
-from continual_arcade.agents.kernels.inner import inner
+from continual_arcade.agents.kernels.inner import inner, intrinsic
+
+cgutils: Any = _cgutils
+_config: Any = config
+_codegen: Any = codegen
 
 
 def _vectors(features: str, machine: str) -> tuple[int, bool]:
@@ -43,7 +45,7 @@ def _vectors(features: str, machine: str) -> tuple[int, bool]:
 
 
 WIDTH, FUSES = _vectors(
-    get_host_cpu_features() if CPU_FEATURES is None else CPU_FEATURES, platform.machine()
+    _config.CPU_FEATURES or _codegen.get_host_cpu_features(), platform.machine()
 )
 """Floats of a vector register, and whether multiply and add are fused."""
 BLOCKS = [(4, 4 if WIDTH == 16 else 2, WIDTH)]
@@ -178,7 +180,7 @@ def _write_block(
                 on.store(value, given["result"].at(*end))
 
 
-@intrinsic  # type: ignore[untyped-decorator]
+@intrinsic
 def _multiply(
     context: Any,
     left: Any,
@@ -242,7 +244,7 @@ def _multiply(
     return types.void(*[types.int64] * 12), generate
 
 
-@intrinsic  # type: ignore[untyped-decorator]
+@intrinsic
 def _address(context: Any, array: Any) -> Any:
     """Return where the first element of an array lies, which has no gaps."""
     if array.layout != "C" or array.dtype != types.float32:
@@ -317,7 +319,7 @@ def add_outer(left: Any, right: Any, result: Any) -> None:
     _multiply(a, 1, 1, b, c, rows, columns, 1, c, columns, NOTHING, 0)
 
 
-@intrinsic  # type: ignore[untyped-decorator]
+@intrinsic
 def _turn(context: Any, matrix: Any, rows: Any, columns: Any, result: Any) -> Any:
     """Transpose a matrix: addresses of the first elements, and its shape."""
 

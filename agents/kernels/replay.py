@@ -59,7 +59,7 @@ class Pending(NamedTuple):
     """Shape ``(n_steps,)``."""
 
 
-class Stage(NamedTuple):
+class Completed(NamedTuple):
     """Transitions that were completed, on their way into the memory."""
 
     observations: npt.NDArray[Any]
@@ -79,7 +79,7 @@ class Stage(NamedTuple):
 @inner()
 def push(
     pending: Any,
-    stage: Any,
+    completed: Any,
     row: int,
     newest: int,
     env: int,
@@ -91,11 +91,11 @@ def push(
     terminated: bool,
     phase: int,
 ) -> int:
-    """Take a step of one sub-environment; put what it completes on the stage.
+    """Take a step of one sub-environment; put what it completes among the completed ones.
 
     Args:
         pending: Steps that wait.
-        stage: Filled from ``row`` on.
+        completed: Filled from ``row`` on.
         row: The first free row.
         newest: Column of this step.
         env: Which sub-environment.
@@ -121,24 +121,24 @@ def push(
     for age in range(min(count, n_steps) - 1, -1, -1):
         if ended or age == n_steps - 1:
             column = (newest - age) % n_steps
-            stage.observations[row] = pending.observations[env, column]
-            stage.actions[row] = pending.actions[env, column]
-            stage.rewards[row] = pending.returns[env, column]
-            stage.next_observations[row] = next_observation
-            stage.dones[row] = 1.0 if terminated else 0.0
-            stage.discounts[row] = pending.discounts[age]
-            stage.phases[row] = pending.phases[env, column]
+            completed.observations[row] = pending.observations[env, column]
+            completed.actions[row] = pending.actions[env, column]
+            completed.rewards[row] = pending.returns[env, column]
+            completed.next_observations[row] = next_observation
+            completed.dones[row] = 1.0 if terminated else 0.0
+            completed.discounts[row] = pending.discounts[age]
+            completed.phases[row] = pending.phases[env, column]
             row += 1
     pending.counts[env] = 0 if ended else min(count, n_steps - 1)
     return row
 
 
 @inner()
-def lacks_room(memory: Any, kind: int, stage: Any, first: int, end: int) -> bool:
+def lacks_room(memory: Any, kind: int, completed: Any, first: int, end: int) -> bool:
     """Return whether a balanced memory must make room for a phase before it takes these rows."""
     if kind != BALANCED:
         return False
-    for phase in stage.phases[first:end]:  # noqa: SIM110  # compiled code has no any()
+    for phase in completed.phases[first:end]:  # noqa: SIM110  # compiled code has no any()
         if index_of(memory.member_phases, phase) < 0:
             return True
     return False
@@ -155,9 +155,9 @@ def index_of(phases: Any, phase: int) -> int:
 
 @inner()
 def place(
-    memory: Any, kind: int, fifo_size: int, seen: int, stage: Any, first: int, end: int
+    memory: Any, kind: int, fifo_size: int, seen: int, completed: Any, first: int, end: int
 ) -> int:
-    """Store rows of the stage, in order; a later one may take the slot of an earlier one.
+    """Store completed rows, in order; a later one may take the slot of an earlier one.
 
     Returns:
         How many pairs of ``placed_rows`` and ``placed_slots`` were written.
@@ -167,24 +167,24 @@ def place(
     if kind in (FIFO, MIX):
         size = fifo_size if kind == MIX else capacity
         for row in range(first, end):
-            placed = _put(memory, stage, placed, row, (seen + row - first) % size)
+            placed = _put(memory, completed, placed, row, (seen + row - first) % size)
     if kind in (RESERVOIR, MIX):
         offset = fifo_size if kind == MIX else 0
         for row in range(first, end):
             slot = _reservoir(memory.placement, seen + row - first, capacity - offset)
             if slot >= 0:
-                placed = _put(memory, stage, placed, row, offset + slot)
+                placed = _put(memory, completed, placed, row, offset + slot)
     if kind == BALANCED:
         share = memory.members.shape[1]
         stored = _balanced_size(memory)
         # Phase by phase, in the order of their first rows.
         for row in range(first, end):
-            phase = stage.phases[row]
-            if index_of(stage.phases[first:row], phase) >= 0:
+            phase = completed.phases[row]
+            if index_of(completed.phases[first:row], phase) >= 0:
                 continue
             group = index_of(memory.member_phases, phase)
             for other in range(row, end):
-                if stage.phases[other] != phase:
+                if completed.phases[other] != phase:
                     continue
                 index = memory.members_seen[group]
                 memory.members_seen[group] += 1
@@ -194,7 +194,7 @@ def place(
                 chosen = _reservoir(memory.placement, index, share)
                 if chosen >= 0:
                     slot = memory.members[group, chosen]
-                    placed = _put(memory, stage, placed, other, slot)
+                    placed = _put(memory, completed, placed, other, slot)
     return placed
 
 
@@ -217,18 +217,18 @@ def _balanced_size(memory: Any) -> int:
 
 
 @inner()
-def _put(memory: Any, stage: Any, placed: int, row: int, slot: int) -> int:
-    memory.observations[slot] = stage.observations[row]
-    memory.next_observations[slot] = stage.next_observations[row]
-    memory.actions[slot] = stage.actions[row]
-    memory.rewards[slot] = stage.rewards[row]
-    memory.dones[slot] = stage.dones[row]
-    memory.discounts[slot] = stage.discounts[row]
-    memory.phases[slot] = stage.phases[row]
+def _put(memory: Any, completed: Any, placed: int, row: int, slot: int) -> int:
+    memory.observations[slot] = completed.observations[row]
+    memory.next_observations[slot] = completed.next_observations[row]
+    memory.actions[slot] = completed.actions[row]
+    memory.rewards[slot] = completed.rewards[row]
+    memory.dones[slot] = completed.dones[row]
+    memory.discounts[slot] = completed.discounts[row]
+    memory.phases[slot] = completed.phases[row]
     if len(memory.q_values):
         memory.q_values[slot] = np.nan
-    stage.placed_rows[placed] = row
-    stage.placed_slots[placed] = slot
+    completed.placed_rows[placed] = row
+    completed.placed_slots[placed] = slot
     return placed + 1
 
 

@@ -9,6 +9,8 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
+from continual_arcade.agents.kernels.arithmetic import drawn_back, huber, huber_slope
+from continual_arcade.agents.kernels.functions import address_of, call, floats_at, words_at
 from continual_arcade.agents.kernels.inner import FUSED, WIDE, inner
 from continual_arcade.agents.kernels.network import (
     ONLINE,
@@ -18,34 +20,35 @@ from continual_arcade.agents.kernels.network import (
     best,
     forward,
 )
-from continual_arcade.agents.kernels.parts import (
-    Cloning,
-    Mask,
-    Path,
-    Penalties,
-    Remembered,
-    Vector,
-    copy,
-    draw_back,
-    follow,
-    hold_kept,
-    hold_replayed,
-    project_step,
-    pull,
-    put_back,
-    still,
-    walked,
-    without_opposed,
+from continual_arcade.agents.kernels.per_example import sgd_one_example, td_error
+from continual_arcade.agents.kernels.program import (
+    ADD_GRADIENT,
+    AFTER_UPDATE,
+    BEFORE_UPDATE,
+    CALL,
+    CONSTRAIN,
+    DRAW_BACK,
+    INTERPOLATE,
+    KEPT_GRADIENT,
+    KEPT_SLOPE,
+    LOSS,
+    ON_TD_GRADIENT,
+    PROJECT,
+    PROJECT_UPDATE,
+    Program,
+    defers_target,
 )
-from continual_arcade.agents.kernels.per_example import descend_once
-from continual_arcade.agents.kernels.random import Stream, below, shuffle
-from continual_arcade.agents.kernels.replay import Memory, Stage, draw
+from continual_arcade.agents.kernels.random import Stream, below
+from continual_arcade.agents.kernels.replay import Completed, Memory, draw
+
+Vector = npt.NDArray[np.float32]
 
 DONE, DIVERGED, LACKS_ROOM = range(3)
 """Why compiled code returns."""
 
-PLAIN, BATCHED, ALGORITHM_1, ALGORITHM_6, ALGORITHM_7 = range(5)
-"""What is learnt from after a step of the environments: drawn batches, or what MER plans."""
+UNPLANNED, TOGETHER, ONE_BY_ONE = range(3)
+"""What is learnt from after a step of the environments: drawn batches; or what a part plans for the
+transitions that were just completed, all at once or one by one."""
 
 CONTROL = np.dtype(
     [
@@ -62,13 +65,14 @@ CONTROL = np.dtype(
             "kind",
             "fifo_size",
             "adam",
-            "plan",
-            "memories",
+            "planned",
             "repeats",
-            "reptile_every",
+            "steps_planned",
+            "draws_planned",
+            "plan_function",
             "measure_every",
-            "clear_after",
-            "keeps_stage",
+            "values_after",
+            "keeps_completed",
             "alone",
             # Where it stands.
             "timesteps",
@@ -78,19 +82,17 @@ CONTROL = np.dtype(
             "seen",
             "newest",
             "moments",
-            "reptile_steps",
-            "staged",
+            "completed",
             "learnt",
             "losses",
-            # A chunk of life.
+            # A chunk of training.
             "steps",
-            "lived",
+            "played",
             "halfway",
             "fresh",
             "episodes",
             "episodes_wanted",
             "phase",
-            "last_phase",
         )
     ]
     + [
@@ -101,9 +103,6 @@ CONTROL = np.dtype(
             "beta_1",
             "beta_2",
             "epsilon",
-            "mer_beta",
-            "mer_gamma",
-            "reptile_eps",
             "long_term_fraction",
             "rate",
             "loss",
@@ -121,11 +120,30 @@ class Batch(NamedTuple):
 
     actions: npt.NDArray[np.int64]
     rewards: npt.NDArray[np.float32]
+    dones: npt.NDArray[np.float32]
     discounts: npt.NDArray[np.float32]
-    """Of the next value; 0 where the episode terminated."""
     slots: npt.NDArray[np.int64]
     slopes: npt.NDArray[np.float32]
     """Derivatives of the loss by the values, shape ``(rows, actions)``."""
+
+
+class Plan(NamedTuple):
+    """What a part plans for a repetition; see :mod:`continual_arcade.agents.methods.plans`."""
+
+    draws: npt.NDArray[np.int64]
+    """Which draw each gradient step learns from, -1 for none, shape ``(steps,)``."""
+    current: npt.NDArray[np.float64]
+    """Whether it learns from the current transitions."""
+    weights: npt.NDArray[np.float64]
+    """Of its TD loss."""
+    inner: npt.NDArray[np.float64]
+    """How much of the way from where the repetition began is kept after it."""
+    outer: npt.NDArray[np.float64]
+    """The same of the way from where the first repetition began."""
+    record: npt.NDArray[np.int64]
+    """Record of the function that plans."""
+    slots: npt.NDArray[np.int64]
+    """Slots of all draws."""
 
 
 class Agent(NamedTuple):
@@ -135,19 +153,17 @@ class Agent(NamedTuple):
     first_moments: Vector
     second_moments: Vector
     memory: Memory
-    stage: Stage
+    completed: Completed
     batch: Batch
-    penalties: Penalties
-    path: Path
-    cloning: Cloning
-    remembered: Remembered
-    mask: Mask
+    old: npt.NDArray[np.float32]
+    """Values that a loss compares with, shape ``(rows, actions)``."""
+    program: Program
+    """What the parts do."""
+    plan: Plan
     inner: Vector
-    """Where a repetition of MER began."""
+    """Where a repetition of a plan began; no element where nothing is planned."""
     outer: Vector
-    """Where the steps that are drawn back began."""
-    plans: Stream
-    """Draws of the part that plans batches."""
+    """Where the repetitions of a plan began."""
 
 
 def learn(control: Any, a: Any) -> int:
@@ -176,31 +192,31 @@ def train(c: Any, a: Any) -> int:
     if c.seen < c.batch_size:
         return DONE
     status = DONE
-    if c.plan == PLAIN:
+    if c.planned == UNPLANNED:
         for _ in range(c.gradient_steps):
-            _draw(c, a, c.batch_size)
+            _draw(c, a, a.batch.slots[: c.batch_size])
             for row in range(c.batch_size):
                 _take(a, a.memory, a.batch.slots[row], row, c.batch_size)
             status = update(c, a, c.batch_size, 1.0, 1.0, 1.0)
             if status != DONE:
                 return status
-    elif c.plan == BATCHED:
-        status = _learn_batched(c, a)
     else:
-        for row in range(c.learnt, c.staged):
-            status = _learn_single(c, a, row)
-            if status != DONE:
-                return status
-    if c.plan != PLAIN:
-        c.learnt = c.staged
+        if c.planned == TOGETHER:
+            status = _learn_planned(c, a, c.learnt, c.completed)
+        else:
+            for row in range(c.learnt, c.completed):
+                status = _learn_planned(c, a, row, row + 1)
+                if status != DONE:
+                    return status
+        c.learnt = c.completed
     if status == DONE:
-        synchronise(c, a.net)
+        synchronise(c, a)
     return status
 
 
 @inner()
-def _draw(c: Any, a: Any, count: int) -> None:
-    draw(a.memory, c.kind, c.fifo_size, c.long_term_fraction, c.seen, a.batch.slots[:count])
+def _draw(c: Any, a: Any, slots: Any) -> None:
+    draw(a.memory, c.kind, c.fifo_size, c.long_term_fraction, c.seen, slots)
 
 
 @inner()
@@ -217,114 +233,70 @@ def _take(a: Any, source: Any, index: int, row: int, rows: int) -> None:
 def _take_rest(a: Any, source: Any, index: int, row: int) -> None:
     a.batch.actions[row] = source.actions[index]
     a.batch.rewards[row] = source.rewards[index]
-    a.batch.discounts[row] = (np.float32(1.0) - source.dones[index]) * source.discounts[index]
+    a.batch.dones[row] = source.dones[index]
+    a.batch.discounts[row] = source.discounts[index]
 
 
 @inner()
-def _learn_batched(c: Any, a: Any) -> int:
-    """MER in mini-batches: one of them also holds what was just completed."""
-    newest = c.staged - c.learnt
-    if newest == 0:
+def _learn_planned(c: Any, a: Any, first: int, end: int) -> int:
+    """Learn from completed transitions, these rows of them, as a part plans it."""
+    if first == end:
         return DONE
+    size = 1 if c.planned == ONE_BY_ONE else c.batch_size
+    plan = a.plan
     copy(a.net.online, a.outer)
-    holds = below(a.plans, c.gradient_steps)
-    for step in range(c.gradient_steps):
-        _draw(c, a, c.batch_size)
-        rows = c.batch_size + (newest if step == holds else 0)
-        for row in range(c.batch_size):
-            _take(a, a.memory, a.batch.slots[row], row, rows)
-        for row in range(c.batch_size, rows):
-            _take(a, a.stage, c.learnt + row - c.batch_size, row, rows)
-        last = step == c.gradient_steps - 1
-        status = update(c, a, rows, 1.0, 1.0, c.mer_gamma if last else 1.0)
-        if status != DONE:
-            return status
-    return DONE
-
-
-@inner()
-def _learn_single(c: Any, a: Any, current: int) -> int:
-    """MER on single examples: the current transition, a row of the stage, among drawn ones."""
-    examples = c.memories + 1
-    order = np.empty(examples, np.int64)
-    copy(a.net.online, a.outer)
-    repeats = 1 if c.plan == ALGORITHM_7 else c.repeats
-    for repeat in range(repeats):
-        if c.plan != ALGORITHM_1 or c.mer_beta != 1.0:  # else nothing is drawn back to there
-            copy(a.net.online, a.inner)
-        for i in range(c.memories):
-            _draw_one(c, a, i)
-        if c.plan == ALGORITHM_7:
-            shuffle(a.plans, order)
-        else:
-            for i in range(examples):
-                # The last index is the current transition, which is first in algorithm 1.
-                order[i] = (i + c.memories) % examples if c.plan == ALGORITHM_1 else i
-        inner, outer = c.mer_gamma, 1.0
-        if c.plan == ALGORITHM_1:
-            inner = c.mer_beta
-            outer = c.mer_gamma if repeat == repeats - 1 else 1.0
+    for repeat in range(c.repeats):
+        copy(a.net.online, a.inner)
+        for i in range(c.draws_planned):
+            _draw(c, a, plan.slots[i * size : (i + 1) * size])
+        plan.record[0] = repeat
+        call(c.plan_function, address_of(plan.record))
         if c.alone:
-            status = _learn_alone(c, a, current, order, inner, outer)
-        else:
-            status = _learn_in_turn(c, a, current, order, inner, outer)
-        if status != DONE:
-            return status
+            status = _learn_alone(c, a, first)
+            if status != DONE:
+                return status
+            continue
+        for step in range(c.steps_planned):
+            drawn = size if plan.draws[step] >= 0 else 0
+            rows = drawn + (end - first if plan.current[step] != 0.0 else 0)
+            place = plan.draws[step] * size
+            for row in range(drawn):
+                a.batch.slots[row] = plan.slots[place + row]
+                _take(a, a.memory, a.batch.slots[row], row, rows)
+            for row in range(drawn, rows):
+                a.batch.slots[row] = -1
+                _take(a, a.completed, first + row - drawn, row, rows)
+            weight, rates = plan.weights[step], (plan.inner[step], plan.outer[step])
+            status = update(c, a, rows, weight, rates[0], rates[1])
+            if status != DONE:
+                return status
     return DONE
 
 
 @inner()
-def _draw_one(c: Any, a: Any, i: int) -> None:
-    """Draw the slot of a single example: by itself, so that a mixed memory decides for each."""
-    slots = a.batch.slots[i : i + 1]
-    draw(a.memory, c.kind, c.fifo_size, c.long_term_fraction, c.seen, slots)
-
-
-@inner()
-def _weight(c: Any, index: int) -> float:
-    return float(c.repeats) if c.plan == ALGORITHM_7 and index == c.memories else 1.0
-
-
-@inner()
-def _learn_in_turn(c: Any, a: Any, current: int, order: Any, inner: float, outer: float) -> int:
-    """Learn the examples, each with all that the parts do in a gradient step."""
-    for i in range(len(order)):
-        if order[i] == c.memories:
-            _take(a, a.stage, current, 0, 1)
-        else:
-            _take(a, a.memory, a.batch.slots[order[i]], 0, 1)
-        last = i == len(order) - 1
-        rates = (inner, outer) if last else (1.0, 1.0)
-        status = update(c, a, 1, _weight(c, order[i]), rates[0], rates[1])
-        if status != DONE:
-            return status
-    return DONE
-
-
-@inner()
-def _learn_alone(c: Any, a: Any, current: int, order: Any, inner: float, outer: float) -> int:
-    """The same where MER is the only part, over plain SGD."""
-    net, count = a.net, len(order)
+def _learn_alone(c: Any, a: Any, current: int) -> int:
+    """Make the steps of a repetition on single examples, by SGD and nothing else."""
+    net, plan, count = a.net, a.plan, c.steps_planned
     for i in range(count):
         # In pairs; and once more in a row, for the target network, which rests in the meantime.
-        if order[i] == c.memories:
-            _take_pair(a, a.stage, current, i, count)
+        if plan.current[i] != 0.0:
+            _take_pair(a, a.completed, current, i, count)
         else:
-            _take_pair(a, a.memory, a.batch.slots[order[i]], i, count)
-        a.batch.slopes[i, 0] = _weight(c, order[i])
+            _take_pair(a, a.memory, plan.slots[plan.draws[i]], i, count)
     others = forward(net, TARGET, net.inputs[2 * count : 3 * count], net.others)
     for i in range(count):
         pair = net.inputs[2 * i : 2 * i + 2]
-        if not descend_once(c, net, pair, others[i : i + 1], a.batch, i):
+        if not sgd_one_example(c, net, pair, others[i : i + 1], a.batch, i, plan.weights[i]):
             return DIVERGED
         if c.updates % c.measure_every == 0:
             c.clip_factor = min(1.0, c.max_grad_norm / max(c.norm, 1e-30))
         c.updates += 1
         c.losses += 1
         c.sum_of_losses += c.loss
-    draw_back(net.online, a.inner, inner)
-    draw_back(net.online, a.outer, outer)
-    net.stale[ONLINE] = 1
+        if plan.inner[i] != 1.0 or plan.outer[i] != 1.0:
+            _draw_back(net.online, a.inner, plan.inner[i])
+            _draw_back(net.online, a.outer, plan.outer[i])
+            net.stale[ONLINE] = 1
     return DONE
 
 
@@ -355,24 +327,12 @@ def update(c: Any, a: Any, rows: int, weight: float, inner: float, outer: float)
     """
     net = a.net
     measures = c.measure_every > 0 and c.updates % c.measure_every == 0
-    copy(net.online, a.path.before)
+    _run(c, a, BEFORE_UPDATE, rows, measures, inner, outer)
     c.loss = td_gradient(net, a.batch, rows, c.double_q != 0, weight)
-    copy(net.gradient, a.path.gradient)
-    if a.cloning.alpha[0] != 0.0:
-        if a.cloning.batch:
-            hold_kept(net, a.cloning, a.batch.slopes)
-        else:
-            passed = 2 * rows if c.double_q else rows
-            start = passed * (np.sum(net.shape.widths[1:-1]))
-            actions = net.shape.widths[-1]
-            values = net.activations[start : start + rows * actions].reshape(rows, actions)
-            slots = a.batch.slots[:rows]
-            slopes = a.batch.slopes[:rows]
-            hold_replayed(net, a.cloning, a.memory, slots, values, passed, slopes)
-    pull(a.penalties, net.online, net.gradient, c.loss, measures)
-    if a.remembered.batch:
-        _refer(c, a)
-    still(a.mask, net.gradient)
+    _run(c, a, ON_TD_GRADIENT, rows, measures, inner, outer)
+    _run(c, a, LOSS, rows, measures, inner, outer)
+    _run(c, a, ADD_GRADIENT, rows, measures, inner, outer)
+    _run(c, a, PROJECT, rows, measures, inner, outer)
     c.norm = _norm(net.gradient)
     if not (np.isfinite(c.loss) and np.isfinite(c.norm)):
         return DIVERGED
@@ -384,24 +344,121 @@ def update(c: Any, a: Any, rows: int, weight: float, inner: float, outer: float)
         _adam(c, net.online, net.gradient, a.first_moments, a.second_moments, scale)
     else:
         _descend(net.online, net.gradient, c.rate, scale)
+    for hook in (PROJECT_UPDATE, CONSTRAIN, INTERPOLATE, AFTER_UPDATE):
+        _run(c, a, hook, rows, measures, inner, outer)
     net.stale[ONLINE] = 1
-    if a.remembered.batch and a.remembered.projects_update:
-        project_step(a.remembered, net.online, net.extra)
-    put_back(a.mask, net.online)
-    draw_back(net.online, a.inner, inner)
-    draw_back(net.online, a.outer, outer)
-    if c.reptile_every:
-        c.reptile_steps += 1
-        if c.reptile_steps == c.reptile_every:
-            draw_back(net.online, a.outer, c.reptile_eps)
-            copy(net.online, a.outer)
-            c.reptile_steps = 0
-    follow(a.penalties, net.online)
-    walked(a.path, net.online)
     c.updates += 1
     c.losses += 1
     c.sum_of_losses += c.loss
     return DONE
+
+
+@inner()
+def _run(c: Any, a: Any, hook: int, rows: int, measures: bool, inner: float, outer: float) -> None:
+    """Do what the parts do in a hook."""
+    program = a.program
+    for i in range(program.starts[hook], program.starts[hook + 1]):
+        operation = program.operations[i]
+        if operation.only_measured and not measures:
+            continue
+        program.numbers[operation.number] = c.loss
+        if operation.condition >= 0 and program.numbers[operation.condition] == 0.0:
+            continue
+        if operation.kind == CALL:
+            call(operation.function, operation.record)
+        elif operation.kind == DRAW_BACK:
+            _draw_back(a.net.online, a.inner, inner)
+            _draw_back(a.net.online, a.outer, outer)
+        elif operation.kind == KEPT_GRADIENT:
+            _kept_gradient(c, a, program.sources[operation.source])
+        elif operation.kind == KEPT_SLOPE:
+            _kept_slope(a, operation, program.sources[operation.source])
+        else:
+            _replayed_slope(c, a, operation, rows)
+
+
+@inner()
+def _add_slope(a: Any, operation: Any, rows: int, passed: int, count: int, values: Any) -> None:
+    """Add the gradient of a loss, whose old values are filled in, of states just passed."""
+    actions = values.shape[1]
+    record = np.empty(6, np.int64)
+    record[0], record[1] = rows, actions
+    record[2], record[3] = address_of(values), address_of(a.old)
+    record[4], record[5] = address_of(a.batch.slopes), operation.record
+    call(operation.function, address_of(record))
+    share = np.float32(1.0) / np.float32(count)
+    for row in range(rows):
+        for action in range(actions):
+            a.batch.slopes[row, action] *= share
+    backward(a.net, rows, passed, a.batch.slopes[:rows], a.net.extra)
+    for i in range(len(a.net.extra)):
+        a.net.gradient[i] += a.net.extra[i]
+
+
+@inner()
+def _replayed_slope(c: Any, a: Any, operation: Any, rows: int) -> None:
+    """Add the gradient of a loss of the batch; its values were just computed."""
+    widths = a.net.shape.widths
+    actions = widths[-1]
+    passed = 2 * rows if c.double_q else rows
+    start = passed * np.sum(widths[1:-1])
+    values = a.net.activations[start : start + rows * actions].reshape(rows, actions)
+    for row in range(rows):
+        slot = a.batch.slots[row]
+        for action in range(actions):
+            a.old[row, action] = np.nan if slot < 0 else a.memory.q_values[slot, action]
+    _add_slope(a, operation, rows, passed, rows, values)
+
+
+@inner()
+def _kept_slope(a: Any, operation: Any, source: Any) -> None:
+    """Add the gradient of a loss of a batch of states that a part keeps."""
+    if source.count == 0:
+        return
+    rows, inputs = source.batch, a.net.inputs
+    features, actions = inputs.shape[1], a.old.shape[1]
+    states = floats_at(source.observations, source.count * features)
+    kept = floats_at(source.values, source.count * actions)
+    stream = Stream(source.state, source.next_uint32, source.next_double)
+    for row in range(rows):
+        drawn = below(stream, source.count)
+        for j in range(features):
+            inputs[row, j] = states[drawn * features + j]
+        for action in range(actions):
+            a.old[row, action] = kept[drawn * actions + action]
+    values = forward(a.net, ONLINE, inputs[:rows], a.net.activations)
+    _add_slope(a, operation, rows, rows, rows, values)
+
+
+@inner()
+def _kept_gradient(c: Any, a: Any, source: Any) -> None:
+    """Compute the gradient of the TD loss of a batch of transitions that a part keeps."""
+    if source.count == 0:
+        return
+    net, rows = a.net, source.batch
+    features = net.inputs.shape[1]
+    size = source.count * features
+    observations = floats_at(source.observations, size)
+    next_observations = floats_at(source.next_observations, size)
+    actions = words_at(source.actions, source.count)
+    rewards = floats_at(source.rewards, source.count)
+    dones = floats_at(source.dones, source.count)
+    discounts = floats_at(source.discounts, source.count)
+    result = floats_at(source.result, len(net.online))
+    stream = Stream(source.state, source.next_uint32, source.next_double)
+    for row in range(rows):
+        drawn = below(stream, source.count)
+        for j in range(features):
+            net.inputs[row, j] = observations[drawn * features + j]
+            net.inputs[rows + row, j] = next_observations[drawn * features + j]
+        a.batch.actions[row] = actions[drawn]
+        a.batch.rewards[row] = rewards[drawn]
+        a.batch.dones[row] = dones[drawn]
+        a.batch.discounts[row] = discounts[drawn]
+    copy(net.gradient, net.extra)
+    td_gradient(net, a.batch, rows, c.double_q != 0, 1.0)
+    copy(net.gradient, result)
+    copy(net.extra, net.gradient)
 
 
 @inner(WIDE)
@@ -414,43 +471,17 @@ def td_gradient(net: Any, batch: Any, rows: int, double_q: bool, weight: float) 
     passed = 2 * rows if double_q else rows
     values = forward(net, ONLINE, net.inputs[:passed], net.activations)
     others = forward(net, TARGET, net.inputs[rows : 2 * rows], net.others)
-    slope = np.float32(weight) / np.float32(rows)
+    share = np.float32(weight) / np.float32(rows)
     loss = 0.0
     for row in range(rows):
         chosen = best(values, rows + row) if double_q else best(others, row)
-        target = batch.rewards[row] + batch.discounts[row] * others[row, chosen]
-        action = batch.actions[row]
-        error = values[row, action] - target
+        error = td_error(batch, row, values[row, batch.actions[row]], others[row, chosen])
         for other in range(values.shape[1]):
             batch.slopes[row, other] = np.float32(0.0)
-        size = abs(error)
-        if size < 1.0:
-            loss += 0.5 * error * error
-            batch.slopes[row, action] = slope * error
-        else:
-            loss += size - 0.5
-            # NaN, which is in no order, must come through.
-            batch.slopes[row, action] = slope * (error / size)
+        loss += huber(error)
+        batch.slopes[row, batch.actions[row]] = share * huber_slope(error)
     backward(net, rows, passed, batch.slopes[:rows], net.gradient)
     return weight * loss / rows
-
-
-@inner()
-def _refer(c: Any, a: Any) -> None:
-    """A-GEM: compute the gradient of a remembered batch, and project by it."""
-    net, kept = a.net, a.remembered
-    copy(net.gradient, net.extra)
-    for row in range(kept.batch):
-        _take(a, kept, below(kept.draws, len(kept.rewards)), row, kept.batch)
-    td_gradient(net, a.batch, kept.batch, c.double_q != 0, 1.0)
-    copy(net.gradient, kept.reference)
-    copy(net.extra, net.gradient)
-    if kept.projects_update:
-        copy(net.online, kept.before)
-        return
-    kept.tally[0] += 1
-    if without_opposed(net.gradient, kept.reference):
-        kept.tally[1] += 1
 
 
 @inner(WIDE)
@@ -496,9 +527,10 @@ def _adam(c: Any, parameters: Any, gradient: Any, first: Any, second: Any, scale
 
 
 @inner()
-def synchronise(c: Any, net: Any) -> None:
-    """Bring the target network up to date where it is due, unless an interpolation is awaited."""
-    if c.syncs_due == 0 or c.reptile_steps > 0:
+def synchronise(c: Any, a: Any) -> None:
+    """Bring the target network up to date where it is due, unless a part has it wait."""
+    net = a.net
+    if c.syncs_due == 0 or defers_target(a.program):
         return
     tau = c.tau if c.syncs_due == 1 else 1.0 - (1.0 - c.tau) ** c.syncs_due
     take, keep = np.float32(tau), np.float32(1.0 - tau)
@@ -509,3 +541,20 @@ def synchronise(c: Any, net: Any) -> None:
             net.target[i] = net.target[i] * keep + take * net.online[i]
     net.stale[TARGET] = 1
     c.syncs_due = 0
+
+
+@inner()
+def copy(source: Any, target: Any) -> None:
+    """Copy as much of a vector as the other has room for."""
+    for i in range(len(target)):
+        target[i] = source[i]
+
+
+@inner()
+def _draw_back(parameters: Any, base: Any, rate: float) -> None:
+    """Draw the parameters back; a rate of 1 leaves every bit."""
+    if rate == 1.0:
+        return
+    share = np.float32(rate)
+    for i in range(len(parameters)):
+        parameters[i] = drawn_back(parameters[i], base[i], share)

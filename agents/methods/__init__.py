@@ -1,36 +1,27 @@
-"""Continual-learning methods as parts of a learner.
+"""Continual-learning methods, one file each, as parts of a learner.
 
-``base.py`` says what a part may do; the others are the parts that come with the suite.
+``base.py`` says what a part may do, ``rules.py`` how it says what happens in a gradient step, and
+``catalogue.py`` finds the methods in this folder.
 """
 
-from continual_arcade.agents.methods.agem import AGEM
-from continual_arcade.agents.methods.base import Batch, Learner, Part
-from continual_arcade.agents.methods.catalogue import PARTS, make_part, parse_part
-from continual_arcade.agents.methods.cloning import Clear, Clone
-from continual_arcade.agents.methods.meta import MER, Reptile
-from continual_arcade.agents.methods.penalties import EWC, L2, MAS, SI, OnlineEWC
-from continual_arcade.agents.methods.presets import METHODS, REPLAYS, Method, compose
-from continual_arcade.agents.methods.reset import Reset
+import os
+
+# Before anything is looked for in it.
+__path__ += filter(None, os.environ.get("CONTINUAL_ARCADE_METHODS", "").split(os.pathsep))
+
+from continual_arcade.agents.methods.base import Batch, Learner, Part  # noqa: E402
+from continual_arcade.agents.methods.catalogue import MISSING, PARTS, make_part, parse_part  # noqa: E402
+from continual_arcade.agents.methods.method import METHODS, REPLAYS, Method, compose  # noqa: E402
 
 __all__ = [
-    "AGEM",
-    "EWC",
-    "L2",
-    "MAS",
-    "MER",
     "METHODS",
+    "MISSING",
     "PARTS",
     "REPLAYS",
-    "SI",
     "Batch",
-    "Clear",
-    "Clone",
     "Learner",
     "Method",
-    "OnlineEWC",
     "Part",
-    "Reptile",
-    "Reset",
     "compose",
     "make_part",
     "parse_part",

@@ -15,8 +15,13 @@ One gradient step of a learner with parts goes::
     interpolate      every part; parameters may be moved as a whole
     after_update     every part; the parameters are those of the next step
 
-and around it, in the life: ``phase_start``, ``stored`` after each step of the environments,
-``phase_end`` when all of its transitions are stored and learnt from, before anything is reset.
+and around it, during training: ``phase_start``, ``stored`` after each step of the environments,
+``completed`` before parts are asked for anything else, ``phase_end`` when all transitions of a
+phase are stored and learnt from, before anything is reset.
+
+What happens within a gradient step is best declared as rules
+(:mod:`continual_arcade.agents.methods.rules`), which both engines run. Whoever overrides a hook of
+the gradient step, or ``stored``, is run by PyTorch; the other hooks are Python with either engine.
 """
 
 from collections.abc import Iterable, Iterator
@@ -31,6 +36,9 @@ from stable_baselines3.common.logger import Logger
 from stable_baselines3.common.type_aliases import ReplayBufferSamples
 from stable_baselines3.dqn.policies import QNetwork
 
+from continual_arcade.agents.methods import rules
+from continual_arcade.agents.methods.tensors import copies, parameters
+from continual_arcade.agents.networks import evaluation_mode
 from continual_arcade.agents.replay import TransitionReplayBuffer
 from continual_arcade.agents.replay.n_step import Transitions
 from continual_arcade.envs.checks import check_fields
@@ -47,7 +55,7 @@ class Batch:
 
     samples: ReplayBufferSamples
     slots: npt.NDArray[np.int64] | None = None
-    """Where in replay the samples lie, shape ``(batch,)``; None if they do not come from there."""
+    """Where in replay the samples lie, shape ``(batch,)``; -1 for those that do not."""
     weight: float = 1.0
     """Factor of the TD loss."""
 
@@ -118,9 +126,17 @@ class Part:
     name: ClassVar[str]
     """What it is called on the command line and in files."""
     needs_boundaries: ClassVar[bool] = False
-    """Whether it must be told where phases end."""
+    """Whether it needs task boundaries: to know where phases end."""
     conflicts: ClassVar[frozenset[str]] = frozenset()
     """Names of parts it cannot be combined with."""
+    defers: ClassVar[str] = ""
+    """A number of the part, if there is one, that keeps the target network from being synchronised
+    while it is not 0."""
+
+    values_after: ClassVar[str] = ""
+    """A setting of the part, if it needs the values of replayed transitions as they were when they
+    were stored: the lifetime step from which on they are [steps]. They lie in the column
+    ``q_values`` of replay, NaN where there are none."""
 
     rng: np.random.Generator
     """The part's own; set by :meth:`bind`."""
@@ -148,7 +164,14 @@ class Part:
                 f"part {self.name!r} serves another agent, and knows what that one learnt: make a "
                 "new part for each agent"
             )
+        rules.declared(type(self))  # raises if its rules make no sense
         self.rng = rng
+        for name, state in rules.declared(type(self)).vectors.items():
+            if not state.late:
+                setattr(self, name, [torch.zeros_like(t) for t in copies(parameters(learner))])
+        if self.values_after:
+            actions = int(learner.q_net.action_space.n)
+            learner.replay.add_column("q_values", (actions,), np.float32, np.nan)
 
     @property
     def settings(self) -> dict[str, Any]:
@@ -165,12 +188,14 @@ class Part:
     @property
     def watches_replay(self) -> bool:
         """Whether it wants to know what is stored, which only replay of this suite tells."""
-        return type(self).stored is not Part.stored
+        kind = type(self)
+        watches = kind.stored is not Part.stored or kind.completed is not Part.completed
+        return watches or bool(self.values_after)
 
     @property
     def defers_target(self) -> bool:
         """Whether the target network must not be synchronised now."""
-        return False
+        return bool(self.defers) and getattr(self, self.defers) != 0
 
     def phase_start(self, learner: Learner, phase: int) -> None:
         """A phase begins."""
@@ -190,7 +215,22 @@ class Part:
         rows: npt.NDArray[np.int64],
         slots: npt.NDArray[np.int64],
     ) -> None:
-        """Transitions were completed; ``transitions[rows]`` now lie in ``slots`` of replay."""
+        """Transitions were completed; ``transitions[rows]`` now lie in ``slots`` of replay.
+
+        Called after each step of the environments. A part that does not need to know the slots
+        overrides :meth:`completed` instead.
+        """
+        self.completed(learner, transitions)
+        if self.values_after and len(rows) and learner.num_timesteps > self.first_values(learner):
+            values = q_values(learner, transitions)
+            learner.replay.columns["q_values"][slots] = values[rows]
+
+    def first_values(self, learner: Learner) -> int:
+        """Return the lifetime step after which values are stored with the transitions."""
+        return max(int(getattr(self, self.values_after)), learner.learning_starts)
+
+    def completed(self, learner: Learner, transitions: Transitions) -> None:
+        """Transitions were completed, by one or by several steps of the environments."""
 
     def batches(self, learner: Learner, steps: int, batch_size: int) -> Iterator[Batch]:
         """Choose the batches that follow a step of the environments.
@@ -205,46 +245,67 @@ class Part:
 
     def before_update(self, learner: Learner) -> None:
         """A gradient step begins."""
+        rules.run(self, "before_update", learner)
 
     def on_td_gradient(self, learner: Learner) -> None:
         """The gradients are those of the TD loss."""
+        rules.run(self, "on_td_gradient", learner)
 
     def loss(self, learner: Learner, batch: Batch) -> torch.Tensor | None:
         """Return a loss whose gradient is to be added, or None."""
-        return None
+        return rules.loss_of_slopes(self, learner, batch)
 
     def add_gradient(self, learner: Learner) -> None:
         """Gradients in closed form may be added."""
+        if learner.measures:
+            rules.run(self, rules.MEASURE, learner)
+        rules.run(self, "add_gradient", learner)
 
     def project(self, learner: Learner) -> None:
         """The gradient may be changed as a whole."""
+        rules.run(self, "project", learner)
 
     def project_update(self, learner: Learner) -> None:
         """The optimiser has stepped; its step may be changed as a whole."""
+        rules.run(self, "project_update", learner)
 
     def constrain(self, learner: Learner) -> None:
         """Parameters that must not move may be put back."""
+        rules.run(self, "constrain", learner)
 
     def interpolate(self, learner: Learner) -> None:
         """Parameters may be moved as a whole."""
+        rules.run(self, "interpolate", learner)
 
     def after_update(self, learner: Learner) -> None:
         """The gradient step is over."""
+        rules.run(self, "after_update", learner)
 
     def log(self, learner: Learner) -> None:
         """Numbers may be recorded; called before each line of the log."""
 
     def state_dict(self) -> State:
-        """Return what must be kept to go on later."""
-        return {"rng": self.rng.bit_generator.state}
+        """Return what must be kept to resume later: vectors and numbers, and the generator."""
+        what = rules.declared(type(self))
+        kept: State = {"rng": self.rng.bit_generator.state}
+        for name, state in what.vectors.items():
+            if state.kept:
+                kept[name] = [tensor.clone() for tensor in getattr(self, name)]
+        return kept | {name: getattr(self, name) for name in what.kept_numbers}
 
     def load_state_dict(self, state: State) -> None:
-        """Go on from what :meth:`state_dict` returned.
+        """Resume from what :meth:`state_dict` returned.
 
         Args:
             state: A tree that was kept, by the same part with the same settings.
         """
         self.rng.bit_generator.state = state["rng"]
+        what = rules.declared(type(self))
+        for name, of_vector in what.vectors.items():
+            if of_vector.kept:  # a copy: what is here is changed in place
+                setattr(self, name, [tensor.clone() for tensor in state[name]])
+        for name in what.kept_numbers:
+            setattr(self, name, state[name])
 
 
 @contextmanager
@@ -259,27 +320,9 @@ def all_or_none(parts: Iterable[Part]) -> Iterator[None]:
         raise
 
 
-def parameters(learner: Learner) -> list[torch.nn.Parameter]:
-    """Return the parameters that are learnt."""
-    return list(learner.q_net.parameters())
-
-
-def copies(tensors: list[torch.nn.Parameter]) -> list[torch.Tensor]:
-    """Return copies without a gradient."""
-    return [tensor.detach().clone() for tensor in tensors]
-
-
-def gradients(learner: Learner) -> list[torch.Tensor]:
-    """Return the gradients of the parameters, which may be changed in place.
-
-    Frozen parameters have none: zeros stand in their place, which move nothing.
-
-    Raises:
-        RuntimeError: If a parameter that is learnt has none.
-    """
-    found = []
-    for name, parameter in learner.q_net.named_parameters():
-        if parameter.grad is None and parameter.requires_grad:
-            raise RuntimeError(f"{name} of the network has no gradient: it takes no part in Q")
-        found.append(torch.zeros_like(parameter) if parameter.grad is None else parameter.grad)
-    return found
+def q_values(learner: Learner, transitions: Transitions) -> npt.NDArray[np.float32]:
+    """Return Q of the observations, shape ``(count, actions)``, as in play: without dropout."""
+    samples = learner.replay.as_samples(transitions)
+    with evaluation_mode(learner.q_net), torch.no_grad():
+        values: npt.NDArray[np.float32] = learner.q_net(samples.observations).cpu().numpy()
+    return values

@@ -1,23 +1,94 @@
-"""All parts by name, and how they are written on a command line."""
+"""All methods and parts by name, found in this folder.
 
-from collections.abc import Mapping, Sequence
+Every file of the folder may define parts, classes derived from :class:`Part` with a name, and
+``PRESETS``. To add a method is to add a file; nothing else names it. Folders of one's own come in
+by the environment variable ``CONTINUAL_ARCADE_METHODS``, separated as in ``PATH``.
+"""
+
+import pkgutil
+import sys
+import warnings
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import fields
+from importlib import import_module
+from inspect import isabstract
+from types import ModuleType
 from typing import Any, get_type_hints
 
-from continual_arcade.agents.methods.agem import AGEM
 from continual_arcade.agents.methods.base import Part
-from continual_arcade.agents.methods.cloning import Clear, Clone
-from continual_arcade.agents.methods.meta import MER, Reptile
-from continual_arcade.agents.methods.penalties import EWC, L2, MAS, SI, OnlineEWC
-from continual_arcade.agents.methods.reset import Reset
+from continual_arcade.agents.methods.preset import Preset
+from continual_arcade.agents.methods.rules import declared
 from continual_arcade.agents.methods.spec_strings import parse
 from continual_arcade.envs.messages import unknown
 
-PARTS: Mapping[str, type[Part]] = {
-    part.name: part
-    for part in (AGEM, Clear, Clone, EWC, L2, MAS, MER, OnlineEWC, Reptile, Reset, SI)
-}
-"""Every part that comes with the suite, by name."""
+_PACKAGE = __name__.rpartition(".")[0]
+
+PARTS: dict[str, type[Part]] = {}
+"""Every part that was found, by name."""
+PRESETS: dict[str, Preset] = {}
+"""Every preset that was found, by name."""
+MISSING: dict[str, str] = {}
+"""Files that were left out, and why."""
+
+
+def discover() -> None:
+    """Find what is in the folder, anew.
+
+    What is wrong with a file is told by a warning, and keeps no other from being found.
+    """
+    for known in (PARTS, PRESETS, MISSING):
+        known.clear()
+    places: dict[str, str] = {"catalogue": "", "method": ""}
+    for folder in sys.modules[_PACKAGE].__path__:
+        for found in pkgutil.iter_modules([folder]):
+            first = places.setdefault(found.name, folder)
+            if first and first != folder:
+                error = ValueError(f"there is another file of this name in {first}: rename it")
+                leave_out(f"{found.name}.py in {folder}", error)
+    for name in sorted(places.keys() - {"catalogue", "method"}):
+        try:
+            module = import_module(f"{_PACKAGE}.{name}")
+            parts, presets = dict(_parts_of(module)), dict(_presets_of(module))
+            _check_new("parts", parts, PARTS)
+            _check_new("methods", presets, PRESETS)
+        except Exception as error:
+            leave_out(f"{name}.py", error)
+        else:
+            PARTS.update(parts)
+            PRESETS.update(presets)
+
+
+def _check_new(kind: str, found: Mapping[str, Any], known: Mapping[str, Any]) -> None:
+    for name in found.keys() & known.keys():
+        raise ValueError(f"there are two {kind} of the name {name!r}: rename one")
+
+
+def leave_out(name: str, error: Exception) -> None:
+    """Take note of a file that cannot be used, and warn."""
+    MISSING[name] = f"{type(error).__name__}: {error}"
+    warnings.warn(f"{name} of the methods is left out: {MISSING[name]}", stacklevel=3)
+
+
+def _parts_of(module: ModuleType) -> Iterator[tuple[str, type[Part]]]:
+    for kind in vars(module).values():
+        if (
+            isinstance(kind, type)
+            and issubclass(kind, Part)
+            and kind.__module__ == module.__name__
+            and "name" in vars(kind)
+            and not isabstract(kind)
+        ):
+            declared(kind)  # raises if its rules make no sense
+            yield kind.name, kind
+
+
+def _presets_of(module: ModuleType) -> Iterator[tuple[str, Preset]]:
+    for preset in getattr(module, "PRESETS", ()):
+        if not preset.source:
+            raise ValueError(
+                f"preset {preset.name!r} lacks its source: give the paper it comes from"
+            )
+        yield preset.name, preset
 
 
 def make_part(name: str, settings: Mapping[str, Any] | None = None) -> Part:
@@ -27,7 +98,7 @@ def make_part(name: str, settings: Mapping[str, Any] | None = None) -> Part:
         ValueError: If there is no such part or setting, or a value makes no sense.
     """
     if name not in PARTS:
-        raise ValueError(unknown("part", name, PARTS))
+        raise ValueError(unknown_here("part", name, PARTS))
     cls = PARTS[name]
     known = setting_types(cls)
     for setting in settings or {}:
@@ -44,6 +115,18 @@ def parse_part(text: str) -> Part:
     """
     choices = {name: setting_types(part) for name, part in PARTS.items()}
     return make_part(*parse(text, "part", choices))
+
+
+def setting_types(part: type[Part]) -> dict[str, Any]:
+    """Return the settings of a part and their types, in order."""
+    hints = get_type_hints(part)
+    return {f.name: hints[f.name] for f in fields(part) if f.init}  # type: ignore[arg-type]
+
+
+def unknown_here(kind: str, name: str, known: Mapping[str, Any]) -> str:
+    """Say that a name is not known, and which files were left out, of which it may be."""
+    lost = "".join(f"; {file} was left out: {why}" for file, why in MISSING.items())
+    return unknown(kind, name, known) + lost
 
 
 def check_together(parts: Sequence[Part]) -> None:
@@ -76,7 +159,4 @@ def check_together(parts: Sequence[Part]) -> None:
                 )
 
 
-def setting_types(part: type[Part]) -> dict[str, Any]:
-    """Return the settings of a part and their types, in order."""
-    hints = get_type_hints(part)
-    return {f.name: hints[f.name] for f in fields(part) if f.init}  # type: ignore[arg-type]
+discover()

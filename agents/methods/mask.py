@@ -1,14 +1,19 @@
 """Hard masks: parameters that must not move."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
 
-import numpy as np
 import torch
 
-from continual_arcade.agents.methods.base import Learner, Part, State, copies, gradients, parameters
+from continual_arcade.agents.kernels.arithmetic import choose
+from continual_arcade.agents.methods.base import Learner, Part
 from continual_arcade.agents.methods.importance import Parameters
+from continual_arcade.agents.methods.rules import rule, vector
+from continual_arcade.agents.methods.tensors import copies, parameters
 
 
+@dataclass
 class HardMask(Part):
     """Keeps parameters exactly where they are; a base for methods that say which.
 
@@ -16,15 +21,10 @@ class HardMask(Part):
     back after the optimiser's step, whose momentum would move them on.
     """
 
-    frozen: Parameters
-    """Which parameters are, one tensor of booleans for each; empty before :meth:`freeze`."""
-    held: Parameters
+    frozen: Parameters = vector(late=True)
+    """1 for parameters that are frozen, 0 for the others; empty before :meth:`freeze`."""
+    held: Parameters = vector(late=True)
     """Where they are."""
-
-    def bind(self, learner: Learner, rng: np.random.Generator) -> None:
-        """Begin with nothing frozen."""
-        super().bind(learner, rng)
-        self.frozen, self.held = [], []
 
     def freeze(self, learner: Learner, frozen: Sequence[torch.Tensor]) -> None:
         """Freeze parameters where they are; those frozen before are free, unless named again.
@@ -42,27 +42,15 @@ class HardMask(Part):
             raise ValueError(
                 f"{self.name}: masks have shapes {given}, but the parameters have {shapes}"
             )
-        self.frozen = [tensor.bool().clone() for tensor in frozen]
+        self.frozen = [tensor.float().clone() for tensor in frozen]
         self.held = copies(parameters(learner))
 
-    def project(self, learner: Learner) -> None:
+    @rule("project")
+    def still(gradient: Any, frozen: Any) -> Any:
         """Let frozen parameters have no gradient."""
-        for gradient, frozen in zip(gradients(learner), self.frozen, strict=False):
-            gradient.masked_fill_(frozen, 0.0)
+        return choose(frozen, 0.0, gradient)
 
-    def constrain(self, learner: Learner) -> None:
+    @rule("constrain")
+    def put_back(theta: Any, frozen: Any, held: Any) -> Any:
         """Put frozen parameters back."""
-        with torch.no_grad():
-            for tensor, frozen, held in zip(
-                parameters(learner), self.frozen, self.held, strict=False
-            ):
-                tensor.copy_(torch.where(frozen, held, tensor))
-
-    def state_dict(self) -> State:
-        """Return what is frozen, and where."""
-        return {**super().state_dict(), "frozen": self.frozen, "held": self.held}
-
-    def load_state_dict(self, state: State) -> None:
-        """Put it back."""
-        super().load_state_dict(state)
-        self.frozen, self.held = list(state["frozen"]), list(state["held"])
+        return choose(frozen, held, theta)

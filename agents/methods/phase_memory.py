@@ -62,7 +62,7 @@ class Recent:
             self.add(Transitions(**state))
 
 
-class Remembering(Part):
+class PhaseMemory(Part):
     """A part that remembers the newest transitions of each phase, until it has ended."""
 
     recent: dict[int, Recent]
@@ -80,19 +80,13 @@ class Remembering(Part):
         self._ended = False
 
     def phase_start(self, learner: Learner, phase: int) -> None:
-        """Forget what was played in another life, if this is the first phase of one."""
+        """Forget what was played in another run, if this is the first phase of one."""
         super().phase_start(learner, phase)
         if not self._ended:  # else some of this phase may have been played already
             self.recent = {}
         self._ended = False
 
-    def stored(
-        self,
-        learner: Learner,
-        transitions: Transitions,
-        rows: npt.NDArray[np.int64],
-        slots: npt.NDArray[np.int64],
-    ) -> None:
+    def completed(self, learner: Learner, transitions: Transitions) -> None:
         """Remember what was played."""
         # The next phase may have begun, in some sub-environments or all, before this one is told
         # to have ended.

@@ -3,25 +3,23 @@
 import warnings
 from abc import abstractmethod
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any, ClassVar, Literal
 
-import numpy as np
 import torch
 
-from continual_arcade.agents.methods.base import (
-    Learner,
-    Part,
-    State,
-    copies,
-    gradients,
-    parameters,
-)
+from continual_arcade.agents.methods import importance
+from continual_arcade.agents.methods.base import Learner, Part, State
 from continual_arcade.agents.methods.importance import Parameters
-from continual_arcade.envs.checks import NotNegative, Share
+from continual_arcade.agents.methods.phase_memory import PhaseMemory
+from continual_arcade.agents.methods.rules import MEASURE, count, number, rule, total, vector
+from continual_arcade.agents.methods.tensors import copies, parameters
+from continual_arcade.agents.replay.n_step import Transitions
+from continual_arcade.envs.checks import Count, NotNegative, Share
 
 _DOMINATES = 0.9
 """Share of the gradient's norm from which a penalty is said to dominate."""
+Normalisation = Literal["mean", "trace", "none"]
 
 
 @dataclass
@@ -52,21 +50,79 @@ class QuadraticPenalty(Part):
 
     merge: ClassVar[Literal["sum", "latest"]] = "sum"
 
-    omega: Parameters = field(init=False, repr=False, default_factory=list)
-    """Merged importance, one tensor for each parameter; empty before the first phase end."""
-    center: Parameters = field(init=False, repr=False, default_factory=list)
+    omega: Parameters = vector(late=True)
+    """Merged importance; there is none before the first phase end."""
+    center: Parameters = vector(late=True)
     """Merged anchor."""
-    constant: float = field(init=False, repr=False, default=0.0)
+    constant: float = number(0.0)
     """What the merged quadratic lacks to the sum of the penalties, before ``lam``."""
-    average: Parameters = field(init=False, repr=False, default_factory=list)
+    average: Parameters = vector(late=True)
     """Moving average of the parameters; kept only if it is the anchor."""
+    average_rate: float = number(0.0, kept=False)
+    """How far the moving average goes in a gradient step."""
+    energy: float = number(0.0, kept=False)
+    """The penalty when it was last measured, before ``lam`` and without ``constant``."""
+    own: float = number(0.0, kept=False)
+    """Squared norm of its gradient then."""
+    others: float = number(0.0, kept=False)
+    """Squared norm of the gradient that it was added to."""
+    measured: int = number(0, kept=False)
+    """How often it was measured since the last line of the log."""
+    share_of_loss: float = number(0.0, kept=False)
+    """Sum of its shares of the loss then."""
+    share_of_gradient: float = number(0.0, kept=False)
+    """Sum of its shares of the norm of the gradient."""
 
     def __post_init__(self) -> None:
         self.check_settings()
-        self.shares = np.zeros(3)
-        """How often the penalty was measured since the last line of the log, and the sums of its
-        shares of the loss and of the gradient's norm."""
         self._warned = False
+
+    @rule("add_gradient", when="lam")
+    def pull(theta: Any, omega: Any, center: Any, lam: Any) -> Any:
+        """Pull towards the anchor."""
+        return (theta - center) * omega * lam
+
+    @count("after_update", writes="average_rate")
+    def rate(ema_decay: Any) -> Any:
+        """Compute it in double precision."""
+        return 1.0 - ema_decay
+
+    @rule("after_update", writes="average", when="anchor")
+    def follow(theta: Any, average: Any, average_rate: Any) -> Any:
+        """Update the moving average."""
+        return average + average_rate * (theta - average)
+
+    @total(MEASURE, writes="energy")
+    def half_squares(theta: Any, omega: Any, center: Any) -> Any:
+        """Measure the penalty."""
+        return 0.5 * omega * (theta - center) * (theta - center)
+
+    @total(MEASURE, writes="own")
+    def squares(theta: Any, omega: Any, center: Any, lam: Any) -> Any:
+        """Measure its gradient."""
+        slope = (theta - center) * omega * lam
+        return slope * slope
+
+    @total(MEASURE, writes="others")
+    def other_squares(gradient: Any) -> Any:
+        """Measure the gradient that it is added to."""
+        return gradient * gradient
+
+    @count(MEASURE, writes="measured", when="own")
+    def counted(measured: Any) -> Any:
+        """Count the measurements."""
+        return measured + 1
+
+    @count(MEASURE, writes="share_of_loss", when="own")
+    def of_loss(share_of_loss: Any, energy: Any, constant: Any, lam: Any, loss: Any) -> Any:
+        """Add its share of the loss."""
+        value = lam * (constant + energy)
+        return share_of_loss + value / max(value + loss, 1e-30)
+
+    @count(MEASURE, writes="share_of_gradient", when="own")
+    def of_gradient(share_of_gradient: Any, own: Any, others: Any) -> Any:
+        """Add its share of the gradient's norm."""
+        return share_of_gradient + own**0.5 / max(own**0.5 + others**0.5, 1e-30)
 
     @abstractmethod
     def importance(self, learner: Learner, phase: int) -> Parameters:
@@ -75,8 +131,8 @@ class QuadraticPenalty(Part):
         While it is asked the network holds the parameters that become the anchor.
         """
 
-    def bind(self, learner: Learner, rng: np.random.Generator) -> None:
-        """Begin the moving average, if there is to be one."""
+    def bind(self, learner: Learner, rng: Any) -> None:
+        """Start the moving average, if there is to be one."""
         super().bind(learner, rng)
         if self.anchor == "ema":
             self.average = copies(parameters(learner))
@@ -116,47 +172,24 @@ class QuadraticPenalty(Part):
                 self.constant += 0.5 * float((apart + new * (at - center).square()).sum())
             self.omega[i], self.center[i] = omega, center
 
-    def value(self, tensors: Any) -> float:
+    def value(self, tensors: Iterable[torch.Tensor]) -> float:
         """Return the penalty at some parameters, ``lam`` included.
 
         Args:
             tensors: One tensor for each parameter.
         """
-        total = self.constant
-        for omega, center, tensor in zip(self.omega, self.center, tensors, strict=True):
-            total += 0.5 * float((omega * (tensor.detach() - center).square()).sum())
-        return self.lam * total
-
-    def add_gradient(self, learner: Learner) -> None:
-        """Add the gradient of the penalty."""
-        if not self.omega or not self.lam:
-            return
-        before = penalty = 0.0
-        measured = learner.measures
-        for tensor, gradient, omega, center in zip(
-            parameters(learner), gradients(learner), self.omega, self.center, strict=True
-        ):
-            pull = (tensor.detach() - center).mul_(omega).mul_(self.lam)
-            if measured:
-                before += float(gradient.square().sum())
-                penalty += float(pull.square().sum())
-            gradient.add_(pull)
-        if measured:
-            value = self.value(parameters(learner))
-            of_loss = value / max(value + learner.last_td_loss, 1e-30)
-            self.shares += (1, of_loss, penalty**0.5 / max(penalty**0.5 + before**0.5, 1e-30))
-
-    def after_update(self, learner: Learner) -> None:
-        """Go on with the moving average."""
-        for average, tensor in zip(self.average, parameters(learner), strict=False):
-            average.lerp_(tensor.detach(), 1 - self.ema_decay)
+        rows = zip(tensors, self.omega, self.center, strict=True)
+        found = [
+            float(type(self).half_squares(tensor.detach(), *row).sum()) for tensor, *row in rows
+        ]
+        return self.lam * (self.constant + sum(found))
 
     def log(self, learner: Learner) -> None:
         """Record the penalty's share of loss and gradient; warn if it dominates."""
-        if not self.shares[0]:
+        if not self.measured:
             return
-        _, of_loss, share = self.shares / self.shares[0]
-        self.shares[:] = 0.0
+        of_loss, share = self.share_of_loss / self.measured, self.share_of_gradient / self.measured
+        self.measured, self.share_of_loss, self.share_of_gradient = 0, 0.0, 0.0
         learner.logger.record(f"{self.name}/penalty", self.value(parameters(learner)))
         learner.logger.record(f"{self.name}/share_of_loss", of_loss)
         learner.logger.record(f"{self.name}/share_of_gradient", share)
@@ -168,29 +201,42 @@ class QuadraticPenalty(Part):
                 stacklevel=2,
             )
 
-    def state_dict(self) -> State:
-        """Return anchors and averages."""
-        return {
-            **super().state_dict(),
-            "omega": cloned(self.omega),
-            "center": cloned(self.center),
-            "constant": self.constant,
-            "average": cloned(self.average),
-        }
-
     def load_state_dict(self, state: State) -> None:
-        """Put anchors and averages back."""
+        """Put anchors and averages back; an average is left out if another anchor was set."""
+        average = self.average
         super().load_state_dict(state)
-        # Copies: what is here is changed in place.
-        self.omega, self.center = cloned(state["omega"]), cloned(state["center"])
-        self.constant = state["constant"]
-        if self.anchor == "ema" and state["average"]:  # else it was kept with another anchor
-            self.average = cloned(state["average"])
+        if self.anchor == "last" or not self.average:
+            self.average = average
 
 
-def cloned(tensors: Iterable[torch.Tensor]) -> Parameters:
-    """Return copies."""
-    return [tensor.clone() for tensor in tensors]
+@dataclass
+class SampledPenalty(PhaseMemory, QuadraticPenalty):
+    """A penalty whose importance is estimated from the last transitions of the phase."""
+
+    samples: Count = 2048
+    """Newest transitions of the phase that the estimate is made from."""
+    normalise: Normalisation = "mean"
+    """What the estimate of each phase is divided by: the mean over all parameters, their sum
+    ("trace"), or nothing. Without it, the strength of the penalty changes with the scale of Q."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        self.remember(self.samples)
+
+    def importance(self, learner: Learner, phase: int) -> Parameters:
+        """Estimate the importance and normalise it."""
+        estimate = self.estimate(learner, self.played(phase))
+        try:
+            return importance.normalise(estimate, self.normalise)
+        except ValueError as error:
+            raise ValueError(
+                f"{self.name}: at the end of phase {phase} {error}, so nothing can be held: raise "
+                "the temperature of fisher='policy', or choose another penalty"
+            ) from error
+
+    def estimate(self, learner: Learner, transitions: Transitions) -> Parameters:
+        """Estimate the importance from transitions of the phase."""
+        raise NotImplementedError
 
 
 def _set(tensors: list[torch.nn.Parameter], values: Parameters) -> None:

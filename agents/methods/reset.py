@@ -1,14 +1,15 @@
-"""Forgetting on purpose: beginning anew where a phase begins."""
+"""Forgetting on purpose: training from scratch where a phase begins."""
 
 from dataclasses import dataclass
 from typing import ClassVar
 
 from continual_arcade.agents.methods.base import Learner, Part
+from continual_arcade.agents.methods.preset import Preset
 
 
 @dataclass
 class Reset(Part):
-    """Begins anew at each phase after the first.
+    """Starts from scratch at each phase after the first.
 
     With all three the learner of each phase knows nothing of the earlier ones: the reference for
     plasticity ("from scratch"). With ``replay`` and ``optimizer`` it is what Continual World
@@ -34,6 +35,17 @@ class Reset(Part):
             raise ValueError("reset: nothing is reset: leave the part out")
 
     def phase_start(self, learner: Learner, phase: int) -> None:
-        """Begin anew, unless it is the beginning."""
+        """Start from scratch, unless it is the start."""
         if phase > 0:
             learner.reinitialise(self.network, self.optimizer, self.replay)
+
+
+PRESETS = (
+    Preset(
+        "from-scratch",
+        "Network, optimiser and replay are reset at each phase: the reference for plasticity.",
+        source="Wolczyk et al. 2021",
+        parts=("reset",),
+        settings={"epsilon": "per_phase"},
+    ),
+)

@@ -136,10 +136,10 @@ def advantage(study: Published, metric: str) -> Callable[[str, int], Sample]:
 def less(
     ours: str, rival: str, metric: str, study: Published, *, named: bool = False
 ) -> Iterator[Line]:
-    """Go through the worlds in which two methods have lived."""
-    for world in dict.fromkeys(study.runs["in"]):
-        name = f"{world}, `{ours}` less `{rival}`" if named else world
-        yield name, of(study, world, ours, metric), of(study, world, rival, metric)
+    """Iterate over the scenarios in which two methods were trained."""
+    for scenario in dict.fromkeys(study.runs["in"]):
+        name = f"{scenario}, `{ours}` less `{rival}`" if named else scenario
+        yield name, of(study, scenario, ours, metric), of(study, scenario, rival, metric)
 
 
 def table(title: str, lines: list[Line]) -> None:

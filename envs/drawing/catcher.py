@@ -30,7 +30,7 @@ _CELLS = 96
 _SMALLEST_LAMP = 0.5
 """Lamps of a smaller diameter are left out [px]."""
 _KEPT_PADDLES = 64
-"""Pictures of paddles to keep; not all, as a drifting phase comes up with ever more widths."""
+"""Pictures of paddles to keep; not all, as a drifting phase has ever more widths."""
 _KEPT_FIELDS = 8
 """Pictures of fields, and of their pellets, to keep."""
 

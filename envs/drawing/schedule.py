@@ -7,7 +7,7 @@ from continual_arcade.envs.schedules import Schedule
 
 
 def draw(schedule: Schedule, path: str | Path) -> None:
-    """Draw each parameter over the life, phase by phase.
+    """Draw each parameter over all lifetime steps, phase by phase.
 
     Args:
         schedule: The schedule.
@@ -25,18 +25,18 @@ def _figure(schedule: Schedule) -> Any:
     import matplotlib as mpl
     from matplotlib.figure import Figure
 
-    names = sorted({name for stretch in schedule.stretches for name in stretch.params})
+    names = sorted({name for spec in schedule.phases for name in spec.params})
     figure = Figure(figsize=(9, 1.2 + 1.7 * max(1, len(names))), layout="constrained", dpi=120)
     grid: Any = figure.subplots(max(1, len(names)), sharex=True, squeeze=False)
     colours = mpl.colormaps["viridis"]
     starts = (0, *schedule.ends[:-1])
     for axes, name in zip(grid[:, 0], names or ["nothing drifts"], strict=True):
-        for index, stretch in enumerate(schedule.stretches):
+        for index, spec in enumerate(schedule.phases):
             start, end = starts[index], schedule.ends[index]
             shade = colours(0.85 * index / max(1, len(schedule) - 1))
             axes.axvspan(start, end, color=shade, alpha=0.12, lw=0)
-            if name in stretch.params:
-                ends = [stretch.params_at(0.0)[name], stretch.params_at(1.0)[name]]
+            if name in spec.params:
+                ends = [spec.params_at(0.0)[name], spec.params_at(1.0)[name]]
                 axes.plot([start, end], ends, color=shade, lw=3, solid_capstyle="butt")
         for boundary in schedule.boundaries:
             axes.axvline(boundary, color="0.4", lw=0.8, ls=":")
@@ -44,10 +44,10 @@ def _figure(schedule: Schedule) -> Any:
         axes.spines[["top", "right"]].set_visible(False)
         axes.margins(x=0, y=0.2)
     top = grid[0, 0]
-    for index, stretch in enumerate(schedule.stretches):
+    for index, spec in enumerate(schedule.phases):
         middle = (starts[index] + schedule.ends[index]) / 2
         top.annotate(
-            stretch.name,
+            spec.name,
             (middle, 1.0),
             xycoords=("data", "axes fraction"),
             xytext=(0, 4),

@@ -13,9 +13,6 @@ from continual_arcade.envs.drawing.status import Notice, Status
 from continual_arcade.envs.game import Game
 
 _HERE = "continual_arcade.envs.drawing"
-_PAINTERS = {"FlappyBird": f"{_HERE}.flappy_bird", "Catcher": f"{_HERE}.catcher"}
-"""Where the ``paint(surface, state, scale)`` of each game stands, and its ``HUD_EDGE``."""
-
 _HUD_WIDTH = 256
 """A picture with a heads-up display is enlarged by a whole factor until it is this wide [px]."""
 
@@ -31,6 +28,7 @@ class Screen:
             multiple of it that leaves room for the heads-up display.
 
     Raises:
+        ValueError: If the game has no painter, or it is none.
         RuntimeError: If there is no display to open a window on.
     """
 
@@ -48,7 +46,9 @@ class Screen:
         self.hud = hud
         self.has_window = window
         self._shrink = pygame.transform.smoothscale
-        self._painter = import_module(_PAINTERS[game.name])
+        self._painter = game.needed("painter")
+        if lacking := [name for name in ("paint", "HUD_EDGE") if not hasattr(self._painter, name)]:
+            raise ValueError(f"painter of {game.name}, {game.painter}, has no {lacking[0]}")
         self._paint_hud = import_module(f"{_HERE}.hud").paint
         self._paint_notice = import_module(f"{_HERE}.notice").paint
         self._as_array = import_module(f"{_HERE}.pixels").as_array

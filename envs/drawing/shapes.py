@@ -47,7 +47,7 @@ def mix(first: Colour, second: Colour, share: float) -> Colour:
 
 
 class Canvas:
-    """A part of a picture, drawn finer than it will be seen so that its edges come out smooth.
+    """A part of a picture, drawn finer than it will be seen so that its edges are smooth.
 
     Args:
         size: Width and height, in units of the game [px].

@@ -20,9 +20,9 @@ class Wait(NamedTuple):
     """How long something took."""
 
     steps: Term
-    """Lifetime steps; the length of the phase if it did not come about."""
+    """Lifetime steps; the length of the phase if it did not happen."""
     censored: bool = False
-    """It did not come about while the phase lasted."""
+    """It did not happen while the phase lasted."""
 
 
 def wait_for(record: Record, stage: int, level: Term) -> Wait:
@@ -43,7 +43,7 @@ def wait_for(record: Record, stage: int, level: Term) -> Wait:
     why = record.why_no_end(stage)
     if why:
         return Wait(Term(nan, why))
-    length = record.schedule.stretches[stage].steps
+    length = record.schedule.phases[stage].steps
     begin = record.schedule.ends[stage] - length
     column = record.column_of[stage]
     rows = np.concatenate([record.ends[stage][-1:], record.by_stage[stage + 1]])
@@ -61,12 +61,12 @@ def wait_for(record: Record, stage: int, level: Term) -> Wait:
 
 
 def mean_wait(waits: dict[str, Wait], none: str) -> Result:
-    """Return the restricted mean: what did not come about counts for the length of its phase."""
+    """Return the restricted mean: what did not happen counts for the length of its phase."""
     return mean([(name, wait.steps) for name, wait in waits.items()], none, note=censoring(waits))
 
 
 def censoring(waits: dict[str, Wait]) -> str:
-    """Say how many did not come about; empty if all did."""
+    """Say how many are censored; empty if none is."""
     censored = sum(wait.censored for wait in waits.values())
     return f"{censored} of {len(waits)} censored at the end of their phase" if censored else ""
 
@@ -118,7 +118,7 @@ def regret(record: Record, context: Context) -> Result:
             zip(record.stage_labels, record.column_of, strict=True)
         )
     ]
-    weights = [stretch.steps for stretch in record.schedule.stretches]
+    weights = [stretch.steps for stretch in record.schedule.phases]
     return mean(terms, "there is no phase", weights=weights)
 
 

@@ -133,7 +133,7 @@ def several(record: Record, stage: int, count: int) -> tuple[Ints, str]:
 
     Args:
         record: The record.
-        stage: The phase of the schedule, which must have come to its end.
+        stage: The phase of the schedule, which must have ended.
         count: How many there must be at least.
     """
     rows = record.by_stage[stage + 1]
@@ -165,7 +165,7 @@ def of_phases(record: Record, term: Callable[[int], Term]) -> list[Named]:
 
 
 def effects(record: Record, *, forward: bool) -> Iterator[tuple[int, int]]:
-    """Go through what training in one phase can do to another one.
+    """Iterate over the effects that training in one phase can have on another one.
 
     Args:
         record: The record.
@@ -173,7 +173,7 @@ def effects(record: Record, *, forward: bool) -> Iterator[tuple[int, int]]:
 
     Yields:
         Phase of the schedule that was trained, and column of the other one, in order of training.
-        Training in a phase that comes back is no effect on itself.
+        Training in a phase that recurs is no effect on itself.
     """
     learnt = record.learnt("first")
     for stage, trained in enumerate(record.column_of):

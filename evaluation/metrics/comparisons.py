@@ -54,25 +54,25 @@ def first_stage(record: Record, column: int) -> int:
 def single_phase_runs(
     record: Record, context: Context, column: int
 ) -> tuple[Sequence[Record], str]:
-    """Return the runs of fresh agents in nothing but one phase, or why there are none.
+    """Return the single-task runs of a phase, or why there are none.
 
     Raises:
-        ValueError: If they lived in another phase, or for another number of steps.
+        ValueError: If they were trained in another phase, or for another number of steps.
     """
     name = record.phases[column]
     runs = (context.baselines or {}).get(column, ())
-    phase = record.schedule.stretches[first_stage(record, column)]
+    phase = record.schedule.phases[first_stage(record, column)]
     for run in runs:
-        lived = run.schedule.stretches[0]
-        if len(run.schedule) > 1 or (lived.params, lived.until) != (phase.params, phase.until):
-            names = ", ".join(stretch.name for stretch in run.schedule.stretches)
+        trained = run.schedule.phases[0]
+        if len(run.schedule) > 1 or (trained.params, trained.until) != (phase.params, phase.until):
+            names = ", ".join(stretch.name for stretch in run.schedule.phases)
             raise ValueError(
-                f"a single-phase run of {name} lived in {names}: give one of an agent that knew "
-                "nothing but that phase"
+                f"a single-phase run of {name} was trained in {names}: give one of an agent that "
+                "was trained in nothing but that phase"
             )
-        if lived.steps != phase.steps:
+        if trained.steps != phase.steps:
             raise ValueError(
-                f"a single-phase run of {name} has {lived.steps:,} steps, and the phase has "
+                f"a single-phase run of {name} has {trained.steps:,} steps, and the phase has "
                 f"{phase.steps:,}: give one of the same length"
             )
     return runs, "" if runs else f"it needs single-phase runs of {name}, and none are given"

@@ -1,4 +1,4 @@
-"""What later training did to phases that had been learnt. Nothing is clipped."""
+"""What later training did to phases that had been learnt. Negative values are kept."""
 
 from math import nan
 
@@ -74,7 +74,7 @@ def best_less_end(record: Record, _: Context) -> Result:
 
 
 def continual_world(record: Record, _: Context) -> Result:
-    """Compare the last five evaluations of each phase of training with those of the life."""
+    """Compare the last five evaluations of each phase of training with those of the whole run."""
     final = len(record.schedule) - 1
     if not final:
         return Result(nan, NOT_BEFORE)
@@ -89,7 +89,7 @@ def continual_world(record: Record, _: Context) -> Result:
 
 
 def coom(record: Record, _: Context) -> Result:
-    """Compare the end of each phase of training but the last with the end of the life."""
+    """Compare the end of each phase of training but the last with the end of the run."""
     terms: list[Named] = [
         (label, cell(record, stage + 1, column) - cell(record, -1, column))
         for stage, (label, column) in enumerate(

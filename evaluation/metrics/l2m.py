@@ -111,7 +111,7 @@ def _saturation(record: Record, stage: int, column: int) -> tuple[Term, Term]:
     highest = Term(nan, why) if why else over(record, rows, column, max)
     if missing(highest):
         return highest, highest
-    begin = record.schedule.ends[stage] - record.schedule.stretches[stage].steps
+    begin = record.schedule.ends[stage] - record.schedule.phases[stage].steps
     first = rows[record.means[rows, column].argmax()]
     return highest, Term(float(record.steps[first] - begin))
 
@@ -138,7 +138,7 @@ def sample_efficiency(record: Record, context: Context) -> Result:
 
 
 def _recoveries(record: Record) -> dict[int, dict[str, Wait]]:
-    """Return, by column and name of the phase of training, how long each comeback took."""
+    """Return, by column and name of the phase of training, how long each recovery took."""
     found: dict[int, dict[str, Wait]] = {}
     latest: dict[int, int] = {}
     for stage, column in enumerate(record.column_of):
@@ -151,13 +151,13 @@ def _recoveries(record: Record) -> dict[int, dict[str, Wait]]:
 
 
 def recovery_time(record: Record, _: Context) -> Result:
-    """Take how long a phase that comes back needs to be played as after its last exposure."""
+    """Take how long a phase that recurs needs to be played as after its last exposure."""
     waits = {name: wait for of_one in _recoveries(record).values() for name, wait in of_one.items()}
     return mean_wait(waits, NO_REPEAT)
 
 
 def recovery(record: Record, _: Context) -> Result:
-    """Take how much shorter recovery gets from one comeback to the next."""
+    """Take how much shorter recovery gets from one recurrence to the next."""
     terms = []
     counted: dict[str, Wait] = {}
     for column, waits in _recoveries(record).items():
@@ -165,7 +165,7 @@ def recovery(record: Record, _: Context) -> Result:
             slope = reduced((wait.steps for wait in waits.values()), _theil_sen)
             terms.append((record.labels[column], Term(0.0) - slope))
             counted |= waits
-    return mean(terms, "no phase comes back twice", note=censoring(counted))
+    return mean(terms, "no phase recurs twice", note=censoring(counted))
 
 
 def _theil_sen(values: list[float]) -> float:
@@ -262,7 +262,7 @@ METRICS = (
         "Performance recovery (L2M)",
         "higher",
         "mean over j of -(median slope between any two of the recovery times of j)",
-        f"{_L2M} (Theil and Sen); in steps by which recovery gets shorter with each comeback",
+        f"{_L2M} (Theil and Sen); in steps by which recovery gets shorter with each recurrence",
         recovery,
     ),
 )

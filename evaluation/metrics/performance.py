@@ -1,4 +1,4 @@
-"""How well the phases are played: at the end, when just learnt, and over the life."""
+"""How well the phases are played: at the end, when just learnt, and over the run."""
 
 from math import isnan, nan
 
@@ -18,7 +18,7 @@ from continual_arcade.evaluation.metrics.results import Compute, Context, Metric
 from continual_arcade.evaluation.record import Exposure, Record
 
 WINDOW = 5
-"""Evaluations that Continual World takes for the end of a phase."""
+"""Evaluations that Continual World averages for the end of a phase."""
 NONE = "nothing was played"
 
 
@@ -70,7 +70,7 @@ def worst(record: Record, _: Context) -> Result:
 
 
 def over_life(record: Record, _: Context) -> Result:
-    """Take the mean over the life, in all phases."""
+    """Take the mean over the run, in all phases."""
     why = record.why_no_end(0) or record.why_no_end(-1)
     rows = record.ends[0] if why else np.arange(record.ends[0][-1], len(record.steps))
     means = record.mean_over_steps(rows).tolist()
@@ -83,17 +83,17 @@ def over_life(record: Record, _: Context) -> Result:
 
 
 def over_life_trained(record: Record, _: Context) -> Result:
-    """Take the mean over the life, at each step in the phase that is being trained."""
+    """Take the mean over the run, at each step in the phase that is being trained."""
     terms = [
         (label, stage_mean(record, stage, record.column_of[stage]))
         for stage, label in enumerate(record.stage_labels)
     ]
-    return mean(terms, NONE, weights=[stretch.steps for stretch in record.schedule.stretches])
+    return mean(terms, NONE, weights=[stretch.steps for stretch in record.schedule.phases])
 
 
 _CW = (
     "Wołczyk et al. 2021 (Continual World, arXiv 2105.10919), as its code has it. There T counts a "
-    "phase each time it comes; here a phase that comes back counts once"
+    "phase at each exposure; here a phase that recurs counts once"
 )
 _MER = "Riemer et al. 2019 (MER, arXiv 1810.11910), from its tables; its code does not have it"
 
@@ -184,8 +184,8 @@ METRICS = (
         "Area under the lifetime curve, phase being trained",
         "higher",
         "(1/s(T)) Σ over i of ∫ p(t, φ(i)) dt from s(i-1) to s(i)",
-        "online performance, as for lives without end (Platanios et al. 2020, Jelly Bean World), "
-        "here of the greedy player; trapezoid rule",
+        "online performance, as in never-ending learning (Platanios et al. 2020, Jelly Bean "
+        "World), here of the greedy player; trapezoid rule",
         over_life_trained,
         possible="level",
     ),

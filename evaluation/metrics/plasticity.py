@@ -1,4 +1,4 @@
-"""Whether a phase that comes back is learnt as well as the first time."""
+"""Whether a phase that recurs is learnt as well as the first time."""
 
 from collections.abc import Callable
 
@@ -7,11 +7,11 @@ from continual_arcade.evaluation.metrics.comparisons import first_stage
 from continual_arcade.evaluation.metrics.results import Compute, Context, Metric, Result
 from continual_arcade.evaluation.record import Record
 
-NO_REPEAT = "no phase comes back"
+NO_REPEAT = "no phase recurs"
 
 
 def repeats(record: Record) -> list[tuple[int, int, int]]:
-    """Return the first and the later phase of the schedule, and the column, of each comeback."""
+    """Return the first and the later phase of the schedule, and the column, of each recurrence."""
     firsts = [first_stage(record, column) for column in record.column_of]
     return [
         (first, stage, record.column_of[stage])
@@ -21,7 +21,7 @@ def repeats(record: Record) -> list[tuple[int, int, int]]:
 
 
 def _against_first(how: Callable[[Record, int, int], Term]) -> Compute:
-    """Compare each comeback with the first time, by a number of a phase of training."""
+    """Compare each later exposure with the first, by a number of a phase of training."""
 
     def compute(record: Record, _: Context) -> Result:
         terms = [

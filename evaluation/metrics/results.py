@@ -1,4 +1,4 @@
-"""What a metric is, what it is given and what it gives."""
+"""What a metric is, what it takes and what it returns."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -14,14 +14,14 @@ Levels = tuple[float, float]
 
 @dataclass(frozen=True)
 class Result:
-    """What a metric says of one run."""
+    """The value of a metric for one run."""
 
     value: float
     """NaN if it is undefined."""
     reason: str = ""
     """Why it is NaN; empty if it is not."""
     note: str = ""
-    """What a reader must know beside the value."""
+    """What a reader must know besides the value."""
     parts: Mapping[str, float] = field(default_factory=dict)
     """What it is the mean of, by name of the phase, or of the pair: ``gap 90 -> gap 80`` is what
     training in the first did to the second. May hold NaN."""
@@ -37,20 +37,20 @@ class Result:
 
 @dataclass(frozen=True)
 class Context:
-    """What a metric may need beside the run, on the same scale as its record."""
+    """What a metric may need besides the run, on the same scale as its record."""
 
     references: Scale | None = None
     """Zero and one of each column."""
     baselines: Mapping[int, Sequence[Record]] | None = None
-    """For each column, runs of fresh agents that lived in nothing but that phase, for as many steps
-    as it lasts when it is there for the first time."""
+    """For each column, single-task runs: new agents that were trained in that phase alone, for as
+    many steps as it lasts in its first exposure."""
 
 
 Compute = Callable[[Record, Context], Result]
 
 Possible = Literal["level", "change", "ratio", "contrast", "wait", ""]
 """What the values of a metric can be, by what they are: a ``level`` rises, or falls, with every
-score, so that a life of highest scores has one end of its range and a life of lowest ones the
+score, so that a run of highest scores has one end of its range and a run of lowest ones the
 other; a ``change`` is a difference of two levels; a ``ratio`` is that of two scores, and a
 ``contrast`` is between -1 and 1, if no score is negative; a ``wait`` is no longer than a phase.
 Empty: nothing is known."""

@@ -79,7 +79,7 @@ METRICS = (
         "Lowest since learnt (min-ACC, De Lange)",
         "higher",
         "mean over j ≠ φ(T) of min over t > s(first(j)) of p(t, j)",
-        f"{_DE_LANGE}; from the first exposure of a phase that comes back",
+        f"{_DE_LANGE}; from the first exposure of a phase that recurs",
         min_acc,
         possible="level",
     ),

@@ -68,7 +68,7 @@ def write(page: Page, path: Path) -> None:
 
 @contextmanager
 def _published(new: Path, place: Path, earlier: Path) -> Iterator[None]:
-    """Put a folder into its place; what was there before comes back if what follows fails."""
+    """Put a folder into its place; an earlier one is restored if what follows fails."""
     if place.exists():
         place.rename(earlier)
     try:

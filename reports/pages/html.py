@@ -41,7 +41,7 @@ def render(page: Page) -> str:
     """Write a page as HTML.
 
     Raises:
-        ValueError: If there are more methods than can be told apart.
+        ValueError: If there are more methods than can be distinguished.
     """
     styles = method_styles(page.methods)
     environment = Environment(

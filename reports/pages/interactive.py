@@ -1,4 +1,4 @@
-"""Charts as figures of Plotly, one for each panel, so that a page can lay them out anew.
+"""Charts as figures of Plotly, one for each panel, so that a page can lay them out again.
 
 A figure is what plotly.js takes: a plain ``{"data": [...], "layout": {...}}``. Colours are those of
 the light theme; the page puts those of the dark theme in their place (`style.dark_for_light`).
@@ -163,7 +163,7 @@ def _line(chart: LineChart, panel: LinePanel, series: Series, method: MethodStyl
 
 
 def _interval(chart: LineChart, series: Series, method: MethodStyle) -> Json:
-    """Draw an interval as one closed shape for each stretch without a gap."""
+    """Draw an interval as one closed shape for each segment without a gap."""
     assert series.low is not None
     assert series.high is not None
     x: list[float | None] = []
@@ -376,7 +376,7 @@ def _bars_of(chart: BarChart, bars: Bars, method: MethodStyle) -> list[Json]:
     dashes = {
         "type": "scatter",
         "mode": "text",
-        "y": [0 if gone else None for gone in missing],
+        "y": [0 if absent else None for absent in missing],
         "text": [style.MISSING] * len(places),
         "textposition": "top center",
         "textfont": {"color": LIGHT.muted},
@@ -446,7 +446,7 @@ def _dots(chart: DotChart, styles: dict[str, MethodStyle]) -> Panel:
 def _dots_of(
     chart: DotChart, dots: Dots, row: int, name_at: tuple[float, float], method: MethodStyle
 ) -> list[Json]:
-    """Draw what was, what became of it, and above both the name of the method."""
+    """Draw the values before and after, and above both the name of the method."""
     hover = {
         "meta": [
             _plain(text)
@@ -539,7 +539,7 @@ def _areas(chart: AreaChart, panel: AreaPanel, ends: Limits) -> Panel:
             "mode": "lines",
             "x": _rounded(panel.x[run]),
             "y": _rounded(values[run]),
-            # Stretches between gaps are stacks of their own: a gap is no 0.
+            # Segments between gaps are stacks of their own: a gap is no 0.
             "stackgroup": str(number),
             "line": {"color": LIGHT.background, "width": 0.5},
             "fillcolor": colour,

@@ -58,7 +58,7 @@ def y_limits(chart: LineChart | BarChart) -> Limits:
 
 
 def colour_limits(chart: HeatMap) -> Limits:
-    """Return the numbers at the ends of the colours, alike far from 0 if they tell signs."""
+    """Return the numbers at the ends of the colours, equally far from 0 if they show signs."""
     if chart.limits is not None:
         return chart.limits
     low, high = _span([frame.ravel() for panel in chart.panels for frame in panel.frames])

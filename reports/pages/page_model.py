@@ -94,7 +94,7 @@ class Series:
 
 @dataclass(frozen=True)
 class Band:
-    """A stretch of the x axis."""
+    """An interval of the x axis."""
 
     start: float
     end: float
@@ -121,7 +121,7 @@ class LineChart(Chart):
     steps: bool = False
     """Draw steps instead of straight lines between points."""
     from_zero: bool = True
-    """Let the y axis begin at 0, or below."""
+    """Let the y axis start at 0, or below."""
 
     def labels_used(self) -> set[str]:
         """Return the methods that it shows."""
@@ -155,7 +155,7 @@ class HeatMap(Chart):
     value_label: str
     panels: tuple[HeatPanel, ...]
     frames: tuple[str, ...] = ("",)
-    """Name of each matrix of a panel; several are gone through with a slider."""
+    """Name of each matrix of a panel; a slider selects one of several."""
     frames_label: str = ""
     marked: frozenset[tuple[int, int]] = frozenset()
     """Cells (row, column) with a frame around them."""
@@ -236,7 +236,7 @@ class BarChart(Chart):
 
 @dataclass(frozen=True)
 class Dots:
-    """Two numbers of a method: what was, and what became of it."""
+    """Two numbers of a method: before and after."""
 
     label: str
     """The method."""
@@ -250,7 +250,7 @@ class Dots:
 
 @dataclass(frozen=True, kw_only=True)
 class DotChart(Chart):
-    """A row for each method: a dot for what was, a line to what became of it."""
+    """A row for each method: a dot for the value before, a line to the value after."""
 
     x_label: str
     before_label: str
@@ -380,7 +380,7 @@ class Section:
     """Paragraphs that say what is to be seen; plain text with an empty line between them."""
     items: tuple[Item, ...] = ()
     headline: str = ""
-    """What it comes to, in a sentence that a reader sees first."""
+    """The conclusion, in a sentence that a reader sees first."""
 
     def __post_init__(self) -> None:
         _check_key(self.key)
@@ -395,12 +395,12 @@ class Page:
     methods: tuple[str, ...]
     """Label of every method, in the order of their colours."""
     warnings: tuple[str, ...]
-    """What must be known before anything is believed."""
+    """Warnings about the numbers, shown before them."""
     sections: tuple[Section, ...]
     about: str = ""
-    """What all of it is for."""
+    """Purpose of the runs."""
     verdicts: tuple[Section, ...] = ()
-    """What all of it comes to; shown before the warnings and everything else."""
+    """The conclusions; shown before the warnings and everything else."""
 
     def __post_init__(self) -> None:
         sections = (*self.verdicts, *self.sections)

@@ -1,4 +1,4 @@
-"""What interactive and static pictures share: colours, how methods are told apart, numbers.
+"""What interactive and static pictures share: colours, marks of methods, numbers.
 
 Methods differ in colour, marker and dashes. The colours of each theme keep at least 3:1 contrast to
 the background (WCAG 2.2, 1.4.11) and stay apart under the three kinds of dichromacy (Machado et al.
@@ -140,7 +140,7 @@ MOST_METHODS = len(SHAPES) * len(STROKES)
 
 @dataclass(frozen=True)
 class MethodStyle:
-    """How a method is told from the others, in every picture."""
+    """How a method is distinguished from the others, in every picture."""
 
     index: int
     """Its place among the methods of the page."""
@@ -155,11 +155,11 @@ def method_styles(methods: tuple[str, ...]) -> dict[str, MethodStyle]:
     """Give each method its own looks, by its label.
 
     Raises:
-        ValueError: If there are more methods than can be told apart.
+        ValueError: If there are more methods than can be distinguished.
     """
     if len(methods) > MOST_METHODS:
         raise ValueError(
-            f"{len(methods)} methods cannot be told apart in one page, {MOST_METHODS} can: make "
+            f"{len(methods)} methods cannot be distinguished in one page, {MOST_METHODS} can: make "
             "several reports of fewer"
         )
     return {
@@ -208,7 +208,7 @@ _INKS = {
     (False, True): ("#fdfdfd", "#000000"),
     (False, False): ("#fefefe", "#ffffff"),
 }
-"""Black in the light and in the dark theme, or white: names that tell four colours apart."""
+"""Black in the light and in the dark theme, or white: names that distinguish four colours."""
 
 
 def ink(place: float, *, diverging: bool) -> str:
@@ -306,7 +306,7 @@ def during(x: float, bands: tuple[Band, ...]) -> str:
 
 
 def finite_runs(*arrays: Floats) -> list[slice]:
-    """Return the stretches in which none of some equally long arrays is NaN."""
+    """Return the segments in which none of some equally long arrays is NaN."""
     whole = [all(not math.isnan(value) for value in place) for place in zip(*arrays, strict=True)]
     edges = [i for i in range(len(whole) + 1) if (i and whole[i - 1]) != ([*whole, False])[i]]
     return [slice(start, end) for start, end in zip(edges[::2], edges[1::2], strict=True)]

@@ -28,7 +28,15 @@ from continual_arcade.agents import (
     build_agent,
     make_life,
 )
-from continual_arcade.agents.methods import AGEM, EWC, L2, MER, SI, Clear, Clone, Part, Reptile
+from continual_arcade.agents.methods import Part
+from continual_arcade.agents.methods.agem import AGEM
+from continual_arcade.agents.methods.clear import Clear
+from continual_arcade.agents.methods.clone import Clone
+from continual_arcade.agents.methods.ewc import EWC
+from continual_arcade.agents.methods.l2 import L2
+from continual_arcade.agents.methods.mer import MER
+from continual_arcade.agents.methods.reptile import Reptile
+from continual_arcade.agents.methods.si import SI
 from continual_arcade.agents.replay import FIFOReplayBuffer, MixReplayBuffer
 from continual_arcade.envs import IDS, make_game, shipped
 from continual_arcade.envs.schedules import stationary

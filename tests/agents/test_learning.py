@@ -40,7 +40,7 @@ def lives(schedule: Schedule, root: Path) -> np.ndarray:
 
 
 def test_it_learns_the_first_phase(tmp_path: Path) -> None:
-    first = shipped("shrink", make_game("FlappyBird")).stretches[:1]
+    first = shipped("shrink", make_game("FlappyBird")).phases[:1]
     scores = lives(Schedule("first phase", first), tmp_path)[:, 1, 0]
     assert scores.mean() > 10
     assert (scores > 1).all()
@@ -48,7 +48,7 @@ def test_it_learns_the_first_phase(tmp_path: Path) -> None:
 
 def test_it_forgets_what_conflicts(tmp_path: Path) -> None:
     game = make_game("FlappyBird")
-    both = shipped("conflict", game).stretches[:2]
+    both = shipped("conflict", game).phases[:2]
     matrices = lives(Schedule("two", both), tmp_path)
     learnt, later = matrices[:, 1, 0], matrices[:, 2, 0]
     assert learnt.mean() > 10

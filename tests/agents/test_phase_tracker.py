@@ -12,7 +12,8 @@ from stable_baselines3.common.vec_env import DummyVecEnv, SubprocVecEnv, VecChec
 from tiny import CONFLICT, LIFE, NUM_ENVS, PHASE, Spy, agent, bits, life, live
 
 from continual_arcade.agents import ContinualDQN, Exploration, make_life
-from continual_arcade.agents.methods import EWC, Clone
+from continual_arcade.agents.methods.clone import Clone
+from continual_arcade.agents.methods.ewc import EWC
 from continual_arcade.agents.methods.phase_memory import Recent
 from continual_arcade.agents.phase_tracker import PhaseTracker
 from continual_arcade.envs import IDS, Schedule, make_game, shipped

@@ -157,8 +157,8 @@ def transitions(env: ArcadeVectorEnv, seed: int, count: int) -> list[list[tuple[
 
 def test_all_modes_play_the_same() -> None:
     """Without a schedule: with one, the clock of NEXT_STEP counts no resets."""
-    lives = [transitions(ours(FLAPPY, 5, mode, 80), 7, 300) for mode in AutoresetMode]
-    assert lives[0] == lives[1] == lives[2]
+    runs = [transitions(ours(FLAPPY, 5, mode, 80), 7, 300) for mode in AutoresetMode]
+    assert runs[0] == runs[1] == runs[2]
     same, disabled = (
         transitions(ours(FLAPPY, 5, mode, 80, schedule=PHASES), 7, 89)
         for mode in (AutoresetMode.SAME_STEP, AutoresetMode.DISABLED)
@@ -273,8 +273,8 @@ def test_without_autoreset_a_reset_is_asked_for() -> None:
         ([True, False], None, ValueError, r"reset_mask has shape \(2,\).*\(3,\)"),
         ([1, 0, 1], None, TypeError, "truth values, not int64"),
         ([False] * 3, None, ValueError, "no sub-environment"),
-        ([True, False, True], 5, ValueError, "a seed begins the life of all"),
-        ([True, False, True], [1, 2, 3], ValueError, "a seed begins the life of all"),
+        ([True, False, True], 5, ValueError, "a seed resets the lifetime clock of all"),
+        ([True, False, True], [1, 2, 3], ValueError, "a seed resets the lifetime clock of all"),
     ],
 )
 def test_masks_that_make_no_sense(

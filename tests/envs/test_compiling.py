@@ -75,6 +75,52 @@ def test_an_edited_rule_meets_no_stale_code(tmp_path: Path) -> None:
     assert after.stdout != before.stdout
 
 
+ELSEWHERE = """
+import gymnasium as gym
+from continual_arcade.envs import IDS, register_game
+from continual_arcade.envs.compiling import kernel
+from continual_arcade.envs.kernels import _reset_single
+from third_game.tightrope import tightrope
+register_game("Tightrope", tightrope)
+env = gym.make(IDS["Tightrope"])
+env.reset(seed=0)
+print(env.step(0)[0].tolist())
+# As that of a learner does, this loop contains the loop of a game, and names no rule itself.
+step = env.unwrapped.core.batch.step
+print(kernel(_reset_single, {"begin": step}, "Learner").py_func.__qualname__)
+"""
+
+
+def test_an_edited_rule_of_a_game_elsewhere_meets_no_stale_code(tmp_path: Path) -> None:
+    """Neither in the loops of the game, nor in a loop of the learner around them."""
+    game = tmp_path / "third_game"
+    shutil.copytree(Path(__file__).parents[1] / "third_game", game)
+    paths = {"PYTHONPATH": str(tmp_path), "NUMBA_CACHE_DIR": str(tmp_path / "cache")}
+    before, same = (run(ELSEWHERE, **paths).stdout.splitlines() for _ in range(2))
+    assert before == same
+    rules = game / "tightrope.py"
+    rules.write_text(rules.read_text().replace("lean - push", "lean - 2.0 * push"))
+    after = run(ELSEWHERE, **paths)
+    assert after.returncode == 0, after.stderr
+    played, loop = after.stdout.splitlines()
+    assert played != before[0]
+    assert loop != before[1]
+
+
+def test_rules_without_a_file_are_not_kept(tmp_path: Path) -> None:
+    """Those of a notebook: nothing would show that a cell was edited."""
+    code = (
+        "def twice(x): return {factor} * x\n"
+        "from continual_arcade.envs.compiling import kernel, rule\n"
+        "def loop(x): return double(x)\n"
+        "loop.__code__ = loop.__code__.replace(co_filename=kernel.__code__.co_filename)\n"
+        "print(kernel(loop, {{'double': rule(twice)}}, 'Cell')(1.0))"
+    )
+    for factor in (2.0, 3.0):
+        found = run(code.format(factor=factor), NUMBA_CACHE_DIR=str(tmp_path))
+        assert found.stdout == f"{factor}\n", found.stderr
+
+
 def test_without_a_folder_for_the_cache_it_runs_and_says_so(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -93,11 +93,11 @@ def test_same_seed_same_life(env_id: str, schedule: str | None) -> None:
 
 @EVERY_ID
 def test_another_seed_another_life(env_id: str) -> None:
-    lives = [
+    runs = [
         np.concatenate([step[0] for step in rollout(gym.make(env_id), seed, 200) if len(step) == 5])
         for seed in (1, 2)
     ]
-    assert lives[0].shape != lives[1].shape or not np.array_equal(*lives)
+    assert runs[0].shape != runs[1].shape or not np.array_equal(*runs)
 
 
 @EVERY_ID

@@ -170,7 +170,14 @@ def test_a_specification_that_somebody_registers_survives() -> None:
         assert digest(gym.make(spec)) == digest(gym.make("Ours-v0"))
     finally:
         del gym.registry["Ours-v0"]
-    assert Schedule.from_dict(asdict(DRIFTING)) == DRIFTING
+    data = asdict(DRIFTING)
+    assert Schedule.from_dict(data) == DRIFTING
+    # As version 0.1.0 wrote it.
+    assert Schedule.from_dict({"name": data["name"], "stretches": data["phases"]}) == DRIFTING
+    # A file that does not name its format is refused all the same.
+    del data["phases"][0]["until"]
+    with pytest.raises(ValueError, match="says format = 1"):
+        Schedule.from_dict(data)
 
 
 def test_a_difference_is_seen() -> None:

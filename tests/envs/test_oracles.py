@@ -44,7 +44,7 @@ def test_every_phase_is_solved(game: str, name: str) -> None:
     assert (lengths == STEPS).all(), dict(zip([p.name for p in phases], lengths, strict=False))
     if game == "FlappyBird":
         assert (scores == 47).all()
-    else:
+    if game == "Catcher":
         assert (scores >= 40).all()
     # Nobody is better than who cheats, and the oracle of Catcher hardly misses a step.
     highest, cheated = play(env, Unbeatable(env), seed=seeds, options={"params": params})

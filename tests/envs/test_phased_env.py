@@ -1,4 +1,4 @@
-"""The wrapper gives any environment a drifting life."""
+"""The wrapper gives any environment a schedule."""
 
 import pickle
 from pathlib import Path
@@ -36,10 +36,10 @@ def test_the_pole_grows_and_what_is_derived_from_it() -> None:
     env = cartpole()
     _, info = env.reset(seed=0)
     pole: Any = env.unwrapped
-    lived = []
+    seen = []
     for step in range(1, 121):
         _, _, terminated, truncated, info = env.step(step % 2)
-        lived.append(info["phase"])
+        seen.append(info["phase"])
         length = 0.25 if step <= 60 else 2.0
         assert info["params"]["length"] == pole.length == length
         assert pole.polemass_length == 0.1 * length
@@ -49,7 +49,7 @@ def test_the_pole_grows_and_what_is_derived_from_it() -> None:
         if terminated or truncated:
             _, info = env.reset()
             assert info["phase_changed"] == (step == 60)
-    assert lived == [0] * 60 + [1] * 60
+    assert seen == [0] * 60 + [1] * 60
 
 
 def test_a_phase_plays_like_an_environment_made_for_it() -> None:

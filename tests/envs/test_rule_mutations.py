@@ -53,7 +53,7 @@ FLAPPY_BIRD = [
     ("block.pipe_x[1, lane] = next_x - scroll", "block.pipe_x[1, lane] = next_x"),
     ("dead = lives <= 0.0", "dead = lives < 0.0"),
     ("detour - block.scroll[lane]", "detour"),
-    ("(world.loss if dead else 0.0)", "0.0"),
+    ("(constants.loss if dead else 0.0)", "0.0"),
     ("ahead = near_x + REACH > BIRD_X", "ahead = near_x + REACH > BIRD_X + 4"),
 ]
 
@@ -62,12 +62,12 @@ FLAPPY_BIRD_EQUIVALENT = [
     # loses there would need a pipe in the same step: its top edge is at y >= 18, so y <= top too.
     # The traces hold no bird that high inside a pipe; test_flappy_bird.py shows the rule.
     ("& (y > HIGHEST_OVERLAP)", ""),
-    # With gravity at 1 the branch for a world on its head is never taken.
+    # With gravity at 1 the branch for an upside-down game is never taken.
     ("else velocity > -MAX_FALL", "else velocity > MAX_FALL"),
     # Pipes stand at whole multiples of 4, or 1.6 beside one: none is between 99.1 and 99.5.
     ("+ REACH - 0.5", "+ REACH - 0.9"),
     # A pipe is worth 1 in every trace; test_flappy_bird.py gives it another worth.
-    ("passed * world.positive", "passed"),
+    ("passed * constants.positive", "passed"),
     # With the default spacing the detour is 0.
     ("detour = 3.0 *", "detour = 2.0 *"),
 ]
@@ -75,19 +75,19 @@ FLAPPY_BIRD_EQUIVALENT = [
 CATCHER = [
     ("if fraction >= 0.5 else whole", "if fraction > 0.5 else whole"),
     ("draw(block, lane, 2.0 * side, side, columns)", "draw(block, lane, side, side, columns)"),
-    ("np.ceil((world.width - 4.0 * side)", "np.ceil((world.width - 5.0 * side)"),
-    ("np.floor(world.height / 2.0) - side", "np.floor(world.height / 2.0) - 2 * side"),
+    ("np.ceil((constants.width - 4.0 * side)", "np.ceil((constants.width - 5.0 * side)"),
+    ("np.floor(constants.height / 2.0) - side", "np.floor(constants.height / 2.0) - 2 * side"),
     ("block.pellet_y[lane] = -draw(", "block.pellet_y[lane] = draw("),
-    ("world.width / 2.0 - params[row, 1] / 2.0", "world.width / 2.0"),
-    ("block.lives[lane] = world.lives", "block.lives[lane] = 2.0"),
-    ("missed = pellet_y >= world.height", "missed = pellet_y > world.height"),
+    ("constants.width / 2.0 - params[row, 1] / 2.0", "constants.width / 2.0"),
+    ("block.lives[lane] = constants.lives", "block.lives[lane] = 2.0"),
+    ("missed = pellet_y >= constants.height", "missed = pellet_y > constants.height"),
     ("paddle_left = x - np.floor(width / 2.0)", "paddle_left = x"),
-    ("pellet_left = pellet_x - np.floor(world.pellet / 2.0)", "pellet_left = pellet_x"),
-    ("world.paddle_height - 3.0 - np.floor", "world.paddle_height - 2.0 - np.floor"),
-    ("pellet_top = pellet_y - np.floor(world.pellet / 2.0)", "pellet_top = pellet_y"),
-    ("(paddle_left < pellet_left + world.pellet)", "(paddle_left <= pellet_left + world.pellet)"),
+    ("pellet_left = pellet_x - np.floor(constants.pellet / 2.0)", "pellet_left = pellet_x"),
+    ("thickness - 3.0 - np.floor", "thickness - 2.0 - np.floor"),
+    ("pellet_top = pellet_y - np.floor(constants.pellet / 2.0)", "pellet_top = pellet_y"),
+    ("(paddle_left < pellet_left", "(paddle_left <= pellet_left"),
     ("(pellet_left < paddle_left + width)", "(pellet_left <= paddle_left + width)"),
-    ("(paddle_top < pellet_top + world.pellet)", "(paddle_top <= pellet_top + world.pellet)"),
+    ("(paddle_top < pellet_top", "(paddle_top <= pellet_top"),
     ("over = lives == 0.0", "over = lives == 1.0"),
     ("force = 0.0 - push if action == LEFT", "force = push if action == LEFT"),
     ("force = push if action == RIGHT", "force = 2.0 * push if action == RIGHT"),
@@ -96,17 +96,17 @@ CATCHER = [
         "velocity * (1.0 - block.friction[lane]) + force",
     ),
     ("x = 0.0 if at_left else x", "x = x if at_left else x"),
-    ("at_right = x + width >= world.width", "at_right = x >= world.width"),
-    ("x = world.width - width if at_right", "x = world.width if at_right"),
+    ("at_right = x + width >= constants.width", "at_right = x >= constants.width"),
+    ("x = constants.width - width if at_right", "x = constants.width if at_right"),
     ("0.0 if at_left | at_right else velocity", "velocity"),
     ("block.paddle_x[lane] = rounded(x)", "block.paddle_x[lane] = x"),
     (
         "rounded(pellet_y + block.fall_speed[lane])\n    block.lives",
         "pellet_y + block.fall_speed[lane]\n    block.lives",
     ),
-    ("(world.positive if caught else 0.0)", "0.0"),
-    ("(world.negative if missed else 0.0)", "0.0"),
-    ("(world.loss if over else 0.0)", "0.0"),
+    ("(constants.positive if caught else 0.0)", "0.0"),
+    ("(constants.negative if missed else 0.0)", "0.0"),
+    ("(constants.loss if over else 0.0)", "0.0"),
     ("DRAW if missed | caught else 0", "DRAW if missed else 0"),
     ("rounded(block.pellet_y[lane] + block.fall_speed[lane])", "block.pellet_y[lane]"),
 ]

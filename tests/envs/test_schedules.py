@@ -43,7 +43,7 @@ EVERY_SCHEDULE = pytest.mark.parametrize("name", [*SHIPPED, "shuffle:3"])
 
 def by_hand(schedule: Schedule, step: int) -> Phase:
     """The definition, one step at a time."""
-    for index, stretch in enumerate(schedule.stretches):
+    for index, stretch in enumerate(schedule.phases):
         if step < stretch.steps or index == len(schedule) - 1:
             fraction = min(1.0, step / stretch.steps)
             return Phase(index, stretch.name, stretch.params_at(fraction))
@@ -61,7 +61,7 @@ def test_at_is_the_phase_that_a_count_finds(schedule: Schedule, step: int) -> No
 
 @given(schedules)
 def test_phases_begin_and_end_where_they_say(schedule: Schedule) -> None:
-    assert schedule.total_steps == sum(stretch.steps for stretch in schedule.stretches)
+    assert schedule.total_steps == sum(stretch.steps for stretch in schedule.phases)
     for index, end in enumerate(schedule.ends):
         assert schedule.at(end - 1).index == index
         assert schedule.at(end).index == min(index + 1, len(schedule) - 1)
@@ -87,11 +87,11 @@ def test_the_fingerprint_sees_the_life_and_nothing_else(schedule: Schedule, more
         "another",
         tuple(
             PhaseSpec(name="x", steps=s.steps, params=s.params, until=s.until)
-            for s in schedule.stretches
+            for s in schedule.phases
         ),
     )
     assert renamed.fingerprint == schedule.fingerprint
-    first, *rest = schedule.stretches
+    first, *rest = schedule.phases
     longer = PhaseSpec(
         name=first.name, steps=first.steps + more, params=first.params, until=first.until
     )
@@ -115,10 +115,10 @@ def test_shipped_schedules_suit_their_game(game: str, name: str) -> None:
 
 def test_shrink_is_the_classic() -> None:
     flappy = shipped("shrink", make_game("FlappyBird"))
-    assert [s.steps for s in flappy.stretches] == [25_000] * 6
-    assert [s.params for s in flappy.stretches] == [{"gap": float(g)} for g in range(100, 74, -5)]
+    assert [s.steps for s in flappy.phases] == [25_000] * 6
+    assert [s.params for s in flappy.phases] == [{"gap": float(g)} for g in range(100, 74, -5)]
     catcher = shipped("shrink", make_game("Catcher"))
-    assert [s.params for s in catcher.stretches] == [
+    assert [s.params for s in catcher.phases] == [
         {"fall_speed": float(speed)} for speed in range(20, 26)
     ]
 
@@ -129,11 +129,11 @@ def test_the_other_schedules_are_what_they_are_called(game: str) -> None:
     shrink, grow, cycle, drift = (
         shipped(name, made) for name in ("shrink", "grow", "cycle", "drift")
     )
-    values = [stretch.params for stretch in shrink.stretches]
-    assert [stretch.params for stretch in grow.stretches] == values[::-1]
-    first = [i for i, stretch in enumerate(cycle.stretches) if stretch.params == values[0]]
+    values = [stretch.params for stretch in shrink.phases]
+    assert [stretch.params for stretch in grow.phases] == values[::-1]
+    first = [i for i, stretch in enumerate(cycle.phases) if stretch.params == values[0]]
     assert first == [0, 3, 6]  # back to the first phase, twice
-    shuffles = [[s.params for s in shipped(f"shuffle:{seed}", made).stretches] for seed in range(9)]
+    shuffles = [[s.params for s in shipped(f"shuffle:{seed}", made).phases] for seed in range(9)]
     assert all(sorted(map(str, order)) == sorted(map(str, values)) for order in shuffles)
     assert len({str(order) for order in shuffles}) > 6
     assert drift.boundaries == ()
@@ -303,9 +303,9 @@ def test_phases_by_index_and_name() -> None:
 def test_a_single_phase_is_lived_as_in_the_whole_life(schedule: Schedule, data: Any) -> None:
     index = data.draw(st.integers(0, len(schedule) - 1))
     alone = schedule.single(index)
-    start = schedule.ends[index] - schedule.stretches[index].steps
+    start = schedule.ends[index] - schedule.phases[index].steps
     assert alone.name == f"{schedule.name}-{index}"
-    assert alone.total_steps == schedule.stretches[index].steps
+    assert alone.total_steps == schedule.phases[index].steps
     assert alone.boundaries == ()
     assert alone.frozen(0).params == schedule.frozen(index).params
     for step in {0, alone.total_steps // 2, alone.total_steps - 1}:
@@ -329,8 +329,8 @@ def test_interleaved_phases_have_as_many_steps_as_one_after_the_other(
     assert mixed.total_steps == schedule.total_steps
     rounds, rest = divmod(len(mixed), len(schedule))
     assert rest == 0
-    for index, stretch in enumerate(schedule.stretches):
-        pieces = mixed.stretches[index :: len(schedule)]
+    for index, stretch in enumerate(schedule.phases):
+        pieces = mixed.phases[index :: len(schedule)]
         assert len(pieces) == rounds
         assert {piece.name for piece in pieces} == {stretch.name}
         assert sum(piece.steps for piece in pieces) == stretch.steps
@@ -349,7 +349,7 @@ def test_interleaved_phases_have_as_many_steps_as_one_after_the_other(
 
 def test_turns_are_about_as_long_as_they_are_asked_for() -> None:
     schedule = shipped("conflict", make_game("Catcher")).with_steps(25_000)
-    turns = {piece.steps for piece in schedule.interleaved(2_000).stretches}
+    turns = {piece.steps for piece in schedule.interleaved(2_000).phases}
     assert turns == {2_083, 2_084}
     whole = schedule.interleaved(10**9)
     assert whole.fingerprint == schedule.fingerprint

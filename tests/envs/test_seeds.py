@@ -1,4 +1,4 @@
-"""A seed is any whole number, of Python or of NumPy, and the same life follows from it."""
+"""A seed is any whole number, of Python or of NumPy, and the same run follows from it."""
 
 from typing import Any
 
@@ -47,7 +47,7 @@ def test_a_seed_for_each(env_id: str, kind: Any) -> None:
     found, _ = env.reset(seed=kind([9, 7, 8]))
     for row, seed in zip(found, (9, 7, 8), strict=True):
         np.testing.assert_array_equal(row, gym.make(env_id).reset(seed=seed)[0])
-    # Repeatable: nothing of an earlier life is left.
+    # Repeatable: nothing of an earlier run is left.
     env.step(np.zeros(3, np.int64))
     np.testing.assert_array_equal(env.reset(seed=kind([9, 7, 8]))[0], found)
 

@@ -1,4 +1,4 @@
-"""The state of an environment: another one goes on with it exactly, or refuses it as it was."""
+"""The state of an environment: another one resumes from it exactly, or refuses it as it was."""
 
 from pathlib import Path
 from typing import Any
@@ -21,19 +21,21 @@ from continual_arcade.envs import (
 )
 
 EVERY_GAME = pytest.mark.parametrize("game", GAMES)
-EVERY_LIFE = pytest.mark.parametrize("life", [None, "shrink", "drift", "conflict", "frozen"])
+EVERY_SCHEDULE = pytest.mark.parametrize(
+    "scheduled", [None, "shrink", "drift", "conflict", "frozen"]
+)
 STEPS = 300
 COUNT = 5
 
 
-def options(game: str, life: str | None) -> dict[str, Any]:
+def options(game: str, scheduled: str | None) -> dict[str, Any]:
     """Phases are so short that many steps, and many episodes, cross them."""
-    if life is None:
+    if scheduled is None:
         return {}
-    if life == "frozen":
+    if scheduled == "frozen":
         return {"schedule": shipped("conflict", make_game(game)).with_steps(90), "phase": 1}
     # As a file would give it: another object in each environment.
-    return {"schedule": shipped(life, make_game(game)).with_steps(90).to_dict()}
+    return {"schedule": shipped(scheduled, make_game(game)).with_steps(90).to_dict()}
 
 
 def pins(game: str, rng: np.random.Generator) -> dict[str, Any] | None:
@@ -67,8 +69,8 @@ def play_many(env: ArcadeVectorEnv, seed: int, steps: int) -> list[Any]:
     return [*seen, *(env.state(i) for i in range(env.num_envs))]
 
 
-def adapted(game: str, life: str | None, count: int = COUNT) -> GymnasiumVecEnv:
-    return GymnasiumVecEnv(ArcadeVectorEnv(game, count, 60, **options(game, life)))
+def adapted(game: str, scheduled: str | None, count: int = COUNT) -> GymnasiumVecEnv:
+    return GymnasiumVecEnv(ArcadeVectorEnv(game, count, 60, **options(game, scheduled)))
 
 
 def play_adapted(env: GymnasiumVecEnv, seed: int, steps: int) -> list[Any]:
@@ -107,35 +109,39 @@ def through_a_file(state: dict[str, Any], folder: Path) -> dict[str, Any]:
 
 
 @EVERY_GAME
-@EVERY_LIFE
+@EVERY_SCHEDULE
 @pytest.mark.parametrize("seed", [0, 1, 2])
-def test_a_single_life_goes_on(game: str, life: str | None, seed: int, tmp_path: Path) -> None:
-    env = ArcadeEnv(game, **options(game, life))
+def test_a_single_environment_resumes(
+    game: str, scheduled: str | None, seed: int, tmp_path: Path
+) -> None:
+    env = ArcadeEnv(game, **options(game, scheduled))
     env.reset(seed=seed)
     play(env, seed, int(np.random.default_rng(seed).integers(400)))
     state = env.state_dict()
     expected = play(env, seed + 1, STEPS)
     for kept in (state, through_a_file(state, tmp_path)):
-        other = ArcadeEnv(game, **options(game, life))
+        other = ArcadeEnv(game, **options(game, scheduled))
         other.load_state_dict(kept)
         assert_same(other.state_dict(), state)  # and `state` did not change meanwhile
         assert_same(play(other, seed + 1, STEPS), expected)
-    # An environment that has lived, too, takes it over.
+    # An environment that was played, too, takes it over.
     env.load_state_dict(state)
     assert_same(play(env, seed + 1, STEPS), expected)
 
 
 @EVERY_GAME
-@EVERY_LIFE
+@EVERY_SCHEDULE
 @pytest.mark.parametrize("seed", [0, 1, 2])
-def test_a_life_of_many_goes_on(game: str, life: str | None, seed: int, tmp_path: Path) -> None:
-    env = ArcadeVectorEnv(game, COUNT, 70, **options(game, life))
+def test_many_environments_resume(
+    game: str, scheduled: str | None, seed: int, tmp_path: Path
+) -> None:
+    env = ArcadeVectorEnv(game, COUNT, 70, **options(game, scheduled))
     env.reset(seed=seed)
     play_many(env, seed, int(np.random.default_rng(seed).integers(100)))
     state = env.state_dict()
     expected = play_many(env, seed + 1, STEPS)
     for kept in (state, through_a_file(state, tmp_path)):
-        other = ArcadeVectorEnv(game, COUNT, 70, **options(game, life))
+        other = ArcadeVectorEnv(game, COUNT, 70, **options(game, scheduled))
         other.load_state_dict(kept)
         assert_same(other.state_dict(), state)
         assert_same(play_many(other, seed + 1, STEPS), expected)
@@ -144,9 +150,11 @@ def test_a_life_of_many_goes_on(game: str, life: str | None, seed: int, tmp_path
 
 
 @EVERY_GAME
-@EVERY_LIFE
-def test_what_stable_baselines3_sees_goes_on(game: str, life: str | None, tmp_path: Path) -> None:
-    env = adapted(game, life)
+@EVERY_SCHEDULE
+def test_what_stable_baselines3_sees_resumes(
+    game: str, scheduled: str | None, tmp_path: Path
+) -> None:
+    env = adapted(game, scheduled)
     env.seed(3)
     env.reset()
     play_adapted(env, 3, 77)
@@ -154,7 +162,7 @@ def test_what_stable_baselines3_sees_goes_on(game: str, life: str | None, tmp_pa
     expected = play_adapted(env, 4, STEPS)
     assert any("terminal_observation" in info for step in expected for info in step[3])
     for kept in (state, through_a_file(state, tmp_path)):
-        other = adapted(game, life)
+        other = adapted(game, scheduled)
         other.load_state_dict(kept)
         assert_same(other.state_dict(), state)
         assert_same(play_adapted(other, 4, STEPS), expected)
@@ -162,7 +170,7 @@ def test_what_stable_baselines3_sees_goes_on(game: str, life: str | None, tmp_pa
 
 @pytest.mark.parametrize("place", range(36, 56))
 def test_at_and_around_a_boundary(place: int) -> None:
-    """Also where an episode ends at the boundary, and where the life is over."""
+    """Also where an episode ends at the boundary, and where the schedule is over."""
     phases = (
         PhaseSpec(name="rest", steps=40, params={"gap": 100.0}),
         PhaseSpec(name="move", steps=5, params={"gap": 100.0}, until={"gap": 90.0}),
@@ -231,7 +239,7 @@ OTHERS: list[tuple[Any, str]] = [
     (ArcadeVectorEnv("FlappyBird", 3, 50, **SHRINK), "num_envs = 2, this one has num_envs = 3"),
     (ArcadeVectorEnv("FlappyBird", 2, **SHRINK), "max_episode_steps = 50.*= inf"),
     (ArcadeVectorEnv("FlappyBird", 2, 50, **SHRINK, rewards={"loss": -1.0}), "loss = -5.0"),
-    (ArcadeVectorEnv("FlappyBird", 2, 50), "life with schedule [0-9a-f]{16}.*same schedule"),
+    (ArcadeVectorEnv("FlappyBird", 2, 50), "run with schedule [0-9a-f]{16}.*same schedule"),
     (ArcadeVectorEnv("FlappyBird", 2, 50, **SHRINK, phase=2), "phase None, this one has phase 2"),
     (ArcadeEnv("FlappyBird", **SHRINK), "kind = 'ArcadeVectorEnv'"),
 ]
@@ -274,7 +282,7 @@ def test_damaged_states_change_nothing(entry: str, value: Any, message: str) -> 
 
 
 def test_an_adapter_refuses_before_anything_changes() -> None:
-    env, more, life = (
+    env, more, scheduled = (
         adapted("Catcher", None),
         adapted("Catcher", None, 6),
         adapted("Catcher", "drift"),
@@ -282,7 +290,7 @@ def test_an_adapter_refuses_before_anything_changes() -> None:
     env.seed(0)
     env.reset()
     play_adapted(env, 0, 50)
-    for other, message in ((more, "5 sub-environments, this has 6"), (life, "schedule")):
+    for other, message in ((more, "5 sub-environments, this has 6"), (scheduled, "schedule")):
         before = other.state_dict()
         with pytest.raises(ValueError, match=message):
             other.load_state_dict(env.state_dict())

@@ -101,7 +101,7 @@ def test_a_schedule_for_another_game_is_refused() -> None:
 @pytest.mark.parametrize("engine", ["torch", "compiled"])
 @pytest.mark.parametrize("method", ["finetune", "mer"])
 def test_evaluation_does_not_change_training(tmp_path: Any, engine: Any, method: str) -> None:
-    """A life that is evaluated and looked into ends with the same bits as one that is not.
+    """A run that is evaluated and probed ends with the same bits as one that is not.
 
     Not only in its parameters: optimiser, replay memory, parts and every random state, too.
     """

@@ -27,7 +27,7 @@ class Reflex:
         return self.rule(np.asarray(observation)), None
 
 
-def life(game: str) -> Any:
+def schedule(game: str) -> Any:
     return shipped("shrink", make_game(game))
 
 
@@ -44,14 +44,14 @@ STILL = Reflex(lambda o: np.full(o.shape[:-1], 2, np.int64))
 
 def seen_by_evaluator(game: str, policy: Any, episodes: int) -> list[tuple[int, int]]:
     """Score and steps of each episode in phase 2, as an evaluation has them."""
-    played = Evaluator(game, life(game), episodes=episodes, max_steps=10_000).play(policy)
+    played = Evaluator(game, schedule(game), episodes=episodes, max_steps=10_000).play(policy)
     return list(zip(played.scores[2].astype(int), played.lengths[2].tolist(), strict=True))
 
 
 def seen_by_camera(
     game: str, policy: Any, episodes: int, first_seed: int = FIRST_SEED
 ) -> list[tuple[int, int]]:
-    camera = Camera(game, life(game), 2, width=16, hud="none")
+    camera = Camera(game, schedule(game), 2, width=16, hud="none")
     found = []
     for seed in range(first_seed, first_seed + episodes):
         pictures = sum(1 for _ in camera.film(policy, seed=seed))
@@ -68,7 +68,7 @@ def test_a_camera_films_the_episodes_of_an_evaluation(game: str, policy: Reflex)
 
 
 def test_every_nth_picture_and_the_last() -> None:
-    camera = Camera("FlappyBird", life("FlappyBird"), 0, width=144, hud="brief")
+    camera = Camera("FlappyBird", schedule("FlappyBird"), 0, width=144, hud="brief")
     all_of_them = list(camera.film(FALLS))
     assert camera.over
     for every in (2, 3, 7):
@@ -81,7 +81,7 @@ def test_every_nth_picture_and_the_last() -> None:
 
 @pytest.mark.parametrize(("seconds", "every", "count"), [(1.0, 1, 30), (1.0, 2, 15), (1e-9, 1, 1)])
 def test_it_stops_after_so_many_seconds(seconds: float, every: int, count: int) -> None:
-    camera = Camera("FlappyBird", life("FlappyBird"), 0, width=36, hud="none")
+    camera = Camera("FlappyBird", schedule("FlappyBird"), 0, width=36, hud="none")
     pictures = list(camera.film(FALLS, seconds=seconds, every=every))
     assert len(pictures) == count
     assert not camera.over
@@ -100,14 +100,14 @@ def test_it_stops_after_so_many_seconds(seconds: float, every: int, count: int) 
 def test_pictures_are_as_wide_as_asked(
     game: str, width: int | None, shape: tuple[int, int, int]
 ) -> None:
-    camera = Camera(game, life(game), 0, width=width)
+    camera = Camera(game, schedule(game), 0, width=width)
     assert next(camera.film(Oracle(camera.env))).shape == shape
     assert camera.size == (shape[1], shape[0])
 
 
 def test_a_small_picture_is_the_large_one_reduced() -> None:
     large, small = (
-        next(Camera("FlappyBird", life("FlappyBird"), 0, width=w, hud="none").film(FALLS))
+        next(Camera("FlappyBird", schedule("FlappyBird"), 0, width=w, hud="none").film(FALLS))
         for w in (288, 144)
     )
     averaged = large.reshape(256, 2, 144, 2, 3).mean(axis=(1, 3))
@@ -118,12 +118,12 @@ def test_a_brief_display_says_score_and_phase_and_nothing_else() -> None:
     """Only the score changes what it shows; the full one also shows the step and who plays."""
 
     def hud_of(hud: Any, title: str = "", steps: int = 0) -> Picture:
-        camera = Camera("FlappyBird", life("FlappyBird"), 1, hud=hud, title=title)
+        camera = Camera("FlappyBird", schedule("FlappyBird"), 1, hud=hud, title=title)
         pictures = camera.film(FALLS)
         picture = next(pictures)
         for _ in range(steps):
             picture = next(pictures)
-        bare = Camera("FlappyBird", life("FlappyBird"), 1, hud="none").film(FALLS)
+        bare = Camera("FlappyBird", schedule("FlappyBird"), 1, hud="none").film(FALLS)
         for _ in range(steps + 1):
             without = next(bare)
         return np.where((picture != without).any(axis=2, keepdims=True), picture, 0)[420:]
@@ -145,17 +145,17 @@ def test_a_brief_display_says_score_and_phase_and_nothing_else() -> None:
     ],
 )
 def test_mistakes_are_said_before_anything_is_played(options: dict[str, Any], message: str) -> None:
-    camera = Camera("FlappyBird", life("FlappyBird"), 0)
+    camera = Camera("FlappyBird", schedule("FlappyBird"), 0)
     with pytest.raises(ValueError, match=message):
         camera.film(FALLS, **options)
     with pytest.raises(ValueError, match="width = 0 must be at least 1"):
-        Camera("FlappyBird", life("FlappyBird"), 0, width=0)
+        Camera("FlappyBird", schedule("FlappyBird"), 0, width=0)
     with pytest.raises(ValueError, match="phase 9"):
-        Camera("FlappyBird", life("FlappyBird"), 9)
+        Camera("FlappyBird", schedule("FlappyBird"), 9)
 
 
 def shot(policy: Any, phase: int = 0, width: int = 144) -> Shot:
-    camera = Camera("FlappyBird", life("FlappyBird"), phase, width=width, hud="none")
+    camera = Camera("FlappyBird", schedule("FlappyBird"), phase, width=width, hud="none")
     return Shot(camera, policy, "who", "when")
 
 

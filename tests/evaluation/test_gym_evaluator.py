@@ -1,4 +1,4 @@
-"""Environments of somebody else's are judged as the suite's own are."""
+"""Environments of somebody else's are results as the suite's own are."""
 
 from pathlib import Path
 from typing import Any
@@ -21,7 +21,7 @@ from continual_arcade.evaluation import (
 )
 from continual_arcade.evaluation.table import read
 
-LIFE = Schedule(
+SCHEDULE = Schedule(
     "poles",
     tuple(
         PhaseSpec(name=f"{length} m", steps=60, params={"length": length})
@@ -32,7 +32,7 @@ FOLLOW = FunctionPolicy(lambda seen: (seen[:, 2] + seen[:, 3] > 0).astype(np.int
 
 
 def cartpole(phase: int | None = None) -> PhasedEnv:
-    return PhasedEnv(gym.make("CartPole-v1"), LIFE, CARTPOLE, set_cartpole, phase)
+    return PhasedEnv(gym.make("CartPole-v1"), SCHEDULE, CARTPOLE, set_cartpole, phase)
 
 
 def by_hand(length: float, seed: int, limit: int) -> tuple[float, int]:
@@ -52,7 +52,7 @@ def by_hand(length: float, seed: int, limit: int) -> tuple[float, int]:
 
 @pytest.mark.parametrize("limit", [1_800, 100])
 def test_each_episode_is_what_a_bare_environment_plays(limit: int) -> None:
-    evaluator = GymEvaluator(cartpole, LIFE, episodes=3, max_steps=limit)
+    evaluator = GymEvaluator(cartpole, SCHEDULE, episodes=3, max_steps=limit)
     assert [phase.index for phase in evaluator.phases] == [0, 1]  # what comes back is played once
     for _ in range(2):  # and the same again
         played = evaluator.play(FOLLOW)
@@ -65,18 +65,18 @@ def test_each_episode_is_what_a_bare_environment_plays(limit: int) -> None:
                 )
         np.testing.assert_array_equal(played.scores, played.returns)
     assert len(set(played.lengths.ravel().tolist())) > 1 or limit == 100
-    assert played.lengths.max() > 60  # longer than the phase lasts in the life
+    assert played.lengths.max() > 60  # longer than the phase lasts in the schedule
 
 
 def test_it_judges_a_game_of_the_suite_as_its_own_evaluator_does() -> None:
-    life = shipped("conflict", make_game("Catcher"))
+    schedule = shipped("conflict", make_game("Catcher"))
     policy = FunctionPolicy(lambda seen: np.where(seen[:, 0] > seen[:, 2], 0, 1))
-    ours = Evaluator("Catcher", life, episodes=3, max_steps=300)
+    ours = Evaluator("Catcher", schedule, episodes=3, max_steps=300)
 
     def make(phase: int) -> gym.Env[Any, Any]:
-        return gym.make(IDS["Catcher"], schedule=life, phase=phase)
+        return gym.make(IDS["Catcher"], schedule=schedule, phase=phase)
 
-    theirs = GymEvaluator(make, life, episodes=3, max_steps=300)
+    theirs = GymEvaluator(make, schedule, episodes=3, max_steps=300)
     one, other = ours.play(policy, keep=40), theirs.play(policy, keep=40)
     for name in ("returns", "scores", "lengths"):
         np.testing.assert_array_equal(getattr(one, name), getattr(other, name))
@@ -95,18 +95,18 @@ def test_a_life_with_it_is_evaluated_on_the_way_and_undisturbed(tmp_path: Path) 
         folder = RunFolder(tmp_path / str(evaluated))
         folder.make()
         agent = ContinualDQN("MlpPolicy", cartpole(), learning_starts=20, seed=0)
-        judge = GymEvaluator(cartpole, LIFE, episodes=2, max_steps=50)
-        callback = EvaluationCallback(judge, Timetable(LIFE), folder, seed=0)
-        agent.learn(LIFE.total_steps, callback if evaluated else None)
+        evaluator = GymEvaluator(cartpole, SCHEDULE, episodes=2, max_steps=50)
+        callback = EvaluationCallback(evaluator, Timetable(SCHEDULE), folder, seed=0)
+        agent.learn(SCHEDULE.total_steps, callback if evaluated else None)
         ends.append([tensor.tolist() for tensor in agent.policy.state_dict().values()])
     assert ends[0] == ends[1]
-    matrix = Record.from_table(read(folder.table), LIFE).matrix
+    matrix = Record.from_table(read(folder.table), SCHEDULE).matrix
     assert matrix.shape == (4, 2)
     assert np.isfinite(matrix).all()
 
 
 def test_which_environment_is_played_can_be_a_phase() -> None:
-    life = Schedule(
+    schedule = Schedule(
         "two", tuple(PhaseSpec(name=f"env {i}", steps=50, params={"env": i}) for i in (0, 1))
     )
 
@@ -114,15 +114,17 @@ def test_which_environment_is_played_can_be_a_phase() -> None:
         heavy = gym.make("CartPole-v1")
         bare: Any = heavy.unwrapped
         bare.gravity = 30.0
-        return switching([gym.make("CartPole-v1"), heavy], life, phase)
+        return switching([gym.make("CartPole-v1"), heavy], schedule, phase)
 
-    lengths = GymEvaluator(make, life, episodes=4).play(FOLLOW).lengths
+    lengths = GymEvaluator(make, schedule, episodes=4).play(FOLLOW).lengths
     assert (lengths[0] != lengths[1]).any()
 
 
 def test_continuous_actions_are_handed_on() -> None:
-    life = Schedule("one", (PhaseSpec(name="only", steps=5),))
-    evaluator = GymEvaluator(lambda phase: gym.make("Pendulum-v1"), life, episodes=2, max_steps=9)
+    schedule = Schedule("one", (PhaseSpec(name="only", steps=5),))
+    evaluator = GymEvaluator(
+        lambda phase: gym.make("Pendulum-v1"), schedule, episodes=2, max_steps=9
+    )
     assert evaluator.name == "Pendulum-v1"
     played = evaluator.play(FunctionPolicy(lambda seen: np.zeros((2, 1), np.float32)))
     assert played.lengths.tolist() == [[9, 9]]
@@ -130,10 +132,12 @@ def test_continuous_actions_are_handed_on() -> None:
 
 
 def test_an_environment_that_lives_on_is_refused() -> None:
-    with pytest.raises(ValueError, match=r"index=0.* lives on: .*PhasedEnv\(\.\.\., phase=phase\)"):
-        GymEvaluator(lambda phase: cartpole(), LIFE)
+    with pytest.raises(
+        ValueError, match=r"index=0.* moves on to other phases: .*PhasedEnv\(\.\.\., phase=phase\)"
+    ):
+        GymEvaluator(lambda phase: cartpole(), SCHEDULE)
     with pytest.raises(ValueError, match=r"index=1.* stays in Phase\(index=0"):
-        GymEvaluator(lambda phase: cartpole(0), LIFE)
+        GymEvaluator(lambda phase: cartpole(0), SCHEDULE)
     harder = Schedule("harder", (PhaseSpec(name="x", steps=9, params={"length": 0.1}),))
     with pytest.raises(ValueError, match="the schedule that is evaluated"):
         GymEvaluator(cartpole, harder)
@@ -141,12 +145,12 @@ def test_an_environment_that_lives_on_is_refused() -> None:
 
 def test_numbers_and_spaces_that_make_no_sense_are_refused() -> None:
     with pytest.raises(ValueError, match="episodes = 0"):
-        GymEvaluator(cartpole, LIFE, episodes=0)
+        GymEvaluator(cartpole, SCHEDULE, episodes=0)
     with pytest.raises(ValueError, match=r"observation space is Discrete\(16\); only Box"):
-        GymEvaluator(lambda phase: gym.make("FrozenLake-v1"), LIFE)
+        GymEvaluator(lambda phase: gym.make("FrozenLake-v1"), SCHEDULE)
     names = ["CartPole-v1", "Acrobot-v1"]
     with pytest.raises(ValueError, match=r"observation space of one phase is Box.*must be equal"):
-        GymEvaluator(lambda phase: gym.make(names[phase]), LIFE)
+        GymEvaluator(lambda phase: gym.make(names[phase]), SCHEDULE)
 
 
 @pytest.mark.parametrize(
@@ -158,7 +162,7 @@ def test_numbers_and_spaces_that_make_no_sense_are_refused() -> None:
     ],
 )
 def test_what_is_no_action_is_refused(returned: Any, message: str) -> None:
-    evaluator = GymEvaluator(cartpole, LIFE, episodes=2)
+    evaluator = GymEvaluator(cartpole, SCHEDULE, episodes=2)
     with pytest.raises(ValueError, match=f"FunctionPolicy returned cannot be played: .*{message}"):
         evaluator.play(FunctionPolicy(lambda seen: returned))
 
@@ -166,11 +170,11 @@ def test_what_is_no_action_is_refused(returned: Any, message: str) -> None:
 def test_a_policy_for_other_spaces_is_refused_by_name() -> None:
     agent = ContinualDQN("MlpPolicy", gym.make("Acrobot-v1"))
     with pytest.raises(ValueError, match="ContinualDQN cannot play CartPole-v1: its observation"):
-        GymEvaluator(cartpole, LIFE, episodes=1).play(agent)
+        GymEvaluator(cartpole, SCHEDULE, episodes=1).play(agent)
 
 
 def test_without_a_list_of_seeds_they_follow_one_another() -> None:
-    env = GymEvaluator(cartpole, LIFE, episodes=2).env
+    env = GymEvaluator(cartpole, SCHEDULE, episodes=2).env
     first, _ = env.reset(seed=7)
     for i, one in enumerate(first):
         np.testing.assert_array_equal(one, gym.make("CartPole-v1").reset(seed=7 + i)[0])

@@ -176,6 +176,36 @@ def test_one_of_many_threads_has_it_at_a_time(tmp_path: Path) -> None:
     assert most == 1
 
 
+def test_a_folder_that_is_removed_while_it_is_made_is_made_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    make, calls = Path.mkdir, 0
+
+    def mkdir(folder: Path, *args: Any, **kwargs: Any) -> None:
+        nonlocal calls
+        calls += 1
+        if calls == 1:  # as where it was there, and is gone when mkdir looks whether it is a folder
+            raise FileExistsError(folder)
+        make(folder, *args, **kwargs)
+
+    monkeypatch.setattr(Path, "mkdir", mkdir)
+    lock = Lock.of_folder(tmp_path / "run")
+    with lock.hold():
+        assert lock.held
+    assert calls == 2
+
+
+@pytest.mark.parametrize("link", [False, True])
+def test_what_is_no_folder_is_not_locked(tmp_path: Path, link: bool) -> None:
+    path = tmp_path / "run"
+    if link:
+        path.symlink_to(tmp_path / "missing")
+    else:
+        path.write_text("a file")
+    with pytest.raises(FileExistsError), Lock.of_folder(path).hold():
+        pass
+
+
 # What stays on the disk.
 
 

@@ -13,7 +13,7 @@ from continual_arcade.evaluation.matrix import as_text
 from continual_arcade.evaluation.run_pictures import show
 
 THREE = gaps(100, 90, 80)
-LIFE = {
+CELLS = {
     (0, -1): [[0, 0], [0, 2], [0, 0]],
     (50, 0): [[40, 40], [40, 40], [40, 40]],  # on the way: not in the matrix
     (100, 0): [[10, 20], [4, 6], [1, 1]],
@@ -24,7 +24,7 @@ LIFE = {
 
 
 def test_by_hand() -> None:
-    matrix = forgetting_matrix(record_of(THREE, LIFE))
+    matrix = forgetting_matrix(record_of(THREE, CELLS))
     np.testing.assert_array_equal(matrix.values, [[0, 1, 0], [15, 5, 1], [7, 35, 3], [2, 45, 25]])
     assert matrix.learnt == (1, 2, 3)
     # The first phase lost 13, the second gained 10 (never clipped), the last cannot be forgotten.
@@ -33,7 +33,7 @@ def test_by_hand() -> None:
 
 def test_the_text_fits_a_terminal() -> None:
     console = Console(width=80, record=True, file=io.StringIO())
-    console.print(as_text(forgetting_matrix(record_of(THREE, LIFE)), "pipes passed"))
+    console.print(as_text(forgetting_matrix(record_of(THREE, CELLS)), "pipes passed"))
     text = console.export_text()
     assert "gap 100" in text
     assert "*15.0" in text
@@ -45,9 +45,9 @@ def test_the_text_fits_a_terminal() -> None:
 @pytest.mark.parametrize("stages", [6, 1])
 def test_pictures(tmp_path: Path, stages: int) -> None:
     """Also of a run that was evaluated only before training."""
-    judging = EvaluationSettings(every=50, at_end=1, episodes=2, first_seed=0)
-    cells = {key: LIFE[key] for key in list(LIFE)[:stages]}
-    run = Run.load(write_run(tmp_path, THREE, cells, judging=judging))
+    evaluation = EvaluationSettings(every=50, at_end=1, episodes=2, first_seed=0)
+    cells = {key: CELLS[key] for key in list(CELLS)[:stages]}
+    run = Run.load(write_run(tmp_path, THREE, cells, evaluation=evaluation))
     console = Console(width=100, record=True, file=io.StringIO())
     show(run, tmp_path, console)
     assert "gap 100" in console.export_text()

@@ -1,6 +1,6 @@
 """A policy sees what it saw in training, keeps its state, or is refused with what it lacks.
 
-What must come out is what Stable-Baselines3's own vector environments and wrappers play.
+The expected result is what Stable-Baselines3's own vector environments and wrappers play.
 """
 
 import io
@@ -37,7 +37,7 @@ from continual_arcade.evaluation.filming import Camera
 from continual_arcade.evaluation.preprocessing import _names_in, wrapper_names
 
 Wrap = Callable[[VecEnv], VecEnv]
-LIFE = shipped("conflict", make_game("Catcher"))
+SCHEDULE = shipped("conflict", make_game("Catcher"))
 LIMIT = 120
 EPISODES = 2
 ONE = Schedule("one", (PhaseSpec(name="only", steps=50),))
@@ -47,15 +47,15 @@ def game(phase: int | None = None, **options: Any) -> gym.Env[Any, Any]:
     return gym.make(
         IDS["Catcher"],
         disable_env_checker=True,
-        schedule=LIFE,
+        schedule=SCHEDULE,
         phase=phase,
         max_episode_steps=LIMIT,
         **options,
     )
 
 
-def evaluator() -> Evaluator:
-    return Evaluator("Catcher", LIFE, episodes=EPISODES, max_steps=LIMIT)
+def make_evaluator() -> Evaluator:
+    return Evaluator("Catcher", SCHEDULE, episodes=EPISODES, max_steps=LIMIT)
 
 
 def learnt(kind: type[BaseAlgorithm], wrap: Wrap, steps: int = 96, **options: Any) -> Any:
@@ -121,19 +121,19 @@ def by_stable_baselines(model: Any, wrap: Wrap, phase: int, seed: int) -> tuple[
 
 @pytest.mark.parametrize("name", WRAPS)
 def test_it_sees_what_it_saw_in_training(name: str) -> None:
-    model, judge = a_model(name), evaluator()
-    played = judge.play(model)
-    for position, phase in enumerate(judge.phases):
-        for episode, seed in enumerate(judge.seeds):
+    model, evaluator = a_model(name), make_evaluator()
+    played = evaluator.play(model)
+    for position, phase in enumerate(evaluator.phases):
+        for episode, seed in enumerate(evaluator.seeds):
             expected = by_stable_baselines(model, WRAPS[name], phase.index, seed)
             assert expected == (
                 pytest.approx(played.returns[position, episode]),
                 played.lengths[position, episode],
             )
-    again = judge.play(model)  # with nothing left over from before
+    again = evaluator.play(model)  # with nothing left over from before
     np.testing.assert_array_equal(played.returns, again.returns)
     if name == "normalised":  # and seeing what is not normalised would be found out
-        assert (judge.play(raw(model)).returns != played.returns).any()
+        assert (evaluator.play(raw(model)).returns != played.returns).any()
 
 
 def test_statistics_stay_as_they_are_and_are_those_of_the_moment() -> None:
@@ -141,12 +141,12 @@ def test_statistics_stay_as_they_are_and_are_those_of_the_moment() -> None:
     before = model.policy.state_dict()
     statistics = model.get_vec_normalize_env().obs_rms
     mean, count = statistics.mean.copy(), statistics.count
-    played = evaluator().play(model)
+    played = make_evaluator().play(model)
     assert (statistics.mean == mean).all()
     assert statistics.count == count
     assert all((before[name] == value).all() for name, value in model.policy.state_dict().items())
     statistics.mean = mean + 0.5
-    assert (evaluator().play(model).returns != played.returns).any()
+    assert (make_evaluator().play(model).returns != played.returns).any()
 
 
 def saved(model: Any, folder: Path) -> Path:
@@ -166,15 +166,15 @@ def test_a_model_that_comes_without_its_statistics_is_refused(tmp_path: Path) ->
     )
     for loaded in (PPO.load(path, device="cpu"), PPO.load(path, env=env, device="cpu")):
         with pytest.raises(ValueError, match=lacking):
-            evaluator().play(loaded)
+            make_evaluator().play(loaded)
     with pytest.raises(ValueError, match="has a new one, without its statistics"):
-        evaluator().play(PPO.load(path, env=VecNormalize(env), device="cpu"))
+        make_evaluator().play(PPO.load(path, env=VecNormalize(env), device="cpu"))
     with pytest.raises(ValueError, match=rf"step 50,000 \(.*\): {lacking}"):
-        replay_phases({50_000: path}, LIFE, game="Catcher", load=PPO.load)
+        replay_phases({50_000: path}, SCHEDULE, game="Catcher", load=PPO.load)
     whole = VecNormalize.load(str(tmp_path / "statistics.pkl"), env)
     np.testing.assert_array_equal(
-        evaluator().play(PPO.load(path, env=whole, device="cpu")).returns,
-        evaluator().play(model).returns,
+        make_evaluator().play(PPO.load(path, env=whole, device="cpu")).returns,
+        make_evaluator().play(model).returns,
     )
 
 
@@ -182,7 +182,7 @@ def test_what_was_not_normalised_needs_no_statistics(tmp_path: Path) -> None:
     for kind, model in ((PPO, a_model("watched")), (DQN, learnt(DQN, lambda env: env))):
         loaded = kind.load(saved(model, tmp_path), device="cpu")
         np.testing.assert_array_equal(
-            evaluator().play(loaded).returns, evaluator().play(model).returns
+            make_evaluator().play(loaded).returns, make_evaluator().play(model).returns
         )
 
 
@@ -190,13 +190,13 @@ def test_an_off_policy_model_is_refused_by_what_it_saw_last(tmp_path: Path) -> N
     model = learnt(DQN, normalised)
     assert not all(model.observation_space.contains(one) for one in model._last_obs)
     with pytest.raises(ValueError, match="DQN was trained on observations normalised"):
-        evaluator().play(DQN.load(saved(model, tmp_path), device="cpu"))
+        make_evaluator().play(DQN.load(saved(model, tmp_path), device="cpu"))
 
 
 @pytest.mark.parametrize("norm_obs", [True, False])
 def test_an_agent_of_the_suite_writes_down_that_it_was_normalised(norm_obs: bool) -> None:
     model = learnt(ContinualDQN, lambda env: VecNormalize(env, norm_obs=norm_obs), engine="torch")
-    evaluator().play(model)
+    make_evaluator().play(model)
     file, twice = io.BytesIO(), io.BytesIO()
     model.save(file)
     file.seek(0)
@@ -206,15 +206,15 @@ def test_an_agent_of_the_suite_writes_down_that_it_was_normalised(norm_obs: bool
     for agent in (loaded, ContinualDQN.load(twice, device="cpu")):
         if norm_obs:
             with pytest.raises(ValueError, match="ContinualDQN was trained on observations norm"):
-                evaluator().play(agent)
+                make_evaluator().play(agent)
         else:
-            evaluator().play(agent)
+            make_evaluator().play(agent)
 
 
 def test_other_observations_are_refused_with_both_spaces(tmp_path: Path) -> None:
     path = saved(a_model("stacked"), tmp_path)
     with pytest.raises(ValueError, match=r"space is Box\(.*\(12,\).*\(4,\).*VecFrameStack\(env, n"):
-        evaluator().play(PPO.load(path, device="cpu"))
+        make_evaluator().play(PPO.load(path, device="cpu"))
     with pytest.raises(ValueError, match=r"PPO cannot play FlappyBird: its obs.*\(4,\).*\(8,\)"):
         Evaluator("FlappyBird", shipped("conflict", make_game("FlappyBird"))).play(
             a_model("normalised")
@@ -251,14 +251,14 @@ class Softer(VecNormalize):
 def test_an_unknown_wrapper_is_refused_by_name(kind: Any) -> None:
     name = kind.__name__
     with pytest.raises(ValueError, match=f"wrapped in {name}, of which it is not known.*Function"):
-        evaluator().play(learnt(PPO, kind))
+        make_evaluator().play(learnt(PPO, kind))
 
 
 def test_a_normaliser_of_ones_own_normalises_in_its_way() -> None:
     model = learnt(PPO, Softer)
     by = model.get_vec_normalize_env().normalize_obs
-    expected = evaluator().play(FunctionPolicy(lambda seen: raw(model).function(by(seen))))
-    np.testing.assert_array_equal(evaluator().play(model).returns, expected.returns)
+    expected = make_evaluator().play(FunctionPolicy(lambda seen: raw(model).function(by(seen))))
+    np.testing.assert_array_equal(make_evaluator().play(model).returns, expected.returns)
 
 
 class SwappedKeys(gym.Wrapper[Any, Any, Any, Any]):
@@ -291,13 +291,15 @@ def test_wrappers_of_single_environments_must_be_there_again() -> None:
         r"nothing here.*use a GymEvaluator"
     )
     with pytest.raises(ValueError, match=message):
-        evaluator().play(model)
+        make_evaluator().play(model)
     with pytest.raises(ValueError, match="wrapped in SwappedKeys, but Catcher"):
-        next(Camera("Catcher", LIFE, 0, width=16).film(model))
+        next(Camera("Catcher", SCHEDULE, 0, width=16).film(model))
     limits = {"episodes": EPISODES, "max_steps": LIMIT}
-    wrapped = GymEvaluator(lambda phase: SwappedKeys(game(phase)), LIFE, **limits)
+    wrapped = GymEvaluator(lambda phase: SwappedKeys(game(phase)), SCHEDULE, **limits)
     swapped = FunctionPolicy(lambda seen: np.array([1, 0, 2])[raw(model).function(seen)])
-    np.testing.assert_array_equal(wrapped.play(model).returns, evaluator().play(swapped).returns)
+    np.testing.assert_array_equal(
+        wrapped.play(model).returns, make_evaluator().play(swapped).returns
+    )
     bare = in_games(lambda env: env)
     with pytest.raises(ValueError, match=r"wrapped in nothing, but .* is wrapped in SwappedKeys"):
         wrapped.play(bare)
@@ -316,7 +318,7 @@ def test_wrappers_of_single_environments_must_be_there_again() -> None:
 )
 def test_wrappers_beside_the_play_do_not_matter(wrap: Callable[[Any], Any]) -> None:
     assert wrapper_names(wrap(game())) == []
-    evaluator().play(in_games(wrap))
+    make_evaluator().play(in_games(wrap))
 
 
 def test_wrappers_of_vector_environments_of_gymnasium_are_found() -> None:
@@ -328,11 +330,11 @@ def test_wrappers_of_vector_environments_of_gymnasium_are_found() -> None:
     swaps = vector_wrappers.TransformAction(suite, lambda actions: actions)
     for env, name in ((each, "SwappedKeys"), (swaps, "TransformAction")):
         with pytest.raises(ValueError, match=f"wrapped in {name}, but Catcher"):
-            evaluator().play(
+            make_evaluator().play(
                 PPO("MlpPolicy", GymnasiumVecEnv(env), n_steps=8, batch_size=8, device="cpu")
             )
     counts = GymnasiumVecEnv(vector_wrappers.RecordEpisodeStatistics(suite))
-    evaluator().play(PPO("MlpPolicy", counts, n_steps=8, batch_size=8, device="cpu"))
+    make_evaluator().play(PPO("MlpPolicy", counts, n_steps=8, batch_size=8, device="cpu"))
 
 
 @pytest.mark.parametrize("wrap", [SwappedKeys, Doubled, lambda env: SwappedKeys(Quiet(env))])
@@ -351,9 +353,9 @@ def test_wrappers_in_other_processes_are_found() -> None:
         model = PPO("MlpPolicy", env, n_steps=8, batch_size=8, device="cpu")
         if refused:
             with pytest.raises(ValueError, match="wrapped in SwappedKeys, but Catcher"):
-                evaluator().play(model)
+                make_evaluator().play(model)
         else:
-            evaluator().play(model)
+            make_evaluator().play(model)
         env.close()
 
 
@@ -366,12 +368,12 @@ def test_statistics_that_move_while_they_are_evaluated_are_refused() -> None:
         env.update_running_mean = False
         return env
 
-    with pytest.raises(ValueError, match="NormalizeObservation moves its statistics"):
-        GymEvaluator(moving, LIFE)
-    with pytest.raises(ValueError, match="NormalizeReward moves its statistics"):
-        GymEvaluator(lambda phase: gym.wrappers.NormalizeReward(game(phase)), LIFE)
-    judge = GymEvaluator(resting, LIFE, episodes=1, max_steps=20)
-    judge.play(in_games(gym.wrappers.NormalizeObservation))
+    with pytest.raises(ValueError, match="NormalizeObservation updates its statistics"):
+        GymEvaluator(moving, SCHEDULE)
+    with pytest.raises(ValueError, match="NormalizeReward updates its statistics"):
+        GymEvaluator(lambda phase: gym.wrappers.NormalizeReward(game(phase)), SCHEDULE)
+    evaluator = GymEvaluator(resting, SCHEDULE, episodes=1, max_steps=20)
+    evaluator.play(in_games(gym.wrappers.NormalizeObservation))
 
 
 # State.
@@ -425,12 +427,12 @@ def flaps_by_hand(every: int, phase: int, seed: int, limit: int) -> tuple[float,
 
 @pytest.mark.parametrize("policy", [Rhythm(), PassesOn(Rhythm()), WithoutStarts()])
 def test_a_recurrent_policy_keeps_its_state(policy: Any) -> None:
-    life = shipped("conflict", make_game("FlappyBird"))
-    judge = Evaluator("FlappyBird", life, episodes=3, max_steps=90)
-    for _ in range(2):  # and begins anew
-        played = judge.play(policy)
-        for position, phase in enumerate(judge.phases):
-            for episode, seed in enumerate(judge.seeds):
+    schedule = shipped("conflict", make_game("FlappyBird"))
+    evaluator = Evaluator("FlappyBird", schedule, episodes=3, max_steps=90)
+    for _ in range(2):  # and from scratch
+        played = evaluator.play(policy)
+        for position, phase in enumerate(evaluator.phases):
+            for episode, seed in enumerate(evaluator.seeds):
                 expected = flaps_by_hand(16, phase.index, seed, 90)
                 assert expected == (
                     pytest.approx(played.returns[position, episode]),
@@ -438,24 +440,24 @@ def test_a_recurrent_policy_keeps_its_state(policy: Any) -> None:
                 )
     assert len(set(played.lengths.ravel().tolist())) > 1
     # One that forgot its state would flap in every step, and be found out.
-    always = judge.play(FunctionPolicy(lambda seen: np.zeros(len(seen), int)))
+    always = evaluator.play(FunctionPolicy(lambda seen: np.zeros(len(seen), int)))
     assert (always.lengths != played.lengths).any()
 
 
 def test_a_recurrent_policy_is_filmed_as_it_is_evaluated() -> None:
-    life = shipped("conflict", make_game("FlappyBird"))
-    judge = Evaluator("FlappyBird", life, episodes=1, max_steps=10_000)
-    length = judge.play(Rhythm()).lengths[2, 0]
-    camera = Camera("FlappyBird", life, 2, width=16, hud="none")
+    schedule = shipped("conflict", make_game("FlappyBird"))
+    evaluator = Evaluator("FlappyBird", schedule, episodes=1, max_steps=10_000)
+    length = evaluator.play(Rhythm()).lengths[2, 0]
+    camera = Camera("FlappyBird", schedule, 2, width=16, hud="none")
     assert sum(1 for _ in camera.film(Rhythm())) == length + 1
     # As is a function of a batch, and a model that sees normalised observations.
     flaps = FunctionPolicy(lambda seen: np.where(seen[:, 0] > 0.5, 0, 1))
     pictures = sum(1 for _ in camera.film(flaps))
-    assert pictures == judge.play(flaps).lengths[2, 0] + 1
-    judge = Evaluator("Catcher", LIFE, episodes=1, max_steps=10_000)
+    assert pictures == evaluator.play(flaps).lengths[2, 0] + 1
+    evaluator = Evaluator("Catcher", SCHEDULE, episodes=1, max_steps=10_000)
     model = a_model("normalised, then stacked")
-    pictures = sum(1 for _ in Camera("Catcher", LIFE, 0, width=16, hud="none").film(model))
-    assert pictures == judge.play(model).lengths[0, 0] + 1
+    pictures = sum(1 for _ in Camera("Catcher", SCHEDULE, 0, width=16, hud="none").film(model))
+    assert pictures == evaluator.play(model).lengths[0, 0] + 1
 
 
 # Actions.
@@ -494,24 +496,24 @@ class Maskable:
 
 
 def test_masks_of_actions_are_handed_over_or_refused() -> None:
-    judge = GymEvaluator(lambda phase: gym.wrappers.TimeLimit(Masked(), 100), ONE, episodes=2)
-    assert judge.name == "Masked"
-    assert judge.play(Maskable()).returns.tolist() == [[9.0, 9.0]]
+    evaluator = GymEvaluator(lambda phase: gym.wrappers.TimeLimit(Masked(), 100), ONE, episodes=2)
+    assert evaluator.name == "Masked"
+    assert evaluator.play(Maskable()).returns.tolist() == [[9.0, 9.0]]
     first = FunctionPolicy(lambda seen: np.zeros(len(seen), int))
-    assert judge.play(first).returns.tolist() == [[3.0, 3.0]]
+    assert evaluator.play(first).returns.tolist() == [[3.0, 3.0]]
     with pytest.raises(ValueError, match="Maskable takes action_masks, which Catcher does not"):
-        evaluator().play(Maskable())
+        make_evaluator().play(Maskable())
 
 
 def test_noise_that_depends_on_the_state_plays_no_part() -> None:
     model = PPO("MlpPolicy", "Pendulum-v1", use_sde=True, n_steps=16, batch_size=16, device="cpu")
     model.learn(32)
-    judge = GymEvaluator(lambda phase: gym.make("Pendulum-v1"), ONE, episodes=2, max_steps=30)
+    evaluator = GymEvaluator(lambda phase: gym.make("Pendulum-v1"), ONE, episodes=2, max_steps=30)
     before = torch.get_rng_state()
-    one = judge.play(model)
+    one = evaluator.play(model)
     assert torch.equal(before, torch.get_rng_state())
     model.policy.reset_noise()
-    np.testing.assert_array_equal(one.returns, judge.play(model).returns)
+    np.testing.assert_array_equal(one.returns, evaluator.play(model).returns)
 
 
 class Pictures(gym.Env[Any, Any]):
@@ -538,9 +540,9 @@ class Pictures(gym.Env[Any, Any]):
 def test_pictures_are_transposed_as_in_training(tmp_path: Path) -> None:
     model = PPO("MlpPolicy", Pictures(), n_steps=16, batch_size=16, seed=0, device="cpu")
     assert model.observation_space.shape == (3, 6, 8)
-    judge = GymEvaluator(lambda phase: Pictures(), ONE, episodes=3)
+    evaluator = GymEvaluator(lambda phase: Pictures(), ONE, episodes=3)
     env, expected = Pictures(), []
-    for seed in judge.seeds:
+    for seed in evaluator.seeds:
         seen, total, over = env.reset(seed=seed)[0], 0.0, False
         while not over:
             turned = np.transpose(seen, (2, 0, 1))
@@ -548,15 +550,15 @@ def test_pictures_are_transposed_as_in_training(tmp_path: Path) -> None:
             total += reward
         expected.append(total)
     assert len(set(expected)) > 1
-    assert judge.play(model).returns.tolist() == [expected]
+    assert evaluator.play(model).returns.tolist() == [expected]
     model.save(tmp_path / "model.zip")
     loaded = PPO.load(tmp_path / "model.zip", device="cpu")
-    assert judge.play(loaded).returns.tolist() == [expected]
+    assert evaluator.play(loaded).returns.tolist() == [expected]
 
 
 def test_what_is_kept_of_a_play_is_what_the_policy_saw() -> None:
-    model, judge = a_model("stacked"), evaluator()
-    experience = judge.play(model, keep=30).experience
+    model, evaluator = a_model("stacked"), make_evaluator()
+    experience = evaluator.play(model, keep=30).experience
     assert experience is not None
     assert experience.observations.shape == (3, 30, 12)
     steps = experience.of(0)

@@ -11,7 +11,7 @@ from continual_arcade.evaluation import Record, Timetable
 from continual_arcade.evaluation.timetable import Due
 
 THREE = gaps(100, 90, 80)
-LIFE = {
+CELLS = {
     (0, -1): [[0, 0], [0, 2], [0, 0]],
     (50, 0): [[99, 99], [99, 99], [99, 99]],
     (100, 0): [[10, 20], [4, 6], [1, 1]],
@@ -22,18 +22,18 @@ LIFE = {
 
 
 def test_each_number_is_where_it_belongs() -> None:
-    record = record_of(THREE, LIFE)
+    record = record_of(THREE, CELLS)
     assert record.steps.tolist() == [0, 50, 100, 150, 200, 300]
     assert record.stages.tolist() == [-1, 0, 0, 1, 1, 2]
     assert record.values[4, 1].tolist() == [30, 40]
     assert record.phases == ("gap 100", "gap 90", "gap 80")
     np.testing.assert_array_equal(record.matrix, [[0, 1, 0], [15, 5, 1], [7, 35, 3], [2, 45, 25]])
-    returns = record_of(THREE, LIFE, value="return")
+    returns = record_of(THREE, CELLS, value="return")
     np.testing.assert_array_equal(returns.matrix, record.matrix - 5)
 
 
 def test_the_end_of_a_phase_is_the_mean_of_its_last_evaluations() -> None:
-    record = record_of(THREE, LIFE, at_end=2)
+    record = record_of(THREE, CELLS, at_end=2)
     np.testing.assert_array_equal(
         record.matrix, [[0, 1, 0], [57, 52, 50], [47.5, 61.5, 45.5], [2, 45, 25]]
     )
@@ -43,48 +43,48 @@ def test_the_end_of_a_phase_is_the_mean_of_its_last_evaluations() -> None:
 @settings(deadline=None)
 @given(st.randoms(use_true_random=False))
 def test_the_order_of_rows_does_not_matter(random: object) -> None:
-    table = table_of(THREE, LIFE)
+    table = table_of(THREE, CELLS)
     order = list(range(len(table)))
     random.shuffle(order)  # type: ignore[attr-defined]
     shuffled = Record.from_table(table.iloc[order], THREE)
-    np.testing.assert_array_equal(shuffled.values, record_of(THREE, LIFE).values)
-    np.testing.assert_array_equal(shuffled.steps, record_of(THREE, LIFE).steps)
+    np.testing.assert_array_equal(shuffled.values, record_of(THREE, CELLS).values)
+    np.testing.assert_array_equal(shuffled.steps, record_of(THREE, CELLS).steps)
 
 
 def test_a_phase_that_was_not_finished_is_unknown_and_not_zero() -> None:
-    unfinished = {key: value for key, value in LIFE.items() if key != (300, 2)}
+    unfinished = {key: value for key, value in CELLS.items() if key != (300, 2)}
     unfinished[250, 2] = [[7, 7], [7, 7], [7, 7]]
     record = record_of(THREE, unfinished)
     assert np.isnan(record.matrix[3]).all()
-    assert record.why_missing(record.ends[3], [0, 1, 2]) == "the run came to step 250 of 300"
+    assert record.why_missing(record.ends[3], [0, 1, 2]) == "the run reached step 250 of 300"
 
 
 def test_an_evaluation_a_little_late_counts() -> None:
     """Eight environments take eight steps at a time: 100 may have become 104."""
-    late = {(104 if step == 100 else step, phase): v for (step, phase), v in LIFE.items()}
-    np.testing.assert_array_equal(record_of(THREE, late).matrix, record_of(THREE, LIFE).matrix)
+    late = {(104 if step == 100 else step, phase): v for (step, phase), v in CELLS.items()}
+    np.testing.assert_array_equal(record_of(THREE, late).matrix, record_of(THREE, CELLS).matrix)
     timetable = Timetable(THREE, every=50)
-    eight = {(-(-step // 8) * 8, phase): cell for (step, phase), cell in LIFE.items()}
+    eight = {(-(-step // 8) * 8, phase): cell for (step, phase), cell in CELLS.items()}
     record = record_of(THREE, eight, timetable=timetable, stride=8)
     assert record.steps.tolist() == [0, 56, 104, 152, 200, 256, 304]
-    np.testing.assert_array_equal(record.matrix, record_of(THREE, LIFE).matrix)
+    np.testing.assert_array_equal(record.matrix, record_of(THREE, CELLS).matrix)
 
 
 def test_a_missing_evaluation_is_nan_where_it_was_due() -> None:
     timetable = Timetable(THREE, every=50)
-    record = record_of(THREE, LIFE, timetable=timetable)
+    record = record_of(THREE, CELLS, timetable=timetable)
     assert record.steps.tolist() == [0, 50, 100, 150, 200, 250, 300]
     assert np.isnan(record.means[5]).all()
     assert record.why_missing([5], [1]) == "gap 90 was not evaluated at step 250"
     assert record.why_missing([4], [1]) == ""
     # The end of the last phase is known; with two evaluations for it, it is not.
     assert not np.isnan(record.matrix).any()
-    two = record_of(THREE, LIFE, timetable=Timetable(THREE, at_end=2, spacing=50))
+    two = record_of(THREE, CELLS, timetable=Timetable(THREE, at_end=2, spacing=50))
     assert np.isnan(two.matrix).any(axis=1).tolist() == [False, False, False, True]
 
 
 def test_a_missing_episode_makes_the_cell_unknown() -> None:
-    table = table_of(THREE, LIFE)
+    table = table_of(THREE, CELLS)
     some = table[~((table.lifetime_step == 200) & (table.eval_phase == 1) & (table.episode == 1))]
     record = Record.from_table(some, THREE)
     assert np.isnan(record.matrix[2]).tolist() == [False, True, False]
@@ -100,17 +100,19 @@ def test_a_phase_that_comes_back_has_one_column_and_two_exposures() -> None:
 
 
 def test_another_scale() -> None:
-    record = record_of(THREE, LIFE).rescaled(np.array([0.0, 5.0, 0.0]), np.array([10.0, 10.0, 0.5]))
+    record = record_of(THREE, CELLS).rescaled(
+        np.array([0.0, 5.0, 0.0]), np.array([10.0, 10.0, 0.5])
+    )
     np.testing.assert_allclose(record.matrix[3], [0.2, 8.0, 50.0])
 
 
 def test_means_over_the_steps_of_each_phase() -> None:
-    record = record_of(THREE, LIFE)
+    record = record_of(THREE, CELLS)
     assert [rows.tolist() for rows in record.by_stage] == [[0], [1, 2], [3, 4], [5]]
     assert [record.during(stage).tolist() for stage in range(3)] == [[0, 1, 2], [2, 3, 4], [4, 5]]
     # gap 100 in the first phase: 0, 99, 15 at steps 0, 50, 100; in the last 7 and 2.
     np.testing.assert_allclose(record.time_means[:, 0], [(49.5 + 57) / 2, (51.5 + 47.5) / 2, 4.5])
-    lost = record_of(THREE, {key: value for key, value in LIFE.items() if key != (200, 1)})
+    lost = record_of(THREE, {key: value for key, value in CELLS.items() if key != (200, 1)})
     assert np.isnan(lost.time_means).all(axis=1).tolist() == [False, True, True]
     assert lost.why_no_end(2) == "there is no evaluation at the end of gap 90"
     assert lost.why_no_end(1) == lost.why_no_end(-1) == ""
@@ -125,7 +127,7 @@ def test_names_that_are_there_twice_are_told_apart() -> None:
 
 
 def altered(**columns: object) -> pd.DataFrame:
-    return table_of(THREE, LIFE).assign(**columns)
+    return table_of(THREE, CELLS).assign(**columns)
 
 
 @pytest.mark.parametrize(
@@ -133,11 +135,11 @@ def altered(**columns: object) -> pd.DataFrame:
     [
         (table_of(THREE, {}), "the table holds 0"),
         (
-            pd.concat([table_of(THREE, LIFE), table_of(THREE, LIFE, run="other")]),
+            pd.concat([table_of(THREE, CELLS), table_of(THREE, CELLS, run="other")]),
             "the table holds 2",
         ),
-        (pd.concat([table_of(THREE, LIFE)] * 2), "an episode of the same evaluation twice"),
-        (table_of(gaps(100, 90, 81), LIFE), "phase 2 was played with .* another schedule"),
+        (pd.concat([table_of(THREE, CELLS)] * 2), "an episode of the same evaluation twice"),
+        (table_of(gaps(100, 90, 81), CELLS), "phase 2 was played with .* another schedule"),
         (table_of(gaps(100, 90, 80, 70), {(0, -1): [[1]] * 4}), "holds phase 3, which schedule"),
         (altered(trained_phase=3), "an agent trained in phase 3"),
         (altered(episode=-1), "an episode -1; they are 0 to"),
@@ -150,16 +152,16 @@ def test_what_does_not_fit_is_refused(table: pd.DataFrame, message: str) -> None
 
 def test_more_episodes_than_were_to_be_played() -> None:
     with pytest.raises(ValueError, match="an episode 1; they are 0 to 0"):
-        record_of(THREE, LIFE, episodes=1)
-    assert np.isnan(record_of(THREE, LIFE, episodes=3).means).all()
+        record_of(THREE, CELLS, episodes=1)
+    assert np.isnan(record_of(THREE, CELLS, episodes=3).means).all()
     with pytest.raises(ValueError, match="at_end = 0"):
-        record_of(THREE, LIFE, at_end=0)
+        record_of(THREE, CELLS, at_end=0)
 
 
 @pytest.mark.parametrize("moment", [(99, 0), (51, 0), (100, 1), (299, 2)])
 def test_an_evaluation_that_was_not_due_is_refused(moment: tuple[int, int]) -> None:
     """One that slipped in would change means and areas without a word."""
-    cells = {**LIFE, moment: [[9, 9], [9, 9], [9, 9]]}
+    cells = {**CELLS, moment: [[9, 9], [9, 9], [9, 9]]}
     record_of(THREE, cells)  # nobody said what was due
     with pytest.raises(ValueError, match=f"evaluation at step {moment[0]} of an agent trained in"):
         record_of(THREE, cells, timetable=Timetable(THREE, every=50))
@@ -177,14 +179,14 @@ def test_one_evaluation_serves_all_that_were_passed_at_once() -> None:
 
 @pytest.mark.parametrize("name", ["lifetime_step", "trained_phase", "eval_phase", "episode"])
 def test_what_counts_something_is_a_whole_number(name: str) -> None:
-    table = table_of(THREE, LIFE)
+    table = table_of(THREE, CELLS)
     broken = table.assign(**{name: table[name] + 0.5})
     with pytest.raises(ValueError, match=rf"the table holds {name} -?\d+\.5, which is no whole nu"):
         Record.from_table(broken, THREE)
 
 
 def test_no_step_is_negative() -> None:
-    table = table_of(THREE, LIFE)
+    table = table_of(THREE, CELLS)
     early = table.assign(lifetime_step=table["lifetime_step"] - 7)
-    with pytest.raises(ValueError, match="holds lifetime step -7; a life begins at step 0"):
+    with pytest.raises(ValueError, match="holds lifetime step -7; training begins at step 0"):
         Record.from_table(early, THREE)

@@ -52,21 +52,23 @@ def reference(gap: float, random: float, oracle: float, spread: float = 0.0) -> 
 
 def test_random_play_is_zero_and_the_oracle_is_one() -> None:
     references = References([reference(100, 2.0, 42.0), reference(90, 1.0, 21.0)])
-    life = gaps(100, 90, 100)
-    scale = references.scale(protocol(life))
+    schedule = gaps(100, 90, 100)
+    scale = references.scale(protocol(schedule))
     assert scale.zero.tolist() == [2.0, 1.0]
     assert scale.one.tolist() == [42.0, 21.0]
     assert scale.reason == ""
-    of_returns = references.scale(protocol(life), "return")
+    of_returns = references.scale(protocol(schedule), "return")
     assert (of_returns.zero.tolist(), of_returns.one.tolist()) == ([-3.0, -4.0], [37.0, 16.0])
 
 
 def scales_as_it_should(rescaled: Callable[[Any, Scale], Any]) -> bool:
     """Scores of random play, of the oracle and half way become 0, 1 and a half."""
     references = References([reference(100, 2.0, 42.0), reference(90, 1.0, 21.0)])
-    life = gaps(100, 90)
-    record = record_of(life, {(0, -1): [[2.0, 22.0], [1.0, 11.0]], (100, 0): [[42.0], [21.0]] * 1})
-    values = rescaled(record, references.scale(protocol(life))).values
+    schedule = gaps(100, 90)
+    record = record_of(
+        schedule, {(0, -1): [[2.0, 22.0], [1.0, 11.0]], (100, 0): [[42.0], [21.0]] * 1}
+    )
+    values = rescaled(record, references.scale(protocol(schedule))).values
     expected = [[[0.0, 0.5], [0.0, 0.5]], [[1.0, np.nan], [1.0, np.nan]]]
     return np.array_equal(values, expected, equal_nan=True)
 
@@ -140,7 +142,7 @@ def test_references_belong_to_one_limit_and_one_version_of_the_rules() -> None:
     ):
         assert np.isnan(references.scale(other).zero).all()
     # Parameters are compared with all defaults filled in, however a schedule writes them.
-    as_default = Schedule("s", (replace(gaps(100).stretches[0], params={"gravity": 1.0}),))
+    as_default = Schedule("s", (replace(gaps(100).phases[0], params={"gravity": 1.0}),))
     assert references.scale(protocol(as_default)).zero.tolist() == [2.0]
 
 

@@ -24,8 +24,8 @@ from continual_arcade.evaluation import (
 from continual_arcade.evaluation.table import COLUMNS, append, read, same
 
 CONFLICT = shipped("conflict", make_game("FlappyBird"))
-JUDGING = EvaluationSettings(episodes=2, max_steps=80)
-GIVEN: dict[str, Any] = {"game": "FlappyBird", "judging": JUDGING}
+SETTINGS = EvaluationSettings(episodes=2, max_steps=80)
+GIVEN: dict[str, Any] = {"game": "FlappyBird", "evaluation": SETTINGS}
 
 
 def flaps_below(height: float) -> FunctionPolicy:
@@ -120,11 +120,11 @@ def test_any_number_of_processes_gives_the_same_bits(paths: dict[int, Path]) -> 
 
 def test_a_protocol_says_all_that_a_schedule_leaves_open() -> None:
     agents = {0: flaps_below(0.2)}
-    protocol = Protocol("FlappyBird", IDS["FlappyBird"], CONFLICT, JUDGING)
+    protocol = Protocol("FlappyBird", IDS["FlappyBird"], CONFLICT, SETTINGS)
     expected = replay_phases(agents, protocol).rows
-    for life in (CONFLICT, "conflict", CONFLICT.to_dict()):
-        assert replay_phases(agents, life, **GIVEN).rows == expected
-    with pytest.raises(ValueError, match="a protocol says both"):
+    for schedule in (CONFLICT, "conflict", CONFLICT.to_dict()):
+        assert replay_phases(agents, schedule, **GIVEN).rows == expected
+    with pytest.raises(ValueError, match="a protocol has both"):
         replay_phases(agents, protocol, game="FlappyBird")
 
 
@@ -205,7 +205,7 @@ def test_each_plays_on_one_thread(
         ({}, GIVEN, "no checkpoint is given"),
         ({-1: flaps_below(0.2)}, GIVEN, "lifetime_step = -1 must be a whole number, at least 0"),
         ({0: flaps_below(0.2)}, {**GIVEN, "jobs": 0}, "jobs = 0"),
-        ({0: flaps_below(0.2)}, {"judging": JUDGING}, "name it, as in game='Catcher'"),
+        ({0: flaps_below(0.2)}, {"evaluation": SETTINGS}, "name it, as in game='Catcher'"),
         ({0: flaps_below(0.2)}, {**GIVEN, "game": "Catcher"}, "unknown parameter 'gravity'"),
         ({9: "agent.zip"}, GIVEN, "step 9 is a path: say what opens it"),
         ({0: flaps_below(0.2)}, {**GIVEN, "jobs": 1.5}, "jobs = 1.5 must be a whole number"),

@@ -23,8 +23,8 @@ def create(root: Path, seed: int = 0) -> RunFolder:
 
 def test_a_run_has_a_folder_named_after_it(tmp_path: Path) -> None:
     folder = create(tmp_path / "deep" / "down")
-    world, method, seed, utc = folder.name.split("__")
-    assert (world, method, seed) == ("FlappyBird-shuffle-3", "dqn", "0")
+    scenario, method, seed, utc = folder.name.split("__")
+    assert (scenario, method, seed) == ("FlappyBird-shuffle-3", "dqn", "0")
     assert len(utc) == 16
     assert (folder.path / "checkpoints").is_dir()
 

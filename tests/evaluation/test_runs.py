@@ -33,12 +33,16 @@ def test_runs_that_differ_only_by_their_seed_are_a_group(tmp_path: Path) -> None
     paths = [write_run(tmp_path, TWO, CELLS, seed=seed) for seed in (2, 0, 1)]
     paths += [write_run(tmp_path, TWO, CELLS, seed=0, settings={"learning_rate": 0.1})]
     paths += [write_run(tmp_path, TWO, CELLS, seed=7, method="ewc")]
-    (world,) = gather(paths).worlds
-    assert [list(group.runs) for group in world.groups] == [[0, 1, 2], [0], [7]]
-    assert world.labels == ["finetune, learning_rate=0.001", "finetune, learning_rate=0.1", "ewc"]
-    assert world.title == "FlappyBird, gaps"
-    assert world.points == "pipes passed"
-    assert world.groups[0].runs[2].scores.matrix.tolist() == [[0, 0], [5, 1], [3, 8]]
+    (comparison,) = gather(paths).comparisons
+    assert [list(group.runs) for group in comparison.groups] == [[0, 1, 2], [0], [7]]
+    assert comparison.labels == [
+        "finetune, learning_rate=0.001",
+        "finetune, learning_rate=0.1",
+        "ewc",
+    ]
+    assert comparison.title == "FlappyBird, gaps"
+    assert comparison.points == "pipes passed"
+    assert comparison.groups[0].runs[2].scores.matrix.tolist() == [[0, 0], [5, 1], [3, 8]]
 
 
 @pytest.mark.parametrize(
@@ -49,16 +53,16 @@ def test_runs_that_differ_only_by_their_seed_are_a_group(tmp_path: Path) -> None
         (lambda c: c["evaluation"].update(at_end=2), "evaluation.at_end: 1 and 2"),
     ],
 )
-def test_what_is_not_comparable_is_another_world(
+def test_what_is_not_comparable_is_another_comparison(
     tmp_path: Path, change: Callable[[dict[str, Any]], object], difference: str
 ) -> None:
     one = write_run(tmp_path, TWO, CELLS)
     other = edit(write_run(tmp_path, TWO, CELLS, seed=1), change)
-    worlds = gather([one, other], unfinished=True).worlds
-    assert len(worlds) == 2
-    (found,) = worlds[0].protocol.differences(worlds[1].protocol)
+    comparisons = gather([one, other], unfinished=True).comparisons
+    assert len(comparisons) == 2
+    (found,) = comparisons[0].protocol.differences(comparisons[1].protocol)
     assert re.fullmatch(difference, found)
-    assert worlds[0].protocol.differences(worlds[0].protocol) == []
+    assert comparisons[0].protocol.differences(comparisons[0].protocol) == []
 
 
 def test_worlds_of_one_title_are_told_apart_and_refused_by_name(tmp_path: Path) -> None:
@@ -70,13 +74,17 @@ def test_worlds_of_one_title_are_told_apart_and_refused_by_name(tmp_path: Path) 
             lambda c: c.update(env="ContinualArcade/FlappyBird-v1"),
         ),
         write_run(
-            tmp_path, TWO, CELLS, seed=2, judging=EvaluationSettings(every=0, at_end=1, episodes=1)
+            tmp_path,
+            TWO,
+            CELLS,
+            seed=2,
+            evaluation=EvaluationSettings(every=0, at_end=1, episodes=1),
         ),
         write_run(tmp_path, replace(other, name="longer"), matrix_cells(other, [[0, 0]] * 3)),
     ]
     gathered = gather(paths)
     zero, v0 = "evaluation.first_seed 0", "environment ContinualArcade/FlappyBird-v0"
-    assert [world.title for world in gathered.worlds] == [
+    assert [comparison.title for comparison in gathered.comparisons] == [
         f"FlappyBird, gaps ({v0}, {zero})",
         f"FlappyBird, gaps (environment ContinualArcade/FlappyBird-v1, {zero})",
         f"FlappyBird, gaps ({v0}, evaluation.first_seed 1,000,000)",
@@ -97,7 +105,7 @@ def test_worlds_of_one_title_are_told_apart_and_refused_by_name(tmp_path: Path) 
     gather(paths[:1]).check_comparable()
 
 
-def test_another_schedule_is_another_world_but_another_name_is_not(tmp_path: Path) -> None:
+def test_another_schedule_is_another_comparison_but_another_name_is_not(tmp_path: Path) -> None:
     named = replace(TWO, name="other name")
     longer = gaps(100, 90, steps=101)
     paths = [
@@ -105,7 +113,7 @@ def test_another_schedule_is_another_world_but_another_name_is_not(tmp_path: Pat
         write_run(tmp_path, named, CELLS, seed=1),
         write_run(tmp_path, longer, matrix_cells(longer, [[0, 0], [5, 1], [3, 8]]), seed=2),
     ]
-    one, other = gather(paths).worlds
+    one, other = gather(paths).comparisons
     assert [len(group.runs) for group in one.groups] == [2]
     (difference,) = one.protocol.differences(other.protocol)
     assert difference == f"schedule: gaps ({TWO.fingerprint}) and gaps ({longer.fingerprint})"
@@ -116,11 +124,11 @@ def test_a_run_without_its_end_is_left_out_unless_asked_for(tmp_path: Path) -> N
     whole = write_run(tmp_path, TWO, CELLS, seed=1)
     gathered = gather([short, whole])
     assert [left.path for left in gathered.left_out] == [short]
-    assert gathered.left_out[0].reason == "the run came to step 100 of 200"
-    assert list(gathered.worlds[0].groups[0].runs) == [1]
+    assert gathered.left_out[0].reason == "the run reached step 100 of 200"
+    assert list(gathered.comparisons[0].groups[0].runs) == [1]
     both = gather([short, whole], unfinished=True)
     assert not both.left_out
-    assert list(both.worlds[0].groups[0].runs) == [0, 1]
+    assert list(both.comparisons[0].groups[0].runs) == [0, 1]
 
 
 def reading(run: Path, step: int, name: str | None = None) -> str:
@@ -229,7 +237,7 @@ def drop_rows(path: Path, keep: Callable[[list[str]], bool]) -> None:
             "episodes = 0 must be",
         ),
         (lambda p: edit(p, lambda c: c["evaluation"].update(every=-1)), "every = -1"),
-        (lambda p: drop_rows(p, lambda row: row[2] != "200"), "the run came to step 100 of 200"),
+        (lambda p: drop_rows(p, lambda row: row[2] != "200"), "the run reached step 100 of 200"),
         (
             lambda p: drop_rows(p, lambda row: (row[2], row[4]) != ("200", "1")),
             "gap 90 was not evaluated at step 200",
@@ -244,13 +252,13 @@ def test_a_damaged_run_is_left_out_with_its_reason(
     gathered = gather([bad, good])
     assert [left.path for left in gathered.left_out] == [bad]
     assert re.search(reason, gathered.left_out[0].reason)
-    assert [list(group.runs) for group in gathered.worlds[0].groups] == [[1]]
+    assert [list(group.runs) for group in gathered.comparisons[0].groups] == [[1]]
 
 
 def test_an_evaluation_that_is_missing_on_the_way_is_nan(tmp_path: Path) -> None:
     cells = {**CELLS, (50, 0): [[1], [1]], (150, 1): [[1], [1]]}
-    judging = EvaluationSettings(every=50, at_end=1, episodes=1, first_seed=0)
-    path = write_run(tmp_path, TWO, cells, judging=judging)
+    evaluation = EvaluationSettings(every=50, at_end=1, episodes=1, first_seed=0)
+    path = write_run(tmp_path, TWO, cells, evaluation=evaluation)
     drop_rows(path, lambda row: row[2] != "150")
     record = Run.load(path).scores
     assert record.steps.tolist() == [0, 50, 100, 150, 200]

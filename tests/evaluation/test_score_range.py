@@ -15,16 +15,16 @@ from continual_arcade.evaluation.score_range import score_range
 TWO = gaps(100, 90)
 
 
-def protocol(game: str, name: str = "shrink", **judging: int) -> Protocol:
-    return Protocol(game, IDS[game], shipped(name, make_game(game)), EvaluationSettings(**judging))
+def protocol(game: str, name: str = "shrink", **settings: int) -> Protocol:
+    return Protocol(game, IDS[game], shipped(name, make_game(game)), EvaluationSettings(**settings))
 
 
 def test_it_is_that_of_the_episodes_that_are_played() -> None:
-    judged = protocol("Catcher", episodes=4)
-    found = score_range(judged)
+    results = protocol("Catcher", episodes=4)
+    found = score_range(results)
     assert found is not None
     assert found.highest.shape == (6, 4)
-    evaluator = judged.make_evaluator()
+    evaluator = results.make_evaluator()
     scores = evaluator.play(Oracle(evaluator.env)).scores
     assert (scores <= found.highest).all()
     assert (scores >= found.highest - 1).all()
@@ -61,7 +61,9 @@ def test_a_run_with_an_impossible_score_is_left_out(tmp_path: Path, score: float
     good = write_run(tmp_path, TWO, matrix_cells(TWO, [[0, 0], [47, 1], [3, 8]]))
     bad = write_run(tmp_path, TWO, matrix_cells(TWO, [[0, 0], [5, score], [3, 8]]), seed=1)
     gathered = gather([good, bad])
-    assert [list(group.runs) for world in gathered.worlds for group in world.groups] == [[0]]
+    assert [
+        list(group.runs) for comparison in gathered.comparisons for group in comparison.groups
+    ] == [[0]]
     (left,) = gathered.left_out
     assert left.path == bad
     assert (
@@ -73,6 +75,6 @@ def test_a_run_with_an_impossible_score_is_left_out(tmp_path: Path, score: float
 def test_what_is_missing_is_not_impossible(tmp_path: Path) -> None:
     short = write_run(tmp_path, TWO, {(0, -1): [[0], [0]], (100, 0): [[46], [3]]})
     (left,) = gather([short]).left_out
-    assert left.reason == "the run came to step 100 of 200"
-    (world,) = gather([short], unfinished=True).worlds
-    assert np.isnan(world.groups[0].runs[0].scores.values).any()
+    assert left.reason == "the run reached step 100 of 200"
+    (comparison,) = gather([short], unfinished=True).comparisons
+    assert np.isnan(comparison.groups[0].runs[0].scores.values).any()

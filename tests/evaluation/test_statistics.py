@@ -323,10 +323,10 @@ def test_few_runs_are_warned_of() -> None:
     assert few_runs_warning(5, 1.0) == few_runs_warning(50, 1.0) == ""
     three = few_runs_warning(3, 1.5)
     assert "3 runs" in three
-    assert "5 are the least" in three
+    assert "at least 5 are needed" in three
     assert f"{detectable_effect(3, spread=1.5):.3g}" in three
     assert "no difference at all" in few_runs_warning(1, math.nan)
-    assert few_runs_warning(2, math.nan).endswith("are the least.")
+    assert few_runs_warning(2, math.nan).endswith("are needed.")
 
 
 # Profiles

@@ -1,4 +1,4 @@
-"""When a life is evaluated: against lists written by hand, and by walking through every step."""
+"""When an agent is evaluated: against lists written by hand, and by walking through every step."""
 
 import pytest
 from hypothesis import given
@@ -26,13 +26,13 @@ def test_a_phase_too_short_has_fewer() -> None:
     )
 
 
-lives = st.builds(
+schedules = st.builds(
     lambda steps: Schedule("s", tuple(PhaseSpec(name=str(n), steps=n) for n in steps)),
     st.lists(st.integers(1, 40), min_size=1, max_size=4),
 )
 
 
-@given(lives, st.integers(0, 20), st.integers(1, 4), st.integers(1, 12))
+@given(schedules, st.integers(0, 20), st.integers(1, 4), st.integers(1, 12))
 def test_next_and_last_agree_with_the_list(
     schedule: Schedule, every: int, at_end: int, spacing: int
 ) -> None:
@@ -50,7 +50,7 @@ def test_next_and_last_agree_with_the_list(
         of_stage = [due.step for due in timetable.due if due.stage == stage]
         back = [end - n * spacing for n in range(at_end)]
         assert of_stage[-1] == end
-        start = end - schedule.stretches[stage].steps
+        start = end - schedule.phases[stage].steps
         assert {step for step in back if step > start} <= set(of_stage)
 
 
@@ -74,15 +74,15 @@ def test_numbers_must_make_sense(name: str) -> None:
         Timetable(gaps(100)).last_until(-1)
 
 
-@given(lives, st.integers(0, 150))
+@given(schedules, st.integers(0, 150))
 def test_an_agent_belongs_to_the_phase_of_its_last_step(schedule: Schedule, step: int) -> None:
-    lived = [stage for stage, s in enumerate(schedule.stretches) for _ in range(s.steps)]
-    lived += [len(schedule) - 1] * 150
-    expected = BEFORE if step == 0 else lived[step - 1]
+    stages = [stage for stage, s in enumerate(schedule.phases) for _ in range(s.steps)]
+    stages += [len(schedule) - 1] * 150
+    expected = BEFORE if step == 0 else stages[step - 1]
     assert Timetable(schedule).stage_of(step) == expected
 
 
-@given(lives, st.integers(0, 20), st.integers(1, 4), st.integers(1, 12), st.integers(1, 8))
+@given(schedules, st.integers(0, 20), st.integers(1, 4), st.integers(1, 12), st.integers(1, 8))
 def test_an_agent_evaluated_late_belongs_to_what_was_due(
     schedule: Schedule, every: int, at_end: int, spacing: int, num_envs: int
 ) -> None:

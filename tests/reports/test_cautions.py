@@ -12,7 +12,7 @@ from continual_arcade.agents import METHODS
 from continual_arcade.evaluation import gather
 from continual_arcade.evaluation.reference_files import shipped_references
 from continual_arcade.reports.cautions import cautions
-from continual_arcade.reports.method_results import judge
+from continual_arcade.reports.method_results import collect_results
 
 TWO = gaps(100, 90)
 GOOD = ((0, 0), (40, 5), (30, 41))
@@ -41,9 +41,9 @@ def warned(
         for method in methods
         for seed in range(seeds)
     ]
-    (world,) = gather(paths).worlds
-    found = shipped_references().scale(world.protocol, "score") if scale else None
-    return cautions(judge(world, found, {}))
+    (comparison,) = gather(paths).comparisons
+    found = shipped_references().scale(comparison.protocol, "score") if scale else None
+    return cautions(collect_results(comparison, found, {}))
 
 
 def test_good_runs_are_warned_of_nothing(tmp_path: Path) -> None:
@@ -52,7 +52,7 @@ def test_good_runs_are_warned_of_nothing(tmp_path: Path) -> None:
 
 def test_few_runs(tmp_path: Path) -> None:
     (said,) = warned(tmp_path, methods=("finetune", "reservoir"), seeds=4)
-    assert said.startswith("finetune and reservoir: 4 runs are too few to judge a method")
+    assert said.startswith("finetune and reservoir: 4 runs are too few to evaluate a method")
     assert "spread of 0.0129" in said  # of 0, 0.01, 0.02 and 0.03
 
 
@@ -101,10 +101,14 @@ def test_without_references_nothing_is_said_of_learning(tmp_path: Path) -> None:
 def test_a_phase_without_references_is_named(tmp_path: Path) -> None:
     odd = gaps(100, 97)
     path = write_run(tmp_path, odd, matrix_cells(odd, GOOD), settings={"buffer_size": 100})
-    (world,) = gather([path]).worlds
-    scale = shipped_references().scale(world.protocol, "score")
-    judged = judge(world, scale, {})
-    assert any("Whether all phases were learnt is not known: gap 97" in s for s in cautions(judged))
+    (comparison,) = gather([path]).comparisons
+    scale = shipped_references().scale(comparison.protocol, "score")
+    results = collect_results(comparison, scale, {})
+    assert any(
+        "Whether all phases were learnt is not known: gap 97" in s for s in cautions(results)
+    )
     # A scale that is not damaged is not complained of.
     whole = replace(scale, zero=np.zeros(2), one=np.full(2, 47.0), reason="")
-    assert not any("is not known" in one for one in cautions(judge(world, whole, {})))
+    assert not any(
+        "is not known" in one for one in cautions(collect_results(comparison, whole, {}))
+    )

@@ -293,19 +293,19 @@ def test_a_run_that_is_still_being_written_spoils_no_number(tmp_path: Path) -> N
     short = write_run(tmp_path, TWO, {(0, -1): [[0], [0]], (100, 0): [[46], [46]]}, seed=9)
     page = page_of([*paths, short])
     assert cells(page, "summary")["finetune"]["runs"] == "3"
-    assert cells(page, "left-out")[short.name]["reason"] == "the run came to step 100 of 200"
+    assert cells(page, "left-out")[short.name]["reason"] == "the run reached step 100 of 200"
     taken = page_of([*paths, short], unfinished=True)
     found = cells(taken, "summary")["finetune"]
     assert found["runs"] == "4"
     assert found["at the end"] == "\N{EN DASH}"
     table = item(taken, "summary")
     assert isinstance(table, DataTable)
-    assert any("came to step 100 of 200" in note for note in table.notes)
+    assert any("reached step 100 of 200" in note for note in table.notes)
 
 
 def test_no_run_that_can_be_reported(tmp_path: Path) -> None:
     short = write_run(tmp_path, TWO, {(0, -1): [[0], [0]]})
-    with pytest.raises(ValueError, match="no run came to its end"):
+    with pytest.raises(ValueError, match="no run finished"):
         page_of([short])
 
 
@@ -404,7 +404,7 @@ def test_what_goes_on_inside(tmp_path: Path) -> None:
     partly = item(page_of([*paths[1:], *others]), "interference")
     assert isinstance(partly, HeatMap)
     assert [panel.label for panel in partly.panels] == ["finetune"]
-    assert "Without ewc: 3 runs of 3 wrote no network_diagnostics.csv" in partly.caption
+    assert "Without ewc: 3 runs of 3 wrote no diagnostics.csv" in partly.caption
 
 
 def test_a_phase_that_comes_back(tmp_path: Path) -> None:
@@ -417,7 +417,7 @@ def test_a_phase_that_comes_back(tmp_path: Path) -> None:
 
 
 def test_phases_of_one_name_are_told_apart(tmp_path: Path) -> None:
-    schedule = replace(TWO, stretches=tuple(replace(s, name="same") for s in TWO.stretches))
+    schedule = replace(TWO, phases=tuple(replace(s, name="same") for s in TWO.phases))
     matrix = item(page_of(runs(tmp_path, {0: PLAIN[0]}, schedule=schedule)), "matrix")
     assert isinstance(matrix, HeatMap)
     assert matrix.rows == ("same", "same (2)")

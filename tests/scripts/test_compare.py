@@ -24,7 +24,7 @@ def a_run(
     lr: float = 1e-3,
     method: str = "dqn",
     spec: Method = METHODS["finetune"],
-    judging: EvaluationSettings | None = None,
+    evaluation: EvaluationSettings | None = None,
 ) -> Path:
     """Write a run whose agent had ``scores[stage][phase]`` after each phase of training."""
     cells = {
@@ -44,7 +44,7 @@ def a_run(
         method=method,
         spec=spec,
         settings=settings,
-        judging=judging,
+        evaluation=evaluation,
     )
 
 
@@ -226,7 +226,7 @@ def test_p_values_and_warnings_are_those_of_the_report(tmp_path: Path, capsys: A
     assert "warning" not in text  # five runs are enough
     text, _ = output(capsys, *paths[:4])
     said = " ".join(text.split())
-    assert "warning: finetune: 4 runs are too few to judge a method" in said
+    assert "warning: finetune: 4 runs are too few to evaluate a method" in said
 
 
 def test_runs_of_other_protocols_are_refused_by_name_or_kept_apart(
@@ -234,7 +234,7 @@ def test_runs_of_other_protocols_are_refused_by_name_or_kept_apart(
 ) -> None:
     seeds = EvaluationSettings(every=0, at_end=1, episodes=2, first_seed=70)
     scores = [NOTHING, (1, 1, 1), (1, 1, 1), (1, 1, 1)]
-    other = a_run(tmp_path, 3, scores, judging=seeds)  # type: ignore[arg-type]
+    other = a_run(tmp_path, 3, scores, evaluation=seeds)  # type: ignore[arg-type]
     with pytest.raises(SystemExit, match=r"^2$"):
         compare.main([*map(str, three), str(other)])
     captured = capsys.readouterr()

@@ -16,7 +16,7 @@ from tables import gaps, matrix_cells, write_run
 
 from continual_arcade.agents import ContinualDQN
 from continual_arcade.evaluation import EvaluationSettings, gather
-from continual_arcade.reports.method_results import judge
+from continual_arcade.reports.method_results import collect_results
 from continual_arcade.scripts import (
     compare,
     evaluate,
@@ -110,7 +110,7 @@ def scene(made: Path, tmp_path: Path) -> Scene:
     return Scene(tmp_path)
 
 
-OTHER = {"judging": EvaluationSettings(every=0, at_end=1, episodes=1, first_seed=9)}
+OTHER = {"evaluation": EvaluationSettings(every=0, at_end=1, episodes=1, first_seed=9)}
 
 
 def evaluated(scene: Scene, before: Callable[[], object] = lambda: None) -> int:
@@ -179,8 +179,8 @@ def made_references(scene: Scene, before: str = "") -> int:
 
 
 SCENES: dict[tuple[str, str], Callable[[Scene], int]] = {
-    ("evaluate", "every episode came out as in the run"): evaluated,
-    ("evaluate", "episodes came out differently"): lambda s: evaluated(s, s.disturb),
+    ("evaluate", "every episode has the same result as in the run"): evaluated,
+    ("evaluate", "episodes have different results"): lambda s: evaluated(s, s.disturb),
     ("evaluate", "a checkpoint is missing"): lambda s: evaluated(s, s.checkpoint().unlink),
     ("evaluate", "a checkpoint is damaged, or that of another run"): lambda s: evaluated(
         s, lambda: exchanged(s)
@@ -195,7 +195,7 @@ SCENES: dict[tuple[str, str], Callable[[Scene], int]] = {
         s, *s.runs(), "--baselines", s.cut_off()
     ),
     ("study status", "all runs are finished"): lambda s: of_study(s, "status"),
-    ("study status", "runs failed, are missing, or still to be done"): lambda s: of_study(
+    ("study status", "runs failed, are missing, or are still to be done"): lambda s: of_study(
         s, "status", before=lambda: unfinished(s)
     ),
     ("study run", "all runs are finished"): lambda s: of_study(s, "resume", "--jobs=1"),
@@ -205,8 +205,8 @@ SCENES: dict[tuple[str, str], Callable[[Scene], int]] = {
     ("study report", "runs are not finished"): lambda s: of_study(
         s, "report", before=lambda: unfinished(s)
     ),
-    ("study verify", "every run is as before"): lambda s: of_study(s, "verify", "--jobs=1"),
-    ("study verify", "a run has a different result"): lambda s: of_study(
+    ("study verify", "every run was reproduced"): lambda s: of_study(s, "verify", "--jobs=1"),
+    ("study verify", "a run was re-run with a different result"): lambda s: of_study(
         s, "verify", "--jobs=1", before=s.change_table
     ),
     ("study publish", "a run cannot be read"): lambda s: of_study(
@@ -313,5 +313,5 @@ def test_a_run_of_another_agent_is_refused_where_it_would_have_to_be_opened(
         assert re.search(r"the agent of .*\(ppo\) is none of this suite's", said)
     assert compared(scene.run) == 0
     # Nor is it filmed for a report.
-    (world,) = gather([scene.run]).worlds
-    assert Films(0.1).of(world, judge(world, None, {})) == []
+    (comparison,) = gather([scene.run]).comparisons
+    assert Films(0.1).of(comparison, collect_results(comparison, None, {})) == []

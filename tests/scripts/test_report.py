@@ -158,10 +158,10 @@ def test_runs_that_say_nothing_are_named_in_the_page(
         report.main([*given, "-o", str(out), "--film-seconds", "0"])
     said = "".join(capsys.readouterr().out.split())  # lines are broken anywhere
     text = out.read_text("utf-8")
-    for reason in ("has the columns half of", "the run came to step"):
+    for reason in ("has the columns half of", "the run reached step"):
         assert reason.replace(" ", "") in said
         assert reason in text
-    assert "Left out: 2 runs" in text
+    assert "Excluded: 2 runs" in text
     assert "damaged/diagnostics.csv" in text
     assert paths_in(text.encode()) == []
     message = fails(capsys, damaged, "-o", tmp_path / "none.html")

@@ -555,7 +555,7 @@ def test_a_game_waits_for_the_first_key(
     # One picture by the reset, those that wait, and then one for each step.
     waiting = watched.frames[1:201]
     assert {step for step, _ in waiting} == {0}
-    assert {notice.heading for _, notice in waiting if notice} == {play._TITLES[game]}
+    assert {notice.heading for _, notice in waiting if notice} == {make_game(game).title}
     assert len(set(watched.states[:201])) == 1
     assert watched.headings[201:] == [None] * 10
     assert [step for step, _ in watched.frames[201:]] == list(range(1, 11))
@@ -563,7 +563,7 @@ def test_a_game_waits_for_the_first_key(
     (notice,) = {notice for _, notice in waiting}
     assert notice is not None
     said = " ".join(notice.lines)
-    assert play._CONTROLS[game] in said
+    assert make_game(game).needed("keys").about in said
     for word in ("space to start", "p pauses", "escape quits"):
         assert word in said
 

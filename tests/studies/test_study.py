@@ -92,8 +92,8 @@ def without_lists(before: Any, now: Any) -> list[str]:
 
 def change(study: Study, kind: str) -> Study:
     world = study.worlds[0]
-    *stretches, last = world.schedule.stretches
-    longer = replace(world.schedule, stretches=(*stretches, replace(last, steps=last.steps + 1)))
+    *phases, last = world.schedule.phases
+    longer = replace(world.schedule, phases=(*phases, replace(last, steps=last.steps + 1)))
     entry = study.entries[0]
     faster = replace(entry, settings=replace(entry.settings, n_steps=entry.settings.n_steps + 1))
     changes: dict[str, Study] = {

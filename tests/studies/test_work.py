@@ -125,7 +125,7 @@ def test_what_differs_by_names_alone_is_the_same_run(tmp_path: Path) -> None:
     renamed = replace(
         schedule,
         name="other",
-        stretches=tuple(replace(stretch, name="x") for stretch in schedule.stretches),
+        phases=tuple(replace(stretch, name="x") for stretch in schedule.phases),
     )
     other = replace(spec, schedule=renamed, save_every=7)
     assert other.matches(spec.to_config())

@@ -11,7 +11,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import tiny
 from processes import started
 
 from continual_arcade.agents.engines import compilation
@@ -130,20 +129,3 @@ def test_without_a_folder_for_it_it_is_compiled_all_the_same(tmp_path: Path) -> 
     )
     result = run(code, blocked, PYTHONPATH=str(site))
     assert "NUMBA_CACHE_DIR" in result.stderr
-
-
-def test_threads_that_somebody_gave_back_are_taken_again() -> None:
-    """An agent made while threads were limited, and the limit taken away, is on many again."""
-    model = tiny.agent(engine="compiled")
-    libraries = compilation._blas()
-    assert libraries
-    before = [library.get_num_threads() for library in libraries]
-    assert before == [1] * len(libraries)
-    for library in libraries:
-        library.set_num_threads(2)
-    try:
-        assert [library.get_num_threads() for library in libraries] == [2] * len(libraries)
-        tiny.live(model, 40)
-        assert [library.get_num_threads() for library in libraries] == before
-    finally:
-        compilation.compute_on_one_thread()

@@ -25,7 +25,7 @@ from stable_baselines3.common.logger import configure
 
 from continual_arcade.agents import METHODS, ContinualDQN, DQNSettings, build_agent, compose
 from continual_arcade.agents.engines import game_loop
-from continual_arcade.agents.methods import L2
+from continual_arcade.agents.methods.l2 import L2
 from continual_arcade.envs import make_game, shipped
 from continual_arcade.envs.clock import LifetimeClock
 from continual_arcade.envs.curricula import as_schedule

@@ -23,7 +23,13 @@ from tiny import LIFE, NUM_ENVS, SaveAt, agent, life, live
 from continual_arcade.agents import ContinualDQN, DivergedError, machine_memory
 from continual_arcade.agents.files.space_data import space_from_data, space_to_data
 from continual_arcade.agents.files.state_files import load_state, save_state
-from continual_arcade.agents.methods import AGEM, EWC, MER, SI, Clear, Clone, Reptile
+from continual_arcade.agents.methods.agem import AGEM
+from continual_arcade.agents.methods.clear import Clear
+from continual_arcade.agents.methods.clone import Clone
+from continual_arcade.agents.methods.ewc import EWC
+from continual_arcade.agents.methods.mer import MER
+from continual_arcade.agents.methods.reptile import Reptile
+from continual_arcade.agents.methods.si import SI
 from continual_arcade.agents.replay import (
     BalancedReplayBuffer,
     FIFOReplayBuffer,

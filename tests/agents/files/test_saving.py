@@ -46,8 +46,16 @@ from continual_arcade.agents import (
     make_life,
 )
 from continual_arcade.agents.files import saving, state_files
-from continual_arcade.agents.methods import AGEM, EWC, L2, SI, Clear, Clone, Part, Reptile
-from continual_arcade.agents.replay import MixReplayBuffer
+from continual_arcade.agents.files.plain import from_plain
+from continual_arcade.agents.methods import Part
+from continual_arcade.agents.methods.agem import AGEM
+from continual_arcade.agents.methods.clear import Clear
+from continual_arcade.agents.methods.clone import Clone
+from continual_arcade.agents.methods.ewc import EWC
+from continual_arcade.agents.methods.l2 import L2
+from continual_arcade.agents.methods.reptile import Reptile
+from continual_arcade.agents.methods.si import SI
+from continual_arcade.agents.replay import FIFOReplayBuffer, MixReplayBuffer
 from continual_arcade.envs import make_game, shipped
 
 SAVED = 200
@@ -476,6 +484,12 @@ def test_a_class_of_somebody_else_must_be_handed_in(tmp_path: Path) -> None:
     np.testing.assert_array_equal(answers(loaded), answers(model))
 
 
+def test_the_memory_of_files_of_0_1_0_is_found_where_it_is_now() -> None:
+    for module in ("continual_arcade.agents.replay", "continual_arcade.agents.replay.buffer"):
+        found = from_plain({"class": f"{module}:FIFOReplayBuffer"}, "replay_buffer_class")
+        assert found is FIFOReplayBuffer
+
+
 @pytest.mark.parametrize(
     "name",
     [
@@ -492,6 +506,7 @@ def test_a_class_of_somebody_else_must_be_handed_in(tmp_path: Path) -> None:
         "continual_arcade.agents.files.saving:Path",
         "torch.nn.modules.linear:Module",
         "continual_arcade.agents.replay:ReplayBuffer",
+        "continual_arcade.agents.replay.buffer:ReplayBuffer",
         "torch.nn",
     ],
 )
@@ -646,7 +661,7 @@ def test_training_goes_on_only_in_an_equal_environment(tmp_path: Path) -> None:
     live(agent(), callback=SaveAt(SAVED, path))
     with pytest.raises(ValueError, match="num_envs is 3 here and 4 in what was saved"):
         ContinualDQN.load(path, life(num_envs=3), "cpu")
-    with pytest.raises(ValueError, match="belongs to a life with schedule"):
+    with pytest.raises(ValueError, match="belongs to a run with schedule"):
         ContinualDQN.load(path, life(CONFLICT.with_steps(PHASE + 4)), "cpu")
     with pytest.raises(ValueError, match="kind is 'MixReplayBuffer' here and 'FIFO"):
         ContinualDQN.load(path, life(), "cpu", replay_buffer_class=MixReplayBuffer)

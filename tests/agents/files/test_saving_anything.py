@@ -26,8 +26,12 @@ from torch import nn
 
 from continual_arcade.agents import ContinualDQN, Exploration
 from continual_arcade.agents.files.plain import from_plain, to_plain
-from continual_arcade.agents.methods import EWC, MER, Clear, Part, Reptile
+from continual_arcade.agents.methods import Part
+from continual_arcade.agents.methods.clear import Clear
+from continual_arcade.agents.methods.ewc import EWC
 from continual_arcade.agents.methods.mask import HardMask
+from continual_arcade.agents.methods.mer import MER
+from continual_arcade.agents.methods.reptile import Reptile
 from continual_arcade.agents.networks import ContinualPolicy
 from continual_arcade.agents.replay import (
     BalancedReplayBuffer,

@@ -13,10 +13,22 @@ from hypothesis import strategies as st
 from scipy.optimize import minimize, nnls
 from tiny import LIFE, PHASE, History, agent, bits, inside, live
 
-from continual_arcade.agents.methods import AGEM, Part
-from continual_arcade.agents.methods.agem import projected
+from continual_arcade.agents.methods import Part
+from continual_arcade.agents.methods.agem import AGEM
+from continual_arcade.agents.methods.agem import against as opposed
 from continual_arcade.agents.methods.importance import Parameters
 from continual_arcade.agents.replay.n_step import Transitions
+
+
+def projected(vector: Parameters, reference: Parameters) -> Parameters | None:
+    """Project by the rules of the part; None if nothing is to be changed."""
+    along = sum(float(AGEM.products(v, r).sum()) for v, r in zip(vector, reference, strict=True))
+    square = sum(float(AGEM.squares(r).sum()) for r in reference)
+    excess = opposed(along, square)
+    if excess == 0:
+        return None
+    return [AGEM.project_gradient(v, r, excess) for v, r in zip(vector, reference, strict=True)]
+
 
 SEEDS = st.integers(0, 2**32 - 1)
 SHAPES = ((3, 2), (3,), (1, 3), ())
@@ -211,9 +223,9 @@ class Consequences(Part):
 
     def after_update(self, learner: Any) -> None:
         (agem,) = (part for part in learner.parts if part.name == "agem")
-        if not agem._reference:
+        if not agem.remembered:
             return
-        reference = flat(agem._reference).astype(np.float64)
+        reference = flat(agem.reference).astype(np.float64)
         now = [tensor.detach() for tensor in learner.q_net.parameters()]
         step = flat([a - b for a, b in zip(now, self.before, strict=True)]).astype(np.float64)
         scale = np.linalg.norm(step) * np.linalg.norm(reference)
@@ -272,7 +284,7 @@ class ByTensor(AGEM):
     def project_update(self, learner: Any) -> None:
         with torch.no_grad():
             for now, before, reference in zip(
-                learner.q_net.parameters(), self._before, self._reference, strict=False
+                learner.q_net.parameters(), self.before, self.reference, strict=False
             ):
                 changed = projected([before - now], [reference])
                 if changed is not None:
@@ -302,10 +314,10 @@ def test_the_step_is_projected_as_a_whole(part: Any) -> None:
 
         def after_update(self, learner: Any) -> None:
             (agem,) = (other for other in learner.parts if isinstance(other, AGEM))
-            if not agem._reference:
+            if not agem.remembered:
                 return
-            before, stepped = flat(agem._before), flat(self.stepped)
-            reference = flat(agem._reference).astype(np.float64)
+            before, stepped = flat(agem.before), flat(self.stepped)
+            reference = flat(agem.reference).astype(np.float64)
             now = flat([tensor.detach() for tensor in learner.q_net.parameters()])
             step = stepped.astype(np.float64) - before
             if step @ reference < -1e-9:
@@ -356,7 +368,7 @@ def test_the_reference_is_the_gradient_on_what_was_kept() -> None:
     expected = torch.autograd.grad(loss, list(model.q_net.parameters()))
     before = [tensor.grad.clone() for tensor in model.q_net.parameters()]  # type: ignore[union-attr]
     part.project(model)
-    np.testing.assert_allclose(flat(part._reference), flat(list(expected)), rtol=1e-5, atol=1e-7)
+    np.testing.assert_allclose(flat(part.reference), flat(list(expected)), rtol=1e-5, atol=1e-7)
     after = [tensor.grad for tensor in model.q_net.parameters()]
     assert all(torch.equal(a, b) for a, b in zip(before, after, strict=True))  # type: ignore[arg-type]
 

@@ -27,22 +27,17 @@ from tiny import (
 )
 
 from continual_arcade.agents import METHODS, ContinualDQN, compose
-from continual_arcade.agents.methods import (
-    AGEM,
-    EWC,
-    L2,
-    MAS,
-    MER,
-    PARTS,
-    SI,
-    Clear,
-    Clone,
-    OnlineEWC,
-    Part,
-    Reset,
-    make_part,
-    parse_part,
-)
+from continual_arcade.agents.methods import PARTS, Part, make_part, parse_part
+from continual_arcade.agents.methods.agem import AGEM
+from continual_arcade.agents.methods.clear import Clear
+from continual_arcade.agents.methods.clone import Clone
+from continual_arcade.agents.methods.ewc import EWC
+from continual_arcade.agents.methods.l2 import L2
+from continual_arcade.agents.methods.mas import MAS
+from continual_arcade.agents.methods.mer import MER
+from continual_arcade.agents.methods.online_ewc import OnlineEWC
+from continual_arcade.agents.methods.reset import Reset
+from continual_arcade.agents.methods.si import SI
 from continual_arcade.agents.phase_tracker import PhaseTracker
 from continual_arcade.agents.replay import BalancedReplayBuffer, MixReplayBuffer
 from continual_arcade.envs import make_game, shipped

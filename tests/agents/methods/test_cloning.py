@@ -13,14 +13,32 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from tiny import LIFE, NUM_ENVS, PHASE, History, agent, bits, differences, inside, live
+from torch.nn import functional
 
-from continual_arcade.agents.methods import Batch, Clear, Clone, Part, cloning
-from continual_arcade.agents.methods.cloning import cloning_loss, q_values
+from continual_arcade.agents.methods import Batch, Part, base, clone
+from continual_arcade.agents.methods.base import q_values
+from continual_arcade.agents.methods.clear import Clear
+from continual_arcade.agents.methods.clone import Clone
+from continual_arcade.agents.methods.rules import numbers_for, slope_function, slope_of_kept
 from continual_arcade.agents.replay import FIFOReplayBuffer, MixReplayBuffer
 
 WHATS = ("q", "advantage", "policy")
 each_what = pytest.mark.parametrize("what", WHATS)
 SEEDS = st.integers(0, 2**32 - 1)
+
+
+def cloning_loss(values: Any, old: Any, what: Any, temperature: float = 1.0) -> Any:
+    """The loss whose slope the parts say, mean over states: autograd is the oracle of the slope."""
+    if what == "policy":
+        now, then = (
+            functional.log_softmax(values / temperature, 1),
+            functional.log_softmax(old / temperature, 1),
+        )
+        return temperature**2 * functional.kl_div(now, then, reduction="batchmean", log_target=True)
+    if what == "advantage":
+        values = values - values.mean(1, keepdim=True)
+        old = old - old.mean(1, keepdim=True)
+    return functional.mse_loss(values, old)
 
 
 def normal(seed: int, *shape: int, dtype: torch.dtype = torch.float64) -> torch.Tensor:
@@ -261,15 +279,14 @@ def test_the_loss_counts_what_has_no_value_as_held(what: Any) -> None:
     batch = model.sample(64)
     assert batch.slots is not None
     old = torch.as_tensor(model.replay.columns["q_values"][batch.slots])
-    now = model.q_net(batch.samples.observations).detach()
     rows = [i for i in range(64) if not math.isnan(old[i, 0])]
     assert 0 < len(rows) < 64
-    expected = sum(by_hand(now[i : i + 1], old[i : i + 1], what, 0.5) for i in rows)
-    loss = clear.loss(model, batch)
-    assert loss is not None
-    assert float(loss.detach()) == pytest.approx(0.3 * expected / 64, rel=1e-4)
+    values = model.q_net(batch.samples.observations)[rows]
+    expected = pulled(model, 0.3 * len(rows) / 64 * cloning_loss(values, old[rows], what, 0.5))
+    found = pulled(model, clear.loss(model, batch))
+    np.testing.assert_allclose(found, expected, rtol=1e-3, atol=1e-7)
     # The mean over those that have a value is another one.
-    assert float(loss.detach()) != pytest.approx(0.3 * expected / len(rows), rel=1e-2)
+    fails(lambda: np.testing.assert_allclose(found, 64 / len(rows) * expected, rtol=1e-2))
 
 
 def test_nothing_is_held_where_nothing_is_known() -> None:
@@ -282,6 +299,51 @@ def test_nothing_is_held_where_nothing_is_known() -> None:
 def test_clear_needs_replay_that_tells_slots() -> None:
     with pytest.raises(ValueError, match="does not tell where transitions are stored"):
         agent(Clear(), replay=None, n_steps=1)  # type: ignore[arg-type]
+
+
+def pulled(model: Any, loss: Any) -> np.ndarray:
+    """The gradient of a loss, as one vector."""
+    slopes = torch.autograd.grad(loss, list(model.q_net.parameters()))
+    return np.concatenate([slope.numpy().reshape(-1) for slope in slopes])
+
+
+@dataclass
+class Unshifted(Clone):
+    """A mistake: of the advantage it forgets that the mean moves, too."""
+
+    name: ClassVar[str] = "unshifted"
+
+    @slope_of_kept("observations", "values", size="batch", when="alpha")
+    def hold(now: Any, old: Any, slope: Any, alpha: Any, what: Any, temperature: Any) -> None:
+        for action in range(len(now)):
+            slope[action] = 2.0 * alpha * (now[action] - old[action]) / len(now)
+
+
+def check_slope(kind: type[Clone], what: Any, seed: int, rows: int, actions: int) -> None:
+    """The slope that a part says is the derivative of the loss, by autograd."""
+    part = kind(alpha=0.3, what=what, temperature=0.7)
+    rng = np.random.default_rng(seed)
+    now, old = (rng.normal(size=(rows, actions)).astype(np.float32) for _ in range(2))
+    found, numbers = np.zeros_like(now), numbers_for(part, ("alpha", "what", "temperature"), None)
+    places = [array.ctypes.data for array in (now, old, found, numbers)]
+    slope_function(kind, kind.hold)(np.array([rows, actions, *places]))  # type: ignore[arg-type]
+    values = torch.tensor(now, dtype=torch.float64, requires_grad=True)
+    loss = 0.3 * cloning_loss(values, torch.as_tensor(old.astype(np.float64)), what, 0.7)
+    (expected,) = torch.autograd.grad(loss, values)
+    np.testing.assert_allclose(found / rows, expected, rtol=1e-4, atol=1e-7)
+
+
+@each_what
+@settings(max_examples=20, deadline=None)
+@given(seed=st.integers(0, 2**32 - 1), rows=st.integers(1, 5), actions=st.integers(2, 5))
+def test_the_slope_is_the_derivative_of_the_loss(
+    what: Any, seed: int, rows: int, actions: int
+) -> None:
+    check_slope(Clone, what, seed, rows, actions)
+
+
+def test_a_slope_that_forgets_something_is_found_out() -> None:
+    fails(lambda: check_slope(Unshifted, "advantage", 0, 4, 3))
 
 
 # --- cloning at the end of phases ---------------------------------------------------------------
@@ -364,16 +426,21 @@ def test_the_cloning_batch_is_drawn_from_all_phases() -> None:
     model = live(agent(clone))
     assert clone.observations is not None
     assert clone.values is not None
-    now = torch.as_tensor(answers(model.q_net.eval(), clone.observations))
-    every = float(cloning_loss(now, torch.as_tensor(clone.values), "q"))
-    halves = [
-        float(cloning_loss(now[part], torch.as_tensor(clone.values)[part], "q"))
-        for part in (slice(50), slice(50, None))
-    ]
-    loss = clone.loss(model, model.sample(16))
-    assert loss is not None
-    assert float(loss.detach()) == pytest.approx(every, rel=0.05)
-    assert all(half != pytest.approx(every, rel=0.05) for half in halves)
+    values = torch.as_tensor(clone.values)
+    every, *halves = (
+        pulled(model, cloning_loss(model.q_net(torch.as_tensor(states)), old, "q"))
+        for states, old in (
+            (clone.observations[part], values[part])
+            for part in (slice(None), slice(50), slice(50, 99))
+        )
+    )
+    found = pulled(model, clone.loss(model, model.sample(16)))
+
+    def apart(pull: np.ndarray) -> float:
+        return float(np.linalg.norm(found - pull) / np.linalg.norm(every))
+
+    assert apart(every) < 0.05
+    assert all(apart(half) > 0.05 for half in halves)
 
 
 class Misread(Clone):
@@ -411,11 +478,11 @@ def check_clone(what: Any, kind: type[Clone]) -> None:
     assert clone.values is not None
     ahead = copy.deepcopy(clone.rng)
     drawn = ahead.integers(len(clone.values), size=5)
-    now = torch.as_tensor(answers(model.q_net, clone.observations[drawn]))
-    expected = 0.3 * by_hand(now, torch.as_tensor(clone.values[drawn]), what, 0.5)
-    loss = clone.loss(model, model.sample(16))
-    assert loss is not None
-    assert float(loss.detach()) == pytest.approx(expected, rel=1e-3)
+    now = model.q_net(torch.as_tensor(clone.observations[drawn]))
+    loss = 0.3 * cloning_loss(now, torch.as_tensor(clone.values[drawn]), what, 0.5)
+    expected = pulled(model, loss)
+    found = pulled(model, clone.loss(model, model.sample(16)))
+    np.testing.assert_allclose(found, expected, rtol=2e-3, atol=1e-6)
     assert clone.rng.bit_generator.state == ahead.bit_generator.state
 
 
@@ -474,7 +541,7 @@ def test_what_was_just_stored_pulls_nowhere(
     if mistake is None:
         check_at_rest(kind(**settings))
         return
-    monkeypatch.setattr(cloning, "q_values", mistake)
+    monkeypatch.setattr(base if kind is Clear else clone, "q_values", mistake)
     fails(lambda: check_at_rest(kind(**settings)))
 
 

@@ -16,9 +16,11 @@ from stable_baselines3.common.type_aliases import ReplayBufferSamples
 from torch import nn
 
 from continual_arcade.agents import ContinualDQN, build_agent, compose
-from continual_arcade.agents.methods import MER, Batch, Part, Reptile, make_part, meta
-from continual_arcade.agents.methods.base import copies, parameters
-from continual_arcade.agents.methods.meta import draw_back
+from continual_arcade.agents.methods import Batch, Part, make_part, plans, reptile, rules
+from continual_arcade.agents.methods.mer import MER
+from continual_arcade.agents.methods.plans import draw_back, plan
+from continual_arcade.agents.methods.reptile import Reptile
+from continual_arcade.agents.methods.tensors import copies, parameters
 from continual_arcade.agents.replay import ReservoirReplayBuffer
 from continual_arcade.agents.replay.n_step import Transitions
 
@@ -88,7 +90,7 @@ class Once(Reptile):
     """Always draws back to where life began."""
 
     def interpolate(self, learner: Any) -> None:
-        base = self.base
+        base = [tensor.clone() for tensor in self.base]
         super().interpolate(learner)
         self.base = base
 
@@ -229,7 +231,7 @@ def check_targets(part: Reptile) -> None:
     def watched(*args: Any, **kwargs: Any) -> None:
         nonlocal waits
         train(*args, **kwargs)
-        bases.append(part.base)
+        bases.append([tensor.clone() for tensor in part.base])
         targets.append(now(life.q_net_target))
         waits += bool(life._syncs_due)
 
@@ -343,14 +345,22 @@ def test_neither_the_target_network_nor_buffers_are_drawn_back(
     name: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     check_parameters_only(name)
-    for what, mistake in (
-        ("parameters", with_target),
-        ("parameters", with_buffers),
-        ("draw_back", target_along),
-    ):
+    for mistake in (with_target, with_buffers):
         with monkeypatch.context() as patched:
-            patched.setattr(meta, what, mistake)
+            for module in (plans, reptile, rules):
+                patched.setattr(module, "parameters", mistake)
             fails(lambda: check_parameters_only(name))
+    kind: Any = Reptile if name == "reptile" else MER
+    rightly = kind.interpolate
+
+    def wrongly(self: Any, learner: Any) -> None:
+        due = [(self.base, self.eps)] if name == "reptile" else self._due
+        for base, rate in due:
+            target_along(learner, base, rate)
+        rightly(self, learner)
+
+    monkeypatch.setattr(kind, "interpolate", wrongly)
+    fails(lambda: check_parameters_only(name))
 
 
 # --- MER in mini-batches ------------------------------------------------------------------------
@@ -505,15 +515,15 @@ def test_the_target_network_only_sees_blocks_of_mer_that_are_drawn_back(
     fails(lambda: check_mer_targets(Lazy(gamma=0.3), waits))
     if waits:
         fails(lambda: check_mer_targets(MER(gamma=0.3), waits, Anytime))
-    monkeypatch.setattr(meta, "draw_back", target_along)
+    monkeypatch.setattr(plans, "draw_back", target_along)
     fails(lambda: check_mer_targets(MER(gamma=0.3), waits))
 
 
 class Everywhere(MER):
     """Puts the newest transitions into each batch."""
 
-    def _batched(self, learner: Any, current: Any, steps: int, size: int) -> Iterator[Batch]:
-        held = [*super()._batched(learner, current, steps, size)]
+    def batches(self, learner: Any, steps: int, batch_size: int) -> Iterator[Batch]:
+        held = [*super().batches(learner, steps, batch_size)]
         yield from [max(held, key=lambda batch: len(batch.samples.rewards))] * steps
 
 
@@ -539,9 +549,11 @@ def check_newest(part: MER, blocks: int = 400, steps: int = 4) -> None:
 class First(MER):
     """Always puts them into the first batch."""
 
-    def bind(self, learner: Any, rng: Any) -> None:
-        super().bind(learner, rng)
-        self.rng = type("Zero", (), {"integers": staticmethod(lambda steps: 0)})()
+    @plan
+    def arrange(draws: Any, current: Any) -> None:
+        for step in range(len(draws)):
+            draws[step] = step
+        current[0] = 1.0
 
 
 def test_the_newest_transitions_are_in_one_batch_of_each_block() -> None:
@@ -754,23 +766,30 @@ def test_without_interpolation_single_examples_are_plain_sgd_bit_for_bit(algorit
 class Unweighed(MER):
     """Learns the current example like any other."""
 
-    def _examples(self, learner: Any, current: Batch) -> list[Batch]:
-        return [Batch(batch.samples) for batch in super()._examples(learner, current)]
+    def batches(self, learner: Any, steps: int, batch_size: int) -> Iterator[Batch]:
+        for batch in super().batches(learner, steps, batch_size):
+            yield Batch(batch.samples)
 
 
 class Repeated(MER):
     """Learns it several times instead of weighing it."""
 
-    def _examples(self, learner: Any, current: Batch) -> list[Batch]:
-        found = super()._examples(learner, current)
-        return [Batch(b.samples) for b in found for _ in range(int(b.weight))]
+    def batches(self, learner: Any, steps: int, batch_size: int) -> Iterator[Batch]:
+        for batch in super().batches(learner, steps, batch_size):
+            yield from [Batch(batch.samples)] * int(batch.weight)
 
 
 class Ordered(MER):
     """Always learns it last."""
 
-    def _examples(self, learner: Any, current: Batch) -> list[Batch]:
-        return sorted(super()._examples(learner, current), key=lambda batch: batch.weight)
+    @plan
+    def arrange(
+        draws: Any, current: Any, weights: Any, inner: Any, repeats: Any, gamma: Any
+    ) -> None:
+        last = len(draws) - 1
+        for step in range(last):
+            draws[step] = step
+        current[last], weights[last], inner[last] = 1.0, repeats, gamma
 
 
 def check_algorithm_7(part: MER) -> None:

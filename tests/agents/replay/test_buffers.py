@@ -24,7 +24,7 @@ from stable_baselines3.common.buffers import NStepReplayBuffer, ReplayBuffer
 from stable_baselines3.common.vec_env import DummyVecEnv, VecNormalize
 
 from continual_arcade.agents import GymnasiumVecEnv, replay
-from continual_arcade.agents.methods import MER
+from continual_arcade.agents.methods.mer import MER
 from continual_arcade.agents.replay import (
     BalancedReplayBuffer,
     FIFOReplayBuffer,

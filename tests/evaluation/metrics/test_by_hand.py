@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 
 import pytest
-from lives import CYCLE, THREE, TWO, TWO_CONTEXT, A, B, C
+from sample_records import CYCLE, THREE, TWO, TWO_CONTEXT, A, B, C
 
 from continual_arcade.evaluation import Record
 from continual_arcade.evaluation.metrics import METRICS, Context, measure

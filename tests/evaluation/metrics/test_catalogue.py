@@ -4,7 +4,7 @@ import re
 from math import nan
 
 import pytest
-from lives import TWO, TWO_CONTEXT
+from sample_records import TWO, TWO_CONTEXT
 
 from continual_arcade.evaluation.metrics import METRICS, Result, measure
 from continual_arcade.evaluation.metrics.catalogue import _MODULES

@@ -6,7 +6,7 @@ from math import exp, inf, isnan, nan
 
 import numpy as np
 import pytest
-from lives import ALONE, SCALE, TWO, TWO_CONTEXT, A, B, from_curves, from_rows
+from sample_records import ALONE, SCALE, TWO, TWO_CONTEXT, A, B, from_curves, from_rows
 from tables import gaps
 
 from continual_arcade.evaluation import Record
@@ -213,7 +213,7 @@ def test_ratios_of_plasticity_are_not_cut() -> None:
     assert value(record, "plasticity@final-ratio") == 4.0
     assert value(record, "plasticity@auc-ratio") == 5.0  # (2 + 8)/2 by (0 + 2)/2
     # Without a repeat MEAL writes 1.
-    assert reason(TWO, "plasticity@auc-ratio") == "no phase comes back"
+    assert reason(TWO, "plasticity@auc-ratio") == "no phase recurs"
 
 
 def test_the_last_five_are_the_last_five() -> None:

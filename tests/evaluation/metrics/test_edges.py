@@ -5,7 +5,18 @@ from math import isnan, nan
 
 import numpy as np
 import pytest
-from lives import ALONE, CYCLE, SCALE, THREE, TWO, TWO_CONTEXT, A, B, from_curves, from_rows
+from sample_records import (
+    ALONE,
+    CYCLE,
+    SCALE,
+    THREE,
+    TWO,
+    TWO_CONTEXT,
+    A,
+    B,
+    from_curves,
+    from_rows,
+)
 from tables import gaps, record_of
 
 from continual_arcade.envs import PhaseSpec, Schedule, make_game, shipped
@@ -23,9 +34,9 @@ def test_one_phase() -> None:
     assert undefined == {
         name: "no phase was learnt after another one"
         if name in after | {"forward-transfer-contrast@l2m"}
-        else "no phase comes back"
+        else "no phase recurs"
         if name.startswith(("plasticity", "recovery"))
-        else "no phase comes back twice"
+        else "no phase recurs twice"
         if name.startswith("performance-recovery")
         else "no phase was learnt before another one"
         for name in undefined
@@ -42,7 +53,7 @@ def test_a_run_that_was_broken_off() -> None:
     found = measure(record, context=Context(Scale(np.zeros(3), np.full(3, 50.0))))
     known = {name for name, result in found.items() if not isnan(result.value)}
     assert known == set()
-    assert found["acc@gem"].reason == "the run came to step 150 of 300"
+    assert found["acc@gem"].reason == "the run reached step 150 of 300"
     assert found["la@mer"].parts[A] == 10
     assert isnan(found["la@mer"].parts[B])
     # What was known by then is known.
@@ -122,8 +133,8 @@ def test_what_a_metric_needs_is_said() -> None:
     ("context", "message"),
     [
         (Context(Scale(np.zeros(3), np.ones(3))), "do not fit a record of 2 phases"),
-        (Context(None, {0: ALONE[1]}), "of gap 100 lived in gap 90: give one"),
-        (Context(None, {0: [TWO]}), "of gap 100 lived in gap 100, gap 90: give one"),
+        (Context(None, {0: ALONE[1]}), "of gap 100 was trained in gap 90: give one"),
+        (Context(None, {0: [TWO]}), "of gap 100 was trained in gap 100, gap 90: give one"),
         (
             Context(None, {0: [from_rows(gaps(100, steps=50), [[0], [1]])]}),
             "of gap 100 has 50 steps, and the phase has 100",
@@ -148,7 +159,7 @@ def test_single_phase_runs_that_lack_something() -> None:
     for name, metric in METRICS.items():
         if "baselines" in metric.needs:
             result = measure(TWO, [name], context)[name]
-            assert result.reason == "single-phase run: the run came to step 50 of 100", name
+            assert result.reason == "single-phase run: the run reached step 50 of 100", name
 
 
 def test_several_single_phase_runs() -> None:

@@ -1,4 +1,4 @@
-"""What holds of all metrics on any life."""
+"""What holds of all metrics on any run."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import replace
@@ -10,7 +10,7 @@ import numpy.typing as npt
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from lives import CYCLE, from_rows, lives
+from sample_records import CYCLE, cases, from_rows
 from scipy.stats import theilslopes
 
 from continual_arcade.envs import Schedule
@@ -23,7 +23,7 @@ from continual_arcade.evaluation.references import Scale
 from continual_arcade.evaluation.score_range import ScoreRange
 from continual_arcade.reports.method_results import Extremes, Measured
 
-Life = tuple[Record, Context]
+Case = tuple[Record, Context]
 Floats = npt.NDArray[np.float64]
 
 LEVELS = {
@@ -46,9 +46,9 @@ SHARES = {"forward-transfer@continual-world"}
 DIFFERENCES = METRICS.keys() - LEVELS - TIMES - RATIOS - SHARES
 
 
-def transformed(life: Life, factor: float, added: float) -> Life:
-    """The same life on another scale, with all that it is compared to."""
-    record, context = life
+def transformed(case: Case, factor: float, added: float) -> Case:
+    """The same run on another scale, with all that it is compared to."""
+    record, context = case
     assert context.references is not None
     assert context.baselines is not None
 
@@ -62,68 +62,66 @@ def transformed(life: Life, factor: float, added: float) -> Life:
     )
 
 
-def values(life: Life) -> dict[str, float]:
-    return {name: result.value for name, result in measure(life[0], context=life[1]).items()}
+def values(case: Case) -> dict[str, float]:
+    return {name: result.value for name, result in measure(case[0], context=case[1]).items()}
 
 
 def same(found: Mapping[str, float], expected: Mapping[str, float]) -> None:
     assert found == pytest.approx(expected, rel=1e-9, abs=1e-9, nan_ok=True)
 
 
-@given(lives(), st.integers(1, 100))
+@given(cases(), st.integers(1, 100))
 @settings(max_examples=40, deadline=None)
-def test_adding_a_constant(life: Life, added: int) -> None:
-    before, after = values(life), values(transformed(life, 1.0, added))
+def test_adding_a_constant(case: Case, added: int) -> None:
+    before, after = values(case), values(transformed(case, 1.0, added))
     for name in RATIOS:
         before.pop(name), after.pop(name)
     same(after, {name: v + added * (name in LEVELS) for name, v in before.items()})
 
 
-@given(lives(), st.sampled_from([0.25, 2.0, 64.0]))
+@given(cases(), st.sampled_from([0.25, 2.0, 64.0]))
 @settings(max_examples=40, deadline=None)
-def test_scaling(life: Life, factor: float) -> None:
-    before, after = values(life), values(transformed(life, factor, 0.0))
+def test_scaling(case: Case, factor: float) -> None:
+    before, after = values(case), values(transformed(case, factor, 0.0))
     in_points = LEVELS | DIFFERENCES
     same(after, {n: v * (factor if n in in_points else 1.0) for n, v in before.items()})
 
 
 def test_a_constant_does_change_ratios() -> None:
     def alone(index: int, *rows: float) -> Record:
-        schedule = Schedule("alone", (CYCLE.schedule.stretches[index],))
+        schedule = Schedule("alone", (CYCLE.schedule.phases[index],))
         return from_rows(schedule, [[row] for row in rows])
 
     record = replace(CYCLE, values=CYCLE.values + 1.0)
     references = Scale(np.zeros(2), np.full(2, 50.0))
-    life = record, Context(references, {0: [alone(0, 2, 8)], 1: [alone(1, 1, 7)]})
-    before, after = values(life), values(transformed(life, 1.0, 10.0))
+    case = record, Context(references, {0: [alone(0, 2, 8)], 1: [alone(1, 1, 7)]})
+    before, after = values(case), values(transformed(case, 1.0, 10.0))
     for name in RATIOS:
         assert before[name] != after[name]
 
 
-@given(lives(), st.randoms(use_true_random=False))
+@given(cases(), st.randoms(use_true_random=False))
 @settings(max_examples=25, deadline=None)
-def test_the_order_of_episodes_does_not_matter(life: Life, random: object) -> None:
-    record, context = life
+def test_the_order_of_episodes_does_not_matter(case: Case, random: object) -> None:
+    record, context = case
     order = list(range(record.values.shape[2]))
     random.shuffle(order)  # type: ignore[attr-defined]
-    same(values((replace(record, values=record.values[..., order]), context)), values(life))
+    same(values((replace(record, values=record.values[..., order]), context)), values(case))
 
 
-@given(lives())
+@given(cases())
 @settings(max_examples=25, deadline=None)
-def test_names_do_not_matter(life: Life) -> None:
-    record, context = life
-    stretches = tuple(
-        replace(s, name=f"phase {i}") for i, s in enumerate(record.schedule.stretches)
-    )
+def test_names_do_not_matter(case: Case) -> None:
+    record, context = case
+    stretches = tuple(replace(s, name=f"phase {i}") for i, s in enumerate(record.schedule.phases))
     renamed = replace(record, schedule=Schedule("renamed", stretches))
-    same(values((renamed, context)), values(life))
+    same(values((renamed, context)), values(case))
 
 
-@given(lives())
+@given(cases())
 @settings(max_examples=25, deadline=None)
-def test_a_result_is_nan_for_a_reason_and_the_mean_of_its_parts(life: Life) -> None:
-    for name, result in measure(life[0], context=life[1]).items():
+def test_a_result_is_nan_for_a_reason_and_the_mean_of_its_parts(case: Case) -> None:
+    for name, result in measure(case[0], context=case[1]).items():
         assert isnan(result.value) == bool(result.reason), name
         assert not (isnan(result.value) and result.note), name
         # All phases have the same length here, so that no part weighs more.
@@ -158,9 +156,9 @@ def of_all(record: Record, context: Context) -> dict[str, Result]:
     return measure(record, context=context)
 
 
-def check_missing(measure: Measure, life: Life, row: int, column: int) -> None:
+def check_missing(measure: Measure, case: Case, row: int, column: int) -> None:
     """Compare what a missing cell makes NaN with what a very high or low one changes."""
-    record, context = life
+    record, context = case
 
     def with_cell(value: float) -> dict[str, Result]:
         changed = record.values.copy()
@@ -183,14 +181,14 @@ def check_missing(measure: Measure, life: Life, row: int, column: int) -> None:
             assert alike(missing[name], result)
 
 
-@given(lives(), st.data())
+@given(cases(), st.data())
 @settings(max_examples=60, deadline=None)
 def test_a_missing_cell_matters_to_the_metrics_that_use_it_and_to_no_other(
-    life: Life, data: st.DataObject
+    case: Case, data: st.DataObject
 ) -> None:
-    row = data.draw(st.integers(0, len(life[0].steps) - 1))
-    column = data.draw(st.integers(0, len(life[0].phases) - 1))
-    check_missing(of_all, life, row, column)
+    row = data.draw(st.integers(0, len(case[0].steps) - 1))
+    column = data.draw(st.integers(0, len(case[0].phases) - 1))
+    check_missing(of_all, case, row, column)
 
 
 def test_a_metric_that_skips_what_is_missing_would_be_found_out() -> None:
@@ -203,18 +201,18 @@ def test_a_metric_that_skips_what_is_missing_would_be_found_out() -> None:
         return {"acc": Result(value, "1 of 2 episodes at step 500" if lost else "")}
 
     values = np.repeat(CYCLE.values, 2, axis=2)
-    life = replace(CYCLE, values=values), Context()
-    check_missing(of_all, life, 6, 0)
+    case = replace(CYCLE, values=values), Context()
+    check_missing(of_all, case, 6, 0)
     with pytest.raises(AssertionError):
-        check_missing(skipping, life, 6, 0)
+        check_missing(skipping, case, 6, 0)
     with pytest.raises(AssertionError):
-        check_missing(greedy, life, 1, 0)  # NaN though the cell is not used
+        check_missing(greedy, case, 1, 0)  # NaN though the cell is not used
 
 
-@given(lives(), st.data())
+@given(cases(), st.data())
 @settings(max_examples=25, deadline=None)
-def test_what_is_never_evaluated_is_never_a_number(life: Life, data: st.DataObject) -> None:
-    record, context = life
+def test_what_is_never_evaluated_is_never_a_number(case: Case, data: st.DataObject) -> None:
+    record, context = case
     column = data.draw(st.integers(0, len(record.phases) - 1))
     changed = record.values.copy()
     changed[:, column] = nan
@@ -224,10 +222,10 @@ def test_what_is_never_evaluated_is_never_a_number(life: Life, data: st.DataObje
             assert isnan(result.value), name
 
 
-@given(lives())
+@given(cases())
 @settings(max_examples=25, deadline=None)
-def test_metrics_that_are_sums_of_others(life: Life) -> None:
-    found = measure(life[0], context=life[1])
+def test_metrics_that_are_sums_of_others(case: Case) -> None:
+    found = measure(case[0], context=case[1])
 
     def value(name: str) -> float:
         return found[name].value
@@ -252,10 +250,10 @@ def brute_force_mean(steps: Floats, curve: Floats) -> float:
     return float(np.trapezoid(curve, steps) / (steps[-1] - steps[0]))
 
 
-@given(lives())
+@given(cases())
 @settings(max_examples=25, deadline=None)
-def test_areas_against_numpy(life: Life) -> None:
-    record, context = life
+def test_areas_against_numpy(case: Case) -> None:
+    record, context = case
     found = measure(record, ["auc@lifetime", "auc@current-phase"], context)
     for column, name in enumerate(record.labels):
         expected = brute_force_mean(record.steps.astype(float), record.means[:, column])
@@ -273,10 +271,10 @@ def test_the_mean_of_evaluations_is_no_area() -> None:
     assert brute_force_mean(steps, curve) == 3.8 != fmean(curve)
 
 
-@given(lives(), st.integers(-5, 60))
+@given(cases(), st.integers(-5, 60))
 @settings(max_examples=40, deadline=None)
-def test_waits_against_a_search(life: Life, level: int) -> None:
-    record, _ = life
+def test_waits_against_a_search(case: Case, level: int) -> None:
+    record, _ = case
     for stage, column in enumerate(record.column_of):
         wait = wait_for(record, stage, Term(float(level)))
         start = stage * 100
@@ -295,21 +293,21 @@ def test_slopes_against_scipy(values: list[int]) -> None:
     assert _theil_sen([float(v) for v in values]) == pytest.approx(expected)
 
 
-def spanned(life: Life) -> Extremes:
-    """The extremes of all lives whose scores lie between 0 and the highest of this one."""
-    record, context = life
+def spanned(case: Case) -> Extremes:
+    """The extremes of all runs whose scores lie between 0 and the highest of this one."""
+    record, context = case
     highest = record.values.max(axis=0)
     ends = (np.zeros_like(record.values), np.broadcast_to(highest, record.values.shape))
     records = tuple(replace(record, values=values) for values in ends)
     return Extremes(ScoreRange(highest), Measured(records, context))
 
 
-@given(lives(low=0), lives(low=0))
+@given(cases(low=0), cases(low=0))
 @settings(max_examples=60, deadline=None)
-def test_every_value_is_in_its_range(life: Life, other: Life) -> None:
-    record, context = life
-    extremes = spanned(life)
-    # Another life of the same kind: scores that are mixed at random, and some at an end.
+def test_every_value_is_in_its_range(case: Case, other: Case) -> None:
+    record, context = case
+    extremes = spanned(case)
+    # Another run of the same kind: scores that are mixed at random, and some at an end.
     rng = np.random.default_rng(int(other[0].values.sum()))
     share = rng.choice([0.0, 0.5, 1.0], record.values.shape) * rng.random(record.values.shape)
     mixed = replace(record, values=np.round(record.values.max(axis=0) * share))

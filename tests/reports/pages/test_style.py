@@ -125,7 +125,7 @@ def test_no_two_methods_look_alike() -> None:
 
 
 def test_more_methods_than_looks() -> None:
-    with pytest.raises(ValueError, match="33 methods cannot be told apart"):
+    with pytest.raises(ValueError, match="33 methods cannot be distinguished"):
         style.method_styles(tuple(map(str, range(33))))
 
 

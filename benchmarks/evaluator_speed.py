@@ -1,10 +1,10 @@
-"""How fast the judge is, on one core.
+"""How fast the evaluator is, on one core.
 
-Run it as ``python benchmarks/judge_speed.py``. A checkpoint is played in six phases of 50 episodes
-each. Before, an agent lives through ``shrink``, so that it survives: an evaluation takes as long as
-its longest episode. Agents of Stable-Baselines3 get its network, and play the same games. Metrics
-are those of 1,000 lives drawn at random. A report is one over 100 runs, five methods with twenty
-seeds each: copies of one real run, whose scores are shifted, with films.
+Run it as ``python benchmarks/evaluator_speed.py``. A checkpoint is played in six phases of 50
+episodes each. Before, an agent is trained in ``shrink``, so that it survives: an evaluation takes
+as long as its longest episode. Agents of Stable-Baselines3 get its network, and play the same
+games. Metrics are those of 1,000 runs drawn at random. A report is one over 100 runs, five methods
+with twenty seeds each: copies of one real run, whose scores are shifted, with films.
 """
 
 import os
@@ -80,7 +80,7 @@ Measured = tuple[str, list[Result], list[Verdict]]
 
 @dataclass(frozen=True)
 class Args:
-    """Measure the speed of the judge."""
+    """Measure the speed of the evaluator."""
 
     rounds: int = 5
     """How often everything is measured, in turn."""

@@ -1,4 +1,4 @@
-"""Lives of which every metric was worked out by hand, and lives drawn at random."""
+"""Runs of which every metric was worked out by hand, and runs drawn at random."""
 
 from collections.abc import Sequence
 
@@ -63,8 +63,8 @@ ORDERS = ((100, 90, 80), (100, 90, 100), (100, 90, 80, 100, 90, 80, 100), (100, 
 
 
 @st.composite
-def lives(draw: st.DrawFn, low: int = 1) -> tuple[Record, Context]:
-    """Any life with all there is to know: six evaluations in each phase, references, baselines."""
+def cases(draw: st.DrawFn, low: int = 1) -> tuple[Record, Context]:
+    """Any run with all that metrics need: six evaluations in each phase, references, baselines."""
     schedule = gaps(*draw(st.sampled_from(ORDERS)))
     generator = np.random.default_rng(draw(st.integers(0, 2**32)))
     at_end = draw(st.integers(1, 3))
@@ -75,11 +75,11 @@ def lives(draw: st.DrawFn, low: int = 1) -> tuple[Record, Context]:
         steps, stages = np.array([d.step for d in due]), np.array([d.stage for d in due])
         return Record(schedule, values, steps, stages, at_end)
 
-    life = record(schedule)
-    count = len(life.phases)
+    found = record(schedule)
+    count = len(found.phases)
     scale = Scale(generator.uniform(-5, low, count), generator.uniform(30, 60, count))
     baselines = {
-        column: [record(Schedule("alone", (schedule.stretches[phase.index],))) for _ in range(2)]
+        column: [record(Schedule("alone", (schedule.phases[phase.index],))) for _ in range(2)]
         for column, phase in enumerate(schedule.distinct)
     }
-    return life, Context(scale, baselines)
+    return found, Context(scale, baselines)

@@ -1,4 +1,4 @@
-"""A life in phases: clock, boundaries, pinned episodes, in single and vector environments."""
+"""A run in phases: clock, boundaries, pinned episodes, in single and vector environments."""
 
 from typing import Any
 
@@ -26,11 +26,11 @@ def vector(num_envs: int, **kwargs: Any) -> ArcadeVectorEnv:
 def test_a_boundary_truncates_and_never_terminates() -> None:
     env = gym.make(ID, schedule=gaps(100, 80, 60))
     _, info = env.reset(seed=0)
-    lived = []
+    seen = []
     for step in range(1, 121):
         _, reward, terminated, truncated, info = env.step(1 if step % 12 else 0)
         assert info["lifetime_step"] == step
-        lived.append((info["phase"], info["params"]["gap"]))
+        seen.append((info["phase"], info["params"]["gap"]))
         if truncated:
             assert not terminated
             assert reward == 0.0
@@ -41,7 +41,7 @@ def test_a_boundary_truncates_and_never_terminates() -> None:
         elif terminated:
             _, info = env.reset()
             assert not info["phase_changed"]
-    assert lived == [
+    assert seen == [
         (min((s - 1) // 30, 2), [100, 80, 60][min((s - 1) // 30, 2)]) for s in range(1, 121)
     ]
 
@@ -170,14 +170,14 @@ def test_drift_reaches_each_sub_environment_with_its_own_next_episode() -> None:
 
 def test_a_phase_without_a_jump_reaches_each_sub_environment_with_its_own_next_episode() -> None:
     # The parameters are the same in both phases, so nothing is truncated where they meet.
-    life = Schedule(
+    schedule = Schedule(
         "level",
         (
             PhaseSpec(name="one", steps=400, params={"gap": 100.0}, until={"gap": 100.0}),
             PhaseSpec(name="two", steps=8_000, params={"gap": 100.0}),
         ),
     )
-    env = vector(4, schedule=life)
+    env = vector(4, schedule=schedule)
     env.reset(seed=0)
     rng = np.random.default_rng(0)
     phases = np.zeros(4, int)
@@ -235,7 +235,7 @@ def test_padding_never_leaks(num_envs: int) -> None:
         for array in (observations, rewards, terminated, truncated, infos["score"]):
             assert len(array) == num_envs
         assert np.isfinite(observations).all()
-    # Whatever the number of environments, the first one lives the same life.
+    # Whatever the number of environments, the first one goes through the same phases.
     alone = vector(1, max_episode_steps=30)
     alone.reset(seed=3)
     for _ in range(80):

@@ -1,0 +1,107 @@
+"""What the parts of an agent do within a gradient step: a list of operations, hook by hook.
+
+The list is made by :mod:`continual_arcade.agents.engines.binding` of whatever the parts declare.
+Compiled code walks through it, and knows of no method more than the addresses of its functions.
+"""
+
+from typing import Any, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from continual_arcade.agents.kernels.inner import inner
+
+HOOKS = (
+    "before_update",
+    "on_td_gradient",
+    "loss",
+    "add_gradient",
+    "project",
+    "project_update",
+    "constrain",
+    "interpolate",
+    "after_update",
+)
+"""The hooks of a gradient step, in their order; see :mod:`continual_arcade.agents.methods.base`."""
+(
+    BEFORE_UPDATE,
+    ON_TD_GRADIENT,
+    LOSS,
+    ADD_GRADIENT,
+    PROJECT,
+    PROJECT_UPDATE,
+    CONSTRAIN,
+    INTERPOLATE,
+    AFTER_UPDATE,
+) = range(len(HOOKS))
+
+CALL, REPLAYED_SLOPE, KEPT_SLOPE, KEPT_GRADIENT, DRAW_BACK = range(5)
+"""Kinds of operations: call the function of a part; add the gradient of a loss that a part says by
+its slope by the values, of the batch, or of states that it keeps; compute the gradient of the TD
+loss of transitions that a part keeps; draw the parameters back, as a plan says."""
+
+OPERATION = np.dtype(
+    [
+        (name, np.int64)
+        for name in (
+            "kind",
+            "only_measured",
+            "function",
+            "record",
+            "number",
+            "source",
+            "condition",
+        )
+    ]
+)
+"""One operation: its kind, whether it is for measured steps only, addresses of a C function and of
+its record, where the numbers of the part begin, which source it draws from, and which number must
+not be 0 for it (-1 for none)."""
+
+SOURCE = np.dtype(
+    [
+        (name, np.int64)
+        for name in (
+            "count",
+            "batch",
+            "observations",
+            "actions",
+            "rewards",
+            "next_observations",
+            "dones",
+            "discounts",
+            "values",
+            "result",
+            "state",
+            "next_uint32",
+            "next_double",
+        )
+    ]
+)
+"""What a part keeps of finished phases: how many rows, how many of a batch, addresses of columns
+(0 for those that it does not have), of the vector that is filled, and the stream that it is drawn
+with."""
+
+
+class Program(NamedTuple):
+    """What the parts do in a gradient step."""
+
+    operations: npt.NDArray[Any]
+    """Of type ``OPERATION``, hook by hook, and within a hook in the order of the parts."""
+    starts: npt.NDArray[np.int64]
+    """Where the operations of each hook begin, shape ``(hooks + 1,)``."""
+    sources: npt.NDArray[Any]
+    """Of type ``SOURCE``."""
+    numbers: npt.NDArray[np.float64]
+    """Settings and plain numbers of all parts, part by part; the first of each is the TD loss."""
+    deferring: npt.NDArray[np.int64]
+    """Which numbers keep the target network waiting as long as they are not 0."""
+
+
+@inner()
+def defers_target(program: Any) -> bool:
+    """Return whether a part keeps the target network waiting."""
+    for i in program.deferring:  # noqa: SIM110  # compiled code has no any()
+        if program.numbers[i] != 0.0:
+            return True
+    return False

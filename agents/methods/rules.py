@@ -1,0 +1,586 @@
+"""Rules: what a method does within a gradient step, written once and run by both engines.
+
+A rule is plain arithmetic over one parameter, or over plain numbers. It names what it reads, and
+its decorator says when it runs and what it gives::
+
+    @dataclass
+    class Decay(Part):
+        name: ClassVar[str] = "decay"
+        rate: float = 0.1
+
+        @rule("add_gradient")
+        def decay(theta, rate):
+            return rate * theta
+
+PyTorch computes it tensor by tensor, the compiled engine as a loop over all parameters. A rule may
+read
+
+- ``theta``, the parameter, and in the hooks up to ``project`` its ``gradient``;
+- the part's vectors, fields made by :func:`vector`: a number for each parameter;
+- the part's settings, numbers made by :func:`number`, and ``loss``, the TD loss of the batch. A
+  setting that is one of several words is the index of the word in its ``Literal``.
+
+Where a rule must decide, it does so by
+:func:`~continual_arcade.agents.kernels.arithmetic.choose`. Settings come in single precision; what
+needs more, such as ``1 - decay``, is computed by a :func:`count` first.
+
+A loss that depends on what the network says is given by its *slope*: the derivative of the loss of
+one state by its values. Autograd, or the compiled engine, takes it through the network.
+"""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, fields, is_dataclass, replace
+from inspect import signature
+from typing import Any, Literal, get_args, get_origin, get_type_hints
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from numba import types
+
+from continual_arcade.agents.kernels.functions import (
+    CFunction,
+    c_function,
+    cached,
+    check_compiles,
+    of_double_precision,
+    of_single_precision,
+)
+from continual_arcade.agents.kernels.program import HOOKS
+from continual_arcade.agents.methods.tensors import gradients, parameters
+from continual_arcade.agents.replay.n_step import Transitions
+from continual_arcade.envs.messages import unknown
+
+MEASURE = "measure"
+"""Not a hook of its own: runs before ``add_gradient`` of the part, in the gradient steps that are
+measured for the log."""
+_WRITTEN: Mapping[str, str] = {
+    MEASURE: "",
+    "before_update": "",
+    "on_td_gradient": "",
+    "add_gradient": "gradient",
+    "project": "gradient",
+    "project_update": "theta",
+    "constrain": "theta",
+    "interpolate": "theta",
+    "after_update": "",
+}
+"""Hooks with rules, and what a rule writes there unless it names a field of the part."""
+_WITH_GRADIENT = (MEASURE, "on_td_gradient", "add_gradient", "project")
+"""Hooks in which there is a gradient to read."""
+_STATE = "rules.state"
+
+
+def vector(*, late: bool = False, kept: bool = True) -> Any:
+    """Make a field that holds a number for each parameter: a tensor for each of the network's.
+
+    Args:
+        late: Whether it is empty until the part sets it; rules that need it wait. Otherwise it is
+            zero from ``bind`` on.
+        kept: Whether it belongs to what is saved.
+    """
+    state = _State(is_vector=True, late=late, kept=kept)
+    return field(init=False, repr=False, default_factory=list, metadata={_STATE: state})
+
+
+def number(start: float = 0, *, kept: bool = True) -> Any:
+    """Make a field that holds a plain number that rules may read and write.
+
+    Args:
+        start: Its first value; what is a whole number stays one.
+        kept: Whether it belongs to what is saved.
+    """
+    state = _State(is_vector=False, late=False, kept=kept)
+    return field(init=False, repr=False, default=start, metadata={_STATE: state})
+
+
+@dataclass(frozen=True)
+class _State:
+    is_vector: bool
+    late: bool
+    kept: bool
+
+
+@dataclass(frozen=True)
+class Step:
+    """One thing that a part does in a hook.
+
+    Calling it calls the function that was decorated.
+    """
+
+    hook: str
+    function: Callable[..., Any]
+    writes: str = ""
+    when: str = ""
+    """A setting or number; what is to be done only if it is not 0."""
+
+    def __call__(self, *arguments: Any) -> Any:
+        """Compute it."""
+        return self.function(*arguments)
+
+    @property
+    def reads(self) -> tuple[str, ...]:
+        """What it names."""
+        return tuple(signature(self.function).parameters)
+
+
+class Rule(Step):
+    """Arithmetic over one parameter."""
+
+
+class Total(Step):
+    """Arithmetic over one parameter, summed over all of them in double precision."""
+
+
+class Count(Step):
+    """Arithmetic over plain numbers."""
+
+
+@dataclass(frozen=True)
+class KeptGradient(Step):
+    """The gradient of the mean TD loss of a batch of transitions that the part keeps."""
+
+    of: str = ""
+    """Field with the columns of the transitions, by name; a dict, empty if there are none."""
+    size: str = ""
+    """Field with the size of the batch; that of the learner if it is None."""
+
+
+@dataclass(frozen=True)
+class Slope(Step):
+    """A loss beside the TD loss, by its slope."""
+
+    column: str = ""
+    """Column of replay with the old values, if it is a loss of the batch that is learnt from."""
+    states: str = ""
+    """Or the field with states that the part keeps; None if there are none."""
+    values: str = ""
+    """Field with their old values."""
+    size: str = ""
+    """Field with the size of a batch of them; that of the learner if it is None."""
+
+
+def rule(hook: str, writes: str = "", when: str = "") -> Callable[[Callable[..., Any]], Any]:
+    """Make a rule over one parameter.
+
+    Args:
+        hook: When it runs; see :mod:`continual_arcade.agents.methods.base`.
+        writes: The vector that becomes what it returns. If not given: in ``add_gradient`` the
+            result is added to the gradient, in ``project`` it becomes the gradient, and from
+            ``project_update`` on the parameter.
+        when: A setting or number of the part; the rule is left out while it is 0.
+    """
+    return lambda function: Rule(hook, function, writes or _WRITTEN.get(hook, ""), when)
+
+
+def total(hook: str, writes: str, when: str = "") -> Callable[[Callable[..., Any]], Any]:
+    """Make a sum over all parameters, which becomes a number of the part."""
+    return lambda function: Total(hook, function, writes, when)
+
+
+def count(hook: str, writes: str, when: str = "") -> Callable[[Callable[..., Any]], Any]:
+    """Make a rule over plain numbers, which becomes a number of the part."""
+    return lambda function: Count(hook, function, writes, when)
+
+
+def kept_gradient(hook: str, writes: str, of: str, size: str) -> Any:
+    """Compute the gradient of the TD loss of a batch of kept transitions into a vector."""
+    return KeptGradient(hook, _no_rule, writes, of=of, size=size)
+
+
+def slope_of_replayed(column: str, when: str = "") -> Callable[[Callable[..., Any]], Any]:
+    """Make a loss of the replayed states by its slope.
+
+    The function is given ``now`` and ``old``, the values of one state and what the column of replay
+    holds for it, and fills ``slope``, all of shape ``(actions,)``; further arguments are numbers.
+    The mean over the batch is learnt from; states whose old value is NaN have no part in it.
+    """
+    return lambda function: Slope("loss", function, when=when, column=column)
+
+
+def slope_of_kept(
+    states: str, values: str, size: str, when: str = ""
+) -> Callable[[Callable[..., Any]], Any]:
+    """Make a loss of states that the part keeps by its slope; see :func:`slope_of_replayed`."""
+    return lambda function: Slope(
+        "loss", function, when=when, states=states, values=values, size=size
+    )
+
+
+def _no_rule() -> None:
+    """Stand where a step has no function of its own."""
+
+
+@dataclass(frozen=True)
+class Declared:
+    """What a kind of part declares."""
+
+    vectors: Mapping[str, _State]
+    numbers: tuple[str, ...]
+    """Everything that is a plain number: ``loss``, settings, and those made by :func:`number`."""
+    written: tuple[str, ...]
+    """Those of them that were made by :func:`number`."""
+    kept_numbers: tuple[str, ...]
+    """Those of these that belong to what is saved."""
+    steps: Mapping[str, tuple[Step, ...]]
+    """By hook, in the order of definition, those of base classes first."""
+
+
+@cached
+def declared(kind: type) -> Declared:
+    """Return what a kind of part declares.
+
+    Raises:
+        ValueError: If a rule names what there is not, or writes where it may not.
+    """
+    states = {f.name: f for f in fields(kind)} if is_dataclass(kind) else {}
+    made: dict[str, Any] = {name: f.metadata.get(_STATE) for name, f in states.items()}
+    vectors = {name: state for name, state in made.items() if state and state.is_vector}
+    written = tuple(name for name, state in made.items() if state and not state.is_vector)
+    settings = tuple(name for name, f in states.items() if f.init)
+    steps: dict[str, Step] = {}
+    for base in reversed(kind.__mro__):
+        steps.update({name: s for name, s in vars(base).items() if isinstance(s, Step)})
+        steps = {name: s for name, s in steps.items() if isinstance(getattr(kind, name), Step)}
+    by_hook: dict[str, list[Step]] = {}
+    kept = tuple(name for name in written if made[name].kept)
+    result = Declared(vectors, ("loss", *settings, *written), written, kept, {})
+    for name, step in steps.items():
+        _check(kind, name, step, result)
+        by_hook.setdefault(step.hook, []).append(step)
+    return replace(result, steps={hook: tuple(found) for hook, found in by_hook.items()})
+
+
+def _check(kind: type, name: str, step: Step, what: Declared) -> None:
+    where = f"rule {name!r} of part {getattr(kind, 'name', kind.__name__)!r}"
+    hooks = ["loss"] if isinstance(step, Slope) else [*_WRITTEN]
+    if step.hook not in hooks:
+        raise ValueError(f"{where}: {unknown('hook', step.hook, hooks)}")
+    if not is_dataclass(kind):
+        raise ValueError(f"{where}: {kind.__name__} must be a dataclass, whose fields rules name")
+    if step.when and step.when not in what.numbers:
+        raise ValueError(f"{where}: {unknown('number', step.when, what.numbers)}")
+    if isinstance(step, Slope):
+        read = [r for r in step.reads if r not in ("now", "old", "slope")]
+        missing = {"now", "old", "slope"} - set(step.reads)
+        if missing:
+            raise ValueError(f"{where}: it must take now, old and slope, not {step.reads}")
+    elif isinstance(step, KeptGradient):
+        read = []
+    else:
+        read = list(step.reads)
+    with_gradient = ("gradient",) if step.hook in _WITH_GRADIENT else ()
+    known = (*what.numbers,)
+    if isinstance(step, Rule | Total):
+        known = ("theta", *with_gradient, *what.vectors, *what.numbers)
+    for each in read:
+        if each not in known:
+            raise ValueError(f"{where} in {step.hook}: {unknown('state', each, known)}")
+    may: tuple[str, ...] = what.written
+    if isinstance(step, Rule | KeptGradient):
+        may = (*what.vectors, *filter(None, (_WRITTEN[step.hook],)))
+    if isinstance(step, Slope):
+        return
+    if step.writes not in may:
+        raise ValueError(
+            f"{where} in {step.hook} may not write {step.writes or 'nothing'!r}: "
+            f"{unknown('what it writes', step.writes, may)}"
+        )
+
+
+def groups(steps: Sequence[Step]) -> Iterator[tuple[Step, ...] | Slope | KeptGradient]:
+    """Yield the steps of a hook as they are compiled: arithmetic that belongs together, or one."""
+    together: list[Step] = []
+    for step in steps:
+        if not isinstance(step, Slope | KeptGradient):
+            together.append(step)
+            continue
+        if together:
+            yield tuple(together)
+            together = []
+        yield step
+    if together:
+        yield tuple(together)
+
+
+def value_of(part: Any, name: str, learner: Any) -> float:
+    """Return a plain number of a part, as rules read it."""
+    if name == "loss":
+        return float(learner.last_td_loss)
+    value = getattr(part, name)
+    if isinstance(value, str):
+        return float(_words(type(part), name).index(value))
+    return float("nan") if value is None else float(value)
+
+
+@cached
+def _words(kind: type, name: str) -> tuple[str, ...]:
+    hint = get_type_hints(kind)[name]
+    if get_origin(hint) is not Literal:
+        raise ValueError(
+            f"part {getattr(kind, 'name', kind.__name__)!r}: a rule reads {name!r}, which is text: "
+            "give it the type Literal[...], whose index the rule is given"
+        )
+    return get_args(hint)
+
+
+def run(part: Any, hook: str, learner: Any) -> None:
+    """Run the rules of a hook in PyTorch.
+
+    Args:
+        part: The part.
+        hook: The hook, or ``MEASURE``.
+        learner: The learner.
+    """
+    for step in declared(type(part)).steps.get(hook, ()):
+        if step.when and not value_of(part, step.when, learner):
+            continue
+        if isinstance(step, KeptGradient):
+            _run_kept(step, part, learner)
+        else:
+            _run(step, part, learner)
+
+
+def _run(step: Step, part: Any, learner: Any) -> None:
+    vectors = declared(type(part)).vectors
+    columns: list[Any] = []
+    tensors = parameters(learner)
+    for name in step.reads:
+        if name == "theta":
+            columns.append(tensors)
+        elif name == "gradient":
+            columns.append(gradients(learner))
+        elif name in vectors:
+            columns.append(getattr(part, name))
+            if not columns[-1]:
+                return  # it is late
+        else:
+            columns.append([value_of(part, name, learner)] * len(tensors))
+    if isinstance(step, Count):
+        _set_number(part, step.writes, step.function(*[column[0] for column in columns]))
+        return
+    with torch.no_grad():
+        results = (step.function(*row) for row in zip(*columns, strict=True))
+        if isinstance(step, Total):
+            summed = sum(float(r.sum(dtype=torch.float64)) for r in results)
+            _set_number(part, step.writes, summed)
+            return
+        target = getattr(part, step.writes) if step.writes in vectors else tensors
+        if step.writes == "gradient":
+            target = gradients(learner)
+        if not target:
+            return  # it is late
+        adds = step.hook == "add_gradient" and step.writes == "gradient"
+        for tensor, result in zip(target, results, strict=True):
+            tensor.add_(result) if adds else tensor.copy_(torch.as_tensor(result))
+
+
+def _set_number(part: Any, name: str, value: float) -> None:
+    """Set a number; one that was whole stays whole."""
+    setattr(part, name, type(getattr(part, name))(value))
+
+
+def _run_kept(step: KeptGradient, part: Any, learner: Any) -> None:
+    kept = getattr(part, step.of)
+    if not kept:
+        return
+    size = getattr(part, step.size) or learner.batch_size
+    drawn = part.rng.integers(len(kept["rewards"]), size=size)
+    batch = Transitions(**{name: column[drawn] for name, column in kept.items()})
+    samples = learner.replay.as_samples(batch)
+    tensors = parameters(learner)
+    learnt = torch.autograd.grad(
+        learner.td_loss(samples), [tensor for tensor in tensors if tensor.requires_grad]
+    )
+    gradients = iter(learnt)
+    for target, tensor in zip(getattr(part, step.writes), tensors, strict=True):
+        if tensor.requires_grad:
+            target.copy_(next(gradients))
+        else:
+            target.zero_()
+
+
+def loss_of_slopes(part: Any, learner: Any, batch: Any) -> torch.Tensor | None:
+    """Return a loss whose gradient is that of the losses that a part declares by their slopes.
+
+    Args:
+        part: The part.
+        learner: The learner.
+        batch: What is learnt from.
+
+    Returns:
+        The sum of the values, each times its slope, which is no more than that: its value is not
+        the value of the loss. None if there is nothing to learn from.
+    """
+    found = []
+    for step in declared(type(part)).steps.get("loss", ()):
+        assert isinstance(step, Slope)
+        if step.when and not value_of(part, step.when, learner):
+            continue
+        drawn = _of_batch(step, learner, batch) if step.column else _of_kept(step, part, learner)
+        if drawn is None:
+            continue
+        states, old, rows = drawn
+        values = learner.q_net(states)
+        now = np.ascontiguousarray(values.detach().float().cpu().numpy())
+        slopes = np.zeros_like(now)
+        numbers = numbers_for(part, step.reads, learner)
+        slope_function(type(part), step)(
+            np.array(
+                [len(now), now.shape[1], *(a.ctypes.data for a in (now, old, slopes, numbers))],
+                np.int64,
+            )
+        )
+        slope = torch.from_numpy(slopes / np.float32(rows)).to(values.device, values.dtype)
+        found.append((values * slope).sum())
+    return sum(found[1:], found[0]) if found else None
+
+
+def _of_batch(step: Slope, learner: Any, batch: Any) -> Any:
+    """Return states of the batch that have old values, these, and the rows of the whole batch."""
+    if batch.slots is None:
+        return None
+    old = learner.replay.columns[step.column][batch.slots]
+    known = ~np.isnan(old[:, 0]) & (batch.slots >= 0)
+    if not known.any():
+        return None
+    states = batch.samples.observations
+    if not known.all():
+        states = states[torch.from_numpy(known).to(states.device)]
+    return states, np.ascontiguousarray(old[known]), len(old)
+
+
+def _of_kept(step: Slope, part: Any, learner: Any) -> Any:
+    states, old = getattr(part, step.states), getattr(part, step.values)
+    if states is None or old is None:
+        return None
+    size = getattr(part, step.size) or learner.batch_size
+    drawn = part.rng.integers(len(old), size=size)
+    return (
+        torch.as_tensor(states[drawn], device=parameters(learner)[0].device),
+        np.ascontiguousarray(old[drawn]),
+        size,
+    )
+
+
+def numbers_for(part: Any, names: Sequence[str], learner: Any) -> npt.NDArray[np.float64]:
+    """Return all numbers of a part in the order in which they are declared, as far as needed.
+
+    Args:
+        part: The part.
+        names: Those that are read; all others are NaN.
+        learner: The learner.
+    """
+    return np.array(
+        [
+            value_of(part, name, learner) if name in names else np.nan
+            for name in declared(type(part)).numbers
+        ]
+    )
+
+
+@cached
+def numbers_read(kind: type) -> frozenset[str]:
+    """Return which numbers of a part anything compiled reads, but for ``loss``."""
+    what = declared(kind)
+    steps = [step for of_hook in what.steps.values() for step in of_hook]
+    names = {name for step in steps for name in (*step.reads, step.when, step.writes)}
+    names |= {*what.written, *getattr(getattr(kind, "arrange", None), "numbers", ())}
+    return frozenset(names & set(what.numbers) - {"loss"})
+
+
+@cached
+def slope_function(kind: type, step: Slope) -> CFunction:
+    """Compile a slope over the rows of a batch.
+
+    Its record: rows, actions, and addresses of ``now``, ``old``, the slopes to be filled, and the
+    numbers. A row whose old value is NaN gets no slope.
+    """
+    function = of_double_precision(step.function)
+    row = types.Array(types.float32, 1, "C")
+    types_of = {"now": row, "old": row, "slope": row}
+    what = f"slope {step.function.__name__!r} of part {getattr(kind, 'name', kind.__name__)!r}"
+    check_compiles(function, tuple(types_of.get(n, types.float64) for n in step.reads), what)
+    names = declared(kind).numbers
+    given = {name: f"numbers[{i}]" for i, name in enumerate(names)}
+    given |= {"now": "now[row]", "old": "old[row]", "slope": "slope[row]"}
+    text = f"""
+def run(record):
+    words = words_at(record, 6)
+    rows, actions = words[0], words[1]
+    now = floats_at(words[2], rows * actions).reshape(rows, actions)
+    old = floats_at(words[3], rows * actions).reshape(rows, actions)
+    slope = floats_at(words[4], rows * actions).reshape(rows, actions)
+    numbers = doubles_at(words[5], {len(names)})
+    for row in range(rows):
+        if old[row, 0] != old[row, 0]:
+            for action in range(actions):
+                slope[row, action] = 0.0
+        else:
+            rule({", ".join(given[name] for name in step.reads)})
+"""
+    return c_function(text, {"rule": function}, step.function)
+
+
+@cached
+def hook_function(kind: type, steps: tuple[Step, ...]) -> CFunction:
+    """Compile what a part does to its vectors and numbers in a hook.
+
+    Its record: how many parameters; addresses of the numbers, of ``theta`` and of ``gradient``; and
+    of the part's vectors, in order, 0 for those that are empty.
+    """
+    what = declared(kind)
+    names = {"theta": "theta", "gradient": "gradient", **{name: name for name in what.vectors}}
+    place = {name: i for i, name in enumerate(what.numbers)}
+    lines = [
+        "def run(record):",
+        f"    words = words_at(record, {4 + len(what.vectors)})",
+        "    count = words[0]",
+        f"    numbers = doubles_at(words[1], {len(place)})",
+        "    theta, gradient = floats_at(words[2], count), floats_at(words[3], count)",
+    ]
+    word = {name: f"words[{4 + i}]" for i, name in enumerate(what.vectors)}
+    lines += [f"    {name} = floats_at({at}, count)" for name, at in word.items()]
+    rules: dict[str, Any] = {}
+    for i, step in enumerate(steps):
+        is_count = isinstance(step, Count)
+        function = (of_double_precision if is_count else of_single_precision)(step.function)
+        title = f"rule {step.function.__name__!r} of part {getattr(kind, 'name', kind.__name__)!r}"
+        check_compiles(
+            function, (types.float64 if is_count else types.float32,) * len(step.reads), title
+        )
+        rules[f"rule_{i}"] = function
+        needed = [name for name in (*step.reads, step.writes) if name in word]
+        tests = [f"{word[name]} != 0" for name in dict.fromkeys(needed)]
+        if step.when:
+            tests.append(f"numbers[{place[step.when]}] != 0.0")
+        lines.append(f"    if {' and '.join(tests) or 'True'}:")
+        given = []
+        for name in step.reads:
+            if name in names:
+                given.append(f"{name}[i]")
+            elif is_count:
+                given.append(f"numbers[{place[name]}]")
+            else:
+                lines.append(f"        number_{place[name]} = single(numbers[{place[name]}])")
+                given.append(f"number_{place[name]}")
+        call = f"rule_{i}({', '.join(given)})"
+        if is_count:
+            lines.append(f"        numbers[{place[step.writes]}] = {call}")
+        elif isinstance(step, Total):
+            lines += [
+                "        summed = 0.0",
+                "        for i in range(count):",
+                f"            summed += {call}",
+                f"        numbers[{place[step.writes]}] = summed",
+            ]
+        else:
+            adds = step.hook == "add_gradient" and step.writes == "gradient"
+            lines += [
+                "        for i in range(count):",
+                f"            {step.writes}[i] {'+=' if adds else '='} {call}",
+            ]
+    return c_function("\n".join(lines) + "\n", rules, steps[0].function)
+
+
+assert set(_WRITTEN) - {MEASURE} | {"loss"} == set(HOOKS)

@@ -1,0 +1,302 @@
+"""Rules made on the spot mean the same in both engines, and what they write is what they say."""
+
+import copy
+import os
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any, ClassVar
+
+import pytest
+import tiny
+import torch
+from hypothesis import HealthCheck, Phase, given, settings
+from hypothesis import strategies as st
+
+from continual_arcade.agents.engines.binding import PartBinding
+from continual_arcade.agents.kernels.arithmetic import choose
+from continual_arcade.agents.methods import Part
+from continual_arcade.agents.methods.importance import Parameters
+from continual_arcade.agents.methods.rules import (
+    count,
+    declared,
+    kept_gradient,
+    number,
+    rule,
+    slope_of_replayed,
+    total,
+    vector,
+)
+
+EXAMPLES = int(os.environ.get("MADE_RULES", "3"))
+"""Each compiles for seconds; ``MADE_RULES=100`` tries many."""
+LEAVES = ("theta", "trace", "rate", "0.5", "1.25")
+READ = "theta, trace, rate, seen"
+WITH_GRADIENT = ("add_gradient", "project")
+
+
+def expressions(leaves: tuple[str, ...]) -> st.SearchStrategy[str]:
+    def larger(smaller: st.SearchStrategy[str]) -> st.SearchStrategy[str]:
+        pairs = st.tuples(smaller, st.sampled_from("+-*"), smaller).map(
+            lambda p: f"({' '.join(p)})"
+        )
+        chosen = st.tuples(smaller, smaller, smaller).map(
+            lambda t: f"choose({t[0]} > 0.1, {t[1]}, {t[2]})"
+        )
+        return st.one_of(pairs, pairs, chosen)
+
+    return st.recursive(st.sampled_from(leaves), larger, max_leaves=5)
+
+
+def function(name: str, arguments: str, text: str) -> Callable[..., Any]:
+    names: dict[str, Any] = {"choose": choose}
+    exec(f"def {name}({arguments}):\n    return {text}", names)
+    made: Callable[..., Any] = names[name]
+    return made
+
+
+def bounded(text: str, size: float) -> str:
+    """No rule of these makes training diverge, whatever it computes."""
+    return f"{size} * choose(abs({text}) < 1.0, {text}, 1.0)"
+
+
+def a_part(hook: str, text: str, of_trace: str, of_number: str) -> Part:
+    """Make a part with a rule in some hook, a vector that follows it, and a number."""
+    gradient = "gradient, " if hook in WITH_GRADIENT else ""
+    change = bounded(text.replace("theta", "gradient") if gradient else text, 1e-2)
+    if hook == "project":
+        change = f"gradient + {change}"
+    if hook in ("constrain", "interpolate", "project_update"):
+        change = f"theta - {change}"
+    steps = {
+        "change": rule(hook)(function("change", gradient + READ, change)),
+        "follow": rule("after_update", writes="trace")(
+            function(
+                "follow", "theta, trace, rate, seen", f"0.9 * trace + {bounded(of_trace, 0.1)}"
+            )
+        ),
+        "sum_up": total("after_update", writes="summed")(
+            function("sum_up", "trace", "trace * trace")
+        ),
+        "see": count("after_update", writes="seen")(
+            function("see", "seen, summed, rate", of_number)
+        ),
+    }
+    annotations = {"rate": float, "trace": Parameters, "seen": float, "summed": float}
+    fields = {"rate": 0.3, "trace": vector(), "seen": number(0.0), "summed": number(0.0)}
+    body = {"__annotations__": annotations, "name": "made", **fields, **steps}
+    kind: Any = dataclass(type("Made", (Part,), body))
+    made: Part = kind()
+    return made
+
+
+def distance(one: Any, other: Any) -> float:
+    pairs = zip(one.q_net.parameters(), other.q_net.parameters(), strict=True)
+    return max(float((a - b).detach().abs().max()) for a, b in pairs)
+
+
+# Without shrinking: each example compiles.
+@settings(
+    max_examples=EXAMPLES,
+    deadline=None,
+    suppress_health_check=[HealthCheck.too_slow],
+    phases=[Phase.explicit, Phase.generate],
+)
+@given(
+    hook=st.sampled_from(["add_gradient", "project", "project_update", "constrain", "interpolate"]),
+    text=expressions(LEAVES),
+    of_trace=expressions((*LEAVES, "seen")),
+    of_number=st.sampled_from(["seen + 1", "0.5 * seen + rate", "seen + summed / (1 + summed)"]),
+)
+def test_a_part_made_on_the_spot_trains_alike(
+    hook: str, text: str, of_trace: str, of_number: str
+) -> None:
+    agents = []
+    for engine in ("torch", "compiled"):
+        part = a_part(hook, text, of_trace, of_number)
+        agents.append(tiny.live(tiny.agent(part, engine=engine), 200))
+    assert agents[1].engine_report == "compiled"
+    assert distance(*agents) < 1e-5
+    for name in ("seen", "summed"):
+        one, other = (getattr(agent.parts[0], name) for agent in agents)
+        assert one == pytest.approx(other, rel=1e-4, abs=1e-7)
+    traces: list[Any] = [agent.parts[0].trace for agent in agents]  # type: ignore[attr-defined]
+    for a, b in zip(*traces, strict=True):
+        torch.testing.assert_close(a, b, rtol=1e-4, atol=1e-6)
+
+
+def test_a_binding_that_mixes_up_vectors_is_found_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    def trained(engine: str) -> Any:
+        part = a_part("constrain", "trace", "(theta * theta)", "seen + 1")
+        return tiny.live(tiny.agent(part, engine=engine), 200)
+
+    torchs = trained("torch")
+    assert distance(torchs, trained("compiled")) < 1e-5
+    before = PartBinding.before
+
+    def wrongly(self: Any) -> None:
+        before(self)
+        self.record[4] = self.record[2]
+
+    monkeypatch.setattr(PartBinding, "before", wrongly)
+    assert distance(torchs, trained("compiled")) > 1e-4
+
+
+@dataclass
+class Late(Part):
+    """A rule that waits for its vector."""
+
+    name: ClassVar[str] = "late"
+    held: Parameters = vector(late=True)
+    steps: int = number(0)
+
+    @rule("constrain")
+    def hold(theta: Any, held: Any) -> Any:
+        return held
+
+    @count("after_update", writes="steps")
+    def counted(steps: Any) -> Any:
+        return steps + 1
+
+    def phase_end(self, learner: Any, phase: int) -> None:
+        self.held = [tensor.detach().clone() for tensor in learner.q_net.parameters()]
+
+
+@pytest.mark.parametrize("engine", ["torch", "compiled"])
+def test_a_rule_waits_for_what_is_late(engine: str) -> None:
+    part = Late()
+    agent = tiny.live(tiny.agent(part, engine=engine), tiny.PHASE)
+    assert not part.held
+    tiny.live(agent, tiny.PHASE, reset_num_timesteps=False)
+    assert part.held
+    for tensor, held in zip(agent.q_net.parameters(), part.held, strict=True):
+        assert torch.equal(tensor.detach(), held)
+    assert part.steps == agent._n_updates
+    assert type(part.steps) is int
+    kept = copy.deepcopy(part.state_dict())
+    other = Late()
+    tiny.agent(other, engine=engine)
+    other.load_state_dict(kept)
+    assert other.steps == part.steps
+    assert all(torch.equal(a, b) for a, b in zip(other.held, part.held, strict=True))
+    assert other.held[0] is not kept["held"][0]
+
+
+def kind_with(**steps: Any) -> Any:
+    fields: dict[str, Any] = {"rate": 0.1, "trace": vector(), "kept": None}
+    annotations = {"rate": float, "trace": Parameters, "kept": Any}
+    body = {"__annotations__": annotations, "name": "wrong", **fields, **steps}
+    return dataclass(type("Wrong", (Part,), body))
+
+
+@pytest.mark.parametrize(
+    ("step", "why"),
+    [
+        (
+            rule("add_gradient")(lambda theta, rat: theta),
+            "unknown state 'rat': did you mean 'rate'",
+        ),
+        (rule("constrian")(lambda theta: theta), "unknown hook 'constrian': did you mean"),
+        (rule("constrain")(lambda gradient: gradient), "unknown state 'gradient'"),
+        (rule("before_update")(lambda theta: theta), "may not write 'nothing'"),
+        (rule("add_gradient", writes="theta")(lambda theta: theta), "may not write 'theta'"),
+        (rule("after_update", writes="rate")(lambda theta: theta), "may not write 'rate'"),
+        (count("after_update", writes="trace")(lambda rate: rate), "may not write 'trace'"),
+        (count("after_update", writes="rate")(lambda theta: theta), "unknown state 'theta'"),
+        (total("after_update", writes="rate")(lambda theta: theta), "may not write 'rate'"),
+        (rule("constrain", when="never")(lambda theta: theta), "unknown number 'never'"),
+        (slope_of_replayed("q_values")(lambda now, old: None), "it must take now, old and slope"),
+        (
+            slope_of_replayed("q_values")(lambda now, old, slope, rat: None),
+            "unknown state 'rat'",
+        ),
+        (kept_gradient("project", "rate", of="kept", size="kept"), "may not write 'rate'"),
+    ],
+)
+def test_rules_that_make_no_sense_are_refused_by_name(step: Any, why: str) -> None:
+    with pytest.raises(ValueError, match=f"rule 'step' of part 'wrong'.*{why}"):
+        tiny.agent(kind_with(step=step)())
+
+
+def test_a_part_with_rules_must_be_a_dataclass() -> None:
+    class Plain(Part):
+        name: ClassVar[str] = "plain"
+        decay = rule("add_gradient")(lambda theta: theta)
+
+    with pytest.raises(ValueError, match="Plain must be a dataclass"):
+        tiny.agent(Plain())
+
+
+@dataclass
+class Described(Part):
+    name: ClassVar[str] = "described"
+    how: str = "much"
+
+    @rule("add_gradient")
+    def decay(theta: Any, how: Any) -> Any:
+        return how * theta
+
+
+def test_text_comes_to_a_rule_as_the_index_of_a_literal() -> None:
+    with pytest.raises(ValueError, match=r"a rule reads 'how', which is text: give it .*Literal"):
+        tiny.live(tiny.agent(Described(), engine="torch"), 100)
+
+
+@dataclass
+class Noting(Part):
+    """Overrides what is called after each step of the environments."""
+
+    name: ClassVar[str] = "noting"
+    seen: list[Any] = field(default_factory=list)
+
+    def stored(self, learner: Any, transitions: Any, rows: Any, slots: Any) -> None:
+        self.seen += [(learner.num_timesteps, *slots.tolist())]
+        super().stored(learner, transitions, rows, slots)
+
+
+def test_what_is_called_after_each_step_is_called_with_either_engine() -> None:
+    parts = [Noting(), Noting()]
+    agents = [
+        tiny.live(tiny.agent(part, engine=engine), 160)
+        for part, engine in zip(parts, ("torch", "compiled"), strict=True)
+    ]
+    assert agents[1].runs_compiled
+    assert distance(*agents) < 1e-5
+    assert len(parts[0].seen) == 160 // tiny.NUM_ENVS
+    assert parts[0].seen == parts[1].seen
+
+
+def test_what_a_kind_declares_is_in_order() -> None:
+    @dataclass
+    class Base(Part):
+        name: ClassVar[str] = "base"
+        a: float = number(0.0)
+
+        @count("after_update", writes="a")
+        def first(a: Any) -> Any:
+            return a + 1
+
+        @count("after_update", writes="a")
+        def second(a: Any) -> Any:
+            return a * 2
+
+    @dataclass
+    class Changed(Base):
+        name: ClassVar[str] = "changed"
+
+        @count("after_update", writes="a")
+        def third(a: Any) -> Any:
+            return a - 3
+
+        @count("after_update", writes="a")
+        def first(a: Any) -> Any:
+            return a + 10
+
+    functions = [step.function.__name__ for step in declared(Changed).steps["after_update"]]
+    assert functions == ["first", "second", "third"]
+    values = []
+    for engine in ("torch", "compiled"):
+        part = Changed()
+        tiny.live(tiny.agent(part, engine=engine), 60)
+        values.append(part.a)
+    assert values[0] == values[1]
+    assert values[0] > 7  # it would be 7 after one update

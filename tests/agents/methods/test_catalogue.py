@@ -1,0 +1,208 @@
+"""Methods are files of a folder: found by themselves, run by both engines, refused by name."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from continual_arcade.agents.methods import METHODS, MISSING, PARTS
+from continual_arcade.agents.methods.catalogue import PRESETS
+
+HEAD = """
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import torch
+
+from continual_arcade.agents.methods.base import Part
+from continual_arcade.agents.methods.cloning import Cloning
+from continual_arcade.agents.methods.preset import Preset
+from continual_arcade.agents.methods.rules import rule, slope_of_replayed
+from continual_arcade.agents.methods.tensors import parameters
+"""
+DECAY = """
+@dataclass
+class Decay(Part):
+    name: ClassVar[str] = "decay"
+    rate: float = 0.01
+
+    @rule("add_gradient")
+    def decay(theta: Any, rate: Any) -> Any:
+        return rate * theta
+
+PRESETS = (Preset("decay", "Weight decay.", source="Krogh and Hertz 1991", parts=("decay",)),)
+"""
+CAUTIOUS = """
+@dataclass
+class Cautious(Cloning):
+    name: ClassVar[str] = "cautious"
+    values_after: ClassVar[str] = "after"
+    after: int = 0
+
+    @slope_of_replayed("q_values")
+    def hold(now: Any, old: Any, slope: Any, alpha: Any) -> None:
+        for action in range(len(now)):
+            slope[action] = alpha * max(now[action] - old[action], 0.0)
+
+PRESETS = (
+    Preset("cautious", "Values do not rise fast.", source="this test", parts=("cautious:alpha=2",)),
+)
+"""
+SHRINK = """
+@dataclass
+class Shrink(Part):
+    name: ClassVar[str] = "shrink"
+    needs_boundaries: ClassVar[bool] = True
+    keep: float = 0.5
+
+    def phase_start(self, learner: Any, phase: int) -> None:
+        if phase:
+            with torch.no_grad():
+                for tensor in parameters(learner):
+                    tensor.mul_(self.keep)
+
+PRESETS = (Preset("shrink", "Shrink.", source="Ash and Adams 2020", parts=("shrink",)),)
+"""
+OWN = {"decay": DECAY, "cautious": CAUTIOUS, "shrink": SHRINK}
+
+TRAIN = """
+import json, sys
+from dataclasses import replace
+import tiny
+from continual_arcade.agents import METHODS, build_agent
+
+def trained(method, engine):
+    settings = replace(tiny.SETTINGS, engine=engine)
+    return build_agent("FlappyBird", tiny.CONFLICT, settings, 0, METHODS[method]).learn(tiny.LIFE)
+
+def apart(one, other):
+    pairs = zip(one.q_net.parameters(), other.q_net.parameters(), strict=True)
+    return max(float((a - b).detach().abs().max()) for a, b in pairs)
+
+plain, out = trained("finetune", "torch"), {}
+for name in sys.argv[1:]:
+    torchs, compiled = (trained(name, engine) for engine in ("torch", "compiled"))
+    out[name] = [compiled.engine_report, apart(torchs, compiled), apart(torchs, plain)]
+print(json.dumps(out))
+"""
+
+
+def python(folder: Path | None, *arguments: str) -> subprocess.CompletedProcess[str]:
+    """Run Python with a folder of methods of one's own."""
+    paths = [str(Path(__file__).parents[2]), *os.environ.get("PYTHONPATH", "").split(os.pathsep)]
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, paths))}
+    if folder is not None:
+        environment["CONTINUAL_ARCADE_METHODS"] = str(folder)
+    command = [sys.executable, *arguments]
+    return subprocess.run(command, env=environment, text=True, capture_output=True)
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    made = tmp_path_factory.mktemp("methods")
+    for name, text in OWN.items():
+        (made / f"{name}.py").write_text(HEAD + text)
+    return made
+
+
+def test_three_methods_of_ones_own_train_in_both_engines(folder: Path) -> None:
+    ran = python(folder, "-W", "error", "-c", TRAIN, *OWN)
+    assert not ran.returncode, ran.stderr
+    found = json.loads(ran.stdout)
+    assert found.keys() == OWN.keys()
+    for report, apart, moved in found.values():
+        assert report == "compiled"
+        assert apart < 1e-5 < 1e-4 < moved  # the same in both, and not what there is without it
+
+
+def test_the_commands_know_them(folder: Path) -> None:
+    for among, names in ((folder, True), (None, False)):
+        shown = python(among, "-m", "continual_arcade.scripts.train", "--help")
+        assert not shown.returncode
+        assert ("Krogh and Hertz 1991" in " ".join(shown.stdout.split())) == names
+
+
+BROKEN = {
+    "module": ("import no_such_module", "ModuleNotFoundError: No module named 'no_such_module'"),
+    "source": (DECAY.replace(', source="Krogh and Hertz 1991"', ""), "lacks its source"),
+    "twice": (DECAY.replace('"decay"', '"ewc"'), "there are two parts of the name 'ewc'"),
+    "state": (DECAY.replace("theta: Any, rate", "tetha: Any, rate"), "did you mean 'theta'"),
+    "writes": (
+        DECAY.replace('rule("add_gradient")', 'rule("after_update", writes="theta")'),
+        "may not write 'theta'",
+    ),
+    "early": (DECAY.replace("add_gradient", "before_update"), "may not write 'nothing'"),
+    "hook": (DECAY.replace("add_gradient", "add_gradeint"), "did you mean 'add_gradient'"),
+    "late": (
+        DECAY.replace("add_gradient", "constrain").replace("theta: Any", "gradient: Any"),
+        "unknown state 'gradient'",
+    ),
+    "preset": (DECAY, "there is another file of this name in"),
+    "settings": (DECAY.replace('("decay",)', '("decay:rat=1",)'), "did you mean 'rate'"),
+}
+
+
+def test_files_that_cannot_be_used_are_named_and_the_others_work(tmp_path: Path) -> None:
+    for what, (text, _) in BROKEN.items():
+        (tmp_path / f"{what}.py").write_text(HEAD + text.replace("decay", what))
+    (tmp_path / "shrink.py").write_text(HEAD + SHRINK)
+    ran = python(
+        tmp_path,
+        "-c",
+        "from continual_arcade.agents.methods import METHODS, compose\n"
+        "print(len(METHODS), 'shrink' in METHODS)\ncompose('state')",
+    )
+    assert f"{len(METHODS) + 1} True" in ran.stdout
+    warned = [line for line in ran.stderr.splitlines() if "of the methods is left out" in line]
+    assert len(warned) == len(BROKEN)
+    for what, (_, why) in BROKEN.items():
+        assert any(what in line and why in line for line in warned), (what, warned)
+    last = ran.stderr.splitlines()[-1]
+    assert "unknown method 'state'" in last
+    assert "state.py was left out" in last
+
+
+def test_a_rule_that_numba_cannot_compile_is_told_in_short(tmp_path: Path) -> None:
+    text = DECAY.replace("return rate * theta", "return rate * theta.no_such_thing")
+    (tmp_path / "decay.py").write_text(HEAD + text)
+    ran = python(
+        tmp_path,
+        "-c",
+        "import tiny\nfrom continual_arcade.agents.methods import make_part\n"
+        "print(tiny.agent(make_part('decay')).engine_report)\n"
+        "tiny.agent(make_part('decay'), engine='compiled')",
+    )
+    report, error = ran.stdout.strip(), ran.stderr.splitlines()[-1]
+    assert report.startswith("torch, because rule 'decay' of part 'decay' cannot be compiled: ")
+    for said in (report, error):
+        assert "in line 20 of decay.py: return rate * theta.no_such_thing" in said
+        assert len(said) < 400
+    assert "engine='torch'" in error
+
+
+def test_everything_that_comes_with_the_suite_is_found_and_has_its_source() -> None:
+    assert not MISSING
+    assert {"ewc", "mer", "clear", "agem", "reset", "si", "reptile"} <= PARTS.keys()
+    assert METHODS.keys() == PRESETS.keys()
+    assert all(preset.source in METHODS[name].text for name, preset in PRESETS.items())
+    # No other file names a method that is not its own.
+    folder = Path(__file__).parents[3] / "agents"
+    for path in [*folder.glob("engines/*.py"), *folder.glob("kernels/*.py")]:
+        imported = [
+            line for line in path.read_text("utf-8").splitlines() if "agents.methods" in line
+        ]
+        for line in imported:
+            module = line.split("agents.methods.")[-1].split()[0].rstrip("`.:")
+            assert module not in {part.__module__.rpartition(".")[2] for part in PARTS.values()}
+
+
+def test_discovery_is_found_out_if_it_forgets(monkeypatch: pytest.MonkeyPatch) -> None:
+    found: dict[str, Any] = dict(PARTS)
+    found.pop("ewc")
+    monkeypatch.setattr("continual_arcade.agents.methods.catalogue.PARTS", found)
+    with pytest.raises(ValueError, match="unknown part 'ewc'"):
+        METHODS["ewc"].make_parts()

@@ -1,7 +1,7 @@
-"""What handing out runs costs, beside living them: Ray's tasks, and the ledger of a study.
+"""What handing out runs costs, beside training them: Ray's tasks, and the ledger of a study.
 
 Run it as ``python benchmarks/cluster_overhead.py``. Ray is started on this machine, with as many
-workers as it has cores. A task is one that a worker refuses at once, for other versions.
+workers as it has cores. A job is one that a worker refuses at once, for other versions.
 """
 
 import tempfile
@@ -22,8 +22,8 @@ from continual_arcade.studies.work import Job, Outcome
 class Options:
     """What is measured."""
 
-    tasks: int = 2_000
-    """Tasks that are handed out."""
+    jobs: int = 2_000
+    """Jobs that are handed out."""
     lines: int = 1_000
     """Lines that are written to the ledger."""
     folder: Path | None = None
@@ -46,22 +46,22 @@ def ledger(folder: Path, lines: int) -> tuple[float, float]:
     return (written - begun) / lines, time.perf_counter() - written
 
 
-def empty_tasks(folder: Path, count: int) -> tuple[float, float]:
-    """Hand out tasks that a worker refuses at once.
+def empty_jobs(folder: Path, count: int) -> tuple[float, float]:
+    """Hand out jobs that a worker refuses at once.
 
     Returns:
-        What a task takes, and what it takes of this process's CPU [s].
+        What a job takes, and what it takes of this process's CPU [s].
     """
 
-    def tasks(count: int) -> Iterator[Job]:
+    def jobs(count: int) -> Iterator[Job]:
         for number in range(count):
             yield Job(str(number), folder / "runs" / str(number), {}, {})
 
-    engine = RayExecutor(address="local")
-    for _ in engine.outcomes(tasks(16)):  # until the workers have begun
+    executor = RayExecutor(address="local")
+    for _ in executor.outcomes(jobs(16)):  # until the workers have begun
         pass
     begun, used = time.perf_counter(), time.process_time()
-    for _ in engine.outcomes(tasks(count)):
+    for _ in executor.outcomes(jobs(count)):
         pass
     return (time.perf_counter() - begun) / count, (time.process_time() - used) / count
 
@@ -73,10 +73,10 @@ def main() -> None:
         line, reading = ledger(Path(name), options.lines)
         print(f"a line of the ledger: {line * 1e3:.2f} ms")
         print(f"reading {options.lines:,} of them: {reading:.3f} s")
-        task, own = empty_tasks(Path(name), options.tasks)
+        each, own = empty_jobs(Path(name), options.jobs)
         workers = int(ray.cluster_resources()["CPU"])  # type: ignore[no-untyped-call]
-        print(f"an empty task, {workers} workers: {task * 1e3:.2f} ms")
-        print(f"the process that hands out, per task: {own * 1e3:.2f} ms")
+        print(f"an empty job, {workers} workers: {each * 1e3:.2f} ms")
+        print(f"the process that hands out, per job: {own * 1e3:.2f} ms")
 
 
 if __name__ == "__main__":

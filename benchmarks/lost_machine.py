@@ -68,8 +68,8 @@ def lose(how: str, folder: Path) -> Iterator[str]:
     try:
         lost, _ = (cluster.add_node(num_cpus=1, object_store_memory=_STORE) for _ in range(2))
         begun = time.perf_counter()
-        engine = RayExecutor(address=cluster.address)
-        running = threading.Thread(target=run_all, args=(study, engine, to_do(study)))
+        executor = RayExecutor(address=cluster.address)
+        running = threading.Thread(target=run_all, args=(study, executor, to_do(study)))
         running.start()
         raylet = lost.all_processes["raylet"][0].process.pid
         at = _until(lambda: _in_the_middle(study, raylet))

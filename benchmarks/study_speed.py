@@ -42,7 +42,7 @@ WORKERS_ROUNDS = 3
 LISTED_WITHIN = 5.0
 """The limit for ``status`` [s]."""
 OVERHEAD = 1.03
-"""The limit for the time that passes, over what the lives took."""
+"""The limit for the time that passes, over what the runs took."""
 TWO_WORKERS = 1.8
 
 
@@ -53,13 +53,13 @@ class Options:
     rounds: int = 5
     """How often; medians are shown."""
     phase_steps: int = 15_000
-    """Length of the phases of the lives beside which the overhead is measured."""
+    """Length of the phases of the runs beside which the overhead is measured."""
     workers: bool = False
     """Measure two workers against one on the shipped study quick, too."""
 
 
 def finished(root: Path) -> StudyFolder:
-    """Make a study of 10,000 runs that are all finished, without living any."""
+    """Make a study of 10,000 runs that are all finished, without training any."""
     study = load(SHIPPED / "quick.toml")
     methods = tuple(
         Entry(replace(METHODS["finetune"], name=f"finetune-{number}"), DQNSettings())
@@ -96,7 +96,7 @@ def listing_seconds(folder: StudyFolder) -> float:
 
 
 def passed(study: Study, jobs: int) -> tuple[float, float]:
-    """Run a study; return the seconds that passed, and those that its lives took."""
+    """Run a study; return the seconds that passed, and those that its runs took."""
     with tempfile.TemporaryDirectory(prefix="study-") as root:
         folder = StudyFolder(Path(root) / study.name)
         begun = time.perf_counter()
@@ -131,10 +131,10 @@ def main(options: Options) -> None:
     )
     ratios = []
     for _ in range(options.rounds):
-        elapsed, lived = passed(few, jobs=1)
-        ratios.append(elapsed / lived)
-        print(f"{len(list(cells(few)))} runs: {elapsed:.1f} s passed, {lived:.1f} s of compute")
-    promise = "time that passes with one worker, over what the lives took"
+        elapsed, trained = passed(few, jobs=1)
+        ratios.append(elapsed / trained)
+        print(f"{len(list(cells(few)))} runs: {elapsed:.1f} s passed, {trained:.1f} s of compute")
+    promise = "time that passes with one worker, over what the runs took"
     verdicts.append(at_most(promise, statistics.median(ratios), OVERHEAD))
 
     if options.workers:

@@ -1,4 +1,4 @@
-"""The doors: commands to train, evaluate, watch and play."""
+"""Command-line tools: train, evaluate, watch, play, and the rest."""
 
 import os
 import sys
@@ -16,7 +16,7 @@ def _end_quietly(
 
 
 # Where Python runs one of the modules (-m) or one of the installed commands, many a Ctrl-C falls
-# into the seconds in which libraries are loaded, before `cli.run` can tell what became of it.
+# into the seconds in which libraries are loaded, before `cli.run` can report it.
 if sys.argv[:1] == ["-m"] or Path(*sys.argv[:1]).name.startswith("continual-arcade-"):
     sys.excepthook = _end_quietly
     # Standard output has what the command says, and not which version of pygame is there.

@@ -11,7 +11,7 @@ from typing import Any
 from continual_arcade.studies.streams import enduring_streams
 
 NOTICE = 1
-"""Exit status of what was done, and came out in a way that whoever called must notice."""
+"""Exit status of what was done, with a result that whoever called must notice."""
 
 _ENDING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 _NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
@@ -21,7 +21,7 @@ def run(command: Callable[[], int | None]) -> None:
     """Run a command, from the reading of its arguments to its end.
 
     It ends with a message instead of a traceback where the user can mend it. Whatever becomes of
-    those who read what it prints, it runs to its end: when they are gone it is silent.
+    those who read what it prints, it runs to its end: when they are closed it is silent.
 
     Args:
         command: What is run; it may print in any way, on standard output and standard error. It

@@ -63,7 +63,7 @@ def compare(args: Compare, console: Console) -> list[LeftOut]:
     for left in gathered.left_out:
         console.out(f"left out: {left.path}: {left.reason}")
     if not gathered.comparisons:
-        raise ValueError("no run came to its end: there is nothing to compare")
+        raise ValueError("no run was trained to its end: there is nothing to compare")
     if not args.mixed:
         gathered.check_comparable()
     worlds = [(world, collect_results(world, None, {})) for world in gathered.comparisons]
@@ -118,7 +118,7 @@ def _table(world: Comparison, one: MethodResults, notes: Notes) -> TerminalTable
 
 
 def _over_all(one: MethodResults, notes: Notes) -> list[str]:
-    """Write what a method comes to over all phases."""
+    """Write the results of a method over all phases."""
     return [
         notes.cell(one.estimate(metric), spec, f"{one.label}, {metric}")
         for metric, spec in (("la@mer", ".1f"), ("acc@gem", ".1f"), ("bwt@gem", "+.1f"))
@@ -126,7 +126,7 @@ def _over_all(one: MethodResults, notes: Notes) -> list[str]:
 
 
 def _summary(world: Comparison, judged: Sequence[MethodResults], notes: Notes) -> TerminalTable:
-    """Lay out what the methods come to over all phases."""
+    """Lay out the results of the methods over all phases."""
     table = TerminalTable(
         title=f"{world.title}: mean {world.points} over all phases",
         texts=["method"],
@@ -142,7 +142,7 @@ def _summary(world: Comparison, judged: Sequence[MethodResults], notes: Notes) -
 def _differences(
     world: Comparison, judged: Sequence[MethodResults], base: MethodResults, notes: Notes
 ) -> TerminalTable:
-    """Lay out how much more the methods come to than one of them."""
+    """Lay out how much better the methods are than one of them."""
     table = TerminalTable(
         title=f"{world.title}: mean {world.points} over all phases at the end, less {base.label}",
         texts=["method"],

@@ -1,4 +1,4 @@
-"""Play the checkpoints of a run again, and compute its table and matrix anew.
+"""Play the checkpoints of a run again, and compute its table and matrix again.
 
 python -m continual_arcade.scripts.evaluate runs/FlappyBird-shrink__finetune__0__20261121T120000Z
 """
@@ -31,7 +31,7 @@ from continual_arcade.studies.run_spec import check_agent
 
 @dataclass(frozen=True)
 class Evaluate:
-    """Play the checkpoints of a run again, and compute its table and matrix anew."""
+    """Play the checkpoints of a run again, and compute its table and matrix again."""
 
     folder: Annotated[Path, tyro.conf.Positional]
     """Folder of the run."""
@@ -49,7 +49,7 @@ def evaluate(args: Evaluate) -> int | None:
     """Evaluate a run again.
 
     Returns:
-        ``NOTICE`` if episodes came out differently than in the run, or not all of it could be
+        ``NOTICE`` if episodes differ from those of the run, or not all of it could be
         played again.
 
     Raises:
@@ -109,10 +109,10 @@ def evaluate(args: Evaluate) -> int | None:
     others = _other_networks(before, replayed.diagnostics)
     if not differing and not others:
         if comparable:
-            console.out("every episode came out as it did in the run")
+            console.out("every episode is the same as in the run")
         return NOTICE if missing else None
     if differing:
-        console.out(f"episodes came out differently than in the run: {_steps(differing)}")
+        console.out(f"episodes differ from those of the run: {_steps(differing)}")
     if others:
         console.out(
             "the network is not the one that was evaluated, by the norm of its weights: "

@@ -59,11 +59,11 @@ class Films:
         """Film the run of the lowest seed of each method.
 
         Where all stages would be more films than a page can hold, there are those before training,
-        after the first phase, and at the end of life; where these are too many, the last methods
-        have none.
+        after the first phase, and at the end of training; where these are too many, the last
+        methods have none.
 
         Args:
-            world: Where they lived.
+            world: The game and schedule in which they were trained.
             judged: The methods.
         """
         # What opens the agents of others is not known here.

@@ -26,7 +26,7 @@ class Member:
     step: int | None = None
     """Lifetime step of the checkpoint, if it lies in a run."""
     moment: str = ""
-    """What that step was in its life."""
+    """What that step was in its run."""
 
     @property
     def title(self) -> str:
@@ -35,8 +35,8 @@ class Member:
 
 
 @dataclass(frozen=True)
-class Cast:
-    """All who play, and what."""
+class Lineup:
+    """All that play, and what."""
 
     game: str
     schedule: Schedule
@@ -66,24 +66,24 @@ class _Source:
 
     @property
     def schedule(self) -> Schedule:
-        """The life of the run."""
+        """The schedule of the run."""
         return Schedule.from_dict(self.config["schedule"])
 
 
-def cast(
+def line_up(
     players: Sequence[str],
     *,
     game: str | None = None,
     schedule: str | None = None,
     phase: str = "0",
     checkpoints: str | None = None,
-) -> Cast:
+) -> Lineup:
     """Find out who plays what.
 
     Args:
         players: Names of scripted players, folders of runs and files of checkpoints.
         game: What is played; that of the runs if not given, else the first of ``GAMES``.
-        schedule: The life; that of the runs if not given, else shrink.
+        schedule: The schedule; that of the runs if not given, else shrink.
         phase: Index or name of the phase.
         checkpoints: Names of checkpoints, with commas between; each run plays once for each. The
             last one if not given.
@@ -98,21 +98,21 @@ def cast(
     sources = [_source(given, needed=game is None or schedule is None) for given in players]
     if checkpoints is not None and all(s.folder is None or s.path is not None for s in sources):
         raise ValueError(f"checkpoints = {checkpoints!r}, but no run is given that has any")
-    lived = [source for source in sources if source.folder is not None]
-    game = game or _common_game(lived)
-    life = (
+    trained = [source for source in sources if source.folder is not None]
+    game = game or _common_game(trained)
+    whole = (
         as_schedule(schedule or "shrink", make_game(game))
-        if schedule is not None or not lived
-        else lived[0].schedule
+        if schedule is not None or not trained
+        else trained[0].schedule
     )
     index = int(phase) if phase.isdecimal() else phase
-    played = life.frozen(index)
+    played = whole.frozen(index)
     if schedule is None:
-        _check_phases(lived, index, played)
+        _check_phases(trained, index, played)
     members: list[Member] = []
     for source, name in zip(sources, _names(sources), strict=True):
         members += _members(source, name, checkpoints or "last", played)
-    return Cast(game, life, played, tuple(members))
+    return Lineup(game, whole, played, tuple(members))
 
 
 def _source(given: str, *, needed: bool) -> _Source:
@@ -157,14 +157,14 @@ def _common_game(sources: Iterable[_Source]) -> str:
 
 
 def _check_phases(sources: Sequence[_Source], index: int | str, played: Phase) -> None:
-    """Check that a phase is the same in the lives of all runs."""
+    """Check that a phase is the same in the schedules of all runs."""
     for source in sources:
         phase = source.schedule.frozen(index)
         if phase.params != played.params:
             raise ValueError(
-                f"side by side all play one phase: phase {index} is {played.name!r} in the life of "
-                f"{sources[0].given} and {phase.name!r} in that of {source.given}; choose one with "
-                "--schedule"
+                f"side by side all play one phase: phase {index} is {played.name!r} in the "
+                f"schedule of {sources[0].given} and {phase.name!r} in that of {source.given}; "
+                "choose one with --schedule"
             )
 
 

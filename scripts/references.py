@@ -54,7 +54,7 @@ class MakeReferences:
 
 
 def make_references(args: MakeReferences, command: str) -> Path:
-    """Play, and add what comes of it to the file.
+    """Play, and add the results to the file.
 
     Args:
         args: What is played.

@@ -36,7 +36,7 @@ class Report:
     against: str | None = None
     """Method to take the differences of the others from; if not given: finetune, or the first."""
     baselines: tyro.conf.UseAppendAction[tuple[Path, ...]] = ()
-    """Folder of a run that lived in a single phase (train --only-phase), for the metrics that need
+    """Folder of a run in a single phase (train --only-phase), for the metrics that need
     one; may be given several times."""
     references: Path | None = None
     """Scores of random play and of the oracle; those that come with the suite if not given."""
@@ -79,8 +79,8 @@ def report(args: Report, console: Console) -> list[LeftOut]:
         console.out(f"left out: {left.path}: {left.reason}")
     if not gathered.comparisons:
         raise ValueError(
-            "no run came to its end: there is nothing to report (--unfinished takes them as they "
-            "are)"
+            "no run was trained to its end: there is nothing to report (--unfinished takes them as "
+            "they are)"
         )
     if not args.mixed:
         gathered.check_comparable()

@@ -1,4 +1,4 @@
-"""Run a study: methods x schedules x games x seeds from one file, and report what came of it.
+"""Run a study: methods x schedules x games x seeds from one file, and report its results.
 
 python -m continual_arcade.scripts.study run quick
 
@@ -31,10 +31,14 @@ from continual_arcade.reports.method_results import collect_results, fitting
 from continual_arcade.reports.page import NO_RUNS
 from continual_arcade.scripts import report as reports
 from continual_arcade.scripts.cli import NOTICE, run
-from continual_arcade.scripts.lives import cores, warn_of_memory
 from continual_arcade.studies import study as studies
 from continual_arcade.studies import tuning as tunings
-from continual_arcade.studies.executors import Executor, JoblibExecutor, LocalExecutor
+from continual_arcade.studies.executors import (
+    Executor,
+    JoblibExecutor,
+    jobs_at_a_time,
+    local_executor,
+)
 from continual_arcade.studies.folder import STATES, StudyFolder, count
 from continual_arcade.studies.forecast import forecast
 from continual_arcade.studies.grid import Cell, cells
@@ -54,7 +58,7 @@ _COMMAND = "python -m continual_arcade.scripts.study"
 
 @dataclass(frozen=True)
 class _Workers:
-    """Who lives the runs."""
+    """What trains the runs."""
 
     jobs: int | None = None
     """Runs at a time; as many as there are cores, here or in the Ray cluster, if not given."""
@@ -67,7 +71,7 @@ class _Workers:
 
 @dataclass(frozen=True)
 class Run(_Workers):
-    """Run a study; one that was cut off goes on."""
+    """Run a study; one that was cut off is resumed."""
 
     file: _Name = "quick"
     """A study file, or the name of one that comes with the suite: quick, classic, full."""
@@ -76,19 +80,19 @@ class Run(_Workers):
     dry_run: bool = False
     """Print the runs, what they will cost and the disk they need, and run nothing."""
     remake: bool = False
-    """Live runs again that were finished, and whose folders are gone."""
+    """Re-run what was finished, and whose folders are missing."""
 
 
 @dataclass(frozen=True)
 class Resume(_Workers):
-    """Go on with a study that was cut off."""
+    """Resume a study that was cut off."""
 
     study: _Name = "quick"
     """Folder of the study, or its file or name."""
     out: Path = Path("runs")
     """Folder in which the study has its folder, if its file or name is given."""
     remake: bool = False
-    """Live runs again that were finished, and whose folders are gone."""
+    """Re-run what was finished, and whose folders are missing."""
 
 
 @dataclass(frozen=True)
@@ -133,7 +137,7 @@ class MakeReport:
 
 @dataclass(frozen=True)
 class Publish:
-    """Write what a study came to as small files: CSV of runs and methods, tables, a picture."""
+    """Write the results of a study as small files: CSV of runs and methods, tables, a picture."""
 
     study: _Name = "quick"
     """Folder of the study, or its file or name."""
@@ -147,7 +151,7 @@ class Publish:
 
 @dataclass(frozen=True)
 class Verify(_Workers):
-    """Live a random share of the runs of a study again, and compare what comes out."""
+    """Re-run a random share of the runs of a study, and compare the results."""
 
     study: _Name = "quick"
     """Folder of the study, or its file or name."""
@@ -185,7 +189,7 @@ def run_study(args: Run, console: Console, given: Sequence[str]) -> int | None:
 
     Raises:
         ValueError: If the study makes no sense, or was begun as another one.
-        RuntimeError: If runs failed, or another process is at it.
+        RuntimeError: If runs failed, or another process is running it.
         OSError: If nothing can be read or written.
     """
     study = studies.load(studies.find(args.file))
@@ -199,15 +203,15 @@ def run_study(args: Run, console: Console, given: Sequence[str]) -> int | None:
             left = list(cells(study))
         _say_cost(study, left, args, console)
         return None
-    engine = _engine(args)
+    executor = _executor(args)
     with folder.lock.hold():
         folder.begin(study, _about(given))
-    return _go(folder, engine, console, remake=args.remake)
+    return _go(folder, executor, console, remake=args.remake)
 
 
 def resume_study(args: Resume, console: Console) -> int | None:
-    """Go on with a study; see :func:`run_study`."""
-    return _go(_folder(args.study, args.out), _engine(args), console, remake=args.remake)
+    """Resume a study; see :func:`run_study`."""
+    return _go(_folder(args.study, args.out), _executor(args), console, remake=args.remake)
 
 
 def add_to_study(args: Add, console: Console, given: Sequence[str]) -> int | None:
@@ -215,13 +219,13 @@ def add_to_study(args: Add, console: Console, given: Sequence[str]) -> int | Non
     study = studies.load(studies.find(args.file))
     study.check()
     folder = StudyFolder.open(args.out / study.name)
-    engine = _engine(args)
+    executor = _executor(args)
     folder.check_versions()
     with folder.lock.hold():
         folder, new = folder.extend(study, _about(given))
     for line in new or ("nothing is new",):
         _say(console, line)
-    return _go(folder, engine, console)
+    return _go(folder, executor, console)
 
 
 def _complete_references(folder: StudyFolder) -> None:
@@ -235,7 +239,7 @@ def _complete_references(folder: StudyFolder) -> None:
 
 
 def _go(
-    folder: StudyFolder, engine: Executor, console: Console, *, remake: bool = False
+    folder: StudyFolder, executor: Executor, console: Console, *, remake: bool = False
 ) -> int | None:
     with folder.lock.hold():
         folder.check_versions()
@@ -252,13 +256,13 @@ def _go(
                 if outcome.state == "failed":
                     bar.write(f"failed: {outcome.run}: {outcome.reason}")
 
-            summary = run_all(folder, engine, left, report)
+            summary = run_all(folder, executor, left, report)
         elapsed = time.perf_counter() - begun
     if left:
         _say(
             console,
             f"{summary.finished} runs in {elapsed / 60:.1f} minutes, "
-            f"{summary.seconds / 60:.1f} minutes of living",
+            f"{summary.seconds / 60:.1f} minutes of compute",
         )
     if summary.failures:
         again = f"{_COMMAND} resume {shlex.quote(str(folder.path))}"
@@ -271,8 +275,8 @@ def _go(
             )
         raise RuntimeError("\n".join(lines))
     for name in summary.changed:
-        _say(console, f"warning: {name} was lived again, and came out in another way than before")
-    _say(console, f"all {total} runs are finished; to see what came of them:")
+        _say(console, f"warning: {name} was re-run with a different result")
+    _say(console, f"all {total} runs are finished; to see their results:")
     _say(console, f"  {_COMMAND} report {shlex.quote(str(folder.path))}")
     return NOTICE if summary.changed else None
 
@@ -304,11 +308,11 @@ def status(args: Status, console: Console) -> int | None:
     for name, state in states.items():
         if args.all:
             print(f"{state}  {name}")
-        elif state in ("failed", "gone"):
+        elif state in ("failed", "missing"):
             why = f": {done[name].reason}" if state == "failed" else ""
             _say(console, f"{state}: {name}{why}")
     spent = sum(line.seconds for line in done.values())
-    _say(console, f"{spent / 3600:.2f} hours of living")
+    _say(console, f"{spent / 3600:.2f} hours of compute")
     return NOTICE if all_of_them["finished"] < len(states) else None
 
 
@@ -342,7 +346,7 @@ def report_study(args: MakeReport, console: Console) -> int | None:
 
 
 def publish_study(args: Publish) -> Path:
-    """Write what a study came to as small files.
+    """Write the results of a study as small files.
 
     Returns:
         The folder.
@@ -383,7 +387,7 @@ def _finished(folder: StudyFolder, *, unfinished: bool = False) -> list[Cell]:
     if len(finished) < len(states) and not unfinished:
         raise ValueError(
             f"{len(states) - len(finished)} of {len(states)} runs are not finished: "
-            f"`{_COMMAND} resume {shlex.quote(str(folder.path))}` goes on with them, and `report "
+            f"`{_COMMAND} resume {shlex.quote(str(folder.path))}` resumes them, and `report "
             "--unfinished` says what is there"
         )
     for cell in finished:
@@ -392,10 +396,10 @@ def _finished(folder: StudyFolder, *, unfinished: bool = False) -> list[Cell]:
 
 
 def verify_study(args: Verify, console: Console) -> int | None:
-    """Live some runs again, and print how they came out.
+    """Re-run some runs, and print whether they are the same.
 
     Returns:
-        ``NOTICE`` if a run came out in another way.
+        ``NOTICE`` if a run has a different result.
 
     Raises:
         ValueError: If no run is finished.
@@ -408,18 +412,18 @@ def verify_study(args: Verify, console: Console) -> int | None:
     chosen = draw(folder, args.share, draw_seed)
     utc = datetime.now(UTC).strftime("%Y%m%dT%H%M%SZ")
     out = folder.path / f"verified_{utc}"
-    _say(console, f"{len(chosen)} runs are lived again, drawn with seed {draw_seed}, into {out}")
+    _say(console, f"{len(chosen)} runs are re-run, drawn with seed {draw_seed}, into {out}")
     bad = []
-    for check in verify(folder, chosen, _engine(args), out):
+    for check in verify(folder, chosen, _executor(args), out):
         detail = f": {check.detail}" if check.detail else ""
         print(f"{check.verdict:>9}  {check.run}{detail}", flush=True)
         if not check.is_good:
             bad.append(check.run)
     if bad:
-        said = f"{len(bad)} of {len(chosen)} runs did not come out as they did before"
+        said = f"{len(bad)} of {len(chosen)} runs differ from what they were before"
         print(said, file=sys.stderr)
         return NOTICE
-    _say(console, f"all {len(chosen)} came out as they did before")
+    _say(console, f"all {len(chosen)} are as they were before")
     return None
 
 
@@ -431,17 +435,17 @@ def tune_methods(args: Tune, console: Console, given: Sequence[str]) -> Path:
 
     Raises:
         ValueError: If the tuning makes no sense.
-        RuntimeError: If Optuna is not installed, or a life failed.
+        RuntimeError: If Optuna is not installed, or a run failed.
         OSError: If nothing can be read or written.
     """
     try:
-        import optuna  # noqa: F401  # an extra, and what is missing is said before anything is lived
+        import optuna  # noqa: F401  # an extra, and what is missing is said before anything is trained
     except ImportError as error:
         raise RuntimeError("tuning needs Optuna: pip install 'continual-arcade[tune]'") from error
     tuning = tunings.load(studies.find(args.file))
     tuning.study.check()
-    engine, out = _engine(args), args.out / tuning.study.name
-    _say(console, f"{len(tuning.candidates)} methods, {tuning.lives} lives of each, in {out}")
+    executor, out = _executor(args), args.out / tuning.study.name
+    _say(console, f"{len(tuning.candidates)} methods, {tuning.runs} runs of each, in {out}")
     for world in {world.game: world for world in tuning.study.worlds}.values():
         warm_up(tuning.study.spec(world, tuning.study.entries[0], tuning.study.seeds[0]))
 
@@ -450,7 +454,7 @@ def tune_methods(args: Tune, console: Console, given: Sequence[str]) -> Path:
             f"{trial.method:>14}  {trial.trial:>3}  {trial.value:.4f}  {trial.values}", flush=True
         )
 
-    best = tunings.tune(tuning, engine, out, _about(given), report)
+    best = tunings.tune(tuning, executor, out, _about(given), report)
     for method, trial in best.items():
         _say(console, f"{method}: {trial.value:.4f} with {trial.values}")
     return out / "chosen.toml"
@@ -474,7 +478,7 @@ def _say(console: Console, text: str) -> None:
     console.out(text, highlight=False)
 
 
-def _engine(args: _Workers) -> Executor:
+def _executor(args: _Workers) -> Executor:
     if args.cluster == "ray":
         try:
             from continual_arcade.studies.ray_executor import RayExecutor
@@ -483,13 +487,8 @@ def _engine(args: _Workers) -> Executor:
         return RayExecutor(args.jobs, args.address)
     if args.address is not None:
         raise ValueError(f"address = {args.address!r} is for --cluster ray")
-    jobs = cores() if args.jobs is None else args.jobs
-    if jobs < 1:
-        raise ValueError(f"jobs = {jobs} must be at least 1")
-    if args.cluster == "loky":
-        warn_of_memory(jobs)
-        return LocalExecutor(jobs)
-    return JoblibExecutor(jobs, args.cluster)
+    jobs = jobs_at_a_time(args.jobs)
+    return local_executor(jobs) if args.cluster == "loky" else JoblibExecutor(jobs, args.cluster)
 
 
 def _about(given: Sequence[str]) -> dict[str, object]:
@@ -504,7 +503,7 @@ def _say_cost(study: Study, left: Sequence[Cell], args: Run, console: Console) -
     """Print what runs will cost."""
     costs = forecast(left)
     table = TerminalTable(
-        f"{study.name}: {len(left):,} runs that are still to be lived",
+        f"{study.name}: {len(left):,} runs that are still to be trained",
         texts=["in", "method"],
         numbers=["runs", "training of one [s]", "evaluation, at most", "all [min]"],
     )
@@ -521,7 +520,7 @@ def _say_cost(study: Study, left: Sequence[Cell], args: Run, console: Console) -
     console.print(table)
     train = sum(cost.runs * cost.train_seconds for cost in costs)
     judged = sum(cost.runs * cost.evaluation_seconds for cost in costs)
-    jobs = cores() if args.jobs is None else args.jobs
+    jobs = jobs_at_a_time(args.jobs)
     disk = sum(cost.runs * cost.disk for cost in costs)
     _say(
         console,

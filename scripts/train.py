@@ -1,4 +1,4 @@
-"""Train an agent through a whole life, and show what it forgot.
+"""Train an agent through a schedule of phases, and show what it forgot.
 
 python -m continual_arcade.scripts.train --schedule conflict --method mer
 
@@ -9,7 +9,6 @@ python -m continual_arcade.scripts.train --seeds 0..19 --jobs 4
 python -m continual_arcade.scripts.train --resume runs/RUN
 """
 
-import os
 import shlex
 import sys
 from collections.abc import Iterator, Sequence
@@ -29,7 +28,6 @@ from continual_arcade.envs.curricula import as_schedule
 from continual_arcade.envs.schedules import Schedule
 from continual_arcade.evaluation.commands import command_of, without
 from continual_arcade.evaluation.evaluator import EPISODES, MAX_STEPS, Played
-from continual_arcade.evaluation.processes import end_with_parent
 from continual_arcade.evaluation.protocol import (
     AT_END,
     EVERY,
@@ -41,18 +39,21 @@ from continual_arcade.evaluation.run_folder import RunFolder
 from continual_arcade.evaluation.run_pictures import show
 from continual_arcade.evaluation.runs import Run
 from continual_arcade.evaluation.terminal import plain_console
-from continual_arcade.scripts import lives
 from continual_arcade.scripts.catalogue import catalogue
-from continual_arcade.scripts.cli import run
+from continual_arcade.scripts.cli import NOTICE, run
+from continual_arcade.scripts.compare import Compare, compare
 from continual_arcade.scripts.games import FIRST, GameName
+from continual_arcade.scripts.seed_progress import SeedProgress
+from continual_arcade.studies.executors import jobs_at_a_time, local_executor
 from continual_arcade.studies.provenance import provenance
 from continual_arcade.studies.run_spec import SAVE_EVERY, RunSpec, Training, warm_up
+from continual_arcade.studies.seed_runs import SeedRuns, is_finished
 from continual_arcade.studies.seeds import parse_seeds
 
 
 @dataclass(frozen=True)
 class Train:
-    """Train a DQN through a whole life; evaluate it on the way; show what it forgot."""
+    """Train a DQN through a schedule of phases; evaluate it on the way; show what it forgot."""
 
     game: GameName = FIRST
     """What is played."""
@@ -62,7 +63,7 @@ class Train:
     phase_steps: int | None = None
     """Make every phase this long [lifetime steps]."""
     only_phase: str | None = None
-    """Live in this phase alone, index or name: an expert, beside which a whole life is judged."""
+    """Train in this phase alone, index or name: an expert, to which whole runs are compared."""
     method: str = "finetune"
     """Continual-learning method; they are listed above."""
     replay: str | None = None
@@ -76,9 +77,9 @@ class Train:
     out: Path = Path("runs")
     """Folder in which the run gets a folder of its own."""
     resume: Path | None = None
-    """Folder of a run to go on with where it was cut off; all else is then as it was."""
+    """Folder of a run to resume where it was cut off; all else is then as it was."""
     save_every: int = SAVE_EVERY
-    """Interval between the states from which a run can go on [lifetime steps]; 0 for none."""
+    """Interval between the states from which a run can be resumed [lifetime steps]; 0 for none."""
     eval_every: int = EVERY
     """Interval between evaluations beside those at phase ends, from the beginning of each phase
     [lifetime steps]; 0 for none."""
@@ -98,16 +99,17 @@ class Train:
 
 @dataclass(frozen=True)
 class TrainMany(Train):
-    """What can be asked of the command: one life, or several that differ by their seed."""
+    """What can be asked of the command: one run, or several that differ by their seed."""
 
     seeds: str | None = None
-    """Train a life for each of these seeds, side by side: 0..19 (both ends), 0,3,7 or 0..4,8."""
+    """Train a run for each of these seeds, side by side: 0..19 (both ends), 0,3,7 or 0..4,8. Those
+    that are finished in --out are not repeated, those that were cut off are resumed."""
     jobs: int | None = None
-    """Lives at a time, each in a process of its own; as many as there are cores if not given."""
+    """Runs at a time, each in a process of its own; as many as there are cores if not given."""
 
 
 def train(args: Train, given: Sequence[str] | None = None) -> RunFolder:
-    """Train one agent, or go on with one.
+    """Train one agent, or resume a run.
 
     Args:
         args: What is asked for.
@@ -125,15 +127,15 @@ def train(args: Train, given: Sequence[str] | None = None) -> RunFolder:
     if args.resume is not None:
         folder = RunFolder.open(args.resume)
         with folder.lock.hold():
-            return _go_on(folder, args)
+            return _resume(folder, args)
     training = prepare(args)
     # Made last, so that a mistake in the arguments leaves nothing behind.
     command = {} if given is None else {"command": command_of("train", given)}
     training.write({**command, **provenance()})
     with training.folder.lock.hold():
-        print(f"{lives.FOLDER_IS}{training.folder.path}", flush=True)
+        print(f"the run will be in {training.folder.path}", flush=True)
         print(f"engine: {training.agent.engine_report}", flush=True)
-        return _live(training, args)
+        return _train(training, args)
 
 
 def spec_of(args: Train) -> RunSpec:
@@ -172,7 +174,7 @@ def prepare(args: Train) -> Training:
 
 
 def _schedule(args: Train) -> Schedule:
-    """Return the life that is asked for."""
+    """Return the schedule that is asked for."""
     schedule = as_schedule(args.schedule, make_game(args.game))
     if args.phase_steps is not None:
         schedule = schedule.with_steps(args.phase_steps)
@@ -182,29 +184,29 @@ def _schedule(args: Train) -> Schedule:
     return schedule
 
 
-def _go_on(folder: RunFolder, args: Train) -> RunFolder:
+def _resume(folder: RunFolder, args: Train) -> RunFolder:
     default = Train(resume=args.resume, progress=args.progress)
     for given in fields(Train):
         if getattr(args, given.name) != getattr(default, given.name):
             raise ValueError(
                 f"{given.name} = {getattr(args, given.name)} cannot be set with --resume: a run "
-                "goes on as it began"
+                "is resumed as it began"
             )
     training = Training.resume(folder)
     if training.is_over:
-        # Perhaps it was cut off before it could show what came out.
+        # Perhaps it was cut off before it could show its result.
         console = plain_console()
         show(Run.load(training.folder.path), training.folder.path, console)
-        console.out("it was trained to the end of its life before")
+        console.out("it was trained to its end before")
         return training.folder
-    return _live(training, args)
+    return _train(training, args)
 
 
-def _live(training: Training, args: Train) -> RunFolder:
-    """Train to the end of life, and show what was forgotten."""
+def _train(training: Training, args: Train) -> RunFolder:
+    """Train to the end of the schedule, and show what was forgotten."""
     progress = _Progress(training.spec.protocol, shown=args.progress)
     with closing(progress.bar), _resumable(training.folder):
-        spent = training.live([progress], progress.report)
+        spent = training.train([progress], progress.report)
     folder, console = training.folder, plain_console()
     show(Run.load(folder.path), folder.path, console)
     console.out(
@@ -226,7 +228,7 @@ def _resumable(folder: RunFolder) -> Iterator[None]:
 
 
 class _Progress(BaseCallback):
-    """A bar that shows how far the life has come, and how the last evaluation went."""
+    """A bar that shows how far the run has come, and how the last evaluation went."""
 
     def __init__(self, protocol: Protocol, *, shown: bool) -> None:
         super().__init__()
@@ -264,8 +266,6 @@ class _Progress(BaseCallback):
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run the command."""
-    if parent := os.environ.pop(lives.PARENT, ""):
-        end_with_parent(int(parent))
     given = sys.argv[1:] if arguments is None else arguments
 
     def command() -> int | None:
@@ -282,20 +282,51 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 
 def _train_many(args: TrainMany, given: Sequence[str]) -> int | None:
-    """Check what all lives are told, once and before anything is written, and train them."""
+    """Train a run for each seed, several side by side, and compare them.
+
+    All that can be wrong with the arguments is found before anything is written.
+    """
     if args.seeds is None:
-        raise ValueError(f"jobs = {args.jobs} is for many lives: name their seeds with --seeds")
+        raise ValueError(f"jobs = {args.jobs} is for many runs: name their seeds with --seeds")
     if any(argument.partition("=")[0] == "--seed" for argument in given):
         raise ValueError("--seed and --seeds cannot be given together: name all seeds in --seeds")
     seeds = parse_seeds(args.seeds)
-    jobs = lives.cores() if args.jobs is None else args.jobs
-    if jobs < 1:
-        raise ValueError(f"jobs = {jobs} must be at least 1")
+    jobs = jobs_at_a_time(args.jobs)
     training = prepare(replace(args, seed=seeds[0]))
     training.folder.make_root()
-    warm_up(training.spec)
-    others = without(("--seeds", "--jobs"), given)
-    return lives.live(seeds, jobs, others, training.spec.schedule.total_steps, shown=args.progress)
+    print(f"engine: {training.agent.engine_report}", flush=True)
+    of_all, made = without(("--seeds", "--jobs"), given), provenance()
+    runs = SeedRuns(
+        args.out,
+        spec_of(args),
+        lambda seed: {"command": command_of("train", [*of_all, "--seed", str(seed)]), **made},
+    )
+    again, given_up = command_of("train", given), ""
+    steps = training.spec.schedule.total_steps
+    with SeedProgress(len(seeds), steps, shown=args.progress) as progress:
+        for seed in seeds:
+            if (folder := runs.find(seed)) is not None and is_finished(folder):
+                progress.was_finished(seed, folder)
+        left = [seed for seed in seeds if seed not in progress.finished]
+        try:
+            if left:
+                warm_up(training.spec)
+            executor = local_executor(min(jobs, len(left)) or 1)
+            with closing(runs.train(executor, left, progress.begins)) as outcomes:
+                for seed, outcome in outcomes:
+                    progress.ends(seed, outcome)
+        except KeyboardInterrupt as interrupt:
+            interrupt.add_note(f"to resume: {again}")
+            raise
+        except RuntimeError as error:  # workers died again and again
+            given_up = str(error)
+    folders = [progress.finished[seed] for seed in seeds if seed in progress.finished]
+    left_out = compare(Compare(tuple(folders)), plain_console()) if folders else []
+    if len(folders) < len(seeds):
+        lacking = f"{len(seeds) - len(folders)} of {len(seeds)} runs are not finished"
+        lines = [f"{lacking}; to try them again:", f"  {again}", *progress.failures]
+        raise RuntimeError("\n".join([*lines, given_up] if given_up else lines))
+    return NOTICE if left_out else None
 
 
 def _check_alone(given: Sequence[str]) -> None:
@@ -303,7 +334,7 @@ def _check_alone(given: Sequence[str]) -> None:
     for argument in given:
         name = argument.partition("=")[0].replace("_", "-")  # both are the same to tyro
         if name.startswith("-") and name not in ("--resume", "--progress", "--no-progress"):
-            raise ValueError(f"{name} cannot be given with --resume: a run goes on as it began")
+            raise ValueError(f"{name} cannot be given with --resume: a run is resumed as it began")
 
 
 if __name__ == "__main__":

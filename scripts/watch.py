@@ -30,7 +30,7 @@ from continual_arcade.evaluation.filming import HUD, Camera, Shot, side_by_side
 from continual_arcade.evaluation.policies import Policy
 from continual_arcade.scripts.cli import run
 from continual_arcade.scripts.games import GameName
-from continual_arcade.scripts.lineup import Cast, Member, cast
+from continual_arcade.scripts.lineup import Lineup, Member, line_up
 from continual_arcade.scripts.policies import load_agent, scripted
 
 FILM_SECONDS = {".gif": 20.0, ".mp4": 60.0}
@@ -94,7 +94,7 @@ def watch(args: Watch) -> None:
         raise ValueError(f"seconds = {args.seconds} must be positive")
     if args.seed < 0:
         raise ValueError(f"seed = {args.seed} must not be negative")
-    playing = cast(
+    playing = line_up(
         args.players,
         game=args.game,
         schedule=args.schedule,
@@ -136,7 +136,7 @@ def _show(pictures: Iterator[Picture], window: Window) -> None:
             break
 
 
-def _size(playing: Cast, args: Watch) -> tuple[int, int]:
+def _size(playing: Lineup, args: Watch) -> tuple[int, int]:
     """Return width and height of the pictures [px], before anything is loaded to draw them."""
     game, count = make_game(playing.game), len(playing.members)
     if count == 1:
@@ -145,7 +145,7 @@ def _size(playing: Cast, args: Watch) -> tuple[int, int]:
     return Panels(screen.size, count, game.points).size
 
 
-def _width(playing: Cast) -> int:
+def _width(playing: Lineup) -> int:
     """Return the width of each of several games side by side [px].
 
     Raises:
@@ -161,7 +161,7 @@ def _width(playing: Cast) -> int:
     return min(width, make_game(playing.game).size[0])
 
 
-def _pictures(playing: Cast, args: Watch, say: Say) -> Iterator[Picture]:
+def _pictures(playing: Lineup, args: Watch, say: Say) -> Iterator[Picture]:
     """Make everything ready; return what there is to see, which is played as it is asked for."""
     members = playing.members
     if any(member.path for member in members):
@@ -189,7 +189,7 @@ def _pictures(playing: Cast, args: Watch, say: Say) -> Iterator[Picture]:
     return side_by_side(shots, seed=args.seed, episodes=args.episodes)
 
 
-def _camera(playing: Cast, *, hud: HUD, title: str = "", width: int | None = None) -> Camera:
+def _camera(playing: Lineup, *, hud: HUD, title: str = "", width: int | None = None) -> Camera:
     phase = playing.phase.index
     return Camera(playing.game, playing.schedule, phase, width=width, hud=hud, title=title)
 

@@ -1,6 +1,6 @@
-"""Studies: many lives from one file, on this machine or on many, and what came of them.
+"""Studies: many runs from one file, on this machine or on many, and their results.
 
-Here agents and evaluation meet: ``life`` lives one life, everything else lives many of them.
+Here agents and evaluation meet: ``run_spec`` trains one run, everything else many of them.
 """
 
 import sys

@@ -1,32 +1,39 @@
-"""Who lives the runs: processes of this machine, or workers elsewhere."""
+"""Who runs jobs: processes of this machine, or workers elsewhere."""
 
+import sys
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator
 from concurrent.futures import BrokenExecutor
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
+import joblib
 from joblib import Parallel, delayed, parallel_config
+from tqdm import tqdm
 
+from continual_arcade.agents.machine_memory import available_memory
 from continual_arcade.evaluation.processes import WorkerDeathError, unordered
 from continual_arcade.studies.work import Job, Outcome, work
 
 ATTEMPTS = 3
-"""How often a run is gone on with that was cut off because its worker died."""
+"""How often a run is handed out whose worker dies."""
+RUN_MEMORY = 410 * 1024 * 1024
+"""What a run at the default settings takes for itself [bytes], beside the 180 MiB of libraries
+that all processes share."""
 
 
 class WorkerDiedError(RuntimeError):
-    """Workers died, and took what they were at with them; it can be gone on with."""
+    """Workers died, and with them the runs that they were training; those can be resumed."""
 
 
 class Executor(Protocol):
-    """Lives runs, several at a time."""
+    """Runs jobs, several at a time."""
 
-    def outcomes(self, tasks: Iterable[Job]) -> Iterator[Outcome]:
-        """Live runs, and say what came of each as soon as it is known, in no particular order.
+    def outcomes(self, jobs: Iterable[Job]) -> Iterator[Outcome]:
+        """Run jobs, and return the outcome of each as soon as it is known, in no particular order.
 
-        Tasks are taken one by one, when there is someone to live them, so that there may be fewer
-        in the end.
+        Jobs are taken one by one, when there is a worker for them, so that there may be fewer in
+        the end.
 
         Raises:
             WorkerDiedError: If workers died that cannot be replaced from within.
@@ -36,7 +43,7 @@ class Executor(Protocol):
 
 @dataclass(frozen=True)
 class LocalExecutor:
-    """Processes of this machine; a single run at a time is done by this one.
+    """Processes of this machine; a single run at a time is trained by this one.
 
     Args:
         jobs: Runs at a time.
@@ -44,15 +51,15 @@ class LocalExecutor:
 
     jobs: int
 
-    def outcomes(self, tasks: Iterable[Job]) -> Iterator[Outcome]:
+    def outcomes(self, jobs: Iterable[Job]) -> Iterator[Outcome]:
         """See :meth:`Executor.outcomes`."""
         if self.jobs == 1:
-            yield from map(work, tasks)
+            yield from map(work, jobs)
             return
         try:
-            yield from unordered(work, tasks, self.jobs)
+            yield from unordered(work, jobs, self.jobs)
         except WorkerDeathError as error:
-            raise _death(task.name for task in error.items) from error
+            raise _death(job.name for job in error.items) from error
 
 
 @dataclass(frozen=True)
@@ -68,16 +75,16 @@ class JoblibExecutor:
     backend: str
     _at: set[str] = field(default_factory=set, repr=False, compare=False)
 
-    def outcomes(self, tasks: Iterable[Job]) -> Iterator[Outcome]:
+    def outcomes(self, jobs: Iterable[Job]) -> Iterator[Outcome]:
         """See :meth:`Executor.outcomes`."""
         self._at.clear()
 
         def calls() -> Iterator[Any]:
-            for task in tasks:
-                self._at.add(task.name)
-                yield delayed(work)(task)
+            for job in jobs:
+                self._at.add(job.name)
+                yield delayed(work)(job)
 
-        # Handed out one by one: runs are long, and it is to be known what a dead worker was at.
+        # Handed out one by one: runs are long, and the runs of a dead worker are to be known.
         one_by_one: dict[str, Any] = {"pre_dispatch": self.jobs, "batch_size": 1}
         with parallel_config(backend=self.backend, n_jobs=self.jobs):
             found: Any = Parallel(return_as="generator_unordered", **one_by_one)(calls())
@@ -95,18 +102,50 @@ def _death(names: Iterable[str]) -> WorkerDiedError:
     return WorkerDiedError(f"a worker died at one of: {', '.join(sorted(names))}")
 
 
-def live_all(
-    engine: Executor, names: Iterable[str], task_of: Callable[[str], Job]
-) -> Iterator[Outcome]:
-    """Live runs, and go on with those whose worker died; no more are begun once it is fatal.
+def jobs_at_a_time(jobs: int | None) -> int:
+    """Return how many runs are trained at a time.
 
     Args:
-        engine: Who lives them.
+        jobs: As many as that; if None, as there are cores that this process may use, of the machine
+            or of its container.
+
+    Raises:
+        ValueError: If it is less than one.
+    """
+    jobs = int(joblib.cpu_count()) if jobs is None else jobs
+    if jobs < 1:
+        raise ValueError(f"jobs = {jobs} must be at least 1")
+    return jobs
+
+
+def local_executor(jobs: int) -> LocalExecutor:
+    """Return processes of this machine; a warning says so if there is too little memory for them.
+
+    Args:
+        jobs: Runs at a time.
+    """
+    available = available_memory()
+    if available is not None and jobs * RUN_MEMORY > available:
+        fewer = max(1, available // RUN_MEMORY)
+        _say(
+            f"warning: {jobs} runs at a time want {jobs * RUN_MEMORY / 2**30:.1f} GiB of memory, "
+            f"and {available / 2**30:.1f} GiB are available: --jobs {fewer} is safer"
+        )
+    return LocalExecutor(jobs)
+
+
+def train_all(
+    executor: Executor, names: Iterable[str], job_of: Callable[[str], Job]
+) -> Generator[Outcome, None, None]:
+    """Train runs, and resume those whose worker died; no more are begun once one is fatal.
+
+    Args:
+        executor: Who runs the jobs.
         names: Of the runs.
-        task_of: Says what is to be done for a run; called when there is someone to do it.
+        job_of: Returns the job of a run; called when there is a worker for it.
 
     Returns:
-        What came of each, in no particular order; not of those that were left as fatal.
+        The outcome of each, in no particular order; not of those that were left after a fatal one.
 
     Raises:
         RuntimeError: If workers die again and again over the same runs.
@@ -115,24 +154,30 @@ def live_all(
     attempts: Counter[str] = Counter()
     fatal = False
 
-    def tasks() -> Iterator[Job]:
+    def jobs() -> Iterator[Job]:
         for name in list(waiting):
             if fatal:
                 return
             attempts[name] += 1
-            yield task_of(name)
+            yield job_of(name)
 
     while waiting and not fatal:
         try:
-            for outcome in engine.outcomes(tasks()):
+            for outcome in executor.outcomes(jobs()):
                 del waiting[outcome.run]
                 fatal = fatal or outcome.fatal
                 yield outcome
         except WorkerDiedError as death:
-            tired = [name for name in waiting if attempts[name] >= ATTEMPTS]
-            if tired:
+            exhausted = [name for name in waiting if attempts[name] >= ATTEMPTS]
+            if exhausted:
                 raise RuntimeError(
-                    f"workers died {ATTEMPTS} times over {', '.join(tired)}: perhaps memory runs "
-                    "out; try again with fewer --jobs. What was finished is kept, and the rest can "
-                    "be gone on with"
+                    f"workers died {ATTEMPTS} times over {', '.join(exhausted)}: perhaps memory "
+                    "runs out; try again with fewer --jobs. What was finished is kept, and the "
+                    "rest can be resumed"
                 ) from death
+            _say(f"{death}; they are resumed. If memory runs out, fewer --jobs help")
+
+
+def _say(line: str) -> None:
+    """Print a line to standard error, above a progress bar if there is one."""
+    tqdm.write(line, file=sys.stderr)

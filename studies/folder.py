@@ -1,4 +1,4 @@
-"""A study on the disk: what it is, what was done, and who is at it."""
+"""A study on the disk: what it is, what was done, and who is running it."""
 
 import json
 import os
@@ -19,9 +19,9 @@ from continual_arcade.studies.provenance import other_versions
 from continual_arcade.studies.study import Study, differences
 from continual_arcade.studies.work import FINISHED, Outcome, check_is, digest, read_mark
 
-State = Literal["finished", "failed", "begun", "waiting", "gone"]
-"""``gone`` is a run that was finished, and whose folder is not there any more."""
-STATES: tuple[State, ...] = ("finished", "begun", "waiting", "failed", "gone")
+State = Literal["finished", "failed", "begun", "waiting", "missing"]
+"""``missing`` is a run that was finished, and whose folder is not there any more."""
+STATES: tuple[State, ...] = ("finished", "begun", "waiting", "failed", "missing")
 
 
 @dataclass(frozen=True)
@@ -31,7 +31,7 @@ class Done:
     run: str
     state: str
     seconds: float
-    """What living it has cost [s]."""
+    """What its training has cost [s]."""
     host: str
     digest: str
     """SHA-256 of its table of evaluations."""
@@ -126,7 +126,7 @@ class StudyFolder:
 
         Args:
             study: The study as it is to be.
-            about: What it goes on with.
+            about: What it is extended with.
 
         Returns:
             The folder as it is now, and what is new in it; empty if nothing is.
@@ -148,7 +148,7 @@ class StudyFolder:
         for key in ("seeds", "references"):
             old, new = before.pop(key), now.pop(key)
             if lacking := [value for value in old if value not in new]:
-                raise ValueError(self._changed([f"{key}: {lacking} are gone"]))
+                raise ValueError(self._changed([f"{key}: {lacking} are missing"]))
             if more := [value for value in new if value not in old]:
                 grown.append(f"{key}: {more}")
         for key in ("worlds", "methods"):
@@ -234,7 +234,7 @@ class StudyFolder:
     def take_up(self) -> None:
         """Write down the runs that are finished, and of which nobody has said so.
 
-        Those are runs that another study has lived, and runs whose study was killed at the moment
+        Those are runs that another study has trained, and runs whose study was killed at the moment
         at which they were finished. From here on it is known if they are lost.
 
         Raises:
@@ -274,7 +274,7 @@ class StudyFolder:
         if not run.table.is_file() or digest(run.table) != expected:
             raise ValueError(
                 f"{run.table} is not what it was when the run was finished: put it back, or remove "
-                "the folder of the run, and `study resume --remake` lives it again"
+                "the folder of the run, and `study resume --remake` re-runs it"
             )
 
     def done(self) -> dict[str, Done]:
@@ -314,7 +314,7 @@ class StudyFolder:
             if name in marked:
                 return "finished"
             if last is not None and last.state == "finished":
-                return "gone"
+                return "missing"
             if last is not None:
                 return "failed"
             return "begun" if name in begun else "waiting"
@@ -338,7 +338,7 @@ class StudyFolder:
         except (ValueError, KeyError, TypeError) as error:
             raise ValueError(
                 f"{self.plan} is damaged ({error!r}): remove it, and `study run` with the same "
-                "file goes on with the runs that are there"
+                "file resumes the runs that are there"
             ) from error
         return data
 

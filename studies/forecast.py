@@ -1,4 +1,4 @@
-"""What a study will cost, before it is run: measured on short lives of this machine."""
+"""What a study will cost, before it is run: measured on short runs on this machine."""
 
 import math
 import time
@@ -12,7 +12,7 @@ from continual_arcade.studies.grid import Cell
 from continual_arcade.studies.run_spec import RunSpec, Training, warm_up
 
 SAMPLE = 4_000
-"""Length of the lives that are measured, after learning has begun [lifetime steps]."""
+"""Length of the runs that are measured, after learning has begun [lifetime steps]."""
 _TRANSITION = 50
 """What a transition takes in a file, packed [bytes]."""
 
@@ -33,10 +33,10 @@ class Cost:
 
 
 def forecast(left: Sequence[Cell]) -> list[Cost]:
-    """Measure one short life of each kind, and tell what all of them will cost.
+    """Measure one short run of each kind, and forecast what all of them will cost.
 
     Args:
-        left: The runs that are still to be lived.
+        left: The runs that are still to be trained.
     """
     kinds: dict[tuple[str, str], list[Cell]] = {}
     for cell in left:
@@ -67,10 +67,10 @@ def _measure(spec: RunSpec) -> tuple[float, float, int]:
     with TemporaryDirectory(prefix="forecast-") as root:
         training = Training.prepare(short, RunFolder(Path(root) / "run"))
         training.write({})
-        spent = training.live()
+        spent = training.train()
         checkpoint = max(path.stat().st_size for path in training.folder.checkpoints().values())
         table = training.folder.table.stat().st_size // len(short.protocol.timetable.due)
-    # What is lived before the first update costs next to nothing.
+    # What happens before the first update costs next to nothing.
     learnt = short.schedule.total_steps - settings.learning_starts
     rate = learnt / (spent.seconds - spent.evaluation_seconds)
     steps = evaluations * len(schedule.distinct) * judging.episodes * judging.max_steps

@@ -20,8 +20,8 @@ class Cell:
     name: str
     """Name of its folder."""
     kind: Kind
-    """Whether it is a run of a method; of a reference that lives the same life, or of an expert,
-    which lives in one phase alone. Those two are shared by all studies."""
+    """Whether it is a run of a method; of a reference in the same schedule, or of an expert,
+    which is trained in one phase alone. Those two are shared by all studies."""
     world: str
     method: str
     seed: int
@@ -66,7 +66,7 @@ def _cell(study: Study, world: Scenario, entry: Entry, seed: int, shared: str | 
 
 
 def _experts(study: Study) -> list[tuple[Scenario, str, RunSpec]]:
-    """Return an expert for each phase that is there; lives that are alike are lived once."""
+    """Return an expert for each phase that is there; runs that are alike are trained once."""
     found: dict[str, tuple[Scenario, str, RunSpec]] = {}
     for world in study.worlds:
         for phase in world.schedule.distinct:

@@ -11,7 +11,7 @@ from continual_arcade.evaluation.atomic_files import write_text_whole
 class ProgressLog(CSVOutputFormat):
     """Stable-Baselines3's log as CSV.
 
-    Where a line has values that no line before had, the parent writes the whole file anew in its
+    Where a line has values that no line before had, the parent writes the whole file again in its
     place, and whoever reads it, or kills the process, or fills the disk meanwhile, finds columns
     and values mixed up. Here the new file takes the place of the old one when it is whole.
 

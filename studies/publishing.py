@@ -1,4 +1,4 @@
-"""What a study came to, as files to publish: numbers of each run, tables and a picture.
+"""The results of a study, as files to publish: numbers of each run, tables and a picture.
 
 ``NAME-runs.csv`` has a line for each run, and ``NAME-ranges.csv`` what its numbers can be, whatever
 the runs do: from these two everything else can be computed again. ``NAME-methods.csv`` is what the
@@ -49,7 +49,7 @@ Ranges = Mapping[tuple[str, str], Range]
 
 
 def runs(worlds: Iterable[tuple[Comparison, Sequence[MethodResults]]]) -> pd.DataFrame:
-    """Return a line for each run: what it is, and what it came to.
+    """Return a line for each run: what it is, and its results.
 
     Args:
         worlds: With all methods of each, judged with references.
@@ -77,10 +77,10 @@ def ranges(extremes: Mapping[str, Extremes]) -> pd.DataFrame:
     """
     lines = []
     for world, of_world in extremes.items():
-        lives, normalised = of_world.measured.results, of_world.measured.normalised
-        ends = {name: [life[name].value for life in lives] for name in METRICS}
-        ends[NORMALISED] = [life["acc@gem"].value for life in normalised]
-        levels = [life[CHANGE].levels or (math.nan, math.nan) for life in lives]
+        extreme, normalised = of_world.measured.results, of_world.measured.normalised
+        ends = {name: [run[name].value for run in extreme] for name in METRICS}
+        ends[NORMALISED] = [run["acc@gem"].value for run in normalised]
+        levels = [run[CHANGE].levels or (math.nan, math.nan) for run in extreme]
         ends[TO], ends[FROM] = map(list, zip(*levels, strict=True))
         del ends[CHANGE]
         lines += [
@@ -104,7 +104,7 @@ def possible(known: Ranges, world: Any, metric: str, group: pd.DataFrame) -> Ran
 
     Args:
         known: The ranges of all worlds.
-        world: In what the runs lived.
+        world: Game and schedule of the runs.
         metric: Which number.
         group: Lines of :func:`runs`, those of a method: what a change can be depends on the scores
             that it is a change from. Where these are not there, those of all phases when just

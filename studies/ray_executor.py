@@ -1,4 +1,4 @@
-"""Who lives the runs on several machines: workers of a Ray cluster."""
+"""Who runs jobs on several machines: workers of a Ray cluster."""
 
 import logging
 import os
@@ -42,7 +42,7 @@ _STORE = 80 * 1024 * 1024
 class RayExecutor:
     """Workers of a Ray cluster, each with one CPU.
 
-    Machines that join while it is at work get runs, too. A run whose worker or machine dies goes on
+    Machines that join while it runs get runs, too. A run whose worker or machine dies is resumed
     from its last checkpoint elsewhere, so all machines must share the folder of the study, under
     the same path.
 
@@ -71,55 +71,55 @@ class RayExecutor:
                 "shares its folder; give auto, or host:port of the head"
             )
 
-    def outcomes(self, tasks: Iterable[Job]) -> Iterator[Outcome]:
+    def outcomes(self, jobs: Iterable[Job]) -> Iterator[Outcome]:
         """See :meth:`Executor.outcomes`.
 
         A worker that does not see the folder of the study, or has other versions, would fail one
-        run after the other: the first that it fails is said to be fatal.
+        run after the other: the first that it fails is fatal.
 
         Raises:
             WorkerDiedError: If workers died :data:`TRIES` times over the same run. What others were
-                at is lived to its end before.
+                training is trained to its end before.
             ConnectionError: If there is no cluster at the address.
             RuntimeError: If it has another version of Ray, or no CPU.
         """
         _connect(self.jobs, self.address)
-        live: Any = ray.remote(num_cpus=1, max_retries=0, runtime_env={"env_vars": _ONE_THREAD})(
-            _live
+        train: Any = ray.remote(num_cpus=1, max_retries=0, runtime_env={"env_vars": _ONE_THREAD})(
+            _train
         )
-        coming = iter(tasks)
+        coming = iter(jobs)
         under_way: dict[Any, tuple[Job, int]] = {}
         given_up: dict[str, RayError] = {}
 
         with _landmarks() as landmarks:
 
-            def hand_out(task: Job, tries: int) -> None:
-                under_way[live.remote(task, landmarks.name)] = task, tries
+            def hand_out(job: Job, tries: int) -> None:
+                under_way[train.remote(job, landmarks.name)] = job, tries
 
             try:
                 while True:
                     places = self._places()
                     while len(under_way) < places and not given_up:
-                        task = next(coming, None)
-                        if task is None:
+                        job = next(coming, None)
+                        if job is None:
                             break
                         # Workers were started elsewhere: a relative path is another one to them.
-                        task = replace(task, folder=task.folder.absolute())
-                        landmarks.put(task.folder.parent)
-                        hand_out(task, 1)
+                        job = replace(job, folder=job.folder.absolute())
+                        landmarks.put(job.folder.parent)
+                        hand_out(job, 1)
                     if not under_way:
                         break
                     for reference in ray.wait(list(under_way), timeout=_LOOK_EVERY)[0]:
-                        task, tries = under_way.pop(reference)
+                        job, tries = under_way.pop(reference)
                         try:
                             outcome = ray.get(reference)
                         except RayTaskError as error:
-                            outcome = _broken(task, error)
+                            outcome = _broken(job, error)
                         except RayError as error:
                             if tries < TRIES:
-                                hand_out(task, tries + 1)
+                                hand_out(job, tries + 1)
                             else:
-                                given_up[task.name] = error
+                                given_up[job.name] = error
                             continue
                         yield outcome
             finally:
@@ -171,7 +171,7 @@ def _connect(jobs: int | None, address: str | None) -> None:
             ) from error
     if not _cpus():
         raise RuntimeError(
-            "the Ray cluster has no CPU to live runs on: start a worker with `ray start "
+            "the Ray cluster has no CPU to train runs on: start a worker with `ray start "
             f"--address={ray.get_runtime_context().gcs_address}`"
         )
 
@@ -233,35 +233,33 @@ def _landmarks() -> Iterator[_Landmarks]:
         landmarks.remove()
 
 
-def _live(task: Job, landmark: str) -> Outcome:
-    """Live a run, on a worker."""
-    folder = task.folder.parent
+def _train(job: Job, landmark: str) -> Outcome:
+    """Train a run, on a worker."""
+    folder = job.folder.parent
     if (folder / landmark).exists():
-        return work(task)
+        return work(job)
     host = socket.gethostname()
     return _failed(
-        task,
+        job,
         host,
         f"the folder {folder} of the study is not there on worker {host}, or another one is in its "
         "place: a study on a cluster needs a folder that all machines share, under the same path",
     )
 
 
-def _broken(task: Job, error: RayTaskError) -> Outcome:
-    """Say what came of a task that raised, though :func:`work` does not: it could not be begun."""
+def _broken(job: Job, error: RayTaskError) -> Outcome:
+    """Return the outcome of a job that raised, though :func:`work` does not: it did not begin."""
     text = str(error)
     found = re.search(r"\bip=([^,)\s]+)", text)
     host = found[1] if found else "of unknown address"
     cause = text.strip().splitlines()[-1].strip()
     return _failed(
-        task,
+        job,
         host,
         f"worker {host} cannot begin ({cause}): is the suite installed there, in the version that "
         "is here?",
     )
 
 
-def _failed(task: Job, host: str, reason: str) -> Outcome:
-    return Outcome(
-        task.name, "failed", seconds=0.0, host=host, digest="", reason=reason, fatal=True
-    )
+def _failed(job: Job, host: str, reason: str) -> Outcome:
+    return Outcome(job.name, "failed", seconds=0.0, host=host, digest="", reason=reason, fatal=True)

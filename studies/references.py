@@ -91,7 +91,7 @@ def measure(
 
 
 def outcomes(evaluator: Evaluator, policy: Policy) -> dict[Value, Outcome]:
-    """Play the only phase of an evaluator, and return what came of it."""
+    """Play the only phase of an evaluator, and return the result."""
     played = evaluator.play(policy)
     values: dict[Value, list[float]] = {
         "score": played.scores[0].tolist(),

@@ -1,4 +1,4 @@
-"""One life: from what is asked for to a run on the disk, and on with one that was cut off."""
+"""One run: from what is asked for to a folder on the disk, and resuming one that was cut off."""
 
 import time
 from collections.abc import Callable, Iterable, Mapping
@@ -28,28 +28,29 @@ from continual_arcade.evaluation.evaluator import Played
 from continual_arcade.evaluation.protocol import EvaluationSettings, Protocol
 from continual_arcade.evaluation.rewinding import rewind
 from continual_arcade.evaluation.run_folder import RunFolder
+from continual_arcade.evaluation.runs import Run
 from continual_arcade.evaluation.score_range import score_range
 from continual_arcade.studies.probes import PROBES
 from continual_arcade.studies.progress import ProgressLog
 from continual_arcade.studies.seeds import check_seed
 
 SAVE_EVERY = 12_500
-"""Interval between the states from which a run can go on [lifetime steps]."""
+"""Interval between the states from which a run can be resumed [lifetime steps]."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class RunSpec:
-    """What one run is: a life, who lives it, and how it is judged.
+    """What one run is: a schedule, the learner, and how it is evaluated.
 
     Args:
         game: Name of the game.
-        schedule: The life.
+        schedule: The phases.
         method: The continual-learning method.
         settings: How the agent learns; those that belong to the method are filled in.
         seed: Seed of everything that is random.
-        judging: How the life is evaluated.
-        save_every: Interval between the states from which the run can go on [lifetime steps]; 0 for
-            none.
+        judging: How it is evaluated.
+        save_every: Interval between the states from which the run can be resumed [lifetime steps];
+            0 for none.
 
     Raises:
         ValueError: If nothing would be learnt, or the interval or the seed makes no sense.
@@ -71,7 +72,7 @@ class RunSpec:
             raise ValueError(f"save_every = {self.save_every} must not be negative; 0 is for never")
         if settings.learning_starts >= self.schedule.total_steps:
             raise ValueError(
-                f"learning_starts = {settings.learning_starts:,}, but the life ends after "
+                f"learning_starts = {settings.learning_starts:,}, but the schedule ends after "
                 f"{self.schedule.total_steps:,} steps: nothing would be learnt"
             )
 
@@ -93,7 +94,7 @@ class RunSpec:
 
     @property
     def identity(self) -> dict[str, Any]:
-        """What decides about every bit that comes out, as plain data.
+        """What decides about every bit of the result, as plain data.
 
         Names of phases and schedules do not, nor how often the state is kept.
         """
@@ -101,7 +102,7 @@ class RunSpec:
         del config["schedule"], config["save_every"]
         return config
 
-    def is_lived_in(self, config: Mapping[str, Any]) -> bool:
+    def matches(self, config: Mapping[str, Any]) -> bool:
         """Say whether a run with some configuration is this one.
 
         Args:
@@ -139,7 +140,7 @@ class RunSpec:
         )
 
     def check_judging(self) -> None:
-        """See that the life can be evaluated as it is to be.
+        """Check that the run can be evaluated as it is to be.
 
         Raises:
             ValueError: If not.
@@ -148,7 +149,7 @@ class RunSpec:
         self.protocol.make_evaluator()
 
     def build(self) -> ContinualDQN:
-        """Make the agent, and the games it will live in.
+        """Make the agent, and the games it is trained in.
 
         Raises:
             ValueError: If something makes no sense.
@@ -158,7 +159,7 @@ class RunSpec:
 
 @dataclass(frozen=True)
 class Spent:
-    """What living, or living on, has cost."""
+    """What training, or resuming, has cost."""
 
     steps: int
     """Lifetime steps."""
@@ -170,7 +171,7 @@ class Spent:
 
 @dataclass(frozen=True)
 class Training:
-    """A life that is ready to be lived, and where it is written down."""
+    """A run that is ready to be trained, and where it is written down."""
 
     spec: RunSpec
     agent: ContinualDQN
@@ -185,14 +186,14 @@ class Training:
         """
         spec.check_judging()
         agent = spec.build()
-        # What runs is written down, so that the run goes on with it wherever it is resumed.
+        # What runs is written down, so that the run is resumed with it anywhere.
         agent.engine = "compiled" if agent.runs_compiled else "torch"
         settings = replace(spec.settings, engine=agent.engine)
         return cls(replace(spec, settings=settings), agent, folder)
 
     @classmethod
     def resume(cls, folder: RunFolder) -> "Training":
-        """Read a run that was cut off, and take it back to where it can go on.
+        """Read a run that was cut off, and take it back to where it can be resumed.
 
         Raises:
             LockedError: If somebody else is writing it; the message says who.
@@ -205,15 +206,16 @@ class Training:
     @classmethod
     def _resumed(cls, folder: RunFolder) -> "Training":
         spec = RunSpec.from_config(folder.read_config())
-        if not folder.training_state.exists():
-            # It was cut off before anything was kept, and begins anew.
+        state = folder.training_state
+        if not spec.save_every and _is_whole(folder):
+            state = max(folder.checkpoints().items())[1]  # it has no state, and needs none any more
+        if not state.exists():
+            # It was cut off before anything was kept, and is trained from scratch.
             rewind(folder, 0)
             return cls(spec, spec.build(), folder)
-        life = make_life(spec.game, life_of(spec.method, spec.schedule), spec.settings.num_envs)
-        agent = ContinualDQN.load(
-            folder.training_state, env=life, device="cpu", engine=spec.settings.engine
-        )
-        check_agent(agent, folder.training_state, spec.seed, spec.method)
+        env = make_life(spec.game, life_of(spec.method, spec.schedule), spec.settings.num_envs)
+        agent = ContinualDQN.load(state, env=env, device="cpu", engine=spec.settings.engine)
+        check_agent(agent, state, spec.seed, spec.method)
         training = cls(spec, agent, folder)
         if not training.is_over:
             rewind(folder, agent.num_timesteps)
@@ -221,7 +223,7 @@ class Training:
 
     @property
     def is_over(self) -> bool:
-        """Whether it was trained to the end of its life."""
+        """Whether it was trained to the end of its schedule."""
         return self.agent.num_timesteps >= self.spec.schedule.total_steps
 
     def write(self, about: Mapping[str, Any]) -> None:
@@ -237,16 +239,16 @@ class Training:
         with self.folder.lock.hold():
             self.folder.write_config({**self.spec.to_config(), **about})
 
-    def live(
+    def train(
         self,
         callbacks: Iterable[BaseCallback] = (),
         report: Callable[[int, Played], None] = lambda step, played: None,
     ) -> Spent:
-        """Train to the end of life, evaluate on the way, and keep everything.
+        """Train to the end of the schedule, evaluate on the way, and keep everything.
 
         Args:
             callbacks: What else happens on the way.
-            report: Called after each evaluation with the lifetime step and what came of it.
+            report: Called after each evaluation with the lifetime step and the scores.
 
         Raises:
             LockedError: If somebody else is writing the run; the message says who.
@@ -254,9 +256,9 @@ class Training:
             OSError: If something cannot be written.
         """
         with self.folder.lock.hold():
-            return self._live(callbacks, report)
+            return self._train(callbacks, report)
 
-    def _live(
+    def _train(
         self, callbacks: Iterable[BaseCallback], report: Callable[[int, Played], None]
     ) -> Spent:
         # Networks of this size gain nothing from a second thread, and lose much when cores are
@@ -272,16 +274,16 @@ class Training:
             report=report,
         )
         saves = _Saves(folder.training_state, spec.save_every)
-        lived = agent.num_timesteps
-        logger = Logger(str(folder.path), [ProgressLog(folder.progress_from(lived))])
+        trained = agent.num_timesteps
+        logger = Logger(str(folder.path), [ProgressLog(folder.progress_from(trained))])
         agent.set_logger(logger)
         begun = time.perf_counter()
         with closing(logger):
             try:
                 agent.learn(
-                    spec.schedule.total_steps - lived,
+                    spec.schedule.total_steps - trained,
                     callback=CallbackList([evaluation, saves, *callbacks]),
-                    reset_num_timesteps=lived == 0,
+                    reset_num_timesteps=trained == 0,
                 )
             except DivergedError as error:
                 finite = folder.path / "checkpoints" / "before_divergence.zip"
@@ -292,11 +294,19 @@ class Training:
                     f"finite parameters, which may be far off already, are in {finite}"
                 ) from error
         return Spent(
-            steps=spec.schedule.total_steps - lived,
+            steps=spec.schedule.total_steps - trained,
             seconds=time.perf_counter() - begun,
             evaluation_steps=evaluation.steps,
             evaluation_seconds=evaluation.seconds,
         )
+
+
+def _is_whole(folder: RunFolder) -> bool:
+    """Say whether all evaluations of a run are there."""
+    try:
+        return not Run.load(folder.path).unfinished
+    except (OSError, ValueError):  # none was made, or one was cut off
+        return False
 
 
 def check_agent(agent: ContinualDQN, path: Path, seed: int, method: Method) -> None:
@@ -321,12 +331,12 @@ def check_agent(agent: ContinualDQN, path: Path, seed: int, method: Method) -> N
 
 
 def warm_up(spec: RunSpec) -> None:
-    """Compile what a life runs, once, so that many lives do not all do it at the same time.
+    """Compile what a run needs, once, so that many runs do not all do it at the same time.
 
     The machine code goes to a cache on the disk, where their processes find it.
 
     Args:
-        spec: One of the lives; of the same kind are all with this game, engine and size.
+        spec: One of the runs; of the same kind are all with this game, engine and size.
     """
     agent = replace(spec, settings=replace(spec.settings, learning_starts=1)).build()
     agent.learn(2 * spec.settings.num_envs)
@@ -338,7 +348,7 @@ def warm_up(spec: RunSpec) -> None:
 
 
 class _Saves(BaseCallback):
-    """Keeps, now and then, all that training needs to go on."""
+    """Keeps, now and then, all that training needs to be resumed."""
 
     def __init__(self, path: Path, every: int) -> None:
         super().__init__()
@@ -347,7 +357,7 @@ class _Saves(BaseCallback):
         self._intervals = 0
 
     def _on_training_start(self) -> None:
-        # Nothing is kept at the very beginning: a run cut off there begins anew.
+        # Nothing is kept at the very beginning: a run cut off there is trained from scratch.
         self._intervals = self.num_timesteps // max(self.every, 1)
 
     def _on_rollout_start(self) -> None:

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from continual_arcade.studies.executors import Executor, live_all
+from continual_arcade.studies.executors import Executor, train_all
 from continual_arcade.studies.folder import State, StudyFolder
 from continual_arcade.studies.grid import Cell
 from continual_arcade.studies.provenance import provenance
@@ -13,7 +13,7 @@ from continual_arcade.studies.work import Job, Outcome
 
 @dataclass(frozen=True)
 class Summary:
-    """What came of running a study."""
+    """How running a study ended."""
 
     finished: int
     """Runs that were finished now."""
@@ -23,7 +23,7 @@ class Summary:
     left: int
     """Runs that were left, since they would have fared as badly as one that failed."""
     changed: tuple[str, ...]
-    """Runs that were lived again, and came out in another way than before."""
+    """Runs that were re-run with a different result."""
 
 
 def to_do(folder: StudyFolder, *, remake: bool = False) -> list[Cell]:
@@ -31,37 +31,37 @@ def to_do(folder: StudyFolder, *, remake: bool = False) -> list[Cell]:
 
     Args:
         folder: The study.
-        remake: Live runs again whose folder is gone.
+        remake: Re-run what was finished, and whose folder is missing.
 
     Raises:
-        ValueError: If runs that were finished are gone, and are not to be made again.
+        ValueError: If runs that were finished are missing, and are not to be re-run.
     """
     states = folder.states()
-    gone = [name for name, state in states.items() if state == "gone"]
-    if gone and not remake:
+    missing = [name for name, state in states.items() if state == "missing"]
+    if missing and not remake:
         raise ValueError(
-            f"{len(gone)} runs that were finished are gone: {', '.join(gone[:3])}"
-            f"{', ...' if len(gone) > 3 else ''}. Put them back, or let them be lived again with "
+            f"{len(missing)} runs that were finished are missing: {', '.join(missing[:3])}"
+            f"{', ...' if len(missing) > 3 else ''}. Put them back, or re-run them with "
             "--remake"
         )
-    wanted: set[State] = {"waiting", "begun", "failed", "gone"}
+    wanted: set[State] = {"waiting", "begun", "failed", "missing"}
     return [cell for cell in folder.cells if states[cell.name] in wanted]
 
 
 def run_all(
     folder: StudyFolder,
-    engine: Executor,
+    executor: Executor,
     left: Sequence[Cell],
     report: Callable[[Outcome], None] = lambda outcome: None,
 ) -> Summary:
-    """Live runs of a study, and hold its lock meanwhile.
+    """Train runs of a study, and hold its lock meanwhile.
 
-    A run that fails does not keep the others from being lived. One whose worker died is gone on
-    with.
+    A run that fails does not keep the others from being trained. One whose worker died is
+    resumed.
 
     Args:
         folder: The study.
-        engine: Who lives the runs.
+        executor: What runs the jobs.
         left: The runs.
         report: Called with each outcome, once it is written down.
 
@@ -71,11 +71,11 @@ def run_all(
         OSError: If nothing can be written any more.
     """
     with folder.lock.hold():
-        return _conduct(folder, engine, left, report)
+        return _run_all(folder, executor, left, report)
 
 
-def _conduct(
-    folder: StudyFolder, engine: Executor, left: Sequence[Cell], report: Callable[[Outcome], None]
+def _run_all(
+    folder: StudyFolder, executor: Executor, left: Sequence[Cell], report: Callable[[Outcome], None]
 ) -> Summary:
     about = {
         "study": folder.study.name,
@@ -88,11 +88,11 @@ def _conduct(
     before = {name: done.digest for name, done in folder.done().items() if done.digest}
     outcomes: list[Outcome] = []
 
-    def task_of(name: str) -> Job:
+    def job_of(name: str) -> Job:
         cell = cells[name]
         return Job(name, folder.place(cell), cell.make().to_config(), about)
 
-    for outcome in live_all(engine, cells, task_of):
+    for outcome in train_all(executor, cells, job_of):
         folder.note(outcome)
         outcomes.append(outcome)
         report(outcome)

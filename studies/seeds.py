@@ -6,7 +6,7 @@ from operator import index
 from typing import Any
 
 MOST_SEEDS = 10_000
-"""More lives than this at once are a slip of the keyboard."""
+"""More runs than this at once are a slip of the keyboard."""
 
 _WAYS = "write 0..19 for a range, 0,3,7 for a list, or both: 0..4,8"
 _LARGEST = 2**32 - 1
@@ -58,12 +58,12 @@ def parse_seeds(text: str) -> tuple[int, ...]:
             )
         if len(seeds) + last - first >= MOST_SEEDS:
             raise ValueError(
-                f"seeds = {text!r} are more than {MOST_SEEDS:,} lives: train them in several goes"
+                f"seeds = {text!r} are more than {MOST_SEEDS:,} runs: train them in several goes"
             )
         for seed in range(first, last + 1):
             if seed in seeds:
                 raise ValueError(
-                    f"seeds = {text!r}: {seed} is there twice: the same life is no new evidence, "
+                    f"seeds = {text!r}: {seed} is there twice: the same run is no new evidence, "
                     "leave one out"
                 )
             seeds[seed] = None

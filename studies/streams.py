@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from typing import Any
 
-_READER_IS_GONE = (errno.EPIPE, errno.EIO)
+_READER_IS_CLOSED = (errno.EPIPE, errno.EIO)
 """A pipe that nobody reads any more, and a terminal that was closed."""
 _ESCAPE = "continual_arcade.escape"
 """How characters are written that the encoding of a stream does not have."""
@@ -69,11 +69,11 @@ class _Outlet(io.FileIO):
         """Write some bytes, or drop them all; return how many need not be written any more."""
         try:
             while (written := super().write(data)) is None:
-                # Its reader is slow, and somebody has told the pipe not to wait for it.
+                # Its reader is slow, and somebody has set the pipe not to wait for it.
                 select.select([], [self], [])
             return written
         except OSError as error:
-            if error.errno in _READER_IS_GONE:
+            if error.errno in _READER_IS_CLOSED:
                 # Child processes and libraries that write to the descriptor are spared as well.
                 descriptor = os.open(os.devnull, os.O_WRONLY)
                 os.dup2(descriptor, self.fileno())

@@ -23,13 +23,13 @@ FORMAT = 1
 SHIPPED = Path(__file__).parent / "shipped"
 """Studies that come with the suite."""
 REFERENCES: Mapping[str, str] = {
-    "experts": "a fresh agent for each phase, which lives in it alone: forward transfer",
+    "experts": "a fresh agent for each phase, trained in it alone: forward transfer",
     "joint": "all phases at once",
-    "from-scratch": "everything begins anew with each phase",
+    "from-scratch": "everything is trained from scratch in each phase",
 }
 """What can be made beside the methods, to compare them with."""
 EXPERT = "expert"
-"""What a life in one phase alone is called where others have the name of their method."""
+"""What a run in one phase alone is called where others have the name of their method."""
 
 _T = TypeVar("_T")
 _EXPECTED: Mapping[type, str] = {
@@ -56,7 +56,7 @@ class Entry:
 
 @dataclass(frozen=True)
 class Scenario:
-    """What agents live in."""
+    """What agents are trained in."""
 
     name: str
     """Of game and schedule, as in the names of runs."""
@@ -66,9 +66,9 @@ class Scenario:
 
 @dataclass(frozen=True, kw_only=True)
 class Study:
-    """Which lives are lived, and how they are judged.
+    """Which runs there are, and how they are evaluated.
 
-    Every method lives every schedule of every game, once for each seed.
+    Every method is trained in every schedule of every game, once for each seed.
 
     Raises:
         ValueError: If something makes no sense; the message names it.
@@ -118,9 +118,9 @@ class Study:
 
     @cached_property
     def methods(self) -> tuple[Entry, ...]:
-        """The methods, and the references that live the same lives as they do."""
-        living = [METHODS[name] for name in self.references if name in METHODS]
-        return (*self.entries, *(Entry(method, self.shared) for method in living))
+        """The methods, and the references that are trained in the same schedules."""
+        in_all_phases = [METHODS[name] for name in self.references if name in METHODS]
+        return (*self.entries, *(Entry(method, self.shared) for method in in_all_phases))
 
     def spec(self, world: Scenario, entry: Entry, seed: int) -> RunSpec:
         """Return what one run is."""
@@ -135,7 +135,7 @@ class Study:
         )
 
     def expert_spec(self, world: Scenario, phase: int) -> RunSpec:
-        """Return what the run of an expert is, which lives in one phase alone.
+        """Return what the run of an expert is, which is trained in one phase alone.
 
         Args:
             world: The world.
@@ -158,9 +158,9 @@ class Study:
             raise ValueError(f"expert of phase {name!r} in {world.name}: {error}") from error
 
     def check(self) -> None:
-        """Make an agent for each method in each world once, and what judges it.
+        """Make an agent for each method in each world once, and its evaluator.
 
-        So that what makes no sense is said before anything is lived.
+        So that what makes no sense is said before anything is trained.
 
         Raises:
             ValueError: If something makes no sense; the message says where.
@@ -393,7 +393,7 @@ def settings_from(table: Any, base: DQNSettings, where: str) -> DQNSettings:
 
 
 def judging_from(table: Any) -> EvaluationSettings:
-    """Read how lives are evaluated.
+    """Read how runs are evaluated.
 
     Raises:
         ValueError: If there is no such setting, or a value is no whole number or too small.
@@ -467,7 +467,7 @@ def differences(before: Any, now: Any, where: str = "") -> Iterator[str]:
             if key not in before:
                 yield f"{place}: new"
             elif key not in now:
-                yield f"{place}: gone"
+                yield f"{place}: missing"
             else:
                 yield from differences(before[key], now[key], place)
     elif _are_tables(before) and _are_tables(now) and len(before) == len(now):

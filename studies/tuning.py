@@ -1,9 +1,9 @@
 """Choosing the settings of methods fairly: as many trials for each, on seeds no study uses.
 
 The first trial of a method is of values that the file gives, the others are chosen by Optuna's
-tree-structured Parzen estimator (Bergstra et al. 2011), from what the trials before came to. A
-trial is worth the mean over its lives of the score at the end, averaged over phases, where random
-play is 0 and the oracle 1; a life in which learning diverged is worth nothing.
+tree-structured Parzen estimator (Bergstra et al. 2011), from the values of the trials before. The
+objective of a trial is the mean final score of its runs, averaged over phases, where random play is
+0 and the oracle 1; that of a run in which learning diverged is 0.
 """
 
 import json
@@ -24,12 +24,12 @@ from continual_arcade.evaluation.metrics.catalogue import METRICS
 from continual_arcade.evaluation.metrics.results import Context
 from continual_arcade.evaluation.reference_files import shipped_references
 from continual_arcade.evaluation.runs import Run
-from continual_arcade.studies.executors import Executor, live_all
+from continual_arcade.studies.executors import Executor, train_all
 from continual_arcade.studies.study import Entry, Study, method_from, only, read, value_of
 from continual_arcade.studies.work import Job, Outcome
 
 METRIC = "acc@gem"
-"""What is tuned for: the mean score of all phases at the end of life."""
+"""What is tuned for: the mean score of all phases at the end of training."""
 LIVES_OF_A_TRIAL = "trials"
 
 
@@ -79,7 +79,7 @@ class Trial:
     values: str
     """What was tried, as JSON."""
     lives: str
-    """What each life came to, as JSON."""
+    """The score of each run, as JSON."""
 
 
 _TRIALS = TidyTable[Trial](
@@ -93,17 +93,17 @@ _TRIALS = TidyTable[Trial](
 
 @dataclass(frozen=True)
 class Tuning:
-    """What is searched, and by which lives."""
+    """What is searched, and by which runs."""
 
     study: Study
-    """Its lives: worlds, seeds, and how they are judged; its methods are at their first values."""
+    """Its scenarios, seeds and evaluation; its methods are at their first values."""
     candidates: tuple[Candidate, ...]
     trials: int
     """Of each method."""
 
     @property
-    def lives(self) -> int:
-        """Lives of each method: its budget."""
+    def runs(self) -> int:
+        """Runs of each method: its budget."""
         return self.trials * len(self.study.worlds) * len(self.study.seeds)
 
 
@@ -140,20 +140,20 @@ def load(path: Path) -> Tuning:
 
 def tune(
     tuning: Tuning,
-    engine: Executor,
+    executor: Executor,
     out: Path,
     about: Mapping[str, Any],
     report: Callable[[Trial], None],
 ) -> dict[str, Trial]:
     """Search the settings of each method.
 
-    What was lived before is not lived again: a search that was cut off goes on where it was.
+    What was finished before is not repeated: a search that was cut off is resumed.
     The lock of the folder is held meanwhile.
 
     Args:
         tuning: What is searched.
-        engine: Who lives the lives.
-        out: Folder for the lives, the table of trials and what was chosen.
+        executor: What runs the jobs.
+        out: Folder for the runs, the table of trials and what was chosen.
         about: What else the configuration of a run says.
         report: Called with each trial.
 
@@ -162,9 +162,9 @@ def tune(
 
     Raises:
         ImportError: If Optuna is not installed.
-        LockedError: If another process is at it; the message says which.
+        LockedError: If another process is running it; the message says which.
         ValueError: If there is no scale for a world on which its trials could be compared.
-        RuntimeError: If a life failed, or workers die again and again over the same.
+        RuntimeError: If a run failed, or workers die again and again over the same.
         OSError: If something cannot be written.
     """
     import optuna
@@ -175,10 +175,10 @@ def tune(
         if reason := shipped_references().scale(protocol).reason:
             raise ValueError(f"trials cannot be compared in {world.name}: {reason}")
     with Lock.of_folder(out).hold():
-        (out / "trials.csv").unlink(missing_ok=True)  # it is made anew from the lives
+        (out / "trials.csv").unlink(missing_ok=True)  # it is made again from the runs
         best: dict[str, Trial] = {}
         for candidate in tuning.candidates:
-            for trial in _trials(tuning, candidate, engine, out, about):
+            for trial in _trials(tuning, candidate, executor, out, about):
                 _TRIALS.append(out / "trials.csv", [trial])
                 if candidate.label not in best or trial.value > best[candidate.label].value:
                     best[candidate.label] = trial
@@ -188,7 +188,7 @@ def tune(
 
 
 def _trials(
-    tuning: Tuning, candidate: Candidate, engine: Executor, out: Path, about: Mapping[str, Any]
+    tuning: Tuning, candidate: Candidate, executor: Executor, out: Path, about: Mapping[str, Any]
 ) -> Iterator[Trial]:
     """Search the settings of one method; return each trial, of which the next ones learn."""
     import optuna
@@ -205,38 +205,38 @@ def _trials(
         }
         if number:  # the first ones are given
             values = {name: _rounded(value) for name, value in values.items()}
-        came = dict(_live(tuning, candidate, number, values, engine, out, about))
+        came = dict(_train(tuning, candidate, number, values, executor, out, about))
         value = float(np.mean(list(came.values())))
         search.tell(asked, value)
         yield Trial(candidate.label, number, value, json.dumps(values), json.dumps(came))
 
 
-def _live(
+def _train(
     tuning: Tuning,
     candidate: Candidate,
     number: int,
     values: Mapping[str, float],
-    engine: Executor,
+    executor: Executor,
     out: Path,
     about: Mapping[str, Any],
 ) -> Iterator[tuple[str, float]]:
-    """Live the lives of a trial; return what each came to, in the order of their names."""
+    """Train the runs of a trial; return the score of each, in the order of their names."""
     entry = candidate.entry(values, tuning.study)
-    lives = {
+    specs = {
         f"{world.name}__{candidate.label}-{number}__{seed}": tuning.study.spec(world, entry, seed)
         for world in tuning.study.worlds
         for seed in tuning.study.seeds
     }
     folder = out / LIVES_OF_A_TRIAL
 
-    def task_of(name: str) -> Job:
-        return Job(name, folder / name, replace(lives[name], save_every=0).to_config(), about)
+    def job_of(name: str) -> Job:
+        return Job(name, folder / name, replace(specs[name], save_every=0).to_config(), about)
 
-    for outcome in sorted(live_all(engine, lives, task_of), key=lambda outcome: outcome.run):
-        yield outcome.run, _worth(outcome, folder / outcome.run)
+    for outcome in sorted(train_all(executor, specs, job_of), key=lambda outcome: outcome.run):
+        yield outcome.run, _objective(outcome, folder / outcome.run)
 
 
-def _worth(outcome: Outcome, folder: Path) -> float:
+def _objective(outcome: Outcome, folder: Path) -> float:
     if outcome.state == "failed":
         if not outcome.diverged:
             raise RuntimeError(f"{outcome.run} failed: {outcome.reason}")
@@ -253,7 +253,7 @@ def _chosen(tuning: Tuning, best: Mapping[str, Trial]) -> str:
         for candidate in tuning.candidates
     }
     head = (
-        f"# The best of {tuning.trials} trials of each method, {tuning.lives} lives each: value "
+        f"# The best of {tuning.trials} trials of each method, {tuning.runs} runs each: value "
         "and trial.\n"
         + "".join(f"# {name}: {trial.value:.4f}, {trial.trial}\n" for name, trial in best.items())
     )

@@ -1,4 +1,4 @@
-"""Living some runs of a study again, to see that what is published comes out."""
+"""Re-running a sample of a study, to verify that what is published can be reproduced."""
 
 import math
 from collections.abc import Iterator, Sequence
@@ -12,7 +12,7 @@ from scipy import special
 from continual_arcade.evaluation.metrics.catalogue import METRICS
 from continual_arcade.evaluation.metrics.results import Context
 from continual_arcade.evaluation.runs import Run
-from continual_arcade.studies.executors import Executor, live_all
+from continual_arcade.studies.executors import Executor, train_all
 from continual_arcade.studies.folder import StudyFolder
 from continual_arcade.studies.grid import Cell
 from continual_arcade.studies.work import Job
@@ -27,7 +27,7 @@ normal, two to five in a hundred where they crowd at the floor or the cap."""
 
 @dataclass(frozen=True)
 class Check:
-    """What came of living a run again."""
+    """How a run that was re-run compares with what it was."""
 
     run: str
     verdict: Verdict
@@ -35,7 +35,7 @@ class Check:
 
     @property
     def is_good(self) -> bool:
-        """Whether it came out as it should."""
+        """Whether it is as it should be."""
         return self.verdict in ("same bits", "within")
 
 
@@ -62,9 +62,9 @@ def draw(folder: StudyFolder, share: float, seed: int) -> list[Cell]:
 
 
 def verify(
-    folder: StudyFolder, chosen: Sequence[Cell], engine: Executor, out: Path
+    folder: StudyFolder, chosen: Sequence[Cell], executor: Executor, out: Path
 ) -> Iterator[Check]:
-    """Live runs again, and compare them with what they were.
+    """Re-run some runs, and compare them with what they were.
 
     On the same kind of machine, with the same versions, every bit of the table of evaluations must
     be the same. Elsewhere the result must be where another run of the same method is expected.
@@ -72,23 +72,23 @@ def verify(
     Args:
         folder: The study.
         chosen: The runs.
-        engine: Who lives them.
+        executor: What runs the jobs.
         out: Where they are written.
 
     Returns:
-        How each came out; fewer than were chosen if one failed as all others would.
+        How each compares; fewer than were chosen if one failed as all others would.
 
     Raises:
         RuntimeError: If workers die again and again over the same runs.
     """
     by_name = {cell.name: cell for cell in chosen}
 
-    def task_of(name: str) -> Job:
-        # No state is kept to go on from: nothing but the numbers is wanted.
+    def job_of(name: str) -> Job:
+        # No state is kept to resume from: nothing but the numbers is wanted.
         spec = replace(by_name[name].make(), save_every=0)
         return Job(name, out / name, spec.to_config(), folder.about[0])
 
-    for outcome in live_all(engine, by_name, task_of):
+    for outcome in train_all(executor, by_name, job_of):
         cell = by_name[outcome.run]
         if outcome.state == "failed":
             yield Check(outcome.run, "failed", outcome.reason)

@@ -1,11 +1,11 @@
-"""What a worker does: live one life of a study, or go on with it, and say what came of it."""
+"""What a worker does: train one run, or resume it, and return its outcome."""
 
 import errno
 import hashlib
 import json
 import socket
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -19,13 +19,13 @@ from continual_arcade.studies.run_spec import RunSpec, Training
 from continual_arcade.studies.streams import enduring_streams
 
 FINISHED = "finished.json"
-"""What a run that was lived to its end has beside what all runs have."""
+"""What a run that a worker has trained to its end has beside what all runs have."""
 _MARKED = ("state", "seconds", "host", "digest")
 
 
 @dataclass(frozen=True)
 class Job:
-    """A run that is to be lived."""
+    """A run that is to be trained."""
 
     name: str
     """Name of the run, and of its folder."""
@@ -34,16 +34,19 @@ class Job:
     """As :meth:`RunSpec.to_config` returns it."""
     about: Mapping[str, Any]
     """What else its configuration says: the command, and what the study was begun with."""
+    finish: Callable[[Path], None] | None = None
+    """Called with the folder, on the worker, once the run is trained; the run counts as finished
+    when it has returned."""
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """What came of a task."""
+    """How a job ended."""
 
     run: str
     state: Literal["finished", "failed"]
     seconds: float
-    """What living it has cost, in all processes that had a part in it [s]."""
+    """What its training has cost, in all processes that had a part in it [s]."""
     host: str
     digest: str
     """SHA-256 of the table of evaluations."""
@@ -60,25 +63,25 @@ class _UnfitError(ValueError):
 
 
 @enduring_streams()
-def work(task: Job) -> Outcome:
-    """Live a run to its end, wherever it stands; a run that is finished stays as it is.
+def work(job: Job) -> Outcome:
+    """Train a run to its end, from wherever it stands; a run that is finished stays as it is.
 
     Nothing but an interruption is raised: what goes wrong with one run is no concern of others.
     """
     host = socket.gethostname()
     try:
-        if found := other_versions(task.about):
+        if found := other_versions(job.about):
             raise _UnfitError(
                 f"this worker ({host}) has other versions than the study was begun with: "
                 f"{'; '.join(found)}: install those, or begin a new study"
             )
-        spec = RunSpec.from_config(task.spec)
-        if outcome := _finished(task, spec):
+        spec = RunSpec.from_config(job.spec)
+        if outcome := _finished(job, spec):
             return outcome
-        command = f"a worker of {task.about.get('command', 'a study')}"
-        # Another one may be at it, such as that of another study which shares its references.
-        with RunFolder(task.folder).lock.hold(wait=True, command=command, report=_say):
-            return _finished(task, spec) or _live(task, spec, host)
+        command = f"a worker of {job.about.get('command', 'a study')}"
+        # Another one may be writing it, such as that of another study which shares its references.
+        with RunFolder(job.folder).lock.hold(wait=True, command=command, report=_say):
+            return _finished(job, spec) or _train(job, spec, host)
     except Exception as error:
         full = isinstance(error, NoRoomError) or (
             isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
@@ -89,7 +92,7 @@ def work(task: Job) -> Outcome:
             else f"{type(error).__name__}: "
         )
         return Outcome(
-            task.name,
+            job.name,
             "failed",
             seconds=0.0,
             host=host,
@@ -100,41 +103,43 @@ def work(task: Job) -> Outcome:
         )
 
 
-def _finished(task: Job, spec: RunSpec) -> Outcome | None:
-    mark = read_mark(task.folder)
+def _finished(job: Job, spec: RunSpec) -> Outcome | None:
+    mark = read_mark(job.folder)
     if mark is None:
         return None
-    check_is(task.folder, spec)
-    return Outcome(task.name, **mark)
+    check_is(job.folder, spec)
+    return Outcome(job.name, **mark)
 
 
-def _live(task: Job, spec: RunSpec, host: str) -> Outcome:
-    training = _begin(task, spec)
+def _train(job: Job, spec: RunSpec, host: str) -> Outcome:
+    training = _begin(job, spec)
     if not training.is_over:
-        training.live()
+        training.train()
+    if job.finish is not None:
+        job.finish(job.folder)
     table = costs.read(training.folder.costs)
     outcome = Outcome(
-        task.name,
+        job.name,
         "finished",
         round(float((table["training_seconds"] + table["evaluation_seconds"]).sum()), 3),
         host,
         digest(training.folder.table),
     )
-    _write_mark(task.folder, outcome)
+    _write_mark(job.folder, outcome)
     return outcome
 
 
-def _begin(task: Job, spec: RunSpec) -> Training:
-    """Go on with what is there, or begin."""
-    folder = RunFolder(task.folder)
-    if (task.folder / "config.json").exists():
-        check_is(task.folder, spec)
+def _begin(job: Job, spec: RunSpec) -> Training:
+    """Resume what is there, or begin."""
+    folder = RunFolder(job.folder)
+    if (job.folder / "config.json").exists():
+        check_is(job.folder, spec)
         return Training.resume(folder)
     # Cut off before it was written down what it is: there is nothing in it.
     folder.clear()
     training = Training.prepare(spec, folder)
-    # The machine is the one that lives it, which need not be the one that hands it out.
-    training.write({**task.about, "machine": machine()})
+    # The machine is the one that trains it, which need not be the one that hands it out.
+    training.write({**job.about, "machine": machine()})
     return training
 
 
@@ -146,7 +151,7 @@ def check_is(folder: Path, spec: RunSpec) -> None:
         FileNotFoundError: If it holds none.
     """
     config = RunFolder.open(folder).read_config()
-    if not spec.is_lived_in(config):
+    if not spec.matches(config):
         asked, there = spec.identity, RunSpec.from_config(config).identity
         other = ", ".join(name for name in asked if asked[name] != there[name])
         raise ValueError(
@@ -161,7 +166,7 @@ def digest(path: Path) -> str:
 
 
 def read_mark(folder: Path) -> dict[str, Any] | None:
-    """Return what a run that was lived to its end says of that; None if it was not.
+    """Return what a run that a worker has trained to its end says of that; None if it has not.
 
     Raises:
         ValueError: If it is damaged.
@@ -174,7 +179,8 @@ def read_mark(folder: Path) -> dict[str, Any] | None:
         return None
     except (ValueError, KeyError, TypeError) as error:
         raise ValueError(
-            f"{path} is damaged: remove it, and `study resume --remake` goes on with the run"
+            f"{path} is damaged: remove it, and `study resume --remake`, or the same `train "
+            "--seeds`, resumes the run"
         ) from error
 
 

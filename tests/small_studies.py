@@ -37,7 +37,7 @@ SMALL: Mapping[str, Any] = {
     "evaluation": {"every": 0, "at_end": 1, "episodes": 1, "max_steps": 50},
     "methods": {"finetune": {}},
 }
-"""Two lives of 240 steps in three phases."""
+"""Two runs of 240 steps in three phases."""
 
 
 def made() -> dict[str, Any]:
@@ -111,27 +111,27 @@ def everything(root: Path) -> dict[Path, bytes]:
 
 @dataclass
 class InTurn:
-    """Lives runs one by one, in this process."""
+    """Trains runs one by one, in this process."""
 
     handed_out: list[str] = field(default_factory=list)
 
-    def outcomes(self, tasks: Iterable[Job]) -> Iterator[Outcome]:
-        for task in tasks:
-            self.handed_out.append(task.name)
-            yield work(task)
+    def outcomes(self, jobs: Iterable[Job]) -> Iterator[Outcome]:
+        for job in jobs:
+            self.handed_out.append(job.name)
+            yield work(job)
 
 
 @dataclass
 class Dies:
-    """Lives in this process; workers die over some runs, for a while or for ever."""
+    """Trains in this process; workers die over some runs, for a while or for ever."""
 
     over: str
     times: int
     deaths: int = 0
 
-    def outcomes(self, tasks: Iterable[Job]) -> Iterator[Outcome]:
-        for task in tasks:
-            if self.over in task.name and self.deaths < self.times:
+    def outcomes(self, jobs: Iterable[Job]) -> Iterator[Outcome]:
+        for job in jobs:
+            if self.over in job.name and self.deaths < self.times:
                 self.deaths += 1
                 raise WorkerDiedError("a worker died")
-            yield work(task)
+            yield work(job)

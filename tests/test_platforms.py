@@ -33,10 +33,10 @@ def read_text(path, *arguments, **options):
     return read(path, *arguments, **options)
 pathlib.Path.read_text = read_text
 from continual_arcade.agents.machine_memory import available_memory
-from continual_arcade.scripts.lives import cores
-from continual_arcade.studies import ray_engine
+from continual_arcade.studies.executors import jobs_at_a_time
+from continual_arcade.studies import ray_executor
 from continual_arcade.studies.provenance import machine
-print(cores(), available_memory(), machine(), sep="\\n")
+print(jobs_at_a_time(None), available_memory(), machine(), sep="\\n")
 """
 
 
@@ -68,7 +68,7 @@ try:
 except OSError as error:
     print(error)
 sys.platform = "win32"
-for name in ("studies.life", "scripts.lives", "scripts.train", "scripts.study"):
+for name in ("studies.run_spec", "scripts.train", "scripts.study"):
     try:
         importlib.import_module(f"continual_arcade.{name}")
     except ImportError as error:
@@ -80,7 +80,7 @@ for name in ("studies.life", "scripts.lives", "scripts.train", "scripts.study"):
 def test_windows_is_refused_with_the_way_out() -> None:
     lines = said(AS_ON_WINDOWS).splitlines()
     assert "cannot be locked on this system" in lines[0]
-    assert len(lines) == 5
+    assert len(lines) == 4
     assert set(lines[1:]) == {lines[1]}
     assert "need a POSIX system" in lines[1]
     assert all("use WSL" in line for line in lines)

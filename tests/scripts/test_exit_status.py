@@ -54,7 +54,7 @@ class Scene:
     def __init__(self, root: Path) -> None:
         self.root = root
         self.study = root / "small"
-        (self.life,) = (self.study / "runs").glob("FlappyBird-*")
+        (self.run,) = (self.study / "runs").glob("FlappyBird-*")
 
     def runs(self, *others: dict[str, Any]) -> list[Path]:
         """A run that is whole, and others."""
@@ -64,7 +64,7 @@ class Scene:
         ]
 
     def checkpoint(self) -> Path:
-        return sorted((self.life / "checkpoints").glob("step_*"))[1]
+        return sorted((self.run / "checkpoints").glob("step_*"))[1]
 
     def disturb(self, factor: float = -1.0) -> None:
         """Put other parameters into a checkpoint: nobody has evaluated this agent."""
@@ -79,21 +79,21 @@ class Scene:
 
     def change_table(self) -> None:
         """Let a run of the study hold another result than it had."""
-        table = self.life / "evaluations.csv"
+        table = self.run / "evaluations.csv"
         head, *lines = table.read_text().splitlines()
         values = dict(zip(head.split(","), lines[-1].split(","), strict=True))
         values["score"] = str(float(values["score"]) + 1)
         table.write_text("\n".join([head, *lines[:-1], ",".join(values.values())]) + "\n")
 
     def forget(self) -> None:
-        """Let the study know that its run was finished, with another table, and have it gone."""
+        """Let the study know that its run was finished, with another table, and have it missing."""
         ledger = self.study / "ledger.csv"
         text = ledger.read_text()
         ledger.write_text(re.sub(r"[0-9a-f]{64}", "0" * 64, text))
-        shutil.rmtree(self.life)
+        shutil.rmtree(self.run)
 
     def spoil(self, name: str) -> None:
-        (self.life / name).write_text("half of")
+        (self.run / name).write_text("half of")
 
 
 @pytest.fixture(scope="module")
@@ -115,7 +115,7 @@ OTHER = {"evaluation": EvaluationSettings(every=0, at_end=1, episodes=1, first_s
 
 def evaluated(scene: Scene, before: Callable[[], object] = lambda: None) -> int:
     before()
-    return status(evaluate.main, scene.life, "--out", scene.root / "again")
+    return status(evaluate.main, scene.run, "--out", scene.root / "again")
 
 
 def compared(*runs: Path) -> int:
@@ -140,17 +140,17 @@ def rerun(scene: Scene) -> int:
 
 
 def failing(scene: Scene) -> int:
-    (scene.life / "finished.json").unlink()
+    (scene.run / "finished.json").unlink()
     scene.spoil("config.json")
     return of_study(scene, "resume", "--jobs=1")
 
 
 def unfinished(scene: Scene) -> None:
-    (scene.life / "finished.json").unlink()
+    (scene.run / "finished.json").unlink()
 
 
 def exchanged(scene: Scene) -> None:
-    shutil.copy(max((scene.life / "checkpoints").glob("step_*")), scene.checkpoint())
+    shutil.copy(max((scene.run / "checkpoints").glob("step_*")), scene.checkpoint())
 
 
 def interrupted(_: Scene) -> int:
@@ -216,7 +216,7 @@ SCENES: dict[tuple[str, str], Callable[[Scene], int]] = {
     ("schedule", "the schedule has a mistake"): lambda s: status(schedule.main, "shrnk"),
     ("references", "the file was written"): made_references,
     ("references", "the file is damaged"): lambda s: made_references(s, "{"),
-    ("watch", "the film was written"): lambda s: film(s, s.life),
+    ("watch", "the film was written"): lambda s: film(s, s.run),
     ("watch", "there is no such run"): lambda s: film(s, s.root / "none"),
     ("any", "a mistake in the arguments"): lambda s: status(compare.main, "--agianst", "x"),
     ("any", "Ctrl-C"): interrupted,
@@ -244,14 +244,14 @@ def test_a_checkpoint_that_was_exchanged_is_not_blamed_on_versions(
 ) -> None:
     scene.disturb()
     step = int(scene.checkpoint().stem.removeprefix("step_"))
-    assert status(evaluate.main, scene.life, "--out", scene.root / "one") == 1
+    assert status(evaluate.main, scene.run, "--out", scene.root / "one") == 1
     said = " ".join(capsys.readouterr().out.split())
-    assert f"came out differently than in the run: step {step} versions, commit and proc" in said
+    assert f"differ from those of the run: step {step} versions, commit and proc" in said
     assert "not the agents that were evaluated" in said
-    config = json.loads((scene.life / "config.json").read_text())
+    config = json.loads((scene.run / "config.json").read_text())
     config["versions"]["torch"], config["machine"] = "1.0", "an abacus"
-    (scene.life / "config.json").write_text(json.dumps(config))
-    assert status(evaluate.main, scene.life, "--out", scene.root / "two") == 1
+    (scene.run / "config.json").write_text(json.dumps(config))
+    assert status(evaluate.main, scene.run, "--out", scene.root / "two") == 1
     said = " ".join(capsys.readouterr().out.split())
     assert re.search(
         r"computed with torch \S+ instead of 1\.0; processor .* instead of an ab", said
@@ -263,7 +263,7 @@ def test_a_network_that_was_exchanged_is_found_out_though_it_plays_alike(
     scene: Scene, capsys: pytest.CaptureFixture[str]
 ) -> None:
     scene.disturb(factor=1.001)  # its order of actions is the same
-    assert status(evaluate.main, scene.life, "--out", scene.root / "again") == 1
+    assert status(evaluate.main, scene.run, "--out", scene.root / "again") == 1
     said = " ".join(capsys.readouterr().out.split())
     assert "the network is not the one that was evaluated, by the norm of its weights: step" in said
 
@@ -283,35 +283,35 @@ def test_a_checkpoint_of_another_step_or_run_is_refused_by_name(
     exchange: Any, message: str, scene: Scene, capsys: pytest.CaptureFixture[str]
 ) -> None:
     exchange(scene)
-    assert status(evaluate.main, scene.life, "--out", scene.root / "again") == 2
+    assert status(evaluate.main, scene.run, "--out", scene.root / "again") == 2
     assert re.search(message, " ".join(capsys.readouterr().err.split()))
     assert not (scene.root / "again").exists()
 
 
 def edit(scene: Scene, name: str, value: Any) -> None:
     """Say in configuration and table that the run is another one."""
-    path = scene.life / "config.json"
+    path = scene.run / "config.json"
     path.write_text(json.dumps({**json.loads(path.read_text()), name: value}))
     for file in ("evaluations", "diagnostics"):
-        table = scene.life / f"{file}.csv"
+        table = scene.run / f"{file}.csv"
         table.write_text(re.sub(r"(?m)^([^,]+__0),0,", rf"\1,{value},", table.read_text()))
 
 
 def test_a_run_of_another_agent_is_refused_where_it_would_have_to_be_opened(
     scene: Scene, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    path = scene.life / "config.json"
+    path = scene.run / "config.json"
     config = {**json.loads(path.read_text()), "method_spec": None, "method": "ppo"}
     path.write_text(json.dumps(config))
     for main, arguments in (
-        (evaluate.main, [scene.life]),
-        (watch.main, [scene.life]),
-        (train.main, ["--resume", scene.life]),
+        (evaluate.main, [scene.run]),
+        (watch.main, [scene.run]),
+        (train.main, ["--resume", scene.run]),
     ):
         assert status(main, *arguments) == 2  # type: ignore[arg-type]
         said = capsys.readouterr().err
         assert re.search(r"the agent of .*\(ppo\) is none of this suite's", said)
-    assert compared(scene.life) == 0
+    assert compared(scene.run) == 0
     # Nor is it filmed for a report.
-    (comparison,) = gather([scene.life]).comparisons
+    (comparison,) = gather([scene.run]).comparisons
     assert Films(0.1).of(comparison, collect_results(comparison, None, {})) == []

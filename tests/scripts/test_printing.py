@@ -24,10 +24,10 @@ ODD = "[red]a[/red] :smile: [/] $\\frac$"
 """What rich, emoji and matplotlib would read in another way than it is written."""
 LONG = "a phase with a_name_that_is_longer_than_most_terminals_are_wide_" + "x" * 40
 NAMES = ("normal", ODD, LONG, *(f"phase {i}" for i in range(9)))
-"""A life of twelve phases, of which no table is narrow."""
+"""A schedule of twelve phases, of which no table is narrow."""
 
 
-def life() -> Schedule:
+def twelve() -> Schedule:
     return Schedule(
         "odd",
         tuple(
@@ -38,7 +38,7 @@ def life() -> Schedule:
 
 
 def a_run(root: Path, seed: int, method: str) -> Path:
-    schedule = life()
+    schedule = twelve()
     cells = {
         (100 * stage, stage - 1): [[20.0 + seed + stage, 7.0 + phase] for phase in range(12)]
         for stage in range(13)
@@ -127,7 +127,7 @@ def test_names_are_printed_as_they_are(
 def test_a_picture_of_a_schedule_has_its_names(tmp_path: Path) -> None:
     """As text, in which a dollar sign begins no formula."""
     file, picture = tmp_path / "[odd].toml", tmp_path / "[odd].svg"
-    save(life(), file)
+    save(twelve(), file)
     schedule.main([str(file), "--out", str(picture)])
     assert picture.read_text().count("$\\frac$") >= 1
 

@@ -21,7 +21,7 @@ SHORT = [
 ]
 
 
-def lives(root: Path, *arguments: str) -> list[Path]:
+def trained(root: Path, *arguments: str) -> list[Path]:
     before = set(root.iterdir()) if root.exists() else set()
     if "--schedule" not in arguments:
         arguments = ("--schedule", "conflict", "--phase-steps", "400", *arguments)
@@ -36,7 +36,7 @@ def runs(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
         path
         for method in ("finetune", "ewc")
         for seed in ("0", "1")
-        for path in lives(root, "--method", method, "--seed", seed)
+        for path in trained(root, "--method", method, "--seed", seed)
     ]
 
 
@@ -126,7 +126,7 @@ def test_the_same_runs_make_the_same_page(runs: list[Path], page: Path, tmp_path
 def test_protocols_are_not_mixed_unless_asked_for(
     runs: list[Path], tmp_path: Path, capsys: Any
 ) -> None:
-    (other,) = lives(tmp_path / "runs", "--seed", "0", "--eval-max-steps", "50")
+    (other,) = trained(tmp_path / "runs", "--seed", "0", "--eval-max-steps", "50")
     out = tmp_path / "report.html"
     message = fails(capsys, *runs, other, "-o", out)
     assert "runs of different protocols" in message
@@ -165,14 +165,14 @@ def test_runs_that_say_nothing_are_named_in_the_page(
     assert "damaged/diagnostics.csv" in text
     assert paths_in(text.encode()) == []
     message = fails(capsys, damaged, "-o", tmp_path / "none.html")
-    assert "no run came to its end" in message
+    assert "no run was trained to its end" in message
 
 
 @pytest.mark.slow
 def test_phases_that_games_do_not_end_together_with(tmp_path: Path) -> None:
     """Eight games pass steps that were due, and one evaluation serves them: 300 and 302 at 304."""
-    life = tmp_path / "life.toml"
-    life.write_text(
+    file = tmp_path / "file.toml"
+    file.write_text(
         'format = 1\nname = "uneven"\n'
         + "".join(
             f"[[phases]]\nsteps = {steps}\nparams = {{ gap = {gap} }}\n"
@@ -180,7 +180,7 @@ def test_phases_that_games_do_not_end_together_with(tmp_path: Path) -> None:
         )
     )
     timing = ["--eval-every", "150", "--eval-at-end", "3", "--eval-spacing", "50"]
-    (run,) = lives(tmp_path / "runs", "--schedule", str(life), *timing)
+    (run,) = trained(tmp_path / "runs", "--schedule", str(file), *timing)
     out = tmp_path / "report.html"
     report.main([str(run), "-o", str(out), "--film-seconds", "0"])
     text = out.read_text("utf-8")
@@ -245,14 +245,14 @@ def test_single_phase_runs_are_the_baselines(runs: list[Path], tmp_path: Path, c
     alone = [
         path
         for phase in ("0", "1", "2")
-        for path in lives(tmp_path / "alone", "--only-phase", phase, "--seed", "7")
+        for path in trained(tmp_path / "alone", "--only-phase", phase, "--seed", "7")
     ]
     out = tmp_path / "report.html"
     baselines = [argument for path in alone for argument in ("--baselines", str(path))]
     report.main([*map(str, runs), *baselines, "-o", str(out), "--film-seconds", "0"])
     with (out.with_name("report_files") / "metrics.csv").open() as file:
         rows = {line.split(",")[0]: line for line in file}
-    # Nothing is learnt in so short a life: what the ratio is, or why it is not, is another test.
+    # Nothing is learnt in so short a run: what the ratio is, or why it is not, is another test.
     notes = out.read_text("utf-8")
     assert "needs runs of single phases" not in rows["relative-performance@l2m"]
     assert not re.search(r"relative-performance@l2m: [^<]*no single-phase run", notes)

@@ -1,4 +1,4 @@
-"""Runs that were killed, and went on: the end is the same bits as without."""
+"""Runs that were killed and resumed: the end is the same bits as without."""
 
 import json
 import random
@@ -142,7 +142,7 @@ def test_killed_at_any_moment_it_ends_with_the_same_bits(
 
 @pytest.mark.slow
 @pytest.mark.parametrize("method", METHODS)
-def test_it_goes_on_from_every_state_that_it_kept(
+def test_it_is_resumed_from_every_state_that_it_kept(
     method: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     save = ContinualDQN.save_training
@@ -186,7 +186,7 @@ def test_a_run_that_somebody_writes_is_read_but_not_resumed(finished: Path, caps
         compare.main([str(finished)])
         assert "FlappyBird, conflict, finetune: mean pipes passed" in capsys.readouterr().out
         evaluate.main([str(finished), "--out", str(finished / "again")])
-        assert "every episode came out as it did in the run" in capsys.readouterr().out
+        assert "every episode is the same as in the run" in capsys.readouterr().out
     shutil.rmtree(finished / "again")
     lock = finished / ".lock"
     assert lock.read_text()  # that of one that was killed is in nobody's way
@@ -254,7 +254,7 @@ def test_a_finished_run_shows_what_came_out(finished: Path, capsys: Any) -> None
         picture.unlink(missing_ok=True)  # as if it had been killed before it drew
     for quiet in ("--no-progress", "--no_progress"):  # tyro takes both
         train.main(["--resume", str(finished), quiet])
-        assert "it was trained to the end of its life before" in capsys.readouterr().out
+        assert "it was trained to its end before" in capsys.readouterr().out
     after = {p: p.read_bytes() for p in finished.rglob("*") if p.is_file()}
     assert after.keys() == files.keys() | drawn
     assert files.items() <= after.items()

@@ -34,7 +34,7 @@ def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
     file = write(root / "small.toml", **WITH_REFERENCES)
     said = run("run", file, "--out", root, "--jobs=1")
     assert "0 of 12 runs are finished" in said
-    assert "all 12 runs are finished; to see what came of them:" in said
+    assert "all 12 runs are finished; to see their results:" in said
     assert f"study report {shlex.quote(str(root / 'small'))}" in said
     return root
 
@@ -55,7 +55,7 @@ def test_every_run_is_what_training_alone_makes(root: Path, tmp_path: Path) -> N
             continue
         training = Training.prepare(cell.make(), RunFolder(tmp_path / cell.name))
         training.write({})
-        training.live()
+        training.train()
         assert training.folder.table.read_bytes() == found[cell.name], cell.name
 
 
@@ -64,7 +64,7 @@ def test_a_finished_study_is_left_as_it_is(root: Path) -> None:
     for command in (["run", root / "small.toml", "--out", root], ["resume", root / "small"]):
         said = run(*command, "--jobs=1")
         assert "12 of 12 runs are finished" in said
-        assert "minutes of living" not in said
+        assert "minutes of compute" not in said
     assert (everything(root / "small" / "runs"), tables(root / "small")) == before
 
 
@@ -182,7 +182,7 @@ def test_add_runs_what_is_new_and_nothing_else(copy: Path) -> None:
     assert "begun as another one" in refused("run", file, "--out", copy, "--jobs=1")
     said = run("add", file, "--out", copy, "--jobs=1")
     assert "seeds: [2]\nmethods: mer\n" in said
-    # One more seed of six kinds of life, and three of the new method.
+    # One more seed of six kinds of run, and three of the new method.
     assert "12 of 21 runs are finished" in said
     after = tables(copy / "small")
     assert len(after) == 21
@@ -254,7 +254,7 @@ def test_a_process_with_other_versions_lives_nothing(copy: Path) -> None:
 def test_a_dry_run_says_what_it_costs_and_writes_nothing(tmp_path: Path) -> None:
     file = write(tmp_path / "small.toml", **WITH_REFERENCES)
     said = run("run", file, "--out", tmp_path / "runs", "--dry-run", "--jobs=2")
-    assert "12 runs that are still to be lived" in said
+    assert "12 runs that are still to be trained" in said
     for method in ("ewc", "joint", "from-scratch", "expert"):
         assert method in said
     assert re.search(r"with 2 at a time from \d+ to \d+ minutes. About \d+ MB on the disk", said)
@@ -263,7 +263,7 @@ def test_a_dry_run_says_what_it_costs_and_writes_nothing(tmp_path: Path) -> None
 
 def test_a_dry_run_of_a_finished_study_has_nothing_to_do(copy: Path) -> None:
     said = run("run", copy / "small.toml", "--out", copy, "--dry-run")
-    assert "0 runs that are still to be lived" in said
+    assert "0 runs that are still to be trained" in said
 
 
 # Verified.
@@ -271,9 +271,9 @@ def test_a_dry_run_of_a_finished_study_has_nothing_to_do(copy: Path) -> None:
 
 def test_verify_lives_runs_again_and_compares_the_bits(copy: Path) -> None:
     said = run("verify", copy / "small", "--share", "0.2", "--draw-seed", "1", "--jobs=1")
-    assert "3 runs are lived again, drawn with seed 1" in said
+    assert "3 runs are re-run, drawn with seed 1" in said
     assert said.count("same bits  FlappyBird") == 3
-    assert "all 3 came out as they did before" in said
+    assert "all 3 are as they were before" in said
 
 
 def test_verify_finds_out_a_table_that_was_changed(copy: Path) -> None:
@@ -283,7 +283,7 @@ def test_verify_finds_out_a_table_that_was_changed(copy: Path) -> None:
     values["score"] = str(float(values["score"]) + 1)
     table.write_text("\n".join([head, *lines[:-1], ",".join(values.values())]) + "\n")
     message = run("verify", copy / "small", "--share", "1", "--jobs=1", status=1)
-    assert "1 of 12 runs did not come out as they did before" in message
+    assert "1 of 12 runs differ from what they were before" in message
 
 
 @pytest.mark.parametrize("share", ["0", "1.5", "nan", "-1"])

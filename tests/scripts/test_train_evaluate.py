@@ -1,4 +1,4 @@
-"""A whole life from the command line, and its evaluation done again."""
+"""A whole run from the command line, and its evaluation done again."""
 
 import csv
 import json
@@ -42,15 +42,15 @@ def one_run(root: Path) -> Path:
 
 
 @pytest.fixture(scope="module")
-def life(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A run of three phases."""
     root = tmp_path_factory.mktemp("runs")
     train.main(["--schedule", "conflict", "--out", str(root), "--seed", "5", *SHORT])
     return one_run(root)
 
 
-def test_a_run_is_on_the_disk(life: Path) -> None:
-    names = {path.name for path in life.iterdir()}
+def test_a_run_is_on_the_disk(trained: Path) -> None:
+    names = {path.name for path in trained.iterdir()}
     assert {
         "config.json",
         "evaluations.csv",
@@ -59,19 +59,19 @@ def test_a_run_is_on_the_disk(life: Path) -> None:
         "matrix.png",
         "curves.png",
     } <= names
-    config = json.loads((life / "config.json").read_text())
+    config = json.loads((trained / "config.json").read_text())
     assert config["seed"] == 5
     assert config["schedule"]["name"] == "conflict"
     assert config["settings"]["hidden"] == [16]
     assert config["evaluation"] == asdict(EvaluationSettings(every=300, episodes=2, max_steps=60))
     assert config["versions"]["torch"].startswith("2.")
     assert re.fullmatch(r"[0-9a-f]{16}", config["fingerprint"])
-    with (life / "progress.csv").open() as file:
+    with (trained / "progress.csv").open() as file:
         assert next(csv.DictReader(file))["time/total_timesteps"]
 
 
-def test_the_table_has_every_evaluation(life: Path) -> None:
-    table = read(life / "evaluations.csv")
+def test_the_table_has_every_evaluation(trained: Path) -> None:
+    table = read(trained / "evaluations.csv")
     stages = table.drop_duplicates("lifetime_step")[["lifetime_step", "trained_phase"]]
     assert stages.to_numpy().tolist() == [
         [0, -1],
@@ -84,49 +84,49 @@ def test_the_table_has_every_evaluation(life: Path) -> None:
     ]
     assert len(table) == 7 * 3 * 2
     assert set(table["seed"]) == {5}
-    assert set(table["run"]) == {life.name}
+    assert set(table["run"]) == {trained.name}
     assert table["length"].max() <= 60
-    steps = {int(p.stem.removeprefix("step_")) for p in (life / "checkpoints").glob("step_*")}
+    steps = {int(p.stem.removeprefix("step_")) for p in (trained / "checkpoints").glob("step_*")}
     assert steps == set(stages["lifetime_step"])
 
 
-def test_evaluating_again_gives_the_same_table(life: Path, capsys: Any) -> None:
-    out = life.parent / "again"
-    evaluate.main([str(life), "--out", str(out)])
-    assert "every episode came out as it did in the run" in capsys.readouterr().out
-    assert (out / "evaluations.csv").read_text() == (life / "evaluations.csv").read_text()
+def test_evaluating_again_gives_the_same_table(trained: Path, capsys: Any) -> None:
+    out = trained.parent / "again"
+    evaluate.main([str(trained), "--out", str(out)])
+    assert "every episode is the same as in the run" in capsys.readouterr().out
+    assert (out / "evaluations.csv").read_text() == (trained / "evaluations.csv").read_text()
     assert (out / "matrix.png").is_file()
     looked = network_diagnostics.read(out / "diagnostics.csv")
-    table = read(life / "evaluations.csv")
+    table = read(trained / "evaluations.csv")
     for name in ("run", "seed", "lifetime_step", "trained_phase"):
         assert looked[name].drop_duplicates().tolist() == table[name].drop_duplicates().tolist()
     assert len(looked) == 7 * (9 + 3 + 2 * 4 + 1)
     with pytest.raises(SystemExit, match="2"):
-        evaluate.main([str(life), "--out", str(out)])
+        evaluate.main([str(trained), "--out", str(out)])
     assert "exists" in capsys.readouterr().err
 
 
-def test_evaluating_with_more_episodes(life: Path) -> None:
-    out = life.parent / "more"
-    evaluate.main([str(life), "--out", str(out), "--episodes", "3", "--max-steps", "30"])
+def test_evaluating_with_more_episodes(trained: Path) -> None:
+    out = trained.parent / "more"
+    evaluate.main([str(trained), "--out", str(out), "--episodes", "3", "--max-steps", "30"])
     table = read(out / "evaluations.csv")
     assert len(table) == 7 * 3 * 3
     assert table["length"].max() <= 30
 
 
 @pytest.mark.slow
-def test_evaluating_in_several_processes_and_what_it_costs(life: Path, capsys: Any) -> None:
-    out = life.parent / "side_by_side"
-    evaluate.main([str(life), "--out", str(out), "--jobs", "2"])
+def test_evaluating_in_several_processes_and_what_it_costs(trained: Path, capsys: Any) -> None:
+    out = trained.parent / "side_by_side"
+    evaluate.main([str(trained), "--out", str(out), "--jobs", "2"])
     printed = capsys.readouterr().out
-    assert (out / "evaluations.csv").read_text() == (life / "evaluations.csv").read_text()
-    steps = read(life / "evaluations.csv")["length"].sum()
+    assert (out / "evaluations.csv").read_text() == (trained / "evaluations.csv").read_text()
+    steps = read(trained / "evaluations.csv")["length"].sum()
     assert re.search(rf"evaluated {steps:,} steps in \d+\.\d s", printed)
 
 
 def test_an_expert_of_one_phase_lives_in_it_alone(tmp_path: Path, capsys: Any) -> None:
-    life = ["--schedule", "conflict", "--only-phase", "upside down", "--out", str(tmp_path)]
-    train.main([*life, *SHORT])
+    given = ["--schedule", "conflict", "--only-phase", "upside down", "--out", str(tmp_path)]
+    train.main([*given, *SHORT])
     run = one_run(tmp_path)
     config = json.loads((run / "config.json").read_text())
     assert run.name.startswith("FlappyBird-conflict-1__finetune__0__")
@@ -138,23 +138,23 @@ def test_an_expert_of_one_phase_lives_in_it_alone(tmp_path: Path, capsys: Any) -
     assert set(table["eval_phase"]) == {0}
     # All that is done with runs is done with this one.
     evaluate.main([str(run), "--out", str(tmp_path / "again")])
-    assert "every episode came out as it did in the run" in capsys.readouterr().out
+    assert "every episode is the same as in the run" in capsys.readouterr().out
     watch.main([str(run), "--record", str(tmp_path / "x.gif"), "--seconds", "0.1"])
     compare.main([str(run)])
     assert "conflict-1" in capsys.readouterr().out
 
 
-def test_same_seed_same_run(tmp_path: Path, life: Path) -> None:
+def test_same_seed_same_run(tmp_path: Path, trained: Path) -> None:
     train.main(["--schedule", "conflict", "--out", str(tmp_path), "--seed", "5", *SHORT])
     one, other = (
-        read(path / "evaluations.csv").drop(columns="run") for path in (life, one_run(tmp_path))
+        read(path / "evaluations.csv").drop(columns="run") for path in (trained, one_run(tmp_path))
     )
     assert one.equals(other)
 
 
-def test_a_damaged_checkpoint_is_named(tmp_path: Path, life: Path, capsys: Any) -> None:
-    copy = tmp_path / life.name
-    subprocess.run(["cp", "-r", str(life), str(copy)], check=True)
+def test_a_damaged_checkpoint_is_named(tmp_path: Path, trained: Path, capsys: Any) -> None:
+    copy = tmp_path / trained.name
+    subprocess.run(["cp", "-r", str(trained), str(copy)], check=True)
     checkpoint = sorted((copy / "checkpoints").iterdir())[2]
     checkpoint.write_bytes(checkpoint.read_bytes()[:1000])
     with pytest.raises(SystemExit, match="2"):
@@ -172,7 +172,7 @@ def test_a_damaged_checkpoint_is_named(tmp_path: Path, life: Path, capsys: Any) 
         (["--only-phase", "6"], "it has phases 0 to 5"),
         (["--only-phase", "gap 91"], "did you mean 'gap 9"),
         (["--only-phase", "-1"], "unknown phase of schedule 'shrink' '-1'"),
-        (["--phase-steps", "30"], "the life ends after 180 steps: nothing would be learnt"),
+        (["--phase-steps", "30"], "the schedule ends after 180 steps: nothing would be learnt"),
         (["--phase-steps", "3", "--dqn.learning-starts", "1"], "lasts 3 steps, but 8 environments"),
         (["--eval-episodes", "0"], "episodes = 0"),
         (["--eval-every", "-1"], "every = -1"),
@@ -224,7 +224,7 @@ def test_runs_that_are_none(tmp_path: Path, capsys: Any) -> None:
 
 @pytest.mark.slow
 def test_a_killed_run_keeps_what_it_had(tmp_path: Path) -> None:
-    """A real process, killed at once in the middle of its life."""
+    """A real process, killed at once in the middle of its run."""
     with started(
         [
             *(sys.executable, str(ROOT / "scripts" / "train.py"), "--out", str(tmp_path)),
@@ -246,9 +246,9 @@ def test_a_killed_run_keeps_what_it_had(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-def test_a_disk_that_fills_ends_the_run_with_a_message(tmp_path: Path, life: Path) -> None:
+def test_a_disk_that_fills_ends_the_run_with_a_message(tmp_path: Path, trained: Path) -> None:
     """A real process whose files may not grow beyond 20 KiB."""
-    assert life.is_dir()  # so that everything is compiled
+    assert trained.is_dir()  # so that everything is compiled
     result = subprocess.run(
         [
             *(sys.executable, str(ROOT / "scripts" / "train.py"), "--out", str(tmp_path)),
@@ -280,17 +280,17 @@ def test_the_demo_makes_everything(tmp_path: Path, capsys: Any) -> None:
     assert "mean pipes passed" in capsys.readouterr().out
 
 
-def test_a_trained_agent_can_be_watched(life: Path, tmp_path: Path, capsys: Any) -> None:
+def test_a_trained_agent_can_be_watched(trained: Path, tmp_path: Path, capsys: Any) -> None:
     for player, extra in (
-        (life, []),
-        (life, ["--checkpoints", "400", "--phase", "upside down"]),
-        (life / "checkpoints" / "step_000000000800.zip", ["--schedule", "shrink"]),
+        (trained, []),
+        (trained, ["--checkpoints", "400", "--phase", "upside down"]),
+        (trained / "checkpoints" / "step_000000000800.zip", ["--schedule", "shrink"]),
     ):
         film = tmp_path / f"{len(list(tmp_path.iterdir()))}.gif"
         watch.main([str(player), "--record", str(film), "--seconds", "1", *extra])
         assert film.read_bytes().startswith(b"GIF89a")
     with pytest.raises(SystemExit, match="2"):
-        watch.main([str(life), "--record", str(tmp_path / "x.gif"), "--checkpoints", "7"])
+        watch.main([str(trained), "--record", str(tmp_path / "x.gif"), "--checkpoints", "7"])
     assert "those of steps 0, 304, 400" in capsys.readouterr().err
 
 

@@ -179,7 +179,7 @@ def test_a_checkpoint_is_played_in_the_life_it_comes_from(tmp_path: Path, capsys
 
 @pytest.fixture(scope="module")
 def runs(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
-    """Short lives: two of one method in Flappy Bird, one of another method, one in Catcher."""
+    """Short runs: two of one method in Flappy Bird, one of another method, one in Catcher."""
     found = {}
     for name, extra in {
         "one": ["--seed", "0"],
@@ -336,7 +336,7 @@ def test_several_runs_and_players_side_by_side(
             ["--game", "FlappyBird", "--schedule", "grow"],
             "choose its game with",
         ),
-        (["one", "ewc"], ["--phase", "1"], "phase 1 is 'gap 80' in the life of"),
+        (["one", "ewc"], ["--phase", "1"], "phase 1 is 'gap 80' in the schedule of"),
         (["one"], ["--checkpoints", "first," * 10 + "last"], "11 games side by side"),
     ],
 )

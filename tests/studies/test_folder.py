@@ -29,16 +29,16 @@ def begun(tmp_path: Path, **changes: Any) -> StudyFolder:
 
 
 @pytest.fixture(scope="module")
-def lived(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def finished_study(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A study of two runs, to its end."""
-    root = tmp_path_factory.mktemp("lived")
+    root = tmp_path_factory.mktemp("finished_study")
     run("run", write(root / "small.toml"), "--out", root, "--jobs=1")
     return root
 
 
 @pytest.fixture
-def copy(lived: Path, tmp_path: Path) -> StudyFolder:
-    shutil.copytree(lived / "small", tmp_path / "small")
+def copy(finished_study: Path, tmp_path: Path) -> StudyFolder:
+    shutil.copytree(finished_study / "small", tmp_path / "small")
     return StudyFolder.open(tmp_path / "small")
 
 
@@ -57,11 +57,11 @@ def test_where_each_run_stands(tmp_path: Path) -> None:
         Outcome(names[4], "finished", 1.0, "here", "d"),
         Outcome(names[5], "failed", 0.0, "here", "", 'it said "no",\nand  again: no'),
     )
-    states = ["waiting", "begun", "finished", "finished", "gone", "failed"]
+    states = ["waiting", "begun", "finished", "finished", "missing", "failed"]
     assert folder.states() == dict(zip(names, states, strict=True))
     assert count(folder.states())["finished"] == 2
     assert folder.done()[names[5]].reason == 'it said "no", and again: no'
-    with pytest.raises(ValueError, match=f"1 runs that were finished are gone: {names[4]}. Put"):
+    with pytest.raises(ValueError, match=f"1 runs that were finished are missing: {names[4]}. Put"):
         to_do(folder)
     left = [cell.name for cell in to_do(folder, remake=True)]
     assert left == [names[0], names[1], names[4], names[5]]
@@ -75,7 +75,7 @@ def blind(folder: StudyFolder) -> list[str]:
 def test_to_live_what_is_gone_without_a_word_would_be_found_out(copy: StudyFolder) -> None:
     shutil.rmtree(copy.path / "runs" / NAMES[0])
     assert blind(copy) == [NAMES[0]]
-    with pytest.raises(ValueError, match="are gone"):
+    with pytest.raises(ValueError, match="are missing"):
         to_do(copy)
 
 
@@ -100,7 +100,7 @@ def test_runs_that_nobody_wrote_down_are_taken_up_once(copy: StudyFolder) -> Non
     }
     # And from then on it is known if they are lost.
     shutil.rmtree(copy.path / "runs" / NAMES[1])
-    assert copy.states()[NAMES[1]] == "gone"
+    assert copy.states()[NAMES[1]] == "missing"
 
 
 def test_a_finished_run_of_other_settings_is_not_taken_for_this_one(
@@ -200,13 +200,13 @@ def test_a_schedule_that_comes_first_in_the_file_takes_no_expert_away(tmp_path: 
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"seeds": "1..2"}, "seeds: [0] are gone"),
+        ({"seeds": "1..2"}, "seeds: [0] are missing"),
         ({"methods": {"finetune": {"settings": {"n_steps": 2}}}}, "n_steps: 3 before, 2 now"),
         ({"settings": {"gamma": 0.5}}, "settings.gamma: 0.99 before, 0.5 now"),
         ({"evaluation": {"episodes": 3}}, "evaluation.episodes: 1 before, 3 now"),
         ({"phase_steps": 81}, "phases[0].steps: 80 before, 81 now"),
         ({"save_every": 0}, "save_every: 60 before, 0 now"),
-        ({"schedules": ["shrink"]}, "worlds.FlappyBird-conflict: gone"),
+        ({"schedules": ["shrink"]}, "worlds.FlappyBird-conflict: missing"),
         ({"name": "other"}, "name: small before, other now"),
     ],
 )
@@ -224,7 +224,7 @@ def test_what_is_changed_is_not_taken_in(
 
 def test_methods_that_are_missing_are_no_addition(tmp_path: Path) -> None:
     folder = begun(tmp_path, methods={"finetune": {}, "ewc": {}})
-    with pytest.raises(ValueError, match=r"methods\.ewc: gone"):
+    with pytest.raises(ValueError, match=r"methods\.ewc: missing"):
         folder.extend(small(tmp_path, methods={"finetune": {}}), ABOUT)
 
 
@@ -261,7 +261,7 @@ def test_a_ledger_cut_at_any_byte_mends_itself(copy: StudyFolder) -> None:
             # To look at it changes nothing, and no run is taken for another than it is.
             assert set(copy.states().values()) == {"finished"}
             assert copy.ledger.read_bytes() == whole[:cut]
-        # Whoever goes on keeps all whole lines, and learns from the runs what the others said.
+        # Whoever resumes it keeps all whole lines, and learns from the runs what the others said.
         copy.take_up()
         there = max(1, whole[:cut].count(b"\n"))
         assert copy.ledger.read_bytes().startswith(b"".join(lines[:there]))
@@ -339,13 +339,13 @@ def test_other_versions_are_refused_by_name(copy: StudyFolder) -> None:
 # One process at a time.
 
 
-def test_the_second_process_is_told_who_is_at_it(copy: StudyFolder, lived: Path) -> None:
+def test_the_second_process_learns_who_runs_it(copy: StudyFolder, finished_study: Path) -> None:
     before = tables(copy.path)
     with held(copy.path) as process:
         message = rf"another process is at work in .*small: process {process.pid} on "
         with pytest.raises(RuntimeError, match=message), copy.lock.hold():
             pass
-        for command in (["resume", copy.path], ["run", lived / "small.toml", "--out"]):
+        for command in (["resume", copy.path], ["run", finished_study / "small.toml", "--out"]):
             arguments = [*command, *([copy.path.parent] if "--out" in command else [])]
             with pytest.raises(AssertionError, match="another process is at work"):
                 run(*arguments, "--jobs=1")

@@ -1,4 +1,4 @@
-"""What a study will cost: every kind of run is measured, and none is refused that can be lived."""
+"""What a study will cost: every kind of run is measured; what can be trained is not refused."""
 
 from pathlib import Path
 
@@ -51,7 +51,7 @@ def test_longer_lives_cost_more_and_more_evaluations_take_more_room(tmp_path: Pa
 
     once = disk(save_every=0)
     assert disk(save_every=0, evaluation={"every": 20}) >= 3 * once
-    # The state to go on from holds what replay remembers.
+    # The state to resume from holds what replay remembers.
     assert disk(save_every=10) - once == pytest.approx(200 * 50, abs=1_000)
 
 

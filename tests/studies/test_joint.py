@@ -1,4 +1,4 @@
-"""The reference that lives all phases at once: judged by the phases, resumed to the bit."""
+"""The reference of all phases at once: evaluated by the phases, resumed to the bit."""
 
 from collections.abc import Callable
 from dataclasses import replace
@@ -28,15 +28,15 @@ def spec_of(tmp_path: Path) -> RunSpec:
 def test_it_lives_in_turns_and_is_judged_by_the_phases(tmp_path: Path) -> None:
     spec = spec_of(tmp_path)
     training = Training.prepare(spec, RunFolder(tmp_path / "run"))
-    lived = life_of(JOINT, spec.schedule)
-    assert len(lived) > len(spec.schedule)
-    assert training.agent.life.schedule == lived
+    interleaved = life_of(JOINT, spec.schedule)
+    assert len(interleaved) > len(spec.schedule)
+    assert training.agent.life.schedule == interleaved
     assert life_of(METHODS["finetune"], spec.schedule) == spec.schedule
     assert compose("joint", None, ["l2"]).interleaved
     # Nothing is forgotten from replay.
     assert training.agent.buffer_size >= spec.schedule.total_steps
     training.write({})
-    training.live()
+    training.train()
     run = Run.load(tmp_path / "run")
     assert run.protocol.schedule == spec.schedule
     assert run.table["eval_phase"].unique().tolist() == [0, 1, 2]
@@ -62,23 +62,23 @@ def test_cut_off_it_ends_with_the_same_bits(
         training.write({})
         with monkeypatch.context() as patched:
             if name == "whole":
-                training.live()
+                training.train()
                 continue
             patched.setattr(RunFolder, "save_checkpoint", die_late)
             with pytest.raises(KeyboardInterrupt):
-                training.live()
+                training.train()
         resumed = Training.resume(training.folder)
         assert resumed.agent.num_timesteps >= 2_500
         assert resumed.agent.life.schedule == life_of(JOINT, spec.schedule)
-        resumed.live()
+        resumed.train()
     whole, broken = (RunFolder(tmp_path / name / "run") for name in ("whole", "broken"))
     assert whole.table.read_bytes() == broken.table.read_bytes()
-    # A resumed life of the phases one after the other would be found out.
+    # A resumed run of the phases one after the other would be found out.
     other = Training.prepare(
         replace(spec, method=METHODS["perfect-memory"]), RunFolder(tmp_path / "o" / "run")
     )
     (tmp_path / "o").mkdir()
     other.write({})
-    other.live()
+    other.train()
     last = "checkpoints/step_000000009000.zip"
     assert (other.folder.path / last).read_bytes() != (whole.path / last).read_bytes()

@@ -1,4 +1,4 @@
-"""Probes: what they say is what the agents say, and a life with them is as one without."""
+"""Probes: what they say is what the agents say, and a run with them is as one without."""
 
 import math
 from typing import Any
@@ -112,13 +112,13 @@ class Probing(BaseCallback):
 
 @pytest.mark.parametrize("engine", ["torch", "compiled"])
 @pytest.mark.parametrize("policy", [{}, {"dropout": 0.2}])
-def test_a_life_with_probes_is_as_one_without(engine: Any, policy: dict[str, Any]) -> None:
+def test_a_run_with_probes_is_as_one_without(engine: Any, policy: dict[str, Any]) -> None:
     if policy and engine == "compiled":
-        pytest.skip("the compiled engine serves no dropout")
-    lives, probing = [], Probing()
+        pytest.skip("the compiled engine supports no dropout")
+    agents, probing = [], Probing()
     for callback in (None, probing):
-        lives.append(tiny.live(tiny.agent(engine=engine, policy=policy), callback=callback))
-    assert not list(tiny.differences(*map(tiny.inside, lives)))
+        agents.append(tiny.live(tiny.agent(engine=engine, policy=policy), callback=callback))
+    assert not list(tiny.differences(*map(tiny.inside, agents)))
     assert len(probing.readings) == tiny.LIFE // 60 * (12 + 9)
 
 

@@ -69,8 +69,8 @@ def begun(root: Path, seeds: str, steps: int = 1_000) -> StudyFolder:
     return folder
 
 
-def ran(folder: StudyFolder, engine: Any) -> Summary:
-    return run_all(folder, engine, to_do(folder))
+def ran(folder: StudyFolder, executor: Any) -> Summary:
+    return run_all(folder, executor, to_do(folder))
 
 
 def tables(folder: StudyFolder) -> dict[str, bytes]:
@@ -153,7 +153,7 @@ def at_work(folder: StudyFolder) -> Iterator[tuple[int, Path]]:
 def caught(folder: StudyFolder, where: Callable[[int], bool]) -> Iterator[tuple[Path, int]]:
     """Stop a worker in the middle of its run, and kill it in the end.
 
-    The run was not gone on with before; with it comes the step of the state that is kept of it.
+    The run was not resumed before; with it comes the step of the state that is kept of it.
     """
 
     def look() -> tuple[int, Path] | None:
@@ -200,7 +200,7 @@ def test_neither_a_killed_worker_nor_a_lost_machine_changes_a_number(
     assert (summary.finished, summary.failures) == (3, ())
     assert tables(folder) == tables(expected)
     for run, step in harmed:
-        # It was gone on with from the state that was kept last, and from nowhere else.
+        # It was resumed from the state that was kept last, and from nowhere else.
         assert [path.name for path in run.glob("progress_from_*")] == [
             f"progress_from_{step:012d}.csv"
         ]
@@ -212,9 +212,9 @@ def test_neither_a_killed_worker_nor_a_lost_machine_changes_a_number(
 @pytest.mark.slow
 def test_a_machine_that_joins_gets_runs(cluster: Cluster, tmp_path: Path) -> None:
     folder = begun(tmp_path, "0..2")
-    engine = RayExecutor(address=cluster.address)
+    executor = RayExecutor(address=cluster.address)
     with ThreadPoolExecutor(1) as pool:
-        summary = pool.submit(ran, folder, engine)
+        summary = pool.submit(ran, folder, executor)
         until(lambda: list(at_work(folder)))
         with another_machine(cluster) as new:
             there = raylet_of(new)
@@ -222,7 +222,7 @@ def test_a_machine_that_joins_gets_runs(cluster: Cluster, tmp_path: Path) -> Non
             assert summary.result().finished == 3
 
 
-def tasks_of(folder: StudyFolder) -> Iterator[Job]:
+def jobs_of(folder: StudyFolder) -> Iterator[Job]:
     about = folder.about[0]
     for cell in folder.cells:
         yield Job(cell.name, folder.place(cell), cell.make().to_config(), about)
@@ -234,9 +234,9 @@ def test_runs_are_taken_when_there_is_room_for_them(cluster: Cluster, tmp_path: 
     taken: list[str] = []
 
     def noted() -> Iterator[Job]:
-        for task in tasks_of(folder):
-            taken.append(task.name)
-            yield task
+        for job in jobs_of(folder):
+            taken.append(job.name)
+            yield job
 
     beforehand = []
     for _ in RayExecutor(address=cluster.address).outcomes(noted()):
@@ -248,12 +248,12 @@ def test_a_relative_path_is_that_of_the_command(
     cluster: Cluster, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     folder = begun(tmp_path, "0", steps=40)
-    (task,) = tasks_of(folder)
+    (job,) = jobs_of(folder)
     monkeypatch.chdir(tmp_path)
-    here = replace(task, folder=task.folder.relative_to(tmp_path))
+    here = replace(job, folder=job.folder.relative_to(tmp_path))
     (outcome,) = RayExecutor(address=cluster.address).outcomes([here])
     assert outcome.state == "finished"
-    assert (task.folder / "finished.json").exists()
+    assert (job.folder / "finished.json").exists()
 
 
 def test_workers_compute_on_one_thread(cluster: Cluster, tmp_path: Path) -> None:
@@ -271,7 +271,7 @@ def test_a_run_over_which_workers_die_again_and_again_is_named(
     cluster: Cluster, tmp_path: Path
 ) -> None:
     folder = begun(tmp_path, "0..1")
-    first, second = tasks_of(folder)
+    first, second = jobs_of(folder)
     killed = 0
     with ThreadPoolExecutor(1) as pool:
         result = pool.submit(list, RayExecutor(address=cluster.address).outcomes([first, second]))
@@ -288,14 +288,14 @@ def test_a_run_over_which_workers_die_again_and_again_is_named(
     assert not second.folder.exists()
 
 
-def stopped(folder: StudyFolder, engine: Any) -> str:
+def stopped(folder: StudyFolder, executor: Any) -> str:
     """Why a study stopped over its first failures; the rest waits, and nothing else happened.
 
     A second run may have been handed out before the first one was known to have failed.
     """
-    failures = ran(folder, engine).failures
+    failures = ran(folder, executor).failures
     found = count(folder.states())
-    assert (found["failed"], found["gone"], found["begun"]) == (len(failures), 0, 0)
+    assert (found["failed"], found["missing"], found["begun"]) == (len(failures), 0, 0)
     assert 1 <= len(failures) <= 2 < found["waiting"]
     assert {failed.run for failed in failures} <= {cell.name for cell in to_do(folder)}
     return failures[0].reason
@@ -347,7 +347,7 @@ def test_a_machine_without_the_folder_stops_the_study_and_loses_nothing(
         f"--address={cluster.address} --num-cpus=1 --object-store-memory={STORE} --block"
     )
     nodes = len(cluster.global_state.node_table())
-    engine = RayExecutor(address=cluster.address)
+    executor = RayExecutor(address=cluster.address)
     with subprocess.Popen(
         ["unshare", "-m", "sh", "-c", start],
         stdout=subprocess.DEVNULL,
@@ -356,7 +356,7 @@ def test_a_machine_without_the_folder_stops_the_study_and_loses_nothing(
     ) as elsewhere:
         try:
             until(lambda: len(cluster.global_state.node_table()) > nodes)
-            reason = stopped(folder, engine)
+            reason = stopped(folder, executor)
         finally:
             elsewhere.terminate()
     alone_again(cluster)

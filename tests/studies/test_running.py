@@ -41,10 +41,10 @@ def begun(root: Path, **changes: Any) -> StudyFolder:
     return folder
 
 
-def conducted(folder: StudyFolder, engine: Executor) -> Any:
+def trained(folder: StudyFolder, executor: Executor) -> Any:
     with folder.lock.hold():
         folder.take_up()
-        return run_all(folder, engine, to_do(folder))
+        return run_all(folder, executor, to_do(folder))
 
 
 @pytest.fixture(scope="module")
@@ -52,7 +52,7 @@ def unbroken(tmp_path_factory: pytest.TempPathFactory) -> dict[str, bytes]:
     """The longer study, of which nothing was ever killed."""
     root = tmp_path_factory.mktemp("unbroken")
     folder = begun(root, **LONGER)
-    summary = conducted(folder, InTurn())
+    summary = trained(folder, InTurn())
     assert (summary.finished, summary.failures) == (4, ())
     return tables(folder.path)
 
@@ -74,7 +74,7 @@ def workers(pid: int) -> list[int]:
 
 
 @pytest.mark.parametrize("jobs", [1, pytest.param(2, marks=pytest.mark.slow)])
-def test_a_study_whose_process_is_killed_goes_on_to_the_same_bytes(
+def test_a_study_whose_process_is_killed_is_resumed_to_the_same_bytes(
     jobs: int, tmp_path: Path, unbroken: dict[str, bytes]
 ) -> None:
     file = write(tmp_path / "file.toml", **LONGER)
@@ -90,7 +90,7 @@ def test_a_study_whose_process_is_killed_goes_on_to_the_same_bytes(
             left_behind = workers(process.pid)
             process.send_signal(signal.SIGKILL)
             process.wait()
-        # Workers that outlive it do not disturb: whoever goes on waits for their runs.
+        # Workers that outlive it do not disturb: whoever resumes waits for their runs.
         said = run("resume", tmp_path / "small", "--jobs=1")
         # And they do not for long.
         wait_for(lambda: not any(is_there(worker) for worker in left_behind))
@@ -143,7 +143,7 @@ def test_a_study_whose_worker_is_killed_ends_by_itself_with_the_same_bytes(
 
     killer = threading.Thread(target=kill)
     killer.start()
-    summary = conducted(folder, LocalExecutor(2))
+    summary = trained(folder, LocalExecutor(2))
     killer.join()
     assert killed
     assert (summary.finished, summary.failures) == (4, ())
@@ -152,9 +152,9 @@ def test_a_study_whose_worker_is_killed_ends_by_itself_with_the_same_bytes(
 
 def test_a_worker_that_dies_now_and_then_is_replaced(tmp_path: Path) -> None:
     folder = begun(tmp_path, seeds="0..2")
-    engine = Dies("__1", ATTEMPTS - 1)
-    assert conducted(folder, engine).finished == 3
-    assert engine.deaths == ATTEMPTS - 1
+    executor = Dies("__1", ATTEMPTS - 1)
+    assert trained(folder, executor).finished == 3
+    assert executor.deaths == ATTEMPTS - 1
 
 
 def test_workers_that_die_again_and_again_are_given_up_and_what_was_finished_stays(
@@ -163,9 +163,9 @@ def test_workers_that_die_again_and_again_are_given_up_and_what_was_finished_sta
     folder = begun(tmp_path, seeds="0..2")
     message = r"workers died 3 times over FlappyBird-conflict__finetune__1: perhaps memory runs out"
     with pytest.raises(RuntimeError, match=message):
-        conducted(folder, Dies("__1", 99))
+        trained(folder, Dies("__1", 99))
     assert list(folder.states().values()) == ["finished", "waiting", "waiting"]
-    assert conducted(folder, InTurn()).finished == 2
+    assert trained(folder, InTurn()).finished == 2
 
 
 class Bomb:
@@ -179,13 +179,13 @@ class Bomb:
 class Armed:
     """Hands one run to real workers that it ends."""
 
-    engine: Executor
+    executor: Executor
     run: str
 
-    def outcomes(self, tasks: Iterable[Job]) -> Iterator[Outcome]:
-        return self.engine.outcomes(
-            replace(task, about={**task.about, "bomb": Bomb()}) if self.run in task.name else task
-            for task in tasks
+    def outcomes(self, jobs: Iterable[Job]) -> Iterator[Outcome]:
+        return self.executor.outcomes(
+            replace(job, about={**job.about, "bomb": Bomb()}) if self.run in job.name else job
+            for job in jobs
         )
 
 
@@ -193,9 +193,9 @@ class Armed:
 def test_real_workers_that_die_again_and_again_are_given_up(tmp_path: Path) -> None:
     folder = begun(tmp_path, seeds="0..2")
     with pytest.raises(RuntimeError, match=r"workers died 3 times over .*__1"):
-        conducted(folder, Armed(LocalExecutor(2), "__1"))
+        trained(folder, Armed(LocalExecutor(2), "__1"))
     assert folder.states()["FlappyBird-conflict__finetune__1"] == "waiting"
-    summary = conducted(folder, InTurn())
+    summary = trained(folder, InTurn())
     assert not summary.failures
     assert set(folder.states().values()) == {"finished"}
 
@@ -203,7 +203,7 @@ def test_real_workers_that_die_again_and_again_are_given_up(tmp_path: Path) -> N
 # Several studies.
 
 
-def test_studies_that_share_references_live_each_once(
+def test_studies_that_share_references_train_each_once(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     folders = [
@@ -219,7 +219,7 @@ def test_studies_that_share_references_live_each_once(
 
     monkeypatch.setattr(Training, "write", write_down)
     with ThreadPoolExecutor(2) as threads:
-        summaries = list(threads.map(conducted, folders, (InTurn(), InTurn())))
+        summaries = list(threads.map(trained, folders, (InTurn(), InTurn())))
     for folder, summary in zip(folders, summaries, strict=True):
         assert not summary.failures
         assert set(folder.states().values()) == {"finished"}
@@ -231,16 +231,16 @@ def test_studies_that_share_references_live_each_once(
     assert len(shared[0] & shared[1]) == 2 * 4
     lost = folders[1].place(next(cell for cell in folders[1].cells if cell.is_shared))
     shutil.rmtree(lost)
-    assert [folder.states()[lost.name] for folder in folders] == ["gone", "gone"]
+    assert [folder.states()[lost.name] for folder in folders] == ["missing", "missing"]
 
 
-def test_without_its_lock_a_reference_would_be_lived_twice(tmp_path: Path) -> None:
+def test_without_its_lock_a_reference_would_be_trained_twice(tmp_path: Path) -> None:
     """What the lock of a run is for: who comes second waits, and finds it finished."""
     folder = begun(tmp_path, references=["joint"], seeds="0")
     cell = next(cell for cell in folder.cells if cell.is_shared)
-    task = Job(cell.name, folder.place(cell), cell.make().to_config(), provenance())
+    job = Job(cell.name, folder.place(cell), cell.make().to_config(), provenance())
     with ThreadPoolExecutor(2) as threads:
-        one, other = threads.map(work, (task, task))
+        one, other = threads.map(work, (job, job))
     assert one == other
     assert one.state == "finished"
 
@@ -273,7 +273,7 @@ def test_a_disk_that_fills_keeps_what_was_finished(
     assert str(small_disk) in message
     kept = {path.parent.name for path in small_disk.glob("small/runs/*/finished.json")}
     assert 1 <= len(kept) <= 9
-    # With room the rest is lived, and nothing that was finished is lived again.
+    # With room the rest is trained, and nothing that was finished is trained again.
     subprocess.run(["mount", "-o", "remount,size=64m", str(small_disk)], check=True)
     marks = {name: (small_disk / "small/runs" / name / "finished.json").stat() for name in kept}
     said = run("resume", small_disk / "small", "--jobs=1")
@@ -286,24 +286,24 @@ def test_a_disk_that_fills_keeps_what_was_finished(
 def test_no_further_run_is_begun_on_a_full_disk(tmp_path: Path, monkeypatch: Any) -> None:
     folder = begun(tmp_path, seeds="0..4")
     monkeypatch.setattr(run_folder, "_ROOM", 2**60)
-    engine = InTurn()
-    summary = conducted(folder, engine)
-    assert len(engine.handed_out) == 1
+    executor = InTurn()
+    summary = trained(folder, executor)
+    assert len(executor.handed_out) == 1
     assert (len(summary.failures), summary.left, summary.finished) == (1, 4, 0)
     message = refused("resume", folder.path, "--jobs=1")
     assert "4 more were left, since they would fail as well" in message
 
 
-def test_runs_that_are_gone_are_lived_again_only_if_told(tmp_path: Path) -> None:
+def test_runs_that_are_missing_are_re_run_only_if_asked(tmp_path: Path) -> None:
     folder = begun(tmp_path, seeds="0..2", references=["joint"])
-    conducted(folder, InTurn())
+    trained(folder, InTurn())
     before = tables(folder.path)
     lost = [folder.place(cell) for cell in folder.cells if cell.seed == 1]
     for path in lost:
         shutil.rmtree(path)
-    assert "gone: FlappyBird-conflict__finetune__1" in run("status", folder.path, status=1)
+    assert "missing: FlappyBird-conflict__finetune__1" in run("status", folder.path, status=1)
     message = refused("resume", folder.path, "--jobs=1")
-    assert "2 runs that were finished are gone: " in message
+    assert "2 runs that were finished are missing: " in message
     assert all(path.name in message for path in lost)
     assert not any(path.exists() for path in lost)
     said = run("resume", folder.path, "--jobs=1", "--remake")
@@ -312,18 +312,18 @@ def test_runs_that_are_gone_are_lived_again_only_if_told(tmp_path: Path) -> None
     assert tables(folder.path) == before
 
 
-def test_a_run_that_comes_out_in_another_way_than_before_is_told_of(tmp_path: Path) -> None:
+def test_a_different_result_of_a_re_run_is_reported(tmp_path: Path) -> None:
     folder = begun(tmp_path)
-    conducted(folder, InTurn())
+    trained(folder, InTurn())
     text = folder.ledger.read_text()
     digest = folder.done()["FlappyBird-conflict__finetune__1"].digest
     folder.ledger.write_text(text.replace(digest, "0" * 64))
     shutil.rmtree(folder.path / "runs" / "FlappyBird-conflict__finetune__1")
     said = run("resume", folder.path, "--jobs=1", "--remake", status=1)
-    assert "FlappyBird-conflict__finetune__1 was lived again, and came out in another" in said
+    assert "FlappyBird-conflict__finetune__1 was re-run with a different result" in said
 
 
-def test_a_run_that_fails_keeps_no_other_from_being_lived(tmp_path: Path) -> None:
+def test_a_run_that_fails_keeps_no_other_from_being_trained(tmp_path: Path) -> None:
     diverges = {"preset": "finetune", "settings": {"learning_rate": 1e30}}
     folder = begun(tmp_path, methods={"finetune": {}, "far": diverges})
     message = refused("resume", folder.path, "--jobs=1")
@@ -339,6 +339,6 @@ def test_a_run_that_fails_keeps_no_other_from_being_lived(tmp_path: Path) -> Non
 def test_all_runs_are_balanced_over_what_is_compared(tmp_path: Path) -> None:
     folder = begun(tmp_path, methods={"finetune": {}, "ewc": {}}, seeds="0..2")
     assert [cell.seed for cell in folder.cells] == [0, 0, 1, 1, 2, 2]
-    engine = InTurn()
-    conducted(folder, engine)
-    assert engine.handed_out == [cell.name for cell in folder.cells]
+    executor = InTurn()
+    trained(folder, executor)
+    assert executor.handed_out == [cell.name for cell in folder.cells]

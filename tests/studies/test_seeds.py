@@ -84,8 +84,8 @@ def test_seeds_of_episodes_that_no_table_can_hold_are_refused_before_anything_is
     # The largest one is run and read.
     last = {"first_seed": 2**63 - 1}
     run("run", write(file, seeds="0", evaluation=last), "--out", tmp_path, "--jobs=1")
-    (lived,) = (tmp_path / "small" / "runs").iterdir()
-    assert Run.load(lived).table["eval_seed"].unique().tolist() == [2**63 - 1]
+    (path,) = (tmp_path / "small" / "runs").iterdir()
+    assert Run.load(path).table["eval_seed"].unique().tolist() == [2**63 - 1]
 
 
 @pytest.mark.parametrize(
@@ -102,7 +102,7 @@ def test_seeds_of_episodes_that_no_table_can_hold_are_refused_before_anything_is
         ("0..3,2", "2 is there twice"),
         ("4294967296", "4294967296 must be from 0"),
         ("9" * 5000, "must be from 0 to 4294967295"),
-        ("0..4294967295", "are more than 10,000 lives"),
+        ("0..4294967295", "are more than 10,000 runs"),
     ],
 )
 def test_what_is_no_seed_is_refused(text: str, message: str) -> None:

@@ -154,10 +154,10 @@ def test_experts_of_worlds_that_share_a_phase_are_lived_once(tmp_path: Path) -> 
     different = {json.dumps(phase) for phase in phases}
     assert len(different) < len(phases)
     experts = [cell for cell in cells(study) if cell.kind == "expert"]
-    lived = {
+    names = {
         json.dumps(sorted(cell.make().schedule.distinct[0].params.items())) for cell in experts
     }
-    assert len(experts) == len(different) == len(lived)
+    assert len(experts) == len(different) == len(names)
 
 
 def test_references_live_as_the_study_does_and_by_its_shared_settings(tmp_path: Path) -> None:
@@ -298,7 +298,7 @@ MISTAKES: list[tuple[dict[str, Any], str]] = [
     ({"name": "n" * 101}, "at most 100 characters"),
     ({"name": "ä" * 51}, "at most 100 characters, of which those beyond ASCII count for several"),
     ({"name": "references"}, "would have the folder that all studies share"),
-    ({"schedules": [{"use": "shrink", "name": "my life"}]}, "'FlappyBird-my life' must have"),
+    ({"schedules": [{"use": "shrink", "name": "my phases"}]}, "'FlappyBird-my phases' must have"),
     ({"methods": {"a b": {"preset": "ewc"}}}, "method 'a b' must have a name of letters"),
     ({"methods": {"expert": {"preset": "ewc"}}}, "has the name of a reference"),
     # Budgets.
@@ -325,17 +325,20 @@ def test_mistakes_are_named_with_the_file(
 
 
 LATE: list[tuple[dict[str, Any], str]] = [
-    ({"settings": {"learning_starts": 240}}, "learning_starts = 240, but the life ends after 240"),
+    (
+        {"settings": {"learning_starts": 240}},
+        "learning_starts = 240, but the schedule ends after 240",
+    ),
     ({"save_every": -1}, "save_every = -1 must not be negative"),
     ({"phase_steps": 3, "settings": {"learning_starts": 1}}, "lasts 3 steps, but 4 environments"),
     (
         {"schedules": ["drift"], "methods": {"ewc": {}}},
         "ewc in FlappyBird-drift: part 'ewc' needs to be told where phases end",
     ),
-    # An expert lives in one phase alone, and must learn there.
+    # An expert is trained in one phase alone, and must learn there.
     (
         {"settings": {"learning_starts": 100}, "references": ["experts"]},
-        "expert of phase 'normal' in FlappyBird-conflict: learning_starts = 100, but the life ends",
+        "expert of phase 'normal' in FlappyBird-conflict: learning_starts = 100, but the schedule",
     ),
 ]
 

@@ -1,4 +1,4 @@
-"""Settings are searched fairly: as many lives for each method, the same trials each time."""
+"""Settings are searched fairly: as many runs for each method, the same trials each time."""
 
 import json
 import math
@@ -50,35 +50,35 @@ def tuning_of(tmp_path: Path, **changes: Any) -> Tuning:
     return load(write(tmp_path / "tuning.toml", **changes))
 
 
-def searched(tuning: Tuning, out: Path, engine: Any = None) -> tuple[bytes, dict[str, Trial]]:
-    best = tune(tuning, engine or InTurn(), out, versions(), lambda trial: None)
+def searched(tuning: Tuning, out: Path, executor: Any = None) -> tuple[bytes, dict[str, Trial]]:
+    best = tune(tuning, executor or InTurn(), out, versions(), lambda trial: None)
     return (out / "trials.csv").read_bytes(), best
 
 
 @pytest.fixture
 def by_rule(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Lives are worth what a rule says, so that there is something to be found."""
+    """Runs are worth what a rule says, so that there is something to be found."""
 
-    def worth(outcome: Outcome, _: Path) -> float:
+    def objective(outcome: Outcome, _: Path) -> float:
         return float(outcome.digest)
 
-    monkeypatch.setattr(tunings, "_worth", worth)
+    monkeypatch.setattr(tunings, "_objective", objective)
 
 
 @dataclass
 class Rule:
-    """Lives nothing: the nearer to some value, the better."""
+    """Trains nothing: the nearer to some value, the better."""
 
-    tasks: list[Job] = field(default_factory=list)
+    jobs: list[Job] = field(default_factory=list)
 
-    def outcomes(self, tasks: Iterable[Job]) -> Iterator[Outcome]:
-        for task in reversed(list(tasks)):  # in no particular order
-            self.tasks.append(task)
-            rate = task.spec["settings"]["learning_rate"]
-            parts = task.spec["method_spec"]["parts"]
+    def outcomes(self, jobs: Iterable[Job]) -> Iterator[Outcome]:
+        for job in reversed(list(jobs)):  # in no particular order
+            self.jobs.append(job)
+            rate = job.spec["settings"]["learning_rate"]
+            parts = job.spec["method_spec"]["parts"]
             lam = float(parts[0].partition("=")[2]) if parts else 0.0
-            value = -abs(math.log10(rate) + 3) - abs(lam - 0.5) - 0.01 * task.spec["seed"]
-            yield Outcome(task.name, "finished", 1.0, "here", str(value))
+            value = -abs(math.log10(rate) + 3) - abs(lam - 0.5) - 0.01 * job.spec["seed"]
+            yield Outcome(job.name, "finished", 1.0, "here", str(value))
 
 
 @pytest.mark.usefixtures("by_rule")
@@ -104,19 +104,17 @@ def test_one_more_method_changes_no_other(tmp_path: Path) -> None:
 @pytest.mark.usefixtures("by_rule")
 def test_budgets_are_equal_and_the_first_trial_is_of_the_given_values(tmp_path: Path) -> None:
     tuning = tuning_of(tmp_path, schedules=["conflict", "shrink"])
-    engine = Rule()
-    searched(tuning, tmp_path / "out", engine)
-    lives = [task.name for task in engine.tasks]
-    assert len(set(lives)) == len(lives)
+    executor = Rule()
+    searched(tuning, tmp_path / "out", executor)
+    runs = [job.name for job in executor.jobs]
+    assert len(set(runs)) == len(runs)
     for method in ("finetune", "held"):
-        assert sum(f"__{method}-" in name for name in lives) == tuning.lives == 6 * 2 * 2
-    first = {
-        task.spec["method"]: task.spec for task in engine.tasks if re.search(r"-0__", task.name)
-    }
+        assert sum(f"__{method}-" in name for name in runs) == tuning.runs == 6 * 2 * 2
+    first = {job.spec["method"]: job.spec for job in executor.jobs if re.search(r"-0__", job.name)}
     assert first["finetune"]["settings"]["learning_rate"] == 0.00031234
     assert first["held"]["method_spec"]["parts"] == ("l2:lam=1.0",)
-    assert {task.spec["seed"] for task in engine.tasks} == {1000, 1001}
-    rates = {task.spec["settings"]["learning_rate"] for task in engine.tasks}
+    assert {job.spec["seed"] for job in executor.jobs} == {1000, 1001}
+    rates = {job.spec["settings"]["learning_rate"] for job in executor.jobs}
     assert all(1e-4 <= rate <= 1e-2 for rate in rates)
     # What is found is said in three digits.
     assert all(float(f"{rate:.3g}") == rate for rate in rates - {0.00031234})
@@ -125,10 +123,10 @@ def test_budgets_are_equal_and_the_first_trial_is_of_the_given_values(tmp_path: 
 def test_the_values_that_are_written_are_those_that_are_lived(tmp_path: Path) -> None:
     tuning = tuning_of(tmp_path, trials=3, methods={"finetune": METHODS["finetune"]}, seeds="1000")
     table, best = searched(tuning, tmp_path / "out")
-    lives = sorted((tmp_path / "out" / "trials").glob("*__finetune-*"))
-    assert len(lives) == 3
-    for life in lives:
-        config = tunings.Run.load(life).config
+    runs = sorted((tmp_path / "out" / "trials").glob("*__finetune-*"))
+    assert len(runs) == 3
+    for path in runs:
+        config = tunings.Run.load(path).config
         rate = config["settings"]["learning_rate"]
         assert f'""rate"": {rate!r}'.encode() in table
     chosen = tomllib.loads((tmp_path / "out" / "chosen.toml").read_text())
@@ -143,14 +141,14 @@ class StoppedError(Exception):
 
 @dataclass
 class Stops:
-    """Is cut off after some lives."""
+    """Is cut off after some runs."""
 
-    lives: int
+    runs: int
 
-    def outcomes(self, tasks: Iterable[Job]) -> Iterator[Outcome]:
-        for outcome in InTurn().outcomes(tasks):
-            self.lives -= 1
-            if self.lives < 0:
+    def outcomes(self, jobs: Iterable[Job]) -> Iterator[Outcome]:
+        for outcome in InTurn().outcomes(jobs):
+            self.runs -= 1
+            if self.runs < 0:
                 raise StoppedError
             yield outcome
 
@@ -174,9 +172,9 @@ def test_a_search_that_was_cut_off_goes_on_without_living_anything_again(tmp_pat
 def test_a_worker_that_dies_over_a_life_is_replaced(tmp_path: Path) -> None:
     tuning = tuning_of(tmp_path, trials=1)
     expected = searched(tuning, tmp_path / "whole")
-    engine = Dies("__held-0", times=1)
-    assert searched(tuning, tmp_path / "out", engine) == expected
-    assert engine.deaths == 1
+    executor = Dies("__held-0", times=1)
+    assert searched(tuning, tmp_path / "out", executor) == expected
+    assert executor.deaths == 1
 
 
 def test_two_searches_in_one_place_would_mix(tmp_path: Path) -> None:
@@ -196,17 +194,17 @@ def test_lives_of_other_values_are_not_taken_for_those_of_a_trial(tmp_path: Path
         searched(tuning_of(tmp_path, trials=1, methods=other), tmp_path / "out")
 
 
-def test_a_life_that_diverged_is_worth_nothing_and_one_that_failed_is_no_trial(
+def test_the_objective_of_a_run_that_diverged_is_0_and_one_that_failed_is_no_trial(
     tmp_path: Path,
 ) -> None:
     rate = {"low": 1e-4, "high": 1e30, "first": 1e30}
     methods = {"finetune": {**METHODS["finetune"], "search": {"rate": rate}}}
     _, best = searched(tuning_of(tmp_path, trials=1, methods=methods), tmp_path / "out")
     assert best["finetune"].value == 0.0
-    failed = Outcome("life", "failed", 0.0, "here", "", "no luck")
-    with pytest.raises(RuntimeError, match="life failed: no luck"):
-        tunings._worth(failed, tmp_path)
-    assert tunings._worth(replace(failed, diverged=True), tmp_path) == 0.0
+    failed = Outcome("run", "failed", 0.0, "here", "", "no luck")
+    with pytest.raises(RuntimeError, match="run failed: no luck"):
+        tunings._objective(failed, tmp_path)
+    assert tunings._objective(replace(failed, diverged=True), tmp_path) == 0.0
 
 
 @pytest.mark.usefixtures("by_rule")
@@ -226,7 +224,7 @@ def test_what_was_chosen_can_be_put_into_a_study(tmp_path: Path) -> None:
 def test_it_is_tuned_from_the_command_line(tmp_path: Path) -> None:
     file = write(tmp_path / "tuning.toml", trials=1, seeds="1000")
     said = run("tune", file, "--out", tmp_path, "--jobs=1")
-    assert "2 methods, 1 lives of each" in said
+    assert "2 methods, 1 runs of each" in said
     assert re.search(r"finetune: -?\d\.\d+ with \{\"rate\": 0.00031234\}", said)
     assert (tmp_path / "small" / "chosen.toml").exists()
 
@@ -273,10 +271,10 @@ def test_mistakes_are_named(changes: dict[str, Any], message: str, tmp_path: Pat
 
 def test_worlds_without_a_scale_are_refused_before_anything_is_lived(tmp_path: Path) -> None:
     tuning = tuning_of(tmp_path, evaluation={"max_steps": 77})
-    engine = InTurn()
+    executor = InTurn()
     with pytest.raises(
         ValueError, match="trials cannot be compared in FlappyBird-conflict: normal"
     ):
-        searched(tuning, tmp_path / "out", engine)
-    assert not engine.handed_out
+        searched(tuning, tmp_path / "out", executor)
+    assert not executor.handed_out
     shutil.rmtree(tmp_path / "out", ignore_errors=True)

@@ -1,4 +1,4 @@
-"""Runs are lived again: bits on the same kind of machine, where they are expected elsewhere."""
+"""Runs are re-run: bits on the same kind of machine, where they are expected elsewhere."""
 
 import json
 import math
@@ -16,15 +16,15 @@ from continual_arcade.studies.verifying import CONFIDENCE, Check, draw, verify
 
 
 @pytest.fixture(scope="module")
-def lived(tmp_path_factory: pytest.TempPathFactory) -> StudyFolder:
-    root = tmp_path_factory.mktemp("lived")
+def finished_study(tmp_path_factory: pytest.TempPathFactory) -> StudyFolder:
+    root = tmp_path_factory.mktemp("finished_study")
     run("run", write(root / "small.toml", seeds="0..4"), "--out", root, "--jobs=1")
     return StudyFolder.open(root / "small")
 
 
 @pytest.fixture
-def copy(lived: StudyFolder, tmp_path: Path) -> StudyFolder:
-    shutil.copytree(lived.path, tmp_path / "small")
+def copy(finished_study: StudyFolder, tmp_path: Path) -> StudyFolder:
+    shutil.copytree(finished_study.path, tmp_path / "small")
     return StudyFolder.open(tmp_path / "small")
 
 
@@ -55,7 +55,7 @@ def verdicts(folder: StudyFolder, out: Path) -> list[str]:
 
 
 def moved(folder: StudyFolder) -> None:
-    """As if all had been lived on another kind of machine."""
+    """As if all had been trained on another kind of machine."""
     for path in folder.path.glob("runs/*/config.json"):
         config = json.loads(path.read_text())
         path.write_text(json.dumps({**config, "machine": "another"}))
@@ -66,9 +66,9 @@ def test_the_same_machine_makes_the_same_bits(copy: StudyFolder, tmp_path: Path)
 
 
 def test_a_worker_that_dies_over_it_is_replaced(copy: StudyFolder, tmp_path: Path) -> None:
-    engine = Dies("finetune", times=1)
-    checks = list(verify(copy, draw(copy, 1.0, 0), engine, tmp_path / "out"))
-    assert engine.deaths == 1
+    executor = Dies("finetune", times=1)
+    checks = list(verify(copy, draw(copy, 1.0, 0), executor, tmp_path / "out"))
+    assert executor.deaths == 1
     assert [check.verdict for check in checks] == ["same bits"] * 5
 
 

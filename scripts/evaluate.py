@@ -18,10 +18,10 @@ from continual_arcade.agents.methods import Method
 from continual_arcade.evaluation import network_diagnostics
 from continual_arcade.evaluation.network_diagnostics import Diagnostic
 from continual_arcade.evaluation.replaying import replay_phases
-from continual_arcade.evaluation.run_pictures import show
 from continual_arcade.evaluation.runs import Run
 from continual_arcade.evaluation.table import append, read, same
 from continual_arcade.evaluation.terminal import plain_console
+from continual_arcade.reports.run_pictures import show
 from continual_arcade.scripts.cli import NOTICE, run
 from continual_arcade.scripts.policies import load_agent
 from continual_arcade.studies.probes import NORM, PROBES

@@ -36,9 +36,9 @@ from continual_arcade.evaluation.protocol import (
     Protocol,
 )
 from continual_arcade.evaluation.run_folder import RunFolder
-from continual_arcade.evaluation.run_pictures import show
 from continual_arcade.evaluation.runs import Run
 from continual_arcade.evaluation.terminal import plain_console
+from continual_arcade.reports.run_pictures import show
 from continual_arcade.scripts.catalogue import catalogue
 from continual_arcade.scripts.cli import NOTICE, run
 from continual_arcade.scripts.compare import Compare, compare

@@ -14,8 +14,8 @@ from rich.console import Console
 
 from continual_arcade.evaluation.locks import Lock
 from continual_arcade.evaluation.run_folder import RunFolder
-from continual_arcade.evaluation.run_pictures import show
 from continual_arcade.evaluation.runs import Run
+from continual_arcade.reports.run_pictures import show
 from continual_arcade.studies.executors import Executor, train_all
 from continual_arcade.studies.provenance import other_versions
 from continual_arcade.studies.run_spec import RunSpec, Training

@@ -10,7 +10,7 @@ from tables import gaps, record_of, write_run
 
 from continual_arcade.evaluation import EvaluationSettings, Run, forgetting_matrix
 from continual_arcade.evaluation.matrix import as_text
-from continual_arcade.evaluation.run_pictures import show
+from continual_arcade.reports.run_pictures import show
 
 THREE = gaps(100, 90, 80)
 CELLS = {

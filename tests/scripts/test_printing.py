@@ -16,8 +16,8 @@ from continual_arcade.envs import PhaseSpec, Schedule
 from continual_arcade.envs.schedule_files import save
 from continual_arcade.evaluation import Run
 from continual_arcade.evaluation.matrix import as_text, forgetting_matrix
-from continual_arcade.evaluation.run_pictures import show
 from continual_arcade.evaluation.terminal import plain_console
+from continual_arcade.reports.run_pictures import show
 from continual_arcade.scripts import compare, report, schedule, study
 
 ODD = "[red]a[/red] :smile: [/] $\\frac$"

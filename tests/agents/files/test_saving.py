@@ -1015,3 +1015,18 @@ def test_versions_are_printed(tmp_path: Path, capsys: pytest.CaptureFixture[str]
     here, _, there = capsys.readouterr().out.partition("== SAVED MODEL SYSTEM INFO ==")
     assert "== CURRENT SYSTEM INFO ==" in here
     assert f"- torch: {torch.__version__.partition('+')[0]}" in there
+
+
+OF_0_1_0 = Path(__file__).parents[2] / "golden" / "agents_0_1_0"
+
+
+@pytest.mark.parametrize("engine", ["torch", "compiled"])
+@pytest.mark.parametrize("name", ["penalties", "planned"])
+def test_training_that_0_1_0_has_saved_is_resumed_to_where_it_came(name: str, engine: Any) -> None:
+    """Parts ewc, si, clone, reptile on balanced replay; mer, mas on mixed; saved at step 180."""
+    model = ContinualDQN.load(OF_0_1_0 / f"{name}.zip", life(), "cpu", engine=engine)
+    model.learn(LIFE - model.num_timesteps, reset_num_timesteps=False, log_interval=None)  # type: ignore[arg-type]
+    assert model.runs_compiled == (engine == "compiled")
+    with np.load(OF_0_1_0 / f"{name}.npz") as reached:
+        for tensor, key in zip(model.q_net.parameters(), reached.files, strict=True):
+            np.testing.assert_allclose(tensor.detach(), reached[key], rtol=1e-4, atol=1e-6)

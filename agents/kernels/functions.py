@@ -199,9 +199,7 @@ def c_function(text: str, rules: Mapping[str, Any], owner: Callable[..., Any]) -
     file = owner.__code__.co_filename
     parts = [text, _digest_of(str(Path(__file__).parent)), _digest_of(str(Path(file).parent), file)]
     for name, rule in rules.items():
-        code = getattr(rule, "py_func", rule)
-        code = getattr(code, "__code__", None)
-        parts += [name, *([] if code is None else [code.co_code.hex(), repr(code.co_consts)])]
+        parts += [name, *_content(getattr(rule, "py_func", rule))]
     digest = hashlib.sha256("\n".join(parts).encode()).hexdigest()[:16]
     if digest in _MADE:
         return _MADE[digest]
@@ -225,6 +223,22 @@ def c_function(text: str, rules: Mapping[str, Any], owner: Callable[..., Any]) -
         made = cfunc(types.void(types.int64), **options)(run)
     _MADE[digest] = CFunction(made)
     return _MADE[digest]
+
+
+def _content(thing: Any, depth: int = 3) -> list[str]:
+    """Return what a function computes: its code, and all that it finds by name.
+
+    A rule may use a number or a function of a notebook, of which no file tells that it has changed.
+    """
+    code = getattr(thing, "__code__", None)
+    if code is None or not depth:
+        return [repr(thing)] if isinstance(thing, int | float | str | tuple | bytes) else []
+    found = [code.co_code.hex(), repr(code.co_consts), repr(thing.__defaults__)]
+    for name in code.co_names:
+        found += [name, *_content(thing.__globals__.get(name), depth - 1)]
+    for cell in thing.__closure__ or ():
+        found += _content(cell.cell_contents, depth - 1)
+    return found
 
 
 @cache

@@ -170,6 +170,11 @@ class Part:
             if not state.late:
                 setattr(self, name, [torch.zeros_like(t) for t in copies(parameters(learner))])
         if self.values_after:
+            if "q_values" in learner.replay.columns:
+                raise ValueError(
+                    f"part {self.name!r} keeps the values of what is replayed, and so does another "
+                    "part: leave one out"
+                )
             actions = int(learner.q_net.action_space.n)
             learner.replay.add_column("q_values", (actions,), np.float32, np.nan)
 

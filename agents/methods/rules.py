@@ -243,6 +243,12 @@ def declared(kind: type) -> Declared:
         steps.update({name: s for name, s in vars(base).items() if isinstance(s, Step)})
         steps = {name: s for name, s in steps.items() if isinstance(getattr(kind, name), Step)}
     by_hook: dict[str, list[Step]] = {}
+    for name in ("theta", "gradient", "now", "old", "slope"):
+        if name in states:
+            raise ValueError(
+                f"part {getattr(kind, 'name', kind.__name__)!r} has a field {name!r}, which means "
+                "something else in rules: rename it"
+            )
     kept = tuple(name for name in written if made[name].kept)
     result = Declared(vectors, ("loss", *settings, *written), written, kept, {})
     for name, step in steps.items():
@@ -308,9 +314,11 @@ def value_of(part: Any, name: str, learner: Any) -> float:
     if name == "loss":
         return float(learner.last_td_loss)
     value = getattr(part, name)
+    if value is None:
+        raise ValueError(f"part {part.name!r}: a rule reads {name!r}, which is None: give a number")
     if isinstance(value, str):
         return float(_words(type(part), name).index(value))
-    return float("nan") if value is None else float(value)
+    return float(value)
 
 
 @cached

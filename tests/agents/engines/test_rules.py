@@ -300,3 +300,56 @@ def test_what_a_kind_declares_is_in_order() -> None:
         values.append(part.a)
     assert values[0] == values[1]
     assert values[0] > 7  # it would be 7 after one update
+
+
+FACTOR = 0.01
+
+
+def scaled(theta: Any) -> Any:
+    return FACTOR * theta
+
+
+def test_a_number_that_a_rule_finds_by_name_is_the_one_it_is_now(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """As in a notebook, where no file tells that it has changed."""
+
+    def trained(engine: str) -> Any:
+        @dataclass
+        class Scaling(Part):
+            name: ClassVar[str] = "scaling"
+            decay = rule("add_gradient")(scaled)
+
+        return tiny.live(tiny.agent(Scaling(), engine=engine), 120)
+
+    first = trained("compiled")
+    assert distance(first, trained("torch")) < 1e-5
+    monkeypatch.setitem(globals(), "FACTOR", 0.5)
+    assert distance(trained("compiled"), trained("torch")) < 1e-5
+    assert distance(first, trained("compiled")) > 1e-3
+
+
+@dataclass
+class Unset(Part):
+    name: ClassVar[str] = "unset"
+    rate: float | None = None
+
+    @rule("add_gradient")
+    def decay(theta: Any, rate: Any) -> Any:
+        return rate * theta
+
+
+@pytest.mark.parametrize("engine", ["torch", "compiled"])
+def test_a_rule_is_not_given_what_is_none(engine: str) -> None:
+    with pytest.raises(ValueError, match="part 'unset': a rule reads 'rate', which is None"):
+        tiny.live(tiny.agent(Unset(), engine=engine), 120)
+
+
+def test_a_field_that_hides_what_rules_read_is_refused() -> None:
+    @dataclass
+    class Hiding(Part):
+        name: ClassVar[str] = "hiding"
+        theta: float = 1.0
+
+    with pytest.raises(ValueError, match="has a field 'theta', which means something else"):
+        tiny.agent(Hiding())

@@ -8,7 +8,7 @@ nothing of each other can agree on.
 
 import ctypes
 import hashlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from functools import cache
 from pathlib import Path
 from types import FunctionType
@@ -188,13 +188,22 @@ def _shortened(error: NumbaError, function: Any) -> str:
 _MADE: dict[str, CFunction] = {}
 
 
-def c_function(text: str, rules: Mapping[str, Any], owner: Callable[..., Any]) -> CFunction:
+def c_function(
+    text: str,
+    rules: Mapping[str, Any],
+    owner: Callable[..., Any],
+    suspects: Sequence[tuple[Any, tuple[Any, ...], str]],
+) -> CFunction:
     """Compile a C function, or take it from the cache on disk.
 
     Args:
         text: Source of a function ``run(record)``, which may use :func:`words_at` and the like.
         rules: What else it finds by name, such as compiled rules.
         owner: A function of the file beside which the machine code is kept.
+        suspects: Arguments of :func:`check_compiles`, for each rule, if something is wrong.
+
+    Raises:
+        RuleError: If numba cannot compile it.
     """
     file = owner.__code__.co_filename
     parts = [text, _digest_of(str(Path(__file__).parent)), _digest_of(str(Path(file).parent), file)]
@@ -214,15 +223,24 @@ def c_function(text: str, rules: Mapping[str, Any], owner: Callable[..., Any]) -
     exec(compile(text, file, "exec"), names)
     run = names["run"]
     run.__qualname__ = f"{owner.__qualname__}.{digest}"
+    try:
+        made = _c_function(run)
+    except NumbaError as error:
+        for suspect in suspects:
+            check_compiles(*suspect)
+        raise RuleError(f"rules of {owner.__qualname__} cannot be compiled: {error}") from error
+    _MADE[digest] = CFunction(made)
+    return _MADE[digest]
+
+
+def _c_function(run: Any) -> Any:
     options: Any = {"error_model": "numpy", "fastmath": set(WIDE)}
     try:
-        made = cfunc(types.void(types.int64), cache=True, **options)(run)
+        return cfunc(types.void(types.int64), cache=True, **options)(run)
     except RuntimeError as error:
         if "cannot cache" not in str(error):
             raise
-        made = cfunc(types.void(types.int64), **options)(run)
-    _MADE[digest] = CFunction(made)
-    return _MADE[digest]
+        return cfunc(types.void(types.int64), **options)(run)
 
 
 def _content(thing: Any, depth: int = 3) -> list[str]:

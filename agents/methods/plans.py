@@ -16,7 +16,7 @@ from numba import types
 from stable_baselines3.common.type_aliases import ReplayBufferSamples
 
 from continual_arcade.agents.kernels.arithmetic import drawn_back
-from continual_arcade.agents.kernels.functions import CFunction, c_function, cached, check_compiles
+from continual_arcade.agents.kernels.functions import CFunction, c_function, cached
 from continual_arcade.agents.kernels.functions import of_double_precision as compiled
 from continual_arcade.agents.kernels.random import Stream, stream_of
 from continual_arcade.agents.methods.base import Batch, Learner, Part, State
@@ -206,7 +206,7 @@ def plan_function(kind: type[Planner]) -> CFunction:
     stream = _types.NamedUniTuple(types.int64, 3, Stream)
     kinds: dict[str, Any] = dict(zip(_GIVEN, (*columns, stream, types.int64), strict=True))
     reads = tuple(signature(arrange.function).parameters)
-    check_compiles(function, tuple(kinds.get(name, types.float64) for name in reads), what)
+    suspect = (function, tuple(kinds.get(name, types.float64) for name in reads), what)
     given = {name: f"numbers[{i}]" for i, name in enumerate(known)}
     text = f"""
 def run(record):
@@ -221,4 +221,4 @@ def run(record):
         draws[step], current[step], weights[step], inner[step], outer[step] = {_DEFAULTS}
     rule({", ".join(given.get(name, name) for name in reads)})
 """
-    return c_function(text, {"rule": function, "Stream": Stream}, arrange.function)
+    return c_function(text, {"rule": function, "Stream": Stream}, arrange.function, [suspect])

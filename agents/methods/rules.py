@@ -42,7 +42,6 @@ from continual_arcade.agents.kernels.functions import (
     CFunction,
     c_function,
     cached,
-    check_compiles,
     of_double_precision,
     of_single_precision,
 )
@@ -508,7 +507,7 @@ def slope_function(kind: type, step: Slope) -> CFunction:
     row = types.Array(types.float32, 1, "C")
     types_of = {"now": row, "old": row, "slope": row}
     what = f"slope {step.function.__name__!r} of part {getattr(kind, 'name', kind.__name__)!r}"
-    check_compiles(function, tuple(types_of.get(n, types.float64) for n in step.reads), what)
+    suspect = (function, tuple(types_of.get(n, types.float64) for n in step.reads), what)
     names = declared(kind).numbers
     given = {name: f"numbers[{i}]" for i, name in enumerate(names)}
     given |= {"now": "now[row]", "old": "old[row]", "slope": "slope[row]"}
@@ -527,7 +526,7 @@ def run(record):
         else:
             rule({", ".join(given[name] for name in step.reads)})
 """
-    return c_function(text, {"rule": function}, step.function)
+    return c_function(text, {"rule": function}, step.function, [suspect])
 
 
 @cached
@@ -550,13 +549,13 @@ def hook_function(kind: type, steps: tuple[Step, ...]) -> CFunction:
     word = {name: f"words[{4 + i}]" for i, name in enumerate(what.vectors)}
     lines += [f"    {name} = floats_at({at}, count)" for name, at in word.items()]
     rules: dict[str, Any] = {}
+    suspects: list[tuple[Any, tuple[Any, ...], str]] = []
     for i, step in enumerate(steps):
         is_count = isinstance(step, Count)
         function = (of_double_precision if is_count else of_single_precision)(step.function)
         title = f"rule {step.function.__name__!r} of part {getattr(kind, 'name', kind.__name__)!r}"
-        check_compiles(
-            function, (types.float64 if is_count else types.float32,) * len(step.reads), title
-        )
+        given_types = (types.float64 if is_count else types.float32,) * len(step.reads)
+        suspects.append((function, given_types, title))
         rules[f"rule_{i}"] = function
         needed = [name for name in (*step.reads, step.writes) if name in word]
         tests = [f"{word[name]} != 0" for name in dict.fromkeys(needed)]
@@ -588,7 +587,7 @@ def hook_function(kind: type, steps: tuple[Step, ...]) -> CFunction:
                 "        for i in range(count):",
                 f"            {step.writes}[i] {'+=' if adds else '='} {call}",
             ]
-    return c_function("\n".join(lines) + "\n", rules, steps[0].function)
+    return c_function("\n".join(lines) + "\n", rules, steps[0].function, suspects)
 
 
 assert set(_WRITTEN) - {MEASURE} | {"loss"} == set(HOOKS)

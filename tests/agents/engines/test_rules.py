@@ -1,7 +1,6 @@
 """Rules made on the spot mean the same in both engines, and what they write is what they say."""
 
 import copy
-import os
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, ClassVar
@@ -27,8 +26,6 @@ from continual_arcade.agents.methods.rules import (
     vector,
 )
 
-EXAMPLES = int(os.environ.get("MADE_RULES", "3"))
-"""Each compiles for seconds; ``MADE_RULES=100`` tries many."""
 LEAVES = ("theta", "trace", "rate", "0.5", "1.25")
 READ = "theta, trace, rate, seen"
 WITH_GRADIENT = ("add_gradient", "project")
@@ -94,12 +91,12 @@ def distance(one: Any, other: Any) -> float:
     return max(float((a - b).detach().abs().max()) for a, b in pairs)
 
 
-# Without shrinking: each example compiles.
+@pytest.mark.slow  # each example compiles
 @settings(
-    max_examples=EXAMPLES,
+    max_examples=12,
     deadline=None,
     suppress_health_check=[HealthCheck.too_slow],
-    phases=[Phase.explicit, Phase.generate],
+    phases=[Phase.explicit, Phase.generate],  # without shrinking
 )
 @given(
     hook=st.sampled_from(["add_gradient", "project", "project_update", "constrain", "interpolate"]),

@@ -44,9 +44,13 @@ def _vectors(features: str, machine: str) -> tuple[int, bool]:
     return 4, machine in ("arm64", "aarch64")
 
 
-WIDTH, FUSES = _vectors(
-    _config.CPU_FEATURES or _codegen.get_host_cpu_features(), platform.machine()
-)
+def _features() -> str:
+    """Return the features of the machine that numba compiles for; it may be told of another."""
+    told: str | None = _config.CPU_FEATURES  # empty is a machine without any
+    return _codegen.get_host_cpu_features() if told is None else told
+
+
+WIDTH, FUSES = _vectors(_features(), platform.machine())
 """Floats of a vector register, and whether multiply and add are fused."""
 BLOCKS = [(4, 4 if WIDTH == 16 else 2, WIDTH)]
 """Rows, vectors in a row and floats in a vector of the blocks that columns are cut into: the first

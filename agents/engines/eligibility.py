@@ -289,7 +289,7 @@ def changed(thing: Any, known: type, harmless: frozenset[str]) -> str | None:
         if name in harmless:
             continue
         is_replaced = name in own or not _is_from(vars(provider)[name], provider)
-        if is_replaced or (kind is not known and _provider(kind, name) is not provider):
+        if is_replaced or _provider(kind, name) is not provider:
             return name
     return None
 

@@ -1,10 +1,13 @@
 """The documentation says what the code does: its examples run, its tables are the code's."""
 
 import inspect
+import os
 import re
+import subprocess
+import sys
 import tomllib
 from collections.abc import Mapping
-from dataclasses import fields
+from dataclasses import fields, replace
 from fnmatch import fnmatch
 from pathlib import Path
 from typing import Any
@@ -13,7 +16,7 @@ import pytest
 
 from continual_arcade.agents import METHODS, DQNSettings
 from continual_arcade.agents.methods import PARTS, REPLAYS, parse_part
-from continual_arcade.agents.methods.catalogue import setting_types
+from continual_arcade.agents.methods.catalogue import PRESETS, setting_types
 from continual_arcade.agents.replay import TransitionReplayBuffer
 from continual_arcade.envs import GAMES, SHIPPED, make_game
 from continual_arcade.evaluation.metrics import METRICS
@@ -147,15 +150,59 @@ def own_defaults(replay: type[TransitionReplayBuffer]) -> dict[str, Any]:
 
 def test_every_method_is_in_the_index_as_it_is() -> None:
     (table,) = (t for t in tables(INDEX) if t[0][:3] == ["method", "replay", "parts"])
-    listed = {row[0].strip("`"): row[1:] for row in table[2:]}
-    assert list(listed) == list(METHODS)
-    for name, (replay, parts, told, page) in listed.items():
-        method = METHODS[name]
-        assert replay == f"`{method.replay}`"
-        assert parts == ", ".join(f"`{part}`" for part in method.parts)
-        needed = any(part.needs_boundaries for part in method.make_parts())
-        assert told == ("yes" if needed else "no"), name
-        assert re.fullmatch(r"\[\w+\]\(\w+\.md(#[\w-]+)?\)", page), name
+    *cells, pages = zip(*table[2:], strict=True)
+    assert list(zip(*cells, strict=True)) == [row_of(name) for name in METHODS]
+    for name, page in zip(METHODS, pages, strict=True):
+        found = re.fullmatch(r"\[\w+\]\((\w+\.md)(#[\w-]+)?\)", page)
+        assert found, name
+        text = (METHOD_PAGES / found[1]).read_text("utf-8")
+        authors = re.findall(r"([A-Z]\w+)(?: et al\.| and \w+)? (\d{4})", PRESETS[name].source)
+        assert authors, name
+        for author, year in authors:
+            assert author in text, name
+            assert year in text, name
+
+
+def row_of(name: str) -> tuple[str, ...]:
+    """What the index says of a method, but for its page."""
+    method = METHODS[name]
+    needed = any(part.needs_boundaries for part in method.make_parts())
+    return (
+        f"`{name}`",
+        f"`{method.replay}`",
+        ", ".join(f"`{part}`" for part in method.parts),
+        "yes" if needed else "no",
+        PRESETS[name].source,
+    )
+
+
+def test_the_index_is_found_out_if_it_is_not_the_folder(monkeypatch: pytest.MonkeyPatch) -> None:
+    test_every_method_is_in_the_index_as_it_is()
+    other = replace(PRESETS["ewc"], source="Zenke et al. 2017")
+    monkeypatch.setitem(PRESETS, "ewc", other)
+    with pytest.raises(AssertionError):
+        test_every_method_is_in_the_index_as_it_is()
+    monkeypatch.undo()
+    monkeypatch.setitem(METHODS, "another", METHODS["ewc"])
+    monkeypatch.setitem(PRESETS, "another", PRESETS["ewc"])
+    with pytest.raises(AssertionError):
+        test_every_method_is_in_the_index_as_it_is()
+
+
+def test_the_file_of_a_method_in_the_documentation_is_one(tmp_path: Path) -> None:
+    text = INDEX.read_text("utf-8")
+    (name,) = re.findall(r"This one is `(\w+\.py)`", text)
+    (file,) = (b for b in re.findall(r"```python\n(.*?)```", text, re.DOTALL) if "PRESETS" in b)
+    (tmp_path / name).write_text(file)
+    (method,) = re.findall(r"CONTINUAL_ARCADE_METHODS=.* --method ([\w-]+)", text)
+    command = f"from continual_arcade.agents import METHODS; print(METHODS[{method!r}].text)"
+    ran = subprocess.run(
+        [sys.executable, "-W", "error", "-c", command],
+        env={**os.environ, "CONTINUAL_ARCADE_METHODS": str(tmp_path)},
+        text=True,
+        capture_output=True,
+    )
+    assert ran.stdout == "All parameters are pulled towards zero (Krogh and Hertz 1991).\n", ran
 
 
 @pytest.mark.parametrize("part", PARTS)

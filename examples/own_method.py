@@ -7,7 +7,6 @@ import tyro
 
 from continual_arcade.agents import build_agent
 from continual_arcade.agents.methods.base import Learner, Part
-from continual_arcade.agents.methods.tensors import parameters
 from continual_arcade.envs import make_game, shipped
 from continual_arcade.evaluation import Evaluator
 
@@ -23,7 +22,7 @@ class ShrinkPerturb(Part):
 
     def phase_start(self, learner: Learner, phase: int) -> None:
         """Shrink all parameters and add noise to them, but for the first phase."""
-        for tensor in parameters(learner) if phase else ():
+        for tensor in learner.q_net.parameters() if phase else ():
             drawn = self.rng.normal(scale=self.noise, size=tensor.shape)
             tensor.data.mul_(self.shrink).add_(torch.from_numpy(drawn))
 

@@ -1,10 +1,13 @@
 """The documentation says what the code does: its examples run, its tables are the code's."""
 
 import inspect
+import os
 import re
+import subprocess
+import sys
 import tomllib
-from collections.abc import Mapping
-from dataclasses import fields
+from collections.abc import Iterator, Mapping
+from dataclasses import fields, replace
 from fnmatch import fnmatch
 from pathlib import Path
 from typing import Any
@@ -13,7 +16,7 @@ import pytest
 
 from continual_arcade.agents import METHODS, DQNSettings
 from continual_arcade.agents.methods import PARTS, REPLAYS, parse_part
-from continual_arcade.agents.methods.catalogue import setting_types
+from continual_arcade.agents.methods.catalogue import PRESETS, setting_types
 from continual_arcade.agents.replay import TransitionReplayBuffer
 from continual_arcade.envs import GAMES, SHIPPED, make_game
 from continual_arcade.evaluation.metrics import METRICS
@@ -147,15 +150,59 @@ def own_defaults(replay: type[TransitionReplayBuffer]) -> dict[str, Any]:
 
 def test_every_method_is_in_the_index_as_it_is() -> None:
     (table,) = (t for t in tables(INDEX) if t[0][:3] == ["method", "replay", "parts"])
-    listed = {row[0].strip("`"): row[1:] for row in table[2:]}
-    assert list(listed) == list(METHODS)
-    for name, (replay, parts, told, page) in listed.items():
-        method = METHODS[name]
-        assert replay == f"`{method.replay}`"
-        assert parts == ", ".join(f"`{part}`" for part in method.parts)
-        needed = any(part.needs_boundaries for part in method.make_parts())
-        assert told == ("yes" if needed else "no"), name
-        assert re.fullmatch(r"\[\w+\]\(\w+\.md(#[\w-]+)?\)", page), name
+    *cells, pages = zip(*table[2:], strict=True)
+    assert list(zip(*cells, strict=True)) == [index_row(name) for name in METHODS]
+    for name, page in zip(METHODS, pages, strict=True):
+        found = re.fullmatch(r"\[\w+\]\((\w+\.md)(#[\w-]+)?\)", page)
+        assert found, name
+        text = (METHOD_PAGES / found[1]).read_text("utf-8")
+        authors = re.findall(r"([A-Z]\w+)(?: et al\.| and \w+)? (\d{4})", PRESETS[name].source)
+        assert authors, name
+        for author, year in authors:
+            assert author in text, name
+            assert year in text, name
+
+
+def index_row(name: str) -> tuple[str, ...]:
+    """What the index says of a method, but for its page."""
+    method = METHODS[name]
+    needed = any(part.needs_boundaries for part in method.make_parts())
+    return (
+        f"`{name}`",
+        f"`{method.replay}`",
+        ", ".join(f"`{part}`" for part in method.parts),
+        "yes" if needed else "no",
+        PRESETS[name].source,
+    )
+
+
+def test_the_index_is_found_out_if_it_is_not_the_folder(monkeypatch: pytest.MonkeyPatch) -> None:
+    test_every_method_is_in_the_index_as_it_is()
+    other = replace(PRESETS["ewc"], source="Zenke et al. 2017")
+    monkeypatch.setitem(PRESETS, "ewc", other)
+    with pytest.raises(AssertionError):
+        test_every_method_is_in_the_index_as_it_is()
+    monkeypatch.undo()
+    monkeypatch.setitem(METHODS, "another", METHODS["ewc"])
+    monkeypatch.setitem(PRESETS, "another", PRESETS["ewc"])
+    with pytest.raises(AssertionError):
+        test_every_method_is_in_the_index_as_it_is()
+
+
+def test_the_file_of_a_method_in_the_documentation_is_one(tmp_path: Path) -> None:
+    text = INDEX.read_text("utf-8")
+    (name,) = re.findall(r"This one is `(\w+\.py)`", text)
+    (file,) = (b for b in re.findall(r"```python\n(.*?)```", text, re.DOTALL) if "PRESETS" in b)
+    (tmp_path / name).write_text(file)
+    (method,) = re.findall(r"CONTINUAL_ARCADE_METHODS=.* --method ([\w-]+)", text)
+    command = f"from continual_arcade.agents import METHODS; print(METHODS[{method!r}].text)"
+    ran = subprocess.run(
+        [sys.executable, "-W", "error", "-c", command],
+        env={**os.environ, "CONTINUAL_ARCADE_METHODS": str(tmp_path)},
+        text=True,
+        capture_output=True,
+    )
+    assert ran.stdout == "All parameters are pulled towards zero (Krogh and Hertz 1991).\n", ran
 
 
 @pytest.mark.parametrize("part", PARTS)
@@ -206,6 +253,61 @@ def test_every_page_of_a_method_has_what_is_looked_for(page: Path) -> None:
             assert piece in text, piece
         assert "**Log:**" in text or "## Log" in text
         assert f"({page.name}" in INDEX.read_text("utf-8")
+
+
+MAP = ROOT / "docs" / "architecture.md"
+FOLDERS = ("scripts", "studies", "reports", "evaluation", "agents", "envs")
+
+
+def maps() -> dict[str, dict[str, int]]:
+    """Which row of the tables of the architecture page each module and folder of a folder has."""
+    found: dict[str, dict[str, int]] = {}
+    for header, _, *rest in tables(MAP):
+        if folder := re.fullmatch(r"in `([\w/]+)/`", header[0]):
+            numbered = enumerate(re.findall(r"`([\w.]+/?)`", row[0]) for row in rest)
+            found[folder[1]] = {name: number for number, names in numbered for name in names}
+    return found
+
+
+def misplaced(folder: str, row_of: Mapping[str, int]) -> Iterator[str]:
+    """What imports a module that stands above it."""
+    package = f"continual_arcade.{folder.replace('/', '.')}"
+    for name in row_of:
+        place = ROOT / folder / name
+        for path in place.rglob("*.py") if place.is_dir() else [place]:
+            for tail, names in re.findall(
+                rf"^from {re.escape(package)}((?:\.\w+)*) import (.*)",
+                path.read_text("utf-8"),
+                re.MULTILINE,
+            ):
+                for module in [tail.split(".")[1]] if tail else re.findall(r"\w+", names):
+                    above = min(row_of.get(f"{module}{end}", 99) for end in (".py", "/"))
+                    if above < row_of[name]:
+                        yield f"{path.relative_to(ROOT)} imports {module}"
+
+
+def test_the_map_of_the_code_is_complete_and_in_the_order_of_imports() -> None:
+    assert {"agents", "agents/methods", "evaluation", "reports", "studies"} <= maps().keys()
+    for folder, row_of in maps().items():
+        files = {path.name for path in (ROOT / folder).glob("[!_]*.py")}
+        folders = {f"{path.parent.name}/" for path in (ROOT / folder).glob("*/__init__.py")}
+        assert row_of.keys() == files | folders, folder
+        assert not list(misplaced(folder, row_of))
+
+
+def test_a_map_in_another_order_is_found_out() -> None:
+    row_of = maps()["agents/methods"]
+    swapped = {**row_of, "ewc.py": row_of["base.py"], "base.py": row_of["ewc.py"]}
+    assert "agents/methods/ewc.py imports quadratic" in list(misplaced("agents/methods", swapped))
+
+
+def test_every_path_on_the_map_exists() -> None:
+    paths = [path for folder in (*FOLDERS, "tests") for path in (ROOT / folder).rglob("*")]
+    there = [f"/{path.relative_to(ROOT)}{'/' * path.is_dir()}" for path in paths]
+    there += [f"/{folder}/" for folder in (*FOLDERS, "build/typing")]
+    for name in re.findall(r"`([\w/]+(?:\.\w+|/))`", MAP.read_text("utf-8")):
+        if name.endswith((".py", ".cfg", "/")) and not (ROOT / name).exists():
+            assert any(path.endswith(f"/{name}") for path in there), name
 
 
 def test_links_lead_somewhere() -> None:

@@ -11,7 +11,7 @@ import hashlib
 from collections.abc import Callable, Mapping, Sequence
 from functools import cache
 from pathlib import Path
-from types import FunctionType
+from types import CodeType, FunctionType
 from typing import Any, TypeVar, cast
 
 import numba
@@ -208,7 +208,7 @@ def c_function(
     file = owner.__code__.co_filename
     parts = [text, _digest_of(str(Path(__file__).parent)), _digest_of(str(Path(file).parent), file)]
     for name, rule in rules.items():
-        parts += [name, *_content(getattr(rule, "py_func", rule))]
+        parts += [name, *_content(rule)]
     digest = hashlib.sha256("\n".join(parts).encode()).hexdigest()[:16]
     if digest in _MADE:
         return _MADE[digest]
@@ -248,8 +248,9 @@ def _content(thing: Any, depth: int = 3) -> list[str]:
 
     A rule may use a number or a function of a notebook, of which no file tells that it has changed.
     """
+    thing = getattr(thing, "py_func", thing)  # of what is compiled
     code = getattr(thing, "__code__", None)
-    if code is None or not depth:
+    if not isinstance(code, CodeType) or not depth:
         return [repr(thing)] if isinstance(thing, int | float | str | tuple | bytes) else []
     found = [code.co_code.hex(), repr(code.co_consts), repr(thing.__defaults__)]
     for name in code.co_names:

@@ -1,4 +1,4 @@
-"""A DQN for one long life, which takes continual-learning methods as parts."""
+"""A DQN for one long run, which takes continual-learning methods as parts."""
 
 import io
 import math
@@ -141,12 +141,12 @@ class ContinualDQN(DQN):
             as fast, which serves small networks on the CPU; or ``"auto"``, the compiled one where
             it can. Both mean the same, up to the last digits of float32.
         callback_every: Steps of all sub-environments between calls of callbacks that do not say
-            when they are due, where life is compiled; see
+            when they are due, where training is compiled; see
             :mod:`continual_arcade.agents.engines.callback_schedule`.
         **kwargs: As in the parent. With a replay buffer of this suite, ``n_steps`` and ``gamma``
             are handed on to it, and its draws are seeded with ``seed``.
 
-    A whole life is one call of ``learn()``; phases are events on the way, taken from
+    A whole run is one call of ``learn()``; phases are events during it, taken from
     ``info["phase"]``.
 
     Raises:
@@ -277,7 +277,7 @@ class ContinualDQN(DQN):
         if self.engine == "compiled" and self._compiled is None:
             why = self.engine_report.removeprefix("torch, because ")
             raise ValueError(
-                f"the compiled engine cannot serve this agent: {why}. Or use engine='torch'"
+                f"the compiled engine does not support this agent: {why}. Or use engine='torch'"
             )
 
     def _current_engine(self) -> CompiledEngine | None:
@@ -291,7 +291,7 @@ class ContinualDQN(DQN):
         return self._compiled
 
     def _look_again(self) -> None:
-        """Choose what computes anew, if the agent is not any more what it was chosen for."""
+        """Choose the engine again, if the agent has changed since."""
         if self.engine != self._asked or not (self._compiled is None or self._compiled.is_of(self)):
             self._choose_engine()
 
@@ -437,7 +437,7 @@ class ContinualDQN(DQN):
         return self.life.ends_with(phase)
 
     def reinitialise(self, network: bool, optimizer: bool, replay: bool) -> None:
-        """Begin anew with some of what was learnt.
+        """Reset some of what was learnt.
 
         Args:
             network: Draw the parameters again; the target network gets the same.
@@ -479,7 +479,7 @@ class ContinualDQN(DQN):
             return
         replay = self.replay_buffer
         if isinstance(replay, TransitionReplayBuffer) and replay.seen < batch_size:
-            return  # replay was begun anew, or has not begun
+            return  # replay was reset, or is new
         self.policy.set_training_mode(True)
         self._update_learning_rate(self.policy.optimizer)
         losses = []
@@ -789,7 +789,7 @@ class ContinualDQN(DQN):
         save_agent(self, _path(path), resumable=False, exclude=left_out)
 
     def save_training(self, path: str | Path) -> None:
-        """Write all that training needs to go on bit for bit: :meth:`load` with an equal env.
+        """Write all that training needs to resume bit for bit: :meth:`load` with an equal env.
 
         Call it between steps, as ``on_rollout_start`` of a callback is.
 
@@ -798,7 +798,7 @@ class ContinualDQN(DQN):
 
         Raises:
             TypeError: If something cannot be written as data.
-            ValueError: If there is nothing to go on with, or replay is not one of this suite.
+            ValueError: If there is nothing to resume, or replay is not one of this suite.
             OSError: If the file cannot be written; an older one is then untouched.
         """
         save_agent(self, _path(path), resumable=True)
@@ -820,17 +820,17 @@ class ContinualDQN(DQN):
 
         Args:
             path: The file, or one open for reading.
-            env: What the agent is to live in; None to use it for play only. With a file of
+            env: The environment to train in; None to use it for play only. With a file of
                 :meth:`save_training` it is put where it was, and ``learn(...,
-                reset_num_timesteps=False)`` goes on.
+                reset_num_timesteps=False)`` resumes.
             device: Where the network is to be.
             custom_objects: Arguments that are to be others than in the file. Names of anything else
                 are passed over, as in the parent.
             print_system_info: Whether to print the versions here, and those the file was written
                 with.
-            force_reset: Whether ``env`` is reset before training goes on, as in the parent; if not,
-                it must be where the agent saw it last. A file of :meth:`save_training` puts the
-                environments there itself.
+            force_reset: Whether ``env`` is reset before training is resumed, as in the parent; if
+                not, it must be where the agent saw it last. A file of :meth:`save_training` puts
+                the environments there itself.
             trust: Also read files in Stable-Baselines3's own format, which can run any code.
             **kwargs: Arguments that are to be others than in the file.
 

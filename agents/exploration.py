@@ -13,7 +13,7 @@ EpsilonRule = Literal["global", "per_phase", "constant"]
 
 @dataclass(frozen=True)
 class Exploration:
-    """Epsilon-greedy exploration for one long life.
+    """Epsilon-greedy exploration for one long run.
 
     Each sub-environment tosses a coin of its own. An exploratory action is drawn from ``prior``: to
     flap with probability 1/2, as a uniform choice does, keeps a bird at the ceiling, where it never
@@ -25,7 +25,7 @@ class Exploration:
 
     epsilon: EpsilonRule = "global"
     """How epsilon goes from ``exploration_initial_eps`` to ``exploration_final_eps``: in the first
-    ``exploration_fraction`` of the life; of each phase; or not at all (``constant``), and is the
+    ``exploration_fraction`` of the run; of each phase; or not at all (``constant``), and is the
     final one throughout."""
     prior: tuple[Share, ...] | None = None
     """Probability of each action in exploration; None for a uniform choice."""

@@ -1,4 +1,4 @@
-"""Which phase of its life an agent is in, as its environments tell."""
+"""Which phase of its schedule an agent is in, as its environments report it."""
 
 from typing import Any
 
@@ -28,7 +28,7 @@ class PhaseTracker:
         """Whether there is a schedule of several phases to live through."""
         self.description = "this environment"
         self.phase: int | None = None
-        """The phase that the parts know of; None before the life begins."""
+        """The phase that the parts know of; None before training begins."""
         self.step = 0
         """Where the clock of the environments stood last [lifetime steps]."""
         self._phases = np.zeros(num_envs, np.int64)
@@ -48,7 +48,7 @@ class PhaseTracker:
         self.has_phases = clock.frozen is None and len(clock.schedule) > 1
 
     def begin(self, env: VecEnv) -> None:
-        """Begin, or go on, with environments that were just reset.
+        """Begin, or resume, with environments that were just reset.
 
         Raises:
             ValueError: If they do not tell their phase, although they live through several.
@@ -63,7 +63,7 @@ class PhaseTracker:
         # Who does not tell the step is where it was.
         step = min((info.get("lifetime_step", self.step) for info in infos), default=0)
         if self.phase is not None and (step < self.step or self._phases.min() < self.phase):
-            self.phase = None  # another life: clocks do not run backwards
+            self.phase = None  # another run: clocks do not run backwards
         self.step = step
 
     def stepped(self, infos: list[dict[str, Any]], dones: npt.NDArray[Any], env: VecEnv) -> None:
@@ -83,7 +83,7 @@ class PhaseTracker:
 
         Returns:
             The phase that ended, the last of those that drifted into one another; None at the
-            beginning of life. And the phase that began.
+            beginning of training. And the phase that began.
         """
         before, now = self.phase, int(self._phases.min())
         self.phase = now
@@ -139,10 +139,10 @@ class PhaseTracker:
         return min(1.0, 1.0 - left / self.schedule.phases[index].steps)
 
     def state_dict(self) -> dict[str, Any]:
-        """Return where life stands."""
+        """Return the phase and the clock."""
         return {"phase": self.phase, "step": self.step, "phases": self._phases}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Go on from there."""
+        """Resume from there."""
         self.phase, self.step = state["phase"], state["step"]
         self._phases = np.array(state["phases"], np.int64)

@@ -69,14 +69,14 @@ class DQNSettings:
     target_update_interval: Count = 1_000
     """Lifetime steps between copies of the network to the target network."""
     epsilon: EpsilonRule = "global"
-    """Whether exploration fades over the whole life, over each phase, or is constant (the final
+    """Whether exploration fades over the whole run, over each phase, or is constant (the final
     one)."""
     exploration_initial_eps: Share = 0.5
-    """Probability of an exploratory action at the beginning of life."""
+    """Probability of an exploratory action at the beginning of the run."""
     exploration_final_eps: Share = 0.01
     """Probability of an exploratory action once exploration is over."""
     exploration_fraction: Share = 0.15
-    """Part of the whole life, or of each phase, in which it falls from one to the other."""
+    """Part of the whole run, or of each phase, in which it falls from one to the other."""
     max_grad_norm: Positive = 10.0
     """Norm to which gradients are clipped."""
 
@@ -107,11 +107,11 @@ class DQNSettings:
 
 
 def make_life(game: str, schedule: Schedule, num_envs: int, **options: Any) -> GymnasiumVecEnv:
-    """Make the games that an agent lives in.
+    """Make the games that an agent is trained in.
 
     Args:
         game: Name of the game.
-        schedule: Its life.
+        schedule: Their schedule.
         num_envs: Games that are played side by side.
         **options: Options of the game.
     """
@@ -120,7 +120,7 @@ def make_life(game: str, schedule: Schedule, num_envs: int, **options: Any) -> G
 
 
 def life_of(method: Method, schedule: Schedule) -> Schedule:
-    """Return the life that an agent lives for a schedule.
+    """Return the schedule that an agent of a method is trained with.
 
     Args:
         method: Most methods live the schedule as it is; some all of its phases at once, in turns.
@@ -137,7 +137,7 @@ def settings_of(method: Method, settings: DQNSettings, schedule: Schedule) -> DQ
     Args:
         method: The method.
         settings: What was set.
-        schedule: The life; it tells how much there is to remember.
+        schedule: The schedule; it says how much there is to remember.
     """
     default = DQNSettings()
     known = {field.name for field in fields(default)}
@@ -167,7 +167,7 @@ def build_agent(
 
     Args:
         game: Name of the game.
-        schedule: Its life.
+        schedule: Their schedule.
         settings: How it learns; defaults that suit the games if not given.
         seed: Seed of everything that is random: games, network, exploration, replay, parts.
         method: The continual-learning method.

@@ -100,7 +100,7 @@ class GymnasiumVecEnv(VecEnv):
         return round(time.time() - self._start, 6)
 
     def state_dict(self) -> dict[str, Any]:
-        """Return all that decides how life goes on, between two steps.
+        """Return all that decides what follows, between two steps.
 
         The clock on the wall is not in it: ``t`` of an episode's sums counts from the making of
         each adapter.
@@ -123,7 +123,7 @@ class GymnasiumVecEnv(VecEnv):
         )
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Go on exactly where another adapter was.
+        """Resume exactly where another adapter was.
 
         Args:
             state: What :meth:`state_dict` returned there.

@@ -1,1 +1,1 @@
-"""The compiled engine: it serves an agent with machine code, made from ``agents.kernels``."""
+"""The compiled engine: machine code in place of PyTorch, made from ``agents.kernels``."""

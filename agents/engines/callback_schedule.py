@@ -1,4 +1,4 @@
-"""When callbacks want to be called, so that a compiled life need not stop for them at every step.
+"""When callbacks want to be called, so that compiled training need not stop for them at every step.
 
 A callback may say so itself, with a method ``next_due(num_timesteps)`` that returns the lifetime
 step at which it next has something to do, or None for never; it is called then or soon after, and

@@ -1,4 +1,4 @@
-"""The compiled engine: it learns, and with games of this suite lives, in place of an agent.
+"""The compiled engine: it learns in place of an agent, and with games of this suite plays, too.
 
 It works on the agent's own memory: parameters, moments, replay, state of the games, generators.
 What the agent is can be looked at, saved and changed between two calls as if there were no engine.
@@ -30,7 +30,7 @@ from continual_arcade.agents.replay.n_step import COLUMNS, Transitions
 
 
 class CompiledEngine:
-    """Learns in place of an agent that :func:`~.support.obstacle` has nothing against.
+    """Learns in place of an agent that :func:`~.eligibility.why_not_compiled` has nothing against.
 
     Args:
         agent: The agent; its networks, replay and parts exist.

@@ -106,7 +106,7 @@ _BOUND = (Part, Planner)
 
 
 def why_not_compiled(agent: Any) -> str | None:
-    """Return why the compiled engine cannot serve an agent, and what it serves; None if it can."""
+    """Return why the compiled engine does not support an agent, or None."""
     checks = (_agent, _spaces, _network, _optimizer, _replay, _parts)
     return next(filter(None, (check(agent) for check in checks)), None)
 
@@ -115,34 +115,34 @@ def _agent(agent: Any) -> str | None:
     known = next(kind for kind in type(agent).__mro__ if kind.__name__ == "ContinualDQN")
     name = changed(agent, known, _OF_AGENT)
     if name is not None:
-        return f"{name}() of the agent was changed: it serves ContinualDQN as it is"
+        return f"{name}() of the agent was changed; supported: ContinualDQN as it is"
     if agent.device.type != "cpu":
-        return f"the device is {agent.device}: it serves device='cpu'"
+        return f"the device is {agent.device}; supported: device='cpu'"
     return None
 
 
 def _spaces(agent: Any) -> str | None:
     space = agent.observation_space
     if not isinstance(space, spaces.Box) or len(space.shape) != 1:
-        return f"the observation space is {space}: it serves Box spaces of one dimension"
+        return f"the observation space is {space}; supported: Box spaces of one dimension"
     if agent.action_space.start != 0:
-        return f"the first action is {agent.action_space.start}: it serves those that begin with 0"
+        return f"the first action is {agent.action_space.start}; supported: those that begin with 0"
     if agent._vec_normalize_env is not None:
-        return "VecNormalize changes what is drawn from replay: it serves plain observations"
+        return "VecNormalize changes what is drawn from replay; supported: plain observations"
     return None
 
 
 def _network(agent: Any) -> str | None:
     policy = agent.policy
     if not isinstance(policy, DQNPolicy):
-        return f"the policy is {type(policy).__name__}: it serves 'MlpPolicy'"
+        return f"the policy is {type(policy).__name__}; supported: 'MlpPolicy'"
     known = ContinualPolicy if isinstance(policy, ContinualPolicy) else DQNPolicy
     name = changed(policy, known, _OF_POLICY)
     if name is not None:
-        return f"{name}() of the policy was changed: it serves 'MlpPolicy' as it is"
+        return f"{name}() of the policy was changed; supported: 'MlpPolicy' as it is"
     for name in ("q_net", "q_net_target"):
         if getattr(agent, name) is not getattr(policy, name):
-            return f"{name} of the agent and of its policy are two networks: it serves one"
+            return f"{name} of the agent and of its policy are two networks; supported: one"
         why = _layers(getattr(policy, name))
         if why is not None:
             return why if name == "q_net" else f"of the target network, {why}"
@@ -150,40 +150,40 @@ def _network(agent: Any) -> str | None:
     if shapes[0] != shapes[1]:
         return "the target network has another shape than the network"
     if any(not parameter.requires_grad for parameter in policy.q_net.parameters()):
-        return "a parameter is frozen (requires_grad is off): it serves networks learnt as a whole"
+        return "a parameter is frozen (requires_grad is off); supported: networks learnt as a whole"
     tensors = [*policy.q_net.parameters(), *policy.q_net_target.parameters()]
     if len({tensor.data_ptr() for tensor in tensors}) < len(tensors):
-        return "two layers share one tensor: it serves layers each with a tensor of its own"
+        return "two layers share one tensor; supported: layers each with a tensor of its own"
     if torch_module._has_any_global_hook():  # type: ignore[no-untyped-call]
-        return "PyTorch has hooks on all modules: it serves networks without"
+        return "PyTorch has hooks on all modules; supported: networks without"
     if any(table for module in policy.modules() for table in hooks(module)):
-        return "the network has hooks: it serves networks without"
+        return "the network has hooks; supported: networks without"
     return None
 
 
 def _layers(network: Any) -> str | None:
     """Return what is in the way of one of the two networks."""
-    serves = "it serves linear layers with ReLU between them"
+    serves = "supported: linear layers with ReLU between them"
     if not isinstance(network, QNetwork):
-        return f"the network is a {type(network).__name__}: {serves}"
+        return f"the network is a {type(network).__name__}; {serves}"
     name = changed(network, QNetwork, _OF_POLICY)
     if name is not None:
-        return f"{name}() of the network was changed: {serves}"
+        return f"{name}() of the network was changed; {serves}"
     if type(network.features_extractor) is not FlattenExtractor:
-        return f"the network has a {type(network.features_extractor).__name__}: {serves}"
+        return f"the network has a {type(network.features_extractor).__name__}; {serves}"
     if type(network.q_net) is not nn.Sequential:
-        return f"the network's layers are a {type(network.q_net).__name__}: {serves}"
+        return f"the network's layers are a {type(network.q_net).__name__}; {serves}"
     layers = list(network.q_net)
     for i, layer in enumerate(layers):
         expected = nn.ReLU if i % 2 else nn.Linear
         if type(layer) is not expected:
-            return f"the network has a {type(layer).__name__} as layer {i}: {serves}"
+            return f"the network has a {type(layer).__name__} as layer {i}; {serves}"
     if any(layer.bias is None for layer in layers[::2]) or len(layers) % 2 == 0:
-        return f"the network has a layer without biases, or ends with ReLU: {serves}"
+        return f"the network has a layer without biases, or ends with ReLU; {serves}"
     own = [tensor for layer in layers[::2] for tensor in (layer.weight, layer.bias)]
     found = list(network.parameters())
     if len(own) != len(found) or any(a is not b for a, b in zip(own, found, strict=True)):
-        return f"the network has other parameters than those of its layers: {serves}"
+        return f"the network has other parameters than those of its layers; {serves}"
     widths = [network.features_dim, *[layer.out_features for layer in layers[::2]]]
     for layer, (inputs, outputs) in zip(layers[::2], pairwise(widths), strict=True):
         if layer.weight.shape != (outputs, inputs) or layer.bias.shape != (outputs,):
@@ -192,44 +192,44 @@ def _layers(network: Any) -> str | None:
         return f"the network has {widths[-1]} outputs for {network.action_space.n} actions"
     for module in network.modules():
         if not isinstance(module, QNetwork | FlattenExtractor) and "forward" in vars(module):
-            return f"forward() of a layer was changed: {serves}"
+            return f"forward() of a layer was changed; {serves}"
     for tensor in found:
         if tensor.dtype != torch.float32:
-            return f"the network is of {tensor.dtype}: it serves float32"
+            return f"the network is of {tensor.dtype}; supported: float32"
         if tensor.device.type != "cpu":
-            return f"a parameter is on {tensor.device}: it serves the CPU"
+            return f"a parameter is on {tensor.device}; supported: the CPU"
         if tensor.is_shared():  # type: ignore[no-untyped-call]
             return (
-                "the network lies in memory shared with other processes (share_memory): it serves "
+                "the network lies in memory shared with other processes (share_memory); supported: "
                 "memory of its own"
             )
         if tensor._backward_hooks or tensor._post_accumulate_grad_hooks:
-            return "a parameter has a hook on its gradient: it serves parameters without"
+            return "a parameter has a hook on its gradient; supported: parameters without"
     return None
 
 
 def _optimizer(agent: Any) -> str | None:
     optimizer = agent.policy.optimizer
     if type(optimizer) not in (torch.optim.Adam, torch.optim.SGD):
-        return f"the optimizer is {type(optimizer).__name__}: it serves Adam and SGD"
+        return f"the optimizer is {type(optimizer).__name__}; supported: Adam and SGD"
     if len(optimizer.param_groups) != 1:
         return f"the optimizer has {len(optimizer.param_groups)} groups of parameters, not one"
     group = optimizer.param_groups[0]
     for name in OPTIONS:
         if group.get(name):
-            return f"the optimizer has {name}: it serves Adam and SGD without"
+            return f"the optimizer has {name}; supported: Adam and SGD without"
     method = changed(optimizer, type(optimizer), frozenset())
     if method is not None:
-        return f"{method}() of the optimizer was changed: it serves Adam and SGD as they are"
+        return f"{method}() of the optimizer was changed; supported: Adam and SGD as they are"
     of_all = (_global_optimizer_pre_hooks, _global_optimizer_post_hooks)
     if any(of_all) or any(hooks(optimizer)):
-        return "the optimizer has hooks: it serves those without"
+        return "the optimizer has hooks; supported: those without"
     moved, learnt = group["params"], list(agent.policy.q_net.parameters())
     if len(moved) != len(learnt) or any(a is not b for a, b in zip(moved, learnt, strict=True)):
-        return "the optimizer moves other tensors than the network has: it serves all of them"
+        return "the optimizer moves other tensors than the network has; supported: all of them"
     ages = {float(optimizer.state.get(tensor, {}).get("step", 0)) for tensor in learnt}
     if len(ages) > 1:
-        return "the optimizer has moments of several ages: it serves those that began together"
+        return "the optimizer has moments of several ages; supported: those that began together"
     return None
 
 
@@ -237,12 +237,12 @@ def _replay(agent: Any) -> str | None:
     replay = agent.replay_buffer
     if type(replay) not in REPLAYS:
         names = ", ".join(kind.__name__ for kind in REPLAYS)
-        return f"replay is a {type(replay).__name__}: it serves {names}"
+        return f"replay is a {type(replay).__name__}; supported: {names}"
     name = changed(replay, type(replay), frozenset())
     if name is not None:
-        return f"{name}() of replay was changed: it serves replay as it is"
+        return f"{name}() of replay was changed; supported: replay as it is"
     if not replay.handle_timeout_termination:
-        return "handle_timeout_termination is off: it serves memories that tell a cut from an end"
+        return "handle_timeout_termination is off; supported: memories that tell a cut from an end"
     return None
 
 
@@ -254,7 +254,7 @@ def _part(part: Part) -> str | None:
     """Return what is in the way of a part: every hook of a gradient step must be declared."""
     for name in (*_STEP_HOOKS, "stored", "completed"):
         if name in vars(part):
-            return f"{name}() of part {part.name!r} was changed: it serves parts as they are"
+            return f"{name}() of part {part.name!r} was changed; supported: parts as they are"
     for name in _STEP_HOOKS:
         if _provider(type(part), name) not in _BOUND:
             return (
@@ -268,7 +268,7 @@ def _part(part: Part) -> str | None:
     known = ("", "q_values") if part.values_after else ("",)
     strange = [step.column for step in losses if step.column not in known]
     if strange:
-        return f"part {part.name!r} compares with the column {strange[0]!r}: it serves 'q_values'"
+        return f"part {part.name!r} compares with the column {strange[0]!r}; supported: 'q_values'"
     try:
         compile_rules(part)
     except RuleError as error:

@@ -1,4 +1,4 @@
-"""A life in one compiled loop: the games of this suite are played, stored and learnt from in it.
+"""Training in one compiled loop: the games of this suite are played, stored and learnt from in it.
 
 Python is entered only when something is due: a callback, a line of the log, the end of a phase, or
 after a tenth of a second, so that progress is shown and Ctrl-C is heard. Where it is entered makes
@@ -45,7 +45,7 @@ class GameLoop:
 
     Args:
         engine: What learns.
-        agent: Who lives.
+        agent: The agent.
         env: Where; see :func:`is_served`.
     """
 
@@ -98,7 +98,7 @@ class GameLoop:
         self._draws = stream_of(agent._exploration_rng)
         self._buffer = np.zeros(count * int(sum(engine.widths[1:])), np.float32)
         tunables = len(self._games.game.tunables)
-        # Of each step of the longest loop: filled anew for each, and always at one place.
+        # Of each step of the longest loop: filled for each, and always at one place.
         self._params = np.zeros((_LONGEST, tunables))
         self._phases = np.zeros(_LONGEST, np.int64)
         self._boundaries = np.zeros(_LONGEST, np.bool_)

@@ -1,6 +1,6 @@
 """What a file says of an agent, checked before the agent takes it.
 
-Compiled code reads and writes by these numbers without looking again, and training goes on with
+Compiled code reads and writes by these numbers without looking again, and training is resumed with
 them for hours: so each of them must be one that training can lead to.
 """
 
@@ -270,12 +270,12 @@ def _check_states(name: str, values: Any, agent: Any) -> None:
 
 
 def check_life(state: Mapping[str, Any], n_envs: int, schedule: Schedule | None) -> None:
-    """Check where a life is said to stand.
+    """Check the phase that a run is said to be in.
 
     Args:
         state: What the file has.
         n_envs: Sub-environments.
-        schedule: The life, if it is known.
+        schedule: The schedule, if it is known.
 
     Raises:
         ValueError: If it makes no sense.

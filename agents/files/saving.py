@@ -117,7 +117,7 @@ _TRAINING_KEYS = (
     "torch",
 )
 _LAST_KEYS = ("last_obs", "last_original_obs", "episode_starts")
-"""What the agent saw last, to go on from there."""
+"""What the agent saw last, to resume from there."""
 _DEFAULT = {"default": None}
 """Stands for an argument that the file leaves out."""
 _REMAKE = frozenset({"policy", "policy_kwargs"})
@@ -134,12 +134,12 @@ def save_agent(agent: Any, path: AnyFile, *, resumable: bool, exclude: Iterable[
         agent: The agent.
         path: The file.
         resumable: Whether to keep replay, environments and random states, too, so that training
-            goes on bit for bit.
+            resumes bit for bit.
         exclude: Arguments of the constructor to leave out: whoever loads the file gets the default.
 
     Raises:
         TypeError: If a part of somebody else's keeps what is no data; the message says what.
-        ValueError: If it is to be resumable, and there is nothing to go on with.
+        ValueError: If it is to be resumable, and there is nothing to resume.
         OSError: If the file cannot be written.
     """
     exchanged = architecture(agent.policy) != agent.architecture
@@ -257,8 +257,8 @@ def load_agent(
         env: What it is to live in; None to use it for play only.
         device: Where its network is to be.
         overrides: Arguments of the constructor that are to be others than in the file.
-        force_reset: Whether the environment is to be reset before training goes on; if not, it must
-            be where the agent saw it last.
+        force_reset: Whether the environment is to be reset before training is resumed; if not, it
+            must be where the agent saw it last.
 
     Raises:
         TypeError: If there is no such argument.
@@ -365,12 +365,21 @@ def _naming(path: AnyFile) -> Iterator[None]:
     try:
         yield
     except _OtherVersionError as error:
-        raise ValueError(f"{path} {error}") from error
+        raise ValueError(f"{path} {error}{_of_version(path)}") from error
     except ValueError as error:
         raise ValueError(f"{path}: {error}") from error
     except _DAMAGE as error:
         what = f"{type(error).__name__}: {error}"
         raise ValueError(f"{path} cannot be loaded, perhaps it is damaged: {what}") from error
+
+
+def _of_version(path: AnyFile) -> str:
+    """Say which version wrote a file, if it tells."""
+    try:
+        wrote, here = other_versions(path)["continual-arcade"]
+    except (KeyError, ValueError, OSError):
+        return ""
+    return f" (continual-arcade {wrote} wrote it, and this is {here})"
 
 
 def _check_keys(found: Iterable[str], expected: Iterable[str], what: str) -> None:
@@ -384,7 +393,7 @@ def _check_keys(found: Iterable[str], expected: Iterable[str], what: str) -> Non
                 for verb, names in (("lacks", lacking), ("has", more))
                 if names
             )
-            + ". Load it with that version, or make it anew"
+            + ". Load it with that version, or make it again"
         )
 
 
@@ -534,7 +543,7 @@ def _on_device(state: Any, device: torch.device) -> Any:
 
 
 def _last(agent: Any) -> dict[str, Any] | None:
-    """Return what the agent saw last, to go on in an environment that stays where it is."""
+    """Return what the agent saw last, to resume in an environment that stays where it is."""
     if agent._last_obs is None:
         return None
     return {
@@ -545,7 +554,7 @@ def _last(agent: Any) -> dict[str, Any] | None:
 
 
 def _go_on(agent: Any, last: dict[str, Any], count: int) -> None:
-    """Let the agent go on from what it saw last, in so many environments."""
+    """Let the agent resume from what it saw last, in so many environments."""
     if last.keys() != set(_LAST_KEYS):
         _check_keys(last, _TRAINING_KEYS, "its training")
     if agent.env is not None and count != agent.env.num_envs:
@@ -584,9 +593,9 @@ def _seen(name: str, value: Any, space: spaces.Space[Any], count: int) -> Any:
 def _training(agent: Any) -> dict[str, Any]:
     """Return what only training needs."""
     if agent._vec_normalize_env is not None:
-        raise ValueError("a VecNormalize cannot be saved to go on with: save it on its own")
+        raise ValueError("a VecNormalize cannot be saved for resuming: save it on its own")
     if agent.env is None or agent._last_obs is None:
-        raise ValueError("there is nothing to go on with: learn() was not called yet")
+        raise ValueError("there is nothing to resume: learn() was not called yet")
     # Of the class: a wrapper hands on what its env has, and would leave its own state out.
     if not hasattr(type(agent.env), "state_dict"):
         raise TypeError(
@@ -611,8 +620,8 @@ def _resume(agent: Any, training: dict[str, Any], path: AnyFile) -> None:
     if changed := other_versions(path):
         listed = ", ".join(f"{name} {then} ({now} here)" for name, (then, now) in changed.items())
         warnings.warn(
-            f"{path} was written with {listed}: training goes on, but perhaps not bit for bit as "
-            "it would have there",
+            f"{path} was written with {listed}: training is resumed, but perhaps not bit for bit "
+            "as it would have there",
             stacklevel=2,
         )
     agent.replay.load_state_dict(training["replay"])

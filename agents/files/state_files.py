@@ -1,4 +1,4 @@
-"""State trees as files: what a run needs to go on, whole or not at all, and never any code.
+"""State trees as files: what a run needs to be resumed, whole or not at all, and never any code.
 
 A *state tree* is a dict with text for keys. Its values are dicts of the same kind, lists, and
 leaves: None, bool, int, float, str, NumPy arrays of numbers or truth values (also structured ones),
@@ -367,7 +367,7 @@ def _damage_named(path: str | Path | IO[bytes]) -> Iterator[None]:
             raise
         why = error.args[0] if error.args else type(error).__name__
         raise ValueError(
-            f"{path} is damaged, or no state file: {why}. Take an earlier one, or make it anew"
+            f"{path} is damaged, or no state file: {why}. Take an earlier one, or make it again"
         ) from error
 
 

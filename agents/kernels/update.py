@@ -1,6 +1,6 @@
 """The gradient step in compiled code, and what is learnt after a step of the environments.
 
-The order of the hooks is that of ``agents.parts.part``; the arithmetic is that of
+The order of the hooks is that of ``agents.methods.base``; the arithmetic is that of
 ``ContinualDQN._update`` and of the optimisers of PyTorch.
 """
 

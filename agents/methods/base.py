@@ -112,7 +112,7 @@ class Learner(Protocol):
         ...
 
     def reinitialise(self, network: bool, optimizer: bool, replay: bool) -> None:
-        """Begin anew with some of what was learnt."""
+        """Reset some of what was learnt."""
         ...
 
 

@@ -12,6 +12,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import fields
 from importlib import import_module
 from inspect import isabstract
+from pathlib import Path
 from types import ModuleType
 from typing import Any, get_type_hints
 
@@ -32,7 +33,7 @@ MISSING: dict[str, str] = {}
 
 
 def discover() -> None:
-    """Find what is in the folder, anew.
+    """Find what is in the folder.
 
     What is wrong with a file is told by a warning, and keeps no other from being found.
     """
@@ -40,6 +41,8 @@ def discover() -> None:
         known.clear()
     places: dict[str, str] = {"catalogue": "", "method": ""}
     for folder in sys.modules[_PACKAGE].__path__:
+        if not Path(folder).is_dir():
+            leave_out(folder, ValueError("CONTINUAL_ARCADE_METHODS names it, and it is no folder"))
         for found in pkgutil.iter_modules([folder]):
             first = places.setdefault(found.name, folder)
             if first and first != folder:

@@ -31,7 +31,7 @@ class MER(Planner):
       loss of the current one weighed with ``repeats``; then an interpolation by ``gamma``.
 
     ``algorithm="batched"`` is DQN-MER for mini-batches and any optimiser: after each step of the
-    environments the learner's gradient steps, one of which (drawn anew each time) also holds all
+    environments the learner's gradient steps, one of which (drawn each time) also holds all
     transitions just completed; then an interpolation by ``gamma``.
 
     The target network does not change in the meantime. In the paper the current transition enters

@@ -109,7 +109,7 @@ def _add(preset: Preset) -> None:
 
 
 def find_methods() -> None:
-    """Make the methods of all presets that the catalogue has found, anew."""
+    """Make the methods of all presets that the catalogue has found."""
     METHODS.clear()
     for preset in sorted(PRESETS.values(), key=lambda p: (bool(p.parts), p.name)):
         _add(preset)

@@ -44,7 +44,7 @@ PRESETS = (
     Preset(
         "from-scratch",
         "Network, optimiser and replay are reset at each phase: the reference for plasticity.",
-        source="Wolczyk et al. 2021",
+        source="the common reference, as in Ash and Adams 2020",
         parts=("reset",),
         settings={"epsilon": "per_phase"},
     ),

@@ -31,7 +31,7 @@ one state by its values. Autograd, or the compiled engine, takes it through the 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, fields, is_dataclass, replace
 from inspect import signature
-from typing import Any, Literal, get_args, get_origin, get_type_hints
+from typing import Any, get_args, get_type_hints
 
 import numpy as np
 import numpy.typing as npt
@@ -253,7 +253,43 @@ def declared(kind: type) -> Declared:
     for name, step in steps.items():
         _check(kind, name, step, result)
         by_hook.setdefault(step.hook, []).append(step)
+    _check_names(kind, result)
     return replace(result, steps={hook: tuple(found) for hook, found in by_hook.items()})
+
+
+def _check_names(kind: Any, what: Declared) -> None:
+    """Check what a kind of part says by name outside of its rules."""
+    where = f"part {getattr(kind, 'name', kind.__name__)!r}"
+    for attribute, known in (("defers", what.written), ("values_after", what.numbers)):
+        name = getattr(kind, attribute, "")
+        if name and name not in known:
+            raise ValueError(f"{where}: {attribute}: {unknown('number', name, known)}")
+
+
+def _check_fields(kind: Any, where: str, step: Step, what: Declared) -> None:
+    """Check the fields that a step names, and that the numbers it reads are numbers."""
+    known = [f.name for f in fields(kind)]
+    if isinstance(step, KeptGradient):
+        named: tuple[str, ...] = (step.of, step.size)
+    elif isinstance(step, Slope):
+        named = () if step.column else (step.states, step.values, step.size)
+        if step.column and not kind.values_after:
+            raise ValueError(
+                f"{where} compares with the column {step.column!r}, which nothing fills: set "
+                "values_after of the part"
+            )
+    else:
+        named = ()
+    for name in named:
+        if name not in known:
+            raise ValueError(f"{where}: {unknown('field', name, known)}")
+    hints = get_type_hints(kind)
+    for name in {*step.reads, step.when} & set(what.numbers) - {"loss"}:
+        if hints.get(name) is str:
+            raise ValueError(
+                f"{where} reads {name!r}, which is text: give it the type Literal[...], of which "
+                "the rule is given the index"
+            )
 
 
 def _check(kind: type, name: str, step: Step, what: Declared) -> None:
@@ -263,6 +299,7 @@ def _check(kind: type, name: str, step: Step, what: Declared) -> None:
         raise ValueError(f"{where}: {unknown('hook', step.hook, hooks)}")
     if not is_dataclass(kind):
         raise ValueError(f"{where}: {kind.__name__} must be a dataclass, whose fields rules name")
+    _check_fields(kind, where, step, what)
     if step.when and step.when not in what.numbers:
         raise ValueError(f"{where}: {unknown('number', step.when, what.numbers)}")
     if isinstance(step, Slope):
@@ -322,13 +359,7 @@ def value_of(part: Any, name: str, learner: Any) -> float:
 
 @cached
 def _words(kind: type, name: str) -> tuple[str, ...]:
-    hint = get_type_hints(kind)[name]
-    if get_origin(hint) is not Literal:
-        raise ValueError(
-            f"part {getattr(kind, 'name', kind.__name__)!r}: a rule reads {name!r}, which is text: "
-            "give it the type Literal[...], whose index the rule is given"
-        )
-    return get_args(hint)
+    return get_args(get_type_hints(kind)[name])
 
 
 def run(part: Any, hook: str, learner: Any) -> None:

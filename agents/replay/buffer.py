@@ -404,11 +404,11 @@ class TransitionReplayBuffer(ReplayBuffer):
         return _shares(self.drawn_phases)
 
     def reset_batch_counts(self) -> None:
-        """Begin to count the draws anew."""
+        """Count the draws from 0 again."""
         self.drawn_phases[:] = 0
 
     def reset(self) -> None:
-        """Forget everything, what is pending too; the generators go on where they are."""
+        """Forget everything, what is pending too; the generators keep their state."""
         self.seen = 0
         for name, column in self.columns.items():
             column[:] = self._fills[name]

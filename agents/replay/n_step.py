@@ -230,7 +230,7 @@ class NStepAccumulator:
         }
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Go on from what was pending.
+        """Resume from what was pending.
 
         Raises:
             ValueError: If it was saved with another discount or other shapes; the message says

@@ -21,6 +21,7 @@ from continual_arcade.agents.methods.rules import (
     kept_gradient,
     number,
     rule,
+    slope_of_kept,
     slope_of_replayed,
     total,
     vector,
@@ -201,17 +202,35 @@ def kind_with(**steps: Any) -> Any:
         (count("after_update", writes="rate")(lambda theta: theta), "unknown state 'theta'"),
         (total("after_update", writes="rate")(lambda theta: theta), "may not write 'rate'"),
         (rule("constrain", when="never")(lambda theta: theta), "unknown number 'never'"),
-        (slope_of_replayed("q_values")(lambda now, old: None), "it must take now, old and slope"),
         (
-            slope_of_replayed("q_values")(lambda now, old, slope, rat: None),
+            slope_of_kept("kept", "kept", "kept")(lambda now, old: None),
+            "it must take now, old and slope",
+        ),
+        (
+            slope_of_kept("kept", "kept", "kept")(lambda now, old, slope, rat: None),
             "unknown state 'rat'",
         ),
         (kept_gradient("project", "rate", of="kept", size="kept"), "may not write 'rate'"),
+        (
+            kept_gradient("project", "trace", of="kpet", size="kept"),
+            "unknown field 'kpet'",
+        ),
+        (
+            slope_of_kept("kept", "vlaues", "kept")(lambda now, old, slope: None),
+            "unknown field",
+        ),
+        (slope_of_replayed("q_values")(lambda now, old, slope: None), "set values_after"),
     ],
 )
 def test_rules_that_make_no_sense_are_refused_by_name(step: Any, why: str) -> None:
     with pytest.raises(ValueError, match=f"rule 'step' of part 'wrong'.*{why}"):
         tiny.agent(kind_with(step=step)())
+
+
+@pytest.mark.parametrize("attribute", ["defers", "values_after"])
+def test_names_of_numbers_that_there_are_not_are_refused(attribute: str) -> None:
+    with pytest.raises(ValueError, match=f"part 'wrong': {attribute}: unknown number 'rat'"):
+        tiny.agent(kind_with(**{attribute: "rat"})())
 
 
 def test_a_part_with_rules_must_be_a_dataclass() -> None:
@@ -234,8 +253,8 @@ class Described(Part):
 
 
 def test_text_comes_to_a_rule_as_the_index_of_a_literal() -> None:
-    with pytest.raises(ValueError, match=r"a rule reads 'how', which is text: give it .*Literal"):
-        tiny.live(tiny.agent(Described(), engine="torch"), 100)
+    with pytest.raises(ValueError, match=r"reads 'how', which is text: give it .*Literal"):
+        tiny.agent(Described())
 
 
 @dataclass

@@ -273,14 +273,14 @@ def test_or_pytorch_goes_on_and_it_is_said(name: str) -> None:
     assert not compiled.runs_compiled
     assert compiled.engine_report.startswith("torch, because ")
     assert distance(torchs, compiled) < 1e-5
-    with pytest.raises(ValueError, match=f"the compiled engine cannot serve this agent: .*{why}"):
+    with pytest.raises(ValueError, match=f"the compiled engine does not support .*{why}"):
         refuse(do)
 
 
 def refuse(do: Callable[[Any], object]) -> None:
     agent = trained("compiled", do)
     if agent.engine == "torch":  # by the change itself
-        raise ValueError(f"the compiled engine cannot serve this agent: {agent.engine_report}")
+        raise ValueError(f"the compiled engine does not support this agent: {agent.engine_report}")
 
 
 def assert_acts_as_its_network(agent: ContinualDQN) -> None:

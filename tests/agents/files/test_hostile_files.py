@@ -252,7 +252,7 @@ def load_and_go_on(path: Path) -> str:
         return "diverged"
     except ValueError as error:
         # An optimiser may be set as PyTorch alone serves it, such as with maximize.
-        assert "the compiled engine cannot serve this agent" in str(error)  # noqa: PT017
+        assert "the compiled engine does not support this agent" in str(error)  # noqa: PT017
         return "refused"
     model.save(path)
     return "works"

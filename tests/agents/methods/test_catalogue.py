@@ -166,6 +166,15 @@ def test_files_that_cannot_be_used_are_named_and_the_others_work(tmp_path: Path)
     assert "state.py was left out" in last
 
 
+def test_a_folder_that_is_not_there_is_named(tmp_path: Path) -> None:
+    ran = python(
+        tmp_path / "none", "-c", "import continual_arcade.agents.methods as m; print(m.PARTS)"
+    )
+    assert "'ewc'" in ran.stdout
+    assert "none of the methods is left out" in ran.stderr
+    assert "it is no folder" in ran.stderr
+
+
 def test_a_rule_that_numba_cannot_compile_is_told_in_short(tmp_path: Path) -> None:
     text = DECAY.replace("return rate * theta", "return rate * theta.no_such_thing")
     (tmp_path / "decay.py").write_text(HEAD + text)

@@ -498,8 +498,8 @@ def test_what_is_changed_later_is_found_when_learning_starts() -> None:
     agent.q_net.q_net[0].weight.register_hook(lambda gradient: gradient)
     agent.learn(50)
     assert (
-        agent.engine_report == "torch, because a parameter has a hook on its gradient: it "
-        "serves parameters without"
+        agent.engine_report == "torch, because a parameter has a hook on its gradient; "
+        "supported: parameters without"
     )
     agent = tiny.agent(engine="compiled")
     agent.td_loss = agent.td_loss  # type: ignore[method-assign]

@@ -336,10 +336,10 @@ def test_another_process_goes_on_the_same(tmp_path: Path) -> None:
 
 def test_training_that_has_not_begun_cannot_be_kept(tmp_path: Path) -> None:
     path = tmp_path / "training.zip"
-    with pytest.raises(ValueError, match=r"nothing to go on with: learn\(\) was not called"):
+    with pytest.raises(ValueError, match=r"nothing to resume: learn\(\) was not called"):
         agent().save_training(path)
     agent().save(path)  # but the agent itself can
-    with pytest.raises(ValueError, match=r"nothing to go on with"):
+    with pytest.raises(ValueError, match=r"nothing to resume"):
         ContinualDQN.load(path, device="cpu").save_training(path)
 
 
@@ -798,7 +798,7 @@ def test_a_file_of_another_version_is_named(
 
     monkeypatch.setattr(saving, "save_state", tampered)
     model.save_training(path)
-    found = rf"training.zip was written by another version: {difference}.*make it anew"
+    found = rf"training.zip was written by another version: {difference}.*make it again"
     with pytest.raises(ValueError, match=found):
         ContinualDQN.load(path, life(), "cpu")
 

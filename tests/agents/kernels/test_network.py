@@ -8,6 +8,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from numba import njit
 from torch import nn
 
 from continual_arcade.agents.kernels.network import (
@@ -19,6 +20,7 @@ from continual_arcade.agents.kernels.network import (
     best,
     forward,
 )
+from continual_arcade.agents.kernels.update import CONTROL
 
 
 def perceptron(widths: list[int], seed: int) -> nn.Sequential:
@@ -129,5 +131,7 @@ def test_acting_is_argmax() -> None:
     network = perceptron([5, 8, 3], 1)
     inputs = np.random.default_rng(0).standard_normal((50, 5)).astype(np.float32)
     net = shown(network, inputs)
-    found = act(net, net.inputs)
-    assert found.tolist() == network(torch.as_tensor(inputs)).argmax(1).tolist()
+    control, found = np.zeros(1, CONTROL), np.zeros(60, np.int64)
+    control["rows"] = 50
+    njit(act)(control, net, found)
+    assert found[:50].tolist() == network(torch.as_tensor(inputs)).argmax(1).tolist()

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import replace
+from itertools import pairwise
 from math import isnan, nan
 from statistics import fmean
 
@@ -140,7 +141,13 @@ def alike(one: Result, other: Result) -> bool:
 
 
 def cancels_itself(record: Record, name: str, row: int, column: int) -> bool:
-    """Whether a term is the difference of a cell with itself: 0, but only if the cell is there."""
+    """Whether a term compares a cell with itself: of one value, but only if the cell is there."""
+    if name in ("recovery-time@l2m", "performance-recovery@l2m"):
+        # A phase that follows itself: what has to be regained is the first of what is regained.
+        return any(
+            one == other == column and row in record.ends[stage + 1]
+            for stage, (one, other) in enumerate(pairwise(record.column_of))
+        )
     if column != record.column_of[-1]:
         return False
     if name == "forgetting@continual-world":

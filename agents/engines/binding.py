@@ -31,6 +31,7 @@ from continual_arcade.agents.methods.rules import (
     groups,
     hook_function,
     numbers_read,
+    set_number,
     slope_function,
     value_of,
 )
@@ -94,8 +95,7 @@ class PartBinding:
     def after(self) -> None:
         """Hand over the numbers that rules have written."""
         for i, name in self._written:
-            kind = type(getattr(self.part, name))
-            setattr(self.part, name, kind(self.numbers[i]))
+            set_number(self.part, name, self.numbers[i])
 
 
 class Source:
@@ -123,6 +123,8 @@ class Source:
         self._features, self._actions = features, actions
         self._shown: list[Any] = []
         self._columns: dict[str, npt.NDArray[Any]] = {}
+        self._is_shared = True
+        """Whether compiled code reads the part's own arrays, and no copies of another type."""
         entry["result"] = 0 if result is None else result.array.ctypes.data
         entry["state"], entry["next_uint32"], entry["next_double"] = stream_of(part.rng)
 
@@ -135,9 +137,13 @@ class Source:
         self._entry["batch"] = self.size(batch_size)
         kept = self._kept()
         shown = list(kept.values())
-        if len(shown) != len(self._shown) or not all(map(is_, shown, self._shown)):
+        is_same = len(shown) == len(self._shown) and all(map(is_, shown, self._shown))
+        if not (is_same and self._is_shared):
             self._shown = shown
             self._columns = self._checked(kept) if kept else {}
+            self._is_shared = all(
+                np.may_share_memory(column, kept[name]) for name, column in self._columns.items()
+            )
             self._entry["count"] = len(next(iter(self._columns.values()), ()))
             for name, column in self._columns.items():
                 self._entry[name] = column.ctypes.data

@@ -390,7 +390,14 @@ class CompiledEngine:
             status = self._learn()
         finally:  # also if Ctrl-C comes in the meantime
             self.after()
+        self.check_plan(status)
         return status, self.mean_loss
+
+    def check_plan(self, status: int) -> None:
+        """Raise an error if compiled code returned because a plan makes no sense."""
+        if status == update.MISPLANNED:
+            assert self._parts.planner is not None
+            raise self._parts.planner.wrong_plan()
 
     @property
     def mean_loss(self) -> float | None:

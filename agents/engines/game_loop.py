@@ -216,6 +216,7 @@ class GameLoop:
             engine.after()
             self._catch_up(outlook, play, played)
             agent.exploration_rate = float(rates[played])
+        engine.check_plan(status)
         elapsed = time.perf_counter() - begun
         self._pace += 0.5 * (played / elapsed - self._pace)
         return Played(status, played, int(c["episodes"]), outlook)

@@ -98,7 +98,8 @@ def play_and_learn(control: Any, a: Any, pending: Any, state: Any, play: Any, ac
 
     Returns:
         ``DONE`` after the steps asked for, or fewer if a phase or enough episodes have ended;
-        ``DIVERGED``; or ``LACKS_ROOM``, halfway through a step: to be called again once there is.
+        ``DIVERGED``; ``MISPLANNED``; or ``LACKS_ROOM``, halfway through a step: to be called again
+        once there is.
     """
     c = control[0]
     stop = False

@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
+from numba.extending import register_jitable
 
 from continual_arcade.agents.kernels.inner import inner
 
@@ -105,3 +106,19 @@ def defers_target(program: Any) -> bool:
         if program.numbers[i] != 0.0:
             return True
     return False
+
+
+@register_jitable
+def is_plan(draws: Any, current: Any, count: int) -> bool:
+    """Return whether each step learns from something that there is.
+
+    Args:
+        draws: Which draw each step learns from.
+        current: Whether it learns from the current transitions.
+        count: How many draws there are.
+    """
+    for step in range(len(draws)):
+        is_drawn = draws[step] >= 0
+        if draws[step] < -1 or draws[step] >= count or not (is_drawn or current[step] != 0.0):
+            return False
+    return True

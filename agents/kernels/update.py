@@ -37,13 +37,14 @@ from continual_arcade.agents.kernels.program import (
     PROJECT_UPDATE,
     Program,
     defers_target,
+    is_plan,
 )
 from continual_arcade.agents.kernels.random import Stream, below
 from continual_arcade.agents.kernels.replay import Completed, Memory, draw
 
 Vector = npt.NDArray[np.float32]
 
-DONE, DIVERGED, LACKS_ROOM = range(3)
+DONE, DIVERGED, LACKS_ROOM, MISPLANNED = range(4)
 """Why compiled code returns."""
 
 UNPLANNED, TOGETHER, ONE_BY_ONE = range(3)
@@ -165,7 +166,7 @@ def train(c: Any, a: Any) -> int:
         a: The agent.
 
     Returns:
-        ``DONE``, or ``DIVERGED`` before the parameters have changed.
+        ``DONE``; ``DIVERGED``, before the parameters have changed; or ``MISPLANNED``.
     """
     c.losses = 0
     c.sum_of_losses = 0.0
@@ -231,7 +232,9 @@ def _learn_planned(c: Any, a: Any, first: int, end: int) -> int:
             _draw(c, a, plan.slots[i * size : (i + 1) * size])
         plan.record[0] = repeat
         call(c.plan_function, address_of(plan.record))
-        if c.alone:
+        if not is_plan(plan.draws, plan.current, c.draws_planned):
+            return MISPLANNED
+        if c.alone and _is_single(plan):
             status = _learn_alone(c, a, first)
             if status != DONE:
                 return status
@@ -251,6 +254,15 @@ def _learn_planned(c: Any, a: Any, first: int, end: int) -> int:
             if status != DONE:
                 return status
     return DONE
+
+
+@inner()
+def _is_single(plan: Any) -> bool:
+    """Return whether no step learns from a drawn and a current example at once."""
+    for step in range(len(plan.draws)):  # compiled code has no any()
+        if plan.draws[step] >= 0 and plan.current[step] != 0.0:
+            return False
+    return True
 
 
 @inner()

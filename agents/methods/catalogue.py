@@ -39,13 +39,14 @@ def discover() -> None:
     """
     for known in (PARTS, PRESETS, MISSING):
         known.clear()
-    places: dict[str, str] = {"catalogue": "", "method": ""}
-    for folder in sys.modules[_PACKAGE].__path__:
+    folders = list(sys.modules[_PACKAGE].__path__)
+    places = dict.fromkeys(("catalogue", "method"), folders[0])  # which hold no method
+    for folder in folders:
         if not Path(folder).is_dir():
             leave_out(folder, ValueError("CONTINUAL_ARCADE_METHODS names it, and it is no folder"))
         for found in pkgutil.iter_modules([folder]):
             first = places.setdefault(found.name, folder)
-            if first and first != folder:
+            if first != folder:
                 error = ValueError(f"there is another file of this name in {first}: rename it")
                 leave_out(f"{found.name}.py in {folder}", error)
     for name in sorted(places.keys() - {"catalogue", "method"}):

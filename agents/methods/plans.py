@@ -18,6 +18,7 @@ from stable_baselines3.common.type_aliases import ReplayBufferSamples
 from continual_arcade.agents.kernels.arithmetic import drawn_back
 from continual_arcade.agents.kernels.functions import CFunction, c_function, cached
 from continual_arcade.agents.kernels.functions import of_double_precision as compiled
+from continual_arcade.agents.kernels.program import is_plan
 from continual_arcade.agents.kernels.random import Stream, stream_of
 from continual_arcade.agents.methods.base import Batch, Learner, Part, State
 from continual_arcade.agents.methods.importance import Parameters
@@ -121,6 +122,8 @@ class Planner(Part):
                 table = self.table(extent.steps)
                 numbers = numbers_for(self, type(self).arrange.numbers, learner)
                 plan_function(type(self))(plan_record(self, table, numbers, repeat))
+                if not is_plan(table[0], table[1], extent.draws):
+                    raise self.wrong_plan()
                 for draw, holds, weight, *rates in zip(*table, strict=True):
                     self._due = list(zip((inner, outer), map(float, rates), strict=True))
                     replayed = None if draw < 0 else drawn[draw]
@@ -132,6 +135,13 @@ class Planner(Part):
             np.full(steps, start, np.int64 if name == "draws" else np.float64)
             for name, start in zip(TABLE, _DEFAULTS, strict=True)
         ]
+
+    def wrong_plan(self) -> ValueError:
+        """Return the error of a plan by which nothing can be learnt."""
+        return ValueError(
+            f"part {self.name!r}: each step of its plan must learn from a draw that there is, from "
+            "the current transitions, or both"
+        )
 
     def interpolate(self, learner: Learner) -> None:
         """Draw back after the last step of a repetition."""
@@ -197,7 +207,11 @@ def plan_function(kind: type[Planner]) -> CFunction:
         ValueError: If it takes something else than it is given, or cannot be compiled.
     """
     arrange, what = kind.arrange, f"plan {kind.name!r}"
-    known = declared(kind).numbers
+    names = declared(kind).numbers
+    for name in names:
+        if name in _GIVEN:
+            raise ValueError(f"{what}: a field {name!r} means something else in a plan: rename it")
+    known = names[1:]  # there is no loss yet
     for name in arrange.numbers:
         if name not in known:
             raise ValueError(f"{what} reads {name!r}, which is none of {', '.join(known)}")
@@ -207,7 +221,7 @@ def plan_function(kind: type[Planner]) -> CFunction:
     kinds: dict[str, Any] = dict(zip(_GIVEN, (*columns, stream, types.int64), strict=True))
     reads = tuple(signature(arrange.function).parameters)
     suspect = (function, tuple(kinds.get(name, types.float64) for name in reads), what)
-    given = {name: f"numbers[{i}]" for i, name in enumerate(known)}
+    given = {name: f"numbers[{i}]" for i, name in enumerate(names)}
     text = f"""
 def run(record):
     words = words_at(record, 11)
@@ -215,7 +229,7 @@ def run(record):
     draws = words_at(words[2], steps)
     current, weights = doubles_at(words[3], steps), doubles_at(words[4], steps)
     inner, outer = doubles_at(words[5], steps), doubles_at(words[6], steps)
-    numbers = doubles_at(words[7], {len(known)})
+    numbers = doubles_at(words[7], {len(names)})
     stream = Stream(words[8], words[9], words[10])
     for step in range(steps):
         draws[step], current[step], weights[step], inner[step], outer[step] = {_DEFAULTS}

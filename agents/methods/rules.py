@@ -67,6 +67,9 @@ _WRITTEN: Mapping[str, str] = {
 """Hooks with rules, and what a rule writes there unless it names a field of the part."""
 _WITH_GRADIENT = (MEASURE, "on_td_gradient", "add_gradient", "project")
 """Hooks in which there is a gradient to read."""
+_WITH_KEPT = ("add_gradient", "project")
+"""Hooks in which the gradient of kept transitions can be computed: the batch is no longer needed,
+and the parameters have not moved yet."""
 _STATE = "rules.state"
 
 
@@ -86,7 +89,7 @@ def number(start: float = 0, *, kept: bool = True) -> Any:
     """Make a field that holds a plain number that rules may read and write.
 
     Args:
-        start: Its first value; what is a whole number stays one.
+        start: Its first value; a whole number stays one as long as its values are.
         kept: Whether it belongs to what is saved.
     """
     state = _State(is_vector=False, late=False, kept=kept)
@@ -273,7 +276,7 @@ def _check_fields(kind: Any, where: str, step: Step, what: Declared) -> None:
         named: tuple[str, ...] = (step.of, step.size)
     elif isinstance(step, Slope):
         named = () if step.column else (step.states, step.values, step.size)
-        if step.column and not kind.values_after:
+        if step.column == "q_values" and not kind.values_after:
             raise ValueError(
                 f"{where} compares with the column {step.column!r}, which nothing fills: set "
                 "values_after of the part"
@@ -294,7 +297,9 @@ def _check_fields(kind: Any, where: str, step: Step, what: Declared) -> None:
 
 def _check(kind: type, name: str, step: Step, what: Declared) -> None:
     where = f"rule {name!r} of part {getattr(kind, 'name', kind.__name__)!r}"
-    hooks = ["loss"] if isinstance(step, Slope) else [*_WRITTEN]
+    hooks: Sequence[str] = ["loss"] if isinstance(step, Slope) else [*_WRITTEN]
+    if isinstance(step, KeptGradient):
+        hooks = _WITH_KEPT
     if step.hook not in hooks:
         raise ValueError(f"{where}: {unknown('hook', step.hook, hooks)}")
     if not is_dataclass(kind):
@@ -319,8 +324,10 @@ def _check(kind: type, name: str, step: Step, what: Declared) -> None:
         if each not in known:
             raise ValueError(f"{where} in {step.hook}: {unknown('state', each, known)}")
     may: tuple[str, ...] = what.written
-    if isinstance(step, Rule | KeptGradient):
+    if isinstance(step, Rule):
         may = (*what.vectors, *filter(None, (_WRITTEN[step.hook],)))
+    elif isinstance(step, KeptGradient):
+        may = tuple(name for name, state in what.vectors.items() if not state.late)
     if isinstance(step, Slope):
         return
     if step.writes not in may:
@@ -395,13 +402,18 @@ def _run(step: Step, part: Any, learner: Any) -> None:
         else:
             columns.append([value_of(part, name, learner)] * len(tensors))
     if isinstance(step, Count):
-        _set_number(part, step.writes, step.function(*[column[0] for column in columns]))
+        set_number(part, step.writes, step.function(*[column[0] for column in columns]))
         return
     with torch.no_grad():
-        results = (step.function(*row) for row in zip(*columns, strict=True))
+        rows = zip(*columns, strict=True) if columns else [()] * len(tensors)
+        # A rule that reads numbers alone gives one for all parameters.
+        results = (
+            torch.as_tensor(step.function(*row), device=tensor.device).expand_as(tensor)
+            for row, tensor in zip(rows, tensors, strict=True)
+        )
         if isinstance(step, Total):
-            summed = sum(float(r.sum(dtype=torch.float64)) for r in results)
-            _set_number(part, step.writes, summed)
+            summed = sum(float(result.sum(dtype=torch.float64)) for result in results)
+            set_number(part, step.writes, summed)
             return
         target = getattr(part, step.writes) if step.writes in vectors else tensors
         if step.writes == "gradient":
@@ -410,12 +422,13 @@ def _run(step: Step, part: Any, learner: Any) -> None:
             return  # it is late
         adds = step.hook == "add_gradient" and step.writes == "gradient"
         for tensor, result in zip(target, results, strict=True):
-            tensor.add_(result) if adds else tensor.copy_(torch.as_tensor(result))
+            tensor.add_(result) if adds else tensor.copy_(result)
 
 
-def _set_number(part: Any, name: str, value: float) -> None:
-    """Set a number; one that was whole stays whole."""
-    setattr(part, name, type(getattr(part, name))(value))
+def set_number(part: Any, name: str, value: float) -> None:
+    """Set a number; one that was whole stays whole as long as its values are."""
+    was_whole, value = isinstance(getattr(part, name), int), float(value)
+    setattr(part, name, int(value) if was_whole and value.is_integer() else value)
 
 
 def _run_kept(step: KeptGradient, part: Any, learner: Any) -> None:
@@ -568,7 +581,9 @@ def hook_function(kind: type, steps: tuple[Step, ...]) -> CFunction:
     of the part's vectors, in order, 0 for those that are empty.
     """
     what = declared(kind)
-    names = {"theta": "theta", "gradient": "gradient", **{name: name for name in what.vectors}}
+    # Names of fields never become names of this text: one may be called as something in it.
+    names = {"theta": "theta", "gradient": "gradient"}
+    names |= {name: f"vector_{i}" for i, name in enumerate(what.vectors)}
     place = {name: i for i, name in enumerate(what.numbers)}
     lines = [
         "def run(record):",
@@ -578,7 +593,7 @@ def hook_function(kind: type, steps: tuple[Step, ...]) -> CFunction:
         "    theta, gradient = floats_at(words[2], count), floats_at(words[3], count)",
     ]
     word = {name: f"words[{4 + i}]" for i, name in enumerate(what.vectors)}
-    lines += [f"    {name} = floats_at({at}, count)" for name, at in word.items()]
+    lines += [f"    {names[name]} = floats_at({at}, count)" for name, at in word.items()]
     rules: dict[str, Any] = {}
     suspects: list[tuple[Any, tuple[Any, ...], str]] = []
     for i, step in enumerate(steps):
@@ -596,7 +611,7 @@ def hook_function(kind: type, steps: tuple[Step, ...]) -> CFunction:
         given = []
         for name in step.reads:
             if name in names:
-                given.append(f"{name}[i]")
+                given.append(f"{names[name]}[i]")
             elif is_count:
                 given.append(f"numbers[{place[name]}]")
             else:
@@ -616,7 +631,7 @@ def hook_function(kind: type, steps: tuple[Step, ...]) -> CFunction:
             adds = step.hook == "add_gradient" and step.writes == "gradient"
             lines += [
                 "        for i in range(count):",
-                f"            {step.writes}[i] {'+=' if adds else '='} {call}",
+                f"            {names[step.writes]}[i] {'+=' if adds else '='} {call}",
             ]
     return c_function("\n".join(lines) + "\n", rules, steps[0].function, suspects)
 

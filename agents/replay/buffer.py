@@ -90,6 +90,12 @@ class TransitionReplayBuffer(ReplayBuffer):
         gamma: float = 0.99,
         seed: int = 0,
     ) -> None:
+        decides = {_owner(type(self), name) for name in ("_place", "_draw")}
+        if self.kind < 0 and TransitionReplayBuffer in decides:
+            raise TypeError(
+                f"{type(self).__name__} does not say what it keeps and draws: derive it from "
+                "FIFOReplayBuffer or its like, or override _place and _draw"
+            )
         if flag("optimize_memory_usage", optimize_memory_usage):
             raise ValueError(
                 "optimize_memory_usage=True keeps the next observation in the neighbouring slot, "
@@ -549,6 +555,11 @@ class TransitionReplayBuffer(ReplayBuffer):
             "discounts": self.discounts,
             "phases": self.phases,
         }
+
+
+def _owner(kind: type, name: str) -> type:
+    """Return the class that a class has a method from."""
+    return next(base for base in kind.__mro__ if name in vars(base))
 
 
 def _check_room(buffer_size: int, observation_space: spaces.Space[Any]) -> None:

@@ -15,6 +15,7 @@ from continual_arcade.agents.engines.binding import PartBinding
 from continual_arcade.agents.kernels.arithmetic import choose
 from continual_arcade.agents.methods import Part
 from continual_arcade.agents.methods.importance import Parameters
+from continual_arcade.agents.methods.plans import Extent, Planner, plan
 from continual_arcade.agents.methods.rules import (
     count,
     declared,
@@ -179,6 +180,128 @@ def test_a_rule_waits_for_what_is_late(engine: str) -> None:
     assert other.held[0] is not kept["held"][0]
 
 
+@dataclass
+class Awkward(Part):
+    """Fields that are called as something in the code that is made of the rules."""
+
+    name: ClassVar[str] = "awkward"
+    i: float = 0.01
+    single: float = 2.0
+    words: Parameters = vector()
+    numbers: Parameters = vector()
+    record: float = number(0.0)
+    summed: float = number(0.0)
+    halves: float = number(0)
+
+    @rule("add_gradient")
+    def rule_0(theta: Any, count: Any, words: Any, i: Any) -> Any:
+        return i * (theta + count - words)
+
+    @rule("after_update", writes="count")
+    def fill(single: Any) -> Any:
+        return single
+
+    @rule("after_update", writes="words")
+    def average(words: Any, theta: Any) -> Any:
+        return 0.5 * (words + theta)
+
+    @rule("after_update", writes="numbers")
+    def follow(count: Any, words: Any) -> Any:
+        return count * words
+
+    @total("after_update", writes="summed")
+    def of_all(single: Any) -> Any:
+        return single
+
+    @count("after_update", writes="record")
+    def noted(record: Any, summed: Any) -> Any:
+        return record + summed
+
+    @count("after_update", writes="halves")
+    def halved(halves: Any) -> Any:
+        return halves + 0.5
+
+    count: Parameters = vector()  # last: it hides the decorator
+
+
+def test_names_of_fields_do_not_meet_those_of_the_code_that_is_made() -> None:
+    torchs, compiled = (
+        tiny.live(tiny.agent(Awkward(), engine=engine), 160) for engine in ("torch", "compiled")
+    )
+    assert compiled.runs_compiled
+    assert distance(torchs, compiled) < 1e-5
+    one: Any = torchs.parts[0]
+    other: Any = compiled.parts[0]
+    for name in ("count", "words", "numbers"):
+        for a, b in zip(getattr(one, name), getattr(other, name), strict=True):
+            torch.testing.assert_close(a, b, rtol=1e-4, atol=1e-6)
+    size = sum(tensor.numel() for tensor in torchs.q_net.parameters())
+    assert one.summed == other.summed == 2.0 * size
+    assert one.record == other.record == 2.0 * size * torchs._n_updates
+    # A number that began whole is not cut off when it is not whole any more.
+    assert one.halves == other.halves == 0.5 * torchs._n_updates
+
+
+@dataclass
+class Wild(Planner):
+    """A plan that learns from nothing, or from draws that there are not."""
+
+    name: ClassVar[str] = "wild"
+    first: int = 0
+
+    def extent(self, gradient_steps: int) -> Extent:
+        return Extent(single=False, repeats=1, steps=2, draws=1)
+
+    @plan
+    def arrange(draws: Any, first: Any) -> None:
+        draws[0] = int(first)
+        draws[1] = 0
+
+
+@pytest.mark.parametrize("engine", ["torch", "compiled"])
+@pytest.mark.parametrize("first", [-2, -1, 1, 10**9])
+def test_a_plan_that_makes_no_sense_is_refused(first: int, engine: str) -> None:
+    agent = tiny.agent(Wild(first), engine=engine)
+    with pytest.raises(ValueError, match="part 'wild': each step of its plan must learn from"):
+        tiny.live(agent, 160)
+    tiny.live(tiny.agent(Wild(0), engine=engine), 160)
+
+
+@dataclass
+class Both(Planner):
+    """Single examples, of which one step learns two at once."""
+
+    name: ClassVar[str] = "both"
+
+    def extent(self, gradient_steps: int) -> Extent:
+        return Extent(single=True, repeats=1, steps=2, draws=2)
+
+    @plan
+    def arrange(draws: Any, current: Any, outer: Any) -> None:
+        draws[0], draws[1] = 0, 1
+        current[1], outer[1] = 1.0, 0.5
+
+
+def test_a_step_may_learn_a_drawn_and_the_current_example() -> None:
+    sgd: Any = {"policy": {"optimizer_class": torch.optim.SGD}}
+    agents = [tiny.live(tiny.agent(Both(), engine=e, **sgd), 200) for e in ("torch", "compiled")]
+    assert agents[1].runs_compiled
+    assert distance(*agents) < 1e-5
+    assert distance(agents[0], tiny.agent(engine="torch", **sgd)) > 1e-3
+
+
+@dataclass
+class Repeating(Planner):
+    name: ClassVar[str] = "repeating"
+    repeat: int = 1
+    arrange = Both.arrange
+
+
+def test_a_field_that_hides_what_a_plan_is_given_is_refused() -> None:
+    with pytest.raises(ValueError, match="plan 'repeating': a field 'repeat' means something else"):
+        tiny.agent(Repeating())
+
+
 def kind_with(**steps: Any) -> Any:
     fields: dict[str, Any] = {"rate": 0.1, "trace": vector(), "kept": None}
     annotations = {"rate": float, "trace": Parameters, "kept": Any}
@@ -211,6 +334,9 @@ def kind_with(**steps: Any) -> Any:
             "unknown state 'rat'",
         ),
         (kept_gradient("project", "rate", of="kept", size="kept"), "may not write 'rate'"),
+        (kept_gradient("loss", "trace", of="kept", size="kept"), "unknown hook 'loss'"),
+        (kept_gradient("before_update", "trace", of="kept", size="kept"), "unknown hook 'before_"),
+        (kept_gradient("project", "gradient", of="kept", size="kept"), "may not write 'gradient'"),
         (
             kept_gradient("project", "trace", of="kpet", size="kept"),
             "unknown field 'kpet'",

@@ -141,6 +141,7 @@ BROKEN = {
         DECAY.replace("add_gradient", "constrain").replace("theta: Any", "gradient: Any"),
         "unknown state 'gradient'",
     ),
+    "method": (DECAY, "there is another file of this name in"),
     "preset": (DECAY, "there is another file of this name in"),
     "settings": (DECAY.replace('("decay",)', '("decay:rat=1",)'), "did you mean 'rate'"),
 }

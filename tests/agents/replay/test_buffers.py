@@ -784,3 +784,13 @@ def test_single_draws_of_mer_come_from_both_halves_of_a_mix() -> None:
     old = sum(slot >= model.replay.fifo_size for slot in drawn)  # type: ignore[attr-defined]
     assert len(drawn) == 3 * (tiny.LIFE - tiny.LEARNING_STARTS)
     assert abs(old - len(drawn) / 2) < 4 * np.sqrt(len(drawn)) / 2
+
+
+def test_a_memory_that_does_not_say_what_it_keeps_is_refused() -> None:
+    class Half(TransitionReplayBuffer):
+        def _draw(self, batch_size: int) -> Any:
+            return np.zeros(batch_size, np.int64)
+
+    for kind in (TransitionReplayBuffer, Half):
+        with pytest.raises(TypeError, match=f"{kind.__name__} does not say what it keeps"):
+            make(kind)

@@ -20,6 +20,12 @@ from continual_arcade.agents.kernels.functions import CFunction
 from continual_arcade.agents.kernels.random import stream_of
 from continual_arcade.agents.kernels.update import ONE_BY_ONE, TOGETHER, UNPLANNED, Plan
 from continual_arcade.agents.methods.base import Part
+from continual_arcade.agents.methods.compiled_rules import (
+    groups,
+    hook_function,
+    numbers_read,
+    slope_function,
+)
 from continual_arcade.agents.methods.plans import Planner, plan_function
 from continual_arcade.agents.methods.rules import (
     MEASURE,
@@ -28,11 +34,7 @@ from continual_arcade.agents.methods.rules import (
     Slope,
     Step,
     declared,
-    groups,
-    hook_function,
-    numbers_read,
     set_number,
-    slope_function,
     value_of,
 )
 

@@ -36,7 +36,8 @@ from stable_baselines3.common.logger import Logger
 from stable_baselines3.common.type_aliases import ReplayBufferSamples
 from stable_baselines3.dqn.policies import QNetwork
 
-from continual_arcade.agents.methods import rules
+from continual_arcade.agents.methods import torch_rules
+from continual_arcade.agents.methods.rules import MEASURE, declared
 from continual_arcade.agents.methods.tensors import copies, parameters
 from continual_arcade.agents.networks import evaluation_mode
 from continual_arcade.agents.replay import TransitionReplayBuffer
@@ -164,9 +165,9 @@ class Part:
                 f"part {self.name!r} serves another agent, and knows what that one learnt: make a "
                 "new part for each agent"
             )
-        rules.declared(type(self))  # raises if its rules make no sense
+        declared(type(self))  # raises if its rules make no sense
         self.rng = rng
-        for name, state in rules.declared(type(self)).vectors.items():
+        for name, state in declared(type(self)).vectors.items():
             if not state.late:
                 setattr(self, name, [torch.zeros_like(t) for t in copies(parameters(learner))])
         if self.values_after:
@@ -250,48 +251,48 @@ class Part:
 
     def before_update(self, learner: Learner) -> None:
         """A gradient step begins."""
-        rules.run(self, "before_update", learner)
+        torch_rules.run(self, "before_update", learner)
 
     def on_td_gradient(self, learner: Learner) -> None:
         """The gradients are those of the TD loss."""
-        rules.run(self, "on_td_gradient", learner)
+        torch_rules.run(self, "on_td_gradient", learner)
 
     def loss(self, learner: Learner, batch: Batch) -> torch.Tensor | None:
         """Return a loss whose gradient is to be added, or None."""
-        return rules.loss_of_slopes(self, learner, batch)
+        return torch_rules.loss_of_slopes(self, learner, batch)
 
     def add_gradient(self, learner: Learner) -> None:
         """Gradients in closed form may be added."""
         if learner.measures:
-            rules.run(self, rules.MEASURE, learner)
-        rules.run(self, "add_gradient", learner)
+            torch_rules.run(self, MEASURE, learner)
+        torch_rules.run(self, "add_gradient", learner)
 
     def project(self, learner: Learner) -> None:
         """The gradient may be changed as a whole."""
-        rules.run(self, "project", learner)
+        torch_rules.run(self, "project", learner)
 
     def project_update(self, learner: Learner) -> None:
         """The optimiser has stepped; its step may be changed as a whole."""
-        rules.run(self, "project_update", learner)
+        torch_rules.run(self, "project_update", learner)
 
     def constrain(self, learner: Learner) -> None:
         """Parameters that must not move may be put back."""
-        rules.run(self, "constrain", learner)
+        torch_rules.run(self, "constrain", learner)
 
     def interpolate(self, learner: Learner) -> None:
         """Parameters may be moved as a whole."""
-        rules.run(self, "interpolate", learner)
+        torch_rules.run(self, "interpolate", learner)
 
     def after_update(self, learner: Learner) -> None:
         """The gradient step is over."""
-        rules.run(self, "after_update", learner)
+        torch_rules.run(self, "after_update", learner)
 
     def log(self, learner: Learner) -> None:
         """Numbers may be recorded; called before each line of the log."""
 
     def state_dict(self) -> State:
         """Return what must be kept to resume later: vectors and numbers, and the generator."""
-        what = rules.declared(type(self))
+        what = declared(type(self))
         kept: State = {"rng": self.rng.bit_generator.state}
         for name, state in what.vectors.items():
             if state.kept:
@@ -305,7 +306,7 @@ class Part:
             state: A tree that was kept, by the same part with the same settings.
         """
         self.rng.bit_generator.state = state["rng"]
-        what = rules.declared(type(self))
+        what = declared(type(self))
         for name, of_vector in what.vectors.items():
             if of_vector.kept:  # a copy: what is here is changed in place
                 setattr(self, name, [tensor.clone() for tensor in state[name]])

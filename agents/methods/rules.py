@@ -28,26 +28,18 @@ A loss that depends on what the network says is given by its *slope*: the deriva
 one state by its values. Autograd, or the compiled engine, takes it through the network.
 """
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, fields, is_dataclass, replace
 from inspect import signature
 from typing import Any, get_args, get_type_hints
 
 import numpy as np
 import numpy.typing as npt
-import torch
-from numba import types
 
 from continual_arcade.agents.kernels.functions import (
-    CFunction,
-    c_function,
     cached,
-    of_double_precision,
-    of_single_precision,
 )
 from continual_arcade.agents.kernels.program import HOOKS
-from continual_arcade.agents.methods.tensors import gradients, parameters
-from continual_arcade.agents.replay.n_step import Transitions
 from continual_arcade.envs.messages import unknown
 
 MEASURE = "measure"
@@ -337,21 +329,6 @@ def _check(kind: type, name: str, step: Step, what: Declared) -> None:
         )
 
 
-def groups(steps: Sequence[Step]) -> Iterator[tuple[Step, ...] | Slope | KeptGradient]:
-    """Yield the steps of a hook as they are compiled: arithmetic that belongs together, or one."""
-    together: list[Step] = []
-    for step in steps:
-        if not isinstance(step, Slope | KeptGradient):
-            together.append(step)
-            continue
-        if together:
-            yield tuple(together)
-            together = []
-        yield step
-    if together:
-        yield tuple(together)
-
-
 def value_of(part: Any, name: str, learner: Any) -> float:
     """Return a plain number of a part, as rules read it."""
     if name == "loss":
@@ -369,149 +346,10 @@ def _words(kind: type, name: str) -> tuple[str, ...]:
     return get_args(get_type_hints(kind)[name])
 
 
-def run(part: Any, hook: str, learner: Any) -> None:
-    """Run the rules of a hook in PyTorch.
-
-    Args:
-        part: The part.
-        hook: The hook, or ``MEASURE``.
-        learner: The learner.
-    """
-    for step in declared(type(part)).steps.get(hook, ()):
-        if step.when and not value_of(part, step.when, learner):
-            continue
-        if isinstance(step, KeptGradient):
-            _run_kept(step, part, learner)
-        else:
-            _run(step, part, learner)
-
-
-def _run(step: Step, part: Any, learner: Any) -> None:
-    vectors = declared(type(part)).vectors
-    columns: list[Any] = []
-    tensors = parameters(learner)
-    for name in step.reads:
-        if name == "theta":
-            columns.append(tensors)
-        elif name == "gradient":
-            columns.append(gradients(learner))
-        elif name in vectors:
-            columns.append(getattr(part, name))
-            if not columns[-1]:
-                return  # it is late
-        else:
-            columns.append([value_of(part, name, learner)] * len(tensors))
-    if isinstance(step, Count):
-        set_number(part, step.writes, step.function(*[column[0] for column in columns]))
-        return
-    with torch.no_grad():
-        rows = zip(*columns, strict=True) if columns else [()] * len(tensors)
-        # A rule that reads numbers alone gives one for all parameters.
-        results = (
-            torch.as_tensor(step.function(*row), device=tensor.device).expand_as(tensor)
-            for row, tensor in zip(rows, tensors, strict=True)
-        )
-        if isinstance(step, Total):
-            summed = sum(float(result.sum(dtype=torch.float64)) for result in results)
-            set_number(part, step.writes, summed)
-            return
-        target = getattr(part, step.writes) if step.writes in vectors else tensors
-        if step.writes == "gradient":
-            target = gradients(learner)
-        if not target:
-            return  # it is late
-        adds = step.hook == "add_gradient" and step.writes == "gradient"
-        for tensor, result in zip(target, results, strict=True):
-            tensor.add_(result) if adds else tensor.copy_(result)
-
-
 def set_number(part: Any, name: str, value: float) -> None:
     """Set a number; one that was whole stays whole as long as its values are."""
     was_whole, value = isinstance(getattr(part, name), int), float(value)
     setattr(part, name, int(value) if was_whole and value.is_integer() else value)
-
-
-def _run_kept(step: KeptGradient, part: Any, learner: Any) -> None:
-    kept = getattr(part, step.of)
-    if not kept:
-        return
-    size = getattr(part, step.size) or learner.batch_size
-    drawn = part.rng.integers(len(kept["rewards"]), size=size)
-    batch = Transitions(**{name: column[drawn] for name, column in kept.items()})
-    samples = learner.replay.as_samples(batch)
-    tensors = parameters(learner)
-    learnt = torch.autograd.grad(
-        learner.td_loss(samples), [tensor for tensor in tensors if tensor.requires_grad]
-    )
-    gradients = iter(learnt)
-    for target, tensor in zip(getattr(part, step.writes), tensors, strict=True):
-        if tensor.requires_grad:
-            target.copy_(next(gradients))
-        else:
-            target.zero_()
-
-
-def loss_of_slopes(part: Any, learner: Any, batch: Any) -> torch.Tensor | None:
-    """Return a loss whose gradient is that of the losses that a part declares by their slopes.
-
-    Args:
-        part: The part.
-        learner: The learner.
-        batch: What is learnt from.
-
-    Returns:
-        The sum of the values, each times its slope, which is no more than that: its value is not
-        the value of the loss. None if there is nothing to learn from.
-    """
-    found = []
-    for step in declared(type(part)).steps.get("loss", ()):
-        assert isinstance(step, Slope)
-        if step.when and not value_of(part, step.when, learner):
-            continue
-        drawn = _of_batch(step, learner, batch) if step.column else _of_kept(step, part, learner)
-        if drawn is None:
-            continue
-        states, old, rows = drawn
-        values = learner.q_net(states)
-        now = np.ascontiguousarray(values.detach().float().cpu().numpy())
-        slopes = np.zeros_like(now)
-        numbers = numbers_for(part, step.reads, learner)
-        slope_function(type(part), step)(
-            np.array(
-                [len(now), now.shape[1], *(a.ctypes.data for a in (now, old, slopes, numbers))],
-                np.int64,
-            )
-        )
-        slope = torch.from_numpy(slopes / np.float32(rows)).to(values.device, values.dtype)
-        found.append((values * slope).sum())
-    return sum(found[1:], found[0]) if found else None
-
-
-def _of_batch(step: Slope, learner: Any, batch: Any) -> Any:
-    """Return states of the batch that have old values, these, and the rows of the whole batch."""
-    if batch.slots is None:
-        return None
-    old = learner.replay.columns[step.column][batch.slots]
-    known = ~np.isnan(old[:, 0]) & (batch.slots >= 0)
-    if not known.any():
-        return None
-    states = batch.samples.observations
-    if not known.all():
-        states = states[torch.from_numpy(known).to(states.device)]
-    return states, np.ascontiguousarray(old[known]), len(old)
-
-
-def _of_kept(step: Slope, part: Any, learner: Any) -> Any:
-    states, old = getattr(part, step.states), getattr(part, step.values)
-    if states is None or old is None:
-        return None
-    size = getattr(part, step.size) or learner.batch_size
-    drawn = part.rng.integers(len(old), size=size)
-    return (
-        torch.as_tensor(states[drawn], device=parameters(learner)[0].device),
-        np.ascontiguousarray(old[drawn]),
-        size,
-    )
 
 
 def numbers_for(part: Any, names: Sequence[str], learner: Any) -> npt.NDArray[np.float64]:
@@ -528,112 +366,6 @@ def numbers_for(part: Any, names: Sequence[str], learner: Any) -> npt.NDArray[np
             for name in declared(type(part)).numbers
         ]
     )
-
-
-@cached
-def numbers_read(kind: type) -> frozenset[str]:
-    """Return which numbers of a part anything compiled reads, but for ``loss``."""
-    what = declared(kind)
-    steps = [step for of_hook in what.steps.values() for step in of_hook]
-    names = {name for step in steps for name in (*step.reads, step.when, step.writes)}
-    names |= {*what.written, *getattr(getattr(kind, "arrange", None), "numbers", ())}
-    return frozenset(names & set(what.numbers) - {"loss"})
-
-
-@cached
-def slope_function(kind: type, step: Slope) -> CFunction:
-    """Compile a slope over the rows of a batch.
-
-    Its record: rows, actions, and addresses of ``now``, ``old``, the slopes to be filled, and the
-    numbers. A row whose old value is NaN gets no slope.
-    """
-    function = of_double_precision(step.function)
-    row = types.Array(types.float32, 1, "C")
-    types_of = {"now": row, "old": row, "slope": row}
-    what = f"slope {step.function.__name__!r} of part {getattr(kind, 'name', kind.__name__)!r}"
-    suspect = (function, tuple(types_of.get(n, types.float64) for n in step.reads), what)
-    names = declared(kind).numbers
-    given = {name: f"numbers[{i}]" for i, name in enumerate(names)}
-    given |= {"now": "now[row]", "old": "old[row]", "slope": "slope[row]"}
-    text = f"""
-def run(record):
-    words = words_at(record, 6)
-    rows, actions = words[0], words[1]
-    now = floats_at(words[2], rows * actions).reshape(rows, actions)
-    old = floats_at(words[3], rows * actions).reshape(rows, actions)
-    slope = floats_at(words[4], rows * actions).reshape(rows, actions)
-    numbers = doubles_at(words[5], {len(names)})
-    for row in range(rows):
-        if old[row, 0] != old[row, 0]:
-            for action in range(actions):
-                slope[row, action] = 0.0
-        else:
-            rule({", ".join(given[name] for name in step.reads)})
-"""
-    return c_function(text, {"rule": function}, step.function, [suspect])
-
-
-@cached
-def hook_function(kind: type, steps: tuple[Step, ...]) -> CFunction:
-    """Compile what a part does to its vectors and numbers in a hook.
-
-    Its record: how many parameters; addresses of the numbers, of ``theta`` and of ``gradient``; and
-    of the part's vectors, in order, 0 for those that are empty.
-    """
-    what = declared(kind)
-    # Names of fields never become names of this text: one may be called as something in it.
-    names = {"theta": "theta", "gradient": "gradient"}
-    names |= {name: f"vector_{i}" for i, name in enumerate(what.vectors)}
-    place = {name: i for i, name in enumerate(what.numbers)}
-    lines = [
-        "def run(record):",
-        f"    words = words_at(record, {4 + len(what.vectors)})",
-        "    count = words[0]",
-        f"    numbers = doubles_at(words[1], {len(place)})",
-        "    theta, gradient = floats_at(words[2], count), floats_at(words[3], count)",
-    ]
-    word = {name: f"words[{4 + i}]" for i, name in enumerate(what.vectors)}
-    lines += [f"    {names[name]} = floats_at({at}, count)" for name, at in word.items()]
-    rules: dict[str, Any] = {}
-    suspects: list[tuple[Any, tuple[Any, ...], str]] = []
-    for i, step in enumerate(steps):
-        is_count = isinstance(step, Count)
-        function = (of_double_precision if is_count else of_single_precision)(step.function)
-        title = f"rule {step.function.__name__!r} of part {getattr(kind, 'name', kind.__name__)!r}"
-        given_types = (types.float64 if is_count else types.float32,) * len(step.reads)
-        suspects.append((function, given_types, title))
-        rules[f"rule_{i}"] = function
-        needed = [name for name in (*step.reads, step.writes) if name in word]
-        tests = [f"{word[name]} != 0" for name in dict.fromkeys(needed)]
-        if step.when:
-            tests.append(f"numbers[{place[step.when]}] != 0.0")
-        lines.append(f"    if {' and '.join(tests) or 'True'}:")
-        given = []
-        for name in step.reads:
-            if name in names:
-                given.append(f"{names[name]}[i]")
-            elif is_count:
-                given.append(f"numbers[{place[name]}]")
-            else:
-                lines.append(f"        number_{place[name]} = single(numbers[{place[name]}])")
-                given.append(f"number_{place[name]}")
-        call = f"rule_{i}({', '.join(given)})"
-        if is_count:
-            lines.append(f"        numbers[{place[step.writes]}] = {call}")
-        elif isinstance(step, Total):
-            lines += [
-                "        summed = 0.0",
-                "        for i in range(count):",
-                f"            summed += {call}",
-                f"        numbers[{place[step.writes]}] = summed",
-            ]
-        else:
-            adds = step.hook == "add_gradient" and step.writes == "gradient"
-            lines += [
-                "        for i in range(count):",
-                f"            {names[step.writes]}[i] {'+=' if adds else '='} {call}",
-            ]
-    return c_function("\n".join(lines) + "\n", rules, steps[0].function, suspects)
 
 
 assert set(_WRITTEN) - {MEASURE} | {"loss"} == set(HOOKS)

@@ -19,7 +19,8 @@ from continual_arcade.agents.methods import Batch, Part, base, clone
 from continual_arcade.agents.methods.base import q_values
 from continual_arcade.agents.methods.clear import Clear
 from continual_arcade.agents.methods.clone import Clone
-from continual_arcade.agents.methods.rules import numbers_for, slope_function, slope_of_kept
+from continual_arcade.agents.methods.compiled_rules import slope_function
+from continual_arcade.agents.methods.rules import numbers_for, slope_of_kept
 from continual_arcade.agents.replay import FIFOReplayBuffer, MixReplayBuffer
 
 WHATS = ("q", "advantage", "policy")

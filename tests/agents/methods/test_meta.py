@@ -16,7 +16,7 @@ from stable_baselines3.common.type_aliases import ReplayBufferSamples
 from torch import nn
 
 from continual_arcade.agents import ContinualDQN, build_agent, compose
-from continual_arcade.agents.methods import Batch, Part, make_part, plans, reptile, rules
+from continual_arcade.agents.methods import Batch, Part, make_part, plans, reptile, torch_rules
 from continual_arcade.agents.methods.mer import MER
 from continual_arcade.agents.methods.plans import draw_back, plan
 from continual_arcade.agents.methods.reptile import Reptile
@@ -347,7 +347,7 @@ def test_neither_the_target_network_nor_buffers_are_drawn_back(
     check_parameters_only(name)
     for mistake in (with_target, with_buffers):
         with monkeypatch.context() as patched:
-            for module in (plans, reptile, rules):
+            for module in (plans, reptile, torch_rules):
                 patched.setattr(module, "parameters", mistake)
             fails(lambda: check_parameters_only(name))
     kind: Any = Reptile if name == "reptile" else MER

@@ -1,0 +1,143 @@
+"""Rules as small C functions, which the compiled engine calls by their address."""
+
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+from numba import types
+
+from continual_arcade.agents.kernels.functions import (
+    CFunction,
+    c_function,
+    cached,
+    of_double_precision,
+    of_single_precision,
+)
+from continual_arcade.agents.methods.rules import (
+    Count,
+    KeptGradient,
+    Slope,
+    Step,
+    Total,
+    declared,
+)
+
+
+def groups(steps: Sequence[Step]) -> Iterator[tuple[Step, ...] | Slope | KeptGradient]:
+    """Yield the steps of a hook as they are compiled: arithmetic that belongs together, or one."""
+    together: list[Step] = []
+    for step in steps:
+        if not isinstance(step, Slope | KeptGradient):
+            together.append(step)
+            continue
+        if together:
+            yield tuple(together)
+            together = []
+        yield step
+    if together:
+        yield tuple(together)
+
+
+@cached
+def numbers_read(kind: type) -> frozenset[str]:
+    """Return which numbers of a part anything compiled reads, but for ``loss``."""
+    what = declared(kind)
+    steps = [step for of_hook in what.steps.values() for step in of_hook]
+    names = {name for step in steps for name in (*step.reads, step.when, step.writes)}
+    names |= {*what.written, *getattr(getattr(kind, "arrange", None), "numbers", ())}
+    return frozenset(names & set(what.numbers) - {"loss"})
+
+
+@cached
+def slope_function(kind: type, step: Slope) -> CFunction:
+    """Compile a slope over the rows of a batch.
+
+    Its record: rows, actions, and addresses of ``now``, ``old``, the slopes to be filled, and the
+    numbers. A row whose old value is NaN gets no slope.
+    """
+    function = of_double_precision(step.function)
+    row = types.Array(types.float32, 1, "C")
+    types_of = {"now": row, "old": row, "slope": row}
+    what = f"slope {step.function.__name__!r} of part {getattr(kind, 'name', kind.__name__)!r}"
+    suspect = (function, tuple(types_of.get(n, types.float64) for n in step.reads), what)
+    names = declared(kind).numbers
+    given = {name: f"numbers[{i}]" for i, name in enumerate(names)}
+    given |= {"now": "now[row]", "old": "old[row]", "slope": "slope[row]"}
+    text = f"""
+def run(record):
+    words = words_at(record, 6)
+    rows, actions = words[0], words[1]
+    now = floats_at(words[2], rows * actions).reshape(rows, actions)
+    old = floats_at(words[3], rows * actions).reshape(rows, actions)
+    slope = floats_at(words[4], rows * actions).reshape(rows, actions)
+    numbers = doubles_at(words[5], {len(names)})
+    for row in range(rows):
+        if old[row, 0] != old[row, 0]:
+            for action in range(actions):
+                slope[row, action] = 0.0
+        else:
+            rule({", ".join(given[name] for name in step.reads)})
+"""
+    return c_function(text, {"rule": function}, step.function, [suspect])
+
+
+@cached
+def hook_function(kind: type, steps: tuple[Step, ...]) -> CFunction:
+    """Compile what a part does to its vectors and numbers in a hook.
+
+    Its record: how many parameters; addresses of the numbers, of ``theta`` and of ``gradient``; and
+    of the part's vectors, in order, 0 for those that are empty.
+    """
+    what = declared(kind)
+    # Names of fields never become names of this text: one may be called as something in it.
+    names = {"theta": "theta", "gradient": "gradient"}
+    names |= {name: f"vector_{i}" for i, name in enumerate(what.vectors)}
+    place = {name: i for i, name in enumerate(what.numbers)}
+    lines = [
+        "def run(record):",
+        f"    words = words_at(record, {4 + len(what.vectors)})",
+        "    count = words[0]",
+        f"    numbers = doubles_at(words[1], {len(place)})",
+        "    theta, gradient = floats_at(words[2], count), floats_at(words[3], count)",
+    ]
+    word = {name: f"words[{4 + i}]" for i, name in enumerate(what.vectors)}
+    lines += [f"    {names[name]} = floats_at({at}, count)" for name, at in word.items()]
+    rules: dict[str, Any] = {}
+    suspects: list[tuple[Any, tuple[Any, ...], str]] = []
+    for i, step in enumerate(steps):
+        is_count = isinstance(step, Count)
+        function = (of_double_precision if is_count else of_single_precision)(step.function)
+        title = f"rule {step.function.__name__!r} of part {getattr(kind, 'name', kind.__name__)!r}"
+        given_types = (types.float64 if is_count else types.float32,) * len(step.reads)
+        suspects.append((function, given_types, title))
+        rules[f"rule_{i}"] = function
+        needed = [name for name in (*step.reads, step.writes) if name in word]
+        tests = [f"{word[name]} != 0" for name in dict.fromkeys(needed)]
+        if step.when:
+            tests.append(f"numbers[{place[step.when]}] != 0.0")
+        lines.append(f"    if {' and '.join(tests) or 'True'}:")
+        given = []
+        for name in step.reads:
+            if name in names:
+                given.append(f"{names[name]}[i]")
+            elif is_count:
+                given.append(f"numbers[{place[name]}]")
+            else:
+                lines.append(f"        number_{place[name]} = single(numbers[{place[name]}])")
+                given.append(f"number_{place[name]}")
+        call = f"rule_{i}({', '.join(given)})"
+        if is_count:
+            lines.append(f"        numbers[{place[step.writes]}] = {call}")
+        elif isinstance(step, Total):
+            lines += [
+                "        summed = 0.0",
+                "        for i in range(count):",
+                f"            summed += {call}",
+                f"        numbers[{place[step.writes]}] = summed",
+            ]
+        else:
+            adds = step.hook == "add_gradient" and step.writes == "gradient"
+            lines += [
+                "        for i in range(count):",
+                f"            {names[step.writes]}[i] {'+=' if adds else '='} {call}",
+            ]
+    return c_function("\n".join(lines) + "\n", rules, steps[0].function, suspects)

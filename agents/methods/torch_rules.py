@@ -1,0 +1,160 @@
+"""Rules run by PyTorch, tensor by tensor."""
+
+from typing import Any
+
+import numpy as np
+import torch
+
+from continual_arcade.agents.methods.compiled_rules import slope_function
+from continual_arcade.agents.methods.rules import (
+    Count,
+    KeptGradient,
+    Slope,
+    Step,
+    Total,
+    declared,
+    numbers_for,
+    set_number,
+    value_of,
+)
+from continual_arcade.agents.methods.tensors import gradients, parameters
+from continual_arcade.agents.replay.n_step import Transitions
+
+
+def run(part: Any, hook: str, learner: Any) -> None:
+    """Run the rules of a hook in PyTorch.
+
+    Args:
+        part: The part.
+        hook: The hook, or ``MEASURE``.
+        learner: The learner.
+    """
+    for step in declared(type(part)).steps.get(hook, ()):
+        if step.when and not value_of(part, step.when, learner):
+            continue
+        if isinstance(step, KeptGradient):
+            _run_kept(step, part, learner)
+        else:
+            _run(step, part, learner)
+
+
+def _run(step: Step, part: Any, learner: Any) -> None:
+    vectors = declared(type(part)).vectors
+    columns: list[Any] = []
+    tensors = parameters(learner)
+    for name in step.reads:
+        if name == "theta":
+            columns.append(tensors)
+        elif name == "gradient":
+            columns.append(gradients(learner))
+        elif name in vectors:
+            columns.append(getattr(part, name))
+            if not columns[-1]:
+                return  # it is late
+        else:
+            columns.append([value_of(part, name, learner)] * len(tensors))
+    if isinstance(step, Count):
+        set_number(part, step.writes, step.function(*[column[0] for column in columns]))
+        return
+    with torch.no_grad():
+        rows = zip(*columns, strict=True) if columns else [()] * len(tensors)
+        # A rule that reads numbers alone gives one for all parameters.
+        results = (
+            torch.as_tensor(step.function(*row), device=tensor.device).expand_as(tensor)
+            for row, tensor in zip(rows, tensors, strict=True)
+        )
+        if isinstance(step, Total):
+            summed = sum(float(result.sum(dtype=torch.float64)) for result in results)
+            set_number(part, step.writes, summed)
+            return
+        target = getattr(part, step.writes) if step.writes in vectors else tensors
+        if step.writes == "gradient":
+            target = gradients(learner)
+        if not target:
+            return  # it is late
+        adds = step.hook == "add_gradient" and step.writes == "gradient"
+        for tensor, result in zip(target, results, strict=True):
+            tensor.add_(result) if adds else tensor.copy_(result)
+
+
+def _run_kept(step: KeptGradient, part: Any, learner: Any) -> None:
+    kept = getattr(part, step.of)
+    if not kept:
+        return
+    size = getattr(part, step.size) or learner.batch_size
+    drawn = part.rng.integers(len(kept["rewards"]), size=size)
+    batch = Transitions(**{name: column[drawn] for name, column in kept.items()})
+    samples = learner.replay.as_samples(batch)
+    tensors = parameters(learner)
+    learnt = torch.autograd.grad(
+        learner.td_loss(samples), [tensor for tensor in tensors if tensor.requires_grad]
+    )
+    gradients = iter(learnt)
+    for target, tensor in zip(getattr(part, step.writes), tensors, strict=True):
+        if tensor.requires_grad:
+            target.copy_(next(gradients))
+        else:
+            target.zero_()
+
+
+def loss_of_slopes(part: Any, learner: Any, batch: Any) -> torch.Tensor | None:
+    """Return a loss whose gradient is that of the losses that a part declares by their slopes.
+
+    Args:
+        part: The part.
+        learner: The learner.
+        batch: What is learnt from.
+
+    Returns:
+        The sum of the values, each times its slope, which is no more than that: its value is not
+        the value of the loss. None if there is nothing to learn from.
+    """
+    found = []
+    for step in declared(type(part)).steps.get("loss", ()):
+        assert isinstance(step, Slope)
+        if step.when and not value_of(part, step.when, learner):
+            continue
+        drawn = _of_batch(step, learner, batch) if step.column else _of_kept(step, part, learner)
+        if drawn is None:
+            continue
+        states, old, rows = drawn
+        values = learner.q_net(states)
+        now = np.ascontiguousarray(values.detach().float().cpu().numpy())
+        slopes = np.zeros_like(now)
+        numbers = numbers_for(part, step.reads, learner)
+        slope_function(type(part), step)(
+            np.array(
+                [len(now), now.shape[1], *(a.ctypes.data for a in (now, old, slopes, numbers))],
+                np.int64,
+            )
+        )
+        slope = torch.from_numpy(slopes / np.float32(rows)).to(values.device, values.dtype)
+        found.append((values * slope).sum())
+    return sum(found[1:], found[0]) if found else None
+
+
+def _of_batch(step: Slope, learner: Any, batch: Any) -> Any:
+    """Return states of the batch that have old values, these, and the rows of the whole batch."""
+    if batch.slots is None:
+        return None
+    old = learner.replay.columns[step.column][batch.slots]
+    known = ~np.isnan(old[:, 0]) & (batch.slots >= 0)
+    if not known.any():
+        return None
+    states = batch.samples.observations
+    if not known.all():
+        states = states[torch.from_numpy(known).to(states.device)]
+    return states, np.ascontiguousarray(old[known]), len(old)
+
+
+def _of_kept(step: Slope, part: Any, learner: Any) -> Any:
+    states, old = getattr(part, step.states), getattr(part, step.values)
+    if states is None or old is None:
+        return None
+    size = getattr(part, step.size) or learner.batch_size
+    drawn = part.rng.integers(len(old), size=size)
+    return (
+        torch.as_tensor(states[drawn], device=parameters(learner)[0].device),
+        np.ascontiguousarray(old[drawn]),
+        size,
+    )

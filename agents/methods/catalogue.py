@@ -40,7 +40,9 @@ def discover() -> None:
     for known in (PARTS, PRESETS, MISSING):
         known.clear()
     folders = list(sys.modules[_PACKAGE].__path__)
-    places: dict[str, str] = dict.fromkeys(("catalogue", "method"), folders[0])  # which hold no method
+    places: dict[str, str] = dict.fromkeys(
+        ("catalogue", "method"), folders[0]
+    )  # which hold no method
     for folder in folders:
         if not Path(folder).is_dir():
             leave_out(folder, ValueError("CONTINUAL_ARCADE_METHODS names it, and it is no folder"))

@@ -1,6 +1,7 @@
 """When and how an agent explores."""
 
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Literal
 
 import numpy as np
@@ -48,8 +49,20 @@ class Exploration:
                 f"action prior {self.prior} must give each of the {count} actions a probability"
             )
 
+    @cached_property
+    def cumulated(self) -> npt.NDArray[np.float64]:
+        """Sums of the prior that a number from [0, 1) is looked up in; none for a uniform choice.
+
+        They are those of :meth:`numpy.random.Generator.choice`.
+        """
+        if self.prior is None:
+            return np.zeros(0)
+        sums: npt.NDArray[np.float64] = (np.array(self.prior) / sum(self.prior)).cumsum()
+        sums /= sums[-1]
+        return sums
+
     def draw(self, rng: np.random.Generator, actions: int, size: int) -> npt.NDArray[np.int64]:
         """Draw exploratory actions, shape ``(size,)``."""
-        # To the last digit, which the draw insists on.
-        prior = None if self.prior is None else np.array(self.prior) / sum(self.prior)
-        return rng.choice(actions, size=size, p=prior).astype(np.int64)
+        if self.prior is None:
+            return rng.integers(actions, size=size)
+        return self.cumulated.searchsorted(rng.random(size), side="right").astype(np.int64)

@@ -78,6 +78,11 @@ class PhaseTracker:
         for i in np.flatnonzero(dones):
             self._phases[i] = env.unwrapped.reset_infos[i].get("phase", 0)
 
+    @property
+    def has_news(self) -> bool:
+        """Whether a phase has begun since the last call of :meth:`news`."""
+        return min(self._phases.tolist()) != self.phase
+
     def news(self) -> tuple[int | None, int] | None:
         """Return what ended and began since the last call, None if nothing.
 

@@ -547,8 +547,10 @@ class _Conditions:
 
     def adopt(self, outlook: Outlook, begun: npt.NDArray[np.int64], clock: LifetimeClock) -> None:
         """Let hold what held when the running episodes began."""
+        if self._same is clock.params:
+            return
         renewed = begun >= 0
-        if self._same is clock.params or not renewed.any():
+        if not renewed.any():
             return
         self.phases = np.where(renewed, outlook.phases[begun], self.phases)
         rows = np.where(renewed[:, np.newaxis], outlook.params[begun], self.rows)

@@ -60,6 +60,19 @@ def steps_until_due(
     return otherwise
 
 
+def watches_start(callback: BaseCallback) -> bool:
+    """Return whether a callback has something to do when a rollout starts."""
+    if "on_rollout_start" in vars(callback) or "_on_rollout_start" in vars(callback):
+        return True
+    kind = type(callback)
+    if kind is CallbackList:
+        return any(map(watches_start, callback.callbacks))  # type: ignore[attr-defined]
+    return (
+        kind.on_rollout_start is not BaseCallback.on_rollout_start
+        or kind._on_rollout_start is not BaseCallback._on_rollout_start
+    )
+
+
 def skip(callback: BaseCallback, steps: int, num_envs: int) -> None:
     """Let a callback count steps at which it was not called.
 

@@ -32,9 +32,12 @@ class Entry:
         self._function, self._owner = function, owner
         self._compiled: dict[Any, tuple[Callable[..., Any], Callable[..., Any]]] = {}
 
-    def prepared(self, arguments: tuple[Any, ...]) -> "Prepared":
-        """Return the function with its arguments: compiled for them, or read from the cache."""
-        kind = _types.Tuple(tuple(_typeof(argument) for argument in arguments))
+    def prepared(self, arguments: Any) -> "Prepared":
+        """Return the function with its arguments, a named tuple.
+
+        It is compiled for arguments of these types, or read from the cache.
+        """
+        kind = _typeof(arguments)
         if kind not in self._compiled:
             with _announced():
                 self._compiled[kind] = self._compile(kind)
@@ -63,7 +66,7 @@ class Prepared:
         self,
         call: Callable[..., Any],
         store: Callable[..., Any],
-        arguments: tuple[Any, ...],
+        arguments: Any,
         size: int,
     ) -> None:
         self._call, self.arguments = call, arguments

@@ -19,7 +19,7 @@ from continual_arcade.agents.engines.eligibility import REPLAYS
 from continual_arcade.agents.engines.flat import FlatVector
 from continual_arcade.agents.engines.snapshot import Snapshot
 from continual_arcade.agents.kernels import update
-from continual_arcade.agents.kernels.network import Network, Shape, act
+from continual_arcade.agents.kernels.network import Network, Shape, ToAct, act
 from continual_arcade.agents.kernels.replay import Completed, Memory, Pending
 from continual_arcade.agents.methods.base import MEASURED, Part
 from continual_arcade.agents.replay import (
@@ -383,8 +383,8 @@ class CompiledEngine:
         """
         self.before(gradient_steps, batch_size)
         view = self.view()
-        if self._learn is None or self._learn.arguments[1] is not view:
-            self._learn = _learn_entry().prepared((self.control, view))
+        if self._learn is None or self._learn.arguments.agent is not view:
+            self._learn = _learn_entry().prepared(update.ToLearn(self.control, view))
         status = update.DONE
         try:
             status = self._learn()
@@ -427,9 +427,10 @@ class CompiledEngine:
         """Return the actions of highest value, shape ``(count,)``."""
         rows = len(observations)
         self._make_room(rows)
-        if self._act is None or self._act.arguments[1].inputs is not self._inputs:
+        if self._act is None or self._act.arguments.net.inputs is not self._inputs:
             self._chosen = np.zeros(len(self._inputs), np.int64)
-            self._act = _acting_entry().prepared((self.control, self._network(), self._chosen))
+            given = ToAct(self.control, self._network(), self._chosen)
+            self._act = _acting_entry().prepared(given)
         self._inputs[:rows] = observations
         self._stale[:] = 1
         self._c["rows"] = rows
@@ -446,9 +447,9 @@ def _of(names: tuple[str, ...]) -> slice:
 
 @cache
 def _learn_entry() -> Entry:
-    return Entry(njit(error_model="numpy")(update.learn), "learner")
+    return Entry(njit(error_model="numpy", inline="always")(update.learn), "learner")
 
 
 @cache
 def _acting_entry() -> Entry:
-    return Entry(njit(error_model="numpy")(act), "learner")
+    return Entry(njit(error_model="numpy", inline="always")(act), "learner")

@@ -17,12 +17,16 @@ from stable_baselines3.common.callbacks import BaseCallback
 from stable_baselines3.common.type_aliases import RolloutReturn
 from stable_baselines3.common.utils import ConstantSchedule, FloatSchedule, LinearSchedule
 
-from continual_arcade.agents.engines.callback_schedule import skip, steps_until_due
+from continual_arcade.agents.engines.callback_schedule import (
+    skip,
+    steps_until_due,
+    watches_start,
+)
 from continual_arcade.agents.engines.compilation import Entry, Prepared
 from continual_arcade.agents.engines.compiled import CompiledEngine
 from continual_arcade.agents.engines.eligibility import changed
 from continual_arcade.agents.kernels import update
-from continual_arcade.agents.kernels.loop import Acting, GameState, Play, play_and_learn
+from continual_arcade.agents.kernels.loop import Acting, GameState, Play, ToPlay, play_and_learn
 from continual_arcade.agents.kernels.random import stream_of
 from continual_arcade.agents.methods.base import Part
 from continual_arcade.agents.replay import BalancedReplayBuffer
@@ -36,6 +40,7 @@ _INTERVAL = 0.1
 """How long a loop may last, about [s]."""
 _LONGEST = 4096
 """Steps of the longest loop."""
+_NEVER = np.iinfo(np.int64).max
 _OF_ENV = frozenset({"close", "render", "seed"})
 """Methods of an environment that have no part in a step."""
 
@@ -85,12 +90,7 @@ class GameLoop:
             episode_returns=np.zeros(0),
             episode_lengths=np.zeros(0, np.int64),
         )
-        exploration = agent.exploration
-        prior = exploration.prior
-        # What Generator.choice compares its draws with.
-        shares = np.zeros(0) if prior is None else np.array(prior) / sum(prior)
-        sums = shares.cumsum()
-        self._cumulated = sums if prior is None else sums / sums[-1]
+        self._cumulated = agent.exploration.cumulated
         self._conditions = self._games.conditions
         """What held before the last loop."""
         self._now = 0.0
@@ -126,39 +126,62 @@ class GameLoop:
         return max(1, min(_LONGEST, int(self._pace * _INTERVAL)))
 
     def collect(self, callback: BaseCallback, log_interval: int | None) -> RolloutReturn:
-        """Play rollouts, and learn from all but the last, until something is due.
+        """Play rollouts, and learn from all but the last, until Python has something to do.
 
         Args:
-            callback: Told of it as of one rollout of one step, of whose start it was told.
+            callback: Told of what is due as of one rollout of one step, of whose start it was told.
             log_interval: Episodes between lines of the log; None for no log.
 
         Raises:
             DivergedError: If the loss or its gradient is not finite.
         """
         agent, count = self._agent, self.env.num_envs
-        rollout = agent.train_freq.frequency
-        gradient_steps = agent.gradient_steps if agent.gradient_steps >= 0 else rollout * count
-        steps = min(
-            self._longest(),
-            -(-(agent._total_timesteps - agent.num_timesteps) // count),
-            steps_until_due(callback, agent.num_timesteps, count, agent.callback_every),
+        begun, episodes = agent.num_timesteps, 0
+        owed = False
+        while True:
+            rollout = agent.train_freq.frequency
+            gradient_steps = agent.gradient_steps if agent.gradient_steps >= 0 else rollout * count
+            steps = min(
+                self._longest(),
+                -(-(agent._total_timesteps - agent.num_timesteps) // count),
+                steps_until_due(callback, agent.num_timesteps, count, agent.callback_every),
+            )
+            rollouts = max(1, -(-int(steps) // rollout))
+            until_log = math.inf
+            if log_interval is not None:
+                until_log = log_interval - agent._episode_num % log_interval
+            played = self.run(rollouts * rollout, rollout, gradient_steps, until_log, owed)
+            agent.check_finite(played.status == update.DONE, self._engine.loss, self._engine.norm)
+            agent.logger.record("rollout/exploration_rate", agent.exploration_rate)
+            self._log_training()
+            skip(callback, played.steps - 1, count)
+            callback.update_locals({**self._last_step(played), "self": agent, "env": self.env})
+            goes_on = callback.on_step()
+            episodes += played.episodes
+            if goes_on:
+                if played.episodes >= until_log:
+                    agent.dump_logs()
+                callback.on_rollout_end()
+            if not goes_on or watches_start(callback) or not self._continues():
+                return RolloutReturn(agent.num_timesteps - begun, episodes, goes_on)
+            owed = agent.num_timesteps > agent.learning_starts and agent.gradient_steps != 0
+            if owed:
+                agent._update_learning_rate(agent.policy.optimizer)
+
+    def _continues(self) -> bool:
+        """Return whether the next rollout is this loop's too, and nothing is due before it.
+
+        What there is to learn after the last step is then learnt when the loop is entered next,
+        which saves entering compiled code twice.
+        """
+        agent = self._agent
+        return (
+            agent.num_timesteps < agent._total_timesteps
+            and not agent.life.has_news
+            and agent.runs_compiled
+            and agent._compiled is self._engine
+            and self.is_of(self._engine, agent.env)
         )
-        rollouts = max(1, -(-int(steps) // rollout))
-        until_log = math.inf
-        if log_interval is not None:
-            until_log = log_interval - agent._episode_num % log_interval
-        played = self.run(rollouts * rollout, rollout, gradient_steps, until_log)
-        agent.check_finite(played.status == update.DONE, self._engine.loss, self._engine.norm)
-        agent.logger.record("rollout/exploration_rate", agent.exploration_rate)
-        self._log_training()
-        skip(callback, played.steps - 1, count)
-        callback.update_locals({**self._last_step(played), "self": agent, "env": self.env})
-        goes_on = callback.on_step()
-        if goes_on:
-            if played.episodes >= until_log:
-                agent.dump_logs()
-            callback.on_rollout_end()
-        return RolloutReturn(rollout * count, played.episodes, goes_on)
 
     def _log_training(self) -> None:
         """Record how the last learning of the loop went, as if it had been told of."""
@@ -170,7 +193,14 @@ class GameLoop:
             if engine.clip_factor is not None:
                 agent.logger.record("train/clip_factor", engine.clip_factor)
 
-    def run(self, steps: int, train_every: int, gradient_steps: int, episodes: float) -> "Played":
+    def run(
+        self,
+        steps: int,
+        train_every: int,
+        gradient_steps: int,
+        episodes: float,
+        owed: bool = False,
+    ) -> "Played":
         """Play, and learn after each rollout but the last.
 
         Args:
@@ -178,6 +208,7 @@ class GameLoop:
             train_every: Steps of a rollout.
             gradient_steps: Gradient steps after each.
             episodes: Return after the rollout in which so many have ended; inf for never.
+            owed: Whether the step before is still to be learnt from.
 
         Returns:
             What happened.
@@ -189,13 +220,13 @@ class GameLoop:
         phases = agent.life.phases
         outlook = games.outlook(steps)
         rates, learning_rates = self._rates(steps)
-        c["losses"] = 0
+        c["losses"], c["owed"] = 0, owed
         c["steps"], c["played"], c["halfway"], c["episodes"] = steps, 0, 0, 0
-        c["train_every"], c["phase"] = train_every, phases.min()
+        c["train_every"], c["phase"] = train_every, min(phases.tolist())
         c["clock"] = games.clock.step
-        c["episodes_wanted"] = min(episodes, np.iinfo(np.int64).max)
+        c["episodes_wanted"] = min(episodes, _NEVER)
         if gradient_steps == 0:
-            c["learning_starts"] = np.iinfo(np.int64).max
+            c["learning_starts"] = _NEVER
         play = self._ready(steps, phases)
         agent.replay.expect_phases(outlook.phases)
         engine.make_room_for(steps, train_every)
@@ -242,8 +273,8 @@ class GameLoop:
                 draws=self._draws,
                 buffer=self._buffer,
             )
-            arguments = (engine.control, view, engine.pending, state, play, acting)
-            prepared = self._entry.prepared(arguments)
+            given = ToPlay(engine.control, view, engine.pending, state, play, acting)
+            prepared = self._entry.prepared(given)
             self._prepared, self._seen = (engine.version, prepared), now
         return prepared
 
@@ -449,4 +480,4 @@ def _loop_entry(rules: Rules, owner: str, actions: int) -> Entry:
     loop = rebind(play_and_learn, {"step_batch": step})
     # What tells of the sources of the rules, in the name under which machine code is kept.
     loop.__qualname__ += f".{plain(step).__qualname__}"
-    return Entry(njit(error_model="numpy")(loop), owner)
+    return Entry(njit(error_model="numpy", inline="always")(loop), owner)

@@ -18,8 +18,6 @@ _OF_AGENT = attrgetter(
     "policy",
     "q_net",
     "q_net_target",
-    "policy.q_net",
-    "policy.q_net_target",
     "policy.optimizer",
     "replay_buffer",
     "exploration",
@@ -64,13 +62,16 @@ class Snapshot:
         owners = (agent, replay, optimizer, policy, *networks, *agent.parts)
         self._own = [vars(owner) for owner in owners]
         # Tables of which every value must stay what it is: layers, parameters, moments.
-        self._tables: list[dict[Any, Any]] = [
+        tables: list[dict[Any, Any]] = [
+            policy._modules,
             *[module._modules for module in networks],
             *[module._parameters for module in networks],
             *optimizer.state.values(),
             optimizer.state,
             replay.columns,
         ]
+        self._tables = [table for table in tables if table]
+        self._empty = [table for table in tables if not table]
         self._hooks = [table for thing in (*networks, optimizer) for table in hooks(thing)]
         parameters = list(policy.q_net.parameters())
         self._free = [_OF_PARAMETER(parameter) for parameter in parameters]
@@ -88,6 +89,7 @@ class Snapshot:
         """Return whether the agent is still the same."""
         return (
             self._sized() == self._sizes
+            and not any(self._empty)
             and not any(self._hooks)
             and all(map(is_, self._looked_at(agent), self._things))
             and self._numbered(agent) == self._numbers

@@ -1,8 +1,9 @@
 """How functions are marked that only compiled code calls."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any, TypeVar, cast
 
+import numpy as np
 from numba import extending, njit
 
 Function = TypeVar("Function", bound=Callable[..., Any])
@@ -13,6 +14,15 @@ products fused, which changes last digits. That NaN and infinity come through is
 """
 FUSED = frozenset({"contract"})
 """Products may be fused into sums, and that is all."""
+
+
+def numbered(count: int) -> Iterator[Any]:
+    """Return the numbers of so many things that functions are told apart by.
+
+    They are NumPy's: of a function that is given a plain whole number, numba compiles a version for
+    each.
+    """
+    return map(np.int64, range(count))
 
 
 def inner(fastmath: frozenset[str] = frozenset()) -> Callable[[Function], Function]:

@@ -12,8 +12,15 @@ import numpy.typing as npt
 from continual_arcade.agents.kernels.inner import inner
 from continual_arcade.agents.kernels.network import ONLINE, best, forward
 from continual_arcade.agents.kernels.random import Stream, below, fraction
-from continual_arcade.agents.kernels.replay import lacks_room, place, push
-from continual_arcade.agents.kernels.update import DONE, LACKS_ROOM, UNPLANNED, synchronise, train
+from continual_arcade.agents.kernels.replay import Pending, lacks_room, place, push
+from continual_arcade.agents.kernels.update import (
+    DONE,
+    LACKS_ROOM,
+    UNPLANNED,
+    Agent,
+    synchronise,
+    train,
+)
 
 
 def step_batch(*_: Any) -> NoReturn:
@@ -83,26 +90,42 @@ class Acting(NamedTuple):
     """For the outputs of the network's layers."""
 
 
-def play_and_learn(control: Any, a: Any, pending: Any, state: Any, play: Any, acting: Any) -> int:
+class ToPlay(NamedTuple):
+    """What :func:`play_and_learn` is called with."""
+
+    control: npt.NDArray[Any]
+    """The control record, shape ``(1,)``."""
+    agent: Agent
+    pending: Pending
+    """Steps that wait for later rewards."""
+    state: GameState
+    play: Play
+    acting: Acting
+
+
+def play_and_learn(given: Any) -> int:
     """Play some steps in all games, and learn after each but the last.
 
-    What follows the last step is left to the caller, who may want to look at the agent before.
+    What follows the last step is left to the caller, who may want to look at the agent before, and
+    can have it made up for at the beginning of the next call (``owed``).
 
     Args:
-        control: The control record, shape ``(1,)``.
-        a: The agent.
-        pending: Steps that wait for later rewards.
-        state: The games.
-        play: What happens in them.
-        acting: How actions are chosen.
+        given: See :class:`ToPlay`.
 
     Returns:
         ``DONE`` after the steps asked for, or fewer if a phase or enough episodes have ended;
         ``DIVERGED``; ``MISPLANNED``; or ``LACKS_ROOM``, halfway through a step: to be called again
         once there is.
     """
-    c = control[0]
+    c, a, pending = given.control[0], given.agent, given.pending
+    state, play, acting = given.state, given.play, given.acting
     stop = False
+    if c.owed:
+        c.owed = 0
+        status = train(c, a)
+        if status != DONE:
+            return status
+        _forget_learnt(c)
     while True:
         k = c.played
         if not c.halfway:
@@ -147,8 +170,14 @@ def play_and_learn(control: Any, a: Any, pending: Any, state: Any, play: Any, ac
             status = train(c, a)
             if status != DONE:
                 return status
-        if not c.keeps_completed and c.learnt == c.completed:
-            c.learnt = c.completed = 0
+        _forget_learnt(c)
+
+
+@inner()
+def _forget_learnt(c: Any) -> None:
+    """Make room for the next transitions, unless somebody wants to see all that were played."""
+    if not c.keeps_completed and c.learnt == c.completed:
+        c.learnt = c.completed = 0
 
 
 @inner()

@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 from numba import njit
 
-from continual_arcade.agents.kernels.inner import WIDE, inner
+from continual_arcade.agents.kernels.inner import WIDE, inner, numbered
 from continual_arcade.agents.kernels.products import dense, through_layer, turn, weights_gradient
 
 
@@ -27,7 +27,7 @@ class Shape(NamedTuple):
     """Where the weights of each layer begin, shape ``(layers,)``."""
 
 
-ONLINE, TARGET = range(2)
+ONLINE, TARGET = numbered(2)
 """Which of the two networks."""
 
 
@@ -165,16 +165,20 @@ def best(values: Any, row: int) -> int:
     return chosen
 
 
-def act(control: Any, net: Any, chosen: Any) -> int:
-    """Choose the best action of the online network for each observation.
+class ToAct(NamedTuple):
+    """What :func:`act` is called with."""
 
-    Args:
-        control: The control record, shape ``(1,)``; ``rows`` says how many observations lie in
-            the first rows of the network's inputs.
-        net: The networks.
-        chosen: Filled, shape ``(rows,)`` or longer.
-    """
-    rows = control[0].rows
+    control: npt.NDArray[Any]
+    """The control record, shape ``(1,)``; ``rows`` says how many observations lie in the first rows
+    of the network's inputs."""
+    net: Network
+    chosen: npt.NDArray[np.int64]
+    """Filled with the actions, shape ``(rows,)`` or longer."""
+
+
+def act(given: Any) -> int:
+    """Choose the best action of the online network for each observation."""
+    net, chosen, rows = given.net, given.chosen, given.control[0].rows
     values = forward(net, ONLINE, net.inputs[:rows], net.activations)
     for row in range(rows):
         chosen[row] = best(values, row)

@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 from numba.extending import register_jitable
 
-from continual_arcade.agents.kernels.inner import inner
+from continual_arcade.agents.kernels.inner import inner, numbered
 
 HOOKS = (
     "before_update",
@@ -34,7 +34,7 @@ HOOKS = (
     CONSTRAIN,
     INTERPOLATE,
     AFTER_UPDATE,
-) = range(len(HOOKS))
+) = numbered(len(HOOKS))
 
 CALL, REPLAYED_SLOPE, KEPT_SLOPE, KEPT_GRADIENT, DRAW_BACK = range(5)
 """Kinds of operations: call the function of a part; add the gradient of a loss that a part says by

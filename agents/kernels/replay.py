@@ -84,6 +84,13 @@ class Completed(NamedTuple):
 
 
 @inner()
+def copy_row(source: Any, target: Any) -> None:
+    """Copy a row. To assign it would compile a check of its length, and the words of an error."""
+    for i in range(len(target)):
+        target[i] = source[i]
+
+
+@inner()
 def push(
     pending: Any,
     completed: Any,
@@ -118,7 +125,7 @@ def push(
         The first row that is still free.
     """
     n_steps = len(pending.discounts)
-    pending.observations[env, newest] = observation
+    copy_row(observation, pending.observations[env, newest])
     pending.actions[env, newest] = action
     pending.phases[env, newest] = phase
     pending.returns[env, newest] = 0.0
@@ -128,10 +135,10 @@ def push(
     for age in range(min(count, n_steps) - 1, -1, -1):
         if ended or age == n_steps - 1:
             column = (newest - age) % n_steps
-            completed.observations[row] = pending.observations[env, column]
+            copy_row(pending.observations[env, column], completed.observations[row])
             completed.actions[row] = pending.actions[env, column]
             completed.rewards[row] = pending.returns[env, column]
-            completed.next_observations[row] = next_observation
+            copy_row(next_observation, completed.next_observations[row])
             completed.dones[row] = 1.0 if terminated else 0.0
             completed.discounts[row] = pending.discounts[age]
             completed.phases[row] = pending.phases[env, column]
@@ -299,8 +306,8 @@ def balanced_size(book: Any) -> int:
 
 @inner()
 def _put(memory: Any, completed: Any, row: int, slot: int) -> None:
-    memory.observations[slot] = completed.observations[row]
-    memory.next_observations[slot] = completed.next_observations[row]
+    copy_row(completed.observations[row], memory.observations[slot])
+    copy_row(completed.next_observations[row], memory.next_observations[slot])
     memory.actions[slot] = completed.actions[row]
     memory.rewards[slot] = completed.rewards[row]
     memory.dones[slot] = completed.dones[row]

@@ -80,6 +80,7 @@ _WHOLE = (
     "learnt",
     "losses",
     # A chunk of training.
+    "owed",
     "steps",
     "played",
     "halfway",
@@ -147,14 +148,17 @@ class Agent(NamedTuple):
     """Where the repetitions of a plan began."""
 
 
-def learn(control: Any, a: Any) -> int:
-    """Learn once; see :func:`train`, of which this is the way in from Python.
+class ToLearn(NamedTuple):
+    """What :func:`learn` is called with."""
 
-    Args:
-        control: The control record, shape ``(1,)``.
-        a: The agent.
-    """
-    return train(control[0], a)
+    control: npt.NDArray[Any]
+    """The control record, shape ``(1,)``."""
+    agent: Agent
+
+
+def learn(given: Any) -> int:
+    """Learn once; see :func:`train`, of which this is the way in from Python."""
+    return train(given.control[0], given.agent)
 
 
 @inner()

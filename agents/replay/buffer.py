@@ -280,7 +280,7 @@ class TransitionReplayBuffer(ReplayBuffer):
         self.expect_phases(phases)
         latest = self.accumulator.push(obs, action, reward, next_obs, done, timeouts, phases)
         rows, slots = _last_in_each(*self._place(latest))
-        kept = latest.take(rows)
+        kept = latest if len(rows) == len(latest) == 1 else latest.take(rows)
         self.observations[slots, 0] = kept.observations
         self.next_observations[slots, 0] = kept.next_observations
         self.actions[slots, 0] = kept.actions
@@ -300,11 +300,13 @@ class TransitionReplayBuffer(ReplayBuffer):
         Raises:
             ValueError: If one is negative.
         """
-        if phases.min() < 0 or phases.max() >= MOST_PHASES:
-            wrong = phases.min() if phases.min() < 0 else phases.max()
+        seen = phases.tolist()
+        lowest, highest = min(seen), max(seen)
+        if lowest < 0 or highest >= MOST_PHASES:
+            wrong = lowest if lowest < 0 else highest
             raise ValueError(f"info['phase'] = {wrong} must be from 0 to {MOST_PHASES - 1:,}")
-        if phases.max() >= len(self.drawn_phases):
-            more = np.zeros(phases.max() + 1 - len(self.drawn_phases), np.int64)
+        if highest >= len(self.drawn_phases):
+            more = np.zeros(highest + 1 - len(self.drawn_phases), np.int64)
             self.drawn_phases = np.concatenate([self.drawn_phases, more])
 
     def _set_cursor(self) -> None:

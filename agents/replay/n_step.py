@@ -4,10 +4,11 @@ A replay memory that overwrites in any order cannot look for the next steps in t
 the returns must be complete when a transition goes in.
 """
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, fields
 from functools import cache
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -118,8 +119,8 @@ class NStepAccumulator:
         columns = np.arange(n_steps)
         self._weights = self.gamma ** ((columns[:, None] - columns) % n_steps).astype(np.float64)
         self._discounts = (self.gamma ** (columns + 1.0)).astype(np.float32)
-        self._viewed: tuple[Pending, Completed] | None = None
-        self._completed: Any = None
+        self._viewed: _Views | None = None
+        self._completed: tuple[npt.NDArray[Any], ...] = ()
 
     @property
     def pending(self) -> int:
@@ -154,64 +155,67 @@ class NStepAccumulator:
         Raises:
             ValueError: If an argument has the wrong number of elements.
         """
-        kind, shape = self._observations.dtype, (self.n_envs, *self._observations.shape[2:])
         self._newest = (self._newest + 1) % self.n_steps
-        ended = np.reshape(dones, self.n_envs).astype(np.bool_)
-        timed_out = np.reshape(timeouts, self.n_envs).astype(np.bool_)
-        pending, completed = self._views()
-        count = pushes()(
-            pending,
-            completed,
-            self._newest,
-            _bytes(np.reshape(obs, shape), kind, 1),
-            _bytes(np.reshape(actions, (self.n_envs, -1)), self._actions.dtype, 1),
-            np.reshape(rewards, self.n_envs).astype(np.float64),
-            _bytes(np.reshape(next_obs, shape), kind, 1),
-            ended,
-            ended & ~timed_out,
-            np.reshape(phases, self.n_envs).astype(np.int64),
-        )
-        taken = self._completed
-        return Transitions(**{name: getattr(taken, name)[:count].copy() for name in COLUMNS})
+        pending, completed, step, given = self._views()
+        # As they are kept, whatever kind they come in.
+        arrived = (obs, actions, rewards, next_obs, dones, timeouts, phases)
+        for array, values in zip(step, arrived, strict=True):
+            array[...] = np.asarray(values).reshape(array.shape)
+        np.greater(step.ended, step.timed_out, out=given[5])
+        count = pushes()(pending, completed, self._newest, *given)
+        return Transitions(*[column[:count].copy() for column in self._completed])
 
-    def _views(self) -> tuple[Pending, Completed]:
-        """Return what waits and room for what is completed, as bytes where kinds may differ.
+    def _views(self) -> "_Views":
+        """Return what waits, room for what is completed, and for what a step consists of.
 
-        So one piece of compiled code does for observations and actions of any kind.
+        Observations and actions may be of any kind: compiled code sees them as bytes, so that one
+        piece of it does for all.
         """
         if self._viewed is None:
-            rows = self.n_envs * self.n_steps
-            self._completed = Transitions(
-                np.zeros((rows, *self._observations.shape[2:]), self._observations.dtype),
-                np.zeros((rows, self._actions.shape[2]), self._actions.dtype),
+            rows, steps = self.n_envs * self.n_steps, self.n_envs
+            seen, actions = self._observations, self._actions
+            self._completed = (
+                np.zeros((rows, *seen.shape[2:]), seen.dtype),
+                np.zeros((rows, *actions.shape[2:]), actions.dtype),
                 np.zeros(rows, np.float32),
-                np.zeros((rows, *self._observations.shape[2:]), self._observations.dtype),
+                np.zeros((rows, *seen.shape[2:]), seen.dtype),
                 np.zeros(rows, np.float32),
                 np.zeros(rows, np.float32),
                 np.zeros(rows, np.int64),
             )
             pending = Pending(
-                observations=_bytes(self._observations, self._observations.dtype, 2),
-                actions=_bytes(self._actions, self._actions.dtype, 2),
+                observations=_bytes(seen, 2),
+                actions=_bytes(actions, 2),
                 returns=self._returns,
                 phases=self._phases,
                 counts=self._counts,
                 weights=self._weights,
                 discounts=self._discounts,
             )
-            taken, nothing = self._completed, np.zeros(0, np.int64)
-            completed = Completed(
-                observations=_bytes(taken.observations, taken.observations.dtype, 1),
-                actions=_bytes(taken.actions, taken.actions.dtype, 1),
-                rewards=taken.rewards,
-                next_observations=_bytes(taken.next_observations, taken.observations.dtype, 1),
-                dones=taken.dones,
-                discounts=taken.discounts,
-                phases=taken.phases,
-                placed_rows=nothing,
-                placed_slots=nothing,
+            nothing = np.zeros(0, np.int64)
+            taken = dict(zip(COLUMNS, self._completed, strict=True))
+            for name in ("observations", "actions", "next_observations"):
+                taken[name] = _bytes(taken[name], 1)
+            completed = Completed(**taken, placed_rows=nothing, placed_slots=nothing)
+            step = _Step(
+                observations=np.zeros((steps, *seen.shape[2:]), seen.dtype),
+                actions=np.zeros((steps, *actions.shape[2:]), actions.dtype),
+                rewards=np.zeros(steps),
+                next_observations=np.zeros((steps, *seen.shape[2:]), seen.dtype),
+                ended=np.zeros(steps, np.bool_),
+                timed_out=np.zeros(steps, np.bool_),
+                phases=np.zeros(steps, np.int64),
             )
-            self._viewed = pending, completed
+            given = (
+                _bytes(step.observations, 1),
+                _bytes(step.actions, 1),
+                step.rewards,
+                _bytes(step.next_observations, 1),
+                step.ended,
+                np.zeros(steps, np.bool_),
+                step.phases,
+            )
+            self._viewed = _Views(pending, completed, step, given)
         return self._viewed
 
     def __getstate__(self) -> dict[str, Any]:
@@ -264,11 +268,33 @@ def pushes() -> Callable[..., int]:
     return made
 
 
-def _bytes(array: npt.NDArray[Any], kind: np.dtype[Any], axes: int) -> npt.NDArray[np.uint8]:
-    """Return an array as bytes, but for its first axes; the same memory if it is of this kind."""
-    plain = np.ascontiguousarray(array, kind)
-    size = int(np.prod(plain.shape[axes:])) * kind.itemsize
-    return plain.reshape(*plain.shape[:axes], -1).view(np.uint8).reshape(*plain.shape[:axes], size)
+class _Step(NamedTuple):
+    """A step of every sub-environment, in the kinds that are kept; a row for each."""
+
+    observations: npt.NDArray[Any]
+    actions: npt.NDArray[Any]
+    rewards: npt.NDArray[np.float64]
+    next_observations: npt.NDArray[Any]
+    ended: npt.NDArray[np.bool_]
+    timed_out: npt.NDArray[np.bool_]
+    phases: npt.NDArray[np.int64]
+
+
+class _Views(NamedTuple):
+    """What compiled code reads and writes."""
+
+    pending: Pending
+    completed: Completed
+    step: _Step
+    given: tuple[npt.NDArray[Any], ...]
+    """The step, as it is handed over: whether an episode terminated in place of whether it was cut
+    off."""
+
+
+def _bytes(array: npt.NDArray[Any], axes: int) -> npt.NDArray[np.uint8]:
+    """Return an array, which lies in one piece, as bytes, but for its first axes."""
+    size = math.prod(array.shape[axes:]) * array.itemsize
+    return array.reshape(-1).view(np.uint8).reshape(*array.shape[:axes], size)
 
 
 def check_columns(columns: Mapping[str, Any], like: Transitions, actions_below: int | None) -> None:

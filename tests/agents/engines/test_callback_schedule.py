@@ -15,7 +15,11 @@ from stable_baselines3.common.callbacks import (
     StopTrainingOnMaxEpisodes,
 )
 
-from continual_arcade.agents.engines.callback_schedule import skip, steps_until_due
+from continual_arcade.agents.engines.callback_schedule import (
+    skip,
+    steps_until_due,
+    watches_start,
+)
 
 
 class Own(BaseCallback):
@@ -73,3 +77,19 @@ def test_of_a_list_the_first_to_be_due_counts() -> None:
     skip(both, 9, 1)
     assert [callback.n_calls for callback in (both, *both.callbacks)] == [9, 9, 9]
     assert both.callbacks[1].callbacks[0].n_calls == 9  # type: ignore[attr-defined]
+
+
+def test_who_wants_to_know_of_starts() -> None:
+    class Derived(Own):
+        def _on_rollout_start(self) -> None: ...
+
+    class Other(Own):
+        def on_rollout_start(self) -> None: ...
+
+    own, changed = Own(None), Own(None)
+    vars(changed)["_on_rollout_start"] = lambda: None
+    assert not watches_start(own)
+    assert not watches_start(CallbackList([own, EveryNTimesteps(10, own)]))
+    for callback in (Derived(None), Other(None), changed):
+        assert watches_start(callback)
+        assert watches_start(CallbackList([own, CallbackList([callback])]))

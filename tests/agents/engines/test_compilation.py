@@ -8,10 +8,12 @@ import subprocess
 import sys
 import threading
 from pathlib import Path
+from typing import Any, NamedTuple
 
 import numpy as np
 import pytest
 from numba import njit
+from numba.core.errors import TypingError
 from processes import started
 
 from continual_arcade.agents.engines import compilation
@@ -59,8 +61,14 @@ def test_machine_code_of_another_machine_is_not_trusted(tmp_path: Path) -> None:
     assert machine_code(tmp_path) == both
 
 
+class Alone(NamedTuple):
+    """What a function is called with."""
+
+    array: Any
+
+
 @njit
-def slowly(array: object) -> int:
+def slowly(given: Any) -> int:
     """Be compiled."""
     return 1
 
@@ -82,7 +90,7 @@ def test_whoever_waits_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sys, "stderr", quiet)
     monkeypatch.setattr(compilation, "_PATIENCE", 600.0)
     entry = compilation.Entry(slowly, "test")
-    assert entry.prepared((np.zeros(1),))() == 1  # nobody had to wait for long
+    assert entry.prepared(Alone(np.zeros(1)))() == 1  # nobody had to wait for long
     compile_it = entry._compile
 
     def take_long(kind: object) -> object:
@@ -90,28 +98,55 @@ def test_whoever_waits_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
         return compile_it(kind)
 
     monkeypatch.setattr(entry, "_compile", take_long)
-    assert entry.prepared((np.zeros(1),))() == 1  # it is there already
+    assert entry.prepared(Alone(np.zeros(1)))() == 1  # it is there already
     assert not quiet.written.is_set()
     monkeypatch.setattr(sys, "stderr", heard)
     monkeypatch.setattr(compilation, "_PATIENCE", 0.0)
-    entry.prepared((np.zeros((1, 1)),))
+    entry.prepared(Alone(np.zeros((1, 1))))
     said = "compiling the learner for this machine; it is kept for next time"
     assert re.fullmatch(rf"{said} \.\.\.\n{said}: done in \d+ s\n", heard.getvalue())
 
 
+class Pair(NamedTuple):
+    """An array beside numbers of two kinds."""
+
+    array: Any
+    number: float
+    flag: bool
+
+
+class Given(NamedTuple):
+    """Named tuples in a named tuple, and a plain one."""
+
+    pair: Pair
+    plain: tuple[Any, Any]
+    alike: Alone
+
+
 @njit
-def summed(one: object, other: object) -> object:
-    """Read two arrays and a number."""
-    return one[0].sum() + one[1] * other.sum()  # type: ignore[index, attr-defined]
+def summed(given: Any) -> Any:
+    """Read three arrays and two numbers."""
+    sign = 1.0 if given.pair.flag else -1.0
+    first = given.pair.array.sum() + given.plain[1] * given.plain[0].sum()
+    given.alike.array[0] += 1.0
+    return sign * (given.pair.number + first)
 
 
 def test_what_is_stored_is_what_is_called_with_and_is_seen_to_change() -> None:
     entry = compilation.Entry(summed, "test")
     first, second = np.arange(5.0), np.arange(12, dtype=np.int64).reshape(3, 4)
-    calls = [entry.prepared(((first, 2.0), second)), entry.prepared(((second * 1.0, 1.0), first))]
+    count = np.zeros(1)
+    calls = [
+        entry.prepared(Given(Pair(first, 0.0, True), (second, 2.0), Alone(count))),
+        entry.prepared(Given(Pair(second * 1.0, 7.0, False), (first, 1.0), Alone(count))),
+    ]
+    assert calls[1]() == -(7.0 + second.sum() + first.sum())
+    calls[1] = entry.prepared(Given(Pair(second * 1.0, 0.0, True), (first, 1.0), Alone(count)))
+    count[0] = 0.0
     for _ in range(1000):  # nothing counts who uses the arrays, or frees them
         assert calls[0]() == first.sum() + 2.0 * second.sum()
         assert calls[1]() == second.sum() + first.sum()
+    assert count[0] == 2000.0
     first += 1.0
     assert calls[0]() == first.sum() + 2.0 * second.sum()
     references = sys.getrefcount(first)
@@ -119,6 +154,17 @@ def test_what_is_stored_is_what_is_called_with_and_is_seen_to_change() -> None:
     assert sys.getrefcount(first) == references
     calls.clear()
     assert sys.getrefcount(first) < references
+
+
+@njit
+def mistaken(given: Any) -> Any:
+    """Read what there is not."""
+    return given.arrays
+
+
+def test_a_field_that_there_is_not_is_an_error_of_compilation() -> None:
+    with pytest.raises(TypingError, match="Unknown attribute 'arrays'"):
+        compilation.Entry(mistaken, "test").prepared(Alone(np.zeros(1)))
 
 
 @pytest.mark.slow  # the learner is compiled twice

@@ -116,6 +116,43 @@ def test_a_callback_at_every_step_sees_what_it_sees_with_the_other_engine() -> N
     assert any("episode" in info for shown in compiled.shown for info in shown["infos"])
 
 
+class Updates(BaseCallback):
+    """Notes at each step how much was learnt by then."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.seen: list[tuple[str, int, int]] = []
+
+    def note(self, when: str) -> None:
+        agent: Any = self.model
+        self.seen.append((when, agent.num_timesteps, agent._n_updates))
+
+    def _on_step(self) -> bool:
+        self.note("step")
+        return True
+
+    def _on_rollout_end(self) -> None:
+        self.note("end")
+
+
+class Starts(Updates):
+    """Also when a rollout starts: before it, all there was must be learnt."""
+
+    def _on_rollout_start(self) -> None:
+        self.note("start")
+
+
+@pytest.mark.parametrize("kind", [Updates, Starts])
+def test_what_was_learnt_by_each_call_is_what_the_other_engine_has_learnt(kind: Any) -> None:
+    torchs, compiled, listed = kind(), kind(), kind()
+    agent("torch").learn(tiny.LIFE, torchs)
+    agents = agent(), agent()
+    agents[0].learn(tiny.LIFE, compiled)
+    agents[1].learn(tiny.LIFE, CallbackList([Updates(), listed]))
+    assert torchs.seen == compiled.seen == listed.seen
+    assert tiny.bits(agents[0]) == tiny.bits(agents[1])
+
+
 @pytest.mark.parametrize(("num_envs", "window"), [(1, 100), (4, 1), (65, 3), (101, 100)])
 def test_as_many_games_may_end_at_once_as_there_are(num_envs: int, window: int) -> None:
     # All of them do where a phase ends; the agent keeps the last ``window`` episodes.

@@ -15,6 +15,7 @@ from continual_arcade.agents.kernels.network import (
     ONLINE,
     Network,
     Shape,
+    ToAct,
     act,
     backward,
     best,
@@ -133,5 +134,5 @@ def test_acting_is_argmax() -> None:
     net = shown(network, inputs)
     control, found = np.zeros(1, CONTROL), np.zeros(60, np.int64)
     control["rows"] = 50
-    njit(act)(control, net, found)
+    njit(act)(ToAct(control, net, found))
     assert found[:50].tolist() == network(torch.as_tensor(inputs)).argmax(1).tolist()

@@ -26,6 +26,7 @@ from stable_baselines3.common.type_aliases import ReplayBufferSamples, RolloutRe
 from stable_baselines3.common.utils import ConstantSchedule, polyak_update
 from stable_baselines3.common.vec_env import VecEnv
 
+from continual_arcade.agents.averaging import DECAY, Averaged, WeightAverage
 from continual_arcade.agents.engines.compiled import CompiledEngine
 from continual_arcade.agents.engines.eligibility import why_not_compiled
 from continual_arcade.agents.engines.game_loop import GameLoop, is_served
@@ -137,6 +138,8 @@ class ContinualDQN(DQN):
             (van Hasselt et al. 2016).
         exploration: How it explores; None for the parent's way, in which all sub-environments
             explore together, uniformly.
+        average: How much of the average of the network's weights is kept after an update, such as
+            0.999; 0 for no average. It takes no part in learning; :attr:`averaged` plays by it.
         engine: What computes: ``"torch"``, which serves everything; ``"compiled"``, a hundred times
             as fast, which serves small networks on the CPU; or ``"auto"``, the compiled one where
             it can. Both mean the same, up to the last digits of float32.
@@ -166,11 +169,15 @@ class ContinualDQN(DQN):
         parts: Sequence[Part] = (),
         double_q: bool = False,
         exploration: Exploration | None = None,
+        average: float = 0.0,
         engine: Engine = "auto",
         callback_every: int = 1,
         **kwargs: Any,
     ) -> None:
         kwargs = check_values(kwargs, _RULES)
+        self.average: float = DECAY("average", average)
+        self.weight_average: WeightAverage | None = None
+        """The average of the weights, if one is kept."""
         self.parts: list[Part] = list(Instance((Sequence,))("parts", parts))
         self.double_q = flag("double_q", double_q)
         self.exploration = OrNone(Instance((Exploration,)))("exploration", exploration)
@@ -228,6 +235,7 @@ class ContinualDQN(DQN):
         if self._network is not None:  # parts may begin where the network is
             self._network(self.policy)
             self._network = None
+        self.follow_network()
         assert isinstance(self.action_space, spaces.Discrete)
         self._actions = int(self.action_space.n)
         if self.exploration is not None:
@@ -249,6 +257,15 @@ class ContinualDQN(DQN):
                 self._check_env(self.env)
             self._choose_engine()
             self._check_engine()
+
+    def follow_network(self) -> None:
+        """Let the average, if one is to be kept, be one of the network that there is now."""
+        if not self.average:
+            self.weight_average = None
+        elif self.weight_average is None or not self.weight_average.suits(self.q_net):
+            self.weight_average = WeightAverage(self.q_net)
+        else:
+            self.weight_average.follow(self.q_net)
 
     def _choose_engine(self) -> None:
         """Choose what computes, for what the agent is now.
@@ -455,6 +472,7 @@ class ContinualDQN(DQN):
                 )
             # In place: optimiser and aliases hold on to the tensors.
             self.policy.load_state_dict(fresh.state_dict())
+            self.follow_network()
         if optimizer:
             self.policy.optimizer.state.clear()
         if replay:
@@ -481,12 +499,15 @@ class ContinualDQN(DQN):
         if isinstance(replay, TransitionReplayBuffer) and replay.seen < batch_size:
             return  # replay was reset, or is new
         self.policy.set_training_mode(True)
+        self.follow_network()
         self._update_learning_rate(self.policy.optimizer)
         losses = []
         for batch in self._batches(gradient_steps, batch_size):
             losses.append(self._update(batch))
             self._n_updates += 1
         self._synchronise()
+        if losses and self.weight_average is not None:
+            self.weight_average.fold(self.q_net, len(losses), self.average)
         if losses:
             self.log_training(float(np.mean(losses)))
 
@@ -637,16 +658,37 @@ class ContinualDQN(DQN):
         drawn = self.exploration.draw(self._exploration_rng, self._actions, len(chosen))
         return np.where(explores, drawn, chosen).reshape(actions.shape), state
 
-    def _best_actions(self, observation: Any, state: Any, episode_start: Any) -> tuple[Any, Any]:
+    @property
+    def averaged(self) -> Averaged | None:
+        """The agent as it plays by the average of its weights; None if no average is kept."""
+        return Averaged(self) if self.average else None
+
+    def compiled_actions(
+        self, observation: Any, averaged: bool = False
+    ) -> npt.NDArray[np.int64] | None:
+        """Return the best actions for a batch of observations; None if PyTorch must choose.
+
+        Args:
+            observation: Anything that :meth:`predict` takes.
+            averaged: Whether the average of the weights chooses.
+        """
         self._look_again()
         shape = self.observation_space.shape
-        if self._compiled is not None and np.shape(observation)[1:] == shape:
-            return self._compiled.best_actions(observation), state
+        if self._compiled is None or np.shape(observation)[1:] != shape:
+            return None
+        return self._compiled.best_actions(observation, averaged)
+
+    def _best_actions(self, observation: Any, state: Any, episode_start: Any) -> tuple[Any, Any]:
+        actions = self.compiled_actions(observation)
+        if actions is not None:
+            return actions, state
         return self.policy.predict(observation, state, episode_start, deterministic=True)
 
     def _setup_learn(self, *args: Any, **kwargs: Any) -> Any:
         goes_on = self._last_obs is not None and self.num_timesteps > 0
         self._check_changes()
+        DECAY("average", self.average)  # it may have been set since
+        self.follow_network()
         self._choose_engine()  # what was changed since it was made is looked at, too
         self._check_engine()
         with self._logger_without_folder():

@@ -7,6 +7,7 @@ from typing import Annotated, Any, Literal
 import gymnasium as gym
 import torch
 
+from continual_arcade.agents.averaging import DECAY
 from continual_arcade.agents.continual_dqn import SEED, ContinualDQN, Engine
 from continual_arcade.agents.exploration import EpsilonRule, Exploration
 from continual_arcade.agents.methods import METHODS, Method, Part
@@ -79,6 +80,9 @@ class DQNSettings:
     """Part of the whole run, or of each phase, in which it falls from one to the other."""
     max_grad_norm: Positive = 10.0
     """Norm to which gradients are clipped."""
+    average: Annotated[float, DECAY] = 0.999
+    """How much of the average of the network's weights is kept after an update; agents are
+    evaluated by this average, which takes no part in learning. 0 for none."""
 
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> "DQNSettings":
@@ -91,6 +95,7 @@ class DQNSettings:
         for name in Instance((Mapping,))("settings", data):
             if name not in known:
                 raise ValueError(unknown("setting", name, known))
+        data = {"average": 0.0, **data}  # there was none before there was the setting
         if lacking := sorted(known - data.keys()):
             raise ValueError(
                 f"the settings lack {', '.join(lacking)}: they were written by another version"
@@ -212,6 +217,7 @@ def build_agent(
         exploration_final_eps=s.exploration_final_eps,
         exploration_fraction=s.exploration_fraction,
         max_grad_norm=s.max_grad_norm,
+        average=s.average,
         device="cpu",
         seed=seed,
         engine=s.engine,

@@ -8,7 +8,14 @@ import numpy as np
 import numpy.typing as npt
 from gymnasium import spaces
 
-from continual_arcade.evaluation.policies import Policy, Transform, TransformFactory, other_space
+from continual_arcade.evaluation.policies import (
+    Network,
+    Policy,
+    Transform,
+    TransformFactory,
+    other_space,
+    playing_by,
+)
 
 
 class Actor:
@@ -20,6 +27,7 @@ class Actor:
     Args:
         policy: The policy.
         played: What is played, for messages.
+        network: By which of its weights it plays; what it is evaluated by if not given.
         observation_space: Space of the observations of one game.
         action_space: Space of the actions of one game.
         wrappers: What the games are wrapped in, see
@@ -40,6 +48,7 @@ class Actor:
         played: str,
         observation_space: spaces.Space[Any],
         action_space: spaces.Space[Any],
+        network: Network | None = None,
         wrappers: Sequence[str] = (),
         action_masks: Callable[[], npt.NDArray[np.bool_]] | None = None,
     ) -> None:
@@ -50,11 +59,14 @@ class Actor:
                 f"{self.name} has no predict, so it is no policy; a plain function is one as "
                 "FunctionPolicy(function)"
             )
-        self._factories = _transforms(policy, observation_space, wrappers, played)
+        # An average of weights sees what the agent sees whose weights they are.
+        self._factories = _transforms(
+            getattr(policy, "average_of", policy), observation_space, wrappers, played
+        )
         made_for = getattr(policy, "action_space", action_space)
         if made_for != action_space:
             raise ValueError(other_space(self.name, played, "action", made_for, action_space))
-        self._predict: Callable[..., Any] = policy.predict
+        self._predict: Callable[..., Any] = playing_by(policy, network).predict
         taken = _arguments(self._predict)
         self._memory = [name for name in ("state", "episode_start") if name in taken]
         self._masks = action_masks if "action_masks" in taken else None

@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Callable, Mapping, Sequence
+from itertools import chain
 from typing import Any
 
 from stable_baselines3.common.callbacks import BaseCallback
@@ -13,7 +14,7 @@ from continual_arcade.evaluation.evaluator import PhaseEvaluator, Played
 from continual_arcade.evaluation.experience import KEEP
 from continual_arcade.evaluation.external_runs import external_config
 from continual_arcade.evaluation.network_diagnostics import Probe
-from continual_arcade.evaluation.policies import Policy
+from continual_arcade.evaluation.policies import Network, Policy, networks_of
 from continual_arcade.evaluation.protocol import Protocol
 from continual_arcade.evaluation.run_folder import RunFolder
 from continual_arcade.evaluation.table import append, read, rows
@@ -22,6 +23,9 @@ from continual_arcade.evaluation.timetable import Due, Timetable
 
 class EvaluationCallback(BaseCallback):
     """Plays all phases before training, at phase ends and at an interval.
+
+    An agent that keeps an average of its weights plays twice: by the average, which is what counts,
+    and by the last weights.
 
     Each evaluation goes to the table of the run at once, and the agent is kept as a checkpoint, so
     that the table can be recomputed; next to it the statistics of its ``VecNormalize``, if it has
@@ -165,17 +169,29 @@ class EvaluationCallback(BaseCallback):
             )
         step = self.num_timesteps
         run, seed = self.folder.name, self.seed
-        played = self.evaluator.play(self.policy(self.model), KEEP if self.probes else 0)
+        policy = self.policy(self.model)
+        all_played: dict[Network, Played] = {
+            network: self.evaluator.play(policy, KEEP if self.probes and not i else 0, network)
+            for i, network in enumerate(networks_of(policy))
+        }
+        played = next(iter(all_played.values()))  # what it is evaluated by
         checkpoint = self.folder.save_checkpoint(step, self.model.save)
         normalizer = self.model.get_vec_normalize_env()
         if normalizer is not None:
             write_whole(checkpoint.with_suffix(".pkl"), lambda path: normalizer.save(str(path)))
-        append(
-            self.folder.table,
+        of_all = [
             rows(
-                self.evaluator, played, run=run, seed=seed, step=step, trained_phase=trained_phase
-            ),
-        )
+                self.evaluator,
+                each,
+                run=run,
+                seed=seed,
+                step=step,
+                trained_phase=trained_phase,
+                network=network,
+            )
+            for network, each in all_played.items()
+        ]
+        append(self.folder.table, chain.from_iterable(of_all))
         self._size = self._size_of_table()
         if played.experience is not None:
             readings = [
@@ -190,9 +206,10 @@ class EvaluationCallback(BaseCallback):
                 ),
             )
         ended = time.perf_counter()
-        cost = Cost(step, begun - self._trained_since, played.steps, ended - begun)
+        steps = sum(each.steps for each in all_played.values())
+        cost = Cost(step, begun - self._trained_since, steps, ended - begun)
         costs.append(self.folder.costs, [cost])
         self._trained_since = ended
         self.seconds += ended - begun
-        self.steps += played.steps
+        self.steps += steps
         self.report(step, played)

@@ -5,8 +5,8 @@ import io
 import math
 import os
 import time
-from collections.abc import Iterable
-from dataclasses import astuple, dataclass
+from collections.abc import Iterable, Mapping
+from dataclasses import astuple, dataclass, field
 from pathlib import Path
 from typing import Any, Generic, TypeVar
 
@@ -37,6 +37,9 @@ class TidyTable(Generic[RowT]):
     """What makes a row the only one of its kind."""
     undefined: frozenset[str] = frozenset()
     """Columns in which a number may be NaN, or a text empty; both are written as nothing."""
+    added: Mapping[str, Any] = field(default_factory=dict)
+    """The last columns, as far as tables of earlier versions lack them, and what they mean there.
+    A table that was begun without them is continued without them."""
 
     def append(self, path: Path, new: Iterable[RowT]) -> None:
         """Append rows to a table, which is made if it is not there.
@@ -49,9 +52,13 @@ class TidyTable(Generic[RowT]):
             ValueError: If a number could not be read again; nothing is written then.
             OSError: If the disk is full or the file cannot be written; the message names the file.
         """
-        rows = _csv(self._cells(row) for row in new)
+        cells = [self._cells(row) for row in new]
         with path.open("a+b", buffering=0) as file:
             before = _mend(file)
+            file.seek(0)
+            if before and self.added and file.readline() == _csv([self._older()]):
+                cells = [self._without_added(path, row) for row in cells]
+            rows = _csv(cells)
             data = memoryview(rows if before else self._header() + rows)
             try:
                 while data:
@@ -65,6 +72,20 @@ class TidyTable(Generic[RowT]):
 
     def _header(self) -> bytes:
         return _csv([self.columns])
+
+    def _older(self) -> tuple[str, ...]:
+        """Return the columns of earlier versions."""
+        return self.columns[: len(self.columns) - len(self.added)]
+
+    def _without_added(self, path: Path, cells: list[Any]) -> list[Any]:
+        count = len(self._older())
+        for (name, meant), cell in zip(self.added.items(), cells[count:], strict=True):
+            if cell != meant:
+                raise ValueError(
+                    f"{path} was begun by an earlier version, without the column {name}: there it "
+                    f"is {meant!r}, and {cell!r} cannot be written to it"
+                )
+        return cells[:count]
 
     def _cells(self, row: RowT) -> list[Any]:
         cells = astuple(row)  # type: ignore[call-overload]
@@ -103,6 +124,8 @@ class TidyTable(Generic[RowT]):
             table = pd.read_csv(io.BytesIO(data), dtype=dict.fromkeys(sorted(self.texts), str))
         except (pd.errors.ParserError, pd.errors.EmptyDataError, UnicodeDecodeError) as error:
             raise ValueError(f"{path} is not a {self.name}: {error}") from error
+        if self.added and tuple(table.columns) == self._older():
+            table = table.assign(**self.added)
         if tuple(table.columns) != self.columns:
             raise ValueError(
                 f"{path} has the columns {', '.join(map(str, table.columns))}; a {self.name} has "

@@ -15,7 +15,7 @@ from continual_arcade.envs.schedules import Phase, Schedule
 from continual_arcade.envs.tunables import resolve
 from continual_arcade.evaluation.actor import Actor
 from continual_arcade.evaluation.experience import Experience, Recorder
-from continual_arcade.evaluation.policies import Policy
+from continual_arcade.evaluation.policies import Network, Policy
 
 FIRST_SEED = 1_000_000
 """Seed of the first evaluation episode: far from the seeds of training."""
@@ -91,7 +91,7 @@ class PhaseEvaluator(Generic[Games]):
         self._options: dict[str, Any] = {}
         """Options of the games' ``reset``."""
 
-    def play(self, policy: Policy, keep: int = 0) -> Played:
+    def play(self, policy: Policy, keep: int = 0, network: Network | None = None) -> Played:
         """Play every episode of every phase to its end.
 
         The policy sees what it saw in training: what a ``VecNormalize``, ``VecFrameStack`` or
@@ -101,12 +101,14 @@ class PhaseEvaluator(Generic[Games]):
             policy: Chooses the actions.
             keep: Transitions of each phase to keep, spread over all that are played, with
                 observations as the policy sees them; what is played does not depend on it.
+            network: By which weights of an agent it plays: their ``average`` along the way, or the
+                ``last`` ones; the average if not given and the agent keeps one.
 
         Raises:
             TypeError: If it is no policy, or does not return whole numbers.
             ValueError: If it was made for other observations or actions, would not see what it saw
-                in training, what it returns is not an action for each game, or ``keep`` is
-                negative.
+                in training, what it returns is not an action for each game, ``keep`` is negative,
+                or the agent keeps no average.
         """
         keep = Whole(0)("keep", keep)
         actor = Actor(
@@ -114,6 +116,7 @@ class PhaseEvaluator(Generic[Games]):
             played=self.name,
             observation_space=self.env.single_observation_space,
             action_space=self.env.single_action_space,
+            network=network,
             wrappers=self.wrappers,
             action_masks=self.action_masks,
         )

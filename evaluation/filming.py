@@ -16,7 +16,7 @@ from continual_arcade.envs.drawing.screen import Screen
 from continual_arcade.envs.drawing.status import Status
 from continual_arcade.evaluation.actor import Actor
 from continual_arcade.evaluation.evaluator import FIRST_SEED
-from continual_arcade.evaluation.policies import Policy
+from continual_arcade.evaluation.policies import Network, Policy
 
 HUD = Literal["full", "brief", "none"]
 """What the heads-up display of a picture shows: everything, score and phase, or nothing."""
@@ -99,6 +99,7 @@ class Camera:
         seed: int = FIRST_SEED,
         seconds: float | None = None,
         every: int = 1,
+        network: Network | None = None,
     ) -> Iterator[Picture]:
         """Play one episode, and draw it on the way.
 
@@ -107,6 +108,7 @@ class Camera:
             seed: Seed of the episode; the default is the first one of an evaluation.
             seconds: Stop after so many seconds of play; None for the whole episode.
             every: Draw every so many steps only. The last picture of an episode is always drawn.
+            network: By which weights of an agent it plays, see :meth:`PhaseEvaluator.play`.
 
         Returns:
             Pictures of shape ``(height, width, 3)``, each drawn when it is asked for, to be shown
@@ -127,6 +129,7 @@ class Camera:
             played=self._bare.game.name,
             observation_space=self.env.observation_space,
             action_space=self.env.action_space,
+            network=network,
         )
         return islice(self._pictures(actor, seed, every), most)
 
@@ -163,6 +166,8 @@ class Shot:
     """What sets it apart from the others."""
     detail: str = ""
     """Further information about the policy."""
+    network: Network | None = None
+    """By which weights it plays; what it is evaluated by if not given."""
 
 
 def side_by_side(
@@ -195,7 +200,7 @@ def side_by_side(
 
 
 def _episode(panels: Panels, shots: Sequence[Shot], seed: int) -> Iterator[Picture]:
-    films = [shot.camera.film(shot.policy, seed=seed) for shot in shots]
+    films = [shot.camera.film(shot.policy, seed=seed, network=shot.network) for shot in shots]
     pictures = [next(film) for film in films]
     yield _compose(panels, shots, pictures, over=[False] * len(shots))
     while not all(shot.camera.over for shot in shots):

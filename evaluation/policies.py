@@ -2,10 +2,13 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, Literal, Protocol, get_args
 
 import numpy.typing as npt
 
+Network = Literal["average", "last"]
+"""By which weights of an agent it plays: the average of those along the way, or the last ones."""
+NETWORKS: tuple[Network, ...] = get_args(Network)
 Transform = Callable[[npt.NDArray[Any]], npt.NDArray[Any]]
 """Changes the observations of all games, step by step, from the first of their episodes on."""
 TransformFactory = Callable[[int], Transform]
@@ -23,6 +26,36 @@ class Policy(Protocol):
     def predict(self, observation: Any, *, deterministic: bool = True) -> tuple[Any, Any]:
         """Return actions for a batch of observations, and its state; None if it has none."""
         ...
+
+
+def networks_of(policy: Any) -> tuple[Network, ...]:
+    """Return by which weights a policy can play; the first is what it is evaluated by.
+
+    An agent that keeps an average of its weights says so by its attribute ``averaged``.
+    """
+    return ("last",) if getattr(policy, "averaged", None) is None else NETWORKS
+
+
+def playing_by(policy: Any, network: Network | None = None) -> Any:
+    """Return what plays by some weights of a policy.
+
+    Args:
+        policy: Any policy.
+        network: Which; what it is evaluated by if not given.
+
+    Raises:
+        ValueError: If it has no such weights.
+    """
+    known = networks_of(policy)
+    chosen = known[0] if network is None else network
+    if chosen not in NETWORKS:
+        raise ValueError(f"network = {chosen!r} must be one of {', '.join(NETWORKS)}")
+    if chosen not in known:
+        raise ValueError(
+            f"{type(policy).__name__} keeps no average of its weights: let it play by network "
+            "'last', or train it with average=0.999"
+        )
+    return policy.averaged if chosen == "average" else policy
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,8 @@ import numpy.typing as npt
 import pandas as pd
 
 from continual_arcade.envs.schedules import Schedule
-from continual_arcade.evaluation.table import params_hash
+from continual_arcade.evaluation.policies import Network
+from continual_arcade.evaluation.table import of_network, params_hash
 from continual_arcade.evaluation.timetable import BEFORE, Due, Timetable
 
 Floats = npt.NDArray[np.float64]
@@ -48,6 +49,7 @@ class Record:
         stride: int = 1,
         at_end: int = 1,
         episodes: int | None = None,
+        network: Network | None = None,
     ) -> "Record":
         """Read the tidy table of one run.
 
@@ -62,6 +64,8 @@ class Record:
                 timetable.
             episodes: How many each evaluation should have in each phase; as many as the fullest one
                 if not given.
+            network: Which episodes count: those that were played by the ``average`` of the weights,
+                or by the ``last`` ones; the average if not given and there is one.
 
         Raises:
             ValueError: If the table does not hold exactly one run, holds an episode twice, a step
@@ -70,6 +74,7 @@ class Record:
         """
         if table["run"].nunique() != 1:
             raise ValueError(f"a record is that of one run; the table holds {_runs(table)}")
+        table = of_network(table, network)
         if timetable is not None:
             at_end = timetable.at_end
         if at_end < 1:

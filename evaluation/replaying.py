@@ -22,7 +22,7 @@ from continual_arcade.evaluation.evaluator import Played
 from continual_arcade.evaluation.experience import KEEP, Experience
 from continual_arcade.evaluation.external_runs import write_run
 from continual_arcade.evaluation.network_diagnostics import Diagnostic, Probe, Reading
-from continual_arcade.evaluation.policies import Policy
+from continual_arcade.evaluation.policies import Network, Policy, networks_of
 from continual_arcade.evaluation.processes import WorkerDeathError, unordered
 from continual_arcade.evaluation.protocol import EvaluationSettings, Protocol
 from continual_arcade.evaluation.run_folder import RunFolder
@@ -141,7 +141,7 @@ def replay_phases(
     here = {s: agent for s, agent in agents.items() if jobs == 1 or not isinstance(agent, Path)}
     elsewhere = {s: agent for s, agent in agents.items() if s not in here}
     task = _Task(protocol, load, tuple(probes))
-    played: dict[int, tuple[Played, list[Reading]]] = {}
+    played: dict[int, _Outcome] = {}
     with tqdm(total=len(agents), unit="checkpoint", disable=None if progress else True) as bar:
         for step, result in _all(here, elsewhere, task, jobs):
             played[step] = result
@@ -151,9 +151,16 @@ def replay_phases(
     diagnosed: list[Diagnostic] = []
     for step in agents:
         outcome, readings = played[step]
-        episodes += rows(
-            evaluator, outcome, run=run, seed=seed, step=step, trained_phase=stages[step]
-        )
+        for network, each in outcome.items():
+            episodes += rows(
+                evaluator,
+                each,
+                run=run,
+                seed=seed,
+                step=step,
+                trained_phase=stages[step],
+                network=network,
+            )
         diagnosed += network_diagnostics.rows(
             readings, run=run, seed=seed, step=step, trained_phase=stages[step]
         )
@@ -161,9 +168,13 @@ def replay_phases(
         protocol=protocol,
         rows=tuple(episodes),
         diagnostics=tuple(diagnosed),
-        seconds=sum(outcome.seconds for outcome, _ in played.values()),
-        steps=sum(outcome.steps for outcome, _ in played.values()),
+        seconds=sum(each.seconds for outcome, _ in played.values() for each in outcome.values()),
+        steps=sum(each.steps for outcome, _ in played.values() for each in outcome.values()),
     )
+
+
+_Outcome = tuple[dict[Network, Played], list[Reading]]
+"""What a checkpoint has played, by which weights, and what the probes have measured."""
 
 
 @dataclass(frozen=True)
@@ -228,7 +239,7 @@ def _all(
     elsewhere: Mapping[int, Policy | Path],
     task: _Task,
     jobs: int,
-) -> Iterator[tuple[int, tuple[Played, list[Reading]]]]:
+) -> Iterator[tuple[int, _Outcome]]:
     """Play all checkpoints, some of them in other processes; in no particular order."""
     for step, agent in here.items():
         yield step, _play(step, agent, task)
@@ -245,15 +256,13 @@ def _all(
         ) from error
 
 
-def _numbered(
-    checkpoint: tuple[int, Policy | Path], task: _Task
-) -> tuple[int, tuple[Played, list[Reading]]]:
+def _numbered(checkpoint: tuple[int, Policy | Path], task: _Task) -> tuple[int, _Outcome]:
     """Play one checkpoint, and say which it was: results come in no particular order."""
     step, agent = checkpoint
     return step, _play(step, agent, task)
 
 
-def _play(step: int, agent: Policy | Path, task: _Task) -> tuple[Played, list[Reading]]:
+def _play(step: int, agent: Policy | Path, task: _Task) -> _Outcome:
     """Play one checkpoint and look into it; let every error name it."""
     name = f"checkpoint of step {step:,}"
     try:
@@ -262,14 +271,20 @@ def _play(step: int, agent: Policy | Path, task: _Task) -> tuple[Played, list[Re
                 name = f"checkpoint of step {step:,} ({agent})"
                 assert task.load is not None
                 agent = task.load(agent)
-            played = task.protocol.make_evaluator().play(agent, KEEP if task.probes else 0)
+            evaluator = task.protocol.make_evaluator()
+            networks = networks_of(agent)
+            played: dict[Network, Played] = {
+                network: evaluator.play(agent, KEEP if task.probes and not i else 0, network)
+                for i, network in enumerate(networks)
+            }
             readings = [
                 reading
                 for probe in task.probes
-                for reading in probe.measure(agent, _experience(played))
+                for reading in probe.measure(agent, _experience(played[networks[0]]))
             ]
-            # Only what is asked for goes from process to process.
-            return replace(played, experience=None), readings
+            for network, each in played.items():  # only what is asked for goes to other processes
+                played[network] = replace(each, experience=None)
+            return played, readings
     except Exception as error:
         what = "" if isinstance(error, (ValueError, OSError)) else f"{type(error).__name__}: "
         raise ValueError(f"{name}: {what}{error}") from error

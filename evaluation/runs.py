@@ -12,6 +12,7 @@ import pandas as pd
 
 from continual_arcade.envs.games import GAMES, make_game
 from continual_arcade.evaluation import costs, network_diagnostics
+from continual_arcade.evaluation.policies import Network
 from continual_arcade.evaluation.protocol import Protocol
 from continual_arcade.evaluation.record import Record, Value
 from continual_arcade.evaluation.run_folder import RunFolder
@@ -128,11 +129,23 @@ class Run:
         added["parts"] = "+".join(added["parts"]) or "none"
         return {**self.config["settings"], **added}
 
-    def record(self, value: Value) -> Record:
+    @cached_property
+    def network(self) -> Network:
+        """By which weights its agent is evaluated: their average along the way, or the last ones.
+
+        Both are in its table where there is an average.
+        """
+        return "average" if "average" in set(self.table["network"]) else "last"
+
+    def record(self, value: Value, network: Network | None = None) -> Record:
         """Return the evaluations as arrays.
 
         Args:
             value: Which column counts.
+            network: By which weights the agent plays; by those it is evaluated by if not given.
+
+        Raises:
+            ValueError: If it was not evaluated by these.
         """
         timetable, steps = self.protocol.timetable, self.table["lifetime_step"]
         # Training in chunks longer than a step continues past the end, where no phase is.
@@ -144,6 +157,7 @@ class Run:
             timetable=timetable,
             episodes=self.protocol.evaluation.episodes,
             stride=self.num_envs,
+            network=network or self.network,
         )
 
     @cached_property

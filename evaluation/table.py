@@ -4,12 +4,14 @@ import hashlib
 import json
 from collections.abc import Iterable, Mapping
 from dataclasses import astuple, dataclass, fields
+from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
 from continual_arcade.evaluation.csv_table import TidyTable
 from continual_arcade.evaluation.evaluator import PhaseEvaluator, Played
+from continual_arcade.evaluation.policies import NETWORKS, Network
 
 
 @dataclass(frozen=True)
@@ -36,9 +38,11 @@ class Row:
     """Seed of the episode."""
     params_hash: str
     """Eight hex digits of the parameters that were played."""
+    network: Network = "last"
+    """By which weights the agent played: the average of those along the way, or the last ones."""
 
 
-_KEYS = ["run", "lifetime_step", "trained_phase", "eval_phase", "episode"]
+_KEYS = ["run", "lifetime_step", "trained_phase", "eval_phase", "episode", "network"]
 """What makes a row the only one of its kind."""
 
 COLUMNS = [field.name if field.name != "returned" else "return" for field in fields(Row)]
@@ -47,8 +51,9 @@ _TABLE = TidyTable[Row](
     name="table of evaluations",
     row="episode",
     columns=tuple(COLUMNS),
-    texts=frozenset({"params_hash", "run"}),
+    texts=frozenset({"params_hash", "run", "network"}),
     keys=tuple(_KEYS),
+    added={"network": "last"},
 )
 
 
@@ -60,6 +65,7 @@ def rows(
     seed: int,
     step: int,
     trained_phase: int,
+    network: Network = "last",
 ) -> list[Row]:
     """Turn an evaluation into rows.
 
@@ -70,6 +76,7 @@ def rows(
         seed: Seed of the run.
         step: Training so far [lifetime steps].
         trained_phase: Index of the phase that it was trained in; ``BEFORE`` if in none.
+        network: By which weights the agent played.
     """
     return [
         Row(
@@ -84,6 +91,7 @@ def rows(
             length=int(played.lengths[position, episode]),
             eval_seed=evaluator.seeds[episode],
             params_hash=params_hash(phase.params),
+            network=network,
         )
         for position, phase in enumerate(evaluator.phases)
         for episode in range(evaluator.episodes)
@@ -101,7 +109,45 @@ def params_hash(params: Mapping[str, float]) -> str:
     return hashlib.sha256(text.encode()).hexdigest()[:8]
 
 
-append, read = _TABLE.append, _TABLE.read
+def read(path: Path, *, mended: bool = False) -> pd.DataFrame:
+    """Read a table; see :meth:`~.csv_table.TidyTable.read`.
+
+    Raises:
+        FileNotFoundError: If there is none.
+        ValueError: If it is not such a table, or damaged; the message names the file.
+    """
+    table = _TABLE.read(path, mended=mended)
+    unknown = sorted(set(table["network"]) - set(NETWORKS))
+    if unknown:
+        raise ValueError(
+            f"{path} is damaged: network {unknown[0]!r} must be one of {', '.join(NETWORKS)}"
+        )
+    return table
+
+
+def of_network(table: pd.DataFrame, network: Network | None = None) -> pd.DataFrame:
+    """Return the episodes that were played by some weights.
+
+    Args:
+        table: The tidy table; one without the column is one of last weights.
+        network: Which; the average if not given and there is one.
+
+    Raises:
+        ValueError: If none was played by these.
+    """
+    if "network" not in table:
+        table = table.assign(network="last")
+    there = set(table["network"])
+    chosen = network or ("average" if "average" in there else "last")
+    if chosen not in there and len(table):
+        raise ValueError(
+            f"no episode was played by network {chosen!r}, only by {', '.join(sorted(there))}"
+        )
+    chosen_rows: pd.DataFrame = table[table["network"] == chosen]
+    return chosen_rows
+
+
+append = _TABLE.append
 
 
 def same(one: pd.DataFrame, other: pd.DataFrame) -> bool:

@@ -12,6 +12,7 @@ from continual_arcade.reports.curves import learning_curves, matrix_chart
 from continual_arcade.reports.method_results import collect_results
 from continual_arcade.reports.pages.static import STYLE, draw
 from continual_arcade.reports.pages.style import method_styles
+from continual_arcade.reports.text import played_by
 
 
 def show(run: Run, folder: Path, console: Console) -> None:
@@ -29,6 +30,7 @@ def show(run: Run, folder: Path, console: Console) -> None:
     comparison = Comparison(run.protocol, [Group(run.method, run.settings, {run.seed: run})])
     results = collect_results(comparison, None, {})
     console.print(as_text(forgetting_matrix(run.scores), comparison.points))
+    console.out(played_by({run.method: run.network}))
     title = f"{comparison.title}, {run.method}, seed {run.seed}"
     schedule, styles = run.protocol.schedule, method_styles((run.method,))
     charts = {

@@ -6,6 +6,7 @@ import numpy as np
 
 from continual_arcade.evaluation.comparison import Difference
 from continual_arcade.evaluation.metrics import METRICS
+from continual_arcade.evaluation.policies import Network
 from continual_arcade.evaluation.statistics import performance_profile
 from continual_arcade.reports.method_results import MethodResults
 from continual_arcade.reports.method_results import differences as differences_of
@@ -17,7 +18,7 @@ from continual_arcade.reports.pages.page_model import (
     Section,
 )
 from continual_arcade.reports.pages.page_model import Series as Line
-from continual_arcade.reports.text import INTERVALS, UNSEEN, Notes
+from continual_arcade.reports.text import INTERVALS, UNSEEN, Notes, played_by
 
 HEADLINES = {
     "la@mer": "when just learnt",
@@ -38,15 +39,16 @@ _SIGNED = ("bwt@gem", "forgetting@chaudhry", "fwt@gem")
 
 def summary(results: Sequence[MethodResults], points: str) -> Section:
     """Lay out the metrics that a reader wants first, a row for each method."""
+    networks: dict[str, Network] = {one.label: one.runs[0].network for one in results}
     tables = [_headlines(results, points, normalised=False)]
     if results[0].context.references is not None:
         tables.append(_headlines(results, points, normalised=True))
     return Section(
         "about-summary",
         "Summary",
-        f"Mean {points} in greedy evaluation episodes, averaged over all phases. The worst phase "
-        "is that of each run at the end of training. Negative backward transfer is forgetting; "
-        "negative values are kept.",
+        f"Mean {points} in greedy evaluation episodes, averaged over all phases. "
+        f"{played_by(networks)} The worst phase is that of each run at the end of training. "
+        "Negative backward transfer is forgetting; negative values are kept.",
         tuple(tables),
     )
 

@@ -4,6 +4,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from math import isnan
 
 from continual_arcade.evaluation.bounded import AtEnd
+from continual_arcade.evaluation.policies import Network
 from continual_arcade.evaluation.statistics import Estimate
 from continual_arcade.reports.pages.page_model import Number
 
@@ -120,3 +121,19 @@ def _remember(places: dict[str, list[str]], said: str, where: str) -> None:
 def _places(places: Sequence[str], shown: int = 4) -> str:
     more = f" and {len(places) - shown} more" if len(places) > shown else ""
     return ", ".join(places[:shown]) + more
+
+
+def played_by(networks: Mapping[str, Network]) -> str:
+    """Say by which weights agents play in their evaluations.
+
+    Args:
+        networks: The weights, by the name of a method or run.
+    """
+    words = {"average": "the average of their weights along the way", "last": "their last weights"}
+    kinds = set(networks.values())
+    if len(kinds) == 1:
+        return f"Agents play by {words[kinds.pop()]}."
+    of = {
+        kind: ", ".join(name for name, each in networks.items() if each == kind) for kind in words
+    }
+    return f"{of['average']} play by {words['average']}, {of['last']} by {words['last']}."

@@ -22,7 +22,7 @@ from continual_arcade.reports.method_results import (
     collect_results,
     differences,
 )
-from continual_arcade.reports.text import ENDS, UNSEEN, Notes
+from continual_arcade.reports.text import ENDS, UNSEEN, Notes, played_by
 from continual_arcade.scripts.cli import NOTICE, run
 
 
@@ -82,6 +82,7 @@ def compare(args: Compare, console: Console) -> list[LeftOut]:
                 console.print(_differences(world, judged, base, notes))
         for line in notes.lines():
             console.out(line)
+        console.out(played_by({one.label: one.runs[0].network for one in judged}))
         for caution in cautions(judged):
             console.out(f"warning: {caution}")
     return gathered.left_out

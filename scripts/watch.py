@@ -27,7 +27,7 @@ from continual_arcade.envs.games import make_game
 from continual_arcade.envs.oracles import Oracle
 from continual_arcade.evaluation.evaluator import FIRST_SEED
 from continual_arcade.evaluation.filming import HUD, Camera, Shot, side_by_side
-from continual_arcade.evaluation.policies import Policy
+from continual_arcade.evaluation.policies import Network, Policy
 from continual_arcade.scripts.cli import run
 from continual_arcade.scripts.games import GameName
 from continual_arcade.scripts.lineup import Lineup, Member, line_up
@@ -72,6 +72,9 @@ class Watch:
     seed: int = FIRST_SEED
     """Seed of the first episode, each further one has the next; the default are the episodes of an
     evaluation."""
+    network: Network | None = None
+    """By which weights agents play: the average of those along the way, which they are evaluated
+    by, or the last ones; the average if not given and they keep one."""
     record: Path | None = None
     """New .gif or .mp4 file to write instead of opening a window."""
     hud: bool = True
@@ -173,8 +176,11 @@ def _pictures(playing: Lineup, args: Watch, say: Say) -> Iterator[Picture]:
     if len(members) == 1:
         camera = _camera(playing, hud="full" if args.hud else "none", title=members[0].title)
         policy = _policy(members[0], camera, args, say)
+        network = args.network if members[0].path else None
         seeds = range(args.seed, args.seed + args.episodes)
-        return chain.from_iterable(camera.film(policy, seed=seed) for seed in seeds)
+        return chain.from_iterable(
+            camera.film(policy, seed=seed, network=network) for seed in seeds
+        )
     width = _width(playing)
     shared = len({member.name for member in members}) == 1
     shots = []
@@ -185,7 +191,8 @@ def _pictures(playing: Lineup, args: Watch, say: Say) -> Iterator[Picture]:
         moment = [words for words in (member.moment, after) if words]
         headline, *detail = moment if shared and moment else [member.name, *moment]
         policy = _policy(member, camera, args, say)
-        shots.append(Shot(camera, policy, headline, ", ".join(detail)))
+        network = args.network if member.path else None
+        shots.append(Shot(camera, policy, headline, ", ".join(detail), network))
     return side_by_side(shots, seed=args.seed, episodes=args.episodes)
 
 

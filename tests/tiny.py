@@ -103,6 +103,7 @@ def inside(agent: ContinualDQN) -> dict[str, Any]:
     return {
         "policy": agent.policy.state_dict(),
         "moments": agent.optimizer.state_dict(),
+        "average": agent.weight_average and agent.weight_average.state_dict(),
         "parts": [part.state_dict() for part in agent.parts],
         "replay": agent.replay.state_dict(),
         "life": agent.life.state_dict(),

@@ -6,6 +6,7 @@ What the agent is can be looked at, saved and changed between two calls as if th
 
 from functools import cache
 from operator import is_
+from threading import Lock
 from typing import Any
 
 import numpy as np
@@ -13,6 +14,7 @@ import numpy.typing as npt
 import torch
 from numba import njit
 
+from continual_arcade.agents.averaging import WeightAverage
 from continual_arcade.agents.engines.binding import PartsBinding
 from continual_arcade.agents.engines.compilation import Entry, Prepared
 from continual_arcade.agents.engines.eligibility import REPLAYS
@@ -27,6 +29,8 @@ from continual_arcade.agents.replay import (
     TransitionReplayBuffer,
 )
 from continual_arcade.agents.replay.n_step import COLUMNS, Transitions
+
+_NOTHING = np.zeros(0, np.float32)
 
 
 class CompiledEngine:
@@ -55,6 +59,10 @@ class CompiledEngine:
         like = [parameter.detach() for parameter in self._parameters]
         self._online, self._target = FlatVector(like), FlatVector(like)
         self._first, self._second = FlatVector(like), FlatVector(like)
+        kept: WeightAverage | None = agent.weight_average
+        self._average = None if kept is None else FlatVector(like)
+        self._learnt = None if kept is None else FlatVector(like)
+        """The average of the weights, and the weights when it was brought up to date."""
         self._moment_counts = np.zeros(len(like), np.float32)
         self._steps = list(torch.from_numpy(self._moment_counts))
         widths = [agent.q_net.q_net[0].in_features]
@@ -68,12 +76,16 @@ class CompiledEngine:
         self.version = 0
         """Changes with anything whose type may have changed with it; see :meth:`view`."""
         self._places: tuple[Any, ...] = (None,) * 5
-        self._act: Prepared | None = None
+        self._acts: dict[bool, Prepared] = {}
+        """What chooses actions: by the network, or by the average of its weights."""
+        self._playing = Lock()
         self._learn: Prepared | None = None
-        self._chosen = np.zeros(0, np.int64)
         self._set_up()
         self._online.house(self._parameters)
         self._target.house(self._target_parameters)
+        if kept is not None and self._average is not None and self._learnt is not None:
+            self._average.house(kept.parameters)
+            kept.seen = self._learnt.adopt(kept.seen) or kept.seen
         if agent.policy.optimizer.state and self._c["adam"]:
             self._adopt_moments(agent.policy.optimizer)
         self._snapshot = Snapshot(agent)
@@ -225,6 +237,7 @@ class CompiledEngine:
             stale=self._stale,
             gradient=self._gradients[0],
             extra=self._gradients[1],
+            average=_NOTHING if self._average is None else self._average.array,
             inputs=self._inputs,
             activations=self._activations,
             others=self._others,
@@ -238,6 +251,7 @@ class CompiledEngine:
         agent, c = self._agent, self._c
         self._stale[:] = 1  # Python may have changed anything
         self._before_moments()
+        self._follow_network()
         every = max(agent.target_update_interval // agent.n_envs, 1)
         self._settings[:] = (
             batch_size,
@@ -253,6 +267,7 @@ class CompiledEngine:
             agent._syncs_due,
             self.replay.seen,
             self.replay.accumulator._newest,
+            0 if self._learnt is None else agent.weight_average.updates,
         )
         c["clip_factor"] = -1.0  # not measured
         self._parts.before(gradient_steps, batch_size)
@@ -262,15 +277,21 @@ class CompiledEngine:
         self._make_room(max(rows, batch_size, self._parts.most_rows(batch_size)))
         self._load_waiting(batch_size)
 
+    def _follow_network(self) -> None:
+        """Let the average begin again if the network is not as learning has left it."""
+        if self._learnt is not None and not np.array_equal(self._online.array, self._learnt.array):
+            self._agent.weight_average.restart(self._agent.q_net)
+
     def _before_moments(self) -> None:
         optimizer, c = self._agent.policy.optimizer, self._c
         agent, group = self._agent, optimizer.param_groups[0]
         if not c["adam"]:
-            self._rates[:3] = agent.tau, agent.max_grad_norm, group["lr"]
+            self._rates[:4] = agent.tau, agent.max_grad_norm, agent.average, group["lr"]
             return
         self._rates[:] = (
             agent.tau,
             agent.max_grad_norm,
+            agent.average,
             group["lr"],
             *group["betas"],
             group["eps"],
@@ -333,10 +354,13 @@ class CompiledEngine:
     def after(self) -> None:
         """Take note of what compiled code has done."""
         agent, c = self._agent, self._c
-        timesteps, updates, calls, syncs, seen, newest, moments = self._stands.tolist()
+        timesteps, updates, calls, syncs, seen, newest, averaged, moments = self._stands.tolist()
         agent.num_timesteps, agent._n_updates = timesteps, updates
         agent._n_calls, agent._syncs_due = calls, syncs
         agent.last_td_loss = float(c["loss"])
+        if self._learnt is not None:
+            agent.weight_average.updates = averaged
+            self._learnt.array[:] = self._online.array
         if c["adam"]:
             self._moment_counts[:] = moments
         self.replay.seen, self.replay.accumulator._newest = seen, newest
@@ -423,19 +447,43 @@ class CompiledEngine:
 
     # Acting.
 
-    def best_actions(self, observations: npt.NDArray[Any]) -> npt.NDArray[np.int64]:
-        """Return the actions of highest value, shape ``(count,)``."""
+    def best_actions(
+        self, observations: npt.NDArray[Any], averaged: bool = False
+    ) -> npt.NDArray[np.int64]:
+        """Return the actions of highest value, shape ``(count,)``.
+
+        Args:
+            observations: Shape ``(count, features)``.
+            averaged: Whether by the average of the weights.
+        """
+        with self._playing:  # several threads may film one agent
+            return self._best_actions(observations, averaged)
+
+    def _best_actions(
+        self, observations: npt.NDArray[Any], averaged: bool
+    ) -> npt.NDArray[np.int64]:
+        if averaged:
+            self._follow_network()
         rows = len(observations)
         self._make_room(rows)
-        if self._act is None or self._act.arguments.net.inputs is not self._inputs:
-            self._chosen = np.zeros(len(self._inputs), np.int64)
-            given = ToAct(self.control, self._network(), self._chosen)
-            self._act = _acting_entry().prepared(given)
-        self._inputs[:rows] = observations
-        self._stale[:] = 1
+        act = self._acts.get(averaged)
+        if act is None or act.arguments.net.inputs is not self._inputs:
+            act = self._acts[averaged] = _acting_entry().prepared(self._to_act(averaged))
+        given = act.arguments
+        given.net.inputs[:rows] = observations
+        given.net.stale[:] = 1
         self._c["rows"] = rows
-        self._act()
-        return self._chosen[:rows].copy()
+        act()
+        chosen: npt.NDArray[np.int64] = given.chosen[:rows].copy()
+        return chosen
+
+    def _to_act(self, averaged: bool) -> ToAct:
+        net = self._network()
+        if averaged:
+            assert self._average is not None
+            transposed = np.zeros_like(self._transposed)
+            net = net._replace(online=self._average.array, transposed=transposed)
+        return ToAct(self.control, net, np.zeros(len(self._inputs), np.int64))
 
 
 def _of(names: tuple[str, ...]) -> slice:

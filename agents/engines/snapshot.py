@@ -20,6 +20,7 @@ _OF_AGENT = attrgetter(
     "q_net_target",
     "policy.optimizer",
     "replay_buffer",
+    "weight_average",
     "exploration",
     "_exploration_rng",
 )
@@ -77,7 +78,8 @@ class Snapshot:
         self._free = [_OF_PARAMETER(parameter) for parameter in parameters]
         self._parameters = parameters
         self._places = [
-            tensor.data_ptr for tensor in (*parameters, *policy.q_net_target.parameters())
+            tensor.data_ptr
+            for tensor in (*parameters, *policy.q_net_target.parameters(), *_averages(agent))
         ]
         self._settings = [_getter(part, part.settings) for part in agent.parts]
         own = ("fifo_size", "long_term_fraction")
@@ -123,6 +125,11 @@ class Snapshot:
             *[place() for place in self._places],
             *[settings() for settings in self._settings],
         ]
+
+
+def _averages(agent: Any) -> list[Any]:
+    average = agent.weight_average
+    return [] if average is None else [*average.parameters, *average.seen]
 
 
 def _getter(owner: Any, names: Sequence[str] | dict[str, Any]) -> Callable[[], Any]:

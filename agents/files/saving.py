@@ -83,6 +83,7 @@ _ARGUMENTS = (
     "verbose",
     "seed",
     "double_q",
+    "average",
     "engine",
     "callback_every",
 )
@@ -104,6 +105,9 @@ _KEYS = (
     "life",
     "training",
 )
+_AVERAGE = "average"
+"""Only in files of agents that keep an average of their weights; as an argument it is missing in
+files that were written before there was one."""
 _NORMALISED = "normalised"
 """Only in files of agents that were trained on observations normalised by ``VecNormalize``."""
 _TRAINING_KEYS = (
@@ -173,6 +177,9 @@ def save_agent(agent: Any, path: AnyFile, *, resumable: bool, exclude: Iterable[
             "such a network",
             stacklevel=3,
         )
+    agent.follow_network()
+    if agent.weight_average is not None:
+        state[_AVERAGE] = agent.weight_average.state_dict()
     if isinstance(path, str | Path):
         Path(path).parent.mkdir(parents=True, exist_ok=True)
     normalizer = agent.get_vec_normalize_env()
@@ -272,6 +279,8 @@ def load_agent(
     state = load_state(path, KIND)
     with _naming(path):
         normalised = flag(_NORMALISED, state.pop(_NORMALISED, False))
+        average = state.pop(_AVERAGE, None)
+        Instance((dict,))("arguments", state.get("arguments", {})).setdefault(_AVERAGE, 0.0)
         agent = _made(cls, state, device, dict(overrides))
     agent.trained_normalised = normalised
     if env is not None:
@@ -294,6 +303,7 @@ def load_agent(
                 agent.set_env(env)
     with _naming(path):
         _restore(agent, state, remade=is_theirs)
+        _restore_average(agent, average, remade=is_theirs)
         training = state["training"] or {}
         is_resumable = bool(training) and training.keys() != set(_LAST_KEYS)
         if is_resumable and env is not None:
@@ -527,6 +537,19 @@ def _restore(agent: Any, state: dict[str, Any], *, remade: bool) -> None:
             except ValueError as error:
                 raise ValueError(f"part {part.name!r}: {error}") from error
         part.load_state_dict(_on_device(kept, agent.device))
+
+
+def _restore_average(agent: Any, kept: Any, *, remade: bool) -> None:
+    """Let the average of the weights be what it was, if there is one in the file and one is kept.
+
+    A network of somebody else's, or an average that is asked for now, begins with the network.
+    """
+    average = agent.weight_average
+    if average is None or kept is None or remade:
+        return
+    _check_keys(Instance((dict,))(_AVERAGE, kept), ("updates", "network"), "its average")
+    check_network(kept["network"], average.network)
+    average.load_state_dict(kept, agent.q_net)
 
 
 def _is_ours(part: Part) -> bool:

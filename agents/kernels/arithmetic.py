@@ -55,3 +55,15 @@ def huber_slope(error: Any) -> Any:
 def drawn_back(theta: Any, base: Any, rate: Any) -> Any:
     """Return a parameter drawn back towards where it was: a part of the way is kept."""
     return base + rate * (theta - base)
+
+
+@register_jitable
+def share_of_average(decay: Any, before: Any, updates: Any) -> Any:
+    """Return which part of a fading average the newest weights make up.
+
+    Args:
+        decay: How much is kept after an update.
+        before: Updates that the average is over.
+        updates: Updates since then.
+    """
+    return (1.0 - decay**updates) / (1.0 - decay ** (before + updates))

@@ -47,6 +47,8 @@ class Network(NamedTuple):
     """Gradient of the current step."""
     extra: npt.NDArray[np.float32]
     """Another gradient, to be added to it."""
+    average: npt.NDArray[np.float32]
+    """The average of the parameters along the way, or no element where none is kept."""
     inputs: npt.NDArray[np.float32]
     """Observations, shape ``(2 * rows, features)``: those of a batch, then the next ones."""
     activations: npt.NDArray[np.float32]

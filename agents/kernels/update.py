@@ -9,7 +9,12 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from continual_arcade.agents.kernels.arithmetic import drawn_back, huber, huber_slope
+from continual_arcade.agents.kernels.arithmetic import (
+    drawn_back,
+    huber,
+    huber_slope,
+    share_of_average,
+)
 from continual_arcade.agents.kernels.functions import address_of, call, floats_at, words_at
 from continual_arcade.agents.kernels.inner import FUSED, WIDE, inner
 from continual_arcade.agents.kernels.network import (
@@ -51,11 +56,14 @@ UNPLANNED, TOGETHER, ONE_BY_ONE = range(3)
 """What is learnt from after a step of the environments: drawn batches; or what a part plans for the
 transitions that were just completed, all at once or one by one."""
 
-STANDS = ("timesteps", "updates", "calls", "syncs_due", "seen", "newest", "moments")
+STANDS = (
+    *("timesteps", "updates", "calls", "syncs_due"),
+    *("seen", "newest", "averaged", "moments"),
+)
 """Where an agent stands: counters that are handed over before each call, and back after it."""
 SETTINGS = ("batch_size", "gradient_steps", "learning_starts", "double_q", "sync_every")
 """Settings that are handed over before each call."""
-RATES = ("tau", "max_grad_norm", "rate", "beta_1", "beta_2", "epsilon")
+RATES = ("tau", "max_grad_norm", "average", "rate", "beta_1", "beta_2", "epsilon")
 """The same, of which a part is no whole number."""
 _WHOLE = (
     *STANDS,
@@ -176,7 +184,7 @@ def train(c: Any, a: Any) -> int:
     c.sum_of_losses = 0.0
     if c.seen < c.batch_size:
         return DONE
-    status = DONE
+    status, before = DONE, c.updates
     if c.planned == UNPLANNED:
         for _ in range(c.gradient_steps):
             _draw(c, a, a.batch.slots[: c.batch_size])
@@ -196,7 +204,18 @@ def train(c: Any, a: Any) -> int:
         c.learnt = c.completed
     if status == DONE:
         synchronise(c, a)
+        if c.average > 0.0 and c.updates > before:
+            _fold(c, a.net.average, a.net.online, c.updates - before)
     return status
+
+
+@inner(FUSED)
+def _fold(c: Any, average: Any, parameters: Any, updates: int) -> None:
+    """Take the parameters into their average, as ``WeightAverage.fold`` does."""
+    share = np.float32(share_of_average(c.average, c.averaged, updates))
+    for i in range(len(average)):
+        average[i] = drawn_back(parameters[i], average[i], share)
+    c.averaged += updates
 
 
 @inner()

@@ -35,7 +35,7 @@ def table_of(
     records = [
         (
             *(run, seed, step, trained, phase.index, episode, score - 5.0, score, 10),
-            *(first_seed + episode, params_hash(phase.params)),
+            *(first_seed + episode, params_hash(phase.params), "last"),
         )
         for (step, trained), of_phases in cells.items()
         for phase, scores in zip(

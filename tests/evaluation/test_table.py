@@ -38,6 +38,7 @@ def test_a_row_for_each_episode(tmp_path: Path) -> None:
         "length",
         "eval_seed",
         "params_hash",
+        "network",
     ]
     assert len(table) == 12
     first = table.iloc[0]

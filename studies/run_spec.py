@@ -48,7 +48,7 @@ class RunSpec:
         method: The continual-learning method.
         settings: How the agent learns; those that belong to the method are filled in.
         seed: Seed of everything that is random.
-        judging: How it is evaluated.
+        evaluation: How it is evaluated.
         save_every: Interval between the states from which the run can be resumed [lifetime steps];
             0 for none.
 
@@ -61,7 +61,7 @@ class RunSpec:
     method: Method = METHODS["finetune"]
     settings: DQNSettings = field(default_factory=DQNSettings)
     seed: int = 0
-    judging: EvaluationSettings = field(default_factory=EvaluationSettings)
+    evaluation: EvaluationSettings = field(default_factory=EvaluationSettings)
     save_every: int = SAVE_EVERY
 
     def __post_init__(self) -> None:
@@ -79,7 +79,7 @@ class RunSpec:
     @cached_property
     def protocol(self) -> Protocol:
         """What its numbers depend on beside the agent."""
-        return Protocol(self.game, IDS[self.game], self.schedule, self.judging)
+        return Protocol(self.game, IDS[self.game], self.schedule, self.evaluation)
 
     def to_config(self) -> dict[str, Any]:
         """Return plain data, as the configuration of a run has it."""
@@ -135,11 +135,11 @@ class RunSpec:
             method=Method.from_dict(config["method_spec"]),
             settings=DQNSettings.from_dict(config["settings"]),
             seed=config["seed"],
-            judging=protocol.evaluation,
+            evaluation=protocol.evaluation,
             save_every=config["save_every"],
         )
 
-    def check_judging(self) -> None:
+    def check_evaluation(self) -> None:
         """Check that the run can be evaluated as it is to be.
 
         Raises:
@@ -184,7 +184,7 @@ class Training:
         Raises:
             ValueError: If something makes no sense.
         """
-        spec.check_judging()
+        spec.check_evaluation()
         agent = spec.build()
         # What runs is written down, so that the run is resumed with it anywhere.
         agent.engine = "compiled" if agent.runs_compiled else "torch"

@@ -145,8 +145,8 @@ def test_a_run_of_a_game_that_is_not_here_is_reported_as_far_as_it_can_be(
     del gym.registry[IDS.pop("Gone")]
     report.main([str(run), "-o", str(tmp_path / "page.html")])
     assert "films are left out: there is no game Gone here" in capsys.readouterr().out
-    (world,) = gather([run]).comparisons
-    assert world.points == "score"
+    (comparison,) = gather([run]).comparisons
+    assert comparison.points == "score"
     for main in (evaluate.main, watch.main):
         assert "Gone" in refused(main, [str(run)], capsys)
 

@@ -21,8 +21,8 @@ def spec_of(tmp_path: Path) -> RunSpec:
     study = small(
         tmp_path, phase_steps=3_000, settings={"gradient_steps": 1, "learning_starts": 1_000}
     )
-    (world,) = study.worlds
-    return replace(study.spec(world, study.entries[0], 0), method=JOINT, save_every=2_500)
+    (scenario,) = study.scenarios
+    return replace(study.spec(scenario, study.entries[0], 0), method=JOINT, save_every=2_500)
 
 
 def test_it_lives_in_turns_and_is_judged_by_the_phases(tmp_path: Path) -> None:

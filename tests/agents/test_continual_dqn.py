@@ -139,7 +139,7 @@ def chain_agent(double_q: bool, n_steps: int) -> ContinualDQN:
 @pytest.mark.parametrize("double_q", [False, True])
 def test_it_learns_the_values_of_a_chain(double_q: bool) -> None:
     model = chain_agent(double_q, n_steps=1)
-    model.learn(6_000)
+    model.learn(2_500)
     with torch.no_grad():
         learnt = model.q_net(torch.eye(5)).numpy()
     # Episodes of 10 steps are truncated: were that taken for death, all values would be too low.
@@ -154,7 +154,7 @@ def test_truncation_taken_for_death_fails_that_test(monkeypatch: pytest.MonkeyPa
         add(self, *args[:-1], [{} for _ in args[-1]])  # the infos say nothing of a truncation
 
     monkeypatch.setattr(FIFOReplayBuffer, "add", deadly)
-    model.learn(6_000)
+    model.learn(2_500)
     with torch.no_grad():
         learnt = model.q_net(torch.eye(5)).numpy()
     assert np.abs(learnt - optimal(0.9)).max() > 0.1

@@ -340,6 +340,8 @@ def otherwise(changed: Change, width: int, fuses: bool) -> Products:
     """The module for vectors of another width, fusing or not."""
     if fuses and not products.FUSES:
         pytest.skip("this machine does not fuse multiply and add")
+    if (width, fuses) == (products.WIDTH, products.FUSES):
+        return SHIPPED
     name = f"width_{width}_{'fused' if fuses else 'apart'}"
     said = f"WIDTH, FUSES = (lambda *_: ({width}, {fuses}))("
     on = changed(name, ("WIDTH, FUSES = _vectors(", said))

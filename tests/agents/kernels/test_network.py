@@ -23,12 +23,8 @@ from continual_arcade.agents.kernels.update import CONTROL
 from continual_arcade.envs.compiling import kernel
 
 
-def _of_three(a: Any, b: Any, c: Any) -> Any:
-    return call(a, b, c)  # type: ignore[name-defined]  # noqa: F821  # bound when compiled
-
-
 def _of_four(a: Any, b: Any, c: Any, d: Any) -> Any:
-    return call(a, b, c, d)  # type: ignore[name-defined]  # noqa: F821
+    return call(a, b, c, d)  # type: ignore[name-defined]  # noqa: F821  # bound when compiled
 
 
 def _of_five(a: Any, b: Any, c: Any, d: Any, e: Any) -> Any:
@@ -36,7 +32,7 @@ def _of_five(a: Any, b: Any, c: Any, d: Any, e: Any) -> Any:
 
 
 # Kept on disk, unlike a rule that Python calls.
-compiled_act = kernel(_of_three, {"call": act}, "act")
+compiled_act = kernel(act, {}, "alone")
 compiled_forward = kernel(_of_four, {"call": forward}, "forward")
 compiled_backward = kernel(_of_five, {"call": backward}, "backward")
 

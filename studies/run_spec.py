@@ -17,9 +17,9 @@ from continual_arcade.agents.methods import METHODS, Method
 from continual_arcade.agents.settings import (
     DQNSettings,
     build_agent,
-    life_of,
-    make_life,
+    make_training_env,
     settings_of,
+    training_schedule,
 )
 from continual_arcade.envs import IDS
 from continual_arcade.envs.schedules import Schedule
@@ -213,7 +213,9 @@ class Training:
             # It was cut off before anything was kept, and is trained from scratch.
             rewind(folder, 0)
             return cls(spec, spec.build(), folder)
-        env = make_life(spec.game, life_of(spec.method, spec.schedule), spec.settings.num_envs)
+        env = make_training_env(
+            spec.game, training_schedule(spec.method, spec.schedule), spec.settings.num_envs
+        )
         agent = ContinualDQN.load(state, env=env, device="cpu", engine=spec.settings.engine)
         check_agent(agent, state, spec.seed, spec.method)
         training = cls(spec, agent, folder)

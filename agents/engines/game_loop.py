@@ -186,7 +186,7 @@ class GameLoop:
         agent, engine, games = self._agent, self._engine, self._games
         engine.before(gradient_steps, agent.batch_size)
         c = engine.control[0]
-        phases = agent.life.phases
+        phases = agent.phase_tracker.phases
         outlook = games.outlook(steps)
         rates, learning_rates = self._rates(steps)
         c["losses"] = 0
@@ -312,7 +312,7 @@ class GameLoop:
         before, count = games.clock.step, self.env.num_envs
         self._conditions = games.conditions
         games.catch_up(outlook, played, play.begun)
-        agent.life.catch_up(games.clock.step, play.phases)
+        agent.phase_tracker.catch_up(games.clock.step, play.phases)
         agent._last_obs = play.observations.copy()
         agent._current_progress_remaining = 1.0 - float(agent.num_timesteps) / float(
             agent._total_timesteps

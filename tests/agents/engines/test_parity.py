@@ -117,7 +117,7 @@ def assert_same(torchs: ContinualDQN, compiled: ContinualDQN) -> None:
         if torchs.replay.n_steps == 1:
             state.pop("pending")
     assert tree(kept) == tree(other)
-    assert tree(torchs.life.state_dict()) == tree(compiled.life.state_dict())
+    assert tree(torchs.phase_tracker.state_dict()) == tree(compiled.phase_tracker.state_dict())
     assert tree(torchs.env.state_dict()) == tree(compiled.env.state_dict())  # type: ignore[union-attr]
     for part, twin in zip(torchs.parts, compiled.parts, strict=True):
         mine, its = part.state_dict(), twin.state_dict()
@@ -417,7 +417,7 @@ def test_a_schedule_of_another_environment(part: type[Part]) -> None:
         env = PhasedEnv(gym.make("CartPole-v1"), poles, CARTPOLE, set_cartpole)
         agents.append(cartpole(env, engine=engine, parts=[part()]))
         agents[-1].learn(400)
-    assert agents[0].life.phase == agents[1].life.phase == 1
+    assert agents[0].phase_tracker.phase == agents[1].phase_tracker.phase == 1
     assert np.abs(vector(agents[0].q_net) - vector(agents[1].q_net)).max() < TOLERANCE
 
 

@@ -218,11 +218,12 @@ def check_dense(on: Products, sizes: Sequence[int], fenced: Fenced) -> None:
     rows, n_in, n_out = sizes
     inputs, weights, biases = fenced.new(rows, n_in), fenced.new(n_in, n_out), fenced.new(n_out)
     outputs = fenced.new(rows, n_out)
+    expected = summed(inputs, weights, biases, on.module.FUSES)
     for is_last in (True, False):
         on.dense(inputs, weights, biases, outputs, is_last)
         finish: Callable[..., Any] = np.array if is_last else relu
         assert_close(outputs, inputs, weights, biases, finish)
-        assert_same_bits(outputs, finish(summed(inputs, weights, biases, on.module.FUSES)))
+        assert_same_bits(outputs, finish(expected))
     fenced.assert_whole(outputs)
 
 

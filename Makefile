@@ -7,6 +7,9 @@ INSTALLED := $(VENV)/.installed
 JOBS ?= 2
 AS_ROOT := $(if $(filter 0,$(shell id -u)),,sudo -n)
 
+# Else each test process, and each that a test starts, compiles all sources again.
+unexport PYTHONDONTWRITEBYTECODE
+
 .PHONY: browser demo test check slow bench typing versions oldest clean
 
 demo: $(INSTALLED)

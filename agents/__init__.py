@@ -3,7 +3,7 @@
 from continual_arcade.agents.continual_dqn import ContinualDQN, DivergedError
 from continual_arcade.agents.exploration import Exploration
 from continual_arcade.agents.methods import METHODS, Method, compose
-from continual_arcade.agents.settings import DQNSettings, build_agent, make_life
+from continual_arcade.agents.settings import DQNSettings, build_agent, make_training_env
 from continual_arcade.agents.vec_env import GymnasiumVecEnv
 
 __all__ = [
@@ -16,5 +16,5 @@ __all__ = [
     "Method",
     "build_agent",
     "compose",
-    "make_life",
+    "make_training_env",
 ]

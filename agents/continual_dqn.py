@@ -246,7 +246,7 @@ class ContinualDQN(DQN):
         )
         self._exploration_rng = np.random.default_rng(exploration)
         self._network_rng = np.random.default_rng(network)
-        self.life = PhaseTracker(self.n_envs)
+        self.phase_tracker = PhaseTracker(self.n_envs)
         with all_or_none(self.parts):
             for part, stream in zip(self.parts, streams, strict=True):
                 if part.watches_replay:
@@ -343,17 +343,17 @@ class ContinualDQN(DQN):
                 "parts remember observations as they are, which VecNormalize keeps changing: "
                 "leave it out, or the parts"
             )
-        self.life.look_at(env)
+        self.phase_tracker.look_at(env)
         for part in self.parts:
-            if part.needs_boundaries and not self.life.has_boundaries:
+            if part.needs_boundaries and not self.phase_tracker.has_boundaries:
                 raise ValueError(
                     f"part {part.name!r} needs to be told where phases end, but "
-                    f"{self.life.description} has no phase that ends: choose another schedule "
-                    "(shrink, conflict, ...), or leave the part out"
+                    f"{self.phase_tracker.description} has no phase that ends: choose another "
+                    "schedule (shrink, conflict, ...), or leave the part out"
                 )
         # Last: another epsilon would not help a part.
         if self.exploration is not None and self.exploration.epsilon == "per_phase":
-            self.life.progress_of_phase()  # raises if there are no phases
+            self.phase_tracker.progress_of_phase()  # raises if there are no phases
 
     def _check_changes(self) -> None:
         """Check what was changed since the agent was made, as far as no engine can honour it.
@@ -451,7 +451,7 @@ class ContinualDQN(DQN):
 
     def ends_with(self, phase: int) -> int:
         """Return the phase that the parts will be told of when this one has ended."""
-        return self.life.ends_with(phase)
+        return self.phase_tracker.ends_with(phase)
 
     def reinitialise(self, network: bool, optimizer: bool, replay: bool) -> None:
         """Reset some of what was learnt.
@@ -618,7 +618,7 @@ class ContinualDQN(DQN):
         if rule == "constant":
             return self.exploration_final_eps
         if rule == "per_phase":
-            remaining = 1 - self.life.progress_of_phase(ahead)
+            remaining = 1 - self.phase_tracker.progress_of_phase(ahead)
         return self.exploration_schedule(remaining)
 
     def _sample_action(
@@ -695,7 +695,7 @@ class ContinualDQN(DQN):
             result = super()._setup_learn(*args, **kwargs)
         assert self.env is not None
         if not goes_on or self.num_timesteps == 0:
-            self.life.begin(self.env)
+            self.phase_tracker.begin(self.env)
             if isinstance(self.replay_buffer, TransitionReplayBuffer):
                 self.replay_buffer.drop_pending()
         return result
@@ -740,7 +740,7 @@ class ContinualDQN(DQN):
         return self._fused
 
     def _tell_phases(self) -> None:
-        news = self.life.news()
+        news = self.phase_tracker.news()
         if news is not None:
             self.policy.set_training_mode(False)  # what parts compute now is without dropout
             ended, begun = news
@@ -765,7 +765,7 @@ class ContinualDQN(DQN):
             for part in self.parts:
                 part.stored(self, replay_buffer.latest, *replay_buffer.placed)
         assert self.env is not None
-        self.life.stepped(infos, dones, self.env)
+        self.phase_tracker.stepped(infos, dones, self.env)
 
     def _check_step(
         self,

@@ -25,7 +25,7 @@ class PhaseTracker:
         self.schedule: Schedule | None = None
         self.has_boundaries = False
         self.has_phases = False
-        """Whether there is a schedule of several phases to live through."""
+        """Whether there is a schedule of several phases."""
         self.description = "this environment"
         self.phase: int | None = None
         """The phase that the parts know of; None before training begins."""
@@ -51,7 +51,7 @@ class PhaseTracker:
         """Begin, or resume, with environments that were just reset.
 
         Raises:
-            ValueError: If they do not tell their phase, although they live through several.
+            ValueError: If they do not report their phase, although their schedule has several.
         """
         infos = env.unwrapped.reset_infos
         if self.has_phases and not all("phase" in info for info in infos):

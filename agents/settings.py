@@ -111,7 +111,9 @@ class DQNSettings:
             )
 
 
-def make_life(game: str, schedule: Schedule, num_envs: int, **options: Any) -> GymnasiumVecEnv:
+def make_training_env(
+    game: str, schedule: Schedule, num_envs: int, **options: Any
+) -> GymnasiumVecEnv:
     """Make the games that an agent is trained in.
 
     Args:
@@ -124,12 +126,13 @@ def make_life(game: str, schedule: Schedule, num_envs: int, **options: Any) -> G
     return GymnasiumVecEnv(env)
 
 
-def life_of(method: Method, schedule: Schedule) -> Schedule:
+def training_schedule(method: Method, schedule: Schedule) -> Schedule:
     """Return the schedule that an agent of a method is trained with.
 
     Args:
-        method: Most methods live the schedule as it is; some all of its phases at once, in turns.
-        schedule: What the agent is judged by.
+        method: Most methods are trained with the schedule as it is; some with all of its phases at
+            once, in turns.
+        schedule: What the agent is evaluated by.
     """
     return schedule.interleaved() if method.interleaved else schedule
 
@@ -168,7 +171,7 @@ def build_agent(
     parts: Sequence[Part] = (),
     **options: Any,
 ) -> ContinualDQN:
-    """Make an agent, and the games it will live in.
+    """Make an agent, and the games it is trained in.
 
     Args:
         game: Name of the game.
@@ -193,7 +196,7 @@ def build_agent(
     replay, replay_settings = method.make_replay()
     return ContinualDQN(
         "MlpPolicy",
-        make_life(game, life_of(method, schedule), s.num_envs, **options),
+        make_training_env(game, training_schedule(method, schedule), s.num_envs, **options),
         parts=[*method.make_parts(), *parts],
         double_q=s.double_q,
         exploration=Exploration(s.epsilon, action_prior),

@@ -160,8 +160,8 @@ class GymnasiumVecEnv(VecEnv):
         # Of the class: a wrapper might hand on what its env has, and leave its own state out.
         if not hasattr(type(self.env), "state_dict"):
             raise NotImplementedError(
-                f"{type(self.env).__name__} has no state_dict(), so that a life in it cannot be "
-                "interrupted: use one of this suite's own vector environments, unwrapped"
+                f"{type(self.env).__name__} has no state_dict(), so that training in it cannot be "
+                "resumed: use one of this suite's own vector environments, unwrapped"
             )
         return self.env
 

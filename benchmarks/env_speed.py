@@ -46,7 +46,7 @@ from continual_arcade.envs import IDS
 
 SEED = 0
 LIFE = 150_000
-"""Steps after which a single environment is seeded anew: the length of the ``shrink`` schedule."""
+"""Steps after which a single environment is seeded again: the length of the ``shrink`` schedule."""
 DRAWN = 4_096
 """Actions drawn for a single environment, then repeated."""
 DRAWN_BATCHES = 64
@@ -105,9 +105,9 @@ def one_env(env_id: str, module: str | None = None, **options: Any) -> Run:
     reset, step = env.reset, env.step
 
     def run(num_steps: int) -> int:
-        for lived in range(0, num_steps, LIFE):
+        for played in range(0, num_steps, LIFE):
             reset(seed=SEED)
-            for action in islice(cycle(actions), min(LIFE, num_steps - lived)):
+            for action in islice(cycle(actions), min(LIFE, num_steps - played)):
                 _, _, terminated, truncated, _ = step(action)
                 if terminated or truncated:
                     reset()

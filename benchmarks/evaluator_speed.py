@@ -64,9 +64,9 @@ JUDGING = EvaluationSettings(episodes=50, max_steps=1_800)
 SEED = 0
 LIMIT = 5.0
 """What evaluating a checkpoint may take [s]."""
-LIVES = 1_000
-LIVES_LIMIT = 10.0
-"""What all metrics of so many lives may take [s]."""
+RECORDS = 1_000
+RECORDS_LIMIT = 10.0
+"""What all metrics of so many records may take [s]."""
 NAMES = ("finetune", "reservoir", "ewc", "mer", "clear")
 SEEDS = 20
 REPORT_LIMIT = 60.0
@@ -180,11 +180,11 @@ def _copy(agent: ContinualDQN, layers: list[nn.Linear]) -> None:
         theirs.load_state_dict(mine.state_dict())
 
 
-# --- metrics of many lives ------------------------------------------------------------------------
+# --- metrics of many records ----------------------------------------------------------------------
 
 
 def metrics(rounds: int) -> Measured:
-    """Measure what all metrics of 1,000 lives take, with references and single-phase runs [s]."""
+    """Measure what all metrics of 1,000 records take, with references and single-phase runs [s]."""
     generator = np.random.default_rng(SEED)
     count = len(SHRINK.distinct)
     alone = {
@@ -194,23 +194,21 @@ def metrics(rounds: int) -> Measured:
     context = Context(Scale(np.zeros(count), np.full(count, 47.0)), alone)
     values = in_turn({"all metrics": partial(_measure, generator, context)}, rounds)
     results = [Result(name=name, values=seconds) for name, seconds in values.items()]
-    evaluations = len(_timetable(SHRINK).due)
-    title = (
-        f"{len(METRICS)} metrics of {LIVES:,} lives, {evaluations} evaluations of {count} phases"
-    )
+    evaluations, all_of_them = len(_timetable(SHRINK).due), f"metrics of {RECORDS:,} records"
+    title = f"{len(METRICS)} {all_of_them}, {evaluations} evaluations of {count} phases"
     return (
         table(title, "seconds", results, results[0]),
         results,
-        [at_most(f"metrics of {LIVES:,} lives", results[0].median, LIVES_LIMIT, "s")],
+        [at_most(all_of_them, results[0].median, RECORDS_LIMIT, "s")],
     )
 
 
 def _measure(generator: np.random.Generator, context: Context) -> float:
-    # Drawn anew: a record keeps what was computed of it.
-    lives = [_drawn(SHRINK, generator) for _ in range(LIVES)]
+    # Drawn again: a record keeps what was computed of it.
+    records = [_drawn(SHRINK, generator) for _ in range(RECORDS)]
     begun = time.perf_counter()
-    for life in lives:
-        measure(life, context=context)
+    for record in records:
+        measure(record, context=context)
     return time.perf_counter() - begun
 
 
@@ -232,10 +230,10 @@ def whole_report(rounds: int) -> Measured:
     """Measure what a report over 100 runs takes, with films and all files [s]."""
     with tempfile.TemporaryDirectory() as folder:
         root = Path(folder)
-        life = train(Train(schedule="shrink", out=root / "life", save_every=0, progress=False))
+        run = train(Train(schedule="shrink", out=root / "run", save_every=0, progress=False))
         generator = np.random.default_rng(SEED)
         runs = tuple(
-            _copied(life.path, root / f"{method}{seed}", method, seed, generator)
+            _copied(run.path, root / f"{method}{seed}", method, seed, generator)
             for method in NAMES
             for seed in range(SEEDS)
         )
@@ -259,15 +257,15 @@ def _report(args: Report) -> float:
     return time.perf_counter() - begun
 
 
-def _copied(life: Path, path: Path, method: str, seed: int, generator: np.random.Generator) -> Path:
+def _copied(run: Path, path: Path, method: str, seed: int, generator: np.random.Generator) -> Path:
     """Copy a run as one of another method and seed, with other scores."""
-    shutil.copytree(life, path, copy_function=os.link)
-    config = json.loads((life / "config.json").read_text()) | {"method": method, "seed": seed}
+    shutil.copytree(run, path, copy_function=os.link)
+    config = json.loads((run / "config.json").read_text()) | {"method": method, "seed": seed}
     for name in ("config.json", "evaluations.csv", "diagnostics.csv"):
-        (path / name).unlink()  # else that of the life would be written to
+        (path / name).unlink()  # else that of the original would be written to
     (path / "config.json").write_text(json.dumps(config))
     for name in ("evaluations.csv", "diagnostics.csv"):
-        rows = pd.read_csv(life / name, dtype={"params_hash": str}).assign(run=path.name, seed=seed)
+        rows = pd.read_csv(run / name, dtype={"params_hash": str}).assign(run=path.name, seed=seed)
         if "score" in rows:
             # No run has a score that nobody can have.
             most = rows["score"].max()

@@ -1,8 +1,8 @@
-"""How little a study costs beside its lives.
+"""How little a study costs beside its runs.
 
 Run it as ``python benchmarks/study_speed.py``. ``status`` lists 10,000 finished runs, of a folder
 that is made for it. A small study is run with one worker, and the time that passes is compared with
-the seconds that its ledger says its lives took; compiling, and starting, are not counted. With
+the seconds that its ledger says its runs took; compiling, and starting, are not counted. With
 ``--workers`` the shipped study ``quick`` is run with one worker and with two, three times, which
 takes six minutes on cores that do nothing else.
 """
@@ -120,12 +120,12 @@ def main(options: Options) -> None:
     verdicts.append(at_most(promise, statistics.median(seconds), LISTED_WITHIN, "s"))
 
     quick = load(SHIPPED / "quick.toml")
-    for world in {world.game: world for world in quick.worlds}.values():
-        warm_up(quick.spec(world, quick.entries[0], 0))
-    schedule = quick.worlds[0].schedule.with_steps(options.phase_steps)
+    for scenario in {scenario.game: scenario for scenario in quick.scenarios}.values():
+        warm_up(quick.spec(scenario, quick.entries[0], 0))
+    schedule = quick.scenarios[0].schedule.with_steps(options.phase_steps)
     few = replace(
         quick,
-        worlds=(replace(quick.worlds[0], schedule=schedule),),
+        scenarios=(replace(quick.scenarios[0], schedule=schedule),),
         references=(),
         seeds=quick.seeds[:2],
     )

@@ -7,7 +7,7 @@ import tyro
 from stable_baselines3 import PPO
 from stable_baselines3.common.callbacks import CheckpointCallback
 
-from continual_arcade.agents import make_life
+from continual_arcade.agents import make_training_env
 from continual_arcade.envs import IDS, make_game, shipped
 from continual_arcade.evaluation import EvaluationSettings, Protocol, replay_phases
 
@@ -23,7 +23,7 @@ def main(steps: int = 40_000, seeds: int = 2, out: Path = Path("runs")) -> None:
     for method, bonus in (("ppo-plain", 0.0), ("ppo-bonus", 0.1)):
         for seed in range(seeds):
             name = f"{method}-{seed}"
-            env = make_life("Catcher", schedule, num_envs=8)
+            env = make_training_env("Catcher", schedule, num_envs=8)
             model = PPO("MlpPolicy", env, n_steps=256, ent_coef=bonus, seed=seed, device="cpu")
             model.save(zips / f"{name}_0_steps")
             model.learn(schedule.total_steps, CheckpointCallback(steps // 8, str(zips), name))

@@ -7,7 +7,7 @@ import torch
 import tyro
 from stable_baselines3 import PPO
 
-from continual_arcade.agents import make_life
+from continual_arcade.agents import make_training_env
 from continual_arcade.envs import make_game, shipped
 from continual_arcade.evaluation import EvaluationCallback, Evaluator, Run, RunFolder, Timetable
 from continual_arcade.evaluation.matrix import as_text, forgetting_matrix
@@ -21,7 +21,7 @@ def main(steps: int = 50_000, entropy: float = 0.1, out: Path = Path("runs")) ->
     folder = RunFolder.new(out, "Catcher", schedule.name, "ppo", seed=0)
     timetable = Timetable(schedule, every=steps // 2)  # and before training, and at phase ends
     callback = EvaluationCallback(Evaluator("Catcher", schedule), timetable, folder, seed=0)
-    games = make_life("Catcher", schedule, num_envs=8)
+    games = make_training_env("Catcher", schedule, num_envs=8)
     model = PPO("MlpPolicy", games, n_steps=256, ent_coef=entropy, seed=0, device="cpu")
     model.learn(schedule.total_steps, callback)  # one call is one run
     record = Run.load(folder.path).scores

@@ -164,9 +164,9 @@ def _of_comparison(section: Section, comparison: Comparison, number: int) -> Sec
     items: Sequence[Any] = section.items
     return replace(
         section,
-        key=f"world-{number}-{section.key}",
+        key=f"scenario-{number}-{section.key}",
         title=f"{comparison.title}: {section.title[0].lower()}{section.title[1:]}",
-        items=tuple(replace(item, key=f"world-{number}-{item.key}") for item in items),
+        items=tuple(replace(item, key=f"scenario-{number}-{item.key}") for item in items),
     )
 
 

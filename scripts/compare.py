@@ -66,38 +66,38 @@ def compare(args: Compare, console: Console) -> list[LeftOut]:
         raise ValueError("no run was trained to its end: there is nothing to compare")
     if not args.mixed:
         gathered.check_comparable()
-    worlds = [(world, collect_results(world, None, {})) for world in gathered.comparisons]
-    bases = [_base(judged, args.against or "finetune") for _, judged in worlds]
+    comparisons = [(each, collect_results(each, None, {})) for each in gathered.comparisons]
+    bases = [_base(results, args.against or "finetune") for _, results in comparisons]
     if args.against is not None and not any(bases):
         labelled = "," in args.against
-        names = {one.label if labelled else one.group.method for _, js in worlds for one in js}
+        names = {one.label if labelled else one.group.method for _, js in comparisons for one in js}
         raise ValueError(unknown("method", args.against, sorted(names)))
-    for (world, judged), base in zip(worlds, bases, strict=True):
+    for (comparison, results), base in zip(comparisons, bases, strict=True):
         notes = Notes()
-        for one in judged:
-            console.print(_table(world, one, notes))
-        if len(judged) > 1:
-            console.print(_summary(world, judged, notes))
+        for one in results:
+            console.print(_table(comparison, one, notes))
+        if len(results) > 1:
+            console.print(_summary(comparison, results, notes))
             if base is not None:
-                console.print(_differences(world, judged, base, notes))
+                console.print(_differences(comparison, results, base, notes))
         for line in notes.lines():
             console.out(line)
-        console.out(played_by({one.label: one.runs[0].network for one in judged}))
-        for caution in cautions(judged):
+        console.out(played_by({one.label: one.runs[0].network for one in results}))
+        for caution in cautions(results):
             console.out(f"warning: {caution}")
     return gathered.left_out
 
 
-def _base(judged: Sequence[MethodResults], name: str) -> MethodResults | None:
+def _base(results: Sequence[MethodResults], name: str) -> MethodResults | None:
     """Find the method to take differences from: the first that has the name, or is so labelled."""
-    return next((one for one in judged if name in (one.group.method, one.label)), None)
+    return next((one for one in results if name in (one.group.method, one.label)), None)
 
 
-def _table(world: Comparison, one: MethodResults, notes: Notes) -> TerminalTable:
+def _table(comparison: Comparison, one: MethodResults, notes: Notes) -> TerminalTable:
     """Lay out the score of each phase when it was just learnt and at the end."""
     record = one.records[0]
     table = TerminalTable(
-        title=f"{world.title}, {one.label}: mean {world.points}",
+        title=f"{comparison.title}, {one.label}: mean {comparison.points}",
         texts=["phase played"],
         numbers=["when just learnt", "at the end", "change"],
         caption=f"seeds {', '.join(map(str, one.group.runs))}; {_CAPTION}",
@@ -126,33 +126,36 @@ def _over_all(one: MethodResults, notes: Notes) -> list[str]:
     ]
 
 
-def _summary(world: Comparison, judged: Sequence[MethodResults], notes: Notes) -> TerminalTable:
+def _summary(
+    comparison: Comparison, results: Sequence[MethodResults], notes: Notes
+) -> TerminalTable:
     """Lay out the results of the methods over all phases."""
     table = TerminalTable(
-        title=f"{world.title}: mean {world.points} over all phases",
+        title=f"{comparison.title}: mean {comparison.points} over all phases",
         texts=["method"],
         numbers=["runs", "when just learnt", "at the end", "change", "worst"],
         caption=f"{_CAPTION}\nworst: at the end, in the phase that each run plays worst.",
     )
-    for one in judged:
+    for one in results:
         worst = notes.cell(one.estimate("worst-phase@end"), ".1f", f"{one.label}, worst")
         table.add_row(one.label, str(len(one.runs)), *_over_all(one, notes), worst)
     return table
 
 
 def _differences(
-    world: Comparison, judged: Sequence[MethodResults], base: MethodResults, notes: Notes
+    comparison: Comparison, results: Sequence[MethodResults], base: MethodResults, notes: Notes
 ) -> TerminalTable:
     """Lay out how much better the methods are than one of them."""
     table = TerminalTable(
-        title=f"{world.title}: mean {world.points} over all phases at the end, less {base.label}",
+        title=f"{comparison.title}: mean {comparison.points} over all phases at the end, "
+        f"less {base.label}",
         texts=["method"],
         numbers=["pairs", "difference", "p", "p (Holm)"],
         caption="mean difference of runs with equal seeds [95 % interval].\n"
         "p: of the sign-flip test; Holm: corrected for the number of methods.\n"
         f"{UNSEEN}",
     )
-    for one, difference in differences(judged, base, "acc@gem"):
+    for one, difference in differences(results, base, "acc@gem"):
         where = f"{one.label} less {base.label}"
         table.add_row(
             one.label,

@@ -65,7 +65,7 @@ def evaluate(args: Evaluate) -> int | None:
             "load=PPO.load)"
         )
     asked = {"episodes": args.episodes, "max_steps": args.max_steps}
-    judging = replace(protocol.evaluation, **{k: v for k, v in asked.items() if v is not None})
+    evaluation = replace(protocol.evaluation, **{k: v for k, v in asked.items() if v is not None})
     evaluated = set(before.table["lifetime_step"])
     # One that was not evaluated was killed before its rows were there.
     checkpoints = {step: path for step, path in folder.checkpoints().items() if step in evaluated}
@@ -77,7 +77,7 @@ def evaluate(args: Evaluate) -> int | None:
     try:
         replayed = replay_phases(
             checkpoints,
-            replace(protocol, evaluation=judging),
+            replace(protocol, evaluation=evaluation),
             load=partial(_load, {path: step for step, path in checkpoints.items()}, before.config),
             late=before.num_envs,
             run=folder.name,
@@ -92,14 +92,14 @@ def evaluate(args: Evaluate) -> int | None:
     append(table, replayed.rows)
     network_diagnostics.append(out / folder.diagnostics.name, replayed.diagnostics)
     console = plain_console()
-    again = replace(before, protocol=replace(protocol, evaluation=judging), table=read(table))
+    again = replace(before, protocol=replace(protocol, evaluation=evaluation), table=read(table))
     show(again, out, console)
     console.out(f"evaluated {replayed.steps:,} steps in {replayed.seconds:.1f} s")
     print(f"the results are in {out}")
     missing = sorted(evaluated - checkpoints.keys())
     if missing:
         console.out(f"not played again, because there is no checkpoint: {_steps(missing)}")
-    comparable = judging == protocol.evaluation
+    comparable = evaluation == protocol.evaluation
     differing = [
         step
         for step in checkpoints

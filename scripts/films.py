@@ -39,14 +39,14 @@ class Films:
 
     Args:
         seconds: Length of a film [s]; 0 for none.
-        worlds: How many there are on the page, which share it.
+        comparisons: How many there are on the page, which share it.
 
     Raises:
         ValueError: If the length is negative, too long or not finite.
     """
 
     seconds: float
-    worlds: int = 1
+    comparisons: int = 1
 
     def __post_init__(self) -> None:
         if not 0 <= self.seconds <= LONGEST:
@@ -55,7 +55,7 @@ class Films:
                 "longer ones make the page too large, `watch --record` films whole episodes"
             )
 
-    def of(self, world: Comparison, judged: Sequence[MethodResults]) -> list[FilmStrip]:
+    def of(self, comparison: Comparison, results: Sequence[MethodResults]) -> list[FilmStrip]:
         """Film the run of the lowest seed of each method.
 
         Where all stages would be more films than a page can hold, there are those before training,
@@ -63,28 +63,28 @@ class Films:
         methods have none.
 
         Args:
-            world: The game and schedule in which they were trained.
-            judged: The methods.
+            comparison: The game and schedule in which they were trained.
+            results: The methods.
         """
         # What opens the agents of others is not known here.
-        judged = [one for one in judged if not one.runs[0].is_external]
-        if not self.seconds or not judged or why_not_filmed(world.protocol.game):
+        results = [one for one in results if not one.runs[0].is_external]
+        if not self.seconds or not results or why_not_filmed(comparison.protocol.game):
             return []
-        schedule = world.protocol.schedule
-        record = judged[0].runs[0].scores
+        schedule = comparison.protocol.schedule
+        record = results[0].runs[0].scores
         names = record.stage_labels
         stages = dict(enumerate(("before", *names)))
         phases = len(schedule.distinct)
         left_out = ""
-        most = int(MOST_SECONDS / self.seconds / self.worlds)
-        if len(judged) * len(stages) * phases > most:
+        most = int(MOST_SECONDS / self.seconds / self.comparisons)
+        if len(results) * len(stages) * phases > most:
             stages = {stage: stages[stage] for stage in (0, 1, len(names))}
             left_out = " The agents after other phases are left out: the page would be too large."
-        filmed = judged[: max(1, most // (len(stages) * phases))]
-        if len(filmed) < len(judged):
+        filmed = results[: max(1, most // (len(stages) * phases))]
+        if len(filmed) < len(results):
             left_out += " So are the methods that are not shown."
         cameras = [
-            Camera(world.protocol.game, schedule, phase.index, width=WIDTH, hud="brief")
+            Camera(comparison.protocol.game, schedule, phase.index, width=WIDTH, hud="brief")
             for phase in schedule.distinct
         ]
         strips: list[FilmStrip] = []
@@ -98,7 +98,7 @@ class Films:
                         key=f"films-{len(strips)}",
                         title=one.label,
                         caption=f"Seed {run.seed}, the first evaluation episode. Below each film: "
-                        f"mean {world.points} of that agent in that phase.{left_out}",
+                        f"mean {comparison.points} of that agent in that phase.{left_out}",
                         label=one.label,
                         rows=record.labels,
                         columns=tuple(stages.values()),
@@ -124,11 +124,11 @@ class Films:
         stage = "before training" if row == 0 else f"after {record.stage_labels[row - 1]}"
 
         def clip(column: int, camera: Camera) -> Clip:
-            judging = run.protocol.evaluation
+            evaluation = run.protocol.evaluation
             pictures = camera.film(
                 agent,
-                seed=judging.first_seed,
-                seconds=min(self.seconds, judging.max_steps / FRAMES_PER_SECOND),
+                seed=evaluation.first_seed,
+                seconds=min(self.seconds, evaluation.max_steps / FRAMES_PER_SECOND),
                 every=EVERY,
             )
             data = film.clip(pictures, FRAMES_PER_SECOND // EVERY)

@@ -84,7 +84,7 @@ def report(args: Report, console: Console) -> list[LeftOut]:
         )
     if not args.mixed:
         gathered.check_comparable()
-    for game in dict.fromkeys(world.protocol.game for world in gathered.comparisons):
+    for game in dict.fromkeys(each.protocol.game for each in gathered.comparisons):
         if args.film_seconds and (why := why_not_filmed(game)):
             console.out(f"films are left out: {why}")
     page = build_page(

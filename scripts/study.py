@@ -234,7 +234,7 @@ def _complete_references(folder: StudyFolder) -> None:
     if folder.references.exists():
         known = known.merged(reference_files.load(folder.references))
     study = folder.study
-    protocols = [study.spec(world, study.entries[0], 0).protocol for world in study.worlds]
+    protocols = [study.spec(scenario, study.entries[0], 0).protocol for scenario in study.scenarios]
     reference_files.save(completed(known, protocols, folder.about[-1]), folder.references)
 
 
@@ -298,9 +298,9 @@ def status(args: Status, console: Console) -> int | None:
     )
     kinds: dict[tuple[str, str], Counter[str]] = {}
     for cell in folder.cells:
-        kinds.setdefault((cell.world, cell.method), Counter())[states[cell.name]] += 1
-    for (world, method), found in kinds.items():
-        table.add_row(world, method, *(str(found[state] or "") for state in STATES))
+        kinds.setdefault((cell.scenario, cell.method), Counter())[states[cell.name]] += 1
+    for (scenario, method), found in kinds.items():
+        table.add_row(scenario, method, *(str(found[state] or "") for state in STATES))
     all_of_them = count(states)
     table.end_section()
     table.add_row("all", "", *(str(all_of_them[state]) for state in STATES))
@@ -368,11 +368,11 @@ def publish_study(args: Publish) -> Path:
     if left_out := [*gathered.left_out, *baselines.left_out]:
         lines = [f"  {left.path}: {left.reason}" for left in left_out]
         raise ValueError("\n".join(["runs that cannot be read are not published:", *lines]))
-    worlds = [
-        (world, collect_results(world, references.scale(world.protocol), fitting(world, baselines)))
-        for world in gathered.comparisons
+    comparisons = [
+        (each, collect_results(each, references.scale(each.protocol), fitting(each, baselines)))
+        for each in gathered.comparisons
     ]
-    publish(folder.study.name, worlds, args.against, folder.about[0], args.to)
+    publish(folder.study.name, comparisons, args.against, folder.about[0], args.to)
     return args.to
 
 
@@ -446,8 +446,8 @@ def tune_methods(args: Tune, console: Console, given: Sequence[str]) -> Path:
     tuning.study.check()
     executor, out = _executor(args), args.out / tuning.study.name
     _say(console, f"{len(tuning.candidates)} methods, {tuning.runs} runs of each, in {out}")
-    for world in {world.game: world for world in tuning.study.worlds}.values():
-        warm_up(tuning.study.spec(world, tuning.study.entries[0], tuning.study.seeds[0]))
+    for scenario in {scenario.game: scenario for scenario in tuning.study.scenarios}.values():
+        warm_up(tuning.study.spec(scenario, tuning.study.entries[0], tuning.study.seeds[0]))
 
     def report(trial: tunings.Trial) -> None:
         print(
@@ -510,7 +510,7 @@ def _say_cost(study: Study, left: Sequence[Cell], args: Run, console: Console) -
     for cost in costs:
         each = cost.train_seconds + cost.evaluation_seconds
         table.add_row(
-            cost.world,
+            cost.scenario,
             cost.method,
             str(cost.runs),
             f"{cost.train_seconds:.1f}",
@@ -519,14 +519,15 @@ def _say_cost(study: Study, left: Sequence[Cell], args: Run, console: Console) -
         )
     console.print(table)
     train = sum(cost.runs * cost.train_seconds for cost in costs)
-    judged = sum(cost.runs * cost.evaluation_seconds for cost in costs)
+    evaluating = sum(cost.runs * cost.evaluation_seconds for cost in costs)
     jobs = jobs_at_a_time(args.jobs)
     disk = sum(cost.runs * cost.disk for cost in costs)
+    least, most = train / 60 / jobs, (train + evaluating) / 60 / jobs
     _say(
         console,
-        f"{train / 60:.0f} minutes of training and at most {judged / 60:.0f} of evaluation; with "
-        f"{jobs} at a time from {train / 60 / jobs:.0f} to {(train + judged) / 60 / jobs:.0f} "
-        f"minutes. About {disk / 1e6:,.0f} MB on the disk.",
+        f"{train / 60:.0f} minutes of training and at most {evaluating / 60:.0f} of evaluation; "
+        f"with {jobs} at a time from {least:.0f} to {most:.0f} minutes. "
+        f"About {disk / 1e6:,.0f} MB on the disk.",
     )
 
 

@@ -144,7 +144,7 @@ def spec_of(args: Train) -> RunSpec:
     Raises:
         ValueError: If an argument makes no sense.
     """
-    judging = EvaluationSettings(
+    evaluation = EvaluationSettings(
         every=args.eval_every,
         at_end=args.eval_at_end,
         spacing=args.eval_spacing,
@@ -157,7 +157,7 @@ def spec_of(args: Train) -> RunSpec:
         method=compose(args.method, args.replay, args.part),
         settings=args.dqn,
         seed=args.seed,
-        judging=judging,
+        evaluation=evaluation,
         save_every=args.save_every,
     )
 

@@ -136,11 +136,11 @@ class StudyFolder:
             OSError: If it cannot be written.
         """
         # What was there keeps its place: shared runs are named after the first that wants them.
-        places = {world.name: place for place, world in enumerate(self.study.worlds)}
+        places = {scenario.name: place for place, scenario in enumerate(self.study.scenarios)}
         study = replace(
             study,
-            worlds=tuple(
-                sorted(study.worlds, key=lambda world: places.get(world.name, len(places)))
+            scenarios=tuple(
+                sorted(study.scenarios, key=lambda scenario: places.get(scenario.name, len(places)))
             ),
         )
         before, now = self.study.to_dict(), study.to_dict()

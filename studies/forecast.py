@@ -21,7 +21,7 @@ _TRANSITION = 50
 class Cost:
     """What runs that differ by their seed alone will cost."""
 
-    world: str
+    scenario: str
     method: str
     runs: int
     train_seconds: float
@@ -40,28 +40,28 @@ def forecast(left: Sequence[Cell]) -> list[Cost]:
     """
     kinds: dict[tuple[str, str], list[Cell]] = {}
     for cell in left:
-        kinds.setdefault((cell.world, cell.method), []).append(cell)
+        kinds.setdefault((cell.scenario, cell.method), []).append(cell)
     specs = {key: cells[0].make() for key, cells in kinds.items()}
     for spec in {spec.game: spec for spec in specs.values()}.values():
         warm_up(spec)
     costs = []
-    for (world, method), cells in kinds.items():
-        seconds, judged, disk = _measure(specs[world, method])
-        costs.append(Cost(world, method, len(cells), seconds, judged, disk))
+    for (scenario, method), cells in kinds.items():
+        seconds, evaluating, disk = _measure(specs[scenario, method])
+        costs.append(Cost(scenario, method, len(cells), seconds, evaluating, disk))
     return costs
 
 
 def _measure(spec: RunSpec) -> tuple[float, float, int]:
     """Return seconds of training, seconds of evaluation at the most, and bytes, of a whole run."""
     protocol = spec.protocol
-    schedule, judging, settings = spec.schedule, spec.judging, spec.settings
+    schedule, evaluation, settings = spec.schedule, spec.evaluation, spec.settings
     evaluations = len(protocol.timetable.due)
     each = math.ceil((settings.learning_starts + SAMPLE) / len(schedule))
     short = replace(
         spec,
         # All phases of it, because methods may have work to do where one ends.
         schedule=schedule.with_steps(max(each, settings.num_envs)),
-        judging=replace(judging, every=0, at_end=1),
+        evaluation=replace(evaluation, every=0, at_end=1),
         save_every=0,
     )
     with TemporaryDirectory(prefix="forecast-") as root:
@@ -73,7 +73,7 @@ def _measure(spec: RunSpec) -> tuple[float, float, int]:
     # What happens before the first update costs next to nothing.
     learnt = short.schedule.total_steps - settings.learning_starts
     rate = learnt / (spent.seconds - spent.evaluation_seconds)
-    steps = evaluations * len(schedule.distinct) * judging.episodes * judging.max_steps
+    steps = evaluations * len(schedule.distinct) * evaluation.episodes * evaluation.max_steps
     disk = evaluations * (checkpoint + table)
     if spec.save_every:
         disk += _TRANSITION * min(settings.buffer_size, schedule.total_steps)

@@ -22,7 +22,7 @@ class Cell:
     kind: Kind
     """Whether it is a run of a method; of a reference in the same schedule, or of an expert,
     which is trained in one phase alone. Those two are shared by all studies."""
-    world: str
+    scenario: str
     method: str
     seed: int
     make: Callable[[], RunSpec]
@@ -42,38 +42,40 @@ def cells(study: Study) -> Iterator[Cell]:
     """Go through the runs of a study: seed by seed, so that what is done first is balanced."""
     experts = _experts(study) if "experts" in study.references else []
     shared = {
-        (world.name, entry.method.name): _digest(study.spec(world, entry, 0))
-        for world in study.worlds
+        (scenario.name, entry.method.name): _digest(study.spec(scenario, entry, 0))
+        for scenario in study.scenarios
         for entry in study.methods
         if entry not in study.entries
     }
     for seed in study.seeds:
-        for world in study.worlds:
+        for scenario in study.scenarios:
             for entry in study.methods:
-                yield _cell(study, world, entry, seed, shared.get((world.name, entry.method.name)))
-        for world, name, spec in experts:
+                yield _cell(
+                    study, scenario, entry, seed, shared.get((scenario.name, entry.method.name))
+                )
+        for scenario, name, spec in experts:
             make = partial(replace, spec, seed=seed)
-            yield Cell(f"{name}__{seed}", "expert", world.name, EXPERT, seed, make)
+            yield Cell(f"{name}__{seed}", "expert", scenario.name, EXPERT, seed, make)
 
 
-def _cell(study: Study, world: Scenario, entry: Entry, seed: int, shared: str | None) -> Cell:
-    method, make = entry.method.name, partial(study.spec, world, entry, seed)
+def _cell(study: Study, scenario: Scenario, entry: Entry, seed: int, shared: str | None) -> Cell:
+    method, make = entry.method.name, partial(study.spec, scenario, entry, seed)
     if shared is None:
-        name = f"{world.name}__{method}__{seed}"
-        return Cell(name, "method", world.name, method, seed, make)
-    name = f"{world.name}-{shared}__{method}__{seed}"
-    return Cell(name, "reference", world.name, method, seed, make)
+        name = f"{scenario.name}__{method}__{seed}"
+        return Cell(name, "method", scenario.name, method, seed, make)
+    name = f"{scenario.name}-{shared}__{method}__{seed}"
+    return Cell(name, "reference", scenario.name, method, seed, make)
 
 
 def _experts(study: Study) -> list[tuple[Scenario, str, RunSpec]]:
     """Return an expert for each phase that is there; runs that are alike are trained once."""
     found: dict[str, tuple[Scenario, str, RunSpec]] = {}
-    for world in study.worlds:
-        for phase in world.schedule.distinct:
-            spec = study.expert_spec(world, phase.index)
+    for scenario in study.scenarios:
+        for phase in scenario.schedule.distinct:
+            spec = study.expert_spec(scenario, phase.index)
             digest = _digest(spec)
-            name = f"{world.game}-{spec.schedule.name}-{digest}__{EXPERT}"
-            found.setdefault(digest, (world, name, spec))
+            name = f"{scenario.game}-{spec.schedule.name}-{digest}__{EXPERT}"
+            found.setdefault(digest, (scenario, name, spec))
     return list(found.values())
 
 

@@ -45,26 +45,26 @@ FROM = "bwt@gem, from"
 """The score that it is a change from."""
 TO = "bwt@gem, to"
 Ranges = Mapping[tuple[str, str], Range]
-"""What numbers can be, by world and name."""
+"""What numbers can be, by scenario and name."""
 
 
-def runs(worlds: Iterable[tuple[Comparison, Sequence[MethodResults]]]) -> pd.DataFrame:
+def runs(comparisons: Iterable[tuple[Comparison, Sequence[MethodResults]]]) -> pd.DataFrame:
     """Return a line for each run: what it is, and its results.
 
     Args:
-        worlds: With all methods of each, judged with references.
+        comparisons: Each with the results of its methods, measured with references.
     """
     return pd.DataFrame(
         {
-            "in": world.title,
+            "in": comparison.title,
             "method": one.label,
             "seed": run.seed,
             **{name: results[name].value for name in METRICS},
             NORMALISED: normalised["acc@gem"].value,
             FROM: (results[CHANGE].levels or (math.nan, math.nan))[1],
         }
-        for world, judged in worlds
-        for one in judged
+        for comparison, methods in comparisons
+        for one in methods
         for run, results, normalised in zip(one.runs, one.results, one.normalised, strict=True)
     )
 
@@ -73,18 +73,18 @@ def ranges(extremes: Mapping[str, Extremes]) -> pd.DataFrame:
     """Return what the numbers can be, whatever the runs do; a line for each that is known.
 
     Args:
-        extremes: The metrics of the lowest and of the highest scores, by world.
+        extremes: The metrics of the lowest and of the highest scores, by scenario.
     """
     lines = []
-    for world, of_world in extremes.items():
-        extreme, normalised = of_world.measured.results, of_world.measured.normalised
+    for scenario, of_scenario in extremes.items():
+        extreme, normalised = of_scenario.measured.results, of_scenario.measured.normalised
         ends = {name: [run[name].value for run in extreme] for name in METRICS}
         ends[NORMALISED] = [run["acc@gem"].value for run in normalised]
         levels = [run[CHANGE].levels or (math.nan, math.nan) for run in extreme]
         ends[TO], ends[FROM] = map(list, zip(*levels, strict=True))
         del ends[CHANGE]
         lines += [
-            {"in": world, "metric": name, "low": min(of_metric), "high": max(of_metric)}
+            {"in": scenario, "metric": name, "low": min(of_metric), "high": max(of_metric)}
             for name, of_metric in ends.items()
             if not any(map(math.isnan, of_metric))
         ]
@@ -92,36 +92,36 @@ def ranges(extremes: Mapping[str, Extremes]) -> pd.DataFrame:
 
 
 def by_metric(known: pd.DataFrame) -> Ranges:
-    """Return what :func:`ranges` returned, to look numbers up by world and name."""
+    """Return what :func:`ranges` returned, to look numbers up by scenario and name."""
     return {
-        (world, metric): Range.of_score(low, high)
-        for world, metric, low, high in known.itertuples(index=False)
+        (scenario, metric): Range.of_score(low, high)
+        for scenario, metric, low, high in known.itertuples(index=False)
     }
 
 
-def possible(known: Ranges, world: Any, metric: str, group: pd.DataFrame) -> Range | None:
+def possible(known: Ranges, scenario: Any, metric: str, group: pd.DataFrame) -> Range | None:
     """Return what a number can be; None if that is not known.
 
     Args:
-        known: The ranges of all worlds.
-        world: Game and schedule of the runs.
+        known: The ranges of all scenarios.
+        scenario: Game and schedule of the runs.
         metric: Which number.
         group: Lines of :func:`runs`, those of a method: what a change can be depends on the scores
             that it is a change from. Where these are not there, those of all phases when just
             learnt stand for them.
     """
     if metric == CHANGE:
-        to, from_ = (possible(known, world, name, group) for name in (TO, FROM))
+        to, from_ = (possible(known, scenario, name, group) for name in (TO, FROM))
         if to is None or from_ is None:
             return None
         before = float(group[FROM if FROM in group else "la@mer"].mean())
         return to.less(from_, before + float(group[CHANGE].mean()), before)
-    return known.get((world, metric))
+    return known.get((scenario, metric))
 
 
 def publish(
     name: str,
-    worlds: Sequence[tuple[Comparison, Sequence[MethodResults]]],
+    comparisons: Sequence[tuple[Comparison, Sequence[MethodResults]]],
     base: str,
     about: Mapping[str, Any],
     out: Path,
@@ -130,7 +130,7 @@ def publish(
 
     Args:
         name: Name of the study.
-        worlds: With all methods of each, judged with references.
+        comparisons: Each with the results of its methods, measured with references.
         base: The method that differences are taken from.
         about: What the study was begun with: command, versions, commit, machine.
         out: The folder.
@@ -139,13 +139,13 @@ def publish(
         OSError: If they cannot be written.
     """
     out.mkdir(parents=True, exist_ok=True)
-    table = runs(worlds)
-    extremes = ((world.title, judged[0].extremes) for world, judged in worlds)
+    table = runs(comparisons)
+    extremes = ((each.title, results[0].extremes) for each, results in comparisons)
     known = ranges({title: found for title, found in extremes if found is not None})
     # In full, so that all else follows from them to the last digit.
     table.to_csv(out / f"{name}-runs.csv", index=False)
     known.to_csv(out / f"{name}-ranges.csv", index=False)
-    points = {world.title: world.points for world, _ in worlds}
+    points = {each.title: each.points for each, _ in comparisons}
     (out / f"{name}.md").write_text(page(name, about, table, known, base), "utf-8")
     compute(name, table, known, base, points, out)
 
@@ -165,7 +165,7 @@ def compute(
         table: What :func:`runs` returned.
         known: What :func:`ranges` returned.
         base: The method that differences are taken from.
-        points: What a score counts, by world.
+        points: What a score counts, by scenario.
         out: The folder.
     """
     means, apart = methods(table, known), differences(table, known, base)
@@ -184,13 +184,13 @@ def methods(table: pd.DataFrame, known: pd.DataFrame) -> pd.DataFrame:
     """
     lines = []
     of_metrics = by_metric(known)
-    for (world, method), group in table.groupby(["in", "method"], sort=False):
+    for (scenario, method), group in table.groupby(["in", "method"], sort=False):
         for metric in (*METRICS, NORMALISED):
-            within = possible(of_metrics, world, metric, group)
+            within = possible(of_metrics, scenario, metric, group)
             found = mean_over_runs(group[metric].to_numpy(float), within=within)
             lines.append(
                 {
-                    "in": world,
+                    "in": scenario,
                     "method": method,
                     "metric": metric,
                     "runs": found.runs,
@@ -216,8 +216,8 @@ def differences(table: pd.DataFrame, known: pd.DataFrame, base: str) -> pd.DataF
     """
     lines = []
     of_metrics = by_metric(known)
-    for world, of_world in table.groupby("in", sort=False):
-        groups = {str(method): group for method, group in of_world.groupby("method", sort=False)}
+    for scenario, of_scenario in table.groupby("in", sort=False):
+        groups = {str(method): group for method, group in of_scenario.groupby("method", sort=False)}
         if base not in groups:
             continue
         others = [method for method in groups if method != base]
@@ -228,7 +228,7 @@ def differences(table: pd.DataFrame, known: pd.DataFrame, base: str) -> pd.DataF
             for method, one in zip(others, adjusted(found), strict=True):
                 lines.append(
                     {
-                        "in": world,
+                        "in": scenario,
                         "metric": metric,
                         "method": method,
                         "less": base,
@@ -248,10 +248,10 @@ def difference(ours: pd.DataFrame, theirs: pd.DataFrame, metric: str, known: Ran
     """Compare two methods, seed by seed.
 
     Args:
-        ours: Lines of :func:`runs`, those of a method in one world.
+        ours: Lines of :func:`runs`, those of a method in one scenario.
         theirs: Those of the other, in the same.
         metric: What is compared.
-        known: The ranges of all worlds.
+        known: The ranges of all scenarios.
     """
     mine, others = (
         dict(zip(group["seed"].tolist(), group[metric].tolist(), strict=True))
@@ -298,29 +298,29 @@ def page(
     ]
     means = methods(table, known).set_index(["in", "method", "metric"])
     apart = differences(table, known, base)
-    for world, of_world in table.groupby("in", sort=False):
-        lines += ["", f"## {world}", "", *_means(world, of_world, means)]
+    for scenario, of_scenario in table.groupby("in", sort=False):
+        lines += ["", f"## {scenario}", "", *_means(scenario, of_scenario, means)]
         if not apart.empty:
-            lines += ["", *_differences(apart[apart["in"] == world], base)]
+            lines += ["", *_differences(apart[apart["in"] == scenario], base)]
     return "\n".join(lines) + "\n"
 
 
-def _means(world: Any, of_world: pd.DataFrame, means: Any) -> Iterator[str]:
+def _means(scenario: Any, of_scenario: pd.DataFrame, means: Any) -> Iterator[str]:
     yield "| method | runs | " + " | ".join(title for title, _ in METRICS.values()) + " |"
     yield "|---|---:|" + "---:|" * len(METRICS)
-    for method, group in of_world.groupby("method", sort=False):
+    for method, group in of_scenario.groupby("method", sort=False):
         cells = [
-            _marked(means.loc[(world, method, metric)], spec)
+            _marked(means.loc[(scenario, method, metric)], spec)
             for metric, (_, spec) in METRICS.items()
         ]
         yield f"| `{method}` | {len(group)} | " + " | ".join(cells) + " |"
 
 
-def _differences(of_world: pd.DataFrame, base: str) -> Iterator[str]:
+def _differences(of_scenario: pd.DataFrame, base: str) -> Iterator[str]:
     titles = [METRICS[metric][0] for metric in DIFFERING]
     yield f"| less `{base}` | pairs | " + " | ".join(f"{title} | p" for title in titles) + " |"
     yield "|---|---:|" + "---:|---:|" * len(DIFFERING)
-    for method, group in of_world.groupby("method", sort=False):
+    for method, group in of_scenario.groupby("method", sort=False):
         by_metric = group.set_index("metric")
         cells = [
             f"{_interval(by_metric.loc[metric], 'difference', '+.1f')} | "
@@ -349,22 +349,22 @@ def picture(table: pd.DataFrame, known: pd.DataFrame, points: Mapping[str, str])
     Args:
         table: What :func:`runs` returned.
         known: What :func:`ranges` returned.
-        points: What a score counts, by world.
+        points: What a score counts, by scenario.
     """
-    worlds = list(dict.fromkeys(table["in"]))
+    scenarios = list(dict.fromkeys(table["in"]))
     names = list(dict.fromkeys(table["method"]))
     styles = method_styles(tuple(names))
     means: Any = methods(table, known).set_index(["in", "method", "metric"])
     with mpl.rc_context(STYLE):
-        figure = Figure(figsize=(9, (0.24 * len(names) + 0.9) * len(worlds)))
-        axes = figure.subplots(len(worlds), 2, squeeze=False, sharey=True)
-        for row, world in enumerate(worlds):
+        figure = Figure(figsize=(9, (0.24 * len(names) + 0.9) * len(scenarios)))
+        axes = figure.subplots(len(scenarios), 2, squeeze=False, sharey=True)
+        for row, scenario in enumerate(scenarios):
             for column, metric in enumerate(("acc@gem", "bwt@gem")):
                 axis = axes[row][column]
                 for place, name in enumerate(names):
-                    if (world, name, metric) not in means.index:
+                    if (scenario, name, metric) not in means.index:
                         continue
-                    line = means.loc[(world, name, metric)]
+                    line = means.loc[(scenario, name, metric)]
                     colour = styles[name].light
                     axis.plot([line["low"], line["high"]], [place] * 2, color=colour, linewidth=2)
                     axis.plot([line["mean"]], [place], "o", color=colour, markersize=5)
@@ -372,8 +372,8 @@ def picture(table: pd.DataFrame, known: pd.DataFrame, points: Mapping[str, str])
                 axis.set_ylim(len(names) - 0.5, -0.5)
                 axis.grid(axis="x", alpha=0.3)
                 title = "all phases at the end" if metric == "acc@gem" else "change since learnt"
-                axis.set_title(f"{world}: {title}")
-                axis.set_xlabel(points[world])
+                axis.set_title(f"{scenario}: {title}")
+                axis.set_xlabel(points[scenario])
                 if metric == "bwt@gem":
                     axis.axvline(0, color="grey", linewidth=0.8)
                 else:

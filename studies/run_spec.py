@@ -17,9 +17,9 @@ from continual_arcade.agents.methods import METHODS, Method
 from continual_arcade.agents.settings import (
     DQNSettings,
     build_agent,
-    life_of,
-    make_life,
+    make_training_env,
     settings_of,
+    training_schedule,
 )
 from continual_arcade.envs import IDS
 from continual_arcade.envs.schedules import Schedule
@@ -48,7 +48,7 @@ class RunSpec:
         method: The continual-learning method.
         settings: How the agent learns; those that belong to the method are filled in.
         seed: Seed of everything that is random.
-        judging: How it is evaluated.
+        evaluation: How it is evaluated.
         save_every: Interval between the states from which the run can be resumed [lifetime steps];
             0 for none.
 
@@ -61,7 +61,7 @@ class RunSpec:
     method: Method = METHODS["finetune"]
     settings: DQNSettings = field(default_factory=DQNSettings)
     seed: int = 0
-    judging: EvaluationSettings = field(default_factory=EvaluationSettings)
+    evaluation: EvaluationSettings = field(default_factory=EvaluationSettings)
     save_every: int = SAVE_EVERY
 
     def __post_init__(self) -> None:
@@ -79,7 +79,7 @@ class RunSpec:
     @cached_property
     def protocol(self) -> Protocol:
         """What its numbers depend on beside the agent."""
-        return Protocol(self.game, IDS[self.game], self.schedule, self.judging)
+        return Protocol(self.game, IDS[self.game], self.schedule, self.evaluation)
 
     def to_config(self) -> dict[str, Any]:
         """Return plain data, as the configuration of a run has it."""
@@ -135,11 +135,11 @@ class RunSpec:
             method=Method.from_dict(config["method_spec"]),
             settings=DQNSettings.from_dict(config["settings"]),
             seed=config["seed"],
-            judging=protocol.evaluation,
+            evaluation=protocol.evaluation,
             save_every=config["save_every"],
         )
 
-    def check_judging(self) -> None:
+    def check_evaluation(self) -> None:
         """Check that the run can be evaluated as it is to be.
 
         Raises:
@@ -184,7 +184,7 @@ class Training:
         Raises:
             ValueError: If something makes no sense.
         """
-        spec.check_judging()
+        spec.check_evaluation()
         agent = spec.build()
         # What runs is written down, so that the run is resumed with it anywhere.
         agent.engine = "compiled" if agent.runs_compiled else "torch"
@@ -213,7 +213,9 @@ class Training:
             # It was cut off before anything was kept, and is trained from scratch.
             rewind(folder, 0)
             return cls(spec, spec.build(), folder)
-        env = make_life(spec.game, life_of(spec.method, spec.schedule), spec.settings.num_envs)
+        env = make_training_env(
+            spec.game, training_schedule(spec.method, spec.schedule), spec.settings.num_envs
+        )
         agent = ContinualDQN.load(state, env=env, device="cpu", engine=spec.settings.engine)
         check_agent(agent, state, spec.seed, spec.method)
         training = cls(spec, agent, folder)

@@ -1,4 +1,4 @@
-"""A study as a file: games, schedules, methods and seeds, and how they are judged."""
+"""A study as a file: games, schedules, methods and seeds, and how they are evaluated."""
 
 import tomllib
 from collections.abc import Iterator, Mapping, Sequence
@@ -76,10 +76,10 @@ class Study:
 
     name: str
     about: str
-    worlds: tuple[Scenario, ...]
+    scenarios: tuple[Scenario, ...]
     entries: tuple[Entry, ...]
     seeds: tuple[int, ...]
-    judging: EvaluationSettings
+    evaluation: EvaluationSettings
     save_every: int
     references: tuple[str, ...]
     """Of ``REFERENCES``."""
@@ -93,11 +93,11 @@ class Study:
                 f"study {self.name!r} would have the folder that all studies share: give it "
                 "another name"
             )
-        _once([world.name for world in self.worlds], "schedule of a game")
+        _once([scenario.name for scenario in self.scenarios], "schedule of a game")
         _once([entry.method.name for entry in self.entries], "method")
         _once(self.seeds, "seed", "leave one out")
-        for world in self.worlds:
-            _check_name(world.name, "schedule")
+        for scenario in self.scenarios:
+            _check_name(scenario.name, "schedule")
         for entry in self.entries:
             _check_name(entry.method.name, "method")
             if entry.method.name in self.references:
@@ -109,7 +109,7 @@ class Study:
                     f"method {EXPERT!r} has the name of a reference: give it another one"
                 )
         for name, of_kind in (
-            ("game with a schedule", self.worlds),
+            ("game with a schedule", self.scenarios),
             ("method", self.entries),
             ("seed", self.seeds),
         ):
@@ -122,23 +122,23 @@ class Study:
         in_all_phases = [METHODS[name] for name in self.references if name in METHODS]
         return (*self.entries, *(Entry(method, self.shared) for method in in_all_phases))
 
-    def spec(self, world: Scenario, entry: Entry, seed: int) -> RunSpec:
+    def spec(self, scenario: Scenario, entry: Entry, seed: int) -> RunSpec:
         """Return what one run is."""
         return RunSpec(
-            game=world.game,
-            schedule=world.schedule,
+            game=scenario.game,
+            schedule=scenario.schedule,
             method=entry.method,
             settings=entry.settings,
             seed=seed,
-            judging=self.judging,
+            evaluation=self.evaluation,
             save_every=self.save_every,
         )
 
-    def expert_spec(self, world: Scenario, phase: int) -> RunSpec:
+    def expert_spec(self, scenario: Scenario, phase: int) -> RunSpec:
         """Return what the run of an expert is, which is trained in one phase alone.
 
         Args:
-            world: The world.
+            scenario: The scenario.
             phase: Index of the phase.
 
         Raises:
@@ -146,19 +146,19 @@ class Study:
         """
         try:
             return RunSpec(
-                game=world.game,
-                schedule=world.schedule.single(phase),
+                game=scenario.game,
+                schedule=scenario.schedule.single(phase),
                 method=METHODS["finetune"],
                 settings=self.shared,
-                judging=self.judging,
+                evaluation=self.evaluation,
                 save_every=self.save_every,
             )
         except ValueError as error:
-            name = world.schedule.phases[phase].name
-            raise ValueError(f"expert of phase {name!r} in {world.name}: {error}") from error
+            name = scenario.schedule.phases[phase].name
+            raise ValueError(f"expert of phase {name!r} in {scenario.name}: {error}") from error
 
     def check(self) -> None:
-        """Make an agent for each method in each world once, and its evaluator.
+        """Make an agent for each method in each scenario once, and its evaluator.
 
         So that what makes no sense is said before anything is trained.
 
@@ -167,17 +167,17 @@ class Study:
         """
         for seed in self.seeds:
             check_seed(seed)
-        for world in self.worlds:
+        for scenario in self.scenarios:
             if "experts" in self.references:
-                for phase in world.schedule.distinct:
-                    self.expert_spec(world, phase.index)
+                for phase in scenario.schedule.distinct:
+                    self.expert_spec(scenario, phase.index)
             for entry in self.methods:
                 try:
-                    spec = self.spec(world, entry, self.seeds[0])
-                    spec.check_judging()
+                    spec = self.spec(scenario, entry, self.seeds[0])
+                    spec.check_evaluation()
                     env = spec.build().get_env()
                 except (TypeError, ValueError) as error:
-                    raise ValueError(f"{entry.method.name} in {world.name}: {error}") from error
+                    raise ValueError(f"{entry.method.name} in {scenario.name}: {error}") from error
                 assert env is not None
                 env.close()
 
@@ -187,9 +187,9 @@ class Study:
             "format": FORMAT,
             "name": self.name,
             "about": self.about,
-            "worlds": {
-                world.name: {"game": world.game, "schedule": world.schedule.to_dict()}
-                for world in self.worlds
+            "worlds": {  # as 0.1.0 has it
+                scenario.name: {"game": scenario.game, "schedule": scenario.schedule.to_dict()}
+                for scenario in self.scenarios
             },
             "methods": {
                 entry.method.name: {
@@ -200,7 +200,7 @@ class Study:
             },
             "seeds": list(self.seeds),
             "settings": asdict(self.shared),
-            "evaluation": asdict(self.judging),
+            "evaluation": asdict(self.evaluation),
             "save_every": self.save_every,
             "references": list(self.references),
         }
@@ -220,9 +220,9 @@ class Study:
             return cls(
                 name=data["name"],
                 about=data["about"],
-                worlds=tuple(
-                    Scenario(name, world["game"], Schedule.from_dict(world["schedule"]))
-                    for name, world in data["worlds"].items()
+                scenarios=tuple(
+                    Scenario(name, scenario["game"], Schedule.from_dict(scenario["schedule"]))
+                    for name, scenario in data["worlds"].items()
                 ),
                 entries=tuple(
                     Entry(
@@ -232,7 +232,7 @@ class Study:
                     for entry in data["methods"].values()
                 ),
                 seeds=tuple(data["seeds"]),
-                judging=EvaluationSettings(**data["evaluation"]),
+                evaluation=EvaluationSettings(**data["evaluation"]),
                 save_every=data["save_every"],
                 references=tuple(data["references"]),
                 shared=DQNSettings.from_dict(data["settings"]),
@@ -302,20 +302,20 @@ def read(data: Mapping[str, Any], folder: Path) -> Study:
     return Study(
         name=value_of(data, "name", str, "a study"),
         about=value_of(data, "about", str, "a study", ""),
-        worlds=tuple(_worlds(data, games, folder)),
+        scenarios=tuple(_scenarios(data, games, folder)),
         entries=tuple(
             method_from(label, table, shared)
             for label, table in value_of(data, "methods", dict, "a study").items()
         ),
         seeds=parse_seeds(value_of(data, "seeds", str, "a study")),
-        judging=judging_from(data.get("evaluation", {})),
+        evaluation=evaluation_from(data.get("evaluation", {})),
         save_every=value_of(data, "save_every", int, "a study", SAVE_EVERY),
         references=tuple(references),
         shared=shared,
     )
 
 
-def _worlds(data: Mapping[str, Any], games: Sequence[str], folder: Path) -> Iterator[Scenario]:
+def _scenarios(data: Mapping[str, Any], games: Sequence[str], folder: Path) -> Iterator[Scenario]:
     schedules = value_of(data, "schedules", list, "a study")
     length = value_of(data, "phase_steps", int, "a study", 0)
     for item in schedules:
@@ -392,7 +392,7 @@ def settings_from(table: Any, base: DQNSettings, where: str) -> DQNSettings:
         raise ValueError(f"{where}: {error}") from error
 
 
-def judging_from(table: Any) -> EvaluationSettings:
+def evaluation_from(table: Any) -> EvaluationSettings:
     """Read how runs are evaluated.
 
     Raises:

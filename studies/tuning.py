@@ -104,7 +104,7 @@ class Tuning:
     @property
     def runs(self) -> int:
         """Runs of each method: its budget."""
-        return self.trials * len(self.study.worlds) * len(self.study.seeds)
+        return self.trials * len(self.study.scenarios) * len(self.study.seeds)
 
 
 def load(path: Path) -> Tuning:
@@ -163,17 +163,17 @@ def tune(
     Raises:
         ImportError: If Optuna is not installed.
         LockedError: If another process is running it; the message says which.
-        ValueError: If there is no scale for a world on which its trials could be compared.
+        ValueError: If there is no scale for a scenario on which its trials could be compared.
         RuntimeError: If a run failed, or workers die again and again over the same.
         OSError: If something cannot be written.
     """
     import optuna
 
     optuna.logging.set_verbosity(optuna.logging.WARNING)
-    for world in tuning.study.worlds:
-        protocol = tuning.study.spec(world, tuning.study.entries[0], 0).protocol
+    for scenario in tuning.study.scenarios:
+        protocol = tuning.study.spec(scenario, tuning.study.entries[0], 0).protocol
         if reason := shipped_references().scale(protocol).reason:
-            raise ValueError(f"trials cannot be compared in {world.name}: {reason}")
+            raise ValueError(f"trials cannot be compared in {scenario.name}: {reason}")
     with Lock.of_folder(out).hold():
         (out / "trials.csv").unlink(missing_ok=True)  # it is made again from the runs
         best: dict[str, Trial] = {}
@@ -223,8 +223,10 @@ def _train(
     """Train the runs of a trial; return the score of each, in the order of their names."""
     entry = candidate.entry(values, tuning.study)
     specs = {
-        f"{world.name}__{candidate.label}-{number}__{seed}": tuning.study.spec(world, entry, seed)
-        for world in tuning.study.worlds
+        f"{scenario.name}__{candidate.label}-{number}__{seed}": tuning.study.spec(
+            scenario, entry, seed
+        )
+        for scenario in tuning.study.scenarios
         for seed in tuning.study.seeds
     }
     folder = out / LIVES_OF_A_TRIAL

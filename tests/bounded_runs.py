@@ -195,13 +195,13 @@ def published() -> Iterator[Population]:
     for study in ("classic", "lives", "memory", "reasons"):
         runs = pd.read_csv(RESULTS / f"{study}-runs.csv")
         ranges = pd.read_csv(RESULTS / f"{study}-ranges.csv").set_index(["in", "metric"])
-        for (world, method), group in runs.groupby(["in", "method"], sort=False):
+        for (scenario, method), group in runs.groupby(["in", "method"], sort=False):
             for metric in ("la@mer", "acc@gem", "worst-phase@end", "auc@current-phase"):
                 scores = np.sort(group[metric].to_numpy(np.float64))
-                low, high = ranges.loc[(world, metric), ["low", "high"]].tolist()
+                low, high = ranges.loc[(scenario, metric), ["low", "high"]].tolist()
                 if scores[0] < scores[-1]:
                     yield Population(
-                        f"{world}, {method}, {metric}", _steps(scores), Range.of_score(low, high)
+                        f"{scenario}, {method}, {metric}", _steps(scores), Range.of_score(low, high)
                     )
 
 

@@ -352,7 +352,8 @@ def replay_folder(folder: Path) -> Tally:
     for path in sorted(folder.glob("*.npz")):
         tally.files += 1
         try:
-            with np.load(path, allow_pickle=False) as file:
+            # NumPy leaves open what it opens itself, and is no archive.
+            with path.open("rb") as data, np.load(data, allow_pickle=False) as file:
                 trace = {name: file[name] for name in file.files}
             replay_trace(trace, tally)
         except Exception as error:

@@ -16,7 +16,7 @@ import small_studies
 from films import frames
 from third_game.tightrope import tightrope
 
-from continual_arcade.agents import build_agent, make_life
+from continual_arcade.agents import build_agent, make_training_env
 from continual_arcade.envs import GAMES, IDS, Schedule, make_game, register_game, shipped
 from continual_arcade.envs.curricula import SHIPPED, as_schedule, schedules_of
 from continual_arcade.envs.drawing.screen import Screen
@@ -145,8 +145,8 @@ def test_a_run_of_a_game_that_is_not_here_is_reported_as_far_as_it_can_be(
     del gym.registry[IDS.pop("Gone")]
     report.main([str(run), "-o", str(tmp_path / "page.html")])
     assert "films are left out: there is no game Gone here" in capsys.readouterr().out
-    (world,) = gather([run]).comparisons
-    assert world.points == "score"
+    (comparison,) = gather([run]).comparisons
+    assert comparison.points == "score"
     for main in (evaluate.main, watch.main):
         assert "Gone" in refused(main, [str(run)], capsys)
 
@@ -196,7 +196,7 @@ def test_what_a_game_lacks_is_refused_in_python() -> None:
 def test_a_name_that_nobody_has_is_refused_by_name() -> None:
     life = Schedule.from_dict(shipped("stationary", make_game(NAME)).to_dict())
     for call in (
-        lambda: make_life("Tightrop", life, 2),
+        lambda: make_training_env("Tightrop", life, 2),
         lambda: build_agent("Tightrop", life),
         lambda: Evaluator("Tightrop", life),
         lambda: Camera("Tightrop", life, 0),

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from stable_baselines3.common.callbacks import BaseCallback
 
-from continual_arcade.agents import ContinualDQN, DQNSettings, Exploration, make_life
+from continual_arcade.agents import ContinualDQN, DQNSettings, Exploration, make_training_env
 from continual_arcade.agents.methods import Part
 from continual_arcade.agents.replay import FIFOReplayBuffer
 from continual_arcade.envs import Schedule, make_game, shipped
@@ -34,7 +34,7 @@ SETTINGS = DQNSettings(
 
 
 def life(schedule: Schedule = CONFLICT, num_envs: int = NUM_ENVS) -> Any:
-    return make_life("FlappyBird", schedule, num_envs)
+    return make_training_env("FlappyBird", schedule, num_envs)
 
 
 def agent(
@@ -106,7 +106,7 @@ def inside(agent: ContinualDQN) -> dict[str, Any]:
         "average": agent.weight_average and agent.weight_average.state_dict(),
         "parts": [part.state_dict() for part in agent.parts],
         "replay": agent.replay.state_dict(),
-        "life": agent.life.state_dict(),
+        "life": agent.phase_tracker.state_dict(),
         "counters": [
             agent.num_timesteps,
             agent._n_updates,

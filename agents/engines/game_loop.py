@@ -177,7 +177,7 @@ class GameLoop:
         agent = self._agent
         return (
             agent.num_timesteps < agent._total_timesteps
-            and not agent.life.has_news
+            and not agent.phase_tracker.has_news
             and agent.runs_compiled
             and agent._compiled is self._engine
             and self.is_of(self._engine, agent.env)
@@ -217,7 +217,7 @@ class GameLoop:
         agent, engine, games = self._agent, self._engine, self._games
         engine.before(gradient_steps, agent.batch_size)
         c = engine.control[0]
-        phases = agent.life.phases
+        phases = agent.phase_tracker.phases
         outlook = games.outlook(steps)
         rates, learning_rates = self._rates(steps)
         c["losses"], c["owed"] = 0, owed
@@ -343,7 +343,7 @@ class GameLoop:
         before, count = games.clock.step, self.env.num_envs
         self._conditions = games.conditions
         games.catch_up(outlook, played, play.begun)
-        agent.life.catch_up(games.clock.step, play.phases)
+        agent.phase_tracker.catch_up(games.clock.step, play.phases)
         agent._last_obs = play.observations.copy()
         agent._current_progress_remaining = 1.0 - float(agent.num_timesteps) / float(
             agent._total_timesteps

@@ -269,7 +269,7 @@ def _check_states(name: str, values: Any, agent: Any) -> None:
     Array((None, *shape), dtype)(name, values)
 
 
-def check_life(state: Mapping[str, Any], n_envs: int, schedule: Schedule | None) -> None:
+def check_phases(state: Mapping[str, Any], n_envs: int, schedule: Schedule | None) -> None:
     """Check the phase that a run is said to be in.
 
     Args:

@@ -27,12 +27,12 @@ from continual_arcade.agents.exploration import Exploration
 from continual_arcade.agents.files.checks import (
     COUNTERS,
     check_episodes,
-    check_life,
     check_mersenne,
     check_moments,
     check_network,
     check_options,
     check_part,
+    check_phases,
     limited,
     moments_after_a_step,
 )
@@ -167,7 +167,7 @@ def save_agent(agent: Any, path: AnyFile, *, resumable: bool, exclude: Iterable[
         "generators": [
             rng.bit_generator.state for rng in (agent._exploration_rng, agent._network_rng)
         ],
-        "life": agent.life.state_dict(),
+        "life": agent.phase_tracker.state_dict(),
         "training": _training(agent) if resumable else _last(agent),
     }
     if exchanged:
@@ -261,7 +261,7 @@ def load_agent(
     Args:
         cls: The class of the agent.
         path: The file.
-        env: What it is to live in; None to use it for play only.
+        env: What it is to be trained in; None to use it for play only.
         device: Where its network is to be.
         overrides: Arguments of the constructor that are to be others than in the file.
         force_reset: Whether the environment is to be reset before training is resumed; if not, it
@@ -514,15 +514,15 @@ def _restore(agent: Any, state: dict[str, Any], *, remade: bool) -> None:
     for name in state["frozen"]:
         parameters[name].requires_grad_(False)
     _check_keys(state["counters"], COUNTERS, "its counters")
-    _check_keys(state["life"], agent.life.state_dict(), "its life")
+    _check_keys(state["life"], agent.phase_tracker.state_dict(), "its phase tracker")
     for name, value in check_values(state["counters"], COUNTERS).items():
         setattr(agent, name, value)
     generators = (agent._exploration_rng, agent._network_rng)
     for rng, kept in zip(generators, state["generators"], strict=True):
         rng.bit_generator.state = kept
     resumes = state["training"] is not None and agent.env is not None
-    check_life(state["life"], state["n_envs"], agent.life.schedule if resumes else None)
-    agent.life.load_state_dict(state["life"])
+    check_phases(state["life"], state["n_envs"], agent.phase_tracker.schedule if resumes else None)
+    agent.phase_tracker.load_state_dict(state["life"])
     by_name = {kept["name"]: kept for kept in state["parts"]}
     for part in agent.parts:
         if part.name not in by_name:
@@ -622,8 +622,8 @@ def _training(agent: Any) -> dict[str, Any]:
     # Of the class: a wrapper hands on what its env has, and would leave its own state out.
     if not hasattr(type(agent.env), "state_dict"):
         raise TypeError(
-            f"{type(agent.env).__name__} has no state_dict(), so that a life in it cannot be gone "
-            "on with: live in a GymnasiumVecEnv around a vector environment of this suite"
+            f"{type(agent.env).__name__} has no state_dict(), so that training in it cannot be "
+            "resumed: train in a GymnasiumVecEnv around a vector environment of this suite"
         )
     legacy = np.random.get_state(legacy=False)  # noqa: NPY002  # the parent's draws come from it
     return {

@@ -74,25 +74,25 @@ def main() -> None:
         )
         for name in ("memory", "classic", "lives", "reasons")
     )
-    worlds = [*LIVES, *LIVES.values()]
+    scenarios = [*LIVES, *LIVES.values()]
     for metric, title in ((END, "at the end"), (CHANGE, "change since learnt")):
         for rival in ("reservoir", "fifo"):
             table(
                 f"MER less a DQN with the same memory ({rival}), {title}",
                 [
                     (
-                        f"{world}, {size}",
-                        of(memory, world, f"mer-{size}", metric),
-                        of(memory, world, f"{rival}-{size}", metric),
+                        f"{scenario}, {size}",
+                        of(memory, scenario, f"mer-{size}", metric),
+                        of(memory, scenario, f"{rival}-{size}", metric),
                     )
-                    for world in worlds
+                    for scenario in scenarios
                     for size in (50_000, 5_000, 500)
                 ],
             )
         lead = advantage(memory, metric)
         table(
             f"Is its lead over reservoir larger with 500 than with 50,000 transitions? {title}",
-            [(world, lead(world, 500), lead(world, 50_000)) for world in worlds],
+            [(scenario, lead(scenario, 500), lead(scenario, 50_000)) for scenario in scenarios],
         )
         table(
             f"Is its lead over reservoir larger where the drift is faster? {title}",
@@ -110,20 +110,20 @@ def main() -> None:
             table(f"{kind}, {title}", lines)
 
 
-def of(study: Published, world: str, method: str, metric: str) -> Sample:
-    """Return a metric of each run of a method in a world."""
-    runs = study.runs[(study.runs["in"] == world) & (study.runs["method"] == method)]
-    within = possible(study.ranges, world, metric, runs)
-    assert within is not None, f"{metric} in {world} is in no file of ranges"
+def of(study: Published, scenario: str, method: str, metric: str) -> Sample:
+    """Return a metric of each run of a method in a scenario."""
+    runs = study.runs[(study.runs["in"] == scenario) & (study.runs["method"] == method)]
+    within = possible(study.ranges, scenario, metric, runs)
+    assert within is not None, f"{metric} in {scenario} is in no file of ranges"
     return Sample(dict(zip(runs["seed"].tolist(), runs[metric].tolist(), strict=True)), within)
 
 
 def advantage(study: Published, metric: str) -> Callable[[str, int], Sample]:
-    """Return how much more MER has than reservoir, by seed, of a world and a memory."""
+    """Return how much more MER has than reservoir, by seed, of a scenario and a memory."""
 
-    def lead(world: str, size: int) -> Sample:
-        mer = of(study, world, f"mer-{size}", metric)
-        rival = of(study, world, f"reservoir-{size}", metric)
+    def lead(scenario: str, size: int) -> Sample:
+        mer = of(study, scenario, f"mer-{size}", metric)
+        rival = of(study, scenario, f"reservoir-{size}", metric)
         both = mer.by_seed.keys() & rival.by_seed.keys()
         return Sample(
             {seed: mer.by_seed[seed] - rival.by_seed[seed] for seed in sorted(both)},

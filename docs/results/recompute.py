@@ -35,11 +35,11 @@ def ranges(name: str) -> pd.DataFrame:
     """Return what the numbers of a study can be; what its experts came to is not known here."""
     plan = study.load(study.find(name))
     found = {}
-    for world in plan.worlds:
-        protocol = plan.spec(world, plan.entries[0], plan.seeds[0]).protocol
+    for scenario in plan.scenarios:
+        protocol = plan.spec(scenario, plan.entries[0], plan.seeds[0]).protocol
         context = Context(references=shipped_references().scale(protocol))
-        found[f"{world.game}, {world.schedule.name}"] = Extremes.of(protocol, context)
-    return publishing.ranges({world: one for world, one in found.items() if one is not None})
+        found[f"{scenario.game}, {scenario.schedule.name}"] = Extremes.of(protocol, context)
+    return publishing.ranges({scenario: one for scenario, one in found.items() if one is not None})
 
 
 def page(name: str, table: pd.DataFrame, known: pd.DataFrame) -> str:
@@ -57,8 +57,8 @@ def main() -> None:
     for name, base in STUDIES.items():
         table, known = pd.read_csv(HERE / f"{name}-runs.csv"), ranges(name)
         known.to_csv(HERE / f"{name}-ranges.csv", index=False)
-        worlds = dict.fromkeys(table["in"])
-        points = {world: make_game(world.partition(",")[0]).points for world in worlds}
+        scenarios = dict.fromkeys(table["in"])
+        points = {scenario: make_game(scenario.partition(",")[0]).points for scenario in scenarios}
         publishing.compute(name, table, known, base, points, HERE)
         (HERE / f"{name}.md").write_text(page(name, table, known), "utf-8")
     printed = io.StringIO()

@@ -26,7 +26,7 @@ from continual_arcade.agents import (
     Exploration,
     GymnasiumVecEnv,
     build_agent,
-    make_life,
+    make_training_env,
 )
 from continual_arcade.agents.methods import Part
 from continual_arcade.agents.methods.agem import AGEM
@@ -139,7 +139,7 @@ def chain_agent(double_q: bool, n_steps: int) -> ContinualDQN:
 @pytest.mark.parametrize("double_q", [False, True])
 def test_it_learns_the_values_of_a_chain(double_q: bool) -> None:
     model = chain_agent(double_q, n_steps=1)
-    model.learn(6_000)
+    model.learn(2_500)
     with torch.no_grad():
         learnt = model.q_net(torch.eye(5)).numpy()
     # Episodes of 10 steps are truncated: were that taken for death, all values would be too low.
@@ -154,7 +154,7 @@ def test_truncation_taken_for_death_fails_that_test(monkeypatch: pytest.MonkeyPa
         add(self, *args[:-1], [{} for _ in args[-1]])  # the infos say nothing of a truncation
 
     monkeypatch.setattr(FIFOReplayBuffer, "add", deadly)
-    model.learn(6_000)
+    model.learn(2_500)
     with torch.no_grad():
         learnt = model.q_net(torch.eye(5)).numpy()
     assert np.abs(learnt - optimal(0.9)).max() > 0.1
@@ -341,7 +341,7 @@ def test_epsilon_constant() -> None:
 def test_epsilon_per_phase_needs_phases() -> None:
     with pytest.raises(ValueError, match="needs several phases, but this environment, which has n"):
         ContinualDQN("MlpPolicy", Chain(), exploration=Exploration("per_phase"))
-    still = make_life("FlappyBird", stationary(), 2)
+    still = make_training_env("FlappyBird", stationary(), 2)
     with pytest.raises(ValueError, match="needs several phases, but schedule 'stationary' has on"):
         ContinualDQN("MlpPolicy", still, exploration=Exploration("per_phase"))
 
@@ -514,7 +514,7 @@ def test_one_update_for_all_that_waited_fails_that_test() -> None:
 
 def test_callbacks_of_stable_baselines3_work(tmp_path: Path) -> None:
     model = tiny.agent()
-    held_out = make_life("FlappyBird", tiny.CONFLICT, 2, phase=1, max_episode_steps=40)
+    held_out = make_training_env("FlappyBird", tiny.CONFLICT, 2, phase=1, max_episode_steps=40)
     evaluation = EvalCallback(
         held_out, n_eval_episodes=2, eval_freq=30, log_path=str(tmp_path), verbose=0
     )

@@ -11,7 +11,7 @@ from stable_baselines3 import DQN
 from stable_baselines3.common.vec_env import DummyVecEnv, SubprocVecEnv, VecCheckNan
 from tiny import CONFLICT, LIFE, NUM_ENVS, PHASE, Spy, agent, bits, life, live
 
-from continual_arcade.agents import ContinualDQN, Exploration, make_life
+from continual_arcade.agents import ContinualDQN, Exploration, make_training_env
 from continual_arcade.agents.methods.clone import Clone
 from continual_arcade.agents.methods.ewc import EWC
 from continual_arcade.agents.methods.phase_memory import Recent
@@ -53,7 +53,9 @@ def test_a_clock_that_is_none_of_ours_is_left_alone(name: str) -> None:
 @pytest.mark.slow
 def test_environments_in_other_processes() -> None:
     plain = SubprocVecEnv([lambda: gym.make("CartPole-v1")] * 2)
-    assert not ContinualDQN("MlpPolicy", plain, buffer_size=100, device="cpu").life.has_phases
+    assert not ContinualDQN(
+        "MlpPolicy", plain, buffer_size=100, device="cpu"
+    ).phase_tracker.has_phases
     plain.close()
     ours = SubprocVecEnv(one_by_one(2))
     spy = Spy()
@@ -202,7 +204,9 @@ def test_phases_that_drift_into_one_another_are_one() -> None:
     joined = Schedule("joined", (gap(100, 90), gap(90, 80), gap(100), gap(70, 75), gap(75)))
     assert joined.boundaries == (2 * PHASE, 3 * PHASE)
     spy, clone = Spy(), Clone(states=10_000)
-    live(agent(spy, clone, env=make_life("FlappyBird", joined, NUM_ENVS)), joined.total_steps)
+    live(
+        agent(spy, clone, env=make_training_env("FlappyBird", joined, NUM_ENVS)), joined.total_steps
+    )
     assert told(spy) == [
         ("phase_start", 0),
         ("phase_end", 1),
@@ -228,7 +232,9 @@ def after_drifting(kind: type[Clone]) -> Clone:
     schedule = Schedule("drifting", tuple(drifting))
     assert schedule.boundaries == (40,)
     clone = kind(states=20)
-    live(agent(clone, env=make_life("FlappyBird", schedule, NUM_ENVS)), schedule.total_steps)
+    live(
+        agent(clone, env=make_training_env("FlappyBird", schedule, NUM_ENVS)), schedule.total_steps
+    )
     return clone
 
 
@@ -277,7 +283,7 @@ def test_progress_of_a_phase_by_the_clock() -> None:
 
 def test_a_single_phase_has_no_exploration_of_its_own() -> None:
     one = Schedule("one", (gap(100),))
-    env = make_life("FlappyBird", one, 2)
+    env = make_training_env("FlappyBird", one, 2)
     with pytest.raises(ValueError, match="schedule 'one' has only one"):
         ContinualDQN("MlpPolicy", env, exploration=Exploration("per_phase"))
     frozen = gym.make(IDS["FlappyBird"], schedule=CONFLICT, phase=1)
@@ -286,7 +292,7 @@ def test_a_single_phase_has_no_exploration_of_its_own() -> None:
     drifting = shipped("drift", make_game("FlappyBird")).with_steps(40)
     ContinualDQN(
         "MlpPolicy",
-        make_life("FlappyBird", drifting, 2),
+        make_training_env("FlappyBird", drifting, 2),
         exploration=Exploration("per_phase"),
         buffer_size=100,
     )

@@ -3,8 +3,12 @@
 import shutil
 import subprocess
 import sys
+from contextlib import redirect_stderr, redirect_stdout
+from dataclasses import dataclass
+from io import StringIO
 from pathlib import Path
 
+import golden_replay
 import numpy as np
 import pytest
 
@@ -12,9 +16,20 @@ ROOT = Path(__file__).parents[2]
 GOLDEN = ROOT / "tests" / "golden"
 
 
-def replay(folder: Path) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, str(ROOT / "tests" / "golden_replay.py"), str(folder)]
-    return subprocess.run(command, capture_output=True, text=True, check=False)
+@dataclass(frozen=True)
+class Replayed:
+    """What came of a replay."""
+
+    returncode: int
+    stdout: str
+    stderr: str
+
+
+def replay(folder: Path) -> Replayed:
+    """Run the program in this process, where its loops are there already."""
+    with redirect_stdout(StringIO()) as out, redirect_stderr(StringIO()) as err:
+        status = golden_replay.main([str(folder)])
+    return Replayed(status, out.getvalue(), err.getvalue())
 
 
 def change(source: Path, target: Path, **columns: object) -> None:
@@ -23,7 +38,9 @@ def change(source: Path, target: Path, **columns: object) -> None:
 
 
 def test_every_column_of_every_trace_is_replayed_exactly() -> None:
-    result = replay(GOLDEN)
+    """By the program, as anybody runs it."""
+    command = [sys.executable, str(ROOT / "tests" / "golden_replay.py"), str(GOLDEN)]
+    result = subprocess.run(command, capture_output=True, text=True, check=False)
     assert result.returncode == 0, result.stderr
     files = len(list(GOLDEN.glob("*.npz")))
     assert result.stdout.startswith(f"files {files}  comparisons ")

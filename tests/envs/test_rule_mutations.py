@@ -72,6 +72,15 @@ FLAPPY_BIRD_EQUIVALENT = [
     ("detour = 3.0 *", "detour = 2.0 *"),
 ]
 
+SHOWN_BY = {
+    "LETHAL_FROM = BIRD_X - REACH - 4.0": "flappy_gap090_plan",
+    "+ REACH - 3.0": "flappy_gap080_rule",
+    "(y + BIRD_HEIGHT >= top": "flappy_edges_gap100",
+    "(near_x <= PASSED_AT - 2.0)": "flappy_gap080_rule",
+    "y > GROUND - BIRD_HEIGHT + 1 else": "flappy_edges_gap100",
+}
+"""Traces that are replayed first: it takes many others to come to them. By the mutation."""
+
 CATCHER = [
     ("if fraction >= 0.5 else whole", "if fraction > 0.5 else whole"),
     ("draw(block, lane, 2.0 * side, side, columns)", "draw(block, lane, side, side, columns)"),
@@ -152,10 +161,11 @@ class _FirstMismatch(golden_replay.Tally):
         raise _NoticedError(message)
 
 
-def notices(module: ModuleType, game: str, num_actions: int) -> bool:
+def notices(module: ModuleType, game: str, num_actions: int, first: str = "") -> bool:
     """Whether a shipped trace of the game comes out differently."""
     loops = loops_of(module, num_actions)
-    for path in sorted(GOLDEN.glob(f"{game}*.npz"), key=lambda path: path.stat().st_size):
+    paths = sorted(GOLDEN.glob(f"{game}*.npz"), key=lambda path: path.stat().st_size)
+    for path in sorted(paths, key=lambda path: path.stem != first):
         with np.load(path) as file:
             trace = dict(file)
         assert json.loads(str(trace["meta"]))["game"] == game
@@ -168,7 +178,7 @@ def notices(module: ModuleType, game: str, num_actions: int) -> bool:
 
 @pytest.mark.parametrize(("old", "new"), FLAPPY_BIRD)
 def test_flappy_bird_traces_notice(old: str, new: str) -> None:
-    assert notices(mutant(flappy_bird, old, new), "flappy", 2)
+    assert notices(mutant(flappy_bird, old, new), "flappy", 2, SHOWN_BY.get(new, ""))
 
 
 @pytest.mark.parametrize(("old", "new"), CATCHER)

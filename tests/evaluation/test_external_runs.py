@@ -11,7 +11,7 @@ from stable_baselines3 import PPO
 from stable_baselines3.common.vec_env import VecNormalize
 from tables import write_run
 
-from continual_arcade.agents import make_life
+from continual_arcade.agents import make_training_env
 from continual_arcade.envs import IDS, PhaseSpec, Schedule, make_game, shipped
 from continual_arcade.envs.phased_env import CARTPOLE, PhasedEnv, set_cartpole
 from continual_arcade.evaluation import (
@@ -149,7 +149,7 @@ def a_run(
     callback = EvaluationCallback(
         evaluator, timetable or Timetable(schedule), folder, seed=5, **options
     )
-    env = wrap(make_life("Catcher", schedule, num_envs=8))
+    env = wrap(make_training_env("Catcher", schedule, num_envs=8))
     model = PPO("MlpPolicy", env, n_steps=16, batch_size=64, seed=5, device="cpu")
     return model.learn(schedule.total_steps, callback)
 
@@ -176,7 +176,7 @@ def test_checkpoints_of_a_normalised_model_are_played_again_with_its_statistics(
     a_run(folder, wrap=VecNormalize)
 
     def load(path: Path) -> Any:
-        games = make_life("Catcher", SCHEDULE, num_envs=1)
+        games = make_training_env("Catcher", SCHEDULE, num_envs=1)
         statistics = VecNormalize.load(str(path.with_suffix(".pkl")), games)
         return PPO.load(path, env=statistics, device="cpu")
 

@@ -313,8 +313,8 @@ def test_protocols_are_kept_apart(tmp_path: Path) -> None:
     longer = gaps(100, 90, steps=200)
     paths = runs(tmp_path, PLAIN) + runs(tmp_path, {0: [[0, 0], [30, 2], [40, 8]]}, schedule=longer)
     page = page_of(paths)
-    assert cells(page, "world-0-summary")["finetune"]["runs"] == "3"
-    assert cells(page, "world-1-summary")["finetune"]["at the end"] == "24.0"
+    assert cells(page, "scenario-0-summary")["finetune"]["runs"] == "3"
+    assert cells(page, "scenario-1-summary")["finetune"]["at the end"] == "24.0"
     assert page.warnings[0].startswith("Runs of different protocols are on this page")
     titles = [one.title for one in page.verdicts]
     assert all(title.startswith("FlappyBird, gaps (schedule gaps (") for title in titles)

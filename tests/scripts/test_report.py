@@ -188,13 +188,9 @@ def test_phases_that_games_do_not_end_together_with(tmp_path: Path) -> None:
     assert "step 408" in text
 
 
-def test_one_run_alone(runs: list[Path], tmp_path: Path) -> None:
-    out = tmp_path / "one.html"
-    report.main([str(runs[0]), "-o", str(out), "--film-seconds", "0"])
-    assert "Differences from" not in out.read_text("utf-8")
-
-
-def test_a_run_without_checkpoints_has_no_films(runs: list[Path], tmp_path: Path) -> None:
+def test_one_run_alone_without_checkpoints_has_neither_differences_nor_films(
+    runs: list[Path], tmp_path: Path
+) -> None:
     bare = tmp_path / "bare"
     shutil.copytree(runs[0], bare, ignore=shutil.ignore_patterns("checkpoints"))
     out = tmp_path / "bare.html"
@@ -202,6 +198,7 @@ def test_a_run_without_checkpoints_has_no_films(runs: list[Path], tmp_path: Path
     text = out.read_text("utf-8")
     assert "<video" not in text
     assert ">Films</h2>" not in text
+    assert "ifferences from" not in text
 
 
 @pytest.mark.parametrize(

@@ -274,15 +274,8 @@ def states(root: Path) -> list[Path]:
     return list(root.glob("*/checkpoints/training.zip"))
 
 
-@pytest.mark.parametrize(
-    "number",
-    [
-        pytest.param(signal.SIGINT, marks=pytest.mark.slow),
-        signal.SIGTERM,
-        pytest.param(signal.SIGHUP, marks=pytest.mark.slow),
-        pytest.param(signal.SIGKILL, marks=pytest.mark.slow),
-    ],
-)
+@pytest.mark.slow  # the same executor ends a study, and test_running.py sends it a signal
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGKILL])
 def test_stopped_by_a_signal_the_same_command_ends_with_the_same_bits(
     number: signal.Signals, tmp_path: Path, unbroken: dict[int, str]
 ) -> None:

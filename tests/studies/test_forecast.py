@@ -29,7 +29,7 @@ def test_each_kind_of_run_is_counted_once(tmp_path: Path) -> None:
     all_cells = list(cells(study))
     costs = forecast(all_cells)
     assert sum(cost.runs for cost in costs) == len(all_cells)
-    kinds = {(cost.world, cost.method): cost.runs for cost in costs}
+    kinds = {(cost.scenario, cost.method): cost.runs for cost in costs}
     assert len(kinds) == len(costs) == 2 * (2 + 2 + 1)
     assert kinds["FlappyBird-conflict", "ewc"] == 3
     assert kinds["FlappyBird-conflict", "expert"] == 3 * 3

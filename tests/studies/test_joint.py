@@ -9,7 +9,7 @@ from small_studies import small
 
 from continual_arcade.agents import METHODS
 from continual_arcade.agents.methods import compose
-from continual_arcade.agents.settings import life_of
+from continual_arcade.agents.settings import training_schedule
 from continual_arcade.evaluation.run_folder import RunFolder
 from continual_arcade.evaluation.runs import Run
 from continual_arcade.studies.run_spec import RunSpec, Training
@@ -21,17 +21,17 @@ def spec_of(tmp_path: Path) -> RunSpec:
     study = small(
         tmp_path, phase_steps=3_000, settings={"gradient_steps": 1, "learning_starts": 1_000}
     )
-    (world,) = study.worlds
-    return replace(study.spec(world, study.entries[0], 0), method=JOINT, save_every=2_500)
+    (scenario,) = study.scenarios
+    return replace(study.spec(scenario, study.entries[0], 0), method=JOINT, save_every=2_500)
 
 
 def test_it_lives_in_turns_and_is_judged_by_the_phases(tmp_path: Path) -> None:
     spec = spec_of(tmp_path)
     training = Training.prepare(spec, RunFolder(tmp_path / "run"))
-    interleaved = life_of(JOINT, spec.schedule)
+    interleaved = training_schedule(JOINT, spec.schedule)
     assert len(interleaved) > len(spec.schedule)
-    assert training.agent.life.schedule == interleaved
-    assert life_of(METHODS["finetune"], spec.schedule) == spec.schedule
+    assert training.agent.phase_tracker.schedule == interleaved
+    assert training_schedule(METHODS["finetune"], spec.schedule) == spec.schedule
     assert compose("joint", None, ["l2"]).interleaved
     # Nothing is forgotten from replay.
     assert training.agent.buffer_size >= spec.schedule.total_steps
@@ -69,7 +69,7 @@ def test_cut_off_it_ends_with_the_same_bits(
                 training.train()
         resumed = Training.resume(training.folder)
         assert resumed.agent.num_timesteps >= 2_500
-        assert resumed.agent.life.schedule == life_of(JOINT, spec.schedule)
+        assert resumed.agent.phase_tracker.schedule == training_schedule(JOINT, spec.schedule)
         resumed.train()
     whole, broken = (RunFolder(tmp_path / name / "run") for name in ("whole", "broken"))
     assert whole.table.read_bytes() == broken.table.read_bytes()

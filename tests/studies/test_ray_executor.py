@@ -19,6 +19,7 @@ from small_studies import made
 
 from continual_arcade.agents.files.state_files import load_state
 from continual_arcade.scripts import study as command
+from continual_arcade.studies import ray_executor
 from continual_arcade.studies import study as studies
 from continual_arcade.studies.executors import LocalExecutor, WorkerDiedError
 from continual_arcade.studies.folder import StudyFolder, count
@@ -257,7 +258,7 @@ def test_a_relative_path_is_that_of_the_command(
 
 
 def test_workers_compute_on_one_thread(cluster: Cluster, tmp_path: Path) -> None:
-    folder = begun(tmp_path, "0")
+    folder = begun(tmp_path, "0", steps=400)
     with ThreadPoolExecutor(1) as pool:
         summary = pool.submit(ran, folder, RayExecutor(address=cluster.address))
         ((pid, _),) = until(lambda: list(at_work(folder)))
@@ -336,6 +337,15 @@ def can_hide_folders() -> bool:
     return subprocess.run(["unshare", "-m", "true"], capture_output=True).returncode == 0
 
 
+def test_a_worker_without_the_folder_trains_nothing(tmp_path: Path) -> None:
+    (job,) = jobs_of(begun(tmp_path, "0", steps=40))
+    outcome = ray_executor._train(job, "no-such-landmark")
+    assert (outcome.state, outcome.fatal) == ("failed", True)
+    assert f"the folder {job.folder.parent} of the study is not there on worker" in outcome.reason
+    assert not job.folder.exists()
+
+
+@pytest.mark.slow
 @pytest.mark.skipif(not can_hide_folders(), reason="only root may hide folders from processes")
 def test_a_machine_without_the_folder_stops_the_study_and_loses_nothing(
     cluster: Cluster, tmp_path: Path

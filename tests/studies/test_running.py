@@ -73,7 +73,8 @@ def workers(pid: int) -> list[int]:
 # Processes that are killed.
 
 
-@pytest.mark.parametrize("jobs", [1, pytest.param(2, marks=pytest.mark.slow)])
+@pytest.mark.slow  # as a single run is in test_resume.py
+@pytest.mark.parametrize("jobs", [1, 2])
 def test_a_study_whose_process_is_killed_is_resumed_to_the_same_bytes(
     jobs: int, tmp_path: Path, unbroken: dict[str, bytes]
 ) -> None:
@@ -107,8 +108,9 @@ def test_a_study_whose_process_is_killed_is_resumed_to_the_same_bytes(
     assert everything(tmp_path / "small") == before
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
+@pytest.mark.parametrize(
+    "number", [signal.SIGTERM, pytest.param(signal.SIGHUP, marks=pytest.mark.slow)]
+)
 def test_a_study_that_is_asked_to_end_lets_go_of_its_workers(
     number: signal.Signals, tmp_path: Path, unbroken: dict[str, bytes]
 ) -> None:

@@ -56,7 +56,7 @@ def test_a_run_is_found_by_what_it_is(tmp_path: Path, spec: RunSpec) -> None:
     assert runs.find(1) is None
     for changes in (
         {"settings": replace(spec.settings, gamma=0.5)},
-        {"judging": replace(spec.judging, episodes=2)},
+        {"evaluation": replace(spec.evaluation, episodes=2)},
         {"schedule": replace(spec.schedule.with_steps(81), name=spec.schedule.name)},
     ):
         assert runs_of(tmp_path, replace(spec, **changes)).find(0) is None, changes  # type: ignore[arg-type]

@@ -57,7 +57,7 @@ def test_what_is_no_seed_of_a_run_is_refused(seed: Any, tmp_path: Path) -> None:
     with pytest.raises(ValueError, match=message):
         check_seed(seed)
     study = small(tmp_path)
-    spec = study.spec(study.worlds[0], study.entries[0], 0)
+    spec = study.spec(study.scenarios[0], study.entries[0], 0)
     with pytest.raises(ValueError, match=message):
         replace(spec, seed=seed)
     with pytest.raises(ValueError, match=message):
@@ -66,7 +66,7 @@ def test_what_is_no_seed_of_a_run_is_refused(seed: Any, tmp_path: Path) -> None:
 
 def test_a_seed_of_numpy_is_a_seed(tmp_path: Path) -> None:
     study = small(tmp_path)
-    spec = study.spec(study.worlds[0], study.entries[0], np.uint32(2**32 - 1))
+    spec = study.spec(study.scenarios[0], study.entries[0], np.uint32(2**32 - 1))
     assert json.loads(json.dumps(spec.to_config()))["seed"] == 2**32 - 1
 
 

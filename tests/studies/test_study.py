@@ -37,7 +37,7 @@ NAMES = st.text("abcXYZ019.+-", min_size=1, max_size=8).map(lambda text: f"n{tex
 @st.composite
 def studies(draw: st.DrawFn) -> Study:
     kinds = st.tuples(st.sampled_from(["FlappyBird", "Catcher"]), st.sampled_from(SCHEDULES))
-    worlds = tuple(
+    scenarios = tuple(
         Scenario(
             f"{game}-{schedule}",
             game,
@@ -57,13 +57,13 @@ def studies(draw: st.DrawFn) -> Study:
     return Study(
         name=draw(NAMES),
         about=draw(st.text(max_size=20)),
-        worlds=worlds,
+        scenarios=scenarios,
         entries=tuple(
             Entry(replace(METHODS[draw(presets)], name=name), draw(settings))
             for name in draw(st.lists(NAMES, min_size=1, max_size=3, unique=True))
         ),
         seeds=tuple(draw(st.lists(st.integers(0, 2**32 - 1), min_size=1, max_size=4, unique=True))),
-        judging=draw(
+        evaluation=draw(
             st.builds(EvaluationSettings, every=st.integers(0, 99), episodes=st.integers(1, 99))
         ),
         save_every=draw(st.integers(0, 10**6)),
@@ -91,16 +91,18 @@ def without_lists(before: Any, now: Any) -> list[str]:
 
 
 def change(study: Study, kind: str) -> Study:
-    world = study.worlds[0]
-    *phases, last = world.schedule.phases
-    longer = replace(world.schedule, phases=(*phases, replace(last, steps=last.steps + 1)))
+    scenario = study.scenarios[0]
+    *phases, last = scenario.schedule.phases
+    longer = replace(scenario.schedule, phases=(*phases, replace(last, steps=last.steps + 1)))
     entry = study.entries[0]
     faster = replace(entry, settings=replace(entry.settings, n_steps=entry.settings.n_steps + 1))
     changes: dict[str, Study] = {
-        "phases[": replace(study, worlds=(replace(world, schedule=longer), *study.worlds[1:])),
+        "phases[": replace(
+            study, scenarios=(replace(scenario, schedule=longer), *study.scenarios[1:])
+        ),
         "n_steps": replace(study, entries=(faster, *study.entries[1:])),
         "seeds": replace(study, seeds=(*study.seeds, max(study.seeds) - 1 or 7, 2**32)),
-        "episodes": replace(study, judging=replace(study.judging, episodes=100)),
+        "episodes": replace(study, evaluation=replace(study.evaluation, episodes=100)),
         "save_every": replace(study, save_every=study.save_every + 1),
     }
     return changes[kind]
@@ -132,10 +134,10 @@ def test_every_run_has_a_name_of_its_own(study: Study) -> None:
     found = list(cells(study))
     assert len({cell.name for cell in found}) == len(found)
     assert all(re.fullmatch(r"[\w.+-]+", cell.name) for cell in found)
-    names = {(cell.world, cell.method, cell.seed) for cell in found if cell.kind == "method"}
+    names = {(cell.scenario, cell.method, cell.seed) for cell in found if cell.kind == "method"}
     assert names == {
-        (world.name, entry.method.name, seed)
-        for world in study.worlds
+        (scenario.name, entry.method.name, seed)
+        for scenario in study.scenarios
         for entry in study.entries
         for seed in study.seeds
     }
@@ -149,7 +151,9 @@ def test_experts_of_worlds_that_share_a_phase_are_lived_once(tmp_path: Path) -> 
         seeds="5",
     )
     phases = [
-        sorted(phase.params.items()) for world in study.worlds for phase in world.schedule.distinct
+        sorted(phase.params.items())
+        for scenario in study.scenarios
+        for phase in scenario.schedule.distinct
     ]
     different = {json.dumps(phase) for phase in phases}
     assert len(different) < len(phases)
@@ -177,7 +181,7 @@ def test_references_live_as_the_study_does_and_by_its_shared_settings(tmp_path: 
     for (kind, _), spec in found.items():
         assert spec.settings.n_steps == (7 if kind == "method" else 3)
         assert spec.seed == 3
-        assert spec.judging == study.judging
+        assert spec.evaluation == study.evaluation
     assert {spec.schedule.total_steps for spec in found.values()} == {240, 80}
 
 
@@ -233,7 +237,7 @@ def test_schedules_may_be_files_beside_the_study_and_for_one_game(tmp_path: Path
             {"use": "conflict", "phase_steps": 70, "name": "short"},
         ],
     )
-    assert {world.name: world.schedule.total_steps for world in study.worlds} == {
+    assert {scenario.name: scenario.schedule.total_steps for scenario in study.scenarios} == {
         "FlappyBird-mine": 90,
         "FlappyBird-short": 210,
         "Catcher-short": 210,
@@ -390,5 +394,5 @@ def test_damaged_data_are_no_study(damage: Any, message: str, tmp_path: Path) ->
 def test_the_small_study_says_what_the_tests_think(tmp_path: Path) -> None:
     study = small(tmp_path)
     assert asdict(study.shared)["hidden"] == (8,)
-    assert [world.schedule.total_steps for world in study.worlds] == [240]
+    assert [scenario.schedule.total_steps for scenario in study.scenarios] == [240]
     assert changed(seeds="7")["seeds"] == "7"

@@ -136,7 +136,7 @@ def test_what_differs_by_names_alone_is_the_same_run(tmp_path: Path) -> None:
         {"seed": 1},
         {"schedule": schedule.with_steps(81)},
         {"settings": replace(spec.settings, gamma=0.5)},
-        {"judging": replace(spec.judging, episodes=2)},
+        {"evaluation": replace(spec.evaluation, episodes=2)},
     ):
         assert not replace(spec, **changes).matches(spec.to_config()), changes  # type: ignore[arg-type]
 

@@ -43,7 +43,7 @@ from continual_arcade.agents import (
     Exploration,
     Method,
     build_agent,
-    make_life,
+    make_training_env,
 )
 from continual_arcade.agents.files import saving, state_files
 from continual_arcade.agents.files.plain import from_plain
@@ -631,7 +631,7 @@ def test_a_network_of_other_shape_is_refused(trained: ContinualDQN, tmp_path: Pa
 
 def other_environments() -> dict[str, Any]:
     return {
-        "Observation spaces do not match": make_life("Catcher", SCHEDULE_OF_CATCHER, 4),
+        "Observation spaces do not match": make_training_env("Catcher", SCHEDULE_OF_CATCHER, 4),
         "Action spaces do not match": DummyVecEnv([lambda: Wide()]),
     }
 
@@ -776,7 +776,7 @@ OTHERS: dict[str, Callable[[dict[str, Any]], Any]] = {
     "it has more": lambda state: state.update(more=1),
     "its arguments lacks gamma": lambda state: state["arguments"].pop("gamma"),
     "its counters lacks _n_calls": lambda state: state["counters"].pop("_n_calls"),
-    "its life lacks phases": lambda state: state["life"].pop("phases"),
+    "its phase tracker lacks phases": lambda state: state["life"].pop("phases"),
     "its training lacks replay": lambda state: state["training"].pop("replay"),
     "part 'ewc' lacks fisher": lambda state: state["parts"][0]["settings"].pop("fisher"),
     "part 'ewc' has theta": lambda state: state["parts"][0]["settings"].update(theta=1),
@@ -947,7 +947,7 @@ def test_a_life_goes_on_in_the_games_as_they_stand(engine: str, tmp_path: Path) 
     live(loaded, PHASE, reset_num_timesteps=False)
     assert loaded.num_timesteps == 2 * PHASE - 20
     assert env.env.clock.step == 2 * PHASE - 20  # one life, in which the phase has ended
-    assert loaded.life.news() is None
+    assert loaded.phase_tracker.news() is None
     again = ContinualDQN.load(tmp_path / "agent", env=env, device="cpu")
     assert again._last_obs is None
 

@@ -8,7 +8,6 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from numba import njit
 from torch import nn
 
 from continual_arcade.agents.kernels.network import (
@@ -22,6 +21,21 @@ from continual_arcade.agents.kernels.network import (
     forward,
 )
 from continual_arcade.agents.kernels.update import CONTROL
+from continual_arcade.envs.compiling import kernel
+
+
+def _of_four(a: Any, b: Any, c: Any, d: Any) -> Any:
+    return call(a, b, c, d)  # type: ignore[name-defined]  # noqa: F821  # bound when compiled
+
+
+def _of_five(a: Any, b: Any, c: Any, d: Any, e: Any) -> Any:
+    return call(a, b, c, d, e)  # type: ignore[name-defined]  # noqa: F821
+
+
+# Kept on disk, unlike a rule that Python calls.
+compiled_act = kernel(act, {}, "alone")
+compiled_forward = kernel(_of_four, {"call": forward}, "forward")
+compiled_backward = kernel(_of_five, {"call": backward}, "backward")
 
 
 def perceptron(widths: list[int], seed: int) -> nn.Sequential:
@@ -52,6 +66,7 @@ def shown(network: nn.Sequential, inputs: Any) -> Network:
         np.ones(2, np.int64),
         np.zeros_like(parameters),
         np.zeros_like(parameters),
+        np.zeros(0, np.float32),
         np.ascontiguousarray(inputs, np.float32),
         *buffers,
     )
@@ -78,11 +93,11 @@ def test_values_and_gradients_are_those_of_autograd(
     slopes = rng.standard_normal((rows, actions)).astype(np.float32)
     net = shown(network, inputs)
 
-    values = forward(net, ONLINE, net.inputs, net.activations)
+    values = compiled_forward(net, ONLINE, net.inputs, net.activations)
     expected = network(torch.as_tensor(inputs))
     np.testing.assert_allclose(values, expected.detach().numpy(), rtol=1e-5, atol=1e-5)
 
-    backward(net, rows, rows + more, slopes, net.gradient)
+    compiled_backward(net, rows, rows + more, slopes, net.gradient)
     (expected[:rows] * torch.as_tensor(slopes)).sum().backward()
     found = torch.cat([p.grad.reshape(-1) for p in network.parameters()])  # type: ignore[union-attr]
     np.testing.assert_allclose(net.gradient, found.numpy(), rtol=1e-4, atol=1e-5)
@@ -102,14 +117,14 @@ def test_what_is_not_finite_comes_through_fast_math(bad: float, where: int) -> N
     inputs = np.ones((2, 3), np.float32)
     net = shown(network, inputs)
     net.online[where] = bad
-    values = forward(net, ONLINE, net.inputs, net.activations)
+    values = compiled_forward(net, ONLINE, net.inputs, net.activations)
     flat_parameters = torch.as_tensor(net.online)
     expected = _by_torch(network, flat_parameters, torch.as_tensor(inputs))
     np.testing.assert_array_equal(np.isnan(values), torch.isnan(expected).numpy())
     np.testing.assert_array_equal(np.isinf(values), torch.isinf(expected).numpy())
 
     slopes = np.full((2, 2), np.nan, np.float32)
-    backward(net, 2, 2, slopes, net.gradient)
+    compiled_backward(net, 2, 2, slopes, net.gradient)
     assert np.isnan(net.gradient).any()
 
 
@@ -134,5 +149,5 @@ def test_acting_is_argmax() -> None:
     net = shown(network, inputs)
     control, found = np.zeros(1, CONTROL), np.zeros(60, np.int64)
     control["rows"] = 50
-    njit(act)(ToAct(control, net, found))
+    compiled_act(ToAct(control, net, found))
     assert found[:50].tolist() == network(torch.as_tensor(inputs)).argmax(1).tolist()

@@ -91,7 +91,7 @@ class Late(ContinualDQN):
                 part.phase_start(self, phase)
 
     def _tell_phases(self) -> None:
-        self.stale = self.life.news()
+        self.stale = self.phase_tracker.news()
 
 
 class Muddled(ContinualDQN):

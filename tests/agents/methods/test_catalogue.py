@@ -11,6 +11,7 @@ import pytest
 
 from continual_arcade.agents.methods import METHODS, MISSING, PARTS
 from continual_arcade.agents.methods.catalogue import PRESETS
+from continual_arcade.scripts import train
 
 HEAD = """
 from dataclasses import dataclass
@@ -68,12 +69,17 @@ class Shrink(Part):
 PRESETS = (Preset("shrink", "Shrink.", source="Ash and Adams 2020", parts=("shrink",)),)
 """
 OWN = {"decay": DECAY, "cautious": CAUTIOUS, "shrink": SHRINK}
+BENT = DECAY.replace('"decay"', '"bent"').replace("rate * theta", "rate * theta.no_such_thing")
+"""Has a rule that numba cannot compile."""
 
-TRAIN = """
-import json, sys
+USE = """
+import io, json, sys
+from contextlib import redirect_stdout
 from dataclasses import replace
 import tiny
 from continual_arcade.agents import METHODS, build_agent
+from continual_arcade.agents.methods import make_part
+from continual_arcade.scripts import train
 
 def trained(method, engine):
     settings = replace(tiny.SETTINGS, engine=engine)
@@ -87,43 +93,55 @@ plain, out = trained("finetune", "torch"), {}
 for name in sys.argv[1:]:
     torchs, compiled = (trained(name, engine) for engine in ("torch", "compiled"))
     out[name] = [compiled.engine_report, apart(torchs, compiled), apart(torchs, plain)]
-print(json.dumps(out))
+report = tiny.agent(make_part("bent")).engine_report
+try:
+    tiny.agent(make_part("bent"), engine="compiled")
+except ValueError as error:
+    refusal = str(error)
+with redirect_stdout(io.StringIO()) as shown:
+    try:
+        train.main(["--help"])
+    except SystemExit as end:
+        assert not end.code
+print(json.dumps({"trained": out, "bent": [report, refusal], "help": shown.getvalue()}))
 """
 
 
-def python(folder: Path | None, *arguments: str) -> subprocess.CompletedProcess[str]:
-    """Run Python with a folder of methods of one's own."""
+def python(folders: str, *arguments: str) -> subprocess.CompletedProcess[str]:
+    """Run Python with folders of methods of one's own."""
     paths = [str(Path(__file__).parents[2]), *os.environ.get("PYTHONPATH", "").split(os.pathsep)]
-    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, paths))}
-    if folder is not None:
-        environment["CONTINUAL_ARCADE_METHODS"] = str(folder)
+    environment = {
+        **os.environ,
+        "PYTHONPATH": os.pathsep.join(filter(None, paths)),
+        "CONTINUAL_ARCADE_METHODS": folders,
+    }
     command = [sys.executable, *arguments]
     return subprocess.run(command, env=environment, text=True, capture_output=True)
 
 
 @pytest.fixture(scope="module")
-def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    made = tmp_path_factory.mktemp("methods")
-    for name, text in OWN.items():
-        (made / f"{name}.py").write_text(HEAD + text)
-    return made
-
-
-def test_three_methods_of_ones_own_train_in_both_engines(folder: Path) -> None:
-    ran = python(folder, "-W", "error", "-c", TRAIN, *OWN)
+def used(tmp_path_factory: pytest.TempPathFactory) -> Any:
+    """What came of a folder of one's own, in a process that finds it."""
+    folder = tmp_path_factory.mktemp("methods")
+    for name, text in {**OWN, "bent": BENT}.items():
+        (folder / f"{name}.py").write_text(HEAD + text)
+    ran = python(str(folder), "-W", "error", "-c", USE, *OWN)
     assert not ran.returncode, ran.stderr
-    found = json.loads(ran.stdout)
-    assert found.keys() == OWN.keys()
-    for report, apart, moved in found.values():
+    return json.loads(ran.stdout)
+
+
+def test_three_methods_of_ones_own_train_in_both_engines(used: Any) -> None:
+    assert used["trained"].keys() == OWN.keys()
+    for report, apart, moved in used["trained"].values():
         assert report == "compiled"
         assert apart < 1e-5 < 1e-4 < moved  # the same in both, and not what there is without it
 
 
-def test_the_commands_know_them(folder: Path) -> None:
-    for among, names in ((folder, True), (None, False)):
-        shown = python(among, "-m", "continual_arcade.scripts.train", "--help")
-        assert not shown.returncode
-        assert ("Krogh and Hertz 1991" in " ".join(shown.stdout.split())) == names
+def test_the_commands_know_them(used: Any, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit, match=r"^0$"):
+        train.main(["--help"])  # where there is no such folder
+    for shown, names in ((used["help"], True), (capsys.readouterr().out, False)):
+        assert ("Krogh and Hertz 1991" in " ".join(shown.split())) == names
 
 
 BROKEN = {
@@ -147,49 +165,33 @@ BROKEN = {
 }
 
 
-def test_files_that_cannot_be_used_are_named_and_the_others_work(tmp_path: Path) -> None:
+def test_files_and_folders_that_cannot_be_used_are_named_and_the_others_work(
+    tmp_path: Path,
+) -> None:
     for what, (text, _) in BROKEN.items():
         (tmp_path / f"{what}.py").write_text(HEAD + text.replace("decay", what))
     (tmp_path / "shrink.py").write_text(HEAD + SHRINK)
     ran = python(
-        tmp_path,
+        os.pathsep.join((str(tmp_path / "none"), str(tmp_path))),
         "-c",
-        "from continual_arcade.agents.methods import METHODS, compose\n"
-        "print(len(METHODS), 'shrink' in METHODS)\ncompose('state')",
+        "from continual_arcade.agents.methods import METHODS, PARTS, compose\n"
+        "print(len(METHODS), 'shrink' in METHODS, 'ewc' in PARTS)\ncompose('state')",
     )
-    assert f"{len(METHODS) + 1} True" in ran.stdout
+    assert f"{len(METHODS) + 1} True True" in ran.stdout
     warned = [line for line in ran.stderr.splitlines() if "of the methods is left out" in line]
-    assert len(warned) == len(BROKEN)
-    for what, (_, why) in BROKEN.items():
+    assert len(warned) == len(BROKEN) + 1
+    for what, (_, why) in {**BROKEN, "none": ("", "it is no folder")}.items():
         assert any(what in line and why in line for line in warned), (what, warned)
     last = ran.stderr.splitlines()[-1]
     assert "unknown method 'state'" in last
     assert "state.py was left out" in last
 
 
-def test_a_folder_that_is_not_there_is_named(tmp_path: Path) -> None:
-    ran = python(
-        tmp_path / "none", "-c", "import continual_arcade.agents.methods as m; print(m.PARTS)"
-    )
-    assert "'ewc'" in ran.stdout
-    assert "none of the methods is left out" in ran.stderr
-    assert "it is no folder" in ran.stderr
-
-
-def test_a_rule_that_numba_cannot_compile_is_told_in_short(tmp_path: Path) -> None:
-    text = DECAY.replace("return rate * theta", "return rate * theta.no_such_thing")
-    (tmp_path / "decay.py").write_text(HEAD + text)
-    ran = python(
-        tmp_path,
-        "-c",
-        "import tiny\nfrom continual_arcade.agents.methods import make_part\n"
-        "print(tiny.agent(make_part('decay')).engine_report)\n"
-        "tiny.agent(make_part('decay'), engine='compiled')",
-    )
-    report, error = ran.stdout.strip(), ran.stderr.splitlines()[-1]
-    assert report.startswith("torch, because rule 'decay' of part 'decay' cannot be compiled: ")
+def test_a_rule_that_numba_cannot_compile_is_told_in_short(used: Any) -> None:
+    report, error = used["bent"]
+    assert report.startswith("torch, because rule 'decay' of part 'bent' cannot be compiled: ")
     for said in (report, error):
-        assert "in line 20 of decay.py: return rate * theta.no_such_thing" in said
+        assert "in line 20 of bent.py: return rate * theta.no_such_thing" in said
         assert len(said) < 400
     assert "engine='torch'" in error
 

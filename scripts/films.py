@@ -84,7 +84,14 @@ class Films:
         if len(filmed) < len(judged):
             left_out += " So are the methods that are not shown."
         cameras = [
-            Camera(world.protocol.game, schedule, phase.index, width=WIDTH, hud="brief")
+            Camera(
+                world.protocol.game,
+                schedule,
+                phase.index,
+                width=WIDTH,
+                hud="brief",
+                context=world.protocol.context,
+            )
             for phase in schedule.distinct
         ]
         strips: list[FilmStrip] = []

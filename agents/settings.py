@@ -22,6 +22,7 @@ from continual_arcade.envs.checks import (
     Share,
     check_fields,
 )
+from continual_arcade.envs.context import HIDDEN, ContextKind
 from continual_arcade.envs.messages import unknown
 
 _OPTIMIZERS: Mapping[str, type[torch.optim.Optimizer]] = {
@@ -112,7 +113,11 @@ class DQNSettings:
 
 
 def make_training_env(
-    game: str, schedule: Schedule, num_envs: int, **options: Any
+    game: str,
+    schedule: Schedule,
+    num_envs: int,
+    context: ContextKind = HIDDEN,
+    **options: Any,
 ) -> GymnasiumVecEnv:
     """Make the games that an agent is trained in.
 
@@ -120,21 +125,39 @@ def make_training_env(
         game: Name of the game.
         schedule: Their schedule.
         num_envs: Games that are played side by side.
+        context: What of its phase an observation shows; see
+            :class:`~continual_arcade.envs.context.Context`.
         **options: Options of the game.
     """
-    env = gym.make_vec(IDS[game], num_envs=num_envs, schedule=schedule, **options)
+    env = gym.make_vec(IDS[game], num_envs=num_envs, schedule=schedule, context=context, **options)
     return GymnasiumVecEnv(env)
 
 
-def training_schedule(method: Method, schedule: Schedule) -> Schedule:
+def training_schedule(
+    method: Method, schedule: Schedule, context: ContextKind = HIDDEN
+) -> Schedule:
     """Return the schedule that an agent of a method is trained with.
 
     Args:
         method: Most methods are trained with the schedule as it is; some with all of its phases at
             once, in turns.
         schedule: What the agent is evaluated by.
+        context: What of its phase an observation shows.
+
+    Raises:
+        ValueError: If the context shows the index of a phase, and the phases in turns are others.
     """
-    return schedule.interleaved() if method.interleaved else schedule
+    if not method.interleaved:
+        return schedule
+    mixed = schedule.interleaved()
+    before, now = ([phase.params for phase in one.distinct] for one in (schedule, mixed))
+    if context == "one-hot" and before != now:
+        raise ValueError(
+            f"method {method.name!r} takes turns between pieces of phases, and those of a phase "
+            f"whose parameters move, as in schedule {schedule.name!r}, are not the same phase: "
+            "context = 'one-hot' has no index for them; choose context = 'params'"
+        )
+    return mixed
 
 
 def settings_of(method: Method, settings: DQNSettings, schedule: Schedule) -> DQNSettings:
@@ -169,6 +192,7 @@ def build_agent(
     seed: int = 0,
     method: Method = METHODS["finetune"],
     parts: Sequence[Part] = (),
+    context: ContextKind = HIDDEN,
     **options: Any,
 ) -> ContinualDQN:
     """Make an agent, and the games it is trained in.
@@ -180,6 +204,7 @@ def build_agent(
         seed: Seed of everything that is random: games, network, exploration, replay, parts.
         method: The continual-learning method.
         parts: Parts to add to the method's, such as your own.
+        context: What of its phase an observation shows.
         **options: Options of the game.
 
     Raises:
@@ -196,7 +221,9 @@ def build_agent(
     replay, replay_settings = method.make_replay()
     return ContinualDQN(
         "MlpPolicy",
-        make_training_env(game, training_schedule(method, schedule), s.num_envs, **options),
+        make_training_env(
+            game, training_schedule(method, schedule, context), s.num_envs, context, **options
+        ),
         parts=[*method.make_parts(), *parts],
         double_q=s.double_q,
         exploration=Exploration(s.epsilon, action_prior),

@@ -14,6 +14,7 @@ from gymnasium.utils import seeding
 from continual_arcade.envs.attributes import FixedWrapperAttributes
 from continual_arcade.envs.checks import Instance, OrNone, Rule, Whole, check_values, flag
 from continual_arcade.envs.clock import LifetimeClock
+from continual_arcade.envs.context import HIDDEN, Context, ContextKind
 from continual_arcade.envs.core import Core, Features, Snapshot
 from continual_arcade.envs.curricula import ScheduleLike, as_schedule
 from continual_arcade.envs.drawing.screen import Screen
@@ -41,6 +42,9 @@ class ArcadeEnv(FixedWrapperAttributes, gym.Env[Features, np.int64]):
         schedule: What drifts: a :class:`Schedule`, the name of a shipped one (``"shrink"``), the
             path of a ``.toml`` or ``.json`` file, plain data, or None for no change.
         phase: Index or name of one phase of the schedule, to stay in it for ever.
+        context: What of its phase an observation shows behind the features: ``"hidden"`` nothing,
+            ``"params"`` the parameters, ``"one-hot"`` the index of the phase; see
+            :class:`~continual_arcade.envs.context.Context`.
         render_mode: None, ``"rgb_array"`` or ``"human"``.
         hud: Whether pictures show phase, parameters, score and lifetime step.
         **options: What the game lets one choose, such as ``rewards``.
@@ -65,6 +69,7 @@ class ArcadeEnv(FixedWrapperAttributes, gym.Env[Features, np.int64]):
         phase: int | str | None = None,
         render_mode: str | None = None,
         hud: bool = True,
+        context: ContextKind = HIDDEN,
         **options: Any,
     ) -> None:
         if render_mode is not None and render_mode not in RENDER_MODES:
@@ -73,8 +78,11 @@ class ArcadeEnv(FixedWrapperAttributes, gym.Env[Features, np.int64]):
         if render_mode is not None:
             self.game.require("painter")
         self.clock = LifetimeClock(as_schedule(schedule, self.game), self.game.tunables, phase)
-        self.core = Core(self.game, num_envs=1, lanes=1)
-        self.observation_space = gym.spaces.Box(*self.game.feature_bounds(), dtype=np.float32)
+        self.context = Context(context, self.clock.schedule, self.game.tunables)
+        self.core = Core(self.game, num_envs=1, lanes=1, shown=len(self.context.features))
+        features = gym.spaces.Box(*self.game.feature_bounds(), dtype=np.float32)
+        space: Any = self.context.extended(features)
+        self.observation_space = space
         self.action_space = gym.spaces.Discrete(self.game.num_actions)
         self.render_mode = render_mode
         self.hud = flag("hud", hud)
@@ -83,22 +91,22 @@ class ArcadeEnv(FixedWrapperAttributes, gym.Env[Features, np.int64]):
         self._screen: Screen | None = None
         self._phase = self.clock.phase.index
         self._params: Params = {}
-        self._hold(self.clock.params)
         self._seeded = False
         self._ended = True
         self._bind()
+        self._hold(self.clock.params)
         self._fix(ArcadeEnv.__init__, "max_episode_steps", *self.game.options)
 
     def _bind(self) -> None:
         # Looked up once: in step() each lookup would cost as much as a tenth of the game.
         self._begin, self._play = self.core.single
         self._address = self.core.blocks.ctypes.data
-        self._copy_features = self.core.blocks["features"][0].copy
+        self._copy_observation = self.core.observation.copy
 
     def __getstate__(self) -> dict[str, Any]:
         state = self.__dict__.copy()
         state["_screen"] = None
-        for name in ("_begin", "_play", "_address", "_copy_features"):
+        for name in ("_begin", "_play", "_address", "_copy_observation"):
             del state[name]
         return state
 
@@ -120,24 +128,29 @@ class ArcadeEnv(FixedWrapperAttributes, gym.Env[Features, np.int64]):
 
         Args:
             seed: Seed of the random draws.
-            options: ``{"params": {...}}`` pins parameters for this one episode.
+            options: ``{"params": {...}}`` pins parameters for this one episode; ``{"phase": ...}``,
+                an index or a name, plays it in another phase than the clock's.
 
         Raises:
-            ValueError: If an option or a parameter is unknown or out of bounds.
+            ValueError: If an option, a parameter or a phase is unknown or out of bounds.
             TypeError: If the seed is not a whole number.
         """
         clock = self.clock
         # Checked before anything moves: a reset that fails changes nothing.
-        check_options(options, ("params",))
+        check_options(options, ("params", "phase"))
         pinned: Mapping[str, Any] = (options or {}).get("params", {})
         resolve(clock.tunables, pinned)
+        wanted = (options or {}).get("phase")
+        other = None if wanted is None else clock.schedule.frozen(wanted)
         seed = None if seed is None else plain_seed(seed)
         super().reset(seed=seed)
         if seed is not None:
             clock.go_to(0)
         clock.begin_episode()
-        self._phase = clock.phase.index
-        self._hold(resolve(clock.tunables, {**clock.params, **pinned}) if pinned else clock.params)
+        before, phase = self._phase, other or clock.phase
+        self._phase = phase.index
+        params = clock.params if other is None else resolve(clock.tunables, other.params)
+        self._hold(resolve(clock.tunables, {**params, **pinned}) if pinned else params)
         if seed is not None or not self._seeded:
             self.core.seed(self.np_random.integers(2**64, size=1, dtype=np.uint64))
             self._seeded = True
@@ -145,7 +158,9 @@ class ArcadeEnv(FixedWrapperAttributes, gym.Env[Features, np.int64]):
         self._ended = False
         if self.render_mode == "human":
             self.render()
-        return self._copy_features(), {**clock.info(self._params), "score": 0}
+        info = {**clock.info(self._params), "phase": self._phase, "score": 0}
+        info["phase_changed"] = seed is None and self._phase != before
+        return self._copy_observation(), info
 
     def step(self, action: np.int64 | int) -> tuple[Features, float, bool, bool, dict[str, Any]]:
         """Play one step.
@@ -177,7 +192,7 @@ class ArcadeEnv(FixedWrapperAttributes, gym.Env[Features, np.int64]):
             "phase_changed": False,
             "score": score,
         }
-        return self._copy_features(), reward, terminated, truncated, info
+        return self._copy_observation(), reward, terminated, truncated, info
 
     def state_dict(self) -> dict[str, Any]:
         """Return all that the rest of the run depends on.
@@ -216,7 +231,10 @@ class ArcadeEnv(FixedWrapperAttributes, gym.Env[Features, np.int64]):
         """Let these parameters hold in the next episode."""
         if params is not self._params:
             self._params = params
-            self._row = np.array([list(params.values())])
+            self._row = self.context.row(params, self._phase)
+            if not self.context.is_hidden:
+                shown = self.context.of(params, self._phase)
+                self.core.observation[len(self.game.features) :] = shown
 
     def render(self) -> npt.NDArray[np.uint8] | None:
         """Draw the game: return a picture, shape ``(height, width, 3)``, or show it in a window.
@@ -272,6 +290,7 @@ class _Playing(Protocol):
     game: Game
     clock: LifetimeClock
     core: Core
+    context: Context
     _np_random: np.random.Generator | None
     _np_random_seed: int | None
 
@@ -293,6 +312,7 @@ def shared_state(env: _Playing, kind: str) -> dict[str, Any]:
             "kind": kind,
             "game": env.game.name,
             "num_envs": env.core.num_envs,
+            "context": env.context.kind,
             **env.game.constants,
         },
         "clock": env.clock.state_dict(),
@@ -316,7 +336,7 @@ def check_state(env: _Playing, state: Mapping[str, Any]) -> None:
         ValueError: If the environments were not made alike, or the state is damaged.
     """
     own = env.state_dict()
-    made = _TABLE("made", _TABLE("the state", state).get("made", {}))
+    made = {"context": HIDDEN, **_TABLE("made", _TABLE("the state", state).get("made", {}))}
     for name in {**own["made"], **made}:
         theirs, ours = made.get(name), own["made"].get(name)
         if theirs != ours:

@@ -25,14 +25,16 @@ from continual_arcade.envs.arcade_env import (
 from continual_arcade.envs.attributes import FixedAttributes
 from continual_arcade.envs.checks import MOST_AT_ONCE, OrNone, Whole, WrongTypeError, flag
 from continual_arcade.envs.clock import LifetimeClock
+from continual_arcade.envs.context import HIDDEN, Context, ContextKind
 from continual_arcade.envs.core import Core, Features, Floats, Mask, Snapshot
 from continual_arcade.envs.curricula import ScheduleLike, as_schedule
 from continual_arcade.envs.drawing.screen import Screen
 from continual_arcade.envs.env_specs import portable_spec
 from continual_arcade.envs.games import make_game
 from continual_arcade.envs.messages import shown, unknown
+from continual_arcade.envs.schedules import Schedule
 from continual_arcade.envs.seeds import plain_seeds
-from continual_arcade.envs.tunables import Params, Tunables
+from continual_arcade.envs.tunables import Params, Tunables, resolve
 
 Actions = npt.NDArray[np.integer[Any]]
 Picture = npt.NDArray[np.uint8]
@@ -71,6 +73,7 @@ class ArcadeVectorEnv(FixedAttributes, VectorEnv[Features, Actions, Any]):
         hud: As in :class:`~continual_arcade.envs.ArcadeEnv`.
         autoreset_mode: ``"SameStep"``, ``"NextStep"`` or ``"Disabled"``, or the same as Gymnasium's
             ``AutoresetMode``.
+        context: As in :class:`~continual_arcade.envs.ArcadeEnv`.
         **options: As in :class:`~continual_arcade.envs.ArcadeEnv`.
 
     Raises:
@@ -100,6 +103,7 @@ class ArcadeVectorEnv(FixedAttributes, VectorEnv[Features, Actions, Any]):
         render_mode: str | None = None,
         hud: bool = True,
         autoreset_mode: AutoresetMode | str = AutoresetMode.SAME_STEP,
+        context: ContextKind = HIDDEN,
         **options: Any,
     ) -> None:
         if render_mode is not None and render_mode not in RENDER_MODES:
@@ -114,7 +118,8 @@ class ArcadeVectorEnv(FixedAttributes, VectorEnv[Features, Actions, Any]):
         self.clock = LifetimeClock(
             as_schedule(schedule, self.game), self.game.tunables, phase, pace=num_envs
         )
-        self.core = Core(self.game, num_envs)
+        self.context = Context(context, self.clock.schedule, self.game.tunables)
+        self.core = Core(self.game, num_envs, shown=len(self.context.features))
         self.num_envs = num_envs
         self.render_mode = render_mode
         self.hud = flag("hud", hud)
@@ -123,9 +128,8 @@ class ArcadeVectorEnv(FixedAttributes, VectorEnv[Features, Actions, Any]):
         self.metadata = {**self.metadata, "autoreset_mode": mode}  # type: ignore[misc]
         self._restarts = mode is AutoresetMode.SAME_STEP
         self._asks = mode is AutoresetMode.DISABLED
-        self.single_observation_space = gym.spaces.Box(
-            *self.game.feature_bounds(), dtype=np.float32
-        )
+        features = gym.spaces.Box(*self.game.feature_bounds(), dtype=np.float32)
+        self.single_observation_space = self.context.extended(features)
         self.single_action_space = gym.spaces.Discrete(self.game.num_actions)
         self.observation_space = batch_space(self.single_observation_space, num_envs)
         self.action_space = batch_space(self.single_action_space, num_envs)
@@ -161,22 +165,25 @@ class ArcadeVectorEnv(FixedAttributes, VectorEnv[Features, Actions, Any]):
             seed: Seed of the first sub-environment, which counts up for the others; or one for
                 each.
             options: ``{"params": {...}}`` pins parameters for this one episode; a value is a number
-                or an array of shape ``(num_envs,)``. ``{"reset_mask": mask}`` starts episodes only
-                where the mask, an array of truth values of shape ``(num_envs,)``, says so.
+                or an array of shape ``(num_envs,)``. ``{"phase": ...}`` plays it in another phase
+                than the clock's: an index or a name, or an array of indices of that shape.
+                ``{"reset_mask": mask}`` starts episodes only where the mask, an array of truth
+                values of that shape, says so.
 
         Returns:
             Observations and infos of all sub-environments.
 
         Raises:
             ResetNeeded: If only some are to begin, and others have not begun yet.
-            ValueError: If an option or a parameter is unknown, out of bounds, or of another shape,
-                or if only some are given a seed.
+            ValueError: If an option, a parameter or a phase is unknown, out of bounds, or of
+                another shape, or if only some are given a seed.
             TypeError: If a seed is not a whole number, or the mask has no truth values.
         """
         # Checked before anything moves: a reset that fails changes nothing.
-        check_options(options, ("params", "reset_mask"))
+        check_options(options, ("params", "phase", "reset_mask"))
         conditions = self._conditions
         pinned = conditions.checked((options or {}).get("params", {}))
+        phases = conditions.chosen((options or {}).get("phase"), self.clock.schedule)
         begins = self._mask((options or {}).get("reset_mask"))
         seeds = plain_seeds(seed, self.num_envs)
         if not begins.all():
@@ -195,8 +202,8 @@ class ArcadeVectorEnv(FixedAttributes, VectorEnv[Features, Actions, Any]):
         elif not self._running:
             self.core.seed(self.np_random.integers(2**64, size=self.num_envs, dtype=np.uint64))
         self.clock.begin_episode()
-        changed = conditions.begin(begins, self.clock, pinned)
-        observations = self.core.reset(conditions.rows, begins=begins)
+        changed = conditions.begin(begins, self.clock, pinned, phases)
+        observations = self.core.reset(self._rows, begins=begins)
         self._running = True
         self._waiting = self._waiting & ~begins
         if self.render_mode == "rgb_array_list":
@@ -246,9 +253,9 @@ class ArcadeVectorEnv(FixedAttributes, VectorEnv[Features, Actions, Any]):
             clock.begin_episode()
         if clock.params is not self._next_params:
             self._next_params = clock.params
-            self._next_row = np.array([list(clock.params.values())])
+            self._next_row = self.context.row(clock.params, clock.phase.index)
 
-        observations = np.empty((num_envs, len(self.game.features)), np.float32)
+        observations = np.empty((num_envs, core.width), np.float32)
         rewards = np.empty(num_envs)
         terminated = np.empty(num_envs, np.bool_)
         truncated = np.empty(num_envs, np.bool_)
@@ -265,6 +272,7 @@ class ArcadeVectorEnv(FixedAttributes, VectorEnv[Features, Actions, Any]):
             boundary,
             restarts,
             clock.step,
+            None if self.context.is_hidden else core.held,
             observations,
             rewards,
             terminated,
@@ -286,7 +294,7 @@ class ArcadeVectorEnv(FixedAttributes, VectorEnv[Features, Actions, Any]):
             # Those that waited moved, too, as lanes of a block do; what they drew is given back.
             core.seed(np.where(waiting, words, core.field("random")))
             begun, changed = waiting, conditions.begin(waiting, clock)
-            observations = core.reset(conditions.rows, begins=waiting)
+            observations = core.reset(self._rows, begins=waiting)
             rewards[waiting] = scores[waiting] = 0
             terminated[waiting] = truncated[waiting] = ended[waiting] = False
         elif restarts and num_ended:
@@ -302,6 +310,11 @@ class ArcadeVectorEnv(FixedAttributes, VectorEnv[Features, Actions, Any]):
         if finals:
             infos.update(finals)
         return observations, rewards, terminated, truncated, infos
+
+    @property
+    def _rows(self) -> Floats:
+        """What the running episodes began with: parameters, and the context behind them."""
+        return self.context.rows(self._conditions.rows, self._conditions.phases)
 
     @property
     def conditions(self) -> tuple[npt.NDArray[np.int64], Floats]:
@@ -395,6 +408,8 @@ class ArcadeVectorEnv(FixedAttributes, VectorEnv[Features, Actions, Any]):
         check_state(self, state)
         load_shared_state(self, state)
         self._conditions.load_state_dict(state, self.clock)
+        shown = self._rows[:, len(self.game.tunables) :]
+        self.core.held[:, : shown.shape[1]] = shown
         self._running = state["running"]
         self._waiting = np.array(state.get("waiting", self._conditions.no_one))
 
@@ -522,26 +537,48 @@ class _Conditions:
             arrays[name] = array.astype(np.float64)
         return arrays
 
+    def chosen(self, given: Any, schedule: Schedule) -> npt.NDArray[np.int64] | None:
+        """Return the phases to play in, shape ``(num_envs,)``; None if nothing is said."""
+        if given is None:
+            return None
+        if np.ndim(given) == 0:
+            return np.full(self.num_envs, schedule.frozen(given).index)
+        array = np.asarray(given)
+        if array.shape != (self.num_envs,):
+            raise ValueError(
+                f"phase has shape {array.shape}; give one phase or an array of indices of shape "
+                f"({self.num_envs},)"
+            )
+        return np.array([schedule.frozen(phase).index for phase in array.tolist()])
+
     def begin(
-        self, begun: Mask, clock: LifetimeClock, pinned: Mapping[str, Floats] | None = None
+        self,
+        begun: Mask,
+        clock: LifetimeClock,
+        pinned: Mapping[str, Floats] | None = None,
+        phases: npt.NDArray[np.int64] | None = None,
     ) -> Mask:
-        """Let what the clock says, but for what is pinned, hold where an episode begins.
+        """Let what the clock says, but for what is pinned or chosen, hold where an episode begins.
 
         Returns:
             Where the phase has changed.
         """
-        if self._same is clock.params and not pinned:
+        if self._same is clock.params and not pinned and phases is None:
             return self.no_one
         now = np.tile(np.array(list(clock.params.values())), (self.num_envs, 1))
+        for phase in () if phases is None else np.unique(phases).tolist():
+            params = resolve(self.tunables, clock.schedule.frozen(phase).params)
+            now[phases == phase] = list(params.values())
         columns = list(self.tunables)
         for name, values in (pinned or {}).items():
             now[:, columns.index(name)] = values
         before = self.phases
-        self.phases = np.where(begun, clock.phase.index, before)
+        self.phases = np.where(begun, clock.phase.index if phases is None else phases, before)
         rows = np.where(begun[:, np.newaxis], now, self.rows)
         # Two phases may have the same parameters: then some are still in the first of them.
         all_same = np.all(rows == now) and np.all(self.phases == clock.phase.index)
-        self._publish(rows, clock.params if all_same and not pinned else None)
+        follows = not pinned and phases is None
+        self._publish(rows, clock.params if all_same and follows else None)
         changed: Mask = self.phases != before
         return changed
 

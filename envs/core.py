@@ -8,6 +8,7 @@ import numpy.typing as npt
 
 from continual_arcade.envs.game import Game
 from continual_arcade.envs.kernels import (
+    WORDS,
     BatchKernels,
     SingleKernels,
     batch_kernels,
@@ -29,21 +30,42 @@ class Core:
         game: The game.
         num_envs: How many.
         lanes: Lanes of a block: 1 for a single environment, ``LANES`` for a batch.
+        shown: Numbers that a context shows behind the features.
     """
 
-    def __init__(self, game: Game, num_envs: int, lanes: int = LANES) -> None:
+    def __init__(self, game: Game, num_envs: int, lanes: int = LANES, shown: int = 0) -> None:
         self.game = game
         self.num_envs = num_envs
         self.lanes = lanes
-        self.blocks = np.zeros(-(-num_envs // lanes), game.dtype(lanes))
+        self.width = len(game.features) + shown
+        """Numbers of an observation."""
+        self.held: Features = np.zeros((num_envs, -(-shown // WORDS) * WORDS), np.float32)
+        """What the context shows in each game of a batch, filled up with zeros to whole words."""
+        dtype = game.dtype(lanes)
+        count = -(-num_envs // lanes)
+        # The features are the last field of a block, so that what lies behind the only block of a
+        # single environment continues them.
+        self._memory = np.zeros(count * dtype.itemsize + 4 * shown, np.uint8)
+        self._lay_out()
         for name, value in game.constants.items():
             self.blocks[name] = value
 
+    def _lay_out(self) -> None:
+        dtype = self.game.dtype(self.lanes)
+        self.blocks = self._memory[: -(-self.num_envs // self.lanes) * dtype.itemsize].view(dtype)
+        start = self._memory.size - 4 * self.width
+        self.observation: Features = self._memory[start:].view(np.float32)
+        """What is seen of a single game: features, and the context behind them."""
+
     def __getstate__(self) -> dict[str, Any]:
         state = self.__dict__.copy()
-        for name in ("batch", "single"):
+        for name in ("batch", "single", "blocks", "observation"):
             state.pop(name, None)
         return state
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__.update(state)
+        self._lay_out()
 
     @cached_property
     def batch(self) -> BatchKernels:
@@ -74,20 +96,23 @@ class Core:
         """Start an episode in every game, or in some of them.
 
         Args:
-            params: Values of the tunables, shape ``(num_envs, num_tunables)``, or one row for all.
+            params: Values of the tunables, and the context behind them, a row for each game, or one
+                for all.
             velocity: The first velocity of what the player moves [px/step]. The reference carries
                 that of the last episode over; the environments pass 0.
             begins: In which games, shape ``(num_envs,)``; None for all of them. The others stay as
                 they are.
 
         Returns:
-            The features of all games, shape ``(num_envs, num_features)``.
+            What is seen of all games, shape ``(num_envs, width)``.
         """
-        observations = np.empty((self.num_envs, len(self.game.features)), np.float32)
+        observations = np.empty((self.num_envs, self.width), np.float32)
         lanes = np.full(len(self.blocks) * self.lanes, begins is None)
         if begins is not None:
             lanes[: self.num_envs] = begins
-        self.batch.reset(self.blocks, self.num_envs, params, velocity, lanes, observations)
+        self.batch.reset(
+            self.blocks, self.num_envs, params, velocity, lanes, self.held, observations
+        )
         return observations
 
     def cells(self) -> npt.NDArray[np.void]:

@@ -3,6 +3,10 @@
 Each loop below is a template: where it names a rule (``advance``, ``observe``, ...), that game's
 own takes its place when it is compiled. The scalar environment and the batch run the same rules on
 the same layout; only the number of lanes in a block differs.
+
+What a context shows (``context.py``) stands behind the features. The rules know nothing of it: it
+comes with the parameters of an episode, is held until the episode ends, and copied behind the
+features of each observation. In a single environment it simply lies there, in memory.
 """
 
 from collections.abc import Callable
@@ -10,12 +14,16 @@ from functools import cache
 from typing import Any, NamedTuple, NoReturn
 
 import numba
+import numpy as np
+from llvmlite import ir
 from numba import types
-from numba.extending import intrinsic
+from numba.extending import intrinsic as _intrinsic
 
-from continual_arcade.envs.compiling import kernel
+from continual_arcade.envs.compiling import kernel, rule
 from continual_arcade.envs.game import Rules
 from continual_arcade.envs.lanes import DRAW, OVER
+
+intrinsic: Any = _intrinsic
 
 
 def _stand_in(*_: Any) -> NoReturn:
@@ -30,24 +38,117 @@ observe: Callable[..., None] = _stand_in
 cell_at: Callable[..., Any] = _stand_in
 num_actions = 0
 
+WORDS = 8
+"""Numbers that are copied at a time, a 256-bit register: what is read or written by them must go on
+for so many."""
+
+
+@intrinsic  # type: ignore[untyped-decorator]
+def _copy_words(typing_context: Any, out: Any, at: Any, source: Any, start: Any) -> Any:
+    """``_copy_words(out, at, source, start)``: copy ``WORDS`` numbers between flat float32 arrays.
+
+    A loop over a few numbers costs three times as much, because its length is not known when it is
+    compiled, and the two arrays might overlap.
+    """
+
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        words = ir.VectorType(ir.FloatType(), WORDS).as_pointer()
+
+        def address(which: int) -> Any:
+            array = context.make_array(signature.args[which])(context, builder, arguments[which])
+            return builder.bitcast(builder.gep(array.data, [arguments[which + 1]]), words)
+
+        moved = builder.load(address(2))
+        moved.align = 4
+        builder.store(moved, address(0)).align = 4
+        return context.get_dummy_value()
+
+    return types.void(out, types.intp, source, types.intp), generate
+
+
+@rule
+def _show(
+    features: Any, num_features: int, held: Any, first: int, used: int, seen: Any, width: int
+) -> None:
+    """Write the observations of a block: features, and behind them the context.
+
+    What is copied in whole words runs over into the next observation, which is written after it.
+
+    Args:
+        features: Those of the block, flat, with ``WORDS`` more numbers behind them.
+        num_features: How many an environment has.
+        held: The context of all environments, shape ``(num_envs, whole words)``.
+        first: The first environment of the block.
+        used: How many of its lanes are environments.
+        seen: Flat array of the observations of all environments.
+        width: Numbers of an observation.
+    """
+    contexts, words = held.reshape(-1), held.shape[1]
+    room = max(-(-num_features // WORDS) * WORDS, num_features + words)
+    whole = max(0, min(used, (len(seen) - room) // width - first + 1))
+    at, start = first * width, first * words
+    for lane in range(whole):
+        for j in range(0, num_features, WORDS):
+            _copy_words(seen, at + j, features, lane * num_features + j)
+        for j in range(0, words, WORDS):
+            _copy_words(seen, at + num_features + j, contexts, start + j)
+        at += width
+        start += words
+    for lane in range(whole, used):  # the last ones, behind which there is nothing to run over into
+        for j in range(num_features):
+            seen[at + j] = features[lane * num_features + j]
+        for j in range(width - num_features):
+            seen[at + num_features + j] = contexts[start + j]
+        at += width
+        start += words
+
+
+@rule
+def _hold(held: Any, env: int, params: Any, row: int, seen: Any, end: int, shown: int) -> None:
+    """Hold the context at the end of a row of ``params``, and show it in one observation.
+
+    Args:
+        held: The context of all environments.
+        env: The environment.
+        params: Tunables, and the context behind them.
+        row: Which row of them.
+        seen: Flat array of the observations of all environments.
+        end: Where in it the observation ends.
+        shown: Numbers of the context.
+    """
+    for j in range(shown):
+        value = np.float32(params[row, params.shape[1] - shown + j])
+        held[env, j] = value
+        seen[end - shown + j] = value
+
 
 def _reset_batch(
-    blocks: Any, num_envs: int, params: Any, velocity: float, begins: Any, observations: Any
+    blocks: Any,
+    num_envs: int,
+    params: Any,
+    velocity: float,
+    begins: Any,
+    held: Any,
+    observations: Any,
 ) -> None:
     """Start an episode in some environments, and look at all of them.
 
     Args:
         blocks: The state.
         num_envs: Number of environments; the lanes behind them are padding.
-        params: Values of the tunables, shape ``(num_envs, num_tunables)``, or one row for all.
+        params: Values of the tunables, and the context behind them, a row for each environment, or
+            one for all.
         velocity: The first velocity of whatever the player moves [px/step].
         begins: In which lanes an episode starts, those of the padding included.
-        observations: Filled with the features, shape ``(num_envs, num_features)``.
+        held: The context of each environment, shape ``(num_envs, whole words)``, changed where an
+            episode starts.
+        observations: Filled with features and context, shape ``(num_envs, width)``.
     """
     lanes = len(blocks[0].action)
     rows = len(params)
     seen = observations.reshape(-1)
     num_features = len(blocks[0].features)
+    width = observations.shape[1]
     for k in range(len(blocks)):
         block = blocks[k]
         shared = constants(block)
@@ -61,7 +162,13 @@ def _reset_batch(
             block.score[lane] = 0.0
             block.steps[lane] = 0.0
         for lane in range(min(lanes, num_envs - first)):
-            observe(block, lane, shared, seen, (first + lane) * num_features)
+            env = first + lane
+            observe(block, lane, shared, seen, env * width)
+            if begins[env]:
+                row = env if env < rows else rows - 1
+                _hold(held, env, params, row, seen, (env + 1) * width, width - num_features)
+            for j in range(width - num_features):
+                seen[env * width + num_features + j] = held[env, j]
 
 
 def _step_batch(
@@ -72,6 +179,7 @@ def _step_batch(
     boundary: bool,
     restart: bool,
     lifetime_step: int,
+    held: Any,
     observations: Any,
     rewards: Any,
     terminated: Any,
@@ -87,12 +195,14 @@ def _step_batch(
     Args:
         blocks: The state.
         actions: Shape ``(num_envs,)``, whole numbers.
-        next_params: Tunables of the episodes that start now, shape ``(1, num_tunables)``.
+        next_params: Tunables of the episodes that start now, and the context behind them, one row.
         limit: Steps after which an episode is truncated.
         boundary: Whether the phase ends with this step, which truncates every episode.
         restart: Whether the next episode starts where one has ended.
         lifetime_step: Where the lifetime clock stands after the step.
-        observations: Filled with what is seen now, shape ``(num_envs, num_features)``.
+        held: The context of each environment, shape ``(num_envs, whole words)``, changed where an
+            episode starts; None if nothing is shown, which costs nothing.
+        observations: Filled with what is seen now, shape ``(num_envs, width)``.
         rewards: Filled, shape ``(num_envs,)``.
         terminated: Filled, shape ``(num_envs,)``.
         truncated: Filled, shape ``(num_envs,)``.
@@ -114,6 +224,10 @@ def _step_batch(
     # Flat, and rows of a width known when this is compiled: four times as fast.
     seen = observations.reshape(-1)
     num_features = len(blocks[0].features)
+    width = observations.shape[1]
+    # The features of a block: at a distance that is known when this is compiled they are written by
+    # whole registers, and lie in the nearest cache when the context is put behind them.
+    near = seen if held is None else np.empty(lanes * num_features + WORDS, np.float32)
     for k in range(len(blocks)):
         block = blocks[k]
         shared = constants(block)
@@ -127,8 +241,13 @@ def _step_batch(
         for lane in range(used):
             if block.event[lane] & DRAW:
                 settle(block, lane, shared)
-        for lane in range(used):
-            observe(block, lane, shared, seen, (first + lane) * num_features)
+        if held is None:
+            for lane in range(used):
+                observe(block, lane, shared, seen, (first + lane) * num_features)
+        else:
+            for lane in range(used):
+                observe(block, lane, shared, near, lane * num_features)
+            _show(near, num_features, held, first, used, seen, width)
         for lane in range(used):
             rewards[first + lane] = block.reward[lane]
             scores[first + lane] = block.score[lane]
@@ -147,7 +266,10 @@ def _step_batch(
                 begin(block, lane, shared, next_params, 0, 0.0)
                 block.score[lane] = 0.0
                 block.steps[lane] = 0.0
-                observe(block, lane, shared, seen, (first + lane) * num_features)
+                env = first + lane
+                observe(block, lane, shared, seen, env * width)
+                if held is not None:
+                    _hold(held, env, next_params, 0, seen, (env + 1) * width, width - num_features)
     return num_ended
 
 
@@ -246,7 +368,7 @@ def _cell_pointer(dtype: Any) -> Any:
     """
     record = numba.from_dtype(dtype)
 
-    @intrinsic
+    @intrinsic  # type: ignore[untyped-decorator]
     def cell_at(typing_context: Any, address: Any) -> Any:
         def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
             return builder.inttoptr(arguments[0], context.get_value_type(record))

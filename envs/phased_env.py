@@ -6,11 +6,14 @@ from pathlib import Path
 from typing import Any, SupportsFloat
 
 import gymnasium as gym
+import numpy as np
+import numpy.typing as npt
 from gymnasium.envs.registration import EnvSpec
 
 from continual_arcade.envs.attributes import FixedWrapperAttributes
 from continual_arcade.envs.checks import Instance, OrNone
 from continual_arcade.envs.clock import LifetimeClock
+from continual_arcade.envs.context import HIDDEN, Context, ContextKind
 from continual_arcade.envs.env_specs import (
     as_function,
     as_tunables,
@@ -45,9 +48,12 @@ class PhasedEnv(
             ``"module:function"``, goes into ``spec``, which then survives JSON; any other function
             works in this process.
         phase: Index or name of one phase of the schedule, to stay in it for ever.
+        context: What of its phase an observation shows behind the environment's own numbers, as in
+            the suite's games; see :class:`~continual_arcade.envs.context.Context`.
 
     Raises:
-        ValueError: If the schedule does not suit the tunables, or has no such phase.
+        ValueError: If the schedule does not suit the tunables, or has no such phase; or if there is
+            no such context, or nothing can be appended to the observations.
     """
 
     def __init__(
@@ -57,6 +63,7 @@ class PhasedEnv(
         tunables: Tunables | Mapping[str, Mapping[str, Any]],
         apply: Callable[[Any, Params], None] | str,
         phase: int | str | None = None,
+        context: ContextKind = HIDDEN,
     ) -> None:
         if isinstance(schedule, Mapping):
             schedule = Schedule.from_dict(schedule)
@@ -70,9 +77,14 @@ class PhasedEnv(
             tunables=plain_tunables(self.clock.tunables),
             apply=named(self._apply),
             phase=plain(phase),
+            context=context,
         )
         super().__init__(env)
+        self.context = Context(context, schedule, self.clock.tunables)
+        if not self.context.is_hidden:
+            self.observation_space = self.context.extended(_flat(env.observation_space, context))
         self._params: Params = self.clock.params
+        self._shown: npt.NDArray[np.floating[Any]] = np.zeros(0)
         self._fix(PhasedEnv.__init__)
 
     def reset(
@@ -99,7 +111,10 @@ class PhasedEnv(
         self._params = resolve(self.clock.tunables, {**self.clock.params, **pinned})
         self._apply(self.env.unwrapped, self._params)
         observation, info = self.env.reset(seed=seed, options=others if options else None)
-        return observation, {**info, **self.clock.info(self._params)}
+        if not self.context.is_hidden:
+            shown = self.context.of(self._params, self.clock.phase.index)
+            self._shown = shown.astype(self.observation_space.dtype)
+        return self._with_context(observation), {**info, **self.clock.info(self._params)}
 
     def step(self, action: Any) -> tuple[Any, SupportsFloat, bool, bool, dict[str, Any]]:
         """Play one step; at a boundary the episode is truncated."""
@@ -108,7 +123,28 @@ class PhasedEnv(
         self.clock.phase_changed = False
         truncated = truncated or self.clock.step >= self.clock.boundary
         info = {**info, **self.clock.info(self._params)}
-        return observation, reward, terminated, truncated, info
+        return self._with_context(observation), reward, terminated, truncated, info
+
+    def _with_context(self, observation: Any) -> Any:
+        """Return an observation with the context of the episode behind it."""
+        if self.context.is_hidden:
+            return observation
+        return np.concatenate((observation, self._shown))
+
+
+def _flat(space: gym.Space[Any], context: str) -> gym.spaces.Box:
+    """Return the space of an environment to whose observations a context can be appended.
+
+    Raises:
+        ValueError: If it is another one.
+    """
+    if not isinstance(space, gym.spaces.Box) or len(space.shape) != 1 or space.dtype.kind != "f":
+        raise ValueError(
+            f"context = {context!r} is appended to a row of numbers, but the observation space is "
+            f"{space}: make it a Box of floats with one dimension first (gymnasium's "
+            "FlattenObservation, DtypeObservation), or let the context be 'hidden'"
+        )
+    return space
 
 
 class SwitchEnv(gym.Env[Any, Any]):
@@ -174,6 +210,7 @@ def switching(
     envs: Sequence[AnyEnv | EnvSpec | Mapping[str, Any]],
     schedule: Schedule | Mapping[str, Any] | str | Path,
     phase: int | str | None = None,
+    context: ContextKind = HIDDEN,
 ) -> PhasedEnv:
     """Let a schedule select which of several environments is played.
 
@@ -181,6 +218,7 @@ def switching(
         envs: Environments with equal spaces, or specifications of them.
         schedule: A schedule of the parameter ``env``, the index of the environment.
         phase: Index or name of one phase of the schedule, to stay in it for ever.
+        context: As in :class:`PhasedEnv`; with ``"params"`` it shows which environment is played.
 
     Raises:
         ValueError: If the spaces differ, or the schedule names an environment that is not there.
@@ -195,7 +233,7 @@ def switching(
         about="index of the environment that is played",
         integer=True,
     )
-    return PhasedEnv(switch, schedule, {"env": which}, _switch, phase)
+    return PhasedEnv(switch, schedule, {"env": which}, _switch, phase, context)
 
 
 def _made(env: AnyEnv | EnvSpec | Mapping[str, Any]) -> AnyEnv:

@@ -11,8 +11,8 @@ from gymnasium.vector import VectorEnv
 
 from continual_arcade.envs.arcade_vector_env import ArcadeVectorEnv
 from continual_arcade.envs.checks import MOST_AT_ONCE, Instance, Whole
+from continual_arcade.envs.context import HIDDEN, ContextKind
 from continual_arcade.envs.schedules import Phase, Schedule
-from continual_arcade.envs.tunables import resolve
 from continual_arcade.evaluation.actor import Actor
 from continual_arcade.evaluation.experience import Experience, Recorder
 from continual_arcade.evaluation.policies import Network, Policy
@@ -70,6 +70,8 @@ class PhaseEvaluator(Generic[Games]):
     """The games; set by subclasses."""
     wrappers: Sequence[str] = ()
     """What each of them is wrapped in, as far as it may matter to a policy."""
+    context: ContextKind = HIDDEN
+    """What of its phase an observation shows."""
     action_masks: Callable[[], npt.NDArray[np.bool_]] | None = None
     """Returns which actions are valid in each of them; None if all are."""
 
@@ -169,6 +171,8 @@ class Evaluator(PhaseEvaluator[ArcadeVectorEnv]):
         episodes: Episodes in each phase.
         max_steps: Limit of an episode [steps].
         first_seed: Seed of the first episode; each one has the next.
+        context: What of its phase an observation shows; see
+            :class:`~continual_arcade.envs.context.Context`.
         **options: Options of the game.
 
     Raises:
@@ -183,15 +187,20 @@ class Evaluator(PhaseEvaluator[ArcadeVectorEnv]):
         episodes: int = EPISODES,
         max_steps: int = MAX_STEPS,
         first_seed: int = FIRST_SEED,
+        context: ContextKind = HIDDEN,
         **options: Any,
     ) -> None:
         super().__init__(game, schedule, episodes, max_steps, first_seed)
         self.options = options
         self.env = ArcadeVectorEnv(
-            game, len(self.phases) * episodes, max_episode_steps=max_steps, **options
+            game,
+            len(self.phases) * episodes,
+            max_episode_steps=max_steps,
+            schedule=schedule,
+            phase=0,  # it stays in the phases that the episodes begin in
+            context=context,
+            **options,
         )
-        schedule.check(self.env.game.tunables)
-        params = [resolve(self.env.game.tunables, phase.params) for phase in self.phases]
-        self._options["params"] = {
-            name: np.repeat([values[name] for values in params], episodes) for name in params[0]
-        }
+        self.context = self.env.context.kind
+        indices = [phase.index for phase in self.phases]
+        self._options["phase"] = np.repeat(indices, episodes)

@@ -10,6 +10,7 @@ import numpy as np
 
 from continual_arcade.envs import IDS, ArcadeEnv, Schedule
 from continual_arcade.envs.arcade_env import FRAMES_PER_SECOND, status_of
+from continual_arcade.envs.context import HIDDEN, ContextKind
 from continual_arcade.envs.drawing.film import Picture
 from continual_arcade.envs.drawing.panels import Caption, Panels
 from continual_arcade.envs.drawing.screen import Screen
@@ -39,6 +40,7 @@ class Camera:
         width: Width of the pictures [px]; the height follows. As large as the game if not given.
         hud: What the heads-up display shows.
         title: Name of the policy, for the full heads-up display.
+        context: What of its phase an observation shows, as in the run.
         **options: Options of the game.
 
     Raises:
@@ -54,12 +56,18 @@ class Camera:
         width: int | None = None,
         hud: HUD = "full",
         title: str = "",
+        context: ContextKind = HIDDEN,
         **options: Any,
     ) -> None:
         if width is not None and width < 1:
             raise ValueError(f"width = {width} must be at least 1")
         self.env: gym.Env[Any, Any] = gym.make(
-            IDS[game], disable_env_checker=True, schedule=schedule, phase=phase, **options
+            IDS[game],
+            disable_env_checker=True,
+            schedule=schedule,
+            phase=phase,
+            context=context,
+            **options,
         )
         bare = self.env.unwrapped
         assert isinstance(bare, ArcadeEnv)

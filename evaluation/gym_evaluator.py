@@ -10,6 +10,7 @@ from gymnasium.vector import AutoresetMode, VectorEnv
 from gymnasium.vector.utils import batch_space
 
 from continual_arcade.envs.clock import LifetimeClock
+from continual_arcade.envs.context import HIDDEN, Context
 from continual_arcade.envs.phased_env import AnyEnv
 from continual_arcade.envs.schedules import Phase, Schedule
 from continual_arcade.envs.seeds import plain_seeds
@@ -162,6 +163,9 @@ class GymEvaluator(PhaseEvaluator[SideBySide]):
         for env in envs:
             _check_statistics(env)
         self.env = SideBySide(envs, max_steps)
+        if envs[0].has_wrapper_attr("context"):
+            context = envs[0].get_wrapper_attr("context")
+            self.context = context.kind if isinstance(context, Context) else HIDDEN
         # Here, since it needs PyTorch, which takes seconds to load.
         from continual_arcade.evaluation.preprocessing import wrapper_names
 

@@ -91,7 +91,8 @@ def other_space(name: str, played: str, what: str, made_for: Any, space: Any) ->
     shapes = getattr(made_for, "shape", None), getattr(space, "shape", None)
     if what == "observation" and shapes[0] != shapes[1]:
         message += (
-            "; if it was trained on stacked observations, load it with its environment, as in "
-            f"{name}.load(path, env=VecFrameStack(env, n_stack))"
+            "; if it was trained with another context of the phase, play it with the same "
+            "(context='hidden', 'params' or 'one-hot'); if on stacked observations, load it with "
+            f"its environment, as in {name}.load(path, env=VecFrameStack(env, n_stack))"
         )
     return message

@@ -7,6 +7,7 @@ from functools import cached_property
 from typing import Any
 
 from continual_arcade.envs.checks import AtOnce, Count, check_fields
+from continual_arcade.envs.context import HIDDEN, ContextKind, check_context
 from continual_arcade.envs.registration import IDS
 from continual_arcade.envs.schedules import Schedule
 from continual_arcade.evaluation.evaluator import (
@@ -65,6 +66,11 @@ class Protocol:
     evaluation: EvaluationSettings
     options: Mapping[str, Any] = field(default_factory=dict)
     """Options of the game that are not as usual, such as Catcher's ``lives``."""
+    context: ContextKind = HIDDEN
+    """What of its phase an observation shows."""
+
+    def __post_init__(self) -> None:
+        check_context(self.context)
 
     @classmethod
     def of(cls, evaluator: PhaseEvaluator[Any], timetable: Timetable) -> "Protocol":
@@ -89,7 +95,8 @@ class Protocol:
             first_seed=evaluator.seeds[0],
         )
         env = IDS.get(evaluator.name, evaluator.name)
-        return cls(evaluator.name, env, schedule, settings, evaluator.options)
+        options, context = evaluator.options, evaluator.context
+        return cls(evaluator.name, env, schedule, settings, options, context)
 
     @classmethod
     def from_config(cls, config: Mapping[str, Any]) -> "Protocol":
@@ -113,7 +120,8 @@ class Protocol:
         options = config.get("options", {})
         if not isinstance(options, dict):
             raise ValueError(f"options = {options!r} of a run must be a table")
-        return cls(config["game"], config["env"], schedule, settings, options)
+        context = check_context(config.get("context", HIDDEN))
+        return cls(config["game"], config["env"], schedule, settings, options, context)
 
     def to_config(self) -> dict[str, Any]:
         """Return plain data, as the configuration of a run has it."""
@@ -124,7 +132,11 @@ class Protocol:
             "fingerprint": self.schedule.fingerprint,
             "evaluation": asdict(self.evaluation),
         }
-        return {**config, "options": dict(self.options)} if self.options else config
+        if self.options:
+            config["options"] = dict(self.options)
+        if self.context != HIDDEN:
+            config["context"] = self.context
+        return config
 
     @cached_property
     def timetable(self) -> Timetable:
@@ -141,6 +153,7 @@ class Protocol:
             episodes=settings.episodes,
             max_steps=settings.max_steps,
             first_seed=settings.first_seed,
+            context=self.context,
             **self.options,
         )
 
@@ -174,6 +187,7 @@ class Protocol:
         return {
             "environment": (self.env, self.env),
             "options": (options, options),
+            "context": (self.context, self.context),
             "schedule": (schedule.fingerprint, f"{schedule.name} ({schedule.fingerprint})"),
             **{
                 f"evaluation.{name}": (value, f"{value:,}")

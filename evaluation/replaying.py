@@ -13,6 +13,7 @@ from threadpoolctl import threadpool_limits
 from tqdm import tqdm
 
 from continual_arcade.envs.checks import Whole
+from continual_arcade.envs.context import HIDDEN, ContextKind
 from continual_arcade.envs.curricula import ScheduleLike, as_schedule
 from continual_arcade.envs.games import make_game
 from continual_arcade.envs.registration import IDS
@@ -101,6 +102,7 @@ def replay_phases(
     probes: Sequence[Probe] = (),
     jobs: int = 1,
     progress: bool = False,
+    context: ContextKind | None = None,
 ) -> Replayed:
     """Play every phase of a run with checkpoints of different lifetime steps.
 
@@ -121,6 +123,8 @@ def replay_phases(
         jobs: How many processes play checkpoints that are paths. Policies that are loaded already
             stay in this one.
         progress: Show a bar, if the output is a terminal.
+        context: What of its phase an observation shows, if ``protocol`` is a schedule; nothing if
+            not given.
 
     Returns:
         The rows of all checkpoints, and what they cost.
@@ -131,7 +135,7 @@ def replay_phases(
         FileNotFoundError: If a checkpoint does not exist; said before any is played.
         RuntimeError: If a process died; the message says over which checkpoints.
     """
-    protocol = _protocol(protocol, game, evaluation)
+    protocol = _protocol(protocol, game, evaluation, context)
     jobs, late, seed = Whole(1)("jobs", jobs), Whole(0)("late", late), Whole(0)("seed", seed)
     agents = _checked(checkpoints, load)
     for step in agents:
@@ -187,18 +191,24 @@ class _Task:
 
 
 def _protocol(
-    protocol: Protocol | ScheduleLike, game: str | None, evaluation: EvaluationSettings | None
+    protocol: Protocol | ScheduleLike,
+    game: str | None,
+    evaluation: EvaluationSettings | None,
+    context: ContextKind | None,
 ) -> Protocol:
     if isinstance(protocol, Protocol):
-        if game is not None or evaluation is not None:
-            raise ValueError("game and evaluation are for a schedule: a protocol has both itself")
+        if not (game is None and evaluation is None and context is None):
+            raise ValueError(
+                "game, evaluation and context are for a schedule: a protocol has them itself"
+            )
         return protocol
     if game is None:
         raise ValueError(
             "a schedule does not say which game it is for: name it, as in game='Catcher'"
         )
     schedule = as_schedule(protocol, make_game(game))
-    return Protocol(game, IDS[game], schedule, evaluation or EvaluationSettings())
+    settings = evaluation or EvaluationSettings()
+    return Protocol(game, IDS[game], schedule, settings, context=context or HIDDEN)
 
 
 def _checked(checkpoints: Mapping[int, Checkpoint], load: Load | None) -> dict[int, Policy | Path]:

@@ -84,7 +84,14 @@ class Films:
         if len(filmed) < len(results):
             left_out += " So are the methods that are not shown."
         cameras = [
-            Camera(comparison.protocol.game, schedule, phase.index, width=WIDTH, hud="brief")
+            Camera(
+                comparison.protocol.game,
+                schedule,
+                phase.index,
+                width=WIDTH,
+                hud="brief",
+                context=comparison.protocol.context,
+            )
             for phase in schedule.distinct
         ]
         strips: list[FilmStrip] = []

@@ -2,10 +2,11 @@
 
 from collections.abc import Iterable, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+from continual_arcade.envs.context import HIDDEN, ContextKind, check_context
 from continual_arcade.envs.curricula import as_schedule
 from continual_arcade.envs.games import make_game
 from continual_arcade.envs.schedules import Phase, Schedule
@@ -27,6 +28,8 @@ class Member:
     """Lifetime step of the checkpoint, if it lies in a run."""
     moment: str = ""
     """What that step was in its run."""
+    context: ContextKind = HIDDEN
+    """What of its phase it sees."""
 
     @property
     def title(self) -> str:
@@ -69,6 +72,11 @@ class _Source:
         """The schedule of the run."""
         return Schedule.from_dict(self.config["schedule"])
 
+    @property
+    def context(self) -> ContextKind:
+        """What the agent of the run sees of its phase."""
+        return check_context(self.config.get("context", HIDDEN))
+
 
 def line_up(
     players: Sequence[str],
@@ -77,6 +85,7 @@ def line_up(
     schedule: str | None = None,
     phase: str = "0",
     checkpoints: str | None = None,
+    context: ContextKind | None = None,
 ) -> Lineup:
     """Find out who plays what.
 
@@ -87,6 +96,7 @@ def line_up(
         phase: Index or name of the phase.
         checkpoints: Names of checkpoints, with commas between; each run plays once for each. The
             last one if not given.
+        context: What of their phase all see; that of its run each, or nothing, if not given.
 
     Raises:
         ValueError: If somebody plays something else than the others, or there is no such
@@ -111,7 +121,8 @@ def line_up(
         _check_phases(trained, index, played)
     members: list[Member] = []
     for source, name in zip(sources, _names(sources), strict=True):
-        members += _members(source, name, checkpoints or "last", played)
+        for member in _members(source, name, checkpoints or "last", played):
+            members.append(replace(member, context=context or source.context))
     return Lineup(game, whole, played, tuple(members))
 
 

@@ -24,6 +24,7 @@ from tqdm import tqdm
 from continual_arcade.agents.methods import compose
 from continual_arcade.agents.settings import DQNSettings
 from continual_arcade.envs import make_game
+from continual_arcade.envs.context import HIDDEN, ContextKind
 from continual_arcade.envs.curricula import as_schedule
 from continual_arcade.envs.schedules import Schedule
 from continual_arcade.evaluation.commands import command_of, without
@@ -62,6 +63,9 @@ class Train:
     .json file."""
     phase_steps: int | None = None
     """Make every phase this long [lifetime steps]."""
+    context: ContextKind = HIDDEN
+    """What of its phase an observation shows: nothing (hidden), the parameters (params) or the
+    index of the phase (one-hot)."""
     only_phase: str | None = None
     """Train in this phase alone, index or name: an expert, to which whole runs are compared."""
     method: str = "finetune"
@@ -159,6 +163,7 @@ def spec_of(args: Train) -> RunSpec:
         seed=args.seed,
         evaluation=evaluation,
         save_every=args.save_every,
+        context=args.context,
     )
 
 

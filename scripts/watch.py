@@ -17,6 +17,7 @@ import pygame
 import tyro
 
 from continual_arcade.envs.arcade_env import FRAMES_PER_SECOND
+from continual_arcade.envs.context import ContextKind
 from continual_arcade.envs.drawing import film
 from continual_arcade.envs.drawing.film import Picture
 from continual_arcade.envs.drawing.panels import Panels
@@ -61,6 +62,9 @@ class Watch:
     """The schedule; that of the run if there is one, else shrink."""
     phase: str = "0"
     """Index or name of the phase."""
+    context: ContextKind | None = None
+    """What of the phase agents see: hidden, params or one-hot; what they saw in their run if not
+    given."""
     checkpoints: str | None = None
     """Which agents of a run play, with commas between: first (before training), learnt (when it had
     just learnt the phase that is played), end:K (after phase K), last, or a lifetime step; the last
@@ -103,6 +107,7 @@ def watch(args: Watch) -> None:
         schedule=args.schedule,
         phase=args.phase,
         checkpoints=args.checkpoints,
+        context=args.context,
     )
     if args.record is None:
         size, title = _size(playing, args), f"Continual Arcade: {playing.game}"
@@ -174,7 +179,7 @@ def _pictures(playing: Lineup, args: Watch, say: Say) -> Iterator[Picture]:
         torch.set_num_threads(1)  # a network of this size gains nothing from more
     say(playing.game)
     if len(members) == 1:
-        camera = _camera(playing, hud="full" if args.hud else "none", title=members[0].title)
+        camera = _camera(playing, members[0], "full" if args.hud else "none", members[0].title)
         policy = _policy(members[0], camera, args, say)
         network = args.network if members[0].path else None
         seeds = range(args.seed, args.seed + args.episodes)
@@ -186,7 +191,7 @@ def _pictures(playing: Lineup, args: Watch, say: Say) -> Iterator[Picture]:
     shots = []
     for member in members:
         # A name that all share stands above all of them, and over each when it played.
-        camera = _camera(playing, hud="none", width=width, title=member.name if shared else "")
+        camera = _camera(playing, member, "none", member.name if shared else "", width)
         after = f"after {member.step:,} steps" if member.step else ""
         moment = [words for words in (member.moment, after) if words]
         headline, *detail = moment if shared and moment else [member.name, *moment]
@@ -196,9 +201,18 @@ def _pictures(playing: Lineup, args: Watch, say: Say) -> Iterator[Picture]:
     return side_by_side(shots, seed=args.seed, episodes=args.episodes)
 
 
-def _camera(playing: Lineup, *, hud: HUD, title: str = "", width: int | None = None) -> Camera:
-    phase = playing.phase.index
-    return Camera(playing.game, playing.schedule, phase, width=width, hud=hud, title=title)
+def _camera(
+    playing: Lineup, member: Member, hud: HUD, title: str, width: int | None = None
+) -> Camera:
+    return Camera(
+        playing.game,
+        playing.schedule,
+        playing.phase.index,
+        width=width,
+        hud=hud,
+        title=title,
+        context=member.context,
+    )
 
 
 def _policy(member: Member, camera: Camera, args: Watch, say: Say) -> Policy:
@@ -220,7 +234,7 @@ def _policy(member: Member, camera: Camera, args: Watch, say: Say) -> Policy:
     if agent.observation_space != shown:
         raise ValueError(
             f"{member.path} learnt to play what shows {agent.observation_space}, the game shows "
-            f"{shown}: choose its game with --game"
+            f"{shown}: choose its game with --game, or what it saw of its phase with --context"
         )
     return agent
 

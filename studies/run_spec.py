@@ -22,6 +22,7 @@ from continual_arcade.agents.settings import (
     training_schedule,
 )
 from continual_arcade.envs import IDS
+from continual_arcade.envs.context import HIDDEN, ContextKind, check_context
 from continual_arcade.envs.schedules import Schedule
 from continual_arcade.evaluation.callback import EvaluationCallback
 from continual_arcade.evaluation.evaluator import Played
@@ -51,6 +52,8 @@ class RunSpec:
         evaluation: How it is evaluated.
         save_every: Interval between the states from which the run can be resumed [lifetime steps];
             0 for none.
+        context: What of its phase an observation shows; see
+            :class:`~continual_arcade.envs.context.Context`.
 
     Raises:
         ValueError: If nothing would be learnt, or the interval or the seed makes no sense.
@@ -63,8 +66,10 @@ class RunSpec:
     seed: int = 0
     evaluation: EvaluationSettings = field(default_factory=EvaluationSettings)
     save_every: int = SAVE_EVERY
+    context: ContextKind = HIDDEN
 
     def __post_init__(self) -> None:
+        check_context(self.context)
         settings = settings_of(self.method, self.settings, self.schedule)
         object.__setattr__(self, "settings", settings)
         object.__setattr__(self, "seed", check_seed(self.seed))
@@ -79,7 +84,9 @@ class RunSpec:
     @cached_property
     def protocol(self) -> Protocol:
         """What its numbers depend on beside the agent."""
-        return Protocol(self.game, IDS[self.game], self.schedule, self.evaluation)
+        return Protocol(
+            self.game, IDS[self.game], self.schedule, self.evaluation, context=self.context
+        )
 
     def to_config(self) -> dict[str, Any]:
         """Return plain data, as the configuration of a run has it."""
@@ -137,6 +144,7 @@ class RunSpec:
             seed=config["seed"],
             evaluation=protocol.evaluation,
             save_every=config["save_every"],
+            context=protocol.context,
         )
 
     def check_evaluation(self) -> None:
@@ -154,7 +162,9 @@ class RunSpec:
         Raises:
             ValueError: If something makes no sense.
         """
-        return build_agent(self.game, self.schedule, self.settings, self.seed, self.method)
+        return build_agent(
+            self.game, self.schedule, self.settings, self.seed, self.method, context=self.context
+        )
 
 
 @dataclass(frozen=True)
@@ -213,9 +223,8 @@ class Training:
             # It was cut off before anything was kept, and is trained from scratch.
             rewind(folder, 0)
             return cls(spec, spec.build(), folder)
-        env = make_training_env(
-            spec.game, training_schedule(spec.method, spec.schedule), spec.settings.num_envs
-        )
+        schedule = training_schedule(spec.method, spec.schedule, spec.context)
+        env = make_training_env(spec.game, schedule, spec.settings.num_envs, spec.context)
         agent = ContinualDQN.load(state, env=env, device="cpu", engine=spec.settings.engine)
         check_agent(agent, state, spec.seed, spec.method)
         training = cls(spec, agent, folder)

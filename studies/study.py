@@ -10,6 +10,7 @@ from typing import Any, TypeVar
 from continual_arcade.agents.methods import METHODS, Method, compose
 from continual_arcade.agents.settings import DQNSettings
 from continual_arcade.envs import GAMES, make_game
+from continual_arcade.envs.context import HIDDEN, ContextKind, check_context
 from continual_arcade.envs.curricula import as_schedule
 from continual_arcade.envs.messages import unknown
 from continual_arcade.envs.schedule_files import SUFFIXES
@@ -62,6 +63,8 @@ class Scenario:
     """Of game and schedule, as in the names of runs."""
     game: str
     schedule: Schedule
+    context: ContextKind = HIDDEN
+    """What of its phase an observation shows."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -132,6 +135,7 @@ class Study:
             seed=seed,
             evaluation=self.evaluation,
             save_every=self.save_every,
+            context=scenario.context,
         )
 
     def expert_spec(self, scenario: Scenario, phase: int) -> RunSpec:
@@ -152,6 +156,7 @@ class Study:
                 settings=self.shared,
                 evaluation=self.evaluation,
                 save_every=self.save_every,
+                context=scenario.context,
             )
         except ValueError as error:
             name = scenario.schedule.phases[phase].name
@@ -188,7 +193,12 @@ class Study:
             "name": self.name,
             "about": self.about,
             "worlds": {  # as 0.1.0 has it
-                scenario.name: {"game": scenario.game, "schedule": scenario.schedule.to_dict()}
+                scenario.name: {
+                    "game": scenario.game,
+                    "schedule": scenario.schedule.to_dict(),
+                    # As studies without one were written before there was any.
+                    **({} if scenario.context == HIDDEN else {"context": scenario.context}),
+                }
                 for scenario in self.scenarios
             },
             "methods": {
@@ -221,7 +231,12 @@ class Study:
                 name=data["name"],
                 about=data["about"],
                 scenarios=tuple(
-                    Scenario(name, scenario["game"], Schedule.from_dict(scenario["schedule"]))
+                    Scenario(
+                        name,
+                        scenario["game"],
+                        Schedule.from_dict(scenario["schedule"]),
+                        check_context(scenario.get("context", HIDDEN)),
+                    )
                     for name, scenario in data["worlds"].items()
                 ),
                 entries=tuple(
@@ -284,8 +299,9 @@ def read(data: Mapping[str, Any], folder: Path) -> Study:
     Raises:
         ValueError: If it is no study, or something in it makes no sense.
     """
-    known = ("format", "name", "about", "games", "schedules", "phase_steps", "seeds", "save_every")
-    only(data, (*known, "references", "settings", "evaluation", "methods"), "a study")
+    known = ("format", "name", "about", "games", "schedules", "phase_steps", "context", "seeds")
+    more = ("save_every", "references", "settings", "evaluation", "methods")
+    only(data, (*known, *more), "a study")
     if data.get("format") != FORMAT:
         raise ValueError(f"a study says format = {FORMAT}; this says {data.get('format')!r}")
     games = texts_of(data, "games", "a study", [*GAMES])
@@ -318,12 +334,14 @@ def read(data: Mapping[str, Any], folder: Path) -> Study:
 def _scenarios(data: Mapping[str, Any], games: Sequence[str], folder: Path) -> Iterator[Scenario]:
     schedules = value_of(data, "schedules", list, "a study")
     length = value_of(data, "phase_steps", int, "a study", 0)
+    of_all = value_of(data, "context", str, "a study", HIDDEN)
     for item in schedules:
         table = {"use": item} if isinstance(item, str) else item
         if not isinstance(table, Mapping):
             raise ValueError(f"a schedule is a name, a file or a table, not {item!r}")
-        only(table, ("use", "name", "games", "phase_steps"), "a schedule")
+        only(table, ("use", "name", "games", "phase_steps", "context"), "a schedule")
         use = value_of(table, "use", str, "a schedule")
+        context = check_context(value_of(table, "context", str, f"schedule {use!r}", of_all))
         of_games = texts_of(table, "games", f"schedule {use!r}", games)
         for game in of_games:
             if game not in games:
@@ -337,7 +355,7 @@ def _scenarios(data: Mapping[str, Any], games: Sequence[str], folder: Path) -> I
                 schedule = schedule.with_steps(steps)
             schedule.check(make_game(game).tunables)
             name = value_of(table, "name", str, "a schedule", schedule.name.replace(":", "-"))
-            yield Scenario(f"{game}-{name}", game, replace(schedule, name=name))
+            yield Scenario(f"{game}-{name}", game, replace(schedule, name=name), context)
 
 
 def method_from(label: str, table: Any, shared: DQNSettings) -> Entry:

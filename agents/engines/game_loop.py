@@ -68,7 +68,7 @@ class GameLoop:
         self._seen: tuple[Any, ...] = ()
         self._pace = 64 / _INTERVAL
         """Steps per second that the last loops have made."""
-        count, features = env.num_envs, len(self._games.game.features)
+        count, features = env.num_envs, self._games.core.width
         self._play = Play(
             observations=np.zeros((count, features), np.float32),
             before=np.zeros((count, features), np.float32),
@@ -97,9 +97,9 @@ class GameLoop:
         """When the last episodes ended, since the environment was made [s]."""
         self._draws = stream_of(agent._exploration_rng)
         self._buffer = np.zeros(count * int(sum(engine.widths[1:])), np.float32)
-        tunables = len(self._games.game.tunables)
         # Of each step of the longest loop: filled for each, and always at one place.
-        self._params = np.zeros((_LONGEST, tunables))
+        tunables, shown = len(game.tunables), len(self._games.context.features)
+        self._params = np.zeros((_LONGEST, tunables + shown))
         self._phases = np.zeros(_LONGEST, np.int64)
         self._boundaries = np.zeros(_LONGEST, np.bool_)
         self._exploration_rates = np.zeros(_LONGEST + 1)
@@ -230,7 +230,7 @@ class GameLoop:
         play = self._ready(steps, phases)
         agent.replay.expect_phases(outlook.phases)
         engine.make_room_for(steps, train_every)
-        self._params[:steps] = outlook.params
+        self._params[:steps] = games.context.rows(outlook.params, outlook.phases)
         self._phases[:steps] = outlook.phases
         self._boundaries[:steps] = outlook.boundaries
         self._exploration_rates[: steps + 1] = rates
@@ -262,6 +262,7 @@ class GameLoop:
                 blocks=games.core.blocks,
                 limit=games.limit,
                 params=self._params,
+                held=games.core.held,
                 phases=self._phases,
                 boundaries=self._boundaries,
             )

@@ -36,7 +36,9 @@ class GameState(NamedTuple):
     limit: float
     """Steps after which an episode is truncated."""
     params: npt.NDArray[np.float64]
-    """Tunables of the episodes that begin in each step, shape ``(steps, tunables)``."""
+    """Tunables of the episodes that begin in each step, and their context behind them."""
+    held: npt.NDArray[np.float32]
+    """Context of the running episodes, as :class:`~continual_arcade.envs.core.Core` has it."""
     phases: npt.NDArray[np.int64]
     """Phase of the episodes that begin in each step, shape ``(steps,)``."""
     boundaries: npt.NDArray[np.bool_]
@@ -139,6 +141,7 @@ def play_and_learn(given: Any) -> int:
                 state.boundaries[k],
                 True,
                 c.clock + (k + 1) * c.num_envs,
+                state.held,
                 play.observations,
                 play.rewards,
                 play.terminated,

@@ -246,7 +246,9 @@ def test_nothing_is_compiled_after_the_warm_up(tmp_path: Path) -> None:
         check=False,
     )
     assert result.returncode == 0, result.stderr
-    assert result.stdout.endswith("11 True\n")
+    compiled, none_later = result.stdout.split()[-2:]
+    assert int(compiled) >= 11
+    assert none_later == "True"
 
 
 # Real processes, real signals.

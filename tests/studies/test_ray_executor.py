@@ -456,11 +456,11 @@ import ipaddress, os, socket, sys
 from contextlib import nullcontext
 from pathlib import Path
 import ray
-from continual_arcade.studies import ray_engine
+from continual_arcade.studies import ray_executor
 
 if sys.argv[1] == "everywhere":
-    ray_engine._on_loopback = nullcontext
-ray_engine._connect(1, None)
+    ray_executor._on_loopback = nullcontext
+ray_executor._connect(1, None)
 ray.get(ray.remote(lambda: 0).remote())  # so that there is a worker
 children = {}
 for stat in Path("/proc").glob("[0-9]*/stat"):

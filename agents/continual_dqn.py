@@ -353,7 +353,7 @@ class ContinualDQN(DQN):
                 )
         # Last: another epsilon would not help a part.
         if self.exploration is not None and self.exploration.epsilon == "per_phase":
-            self.phase_tracker.progress_of_phase()  # raises if there are no phases
+            self.phase_tracker.progress_of_phase()  # raises if no phase ends
 
     def _check_changes(self) -> None:
         """Check what was changed since the agent was made, as far as no engine can honour it.

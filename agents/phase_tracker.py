@@ -26,6 +26,8 @@ class PhaseTracker:
         self.has_boundaries = False
         self.has_phases = False
         """Whether there is a schedule of several phases."""
+        self.follows = False
+        """Whether there is a schedule that the environments follow, and do not stay in a phase."""
         self.description = "this environment"
         self.phase: int | None = None
         """The phase that the parts know of; None before training begins."""
@@ -40,12 +42,13 @@ class PhaseTracker:
         if not isinstance(clock, LifetimeClock):
             self.schedule = None
             self.description = "this environment, which has no schedule,"
-            self.has_boundaries = self.has_phases = False
+            self.has_boundaries = self.has_phases = self.follows = False
             return
         self.schedule = clock.schedule
         self.description = f"schedule {clock.schedule.name!r}"
-        self.has_boundaries = clock.frozen is None and bool(clock.schedule.boundaries)
-        self.has_phases = clock.frozen is None and len(clock.schedule) > 1
+        self.follows = clock.frozen is None
+        self.has_boundaries = self.follows and bool(clock.schedule.boundaries)
+        self.has_phases = self.follows and len(clock.schedule) > 1
 
     def begin(self, env: VecEnv) -> None:
         """Begin, or resume, with environments that were just reset.
@@ -131,12 +134,13 @@ class PhaseTracker:
             ahead: Look so much further ahead [lifetime steps].
 
         Raises:
-            ValueError: If there is no schedule of several phases.
+            ValueError: If there is no schedule that is followed.
         """
-        if self.schedule is None or not self.has_phases:
+        if self.schedule is None or not self.follows:
+            stays = "" if self.schedule is None else " stays in one phase for ever"
             raise ValueError(
-                f"exploration per phase needs several phases, but {self.description} has only one: "
-                "choose epsilon 'global' or 'constant'"
+                f"exploration per phase needs phases that end, but {self.description}"
+                f"{stays or ' has none'}: choose epsilon 'global' or 'constant'"
             )
         step = self.step + ahead
         index = self.schedule.index_at(step)

@@ -339,11 +339,15 @@ def test_epsilon_constant() -> None:
 
 
 def test_epsilon_per_phase_needs_phases() -> None:
-    with pytest.raises(ValueError, match="needs several phases, but this environment, which has n"):
+    with pytest.raises(ValueError, match="phases that end, but this environment, which has no"):
         ContinualDQN("MlpPolicy", Chain(), exploration=Exploration("per_phase"))
-    still = make_training_env("FlappyBird", stationary(), 2)
-    with pytest.raises(ValueError, match="needs several phases, but schedule 'stationary' has on"):
-        ContinualDQN("MlpPolicy", still, exploration=Exploration("per_phase"))
+    frozen = make_training_env("FlappyBird", tiny.CONFLICT, 2, phase=0)
+    with pytest.raises(ValueError, match="schedule 'conflict' stays in one phase for ever"):
+        ContinualDQN("MlpPolicy", frozen, exploration=Exploration("per_phase"))
+    # An expert, which is trained in one phase alone, explores as others do in that phase.
+    alone = make_training_env("FlappyBird", tiny.CONFLICT.single(1), 2)
+    expert = ContinualDQN("MlpPolicy", alone, exploration=Exploration("per_phase"))
+    assert expert.phase_tracker.progress_of_phase(ahead=tiny.PHASE // 2) == 0.5
 
 
 @pytest.mark.parametrize("prior", [(0.5, 0.6), (-0.1, 1.1), (0.2, 0.3, 0.5), (0.5,)])

@@ -184,10 +184,12 @@ class Run:
     @cached_property
     def unfinished(self) -> str:
         """Why the run has no end to be evaluated; empty if it has one."""
-        record = self.scores
-        last = record.ends[-1]
-        columns = np.arange(len(record.phases))
-        return record.why_missing(last, columns)
+        for network in sorted(set(self.table["network"])):
+            record = self.record("score", network)
+            columns = np.arange(len(record.phases))
+            if why := record.why_missing(record.ends[-1], columns):
+                return why
+        return ""
 
 
 @dataclass

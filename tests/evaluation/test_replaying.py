@@ -124,7 +124,7 @@ def test_a_protocol_says_all_that_a_schedule_leaves_open() -> None:
     expected = replay_phases(agents, protocol).rows
     for schedule in (CONFLICT, "conflict", CONFLICT.to_dict()):
         assert replay_phases(agents, schedule, **GIVEN).rows == expected
-    with pytest.raises(ValueError, match="a protocol has both"):
+    with pytest.raises(ValueError, match="a protocol has them itself"):
         replay_phases(agents, protocol, game="FlappyBird")
 
 

@@ -82,7 +82,8 @@ def test_the_table_has_every_evaluation(trained: Path) -> None:
         [1104, 2],
         [1200, 2],
     ]
-    assert len(table) == 7 * 3 * 2
+    assert len(table) == 7 * 3 * 2 * 2
+    assert table["network"].value_counts().to_dict() == {"average": 42, "last": 42}
     assert set(table["seed"]) == {5}
     assert set(table["run"]) == {trained.name}
     assert table["length"].max() <= 60
@@ -110,7 +111,7 @@ def test_evaluating_with_more_episodes(trained: Path) -> None:
     out = trained.parent / "more"
     evaluate.main([str(trained), "--out", str(out), "--episodes", "3", "--max-steps", "30"])
     table = read(out / "evaluations.csv")
-    assert len(table) == 7 * 3 * 3
+    assert len(table) == 7 * 3 * 3 * 2
     assert table["length"].max() <= 30
 
 

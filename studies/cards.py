@@ -1,0 +1,289 @@
+"""The card of a scenario: measured properties that a scenario must have to tell methods apart.
+
+A scenario that nobody can solve, whose phases are left half learnt, or in which nothing is
+forgotten, tells nothing about methods. The card says which of these hold, with numbers, and beside
+each what was wanted.
+"""
+
+import itertools
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from continual_arcade.evaluation.comparison import adjusted
+from continual_arcade.evaluation.record import Record
+from continual_arcade.evaluation.references import Scale
+from continual_arcade.evaluation.runs import Run
+from continual_arcade.evaluation.score_range import score_range
+from continual_arcade.reports.method_results import MethodResults
+
+Floats = npt.NDArray[np.float64]
+
+FINETUNE, JOINT = "finetune", "joint"
+"""The method that forgets, and the one that sees all phases at once."""
+METRIC = "acc@gem"
+"""What methods are compared by: the mean over all phases at the end of training."""
+SIGNIFICANT = 0.05
+FEWEST = 20
+"""Pairs of runs that a share of decided differences is stated of: with ten the smallest p is 0.002,
+which no correction over more than 25 differences leaves significant."""
+CORES = 2
+"""On which a study with all methods is to be affordable."""
+
+
+@dataclass(frozen=True)
+class Property:
+    """A measured property of a scenario."""
+
+    name: str
+    measured: str
+    """How it is measured."""
+    value: float
+    """NaN if it was not measured."""
+    wanted: float
+    at_least: bool
+    """Whether the value is to be at least what is wanted; else at most."""
+    detail: str = ""
+    """The numbers behind it, or why it was not measured."""
+
+    @property
+    def is_met(self) -> bool:
+        """Whether the value is what is wanted; not if it was not measured."""
+        return self.value >= self.wanted if self.at_least else self.value <= self.wanted
+
+    @property
+    def verdict(self) -> str:
+        """What to say of it."""
+        if math.isnan(self.value):
+            return "not measured"
+        return "met" if self.is_met else "missed"
+
+
+def properties(
+    results: Sequence[MethodResults], experts: Mapping[int, Sequence[Run]], methods: int
+) -> list[Property]:
+    """Measure the properties of a scenario.
+
+    Args:
+        results: Of the methods that were trained in it, ``finetune`` and ``joint`` among them,
+            measured with references.
+        experts: By column of a phase, runs that were trained in it alone.
+        methods: How many methods a study of all of them has.
+
+    Raises:
+        ValueError: If a method, the experts of a phase, or a scale is missing.
+    """
+    by_name = {one.group.method: one for one in results}
+    for name in (FINETUNE, JOINT):
+        if name not in by_name:
+            raise ValueError(f"a card needs runs of {name}, and there are none")
+    finetune, joint = by_name[FINETUNE], by_name[JOINT]
+    record, scale = finetune.records[0], finetune.context.references
+    missing = [name for column, name in enumerate(record.phases) if not experts.get(column)]
+    if missing:
+        raise ValueError(f"a card needs experts of each phase, and {', '.join(missing)} has none")
+    if scale is None or np.isnan(scale.zero).any():
+        why = "there are no references" if scale is None else scale.reason
+        raise ValueError(f"a card needs scores of random play and the oracle: {why}")
+    alone = [
+        np.array([_of_expert(run.scores, scale, column) for run in experts[column]])
+        for column in range(len(record.phases))
+    ]
+    return [
+        _solvable(finetune.runs[0], scale),
+        *_learnable(record.phases, alone),
+        _reconcilable(_ends(joint, scale), alone, record.phases),
+        _forgetful(finetune, scale),
+        _separating(results),
+        _quiet(results),
+        _cheap(results, methods),
+    ]
+
+
+def _of_expert(record: Record, scale: Scale, column: int) -> float:
+    """Return the score of an expert at its end, on the scale of its phase."""
+    zero, one = scale.zero[column], scale.one[column]
+    return float((record.matrix[-1, 0] - zero) / (one - zero))
+
+
+def _ends(one: MethodResults, scale: Scale) -> Floats:
+    """Return scores at the end, normalised, shape ``(runs, phases)``."""
+    return np.array([of.rescaled(scale.zero, scale.one).matrix[-1] for of in one.records])
+
+
+def _solvable(run: Run, scale: Scale) -> Property:
+    """Measure how close the oracle comes to the highest possible score, in the worst phase."""
+    possible = score_range(run.protocol)
+    how = "oracle over the highest possible score, in the worst phase"
+    if possible is None:
+        why = "the highest possible score of this game is not known"
+        return Property("solvable", how, math.nan, 0.99, at_least=True, detail=why)
+    shares = scale.one / possible.highest.mean(axis=1)
+    names = run.scores.phases
+    detail = _listed(dict(zip(names, shares.tolist(), strict=True)))
+    return Property("solvable", how, float(shares.min()), 0.99, at_least=True, detail=detail)
+
+
+def _learnable(phases: Sequence[str], alone: Sequence[Floats]) -> list[Property]:
+    """Measure whether every phase is mastered by an agent that is trained in it alone."""
+    means = {name: float(scores.mean()) for name, scores in zip(phases, alone, strict=True)}
+    spreads = {name: float(scores.std(ddof=1)) for name, scores in zip(phases, alone, strict=True)}
+    seeds = f"{min(map(len, alone))} seeds"
+    return [
+        Property(
+            "learnable",
+            "experts, normalised (0: random play, 1: oracle), in the worst phase",
+            min(means.values()),
+            0.9,
+            at_least=True,
+            detail=f"{_listed(means)}; {seeds}",
+        ),
+        Property(
+            "learnable, spread",
+            "standard deviation between experts, in the widest phase",
+            max(spreads.values()),
+            0.05,
+            at_least=False,
+            detail=f"{_listed(spreads)}; {seeds}",
+        ),
+    ]
+
+
+def _reconcilable(joint: Floats, alone: Sequence[Floats], phases: Sequence[str]) -> Property:
+    """Measure whether one network can hold all phases."""
+    experts = np.array([scores.mean() for scores in alone])
+    found = joint.mean(axis=0)
+    detail = _listed(dict(zip(phases, (found / experts).tolist(), strict=True)))
+    return Property(
+        "reconcilable",
+        "joint over the experts, mean over phases",
+        float(found.mean() / experts.mean()),
+        0.85,
+        at_least=True,
+        detail=f"{detail}; {len(joint)} seeds",
+    )
+
+
+def _forgetful(finetune: MethodResults, scale: Scale) -> Property:
+    """Measure how much of what was learnt fine-tuning loses, in phases that others follow."""
+    how = "finetune: change since just learnt over what was learnt, where other phases follow"
+    records = [record.rescaled(scale.zero, scale.one) for record in finetune.records]
+    last = len(records[0].ends) - 1
+    followed = [c for c, row in enumerate(records[0].learnt("last")) if row < last]
+    if not followed:
+        why = "no phase is followed by another one"
+        return Property("forgetful", how, math.nan, -0.5, at_least=False, detail=why)
+    learnt = np.array(
+        [[of.matrix[of.learnt("last")[c], c] for c in followed] for of in records]
+    ).mean(axis=0)
+    ends = np.array([[of.matrix[-1, c] for c in followed] for of in records]).mean(axis=0)
+    shares = (ends - learnt) / learnt
+    names = [records[0].phases[column] for column in followed]
+    detail = _listed(dict(zip(names, shares.tolist(), strict=True)), "+.2f")
+    value = float((ends - learnt).sum() / learnt.sum())
+    return Property("forgetful", how, value, -0.5, at_least=False, detail=detail)
+
+
+def _separating(results: Sequence[MethodResults]) -> Property:
+    """Measure which share of all pairs of methods is decided."""
+    how = "share of pairs of methods decided at the end (paired sign flips, Holm over all pairs)"
+    compared = [one for one in results if not one.is_reference]
+    pairs = list(itertools.combinations(compared, 2))
+    runs = min(len(one.runs) for one in results)
+    if not pairs or runs < FEWEST:
+        why = f"{len(compared)} methods with {runs} runs each; it takes 2 with {FEWEST}"
+        return Property("separating", how, math.nan, 0.5, at_least=True, detail=why)
+    found = adjusted([one.less(other, METRIC) for one, other in pairs])
+    decided = sum(each.adjusted_p < SIGNIFICANT for each in found)
+    return Property(
+        "separating",
+        how,
+        decided / len(pairs),
+        0.5,
+        at_least=True,
+        detail=f"{decided} of {len(pairs)} pairs of {len(compared)} methods, {runs} seeds",
+    )
+
+
+def _quiet(results: Sequence[MethodResults]) -> Property:
+    """Measure how much a score swings between evaluations, beside what seeds differ by."""
+    how = "spread between the last evaluations over that between seeds, mean over phases"
+    compared = [one for one in results if not one.is_reference]
+    within: list[float] = []
+    between: list[float] = []
+    for one in compared:
+        last = [of.means[of.ends[-1]].mean(axis=1) for of in one.records]
+        if min(map(len, last)) < 2 or len(last) < 2:
+            why = "it takes two runs, and two evaluations at the end of each"
+            return Property("quiet", how, math.nan, 0.5, at_least=False, detail=why)
+        within.append(float(np.mean([scores.var(ddof=1) for scores in last])))
+        between.append(float(np.var([scores.mean() for scores in last], ddof=1)))
+    swings, apart = math.sqrt(float(np.mean(within))), math.sqrt(float(np.mean(between)))
+    detail = f"{swings:.2f} between evaluations, {apart:.2f} between seeds"
+    value = 0.0 if swings == 0 else math.inf if apart == 0 else swings / apart
+    return Property("quiet", how, value, 0.5, at_least=False, detail=detail)
+
+
+def _cheap(results: Sequence[MethodResults], methods: int) -> Property:
+    """Estimate the time of a study of all methods from what these runs have taken."""
+    how = f"minutes for all methods and {FEWEST} seeds on {CORES} cores"
+    runs = [run for one in results if not one.is_reference for run in one.runs]
+    known = [_seconds(run) for run in runs]
+    if not known or None in known:
+        why = "not every run has written down its costs"
+        return Property("cheap", how, math.nan, 60.0, at_least=False, detail=why)
+    each = float(np.mean([seconds for seconds in known if seconds is not None]))
+    return Property(
+        "cheap",
+        how,
+        each * methods * FEWEST / CORES / 60,
+        60.0,
+        at_least=False,
+        detail=f"{each:.1f} s a run, {methods} methods",
+    )
+
+
+def _seconds(run: Run) -> float | None:
+    """Return what a run has taken, evaluation included [s]; None if that is not known."""
+    costs = run.costs
+    if costs is None or set(costs["lifetime_step"]) != set(run.table["lifetime_step"]):
+        return None
+    return float(costs["training_seconds"].sum() + costs["evaluation_seconds"].sum())
+
+
+def _listed(numbers: Mapping[str, float], spec: str = ".2f") -> str:
+    return ", ".join(f"{name} {number:{spec}}" for name, number in numbers.items())
+
+
+def to_data(found: Sequence[Property]) -> list[dict[str, Any]]:
+    """Return properties as plain data; a value that was not measured is left out."""
+    return [
+        {
+            "name": one.name,
+            "measured": one.measured,
+            **({} if math.isnan(one.value) else {"value": round(one.value, 4)}),
+            "wanted": one.wanted,
+            "at_least": one.at_least,
+            "verdict": one.verdict,
+            "detail": one.detail,
+        }
+        for one in found
+    ]
+
+
+def as_markdown(found: Sequence[Property]) -> str:
+    """Lay properties out as a table."""
+    lines = ["| property | measured | value | wanted | |", "|---|---|---:|---:|---|"]
+    for one in found:
+        value = "" if math.isnan(one.value) else f"{one.value:.2f}"
+        sign = "≥" if one.at_least else "≤"
+        verdict = one.verdict if one.is_met else f"**{one.verdict}**"
+        lines.append(
+            f"| {one.name} | {one.measured}: {one.detail} | {value} | {sign} {one.wanted:g} "
+            f"| {verdict} |"
+        )
+    return "\n".join(lines) + "\n"

@@ -45,10 +45,13 @@ class Entry:
         return Prepared(call, store, arguments, size_of(kind))
 
     def _compile(self, kind: Any) -> tuple[Callable[..., Any], Callable[..., Any]]:
-        digest = hashlib.sha256(str(kind).encode()).hexdigest()[:12]
+        # A cache file for each kind of arguments: it names their classes, which another process
+        # that looks into the same file may not be able to import.
+        said = f"{kind.instance_class.__module__} {kind}"
+        owner = f"{self._owner}.{hashlib.sha256(said.encode()).hexdigest()[:12]}"
         names = {"stored_call": self._function, "ARGUMENTS": kind}
-        call = kernel(call_stored, names, f"{self._owner}.{digest}")
-        store = kernel(store_arguments, {}, "learner")
+        call = kernel(call_stored, names, owner)
+        store = kernel(store_arguments, {}, owner)
         return call.compile((_types.int64,)), store.compile((_types.int64, kind))
 
 

@@ -156,6 +156,30 @@ def test_what_is_stored_is_what_is_called_with_and_is_seen_to_change() -> None:
     assert sys.getrefcount(first) < references
 
 
+FOREIGN = """
+from typing import Any, NamedTuple
+import numpy as np
+from numba import njit
+from continual_arcade.agents.engines.compilation import Entry
+
+class Alone(NamedTuple):
+    array: Any
+
+def size(given):
+    return given.array.size
+
+print(Entry(njit(size), "test").prepared(Alone(np.zeros(3)))())
+"""
+
+
+def test_what_one_process_has_compiled_is_not_in_the_way_of_another(tmp_path: Path) -> None:
+    (tmp_path / "foreign.py").write_text(FOREIGN, "utf-8")
+    cache = tmp_path / "cache"
+    assert run("import foreign", cache, PYTHONPATH=str(tmp_path)).stdout == "3\n"
+    # The same name of a class, the same types, and no module to import it from.
+    assert run(FOREIGN, cache, PYTHONPATH=TESTS).stdout == "3\n"
+
+
 @njit
 def mistaken(given: Any) -> Any:
     """Read what there is not."""

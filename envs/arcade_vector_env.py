@@ -175,8 +175,8 @@ class ArcadeVectorEnv(FixedAttributes, VectorEnv[Features, Actions, Any]):
 
         Raises:
             ResetNeeded: If only some are to begin, and others have not begun yet.
-            ValueError: If an option, a parameter or a phase is unknown, out of bounds, or of another
-                shape, or if only some are given a seed.
+            ValueError: If an option, a parameter or a phase is unknown, out of bounds, or of
+                another shape, or if only some are given a seed.
             TypeError: If a seed is not a whole number, or the mask has no truth values.
         """
         # Checked before anything moves: a reset that fails changes nothing.

@@ -41,12 +41,11 @@ WORDS = 8
 for so many."""
 
 
-@intrinsic
-def _copy_words(typing_context: Any, out: Any, at: Any, source: Any, start: Any) -> Any:
-    """``_copy_words(out, at, source, start)``: copy ``WORDS`` numbers between flat float32 arrays.
+def _copied(typing_context: Any, out: Any, at: Any, source: Any, start: Any) -> Any:
+    """Compile ``_copy_words(out, at, source, start)``, which copies ``WORDS`` numbers.
 
-    A loop over a few numbers costs three times as much, because its length is not known when it is
-    compiled, and the two arrays might overlap.
+    Both are flat float32 arrays. A loop over a few numbers costs three times as much, because its
+    length is not known when it is compiled, and the arrays might overlap.
     """
 
     def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
@@ -62,6 +61,9 @@ def _copy_words(typing_context: Any, out: Any, at: Any, source: Any, start: Any)
         return context.get_dummy_value()
 
     return types.void(out, types.intp, source, types.intp), generate
+
+
+_copy_words: Any = intrinsic(_copied)
 
 
 @rule

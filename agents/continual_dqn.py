@@ -330,7 +330,15 @@ class ContinualDQN(DQN):
 
     def set_env(self, env: Any, force_reset: bool = True) -> None:
         """Set the environment, as in the parent; it must go with the parts."""
-        super().set_env(env, force_reset)
+        try:
+            super().set_env(env, force_reset)
+        except ValueError as error:
+            if "Observation spaces" not in str(error):
+                raise
+            raise ValueError(
+                f"{error}; if the agent was trained with another context of the phase, make the "
+                "environment with the same (context='hidden', 'params' or 'one-hot')"
+            ) from error
         assert self.env is not None
         self._check_env(self.env)
         self._choose_engine()

@@ -52,6 +52,8 @@ DRAWN = 4_096
 DRAWN_BATCHES = 64
 """Batches of actions drawn for a vector environment, then repeated."""
 PROMISED_NUM_ENVS = 1_024
+CONTEXT = "context params"
+"""Environments that show the parameters of their phase."""
 """Size of the batch for which speed is promised."""
 
 CARTPOLE = "CartPole-v1"
@@ -129,6 +131,10 @@ def single_contestants() -> list[Contestant]:
             for env_id in IDS.values()
             for schedule in ("stationary", "shrink")
         ),
+        *(
+            Contestant(name=f"{env_id}, {CONTEXT}", make=partial(one_env, env_id, context="params"))
+            for env_id in IDS.values()
+        ),
         Contestant(name=PEER_FEATURES, make=partial(peer_env, use_lidar=False), install=install),
         Contestant(name=PEER_LIDAR, make=peer_env, install=install),
     ]
@@ -155,9 +161,17 @@ def batches(step: Callable[[Any], Any], actions: Sequence[Any], num_envs: int) -
     return run
 
 
-def gymnasium_batch(env_id: str, num_envs: int) -> Run:
-    """Set up the vector environment that an id has of its own."""
-    env = gym.make_vec(env_id, num_envs=num_envs, vectorization_mode="vector_entry_point")
+def gymnasium_batch(env_id: str, num_envs: int, **options: Any) -> Run:
+    """Set up the vector environment that an id has of its own.
+
+    Args:
+        env_id: The id.
+        num_envs: Size of the batch.
+        **options: What else it is made with.
+    """
+    env = gym.make_vec(
+        env_id, num_envs=num_envs, vectorization_mode="vector_entry_point", **options
+    )
     env.reset(seed=SEED)
     actions = list(drawn(env.single_action_space, DRAWN_BATCHES, num_envs))
     return batches(env.step, actions, num_envs)
@@ -239,6 +253,13 @@ def vector_contestants(num_envs: int) -> list[Contestant]:
     return [
         own(CARTPOLE),
         *(own(env_id) for env_id in IDS.values()),
+        *(
+            Contestant(
+                name=f"{env_id}, {CONTEXT}",
+                make=partial(gymnasium_batch, env_id, num_envs, context="params"),
+            )
+            for env_id in IDS.values()
+        ),
         other("EnvPool Catch", envpool_catch, "envpool"),
         other("gymnax Catch, step by step", gymnax_catch, gymnax, scanned=False),
         other("gymnax Catch, compiled scan, sums only", gymnax_catch, gymnax, scanned=True),
@@ -379,6 +400,11 @@ def verdicts(
     flappy = [result for result in ours if result.name.startswith(IDS["FlappyBird"])]
     games = [many[env_id] for env_id in IDS.values()]
     yield from faster("one env", ours, one[CARTPOLE], 5)
+    for env_id in IDS.values():
+        shows, hides = one[f"{env_id}, {CONTEXT}"], one[f"{env_id}, stationary"]
+        yield from faster("one env", [shows], hides, 0.95)
+        shows = many[f"{env_id}, {CONTEXT}"]
+        yield from faster(f"{PROMISED_NUM_ENVS:,} envs", [shows], many[env_id], 0.95)
     yield from faster("one env", flappy, one[PEER_FEATURES], 5)
     yield from faster("one env", flappy, one[PEER_LIDAR], 300)
     yield from faster(f"{PROMISED_NUM_ENVS:,} envs", games, many[CARTPOLE], 5)

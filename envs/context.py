@@ -111,7 +111,7 @@ class Context:
         """Return what an episode shows, shape ``(num_features,)``; arguments as of :meth:`row`."""
         return self.row(params, phase)[0, len(self._tunables) :].astype(np.float32)
 
-    def extended(self, space: gym.spaces.Box) -> gym.spaces.Box:
+    def extended(self, space: "gym.spaces.Box[Any]") -> "gym.spaces.Box[Any]":
         """Return the space of observations with the context behind them.
 
         Args:

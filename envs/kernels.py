@@ -17,13 +17,11 @@ import numba
 import numpy as np
 from llvmlite import ir
 from numba import types
-from numba.extending import intrinsic as _intrinsic
+from numba.extending import intrinsic
 
 from continual_arcade.envs.compiling import kernel, rule
 from continual_arcade.envs.game import Rules
 from continual_arcade.envs.lanes import DRAW, OVER
-
-intrinsic: Any = _intrinsic
 
 
 def _stand_in(*_: Any) -> NoReturn:
@@ -43,12 +41,11 @@ WORDS = 8
 for so many."""
 
 
-@intrinsic  # type: ignore[untyped-decorator]
-def _copy_words(typing_context: Any, out: Any, at: Any, source: Any, start: Any) -> Any:
-    """``_copy_words(out, at, source, start)``: copy ``WORDS`` numbers between flat float32 arrays.
+def _copied(typing_context: Any, out: Any, at: Any, source: Any, start: Any) -> Any:
+    """Compile ``_copy_words(out, at, source, start)``, which copies ``WORDS`` numbers.
 
-    A loop over a few numbers costs three times as much, because its length is not known when it is
-    compiled, and the two arrays might overlap.
+    Both are flat float32 arrays. A loop over a few numbers costs three times as much, because its
+    length is not known when it is compiled, and the arrays might overlap.
     """
 
     def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
@@ -64,6 +61,9 @@ def _copy_words(typing_context: Any, out: Any, at: Any, source: Any, start: Any)
         return context.get_dummy_value()
 
     return types.void(out, types.intp, source, types.intp), generate
+
+
+_copy_words: Any = intrinsic(_copied)
 
 
 @rule
@@ -368,7 +368,7 @@ def _cell_pointer(dtype: Any) -> Any:
     """
     record = numba.from_dtype(dtype)
 
-    @intrinsic  # type: ignore[untyped-decorator]
+    @intrinsic
     def cell_at(typing_context: Any, address: Any) -> Any:
         def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
             return builder.inttoptr(arguments[0], context.get_value_type(record))

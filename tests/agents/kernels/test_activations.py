@@ -1,6 +1,10 @@
 """Activations against double precision and autograd; nothing else may pass for them."""
 
+import hashlib
 import importlib.util
+import os
+import platform
+import subprocess
 import sys
 from collections.abc import Callable
 from functools import cached_property, partial
@@ -13,7 +17,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from continual_arcade.agents.kernels import activations
+from continual_arcade.agents.kernels import activations, products
 from continual_arcade.agents.kernels.activations import NOTHING, RELU, TANH
 from continual_arcade.envs.compiling import kernel
 
@@ -151,6 +155,43 @@ def test_what_products_do_themselves_is_not_done_twice(activation: int) -> None:
     SHIPPED.activate(activation, outputs)
     SHIPPED.through(activation, outputs, below)
     assert outputs.tobytes() == below.tobytes() == numbers.tobytes()
+
+
+def digest() -> str:
+    """Of what the functions make of some numbers."""
+    numbers = every_size()
+    found, below = numbers.copy(), np.ones_like(numbers)
+    SHIPPED.activate(TANH, found)
+    SHIPPED.through(TANH, found, below)
+    return hashlib.sha256(found.tobytes() + below.tobytes()).hexdigest()
+
+
+@pytest.mark.slow  # a process each, and each compiles
+@pytest.mark.parametrize(
+    ("processor", "features"), [("haswell", "+avx2,+fma"), ("x86-64", ""), ("generic", "")]
+)
+def test_machine_code_for_another_processor(processor: str, features: str) -> None:
+    """It is as exact without fused multiplication and addition, and the same bits with it."""
+    if platform.machine() not in ("x86_64", "AMD64"):
+        pytest.skip("these are processors of one kind")
+    environment = {
+        **os.environ,
+        "NUMBA_CPU_NAME": processor,
+        "NUMBA_CPU_FEATURES": features,
+    }
+    code = f"""
+import sys
+sys.path.insert(0, {str(Path(__file__).parent)!r})
+import test_activations as test
+test.check_tanh(test.SHIPPED)
+test.check_slope(test.SHIPPED)
+print(test.digest())
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=True
+    )
+    if products.FUSES and "+fma" in features:
+        assert done.stdout.split() == [digest()]
 
 
 SLOPE = "_ONE - outputs[i] * outputs[i]"

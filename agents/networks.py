@@ -1,6 +1,6 @@
 """The Q-network, with dropout and layer normalisation as options."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from functools import partial
 from typing import Any
@@ -11,6 +11,8 @@ from torch import nn
 
 from continual_arcade.envs.checks import Number, flag
 
+ACTIVATIONS: Mapping[str, type[nn.Module]] = {"relu": nn.ReLU, "tanh": nn.Tanh}
+"""What may follow each hidden layer, by name."""
 PROBABILITY = Number(0, below=1)
 """Of leaving a unit out: one of them must remain."""
 
@@ -47,13 +49,15 @@ class ContinualPolicy(DQNPolicy):
             if self.dropout:
                 # After normalisation and before the activation, where ReLU commutes with it.
                 between.append(partial(_dropout, self.dropout))
-            layers: Sequence[nn.Module] = create_mlp(
+            layers: list[nn.Module] = create_mlp(
                 network.features_dim,
                 int(network.action_space.n),
                 network.net_arch,
                 network.activation_fn,
                 post_linear_modules=between,
             )
+            if network.activation_fn is not nn.ReLU:
+                _drop_outputs(layers)
             network.q_net = nn.Sequential(*layers).to(self.device)
         return network
 
@@ -77,6 +81,16 @@ def evaluation_mode(network: nn.Module) -> Iterator[None]:
     finally:
         for module, training in flags:
             module.training = training
+
+
+def _drop_outputs(layers: list[nn.Module]) -> None:
+    """Move each dropout behind the activation that follows it.
+
+    What remains is scaled up, and most activations do not commute with that.
+    """
+    for i, layer in enumerate(layers[:-1]):
+        if isinstance(layer, nn.Dropout):
+            layers[i : i + 2] = layers[i + 1], layer
 
 
 def _dropout(probability: float, _features: int) -> nn.Module:

@@ -11,7 +11,7 @@ from continual_arcade.agents.averaging import DECAY
 from continual_arcade.agents.continual_dqn import SEED, ContinualDQN, Engine
 from continual_arcade.agents.exploration import EpsilonRule, Exploration
 from continual_arcade.agents.methods import METHODS, Method, Part
-from continual_arcade.agents.networks import PROBABILITY
+from continual_arcade.agents.networks import ACTIVATIONS, PROBABILITY
 from continual_arcade.agents.vec_env import GymnasiumVecEnv
 from continual_arcade.envs import IDS, Schedule, make_game
 from continual_arcade.envs.checks import (
@@ -46,6 +46,8 @@ class DQNSettings:
     """Games that are played side by side."""
     hidden: tuple[Count, ...] = (64, 64)
     """Units of each hidden layer."""
+    activation: Literal["relu", "tanh"] = "relu"
+    """What follows each hidden layer."""
     layer_norm: bool = False
     """Normalise each hidden layer."""
     dropout: Annotated[float, PROBABILITY] = 0.0
@@ -96,7 +98,8 @@ class DQNSettings:
         for name in Instance((Mapping,))("settings", data):
             if name not in known:
                 raise ValueError(unknown("setting", name, known))
-        data = {"average": 0.0, **data}  # there was none before there was the setting
+        # What there was before there were the settings: no average, and ReLU.
+        data = {"average": 0.0, "activation": "relu", **data}
         if lacking := sorted(known - data.keys()):
             raise ValueError(
                 f"the settings lack {', '.join(lacking)}: they were written by another version"
@@ -231,6 +234,7 @@ def build_agent(
         replay_buffer_kwargs={"n_steps": s.n_steps, **replay_settings},
         policy_kwargs={
             "net_arch": list(s.hidden),
+            "activation_fn": ACTIVATIONS[s.activation],
             "layer_norm": s.layer_norm,
             "dropout": s.dropout,
             "optimizer_class": _OPTIMIZERS[s.optimizer],

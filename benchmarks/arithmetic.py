@@ -12,6 +12,7 @@ import numpy as np
 from measuring import Run
 from numba import njit
 
+from continual_arcade.agents.kernels.activations import NOTHING, RELU
 from continual_arcade.agents.kernels.products import dense, through_layer, weights_gradient
 
 FEATURES, HIDDEN, ACTIONS = 8, 64, 2
@@ -58,18 +59,18 @@ def _multiply(
     rows = len(deltas[0])
     for _ in range(count):
         # The observations and the next ones through the network, ...
-        dense(inputs, turned[0], biases[0], outputs[0], False)
-        dense(outputs[0], turned[1], biases[1], outputs[1], False)
-        dense(outputs[1], turned[2], biases[2], outputs[2], True)
+        dense(inputs, turned[0], biases[0], outputs[0], RELU)
+        dense(outputs[0], turned[1], biases[1], outputs[1], RELU)
+        dense(outputs[1], turned[2], biases[2], outputs[2], NOTHING)
         # ... the next ones through the target network, ...
-        dense(inputs[rows:], turned[0], biases[0], target_outputs[0], False)
-        dense(target_outputs[0], turned[1], biases[1], target_outputs[1], False)
-        dense(target_outputs[1], turned[2], biases[2], target_outputs[2], True)
+        dense(inputs[rows:], turned[0], biases[0], target_outputs[0], RELU)
+        dense(target_outputs[0], turned[1], biases[1], target_outputs[1], RELU)
+        dense(target_outputs[1], turned[2], biases[2], target_outputs[2], NOTHING)
         # ... and what comes back for the observations.
         weights_gradient(deltas[2], outputs[1][:rows], gradient[2])
-        through_layer(deltas[2], weights[2], outputs[1][:rows], deltas[1])
+        through_layer(deltas[2], weights[2], outputs[1][:rows], deltas[1], RELU)
         weights_gradient(deltas[1], outputs[0][:rows], gradient[1])
-        through_layer(deltas[1], weights[1], outputs[0][:rows], deltas[0])
+        through_layer(deltas[1], weights[1], outputs[0][:rows], deltas[0], RELU)
         weights_gradient(deltas[0], inputs[:rows], gradient[0])
 
 
@@ -118,9 +119,9 @@ def _sample(
 def _act(count: int, observation: Any, turned: Any, biases: Any, outputs: Any) -> None:
     """Multiply what is multiplied to choose an action."""
     for _ in range(count):
-        dense(observation, turned[0], biases[0], outputs[0], False)
-        dense(outputs[0], turned[1], biases[1], outputs[1], False)
-        dense(outputs[1], turned[2], biases[2], outputs[2], True)
+        dense(observation, turned[0], biases[0], outputs[0], RELU)
+        dense(outputs[0], turned[1], biases[1], outputs[1], RELU)
+        dense(outputs[1], turned[2], biases[2], outputs[2], NOTHING)
 
 
 def _weights() -> tuple[Any, Any, Any]:

@@ -17,7 +17,7 @@ from numba import njit
 from continual_arcade.agents.averaging import WeightAverage
 from continual_arcade.agents.engines.binding import PartsBinding
 from continual_arcade.agents.engines.compilation import Entry, Prepared
-from continual_arcade.agents.engines.eligibility import REPLAYS
+from continual_arcade.agents.engines.eligibility import REPLAYS, activation_of
 from continual_arcade.agents.engines.flat import FlatVector
 from continual_arcade.agents.engines.snapshot import Snapshot
 from continual_arcade.agents.kernels import update
@@ -128,7 +128,8 @@ class CompiledEngine:
         self._make_room(agent.batch_size + self._most_completed)
         self._make_completed(self._most_completed)
         starts = np.cumsum([0, *((self.widths[:-1] + 1) * self.widths[1:])])[:-1]
-        self._shape = Shape(self.widths, starts.astype(np.int64))
+        activation = activation_of(agent.q_net)
+        self._shape = Shape(self.widths, starts.astype(np.int64), activation)
         size = len(self._online.array)
         self._transposed, self._stale = np.zeros((2, size), np.float32), np.ones(2, np.int64)
         replay, count = self.replay, self.replay.buffer_size

@@ -19,6 +19,7 @@ from torch.nn.modules import module as torch_module
 from torch.optim.optimizer import _global_optimizer_post_hooks, _global_optimizer_pre_hooks
 
 from continual_arcade.agents.engines.binding import compile_rules
+from continual_arcade.agents.kernels.activations import RELU, TANH
 from continual_arcade.agents.kernels.functions import RuleError
 from continual_arcade.agents.kernels.program import HOOKS
 from continual_arcade.agents.methods.base import Part
@@ -33,6 +34,8 @@ from continual_arcade.agents.replay import (
 )
 
 REPLAYS = (FIFOReplayBuffer, ReservoirReplayBuffer, MixReplayBuffer, BalancedReplayBuffer)
+ACTIVATIONS: Mapping[type[nn.Module], int] = {nn.ReLU: RELU, nn.Tanh: TANH}
+"""The activations that there are compiled, one of which stands between all layers."""
 OPTIONS = (
     "weight_decay",
     "momentum",
@@ -149,6 +152,8 @@ def _network(agent: Any) -> str | None:
     shapes = [[p.shape for p in net.parameters()] for net in (policy.q_net, policy.q_net_target)]
     if shapes[0] != shapes[1]:
         return "the target network has another shape than the network"
+    if activation_of(policy.q_net) != activation_of(policy.q_net_target):
+        return "the target network has another activation than the network"
     if any(not parameter.requires_grad for parameter in policy.q_net.parameters()):
         return "a parameter is frozen (requires_grad is off); supported: networks learnt as a whole"
     tensors = [*policy.q_net.parameters(), *policy.q_net_target.parameters()]
@@ -161,9 +166,15 @@ def _network(agent: Any) -> str | None:
     return None
 
 
+def activation_of(network: QNetwork) -> int:
+    """Return which activation a supported network has; ReLU if there is no place for one."""
+    layers: Any = network.q_net
+    return ACTIVATIONS[type(layers[1])] if len(layers) > 1 else RELU
+
+
 def _layers(network: Any) -> str | None:
     """Return what is in the way of one of the two networks."""
-    serves = "supported: linear layers with ReLU between them"
+    serves = "supported: linear layers with ReLU, or with Tanh, between them"
     if not isinstance(network, QNetwork):
         return f"the network is a {type(network).__name__}; {serves}"
     name = changed(network, QNetwork, _OF_POLICY)
@@ -175,11 +186,14 @@ def _layers(network: Any) -> str | None:
         return f"the network's layers are a {type(network.q_net).__name__}; {serves}"
     layers = list(network.q_net)
     for i, layer in enumerate(layers):
-        expected = nn.ReLU if i % 2 else nn.Linear
-        if type(layer) is not expected:
+        known = type(layer) in ACTIVATIONS if i % 2 else type(layer) is nn.Linear
+        if not known:
             return f"the network has a {type(layer).__name__} as layer {i}; {serves}"
+    if len({type(layer) for layer in layers[1::2]}) > 1:
+        names = " and ".join(dict.fromkeys(type(layer).__name__ for layer in layers[1::2]))
+        return f"the network mixes {names}; {serves}"
     if any(layer.bias is None for layer in layers[::2]) or len(layers) % 2 == 0:
-        return f"the network has a layer without biases, or ends with ReLU; {serves}"
+        return f"the network has a layer without biases, or ends with an activation; {serves}"
     own = [tensor for layer in layers[::2] for tensor in (layer.weight, layer.bias)]
     found = list(network.parameters())
     if len(own) != len(found) or any(a is not b for a, b in zip(own, found, strict=True)):

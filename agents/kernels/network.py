@@ -14,6 +14,7 @@ import numpy as np
 import numpy.typing as npt
 from numba import njit
 
+from continual_arcade.agents.kernels.activations import NOTHING
 from continual_arcade.agents.kernels.inner import WIDE, inner, numbered
 from continual_arcade.agents.kernels.products import dense, through_layer, turn, weights_gradient
 
@@ -25,6 +26,8 @@ class Shape(NamedTuple):
     """Units of each layer, the input first, shape ``(layers + 1,)``."""
     starts: npt.NDArray[np.int64]
     """Where the weights of each layer begin, shape ``(layers,)``."""
+    activation: int
+    """What follows each layer but the last; see :mod:`~.kernels.activations`."""
 
 
 ONLINE, TARGET = numbered(2)
@@ -111,7 +114,7 @@ def forward(net: Any, which: int, inputs: Any, buffer: Any) -> Any:
             transposed_of(shape, transposed, layer),
             biases_of(shape, parameters, layer),
         )
-        dense(x, weights, biases, y, layer == last)
+        dense(x, weights, biases, y, NOTHING if layer == last else shape.activation)
         at += rows * n_out
         x = y
     return x
@@ -151,7 +154,8 @@ def backward(net: Any, rows: int, passed: int, slopes: Any, gradient: Any) -> No
                 biases[unit] += delta[row, unit]
         if layer:
             below = net.deltas[free : free + rows * n_in].reshape(rows, n_in)
-            through_layer(delta, weights_of(shape, net.online, layer), x, below)
+            weights = weights_of(shape, net.online, layer)
+            through_layer(delta, weights, x, below, shape.activation)
             free += rows * n_in
             delta = below
 

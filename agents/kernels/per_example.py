@@ -82,7 +82,8 @@ def sgd_one_example(
         if layer:
             below = net.deltas[at - n_in : at].reshape(1, n_in)
             weights = weights_of(shape, net.online, layer)
-            through_layer(delta.reshape(1, n_out), weights, x.reshape(1, n_in), below)
+            above, given = delta.reshape(1, n_out), x.reshape(1, n_in)
+            through_layer(above, weights, given, below, shape.activation)
             at -= n_in
     c.norm = np.sqrt(square)
     if not (np.isfinite(c.loss) and np.isfinite(c.norm)):

@@ -22,6 +22,13 @@ from numba.core import cgutils as _cgutils
 from numba.core import codegen, config
 from numba.core.errors import TypingError
 
+from continual_arcade.agents.kernels.activations import (
+    NOTHING,
+    RELU,
+    TANH,
+    activate,
+    through_activation,
+)
 from continual_arcade.agents.kernels.inner import inner, intrinsic
 
 cgutils: Any = _cgutils
@@ -57,9 +64,10 @@ BLOCKS = [(4, 4 if WIDTH == 16 else 2, WIDTH)]
 fills the registers, and what is left goes into ever narrower ones."""
 BLOCKS += [(8, 1, width) for width in (16, 8, 4, 2, 1) if width <= WIDTH]
 
-NOTHING, RELU, GATE = range(3)
-"""What is done to a result before it is stored: nothing; negative ones become 0 (NaN stays); those
-become 0 where an element of another matrix is not positive, which is the derivative of ReLU."""
+GATE = TANH + 1
+"""What is done to a result before it is stored: ``NOTHING``; with ``RELU`` negative ones become 0
+(NaN stays); with ``GATE`` they become 0 where an element of another matrix is not positive, which
+is the derivative of ReLU."""
 
 _I64, _FLOAT, _SIZE = ir.IntType(64), ir.FloatType(), 4
 
@@ -262,36 +270,41 @@ def _address(context: Any, array: Any) -> Any:
 
 
 @inner()
-def dense(inputs: Any, weights: Any, biases: Any, outputs: Any, is_last: bool) -> None:
-    """Compute a layer: ``outputs = inputs weights + biases``, with ReLU unless it is the last.
+def dense(inputs: Any, weights: Any, biases: Any, outputs: Any, activation: int) -> None:
+    """Compute a layer: ``outputs = activation(inputs weights + biases)``.
 
     Args:
         inputs: Shape ``(rows, n_in)``; all arrays are contiguous.
         weights: Transposed, shape ``(n_in, n_out)``.
         biases: Shape ``(n_out,)``.
         outputs: Filled, shape ``(rows, n_out)``.
-        is_last: Whether there is no ReLU.
+        activation: ``NOTHING``, ``RELU`` or ``TANH``.
     """
     rows, n_in = inputs.shape
     n_out = len(biases)
     a, b, c, bias = _address(inputs), _address(weights), _address(outputs), _address(biases)
-    _multiply(a, n_in, 1, b, c, rows, n_out, n_in, bias, 0, NOTHING if is_last else RELU, 0)
+    finish = RELU if activation == RELU else NOTHING
+    _multiply(a, n_in, 1, b, c, rows, n_out, n_in, bias, 0, finish, 0)
+    activate(activation, outputs)
 
 
 @inner()
-def through_layer(deltas: Any, weights: Any, outputs: Any, below: Any) -> None:
-    """Compute the derivatives by what a ReLU was given: ``below = deltas weights``, gated.
+def through_layer(deltas: Any, weights: Any, outputs: Any, below: Any, activation: int) -> None:
+    """Compute the derivatives by what an activation was given: ``deltas weights``, times its slope.
 
     Args:
         deltas: Derivatives by what the layer above gave, shape ``(rows, n_out)``.
         weights: Of that layer, as PyTorch has them, shape ``(n_out, n_in)``.
-        outputs: Of the ReLU, shape ``(rows, n_in)``.
+        outputs: Of the activation, shape ``(rows, n_in)``.
         below: Filled, shape ``(rows, n_in)``.
+        activation: ``RELU`` or ``TANH``.
     """
     rows, n_out = deltas.shape
     n_in = outputs.shape[1]
     a, b, c, gate = _address(deltas), _address(weights), _address(below), _address(outputs)
-    _multiply(a, n_out, 1, b, c, rows, n_in, n_out, 0, 0, GATE, gate)
+    finish = GATE if activation == RELU else NOTHING
+    _multiply(a, n_out, 1, b, c, rows, n_in, n_out, 0, 0, finish, gate)
+    through_activation(activation, outputs, below)
 
 
 @inner()

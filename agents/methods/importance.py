@@ -319,6 +319,29 @@ def mas(
     return _rate(network, states, 2 * output.unsqueeze(1), torch.abs, chunk)
 
 
+def zero_shares(network: nn.Module, importance: Parameters) -> list[float]:
+    """Compute which share of each layer's parameters does not matter at all.
+
+    A ReLU that is off in all states gets no gradient: the importances of all weights into it and
+    out of it are 0, and whatever is in proportion to them leaves it free to be switched on.
+
+    Args:
+        network: The network that was rated.
+        importance: Importance of each parameter.
+
+    Returns:
+        The share of importances that are exactly 0, of each module that has parameters of its own,
+        in the order of ``network.parameters()``: in a plain perceptron one for each linear layer.
+    """
+    layers: dict[str, Parameters] = {}
+    for (name, _), tensor in zip(network.named_parameters(), importance, strict=True):
+        layers.setdefault(name.rpartition(".")[0], []).append(tensor)
+    return [
+        sum(int((tensor == 0).sum()) for tensor in layer) / sum(tensor.numel() for tensor in layer)
+        for layer in layers.values()
+    ]
+
+
 def normalise(importance: Parameters, how: Literal["mean", "trace", "none"]) -> Parameters:
     """Bring importance to a common scale, so that a strength suits all phases and all kinds of it.
 

@@ -150,6 +150,16 @@ class QuadraticPenalty(Part):
         self.add_anchor(importance, anchor)
         self._warned = False
 
+    def log_zeros(self, learner: Learner, estimate: Parameters) -> None:
+        """Record which share of each layer's parameters has no importance for the phase that ends.
+
+        Args:
+            learner: The learner.
+            estimate: The importance of this phase alone.
+        """
+        for layer, share in enumerate(importance.zero_shares(learner.q_net, estimate)):
+            learner.logger.record(f"{self.name}/zero_importance_layer_{layer}", share)
+
     def add_anchor(self, importance: Parameters, anchor: Parameters) -> None:
         """Add the penalty of one phase to those before it.
 
@@ -226,6 +236,7 @@ class SampledPenalty(PhaseMemory, QuadraticPenalty):
     def importance(self, learner: Learner, phase: int) -> Parameters:
         """Estimate the importance and normalise it."""
         estimate = self.estimate(learner, self.played(phase))
+        self.log_zeros(learner, estimate)
         try:
             return importance.normalise(estimate, self.normalise)
         except ValueError as error:

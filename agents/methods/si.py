@@ -78,10 +78,12 @@ class SI(QuadraticPenalty):
 
     def importance(self, learner: Learner, phase: int) -> Parameters:
         """Return what each parameter did, relative to how far it went."""
-        return [
+        found = [
             path / ((now.detach() - start).square() + self.damping)
             for path, now, start in zip(self.path, parameters(learner), self.start, strict=True)
         ]
+        self.log_zeros(learner, found)
+        return found
 
     def add_anchor(self, importance: Parameters, anchor: Parameters) -> None:
         """Add the importance, keep it from being negative, and move the anchor."""

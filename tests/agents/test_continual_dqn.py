@@ -18,6 +18,7 @@ from stable_baselines3.common.callbacks import CheckpointCallback, EvalCallback
 from stable_baselines3.common.type_aliases import ReplayBufferSamples
 from stable_baselines3.common.vec_env import VecNormalize
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+from torch import nn
 
 from continual_arcade.agents import (
     ContinualDQN,
@@ -409,6 +410,33 @@ def test_policy_options(options: dict[str, Any]) -> None:
     with torch.no_grad():
         assert torch.equal(model.q_net(states), model.q_net(states)) == (name == "LayerNorm")
         assert torch.equal(model.q_net_target(states), model.q_net_target(states))
+
+
+def test_dropout_follows_an_activation_that_it_does_not_commute_with() -> None:
+    policy = {"net_arch": [16], "activation_fn": nn.Tanh, "dropout": 0.5, "layer_norm": True}
+    layers = agent(policy_kwargs=policy).q_net.q_net
+    kinds = [type(layer).__name__ for layer in layers]
+    assert kinds == ["Linear", "LayerNorm", "Tanh", "Dropout", "Linear"]
+    layers.train()
+    states = torch.ones(200, 8)
+    before, after = layers[:3](states), layers[:4](states)
+    remain = after != 0
+    # What remains is scaled up, beyond what tanh can be.
+    torch.testing.assert_close(after[remain], 2 * before[remain])
+    assert 0.4 < float(remain.float().mean()) < 0.6
+
+
+@pytest.mark.parametrize("activation", [None, "", "Tanh", "gelu", 1, ("tanh",)])
+def test_an_activation_that_there_is_not(activation: Any) -> None:
+    with pytest.raises((ValueError, TypeError), match="activation"):
+        DQNSettings(activation=activation)
+
+
+def test_settings_of_runs_before_there_was_an_activation_are_read() -> None:
+    kept = {name: value for name, value in vars(DQNSettings()).items() if name != "activation"}
+    assert DQNSettings.from_dict(kept) == DQNSettings()
+    assert DQNSettings().activation == "relu"
+    assert DQNSettings.from_dict({**kept, "activation": "tanh"}).activation == "tanh"
 
 
 @pytest.mark.parametrize("dropout", [-0.1, 1.0, float("nan")])

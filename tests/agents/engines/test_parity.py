@@ -26,8 +26,10 @@ from continual_arcade.agents import (
     compose,
     machine_memory,
 )
+from continual_arcade.agents.engines import eligibility
 from continual_arcade.agents.engines.compiled import CompiledEngine
 from continual_arcade.agents.kernels import update
+from continual_arcade.agents.kernels.activations import NOTHING, RELU
 from continual_arcade.agents.methods import Part
 from continual_arcade.agents.methods.agem import AGEM
 from continual_arcade.agents.methods.ewc import EWC
@@ -141,6 +143,32 @@ def test_both_engines_lead_the_same_life(name: str) -> None:
 
 
 @pytest.mark.parametrize(
+    "name",
+    [pytest.param(n, marks=() if n in ("si", "clear") else pytest.mark.slow) for n in METHODS],
+)
+def test_with_tanh_too(name: str) -> None:
+    torchs, compiled = (lived(e, METHODS[name], activation="tanh") for e in ("torch", "compiled"))
+    kinds = [type(layer) for layer in torchs.q_net.q_net]
+    assert kinds == [nn.Linear, nn.Tanh, nn.Linear, nn.Tanh, nn.Linear]
+    assert torchs._n_updates >= 500
+    assert_same(torchs, compiled)
+
+
+@pytest.mark.parametrize("wrong", ["nothing", "gate"])
+def test_another_activation_is_found(wrong: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An engine that takes a network with Tanh for one with ReLU leads another life."""
+    if wrong == "gate":
+        monkeypatch.setitem(eligibility.ACTIVATIONS, nn.Tanh, RELU)  # type: ignore[arg-type]
+    else:
+        monkeypatch.setitem(eligibility.ACTIVATIONS, nn.Tanh, NOTHING)  # type: ignore[arg-type]
+    life = CONFLICT.with_steps(60)
+    torchs, compiled = (lived(e, schedule=life, activation="tanh") for e in ("torch", "compiled"))
+    assert compiled.runs_compiled
+    with pytest.raises(AssertionError):
+        assert_same(torchs, compiled)
+
+
+@pytest.mark.parametrize(
     "text",
     [
         "mix clear:after=60",
@@ -172,10 +200,18 @@ def test_compositions_too(text: str) -> None:
         ["mer:algorithm=7,memories=3", "ewc", "clone:batch=8"],
     ],
 )
-def test_single_examples_too(replay: str, parts: list[str]) -> None:
+@pytest.mark.parametrize("activation", ["relu", pytest.param("tanh", marks=pytest.mark.slow)])
+def test_single_examples_too(replay: str, parts: list[str], activation: str) -> None:
     method = compose("finetune", replay, parts)
-    sgd: dict[str, Any] = {"optimizer": "sgd", "learning_rate": 3e-3}
+    sgd: dict[str, Any] = {"optimizer": "sgd", "learning_rate": 3e-3, "activation": activation}
     life = CONFLICT.with_steps(100)
+    assert_same(lived("torch", method, life, **sgd), lived("compiled", method, life, **sgd))
+
+
+def test_single_examples_with_tanh_too() -> None:
+    method = compose("finetune", "mix", ["mer:algorithm=7,memories=5,repeats=3"])
+    sgd: dict[str, Any] = {"optimizer": "sgd", "learning_rate": 3e-3, "activation": "tanh"}
+    life = CONFLICT.with_steps(60)
     assert_same(lived("torch", method, life, **sgd), lived("compiled", method, life, **sgd))
 
 
@@ -449,6 +485,10 @@ class OwnLoss(ContinualDQN):
         return 2 * super().td_loss(samples)
 
 
+class OwnTanh(nn.Tanh):
+    """May compute what it likes."""
+
+
 def normalised() -> Any:
     return VecNormalize(DummyVecEnv([lambda: gym.make("CartPole-v1")]))
 
@@ -461,7 +501,8 @@ UNSERVED: list[tuple[Callable[[Any], Any], str]] = [
     (lambda e: tiny.agent(kind=OwnLoss, engine=e), r"td_loss\(\) of the agent was changed"),
     (lambda e: tiny.agent(policy={"layer_norm": True}, engine=e), "has a LayerNorm as layer 1"),
     (lambda e: tiny.agent(policy={"dropout": 0.1}, engine=e), "has a Dropout as layer 1"),
-    (lambda e: tiny.agent(policy={"activation_fn": nn.Tanh}, engine=e), "has a Tanh as layer 1"),
+    (lambda e: tiny.agent(policy={"activation_fn": nn.GELU}, engine=e), "has a GELU as layer 1"),
+    (lambda e: tiny.agent(policy={"activation_fn": OwnTanh}, engine=e), "has a OwnTanh as layer 1"),
     (
         lambda e: tiny.agent(policy={"optimizer_class": torch.optim.RMSprop}, engine=e),
         "the optimizer is RMSprop; supported: Adam and SGD",
@@ -490,6 +531,19 @@ def test_what_it_can_serve_it_does() -> None:
         assert tiny.agent(*parts).engine_report == "compiled"
     assert tiny.agent(replay=BalancedReplayBuffer).runs_compiled
     assert tiny.agent(policy={"optimizer_kwargs": {"betas": (0.8, 0.9)}}).runs_compiled
+    assert tiny.agent(policy={"activation_fn": nn.Tanh}).runs_compiled
+    assert tiny.agent(policy={"activation_fn": nn.Tanh, "net_arch": []}).runs_compiled
+
+
+def test_activations_that_are_mixed_are_refused_by_name() -> None:
+    agent = tiny.agent(policy={"net_arch": [8, 8]}, engine="compiled")
+    agent.q_net.q_net[3] = nn.Tanh()
+    with pytest.raises(ValueError, match="mixes ReLU and Tanh; supported: linear layers with"):
+        agent.learn(50)
+    agent.q_net.q_net[3] = nn.ReLU()
+    agent.q_net_target.q_net[1] = agent.q_net_target.q_net[3] = nn.Tanh()
+    with pytest.raises(ValueError, match="target network has another activation than the network"):
+        agent.learn(50)
 
 
 def test_an_unknown_engine() -> None:

@@ -80,6 +80,12 @@ def set_wider(agent: ContinualDQN) -> None:
     adam(agent)
 
 
+def set_tanh(agent: ContinualDQN) -> None:
+    """The same layers, with another activation between them."""
+    for network in (agent.q_net, agent.q_net_target):
+        network.q_net[1] = nn.Tanh()
+
+
 def set_sgd(agent: ContinualDQN) -> None:
     agent.policy.optimizer = torch.optim.SGD(agent.q_net.parameters(), lr=1e-3)
 
@@ -148,6 +154,7 @@ def set_rate(agent: Any, rate: float) -> None:
 SEEN: dict[str, Callable[[Any], object]] = {
     "head": set_head,
     "network": set_network,
+    "activation": set_tanh,
     "SGD": set_sgd,
     "generators": set_generators,
     "rewards": set_rewards,

@@ -218,6 +218,18 @@ def test_every_method_goes_on_bit_for_bit(name: str, tmp_path: Path) -> None:
     assert list(resumed.ep_info_buffer or []) != []
 
 
+@pytest.mark.parametrize("engine", ["torch", "compiled"])
+def test_a_network_with_tanh_resumes_bit_for_bit(engine: Any, tmp_path: Path) -> None:
+    path = tmp_path / "training.zip"
+    policy = {"activation_fn": nn.Tanh}
+    whole = live(agent(EWC(samples=20), policy=policy, engine=engine), callback=SaveAt(SAVED, path))
+    resumed = ContinualDQN.load(path, life(), "cpu")
+    assert type(resumed.q_net.q_net[1]) is nn.Tanh
+    assert resumed.runs_compiled == (engine == "compiled")
+    live(resumed, LIFE - SAVED, reset_num_timesteps=False)
+    assert not list(differences(inside(resumed), inside(whole)))
+
+
 def test_going_on_twice_is_going_on_once(tmp_path: Path) -> None:
     whole = live(of_method("clear"))
     model = of_method("clear")

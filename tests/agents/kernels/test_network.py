@@ -10,6 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
 
+from continual_arcade.agents.kernels.activations import RELU, TANH
 from continual_arcade.agents.kernels.network import (
     ONLINE,
     Network,
@@ -38,12 +39,14 @@ compiled_forward = kernel(_of_four, {"call": forward}, "forward")
 compiled_backward = kernel(_of_five, {"call": backward}, "backward")
 
 
-def perceptron(widths: list[int], seed: int) -> nn.Sequential:
+def perceptron(
+    widths: list[int], seed: int, activation: type[nn.Module] = nn.ReLU
+) -> nn.Sequential:
     with torch.random.fork_rng():
         torch.manual_seed(seed)
         layers: list[nn.Module] = []
         for n_in, n_out in pairwise(widths):
-            layers += [nn.Linear(n_in, n_out), nn.ReLU()]
+            layers += [nn.Linear(n_in, n_out), activation()]
         return nn.Sequential(*layers[:-1])
 
 
@@ -55,11 +58,12 @@ def shown(network: nn.Sequential, inputs: Any) -> Network:
     widths = [network[0].in_features, *(layer.out_features for layer in list(network)[::2])]
     sizes = np.array(widths, np.int64)
     starts = np.cumsum([0, *((sizes[:-1] + 1) * sizes[1:])])[:-1]
+    activation = TANH if any(isinstance(layer, nn.Tanh) for layer in network) else RELU
     parameters = flat(network)
     rows, units = len(inputs), int(sizes[1:].sum())
     buffers = [np.zeros(rows * units, np.float32) for _ in range(3)]
     return Network(
-        Shape(sizes, starts),
+        Shape(sizes, starts, activation),
         parameters,
         parameters.copy(),
         np.zeros((2, len(parameters)), np.float32),
@@ -83,12 +87,19 @@ shapes = st.lists(st.integers(1, 9), min_size=1, max_size=3)
     rows=st.integers(1, 9),
     more=st.integers(0, 5),
     seed=st.integers(0, 1000),
+    activation=st.sampled_from([nn.ReLU, nn.Tanh]),
 )
 def test_values_and_gradients_are_those_of_autograd(
-    hidden: list[int], features: int, actions: int, rows: int, more: int, seed: int
+    hidden: list[int],
+    features: int,
+    actions: int,
+    rows: int,
+    more: int,
+    seed: int,
+    activation: type[nn.Module],
 ) -> None:
     rng = np.random.default_rng(seed)
-    network = perceptron([features, *hidden, actions], seed)
+    network = perceptron([features, *hidden, actions], seed, activation)
     inputs = rng.standard_normal((rows + more, features)).astype(np.float32)
     slopes = rng.standard_normal((rows, actions)).astype(np.float32)
     net = shown(network, inputs)
@@ -110,10 +121,31 @@ def test_values_and_gradients_are_those_of_autograd(
             np.testing.assert_allclose(wrong, found.numpy(), rtol=1e-4, atol=1e-5)
 
 
+def test_the_gradient_of_another_activation_is_found() -> None:
+    """ReLU's gate under tanh, and the slope of tanh under ReLU, are not those of autograd."""
+    inputs = np.random.default_rng(0).standard_normal((5, 3)).astype(np.float32)
+    slopes = np.ones((5, 2), np.float32)
+    for kind, other in ((nn.Tanh, RELU), (nn.ReLU, TANH)):
+        network = perceptron([3, 6, 2], 0, kind)
+        net = shown(network, inputs)
+        compiled_forward(net, ONLINE, net.inputs, net.activations)
+        network(torch.as_tensor(inputs)).sum().backward()
+        found = torch.cat([p.grad.reshape(-1) for p in network.parameters()])  # type: ignore[union-attr]
+        compiled_backward(net, 5, 5, slopes, net.gradient)
+        np.testing.assert_allclose(net.gradient, found.numpy(), rtol=1e-4, atol=1e-5)
+        wrong = net._replace(shape=net.shape._replace(activation=other))
+        compiled_backward(wrong, 5, 5, slopes, net.gradient)
+        with pytest.raises(AssertionError):
+            np.testing.assert_allclose(net.gradient, found.numpy(), rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("activation", [nn.ReLU, nn.Tanh])
 @pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])
 @pytest.mark.parametrize("where", [0, 5, -1])
-def test_what_is_not_finite_comes_through_fast_math(bad: float, where: int) -> None:
-    network = perceptron([3, 4, 2], 0)
+def test_what_is_not_finite_comes_through_fast_math(
+    bad: float, where: int, activation: type[nn.Module]
+) -> None:
+    network = perceptron([3, 4, 2], 0, activation)
     inputs = np.ones((2, 3), np.float32)
     net = shown(network, inputs)
     net.online[where] = bad

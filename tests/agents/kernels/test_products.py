@@ -20,6 +20,7 @@ from hypothesis import strategies as st
 from numba.core import config
 
 from continual_arcade.agents.kernels import products
+from continual_arcade.agents.kernels.activations import NOTHING, RELU
 from continual_arcade.envs.compiling import kernel
 
 SOURCE = Path(products.__file__)
@@ -34,12 +35,8 @@ EDGES = (0, 1, 3, 8, 31, 37)
 # --- the functions compiled, as they are and otherwise --------------------------------------------
 
 
-def _of_five(a: Any, b: Any, c: Any, d: Any, flag: bool) -> None:
-    call(a, b, c, d, flag)  # noqa: F821  # bound when compiled
-
-
-def _of_four(a: Any, b: Any, c: Any, d: Any) -> None:
-    call(a, b, c, d)  # noqa: F821
+def _of_five(a: Any, b: Any, c: Any, d: Any, activation: int) -> None:
+    call(a, b, c, d, activation)  # noqa: F821  # bound when compiled
 
 
 def _of_three(a: Any, b: Any, c: Any) -> None:
@@ -67,7 +64,7 @@ class Products:
 
     @cached_property
     def through_layer(self) -> Any:
-        return self._compiled(_of_four, "through_layer")
+        return self._compiled(_of_five, "through_layer")
 
     @cached_property
     def weights_gradient(self) -> Any:
@@ -219,9 +216,9 @@ def check_dense(on: Products, sizes: Sequence[int], fenced: Fenced) -> None:
     inputs, weights, biases = fenced.new(rows, n_in), fenced.new(n_in, n_out), fenced.new(n_out)
     outputs = fenced.new(rows, n_out)
     expected = summed(inputs, weights, biases, on.module.FUSES)
-    for is_last in (True, False):
-        on.dense(inputs, weights, biases, outputs, is_last)
-        finish: Callable[..., Any] = np.array if is_last else relu
+    for activation in (NOTHING, RELU):
+        on.dense(inputs, weights, biases, outputs, activation)
+        finish: Callable[..., Any] = relu if activation == RELU else np.array
         assert_close(outputs, inputs, weights, biases, finish)
         assert_same_bits(outputs, finish(expected))
     fenced.assert_whole(outputs)
@@ -231,7 +228,7 @@ def check_through_layer(on: Products, sizes: Sequence[int], fenced: Fenced) -> N
     rows, n_in, n_out = sizes
     deltas, weights = fenced.new(rows, n_out), fenced.new(n_out, n_in)
     outputs, below = fenced.new(rows, n_in), fenced.new(rows, n_in)
-    on.through_layer(deltas, weights, outputs, below)
+    on.through_layer(deltas, weights, outputs, below, RELU)
 
     def gated(values: Any) -> Any:
         return np.where(outputs > 0, values, values.dtype.type(0))
@@ -276,16 +273,16 @@ def check_rows(on: Products, sizes: Sequence[int], fenced: Fenced) -> None:
     rows, n_in, n_out = sizes
     inputs, weights, biases = fenced.new(rows, n_in), fenced.new(n_in, n_out), fenced.new(n_out)
     together, alone = fenced.new(rows, n_out), fenced.new(1, n_out)
-    on.dense(inputs, weights, biases, together, False)
+    on.dense(inputs, weights, biases, together, RELU)
     for row in range(rows):
-        on.dense(inputs[row : row + 1], weights, biases, alone, False)
+        on.dense(inputs[row : row + 1], weights, biases, alone, RELU)
         assert_same_bits(alone[0], together[row])
     gate, turned = fenced.new(rows, n_in), fenced.new(n_out, n_in)
     below, below_alone = fenced.new(rows, n_in), fenced.new(1, n_in)
-    on.through_layer(together, turned, gate, below)
+    on.through_layer(together, turned, gate, below, RELU)
     for row in range(rows):
         one = slice(row, row + 1)
-        on.through_layer(together[one], turned, gate[one], below_alone)
+        on.through_layer(together[one], turned, gate[one], below_alone, RELU)
         assert_same_bits(below_alone[0], below[row])
 
 
@@ -328,12 +325,12 @@ def test_relu_and_gate_say_what_becomes_of_nan_and_zero() -> None:
     given_ = np.array([[np.nan, -np.inf, -1, -0.0, 0, 1, np.inf]], np.float32)
     one, none = np.ones((1, 1), np.float32), np.zeros(7, np.float32)
     outputs = np.empty_like(given_)
-    SHIPPED.dense(one, given_, none, outputs, False)
+    SHIPPED.dense(one, given_, none, outputs, RELU)
     np.testing.assert_array_equal(outputs, [[np.nan, 0, 0, 0, 0, 1, np.inf]])
     weights = np.full((1, 7), 3, np.float32)
-    SHIPPED.through_layer(one, weights, given_, outputs)
+    SHIPPED.through_layer(one, weights, given_, outputs, RELU)
     np.testing.assert_array_equal(outputs, [[0, 0, 0, 0, 0, 3, 3]])
-    SHIPPED.through_layer(one, np.full((1, 7), np.nan, np.float32), given_, outputs)
+    SHIPPED.through_layer(one, np.full((1, 7), np.nan, np.float32), given_, outputs, RELU)
     np.testing.assert_array_equal(outputs, [[0, 0, 0, 0, 0, np.nan, np.nan]])
 
 
@@ -441,10 +438,10 @@ def digest(on: Products) -> str:
         inputs, weights, biases = fenced.new(rows, n_in), fenced.new(n_in, n_out), fenced.new(n_out)
         outputs, below = fenced.new(rows, n_out), fenced.new(rows, n_in)
         gradient = fenced.new(n_out, n_in)
-        on.dense(inputs, weights, biases, outputs, False)
+        on.dense(inputs, weights, biases, outputs, RELU)
         on.weights_gradient(outputs, inputs, gradient)
         on.add_outer(biases, inputs[0], gradient)
-        on.through_layer(outputs, gradient, inputs, below)
+        on.through_layer(outputs, gradient, inputs, below, RELU)
         found.update(below.tobytes())
     return found.hexdigest()
 

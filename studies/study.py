@@ -5,7 +5,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, fields, replace
 from functools import cached_property
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 from continual_arcade.agents.methods import METHODS, Method, compose
 from continual_arcade.agents.settings import DQNSettings
@@ -16,7 +16,7 @@ from continual_arcade.envs.messages import unknown
 from continual_arcade.envs.schedule_files import SUFFIXES
 from continual_arcade.envs.schedules import Schedule
 from continual_arcade.evaluation.protocol import EvaluationSettings
-from continual_arcade.evaluation.run_folder import LONGEST
+from continual_arcade.studies.file_values import check_name, check_once, only, texts_of, value_of
 from continual_arcade.studies.run_spec import SAVE_EVERY, RunSpec
 from continual_arcade.studies.seeds import check_seed, parse_seeds
 
@@ -32,16 +32,6 @@ REFERENCES: Mapping[str, str] = {
 EXPERT = "expert"
 """What a run in one phase alone is called where others have the name of their method."""
 
-_T = TypeVar("_T")
-_EXPECTED: Mapping[type, str] = {
-    int: "a whole number",
-    float: "a number",
-    bool: "true or false",
-    str: "text",
-    list: "a list",
-    dict: "a table",
-}
-_NAME = "a name of letters, digits and . + - _"
 _TAKEN = ("references",)
 """Folders that stand beside those of studies."""
 
@@ -90,19 +80,19 @@ class Study:
     """Settings of all methods that do not say otherwise, and of the references."""
 
     def __post_init__(self) -> None:
-        _check_name(self.name, "study")
+        check_name(self.name, "study")
         if self.name in _TAKEN:
             raise ValueError(
                 f"study {self.name!r} would have the folder that all studies share: give it "
                 "another name"
             )
-        _once([scenario.name for scenario in self.scenarios], "schedule of a game")
-        _once([entry.method.name for entry in self.entries], "method")
-        _once(self.seeds, "seed", "leave one out")
+        check_once([scenario.name for scenario in self.scenarios], "schedule of a game")
+        check_once([entry.method.name for entry in self.entries], "method")
+        check_once(self.seeds, "seed", "leave one out")
         for scenario in self.scenarios:
-            _check_name(scenario.name, "schedule")
+            check_name(scenario.name, "schedule")
         for entry in self.entries:
-            _check_name(entry.method.name, "method")
+            check_name(entry.method.name, "method")
             if entry.method.name in self.references:
                 raise ValueError(
                     f"{entry.method.name} is both a method and a reference: leave one out"
@@ -308,13 +298,13 @@ def read(data: Mapping[str, Any], folder: Path) -> Study:
     for game in games:
         if game not in GAMES:
             raise ValueError(unknown("game", game, GAMES))
-    _once(games, "game", "leave one out")
+    check_once(games, "game", "leave one out")
     shared = settings_from(data.get("settings", {}), DQNSettings(), "settings")
     references = texts_of(data, "references", "a study", [*REFERENCES])
     for reference in references:
         if reference not in REFERENCES:
             raise ValueError(unknown("reference", reference, REFERENCES))
-    _once(references, "reference", "leave one out")
+    check_once(references, "reference", "leave one out")
     return Study(
         name=value_of(data, "name", str, "a study"),
         about=value_of(data, "about", str, "a study", ""),
@@ -430,47 +420,6 @@ def evaluation_from(table: Any) -> EvaluationSettings:
     return EvaluationSettings(**table)
 
 
-def only(table: Mapping[str, Any], known: Mapping[str, Any] | Sequence[str], where: str) -> None:
-    """Refuse keys that are not known.
-
-    Raises:
-        ValueError: If there is one.
-    """
-    for key in table:
-        if key not in known:
-            raise ValueError(unknown(f"key of {where}", key, known))
-
-
-def value_of(
-    table: Mapping[str, Any], key: str, kind: type[_T], where: str, default: Any = None
-) -> _T:
-    """Return a value of a table that must be of a type.
-
-    Raises:
-        ValueError: If it is of another type, or neither there nor has a default.
-    """
-    value: Any = table.get(key, default)
-    if value is None:
-        raise ValueError(f"{where} lacks {key!r}")
-    given: Any = float(value) if kind is float and type(value) is int else value
-    if isinstance(given, kind) and (kind is bool or not isinstance(given, bool)):
-        return given
-    raise ValueError(f"{key} = {value!r} of {where} must be {_EXPECTED[kind]}")
-
-
-def texts_of(table: Mapping[str, Any], key: str, where: str, default: Sequence[str]) -> list[str]:
-    """Return a value of a table that must be a list of texts.
-
-    Raises:
-        ValueError: If it is not.
-    """
-    values = value_of(table, key, list, where, list(default))
-    for value in values:
-        if not isinstance(value, str):
-            raise ValueError(f"{key} of {where} must be a list of texts; {value!r} is none")
-    return values
-
-
 def differences(before: Any, now: Any, where: str = "") -> Iterator[str]:
     """Say in what two studies differ, as plain data, place by place.
 
@@ -503,23 +452,3 @@ def _are_tables(value: Any) -> bool:
 def _short(value: Any, most: int = 120) -> str:
     text = str(value)
     return text if len(text) <= most else f"{text[:most]}..."
-
-
-def _check_name(name: str, kind: str) -> None:
-    if not name or not all(letter.isalnum() or letter in ".+-_" for letter in name) or "__" in name:
-        raise ValueError(f"{kind} {name!r} must have {_NAME}, and no two _ in a row")
-    if name.startswith((".", "-")):
-        raise ValueError(f"{kind} {name!r} must begin with a letter or a digit")
-    if len(name.encode()) > LONGEST:
-        raise ValueError(
-            f"{kind} {name!r} must have a name of at most {LONGEST} characters, of which those "
-            "beyond ASCII count for several"
-        )
-
-
-def _once(names: Sequence[Any], kind: str, way_out: str = "give each a name of its own") -> None:
-    seen = set()
-    for name in names:
-        if name in seen:
-            raise ValueError(f"{kind} {name!r} is there twice: {way_out}")
-        seen.add(name)

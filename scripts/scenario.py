@@ -15,7 +15,7 @@ from typing import Annotated
 import tyro
 from rich.console import Console
 
-from continual_arcade.envs import make_game
+from continual_arcade.envs import make_game, schedule_files
 from continual_arcade.envs.context import Context
 from continual_arcade.evaluation.terminal import TerminalTable, plain_console
 from continual_arcade.scripts import schedule as schedules
@@ -36,8 +36,8 @@ class Show:
     scenario: Annotated[str, tyro.conf.Positional]
     """Name of a scenario, or its .toml file."""
     out: Path | None = None
-    """New file to write: .png (or .svg, .pdf) for a picture of its schedule, .toml for all of
-    it."""
+    """New file to write: .png (or .svg, .pdf) for a picture of its schedule, .toml for all of it,
+    .json for its schedule alone."""
 
 
 HEADINGS = ("name", "game", "phases", "steps", "context", "memory", "what it is")
@@ -85,7 +85,10 @@ def show(args: Show, console: Console) -> None:
     for line in described(scenario):
         console.out(line, highlight=False)
     if args.out is not None:
-        as_data = {scenarios.SUFFIX: partial(scenarios.save, scenario)}
+        as_data = {
+            scenarios.SUFFIX: partial(scenarios.save, scenario),
+            ".json": partial(schedule_files.save, scenario.schedule),
+        }
         schedules.write(scenario.schedule, args.out, as_data)
 
 

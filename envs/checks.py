@@ -114,9 +114,10 @@ class Number:
         """Say what is allowed."""
         if math.isfinite(self.low) and math.isfinite(self.high):
             return f"from {self.low:g} to {self.high:g}"
-        if self.above == 0 and self.below is None:
+        is_open = self.below is None and not math.isfinite(self.high)
+        if self.above == 0 and is_open:
             return "positive and finite" if self.finite else "positive"
-        limits = ["finite"] if self.finite and self.below is None else []
+        limits = ["finite"] if self.finite and is_open else []
         if math.isfinite(self.low):
             limits.append(f"at least {self.low:g}")
         if self.above is not None:

@@ -7,7 +7,7 @@ when it is asked, so that training, evaluation, plots and a resumed run all see 
 import hashlib
 import json
 from bisect import bisect_right
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from itertools import accumulate, pairwise
@@ -241,9 +241,23 @@ class Schedule:
         params = self.frozen(index).params
         return next(phase.index for phase in self.distinct if phase.params == params)
 
-    def with_steps(self, steps: int) -> "Schedule":
-        """Return the same phases, each of this length."""
-        return replace(self, phases=tuple(replace(spec, steps=steps) for spec in self.phases))
+    def with_steps(self, steps: int | Sequence[int]) -> "Schedule":
+        """Return the same phases with other lengths.
+
+        Args:
+            steps: That of all, or a list of that of each phase [lifetime steps].
+
+        Raises:
+            ValueError: If a length makes no sense, or the list is not as long as the schedule.
+        """
+        lengths = steps if isinstance(steps, Sequence) else [steps] * len(self)
+        if isinstance(lengths, str) or len(lengths) != len(self):
+            raise ValueError(
+                f"schedule {self.name!r} has {len(self)} phases, and steps = {shown(steps)} are "
+                f"{len(lengths)}: give one length for all, or one for each phase"
+            )
+        phases = zip(self.phases, lengths, strict=True)
+        return replace(self, phases=tuple(replace(spec, steps=each) for spec, each in phases))
 
     def check(self, tunables: Tunables) -> None:
         """Check every phase against what an environment lets drift.

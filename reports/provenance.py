@@ -49,6 +49,8 @@ def protocol(comparison: Comparison) -> DataTable:
     found = comparison.protocol
     rows = [
         ("environment", found.env),
+        *((f"option, {name}", str(value)) for name, value in found.options.items()),
+        ("context", found.context),
         ("schedule", f"{found.schedule.name}, fingerprint {found.schedule.fingerprint}"),
         *(
             (
@@ -71,11 +73,19 @@ def protocol(comparison: Comparison) -> DataTable:
     return DataTable(
         key="protocol",
         title="Protocol",
-        caption="Only runs for which all of this is equal are compared.",
+        caption="Only runs for which all of this, but for names, is equal are compared.",
         columns=("setting", "value"),
-        rows=tuple(rows),
+        rows=(*_scenarios(comparison), *rows),
         folded=True,
     )
+
+
+def _scenarios(comparison: Comparison) -> list[tuple[str, str]]:
+    """Return the scenarios that the runs are of, each with what it says about itself."""
+    configs = [run.config for group in comparison.groups for run in group.runs.values()]
+    written = [config["scenario"] for config in configs if "scenario" in config]
+    about = {f"{one['name']}: {one.get('about', '')}".removesuffix(": ") for one in written}
+    return [("scenario", text) for text in sorted(about)]
 
 
 def costs(results: Sequence[MethodResults]) -> DataTable:

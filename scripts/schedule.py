@@ -3,8 +3,9 @@
 python -m continual_arcade.scripts.schedule shrink --game FlappyBird --out shrink.png
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Annotated
 
@@ -14,6 +15,7 @@ from continual_arcade.envs import make_game
 from continual_arcade.envs.curricula import as_schedule
 from continual_arcade.envs.drawing.schedule import draw
 from continual_arcade.envs.schedule_files import SUFFIXES, save
+from continual_arcade.envs.schedules import Schedule
 from continual_arcade.scripts.cli import run
 from continual_arcade.scripts.games import FIRST, GameName
 
@@ -45,15 +47,26 @@ def show(args: Show) -> None:
         schedule = schedule.with_steps(args.phase_steps)
     schedule.check(game.tunables)
     print(schedule)
-    if args.out is None:
-        return
-    if args.out.exists():
-        raise FileExistsError(f"{args.out} exists, and nothing is overwritten: choose another name")
-    if args.out.suffix in SUFFIXES:
-        save(schedule, args.out)
-    else:
-        draw(schedule, args.out)
-    print(f"written to {args.out}")
+    if args.out is not None:
+        write(schedule, args.out, {suffix: partial(save, schedule) for suffix in SUFFIXES})
+
+
+def write(schedule: Schedule, out: Path, as_data: Mapping[str, Callable[[Path], None]]) -> None:
+    """Write a picture of a schedule, or something as data, to a new file, and say so.
+
+    Args:
+        schedule: What a picture shows.
+        out: The file.
+        as_data: What writes data, by the suffix of the file; with any other it is a picture.
+
+    Raises:
+        OSError: If the file exists or cannot be written.
+        ValueError: If there is no picture of this kind.
+    """
+    if out.exists():
+        raise FileExistsError(f"{out} exists, and nothing is overwritten: choose another name")
+    as_data.get(out.suffix, partial(draw, schedule))(out)
+    print(f"written to {out}")
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

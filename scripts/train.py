@@ -2,6 +2,8 @@
 
 python -m continual_arcade.scripts.train --schedule conflict --method mer
 
+python -m continual_arcade.scripts.train --scenario catcher-conflict --method ewc
+
 python -m continual_arcade.scripts.train --replay reservoir --part ewc:lam=10 --part reptile
 
 python -m continual_arcade.scripts.train --seeds 0..19 --jobs 4
@@ -11,7 +13,7 @@ python -m continual_arcade.scripts.train --resume runs/RUN
 
 import shlex
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
@@ -45,6 +47,7 @@ from continual_arcade.scripts.cli import NOTICE, run
 from continual_arcade.scripts.compare import Compare, compare
 from continual_arcade.scripts.games import FIRST, GameName
 from continual_arcade.scripts.seed_progress import SeedProgress
+from continual_arcade.studies import scenario as scenarios
 from continual_arcade.studies.executors import jobs_at_a_time, local_executor
 from continual_arcade.studies.provenance import provenance
 from continual_arcade.studies.run_spec import SAVE_EVERY, RunSpec, Training, warm_up
@@ -66,6 +69,9 @@ class Train:
     context: ContextKind = HIDDEN
     """What of its phase an observation shows: nothing (hidden), the parameters (params) or the
     index of the phase (one-hot)."""
+    scenario: str | None = None
+    """Name of a scenario, or its .toml file, instead of game, schedule, phase steps and context;
+    how the agent learns there is that of the scenario, but for what is said here."""
     only_phase: str | None = None
     """Train in this phase alone, index or name: an expert, to which whole runs are compared."""
     method: str = "finetune"
@@ -142,12 +148,19 @@ def train(args: Train, given: Sequence[str] | None = None) -> RunFolder:
         return _train(training, args)
 
 
+_OF_SCENARIO = ("game", "schedule", "phase_steps", "context")
+"""What a scenario says itself."""
+
+
 def spec_of(args: Train) -> RunSpec:
     """Return what is asked for.
 
     Raises:
+        OSError: If a file cannot be read.
         ValueError: If an argument makes no sense.
     """
+    if args.scenario is not None:
+        _refuse_beside_scenario(_changed(args, Train()))
     evaluation = EvaluationSettings(
         every=args.eval_every,
         at_end=args.eval_at_end,
@@ -155,15 +168,26 @@ def spec_of(args: Train) -> RunSpec:
         episodes=args.eval_episodes,
         max_steps=args.eval_max_steps,
     )
+    method = compose(args.method, args.replay, args.part)
+    scenario = None if args.scenario is None else scenarios.find(args.scenario)
+    if scenario is None:
+        game, context, settings = args.game, args.context, args.dqn
+        schedule = as_schedule(args.schedule, make_game(game))
+        if args.phase_steps is not None:
+            schedule = schedule.with_steps(args.phase_steps)
+    else:
+        game, context, schedule = scenario.game, scenario.context, scenario.schedule
+        settings = scenario.learner(args.dqn, method)
     return RunSpec(
-        game=args.game,
-        schedule=_schedule(args),
-        method=compose(args.method, args.replay, args.part),
-        settings=args.dqn,
+        game=game,
+        schedule=_only(args.only_phase, schedule),
+        method=method,
+        settings=settings,
         seed=args.seed,
         evaluation=evaluation,
         save_every=args.save_every,
-        context=args.context,
+        context=context,
+        scenario=scenario,
     )
 
 
@@ -178,25 +202,40 @@ def prepare(args: Train) -> Training:
     return Training.prepare(spec, folder)
 
 
-def _schedule(args: Train) -> Schedule:
-    """Return the schedule that is asked for."""
-    schedule = as_schedule(args.schedule, make_game(args.game))
-    if args.phase_steps is not None:
-        schedule = schedule.with_steps(args.phase_steps)
-    if args.only_phase is not None:
-        phase = args.only_phase
-        schedule = schedule.single(int(phase) if phase.isdecimal() else phase)
-    return schedule
+def _only(phase: str | None, schedule: Schedule) -> Schedule:
+    """Return a schedule, or the one phase of it that is asked for."""
+    if phase is None:
+        return schedule
+    return schedule.single(int(phase) if phase.isdecimal() else phase)
+
+
+def _changed(args: Train, default: Train) -> list[str]:
+    """Return the arguments that are not as they are by default."""
+    names = [each.name for each in fields(Train)]
+    return [name for name in names if getattr(args, name) != getattr(default, name)]
+
+
+def _refuse_beside_scenario(names: Iterable[str]) -> None:
+    """Refuse arguments that a scenario says itself.
+
+    Args:
+        names: Arguments that are given.
+    """
+    for name in names:
+        if name in _OF_SCENARIO:
+            raise ValueError(
+                f"--{name.replace('_', '-')} cannot be given with --scenario, which says it "
+                "itself: leave one out, or give a scenario of your own (scenario show NAME --out "
+                "mine.toml writes one to begin with)"
+            )
 
 
 def _resume(folder: RunFolder, args: Train) -> RunFolder:
-    default = Train(resume=args.resume, progress=args.progress)
-    for given in fields(Train):
-        if getattr(args, given.name) != getattr(default, given.name):
-            raise ValueError(
-                f"{given.name} = {getattr(args, given.name)} cannot be set with --resume: a run "
-                "is resumed as it began"
-            )
+    for name in _changed(args, Train(resume=args.resume, progress=args.progress)):
+        raise ValueError(
+            f"{name} = {getattr(args, name)} cannot be set with --resume: a run is resumed as it "
+            "began"
+        )
     training = Training.resume(folder)
     if training.is_over:
         # Perhaps it was cut off before it could show its result.
@@ -278,6 +317,11 @@ def main(arguments: Sequence[str] | None = None) -> None:
         args = tyro.cli(TrainMany, args=given, description=f"{__doc__}\n{listed}")
         if args.resume is not None:
             _check_alone(given)
+        if args.scenario is not None:
+            _refuse_beside_scenario(name.replace("-", "_") for name in _named(given))
+            settings = {name.removeprefix("dqn.") for name in _named(given) if "dqn." in name}
+            written = [name.removeprefix("no-").replace("-", "_") for name in settings]
+            scenarios.find(args.scenario).check_given(written, args.dqn)
         if args.seeds is not None or args.jobs is not None:
             return _train_many(args, given)
         print(f"the run is in {train(args, given).path}")
@@ -334,12 +378,19 @@ def _train_many(args: TrainMany, given: Sequence[str]) -> int | None:
     return NOTICE if left_out else None
 
 
+def _named(given: Sequence[str]) -> list[str]:
+    """Return the options that are given, without their dashes, also where they equal a default."""
+    options = [argument.partition("=")[0] for argument in given if argument.startswith("-")]
+    return [option.lstrip("-").replace("_", "-") for option in options]  # both are the same to tyro
+
+
 def _check_alone(given: Sequence[str]) -> None:
     """Refuse what cannot be given with --resume, also where it equals a default."""
-    for argument in given:
-        name = argument.partition("=")[0].replace("_", "-")  # both are the same to tyro
-        if name.startswith("-") and name not in ("--resume", "--progress", "--no-progress"):
-            raise ValueError(f"{name} cannot be given with --resume: a run is resumed as it began")
+    for name in _named(given):
+        if name not in ("resume", "progress", "no-progress"):
+            raise ValueError(
+                f"--{name} cannot be given with --resume: a run is resumed as it began"
+            )
 
 
 if __name__ == "__main__":

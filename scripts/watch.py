@@ -110,7 +110,8 @@ def watch(args: Watch) -> None:
         context=args.context,
     )
     if args.record is None:
-        size, title = _size(playing, args), f"Continual Arcade: {playing.game}"
+        title = f"Continual Arcade: {playing.game}, {playing.schedule.name}"
+        size = _size(playing, args)
         with closing(Window(size, title, FRAMES_PER_SECOND)) as window:
             window.require_display()
 

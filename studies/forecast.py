@@ -61,6 +61,7 @@ def _measure(spec: RunSpec) -> tuple[float, float, int]:
         spec,
         # All phases of it, because methods may have work to do where one ends.
         schedule=schedule.with_steps(max(each, settings.num_envs)),
+        scenario=None,  # which has longer phases
         evaluation=replace(evaluation, every=0, at_end=1),
         save_every=0,
     )

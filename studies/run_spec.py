@@ -33,6 +33,7 @@ from continual_arcade.evaluation.runs import Run
 from continual_arcade.evaluation.score_range import score_range
 from continual_arcade.studies.probes import PROBES
 from continual_arcade.studies.progress import ProgressLog
+from continual_arcade.studies.scenario import Scenario
 from continual_arcade.studies.seeds import check_seed
 
 SAVE_EVERY = 12_500
@@ -54,9 +55,12 @@ class RunSpec:
             0 for none.
         context: What of its phase an observation shows; see
             :class:`~continual_arcade.envs.context.Context`.
+        scenario: The scenario that game, schedule, context and settings are of, if they are of one.
+            It is written down, and decides about nothing.
 
     Raises:
-        ValueError: If nothing would be learnt, or the interval or the seed makes no sense.
+        ValueError: If nothing would be learnt, the interval or the seed makes no sense, or game,
+            schedule and context are not those of the scenario.
     """
 
     game: str
@@ -67,9 +71,12 @@ class RunSpec:
     evaluation: EvaluationSettings = field(default_factory=EvaluationSettings)
     save_every: int = SAVE_EVERY
     context: ContextKind = HIDDEN
+    scenario: Scenario | None = None
 
     def __post_init__(self) -> None:
         check_context(self.context)
+        if self.scenario is not None:
+            self._check_scenario(self.scenario)
         settings = settings_of(self.method, self.settings, self.schedule)
         object.__setattr__(self, "settings", settings)
         object.__setattr__(self, "seed", check_seed(self.seed))
@@ -80,6 +87,21 @@ class RunSpec:
                 f"learning_starts = {settings.learning_starts:,}, but the schedule ends after "
                 f"{self.schedule.total_steps:,} steps: nothing would be learnt"
             )
+
+    def _check_scenario(self, scenario: Scenario) -> None:
+        """Check that the run is one of a scenario: in all of its phases, or in one alone."""
+        whole = scenario.schedule
+        schedules = [whole, *map(whole.single, range(len(whole)))]
+        for name, found, known in (
+            ("game", self.game, {scenario.game}),
+            ("context", self.context, {scenario.context}),
+            ("schedule", self.schedule.fingerprint, {each.fingerprint for each in schedules}),
+        ):
+            if found not in known:
+                raise ValueError(
+                    f"{name} = {found!r} is not that of scenario {scenario.name!r}: take it from "
+                    "there, or leave the scenario out"
+                )
 
     @cached_property
     def protocol(self) -> Protocol:
@@ -92,6 +114,8 @@ class RunSpec:
         """Return plain data, as the configuration of a run has it."""
         return {
             **self.protocol.to_config(),
+            # As runs without one were written before there was any.
+            **({} if self.scenario is None else {"scenario": self.scenario.to_dict()}),
             "method": self.method.name,
             "method_spec": self.method.to_dict(),
             "seed": self.seed,
@@ -103,10 +127,11 @@ class RunSpec:
     def identity(self) -> dict[str, Any]:
         """What decides about every bit of the result, as plain data.
 
-        Names of phases and schedules do not, nor how often the state is kept.
+        Names of phases, schedules and scenarios do not, nor how often the state is kept.
         """
         config = self.to_config()
         del config["schedule"], config["save_every"]
+        config.pop("scenario", None)
         return config
 
     def matches(self, config: Mapping[str, Any]) -> bool:
@@ -136,6 +161,7 @@ class RunSpec:
                 f"the agent of the run ({config['method']}) is none of this suite's: only what "
                 "trained it can resume it"
             )
+        scenario = config.get("scenario")
         return cls(
             game=protocol.game,
             schedule=protocol.schedule,
@@ -145,6 +171,7 @@ class RunSpec:
             evaluation=protocol.evaluation,
             save_every=config["save_every"],
             context=protocol.context,
+            scenario=None if scenario is None else Scenario.from_dict(scenario),
         )
 
     def check_evaluation(self) -> None:

@@ -1,23 +1,23 @@
-"""A study as a file: games, schedules, methods and seeds, and how they are evaluated."""
+"""A study as a file: scenarios, methods and seeds, and how runs are evaluated."""
 
 import tomllib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, fields, replace
 from functools import cached_property
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 from continual_arcade.agents.methods import METHODS, Method, compose
 from continual_arcade.agents.settings import DQNSettings
 from continual_arcade.envs import GAMES, make_game
-from continual_arcade.envs.context import HIDDEN, ContextKind, check_context
+from continual_arcade.envs.context import HIDDEN, check_context
 from continual_arcade.envs.curricula import as_schedule
 from continual_arcade.envs.messages import unknown
 from continual_arcade.envs.schedule_files import SUFFIXES
-from continual_arcade.envs.schedules import Schedule
 from continual_arcade.evaluation.protocol import EvaluationSettings
-from continual_arcade.evaluation.run_folder import LONGEST
+from continual_arcade.studies.file_values import check_name, check_once, only, texts_of, value_of
 from continual_arcade.studies.run_spec import SAVE_EVERY, RunSpec
+from continual_arcade.studies.scenario import Scenario, as_scenario
 from continual_arcade.studies.seeds import check_seed, parse_seeds
 
 FORMAT = 1
@@ -32,16 +32,6 @@ REFERENCES: Mapping[str, str] = {
 EXPERT = "expert"
 """What a run in one phase alone is called where others have the name of their method."""
 
-_T = TypeVar("_T")
-_EXPECTED: Mapping[type, str] = {
-    int: "a whole number",
-    float: "a number",
-    bool: "true or false",
-    str: "text",
-    list: "a list",
-    dict: "a table",
-}
-_NAME = "a name of letters, digits and . + - _"
 _TAKEN = ("references",)
 """Folders that stand beside those of studies."""
 
@@ -55,23 +45,11 @@ class Entry:
     settings: DQNSettings
 
 
-@dataclass(frozen=True)
-class Scenario:
-    """What agents are trained in."""
-
-    name: str
-    """Of game and schedule, as in the names of runs."""
-    game: str
-    schedule: Schedule
-    context: ContextKind = HIDDEN
-    """What of its phase an observation shows."""
-
-
 @dataclass(frozen=True, kw_only=True)
 class Study:
     """Which runs there are, and how they are evaluated.
 
-    Every method is trained in every schedule of every game, once for each seed.
+    Every method is trained in every scenario, once for each seed.
 
     Raises:
         ValueError: If something makes no sense; the message names it.
@@ -90,19 +68,17 @@ class Study:
     """Settings of all methods that do not say otherwise, and of the references."""
 
     def __post_init__(self) -> None:
-        _check_name(self.name, "study")
+        check_name(self.name, "study")
         if self.name in _TAKEN:
             raise ValueError(
                 f"study {self.name!r} would have the folder that all studies share: give it "
                 "another name"
             )
-        _once([scenario.name for scenario in self.scenarios], "schedule of a game")
-        _once([entry.method.name for entry in self.entries], "method")
-        _once(self.seeds, "seed", "leave one out")
-        for scenario in self.scenarios:
-            _check_name(scenario.name, "schedule")
+        check_once([scenario.name for scenario in self.scenarios], "schedule of a game")
+        check_once([entry.method.name for entry in self.entries], "method")
+        check_once(self.seeds, "seed", "leave one out")
         for entry in self.entries:
-            _check_name(entry.method.name, "method")
+            check_name(entry.method.name, "method")
             if entry.method.name in self.references:
                 raise ValueError(
                     f"{entry.method.name} is both a method and a reference: leave one out"
@@ -131,11 +107,12 @@ class Study:
             game=scenario.game,
             schedule=scenario.schedule,
             method=entry.method,
-            settings=entry.settings,
+            settings=scenario.learner(entry.settings, entry.method),
             seed=seed,
             evaluation=self.evaluation,
             save_every=self.save_every,
             context=scenario.context,
+            scenario=None if scenario.is_plain else scenario,
         )
 
     def expert_spec(self, scenario: Scenario, phase: int) -> RunSpec:
@@ -153,10 +130,11 @@ class Study:
                 game=scenario.game,
                 schedule=scenario.schedule.single(phase),
                 method=METHODS["finetune"],
-                settings=self.shared,
+                settings=scenario.learner(self.shared),
                 evaluation=self.evaluation,
                 save_every=self.save_every,
                 context=scenario.context,
+                scenario=None if scenario.is_plain else scenario,
             )
         except ValueError as error:
             name = scenario.schedule.phases[phase].name
@@ -194,10 +172,9 @@ class Study:
             "about": self.about,
             "worlds": {  # as 0.1.0 has it
                 scenario.name: {
-                    "game": scenario.game,
-                    "schedule": scenario.schedule.to_dict(),
-                    # As studies without one were written before there was any.
-                    **({} if scenario.context == HIDDEN else {"context": scenario.context}),
+                    key: value
+                    for key, value in scenario.to_dict().items()
+                    if key not in ("format", "name")
                 }
                 for scenario in self.scenarios
             },
@@ -231,12 +208,7 @@ class Study:
                 name=data["name"],
                 about=data["about"],
                 scenarios=tuple(
-                    Scenario(
-                        name,
-                        scenario["game"],
-                        Schedule.from_dict(scenario["schedule"]),
-                        check_context(scenario.get("context", HIDDEN)),
-                    )
+                    as_scenario({"name": name, **scenario}, Path())
                     for name, scenario in data["worlds"].items()
                 ),
                 entries=tuple(
@@ -299,30 +271,41 @@ def read(data: Mapping[str, Any], folder: Path) -> Study:
     Raises:
         ValueError: If it is no study, or something in it makes no sense.
     """
-    known = ("format", "name", "about", "games", "schedules", "phase_steps", "context", "seeds")
-    more = ("save_every", "references", "settings", "evaluation", "methods")
-    only(data, (*known, *more), "a study")
+    of_schedules = ("games", "schedules", "phase_steps", "context")
+    more = ("seeds", "save_every", "references", "settings", "evaluation", "methods")
+    only(data, ("format", "name", "about", "scenarios", *of_schedules, *more), "a study")
     if data.get("format") != FORMAT:
         raise ValueError(f"a study says format = {FORMAT}; this says {data.get('format')!r}")
-    games = texts_of(data, "games", "a study", [*GAMES])
-    for game in games:
-        if game not in GAMES:
-            raise ValueError(unknown("game", game, GAMES))
-    _once(games, "game", "leave one out")
+    scenarios = [
+        as_scenario(item, folder) for item in value_of(data, "scenarios", list, "a study", [])
+    ]
+    if "schedules" in data or not scenarios:
+        scenarios += _scenarios(data, folder)
+    elif idle := [key for key in of_schedules if key in data]:
+        raise ValueError(
+            f"{idle[0]} = {data[idle[0]]!r} is for schedules, and this study has scenarios alone, "
+            "which say it themselves: leave it out"
+        )
     shared = settings_from(data.get("settings", {}), DQNSettings(), "settings")
+    methods = value_of(data, "methods", dict, "a study")
+    entries = [method_from(label, table, shared) for label, table in methods.items()]
+    for scenario in scenarios:
+        scenario.check_given(data.get("settings", {}), shared)
+        for (label, table), entry in zip(methods.items(), entries, strict=True):
+            try:
+                scenario.check_given(table.get("settings", {}), entry.settings)
+            except ValueError as error:
+                raise ValueError(f"method {label!r}: {error}") from error
     references = texts_of(data, "references", "a study", [*REFERENCES])
     for reference in references:
         if reference not in REFERENCES:
             raise ValueError(unknown("reference", reference, REFERENCES))
-    _once(references, "reference", "leave one out")
+    check_once(references, "reference", "leave one out")
     return Study(
         name=value_of(data, "name", str, "a study"),
         about=value_of(data, "about", str, "a study", ""),
-        scenarios=tuple(_scenarios(data, games, folder)),
-        entries=tuple(
-            method_from(label, table, shared)
-            for label, table in value_of(data, "methods", dict, "a study").items()
-        ),
+        scenarios=tuple(scenarios),
+        entries=tuple(entries),
         seeds=parse_seeds(value_of(data, "seeds", str, "a study")),
         evaluation=evaluation_from(data.get("evaluation", {})),
         save_every=value_of(data, "save_every", int, "a study", SAVE_EVERY),
@@ -331,7 +314,13 @@ def read(data: Mapping[str, Any], folder: Path) -> Study:
     )
 
 
-def _scenarios(data: Mapping[str, Any], games: Sequence[str], folder: Path) -> Iterator[Scenario]:
+def _scenarios(data: Mapping[str, Any], folder: Path) -> Iterator[Scenario]:
+    """Read the scenarios that are no more than a game with a schedule."""
+    games = texts_of(data, "games", "a study", [*GAMES])
+    for game in games:
+        if game not in GAMES:
+            raise ValueError(unknown("game", game, GAMES))
+    check_once(games, "game", "leave one out")
     schedules = value_of(data, "schedules", list, "a study")
     length = value_of(data, "phase_steps", int, "a study", 0)
     of_all = value_of(data, "context", str, "a study", HIDDEN)
@@ -353,7 +342,6 @@ def _scenarios(data: Mapping[str, Any], games: Sequence[str], folder: Path) -> I
                 raise ValueError(f"phase_steps = {steps} must be at least 1")
             if steps:
                 schedule = schedule.with_steps(steps)
-            schedule.check(make_game(game).tunables)
             name = value_of(table, "name", str, "a schedule", schedule.name.replace(":", "-"))
             yield Scenario(f"{game}-{name}", game, replace(schedule, name=name), context)
 
@@ -430,47 +418,6 @@ def evaluation_from(table: Any) -> EvaluationSettings:
     return EvaluationSettings(**table)
 
 
-def only(table: Mapping[str, Any], known: Mapping[str, Any] | Sequence[str], where: str) -> None:
-    """Refuse keys that are not known.
-
-    Raises:
-        ValueError: If there is one.
-    """
-    for key in table:
-        if key not in known:
-            raise ValueError(unknown(f"key of {where}", key, known))
-
-
-def value_of(
-    table: Mapping[str, Any], key: str, kind: type[_T], where: str, default: Any = None
-) -> _T:
-    """Return a value of a table that must be of a type.
-
-    Raises:
-        ValueError: If it is of another type, or neither there nor has a default.
-    """
-    value: Any = table.get(key, default)
-    if value is None:
-        raise ValueError(f"{where} lacks {key!r}")
-    given: Any = float(value) if kind is float and type(value) is int else value
-    if isinstance(given, kind) and (kind is bool or not isinstance(given, bool)):
-        return given
-    raise ValueError(f"{key} = {value!r} of {where} must be {_EXPECTED[kind]}")
-
-
-def texts_of(table: Mapping[str, Any], key: str, where: str, default: Sequence[str]) -> list[str]:
-    """Return a value of a table that must be a list of texts.
-
-    Raises:
-        ValueError: If it is not.
-    """
-    values = value_of(table, key, list, where, list(default))
-    for value in values:
-        if not isinstance(value, str):
-            raise ValueError(f"{key} of {where} must be a list of texts; {value!r} is none")
-    return values
-
-
 def differences(before: Any, now: Any, where: str = "") -> Iterator[str]:
     """Say in what two studies differ, as plain data, place by place.
 
@@ -503,23 +450,3 @@ def _are_tables(value: Any) -> bool:
 def _short(value: Any, most: int = 120) -> str:
     text = str(value)
     return text if len(text) <= most else f"{text[:most]}..."
-
-
-def _check_name(name: str, kind: str) -> None:
-    if not name or not all(letter.isalnum() or letter in ".+-_" for letter in name) or "__" in name:
-        raise ValueError(f"{kind} {name!r} must have {_NAME}, and no two _ in a row")
-    if name.startswith((".", "-")):
-        raise ValueError(f"{kind} {name!r} must begin with a letter or a digit")
-    if len(name.encode()) > LONGEST:
-        raise ValueError(
-            f"{kind} {name!r} must have a name of at most {LONGEST} characters, of which those "
-            "beyond ASCII count for several"
-        )
-
-
-def _once(names: Sequence[Any], kind: str, way_out: str = "give each a name of its own") -> None:
-    seen = set()
-    for name in names:
-        if name in seen:
-            raise ValueError(f"{kind} {name!r} is there twice: {way_out}")
-        seen.add(name)

@@ -25,7 +25,8 @@ from continual_arcade.evaluation.metrics.results import Context
 from continual_arcade.evaluation.reference_files import shipped_references
 from continual_arcade.evaluation.runs import Run
 from continual_arcade.studies.executors import Executor, train_all
-from continual_arcade.studies.study import Entry, Study, method_from, only, read, value_of
+from continual_arcade.studies.file_values import only, value_of
+from continual_arcade.studies.study import Entry, Study, method_from, read
 from continual_arcade.studies.work import Job, Outcome
 
 METRIC = "acc@gem"

@@ -20,6 +20,8 @@ from continual_arcade.agents.methods.catalogue import PRESETS, setting_types
 from continual_arcade.agents.replay import TransitionReplayBuffer
 from continual_arcade.envs import GAMES, SHIPPED, make_game
 from continual_arcade.evaluation.metrics import METRICS
+from continual_arcade.scripts.scenario import HEADINGS, row
+from continual_arcade.studies import scenario as scenarios
 
 ROOT = Path(__file__).parents[1]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
@@ -56,11 +58,14 @@ def test_examples_run(code: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 @pytest.mark.parametrize("text", blocks("toml"))
 def test_toml_in_the_documentation_is_what_it_says(text: str) -> None:
     from continual_arcade.envs.schedule_files import loads
+    from continual_arcade.studies.scenario import Scenario
     from continual_arcade.studies.study import read
 
     data = tomllib.loads(text)
     if "seeds" in data:
         read(data, ROOT).check()
+    elif "game" in data:
+        Scenario.from_dict(data)
     elif "methods" in data:  # of a tuning, whose search is no part of a study
         (method,) = data["methods"].values()
         assert method.pop("search").keys() == {"lam", "learning_rate"}
@@ -109,6 +114,13 @@ def test_every_schedule_is_documented() -> None:
     text = (ROOT / "docs" / "schedules.md").read_text("utf-8")
     for name in SHIPPED:
         assert f"`{name}" in text
+
+
+def test_every_scenario_is_documented_as_it_is() -> None:
+    (table,) = (t for t in tables(ROOT / "docs" / "scenarios.md") if t[0] == [*HEADINGS])
+    assert [tuple(cells) for cells in table[2:]] == [
+        (f"`{name}`", *row(scenarios.find(name))[1:]) for name in scenarios.names()
+    ]
 
 
 def tables(page: Path) -> list[list[list[str]]]:

@@ -41,6 +41,18 @@ EVERY = pytest.mark.parametrize("game", GAMES)
 EVERY_SCHEDULE = pytest.mark.parametrize("name", [*SHIPPED, "shuffle:3"])
 
 
+@given(schedules, st.data())
+def test_phases_get_one_length_or_one_each(schedule: Schedule, data: Any) -> None:
+    count = len(schedule)
+    each = data.draw(st.lists(st.integers(1, 99), min_size=count, max_size=count))
+    longer = schedule.with_steps(each)
+    assert [phase.steps for phase in longer.phases] == each
+    assert longer.with_steps([phase.steps for phase in schedule.phases]) == schedule
+    assert schedule.with_steps(7) == schedule.with_steps([7] * count)
+    with pytest.raises(ValueError, match=f"has {count} phases, and steps = .* are {count + 1}"):
+        schedule.with_steps([*each, 1])
+
+
 def by_hand(schedule: Schedule, step: int) -> Phase:
     """The definition, one step at a time."""
     for index, stretch in enumerate(schedule.phases):

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import tomli_w
 from hypothesis import given
 from hypothesis import strategies as st
 from small_studies import SMALL, changed, small, write
@@ -242,6 +243,96 @@ def test_schedules_may_be_files_beside_the_study_and_for_one_game(tmp_path: Path
         "FlappyBird-short": 210,
         "Catcher-short": 210,
     }
+
+
+NIGHT: dict[str, Any] = {
+    "name": "night",
+    "game": "Catcher",
+    "schedule": "conflict",
+    "phase_steps": [80, 90, 100],
+    "context": "params",
+    "memory": 0.5,
+    "settings": {"learning_rate": 3e-4, "gamma": 0.9},
+}
+ALONE: dict[str, Any] = {"games": None, "schedules": None, "phase_steps": None}
+"""Changes that leave a study nothing to train in but its scenarios."""
+UNSET: dict[str, Any] = {"num_envs": 4, "hidden": [8], "batch_size": 8, "learning_starts": 40}
+
+
+def test_scenarios_stand_beside_schedules_or_alone(tmp_path: Path) -> None:
+    (tmp_path / "day.toml").write_text(tomli_w.dumps({**NIGHT, "format": 1, "name": "day"}))
+    named = [NIGHT, "day.toml", "catcher-conflict"]
+    study = small(tmp_path, scenarios=named)
+    assert [scenario.name for scenario in study.scenarios] == [
+        *("night", "day", "catcher-conflict", "FlappyBird-conflict")
+    ]
+    alone = small(tmp_path, scenarios=named, **ALONE)
+    assert alone.scenarios == study.scenarios[:3]
+    assert [scenario.is_plain for scenario in study.scenarios] == [False, False, False, True]
+    assert Study.from_dict(json.loads(json.dumps(study.to_dict()))) == study
+    night, plain = (study.to_dict()["worlds"][name] for name in ("night", "FlappyBird-conflict"))
+    assert plain.keys() == {"game", "schedule"}  # as 0.1.0 has it
+    assert night.keys() == {"game", "schedule", "context", "memory", "settings"}
+    names = {cell.name for cell in cells(study)}
+    assert {"night__finetune__0", "FlappyBird-conflict__finetune__1"} <= names
+
+
+def test_the_learner_of_a_scenario_gives_way_to_the_study_and_to_methods(tmp_path: Path) -> None:
+    study = small(
+        tmp_path,
+        scenarios=[NIGHT],
+        **ALONE,
+        settings={"buffer_size": 64, "learning_rate": 0.01},
+        methods={"finetune": {}, "slow": {"preset": "mer", "settings": {"learning_rate": 0.001}}},
+        references=["experts", "joint"],
+        seeds="0",
+    )
+    study.check()
+    found = {cell.method: cell.make() for cell in cells(study)}
+    assert {name: spec.settings.learning_rate for name, spec in found.items()} == {
+        "finetune": 0.01,
+        "slow": 0.001,
+        "joint": 0.01,
+        "expert": 0.01,
+    }
+    for name, spec in found.items():
+        assert spec.settings.gamma == 0.9
+        assert spec.settings.hidden == (8,)
+        assert spec.settings.buffer_size == (270 + 4 if name == "joint" else 64)
+        assert spec.scenario == study.scenarios[0]
+        assert spec.context == "params"
+
+
+def test_what_a_study_does_not_say_is_that_of_the_scenario(tmp_path: Path) -> None:
+    changes = {**changed(scenarios=[NIGHT], **ALONE), "settings": UNSET}
+    study = read(changes, tmp_path)
+    spec = study.spec(study.scenarios[0], study.entries[0], 0)
+    assert (spec.settings.learning_rate, spec.settings.buffer_size) == (3e-4, 135)
+
+
+IN_SCENARIOS: list[tuple[dict[str, Any], str]] = [
+    ({"scenarios": "night"}, "scenarios = 'night' of a study must be a list"),
+    ({"scenarios": [3]}, "a scenario is a name, a file or a table, not 3"),
+    ({"scenarios": ["catcher-conflct"]}, "unknown scenario 'catcher-conflct': did you mean"),
+    ({"scenarios": [{**NIGHT, "memory": 2}]}, "scenario 'night': memory = 2 must be above 0"),
+    ({"scenarios": [NIGHT, NIGHT]}, "'night' is there twice"),
+    ({"scenarios": [NIGHT], "schedules": None}, "games = ['FlappyBird'] is for schedules, and"),
+    (
+        {"scenarios": [NIGHT], "settings": {"gamma": 0.99}},
+        "gamma = 0.99 is the default, which gives way to that of scenario 'night' (0.9)",
+    ),
+    (
+        {"scenarios": [NIGHT], "methods": {"ewc": {"settings": {"gamma": 0.99}}}},
+        "method 'ewc': gamma = 0.99 is the default, which gives way",
+    ),
+]
+
+
+@pytest.mark.parametrize(("changes", "message"), IN_SCENARIOS, ids=lambda value: str(value)[-60:])
+def test_mistakes_in_scenarios_are_named_with_the_file(
+    changes: dict[str, Any], message: str, tmp_path: Path
+) -> None:
+    test_mistakes_are_named_with_the_file(changes, message, tmp_path)
 
 
 MISTAKES: list[tuple[dict[str, Any], str]] = [

@@ -1,0 +1,144 @@
+"""List scenarios, and show one: its phases, its context, and how agents learn there.
+
+python -m continual_arcade.scripts.scenario list
+
+python -m continual_arcade.scripts.scenario show catcher-conflict --out catcher.png
+"""
+
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass
+from functools import partial
+from pathlib import Path
+from typing import Annotated
+
+import tyro
+from rich.console import Console
+
+from continual_arcade.envs import make_game, schedule_files
+from continual_arcade.envs.context import Context
+from continual_arcade.evaluation.terminal import TerminalTable, plain_console
+from continual_arcade.scripts import schedule as schedules
+from continual_arcade.scripts.cli import run
+from continual_arcade.studies import scenario as scenarios
+from continual_arcade.studies.scenario import Scenario
+
+
+@dataclass(frozen=True)
+class List:
+    """List all scenarios: the suite's, and those in folders of CONTINUAL_ARCADE_SCENARIOS."""
+
+
+@dataclass(frozen=True)
+class Show:
+    """Show a scenario, and write it as a picture or a file."""
+
+    scenario: Annotated[str, tyro.conf.Positional]
+    """Name of a scenario, or its .toml file."""
+    out: Path | None = None
+    """New file to write: .png (or .svg, .pdf) for a picture of its schedule, .toml for all of it,
+    .json for its schedule alone."""
+
+
+HEADINGS = ("name", "game", "phases", "steps", "context", "memory", "what it is")
+
+
+def row(scenario: Scenario) -> tuple[str, ...]:
+    """Return what a list says of a scenario, in the order of ``HEADINGS``."""
+    memory = "of the learner" if scenario.memory is None else f"{scenario.memory:g}"
+    return (
+        scenario.name,
+        scenario.game,
+        f"{len(scenario.schedule)}",
+        f"{scenario.schedule.total_steps:,}",
+        scenario.context,
+        memory,
+        re.split(r"(?<=\.)\s", scenario.about)[0],
+    )
+
+
+def list_all(console: Console) -> None:
+    """Print all scenarios.
+
+    Raises:
+        ValueError: If one of them makes no sense.
+        OSError: If one cannot be read.
+    """
+    heads = HEADINGS[:-1]
+    table = TerminalTable("scenarios", texts=heads[:2], numbers=heads[2:])
+    found = [row(scenarios.find(name)) for name in scenarios.names()]
+    for *cells, _ in found:
+        table.add_row(*cells)
+    console.print(table)
+    for name, *_, about in found:
+        console.out(f"{name}: {about}", highlight=False)
+
+
+def show(args: Show, console: Console) -> None:
+    """Print a scenario, and write it where that is asked for.
+
+    Raises:
+        ValueError: If there is none, or it makes no sense.
+        OSError: If its file cannot be read, or the one to write exists or cannot be written.
+    """
+    scenario = scenarios.find(args.scenario)
+    for line in described(scenario):
+        console.out(line, highlight=False)
+    if args.out is not None:
+        as_data = {
+            scenarios.SUFFIX: partial(scenarios.save, scenario),
+            ".json": partial(schedule_files.save, scenario.schedule),
+        }
+        schedules.write(scenario.schedule, args.out, as_data)
+
+
+def described(scenario: Scenario) -> Iterator[str]:
+    """Return all of a scenario, line by line."""
+    game, schedule = make_game(scenario.game), scenario.schedule
+    yield f"scenario {scenario.name}: {game.title}"
+    yield scenario.about
+    yield ""
+    yield str(schedule)
+    yield ""
+    context = Context(scenario.context, schedule, game.tunables)
+    yield f"context {scenario.context}: observations show {_shown(context)}"
+    for place, feature in enumerate(context.features, start=len(game.features)):
+        yield f"  {place}  {feature.name}: {feature.about}"
+    yield ""
+    learner = scenario.learner()
+    if scenario.memory is None:
+        yield f"memory: {learner.buffer_size:,} transitions, a setting of the learner"
+    else:
+        yield (
+            f"memory: {scenario.memory:g} of {schedule.total_steps:,} steps, "
+            f"{learner.buffer_size:,} transitions"
+        )
+    yield "learner (* set by the scenario):"
+    for name, value in asdict(learner).items():
+        yield f"{'*' if name in scenario.overrides else ' '} {name} = {value}"
+
+
+def _shown(context: Context) -> str:
+    count = len(context.features)
+    return f"{count} features more" if count else "nothing of their phase"
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Run the command."""
+
+    def command() -> None:
+        args = tyro.extras.subcommand_cli_from_dict(
+            {"list": List, "show": Show}, args=arguments, description=__doc__
+        )
+        console = plain_console()
+        match args:
+            case List():
+                list_all(console)
+            case Show():
+                show(args, console)
+
+    run(command)
+
+
+if __name__ == "__main__":
+    main()

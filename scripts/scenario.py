@@ -1,11 +1,14 @@
-"""List scenarios, and show one: its phases, its context, and how agents learn there.
+"""List scenarios, show one, and measure whether it can tell methods apart.
 
 python -m continual_arcade.scripts.scenario list
 
 python -m continual_arcade.scripts.scenario show catcher-conflict --out catcher.png
+
+python -m continual_arcade.scripts.scenario card catcher-conflict
 """
 
 import re
+import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from functools import partial
@@ -19,6 +22,7 @@ from continual_arcade.envs import make_game, schedule_files
 from continual_arcade.envs.context import Context
 from continual_arcade.evaluation.terminal import TerminalTable, plain_console
 from continual_arcade.scripts import schedule as schedules
+from continual_arcade.scripts.card import Card, card
 from continual_arcade.scripts.cli import run
 from continual_arcade.studies import scenario as scenarios
 from continual_arcade.studies.scenario import Scenario
@@ -126,9 +130,10 @@ def _shown(context: Context) -> str:
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run the command."""
 
-    def command() -> None:
+    def command() -> int | None:
+        given = sys.argv[1:] if arguments is None else arguments
         args = tyro.extras.subcommand_cli_from_dict(
-            {"list": List, "show": Show}, args=arguments, description=__doc__
+            {"list": List, "show": Show, "card": Card}, args=arguments, description=__doc__
         )
         console = plain_console()
         match args:
@@ -136,6 +141,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
                 list_all(console)
             case Show():
                 show(args, console)
+            case Card():
+                return card(args, console, given)
+        return None
 
     run(command)
 

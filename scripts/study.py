@@ -12,11 +12,11 @@ import shlex
 import sys
 import time
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import tyro
 from rich.console import Console
@@ -25,9 +25,9 @@ from tqdm import tqdm
 from continual_arcade.envs.messages import unknown
 from continual_arcade.evaluation import reference_files
 from continual_arcade.evaluation.commands import command_of
-from continual_arcade.evaluation.runs import gather
+from continual_arcade.evaluation.runs import Comparison, Group, gather
 from continual_arcade.evaluation.terminal import TerminalTable, plain_console
-from continual_arcade.reports.method_results import collect_results, fitting
+from continual_arcade.reports.method_results import MethodResults, collect_results, fitting
 from continual_arcade.reports.page import NO_RUNS
 from continual_arcade.scripts import report as reports
 from continual_arcade.scripts.cli import NOTICE, run
@@ -57,7 +57,7 @@ _COMMAND = "python -m continual_arcade.scripts.study"
 
 
 @dataclass(frozen=True)
-class _Workers:
+class Workers:
     """What trains the runs."""
 
     jobs: int | None = None
@@ -70,7 +70,7 @@ class _Workers:
 
 
 @dataclass(frozen=True)
-class Run(_Workers):
+class Run(Workers):
     """Run a study; one that was cut off is resumed."""
 
     file: _Name = "quick"
@@ -84,7 +84,7 @@ class Run(_Workers):
 
 
 @dataclass(frozen=True)
-class Resume(_Workers):
+class Resume(Workers):
     """Resume a study that was cut off."""
 
     study: _Name = "quick"
@@ -96,7 +96,7 @@ class Resume(_Workers):
 
 
 @dataclass(frozen=True)
-class Add(_Workers):
+class Add(Workers):
     """Take more seeds, methods, schedules or references into a study, and run what is new."""
 
     file: _Name = "quick"
@@ -150,7 +150,7 @@ class Publish:
 
 
 @dataclass(frozen=True)
-class Verify(_Workers):
+class Verify(Workers):
     """Re-run a random share of the runs of a study, and compare the results."""
 
     study: _Name = "quick"
@@ -164,7 +164,7 @@ class Verify(_Workers):
 
 
 @dataclass(frozen=True)
-class Tune(_Workers):
+class Tune(Workers):
     """Search the settings of methods, as many trials for each."""
 
     file: _Name = "presets"
@@ -203,10 +203,33 @@ def run_study(args: Run, console: Console, given: Sequence[str]) -> int | None:
             left = list(cells(study))
         _say_cost(study, left, args, console)
         return None
+    about = _about(command_of("study", given))
+    return begun(folder, study, about, args, console, remake=args.remake)
+
+
+def begun(
+    folder: StudyFolder,
+    study: Study,
+    about: Mapping[str, Any],
+    args: Workers,
+    console: Console,
+    *,
+    remake: bool = False,
+) -> int | None:
+    """Begin a study, or resume it, and run it to its end; see :func:`run_study`.
+
+    Args:
+        folder: Its folder.
+        study: What is run.
+        about: What it is run by: command, date, versions, commit.
+        args: What trains the runs.
+        console: Where it is said.
+        remake: Re-run what was finished, and whose folders are missing.
+    """
     executor = _executor(args)
     with folder.lock.hold():
-        folder.begin(study, _about(given))
-    return _go(folder, executor, console, remake=args.remake)
+        folder.begin(study, about)
+    return _go(folder, executor, console, remake=remake)
 
 
 def resume_study(args: Resume, console: Console) -> int | None:
@@ -222,7 +245,7 @@ def add_to_study(args: Add, console: Console, given: Sequence[str]) -> int | Non
     executor = _executor(args)
     folder.check_versions()
     with folder.lock.hold():
-        folder, new = folder.extend(study, _about(given))
+        folder, new = folder.extend(study, _about(command_of("study", given)))
     for line in new or ("nothing is new",):
         _say(console, line)
     return _go(folder, executor, console)
@@ -357,10 +380,24 @@ def publish_study(args: Publish) -> Path:
         OSError: If a run cannot be read, or a file not be written.
     """
     folder = _folder(args.study, args.out)
-    finished = _finished(folder)
     names = [entry.method.name for entry in folder.study.methods]
     if args.against not in names:
         raise ValueError(unknown("method", args.against, names))
+    results = [(comparison, of_it) for comparison, of_it, _ in results_of(folder)]
+    publish(folder.study.name, results, args.against, folder.about[0], args.to)
+    return args.to
+
+
+def results_of(
+    folder: StudyFolder,
+) -> list[tuple[Comparison, list[MethodResults], dict[int, Group]]]:
+    """Return the results of a study: of its methods, and its experts by column of their phase.
+
+    Raises:
+        ValueError: If runs are lacking, or were changed since they were finished.
+        OSError: If a run cannot be read.
+    """
+    finished = _finished(folder)
     experts = [folder.place(cell) for cell in finished if cell.kind == "expert"]
     references = reference_files.load(folder.references)
     gathered = gather(folder.place(cell) for cell in finished if cell.kind != "expert")
@@ -368,12 +405,12 @@ def publish_study(args: Publish) -> Path:
     if left_out := [*gathered.left_out, *baselines.left_out]:
         lines = [f"  {left.path}: {left.reason}" for left in left_out]
         raise ValueError("\n".join(["runs that cannot be read are not published:", *lines]))
-    comparisons = [
-        (each, collect_results(each, references.scale(each.protocol), fitting(each, baselines)))
-        for each in gathered.comparisons
-    ]
-    publish(folder.study.name, comparisons, args.against, folder.about[0], args.to)
-    return args.to
+    found = []
+    for comparison in gathered.comparisons:
+        alone = fitting(comparison, baselines)
+        results = collect_results(comparison, references.scale(comparison.protocol), alone)
+        found.append((comparison, results, alone))
+    return found
 
 
 def _finished(folder: StudyFolder, *, unfinished: bool = False) -> list[Cell]:
@@ -454,7 +491,7 @@ def tune_methods(args: Tune, console: Console, given: Sequence[str]) -> Path:
             f"{trial.method:>14}  {trial.trial:>3}  {trial.value:.4f}  {trial.values}", flush=True
         )
 
-    best = tunings.tune(tuning, executor, out, _about(given), report)
+    best = tunings.tune(tuning, executor, out, _about(command_of("study", given)), report)
     for method, trial in best.items():
         _say(console, f"{method}: {trial.value:.4f} with {trial.values}")
     return out / "chosen.toml"
@@ -478,7 +515,7 @@ def _say(console: Console, text: str) -> None:
     console.out(text, highlight=False)
 
 
-def _executor(args: _Workers) -> Executor:
+def _executor(args: Workers) -> Executor:
     if args.cluster == "ray":
         try:
             from continual_arcade.studies.ray_executor import RayExecutor
@@ -491,9 +528,9 @@ def _executor(args: _Workers) -> Executor:
     return local_executor(jobs) if args.cluster == "loky" else JoblibExecutor(jobs, args.cluster)
 
 
-def _about(given: Sequence[str]) -> dict[str, object]:
+def _about(command: str) -> dict[str, object]:
     return {
-        "command": command_of("study", given),
+        "command": command,
         "date": datetime.now(UTC).isoformat(timespec="seconds"),
         **provenance(),
     }

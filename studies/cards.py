@@ -5,21 +5,27 @@ forgotten, tells nothing about methods. The card says which of these hold, with 
 each what was wanted.
 """
 
+import hashlib
 import itertools
+import json
 import math
+import tomllib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
+from continual_arcade.envs import IDS
 from continual_arcade.evaluation.comparison import adjusted
 from continual_arcade.evaluation.record import Record
 from continual_arcade.evaluation.references import Scale
 from continual_arcade.evaluation.runs import Run
 from continual_arcade.evaluation.score_range import score_range
 from continual_arcade.reports.method_results import MethodResults
+from continual_arcade.studies.scenario import Scenario
 
 Floats = npt.NDArray[np.float64]
 
@@ -31,6 +37,8 @@ SIGNIFICANT = 0.05
 FEWEST = 20
 """Pairs of runs that a share of decided differences is stated of: with ten the smallest p is 0.002,
 which no correction over more than 25 differences leaves significant."""
+LEAST = 0.1
+"""What must have been learnt, normalised, before a share of it means anything."""
 CORES = 2
 """On which a study with all methods is to be affordable."""
 
@@ -155,12 +163,16 @@ def _learnable(phases: Sequence[str], alone: Sequence[Floats]) -> list[Property]
 
 def _reconcilable(joint: Floats, alone: Sequence[Floats], phases: Sequence[str]) -> Property:
     """Measure whether one network can hold all phases."""
+    how = "joint over the experts, mean over phases"
     experts = np.array([scores.mean() for scores in alone])
     found = joint.mean(axis=0)
+    if experts.min() < LEAST:
+        why = f"experts reach {experts.min():.2f} in {phases[int(experts.argmin())]}: too little"
+        return Property("reconcilable", how, math.nan, 0.85, at_least=True, detail=why)
     detail = _listed(dict(zip(phases, (found / experts).tolist(), strict=True)))
     return Property(
         "reconcilable",
-        "joint over the experts, mean over phases",
+        how,
         float(found.mean() / experts.mean()),
         0.85,
         at_least=True,
@@ -181,8 +193,11 @@ def _forgetful(finetune: MethodResults, scale: Scale) -> Property:
         [[of.matrix[of.learnt("last")[c], c] for c in followed] for of in records]
     ).mean(axis=0)
     ends = np.array([[of.matrix[-1, c] for c in followed] for of in records]).mean(axis=0)
-    shares = (ends - learnt) / learnt
     names = [records[0].phases[column] for column in followed]
+    if learnt.min() < LEAST:
+        why = f"finetune learns {learnt.min():.2f} in {names[int(learnt.argmin())]}: too little"
+        return Property("forgetful", how, math.nan, -0.5, at_least=False, detail=why)
+    shares = (ends - learnt) / learnt
     detail = _listed(dict(zip(names, shares.tolist(), strict=True)), "+.2f")
     value = float((ends - learnt).sum() / learnt.sum())
     return Property("forgetful", how, value, -0.5, at_least=False, detail=detail)
@@ -257,6 +272,69 @@ def _seconds(run: Run) -> float | None:
 
 def _listed(numbers: Mapping[str, float], spec: str = ".2f") -> str:
     return ", ".join(f"{name} {number:{spec}}" for name, number in numbers.items())
+
+
+FORMAT = 1
+"""Version of the files of cards."""
+
+
+def card_data(
+    scenario: Scenario, found: Sequence[Property], made: Mapping[str, Any]
+) -> dict[str, Any]:
+    """Return a card as plain data.
+
+    Args:
+        scenario: What was measured.
+        found: Its properties.
+        made: What made it: command, date, versions, commit, seeds.
+    """
+    return {
+        "format": FORMAT,
+        "scenario": scenario.name,
+        "fingerprint": fingerprint(scenario),
+        "made": {name: value for name, value in made.items() if value is not None},
+        "properties": to_data(found),
+    }
+
+
+def fingerprint(scenario: Scenario) -> str:
+    """Return sixteen hex digits of all that the numbers of a card depend on but the code.
+
+    Its game, schedule, context, and all settings of its learner, defaults included.
+    """
+    data = {
+        "game": IDS[scenario.game],
+        "schedule": scenario.schedule.fingerprint,
+        "context": scenario.context,
+        "learner": asdict(scenario.learner()),
+    }
+    text = json.dumps(data, sort_keys=True)
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+def read(path: Path, scenario: Scenario) -> dict[str, Any]:
+    """Read the card of a scenario.
+
+    Raises:
+        OSError: If there is none.
+        ValueError: If it is no card, that of another scenario, or one that was measured with other
+            settings than the scenario has now.
+    """
+    try:
+        data = tomllib.loads(path.read_text("utf-8"))
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise ValueError(f"{path} is no card: {error}") from error
+    if data.get("format") != FORMAT or "properties" not in data:
+        raise ValueError(f"{path} is no card of format {FORMAT}")
+    again = f"measure it again: python -m continual_arcade.scripts.scenario card {scenario.name}"
+    if data.get("scenario") != scenario.name:
+        raise ValueError(f"{path} is the card of {data.get('scenario')!r}; {again}")
+    if data.get("fingerprint") != fingerprint(scenario):
+        raise ValueError(
+            f"{path} was measured when {scenario.name} had another schedule, context or learner; "
+            f"{again}"
+        )
+    return data
 
 
 def to_data(found: Sequence[Property]) -> list[dict[str, Any]]:

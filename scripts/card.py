@@ -1,0 +1,141 @@
+"""Measure the card of a scenario: whether it can tell methods apart.
+
+python -m continual_arcade.scripts.scenario card catcher-conflict
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Annotated, Any
+
+import matplotlib as mpl
+import tomli_w
+import tyro
+from rich.console import Console
+
+from continual_arcade.agents.methods import METHODS
+from continual_arcade.evaluation.atomic_files import write_text_whole
+from continual_arcade.evaluation.commands import command_of, for_anybody
+from continual_arcade.evaluation.terminal import TerminalTable
+from continual_arcade.reports.curves import matrix_chart
+from continual_arcade.reports.pages.static import STYLE, draw
+from continual_arcade.reports.pages.style import method_styles
+from continual_arcade.scripts.cli import NOTICE
+from continual_arcade.scripts.study import Workers, begun, results_of
+from continual_arcade.studies import scenario as scenarios
+from continual_arcade.studies import study as studies
+from continual_arcade.studies.cards import (
+    FINETUNE,
+    JOINT,
+    Property,
+    as_markdown,
+    card_data,
+    properties,
+)
+from continual_arcade.studies.folder import StudyFolder
+from continual_arcade.studies.provenance import provenance
+from continual_arcade.studies.scenario import Scenario
+
+
+@dataclass(frozen=True)
+class Card(Workers):
+    """Measure the card of a scenario: experts, joint and methods are trained in it."""
+
+    scenario: Annotated[str, tyro.conf.Positional] = ""
+    """Name of a scenario, or its .toml file."""
+    methods: tuple[str, ...] = (FINETUNE, "reservoir", "mer")
+    """What is trained beside the experts and joint; finetune among them. The share of decided pairs
+    is of these."""
+    seeds: str = "0..9"
+    """Seeds of the runs; for the share of decided pairs it takes 20."""
+    out: Path = Path("runs")
+    """Folder in which the runs get a folder of their own; what is finished there is not repeated.
+    """
+    to: Path | None = None
+    """Folder for NAME.toml, NAME.md and NAME.png; that of the runs if not given."""
+
+
+def card(args: Card, console: Console, given: Sequence[str]) -> int | None:
+    """Measure a card, print it, and write it down.
+
+    Args:
+        args: What is asked for.
+        console: Where it is printed.
+        given: The arguments of the command, which are written down.
+
+    Returns:
+        ``NOTICE`` if a property is not met.
+
+    Raises:
+        ValueError: If there is no such scenario or method, or it makes no sense.
+        RuntimeError: If runs failed.
+        OSError: If something cannot be read or written.
+    """
+    scenario = scenarios.find(args.scenario)
+    study = _study(scenario, args)
+    study.check()
+    folder = StudyFolder(args.out / study.name)
+    about = {
+        "command": command_of("scenario", given),
+        "date": datetime.now(UTC).isoformat(timespec="seconds"),
+        **provenance(),
+    }
+    begun(folder, study, about, args, console)
+    ((comparison, results, experts),) = results_of(folder)
+    alone = {column: tuple(group.runs.values()) for column, group in experts.items()}
+    compared = [one for one in METHODS.values() if not (one.remembers_all or one.interleaved)]
+    found = properties(results, alone, len(compared))
+    console.print(_table(scenario, found))
+    to = args.to or folder.path
+    to.mkdir(parents=True, exist_ok=True)
+    made = {**about, "command": for_anybody(command_of("scenario", given)), "seeds": args.seeds}
+    data = card_data(scenario, found, made)
+    write_text_whole(to / f"{scenario.name}.toml", tomli_w.dumps(data))
+    write_text_whole(to / f"{scenario.name}.md", _page(scenario, found, made))
+    chart = matrix_chart(results, comparison.protocol.schedule, comparison.points)
+    figure = draw(
+        replace(chart, title=scenario.name), method_styles(tuple(one.label for one in results))
+    )
+    with mpl.rc_context(STYLE):
+        figure.savefig(to / f"{scenario.name}.png", dpi=110)
+    console.out(f"the card is in {to / scenario.name}.toml, .md and .png")
+    return None if all(one.is_met for one in found) else NOTICE
+
+
+def _study(scenario: Scenario, args: Card) -> studies.Study:
+    if FINETUNE not in args.methods:
+        raise ValueError(f"methods = {', '.join(args.methods)} must have {FINETUNE} among them")
+    data: dict[str, Any] = {
+        "format": studies.FORMAT,
+        "name": f"card-{scenario.name}",
+        "about": f"The card of scenario {scenario.name}",
+        "scenarios": [args.scenario],
+        "methods": {name: {} for name in args.methods},
+        "seeds": args.seeds,
+        "references": ["experts", JOINT],
+    }
+    return studies.read(data, Path())
+
+
+def _table(scenario: Scenario, found: Sequence[Property]) -> TerminalTable:
+    table = TerminalTable(
+        f"card of {scenario.name}",
+        texts=["property"],
+        numbers=["value", "wanted", "verdict"],
+        caption="\n".join(f"{one.name}: {one.measured}; {one.detail}" for one in found),
+    )
+    for one in found:
+        value = "" if one.verdict == "not measured" else f"{one.value:.2f}"
+        sign = "at least" if one.at_least else "at most"
+        table.add_row(one.name, value, f"{sign} {one.wanted:g}", one.verdict)
+    return table
+
+
+def _page(scenario: Scenario, found: Sequence[Property], made: dict[str, Any]) -> str:
+    return (
+        f"# Card of {scenario.name}\n\n{scenario.about}\n\n{as_markdown(found)}\n"
+        f"![forgetting matrices of the methods]({scenario.name}.png)\n\n"
+        f"Made on {made['date'][:10]} by commit {made['git_commit'] or 'unknown'} with "
+        f"`{made['command']}`, seeds {made['seeds']}.\n"
+    )

@@ -3,7 +3,7 @@
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any, ClassVar, get_args, get_type_hints
 
 import gymnasium as gym
 import numpy as np
@@ -38,6 +38,7 @@ from continual_arcade.agents.methods.l2 import L2
 from continual_arcade.agents.methods.mer import MER
 from continual_arcade.agents.methods.reptile import Reptile
 from continual_arcade.agents.methods.si import SI
+from continual_arcade.agents.networks import ACTIVATIONS
 from continual_arcade.agents.replay import FIFOReplayBuffer, MixReplayBuffer
 from continual_arcade.envs import IDS, make_game, shipped
 from continual_arcade.envs.schedules import stationary
@@ -430,6 +431,7 @@ def test_dropout_follows_an_activation_that_it_does_not_commute_with() -> None:
 def test_an_activation_that_there_is_not(activation: Any) -> None:
     with pytest.raises((ValueError, TypeError), match="activation"):
         DQNSettings(activation=activation)
+    assert set(get_args(get_type_hints(DQNSettings)["activation"])) == set(ACTIVATIONS)
 
 
 def test_settings_of_runs_before_there_was_an_activation_are_read() -> None:

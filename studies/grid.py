@@ -8,7 +8,8 @@ from functools import partial
 from typing import Literal
 
 from continual_arcade.studies.run_spec import RunSpec
-from continual_arcade.studies.study import EXPERT, Entry, Scenario, Study
+from continual_arcade.studies.scenario import Scenario
+from continual_arcade.studies.study import EXPERT, Entry, Study
 
 Kind = Literal["method", "reference", "expert"]
 

@@ -79,7 +79,7 @@ def test_the_wheel_holds_what_the_disk_holds(wheel: Path) -> None:
         for path in folder.iterdir()
         if path.suffix == ".py" or path.name in ("py.typed", "references.json")
     }
-    for folder in ("reports/pages/templates", "studies/shipped"):
+    for folder in ("reports/pages/templates", "studies/scenarios", "studies/shipped"):
         expected |= {f"continual_arcade/{folder}/{path.name}" for path in (ROOT / folder).iterdir()}
     assert packed == expected
     assert sum(name.endswith("py.typed") for name in packed) == len(MAPPED)

@@ -18,11 +18,11 @@ from continual_arcade.agents import METHODS, DQNSettings
 from continual_arcade.envs import make_game, shipped
 from continual_arcade.evaluation import EvaluationSettings
 from continual_arcade.studies.grid import cells
+from continual_arcade.studies.scenario import Scenario
 from continual_arcade.studies.study import (
     REFERENCES,
     SHIPPED,
     Entry,
-    Scenario,
     Study,
     differences,
     find,
@@ -301,6 +301,17 @@ def test_the_learner_of_a_scenario_gives_way_to_the_study_and_to_methods(tmp_pat
         assert spec.settings.buffer_size == (270 + 4 if name == "joint" else 64)
         assert spec.scenario == study.scenarios[0]
         assert spec.context == "params"
+
+
+def test_experts_of_agents_that_explore_in_each_phase_explore_in_theirs(tmp_path: Path) -> None:
+    """In a single phase there is no other, and each expert can be made."""
+    study = small(tmp_path, settings={"epsilon": "per_phase"}, references=["experts"], seeds="0")
+    specs = {cell.method: cell.make() for cell in cells(study)}
+    assert specs["finetune"].settings.epsilon == "per_phase"
+    assert specs["expert"].settings == replace(specs["finetune"].settings, epsilon="global")
+    agent = specs["expert"].build()
+    agent.learn(8)
+    assert 0.4 < agent.exploration_rate < 0.5
 
 
 def test_what_a_study_does_not_say_is_that_of_the_scenario(tmp_path: Path) -> None:

@@ -50,7 +50,7 @@ from continual_arcade.scripts.seed_progress import SeedProgress
 from continual_arcade.studies import scenario as scenarios
 from continual_arcade.studies.executors import jobs_at_a_time, local_executor
 from continual_arcade.studies.provenance import provenance
-from continual_arcade.studies.run_spec import SAVE_EVERY, RunSpec, Training, alone, warm_up
+from continual_arcade.studies.run_spec import SAVE_EVERY, RunSpec, Training, warm_up
 from continual_arcade.studies.seed_runs import SeedRuns, is_finished
 from continual_arcade.studies.seeds import parse_seeds
 
@@ -178,8 +178,6 @@ def spec_of(args: Train) -> RunSpec:
     else:
         game, context, schedule = scenario.game, scenario.context, scenario.schedule
         settings = scenario.learner(args.dqn, method)
-    if args.only_phase is not None:
-        settings = alone(settings)
     return RunSpec(
         game=game,
         schedule=_only(args.only_phase, schedule),

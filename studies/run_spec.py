@@ -194,18 +194,6 @@ class RunSpec:
         )
 
 
-def alone(settings: DQNSettings) -> DQNSettings:
-    """Return the settings of an agent that is trained in one phase of several alone.
-
-    They are the same: exploration over each phase is then exploration over the whole run, and only
-    the latter is offered there.
-
-    Args:
-        settings: Those of agents that are trained in all phases.
-    """
-    return replace(settings, epsilon="global") if settings.epsilon == "per_phase" else settings
-
-
 @dataclass(frozen=True)
 class Spent:
     """What training, or resuming, has cost."""

@@ -16,7 +16,7 @@ from continual_arcade.envs.messages import unknown
 from continual_arcade.envs.schedule_files import SUFFIXES
 from continual_arcade.evaluation.protocol import EvaluationSettings
 from continual_arcade.studies.file_values import check_name, check_once, only, texts_of, value_of
-from continual_arcade.studies.run_spec import SAVE_EVERY, RunSpec, alone
+from continual_arcade.studies.run_spec import SAVE_EVERY, RunSpec
 from continual_arcade.studies.scenario import Scenario, as_scenario
 from continual_arcade.studies.seeds import check_seed, parse_seeds
 
@@ -130,7 +130,7 @@ class Study:
                 game=scenario.game,
                 schedule=scenario.schedule.single(phase),
                 method=METHODS["finetune"],
-                settings=alone(scenario.learner(self.shared)),
+                settings=scenario.learner(self.shared),
                 evaluation=self.evaluation,
                 save_every=self.save_every,
                 context=scenario.context,

@@ -22,6 +22,7 @@ from continual_arcade.scripts import (
     evaluate,
     references,
     report,
+    scenario,
     schedule,
     study,
     train,
@@ -178,6 +179,33 @@ def made_references(scene: Scene, before: str = "") -> int:
     return status(references.main, *given, "--out", out)
 
 
+CARD = """
+format = 1
+name = "tiny"
+game = "FlappyBird"
+schedule = "conflict"
+phase_steps = 80
+context = "params"
+
+[settings]
+num_envs = 4
+hidden = [8]
+batch_size = 8
+buffer_size = 200
+learning_starts = 40
+"""
+
+
+def made_card(scene: Scene) -> int:
+    file = scene.root / "tiny.toml"
+    file.write_text(CARD, "utf-8")
+    options = ("--seeds", "0..1", "--methods", "finetune", "--jobs", "1", "--out", scene.root)
+    found = status(scenario.main, "card", file, *options)
+    made = {path.suffix for path in (scene.root / "card-tiny").glob("tiny.*")}
+    assert made == {".toml", ".md", ".png"}
+    return found
+
+
 SCENES: dict[tuple[str, str], Callable[[Scene], int]] = {
     ("evaluate", "every episode has the same result as in the run"): evaluated,
     ("evaluate", "episodes have different results"): lambda s: evaluated(s, s.disturb),
@@ -204,6 +232,10 @@ SCENES: dict[tuple[str, str], Callable[[Scene], int]] = {
     ("study report", "all runs are on the page"): lambda s: of_study(s, "report"),
     ("study report", "runs are not finished"): lambda s: of_study(
         s, "report", before=lambda: unfinished(s)
+    ),
+    ("scenario card", "a property is missed, or was not measured"): made_card,
+    ("scenario card", "there is no such scenario"): lambda s: status(
+        scenario.main, "card", "no-such-one"
     ),
     ("study verify", "every run was reproduced"): lambda s: of_study(s, "verify", "--jobs=1"),
     ("study verify", "a run was re-run with a different result"): lambda s: of_study(

@@ -408,7 +408,7 @@ def test_errors_of_type_are_of_both_kinds() -> None:
         (Number(0, 1), 2, "x = 2 must be from 0 to 1"),
         (Number(0, below=1), 1, "x = 1 must be at least 0 and below 1"),
         (Number(above=0), 0, "x = 0 must be positive and finite"),
-        (Number(above=2, high=3), 2, "x = 2 must be finite and above 2 and at most 3"),
+        (Number(above=2, high=3), 2, "x = 2 must be above 2 and at most 3"),
         (Number(finite=False), math.nan, "x = nan must be not NaN"),
         (Number(0, 1), "1", "x = '1' must be a number, from 0 to 1"),
         (Whole(1, 5), 6, "x = 6 must be a whole number, at least 1 and at most 5"),

@@ -16,7 +16,13 @@ from hypothesis import strategies as st
 from stable_baselines3.common.callbacks import BaseCallback
 from stable_baselines3.common.env_checker import check_env as check_env_sb3
 
-from continual_arcade.agents import METHODS, ContinualDQN, DQNSettings, build_agent, make_life
+from continual_arcade.agents import (
+    METHODS,
+    ContinualDQN,
+    DQNSettings,
+    build_agent,
+    make_training_env,
+)
 from continual_arcade.envs import (
     GAMES,
     IDS,
@@ -484,7 +490,7 @@ def test_unknown_contexts_are_refused_everywhere() -> None:
     with pytest.raises(ValueError, match=message):
         gym.make_vec(IDS["Catcher"], num_envs=2, context=wrong)
     with pytest.raises(ValueError, match=message):
-        make_life("FlappyBird", tiny.CONFLICT, 2, wrong)
+        make_training_env("FlappyBird", tiny.CONFLICT, 2, wrong)
     with pytest.raises(ValueError, match=message):
         PhasedEnv(gym.make("CartPole-v1"), POLES, CARTPOLE, set_cartpole, context=wrong)
     with pytest.raises(TypeError, match="unknown context 3"):
@@ -494,7 +500,7 @@ def test_unknown_contexts_are_refused_everywhere() -> None:
 def test_agents_of_another_context_are_refused() -> None:
     agent = learner(tiny.CONFLICT, "params", "torch")
     with pytest.raises(ValueError, match=r"another context .*'hidden', 'params' or 'one-hot'"):
-        agent.set_env(make_life("FlappyBird", tiny.CONFLICT, tiny.NUM_ENVS))
+        agent.set_env(make_training_env("FlappyBird", tiny.CONFLICT, tiny.NUM_ENVS))
 
 
 def test_joint_training_shows_the_same_phases_or_is_refused() -> None:

@@ -191,12 +191,12 @@ def test_a_study_has_a_context_for_all_or_for_a_schedule() -> None:
         "methods": {"finetune": {}},
     }
     study = read_study(data, Path())
-    assert [world.context for world in study.worlds] == ["one-hot", "params"]
-    assert [study.spec(w, study.entries[0], 0).context for w in study.worlds] == [
+    assert [one.context for one in study.scenarios] == ["one-hot", "params"]
+    assert [study.spec(w, study.entries[0], 0).context for w in study.scenarios] == [
         "one-hot",
         "params",
     ]
-    assert study.expert_spec(study.worlds[1], 0).context == "params"
+    assert study.expert_spec(study.scenarios[1], 0).context == "params"
     assert type(study).from_dict(json.loads(json.dumps(study.to_dict()))) == study
     with pytest.raises(ValueError, match="unknown context 'phase'"):
         read_study({**data, "context": "phase"}, Path())

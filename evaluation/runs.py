@@ -19,6 +19,9 @@ from continual_arcade.evaluation.run_folder import RunFolder
 from continual_arcade.evaluation.score_range import score_range
 from continual_arcade.evaluation.table import read
 
+_ONCE = {"activation": "relu", "average": 0.0}
+"""What the learner of this suite did before there were settings that say so."""
+
 
 @dataclass(frozen=True)
 class Run:
@@ -127,7 +130,7 @@ class Run:
         spec = self.config["method_spec"]
         added = {name: spec[name] for name in ("replay", "parts", "remembers_all", "interleaved")}
         added["parts"] = "+".join(added["parts"]) or "none"
-        return {**self.config["settings"], **added}
+        return {**_ONCE, **self.config["settings"], **added}
 
     @cached_property
     def network(self) -> Network:

@@ -45,6 +45,19 @@ def test_runs_that_differ_only_by_their_seed_are_a_group(tmp_path: Path) -> None
     assert comparison.groups[0].runs[2].scores.matrix.tolist() == [[0, 0], [5, 1], [3, 8]]
 
 
+def test_settings_that_there_were_not_mean_what_was_done_then(tmp_path: Path) -> None:
+    before = {"learning_rate": 0.1}
+    paths = [
+        write_run(tmp_path, TWO, CELLS, seed=seed, settings=settings)
+        for seed, settings in enumerate(
+            (before, {**before, "average": 0.0, "activation": "relu"}, {**before, "average": 0.9})
+        )
+    ]
+    (comparison,) = gather(paths).comparisons
+    assert [list(group.runs) for group in comparison.groups] == [[0, 1], [2]]
+    assert comparison.labels == ["finetune, average=0.0", "finetune, average=0.9"]
+
+
 @pytest.mark.parametrize(
     ("change", "difference"),
     [

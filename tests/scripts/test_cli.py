@@ -181,7 +181,8 @@ WAITS = """
     def command():
         try:
             open(sys.argv[1], "w").close()
-            time.sleep(float(sys.argv[2]))
+            for _ in range(int(100 * float(sys.argv[2]))):
+                time.sleep(0.01)  # a signal just before a sleep is heard when that is over
         finally:
             print("tidied up")
     run(command)

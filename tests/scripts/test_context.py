@@ -39,7 +39,10 @@ def trained(root: Path, context: str, *more: str) -> Path:
 @pytest.fixture(scope="module")
 def runs(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     root = tmp_path_factory.mktemp("runs")
-    return {context: trained(root, context) for context in WIDTH}
+    of_each = {context: root / context for context in WIDTH}  # two may begin in one second
+    for path in of_each.values():
+        path.mkdir()
+    return {context: trained(path, context) for context, path in of_each.items()}
 
 
 @pytest.mark.parametrize("context", WIDTH)

@@ -178,6 +178,8 @@ class ContinualDQN(DQN):
         self.average: float = DECAY("average", average)
         self.weight_average: WeightAverage | None = None
         """The average of the weights, if one is kept."""
+        self._averaged_by = 0.0
+        """For which value of ``average`` it is kept."""
         self.parts: list[Part] = list(Instance((Sequence,))("parts", parts))
         self.double_q = flag("double_q", double_q)
         self.exploration = OrNone(Instance((Exploration,)))("exploration", exploration)
@@ -259,7 +261,12 @@ class ContinualDQN(DQN):
             self._check_engine()
 
     def follow_network(self) -> None:
-        """Let the average, if one is to be kept, be one of the network that there is now."""
+        """Let the average, if one is to be kept, be one of the network that there is now.
+
+        Raises:
+            ValueError: If ``average`` was set to what it cannot be.
+        """
+        self._averaged_by = DECAY("average", self.average)
         if not self.average:
             self.weight_average = None
         elif self.weight_average is None or not self.weight_average.suits(self.q_net):
@@ -309,6 +316,8 @@ class ContinualDQN(DQN):
 
     def _look_again(self) -> None:
         """Choose the engine again, if the agent has changed since."""
+        if self.average != self._averaged_by:
+            self.follow_network()
         if self.engine != self._asked or not (self._compiled is None or self._compiled.is_of(self)):
             self._choose_engine()
 
@@ -695,7 +704,6 @@ class ContinualDQN(DQN):
     def _setup_learn(self, *args: Any, **kwargs: Any) -> Any:
         goes_on = self._last_obs is not None and self.num_timesteps > 0
         self._check_changes()
-        DECAY("average", self.average)  # it may have been set since
         self.follow_network()
         self._choose_engine()  # what was changed since it was made is looked at, too
         self._check_engine()

@@ -93,7 +93,7 @@ def costs(results: Sequence[MethodResults]) -> DataTable:
     notes = Notes()
     rows = []
     for one in results:
-        known = [costs for run in one.runs if (costs := _whole_costs(run)) is not None]
+        known = [costs for run in one.runs if (costs := whole_costs(run)) is not None]
         if len(known) < len(one.runs):
             lacking = counted(len(one.runs) - len(known), "run")
             reason = f"{lacking} of {len(one.runs)} did not write all of it down"
@@ -127,7 +127,7 @@ def costs(results: Sequence[MethodResults]) -> DataTable:
     )
 
 
-def _whole_costs(run: Run) -> tuple[float, float, float, float] | None:
+def whole_costs(run: Run) -> tuple[float, float, float, float] | None:
     """Return steps and seconds of training and of evaluation; None if a row is missing."""
     costs = run.costs
     if costs is None or set(costs["lifetime_step"]) != set(run.table["lifetime_step"]):

@@ -25,6 +25,8 @@ from continual_arcade.evaluation.references import Scale
 from continual_arcade.evaluation.runs import Run
 from continual_arcade.evaluation.score_range import score_range
 from continual_arcade.reports.method_results import MethodResults
+from continual_arcade.reports.provenance import whole_costs
+from continual_arcade.studies.provenance import versions
 from continual_arcade.studies.scenario import Scenario
 
 Floats = npt.NDArray[np.float64]
@@ -247,11 +249,11 @@ def _cheap(results: Sequence[MethodResults], methods: int) -> Property:
     """Estimate the time of a study of all methods from what these runs have taken."""
     how = f"minutes for all methods and {FEWEST} seeds on {CORES} cores"
     runs = [run for one in results if not one.is_reference for run in one.runs]
-    known = [_seconds(run) for run in runs]
-    if not known or None in known:
+    known = [spent for run in runs if (spent := whole_costs(run)) is not None]
+    if not known or len(known) < len(runs):
         why = "not every run has written down its costs"
         return Property("cheap", how, math.nan, 60.0, at_least=False, detail=why)
-    each = float(np.mean([seconds for seconds in known if seconds is not None]))
+    each = float(np.mean([training + evaluation for _, training, _, evaluation in known]))
     return Property(
         "cheap",
         how,
@@ -260,14 +262,6 @@ def _cheap(results: Sequence[MethodResults], methods: int) -> Property:
         at_least=False,
         detail=f"{each:.1f} s a run, {methods} methods",
     )
-
-
-def _seconds(run: Run) -> float | None:
-    """Return what a run has taken, evaluation included [s]; None if that is not known."""
-    costs = run.costs
-    if costs is None or set(costs["lifetime_step"]) != set(run.table["lifetime_step"]):
-        return None
-    return float(costs["training_seconds"].sum() + costs["evaluation_seconds"].sum())
 
 
 def _listed(numbers: Mapping[str, float], spec: str = ".2f") -> str:
@@ -292,6 +286,7 @@ def card_data(
         "format": FORMAT,
         "scenario": scenario.name,
         "fingerprint": fingerprint(scenario),
+        "version": _version(),
         "made": {name: value for name, value in made.items() if value is not None},
         "properties": to_data(found),
     }
@@ -312,13 +307,17 @@ def fingerprint(scenario: Scenario) -> str:
     return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
+def _version() -> str:
+    return str(versions()["versions"]["continual-arcade"])
+
+
 def read(path: Path, scenario: Scenario) -> dict[str, Any]:
     """Read the card of a scenario.
 
     Raises:
         OSError: If there is none.
-        ValueError: If it is no card, that of another scenario, or one that was measured with other
-            settings than the scenario has now.
+        ValueError: If it is no card, that of another scenario, or one that was measured by another
+            version, or with other settings than the scenario has now.
     """
     try:
         data = tomllib.loads(path.read_text("utf-8"))
@@ -329,6 +328,10 @@ def read(path: Path, scenario: Scenario) -> dict[str, Any]:
     again = f"measure it again: python -m continual_arcade.scripts.scenario card {scenario.name}"
     if data.get("scenario") != scenario.name:
         raise ValueError(f"{path} is the card of {data.get('scenario')!r}; {again}")
+    if data.get("version") != _version():
+        raise ValueError(
+            f"{path} was measured by version {data.get('version')}, this is {_version()}; {again}"
+        )
     if data.get("fingerprint") != fingerprint(scenario):
         raise ValueError(
             f"{path} was measured when {scenario.name} had another schedule, context or learner; "

@@ -136,8 +136,7 @@ class GameLoop:
             DivergedError: If the loss or its gradient is not finite.
         """
         agent, count = self._agent, self.env.num_envs
-        begun, episodes = agent.num_timesteps, 0
-        owed = False
+        episodes, owed = 0, False
         while True:
             rollout = agent.train_freq.frequency
             gradient_steps = agent.gradient_steps if agent.gradient_steps >= 0 else rollout * count
@@ -163,7 +162,8 @@ class GameLoop:
                     agent.dump_logs()
                 callback.on_rollout_end()
             if not goes_on or watches_start(callback) or not self._continues():
-                return RolloutReturn(agent.num_timesteps - begun, episodes, goes_on)
+                # As of the last rollout alone, which is what is still to be learnt from.
+                return RolloutReturn(rollout * count, episodes, goes_on)
             owed = agent.num_timesteps > agent.learning_starts and agent.gradient_steps != 0
             if owed:
                 agent._update_learning_rate(agent.policy.optimizer)

@@ -280,7 +280,9 @@ def load_agent(
     with _naming(path):
         normalised = flag(_NORMALISED, state.pop(_NORMALISED, False))
         average = state.pop(_AVERAGE, None)
-        Instance((dict,))("arguments", state.get("arguments", {})).setdefault(_AVERAGE, 0.0)
+        arguments = Instance((dict,))("arguments", state.get("arguments", {}))
+        if average is None and arguments.setdefault(_AVERAGE, 0.0) not in (0.0, _DEFAULT):
+            raise ValueError("it lacks the average of the weights, perhaps it is damaged")
         agent = _made(cls, state, device, dict(overrides))
     agent.trained_normalised = normalised
     if env is not None:

@@ -155,13 +155,13 @@ class NStepAccumulator:
         Raises:
             ValueError: If an argument has the wrong number of elements.
         """
-        self._newest = (self._newest + 1) % self.n_steps
         pending, completed, step, given = self._views()
-        # As they are kept, whatever kind they come in.
+        # As they are kept, whatever kind they come in; what does not fit changes nothing.
         arrived = (obs, actions, rewards, next_obs, dones, timeouts, phases)
         for array, values in zip(step, arrived, strict=True):
             array[...] = np.asarray(values).reshape(array.shape)
         np.greater(step.ended, step.timed_out, out=given[5])
+        self._newest = (self._newest + 1) % self.n_steps
         count = pushes()(pending, completed, self._newest, *given)
         return Transitions(*[column[:count].copy() for column in self._completed])
 

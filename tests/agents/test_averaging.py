@@ -15,6 +15,8 @@ from stable_baselines3.common.callbacks import BaseCallback
 
 from continual_arcade.agents import METHODS, ContinualDQN, DQNSettings, build_agent
 from continual_arcade.agents.averaging import WeightAverage
+from continual_arcade.agents.files.saving import KIND
+from continual_arcade.agents.files.state_files import load_state, save_state
 from continual_arcade.agents.kernels.arithmetic import share_of_average
 
 ENGINES = ("torch", "compiled")
@@ -242,6 +244,36 @@ def test_it_may_be_asked_for_later() -> None:
     assert agent.averaged is None
 
 
+class Settings(BaseCallback):
+    """Sets ``average`` at some steps."""
+
+    def __init__(self, values: dict[int, Any]) -> None:
+        super().__init__()
+        self.values = values
+
+    def _on_step(self) -> bool:
+        agent: Any = self.model
+        agent.average = self.values.get(self.num_timesteps, agent.average)
+        return True
+
+
+def test_what_is_set_in_the_middle_of_a_run_holds_from_there_on() -> None:
+    values = {80: 0.9, 160: 0.0, 200: 0.8, 240: 0.95}
+    agents = [tiny.agent(engine=engine) for engine in ENGINES]  # type: ignore[arg-type]
+    for agent in agents:
+        agent.learn(tiny.LIFE, Settings(values))
+    torchs, compiled = (agent.weight_average for agent in agents)
+    assert torchs is not None
+    assert compiled is not None
+    assert agents[1].engine_report == "compiled"
+    # From what was seen at step 200 on, with what is learnt after that step.
+    assert torchs.updates == compiled.updates == (tiny.LIFE - 200) // 4 + 1
+    assert furthest(weights(torchs.network), weights(compiled.network)) < 1e-5
+    wrong = tiny.agent(engine="compiled", average=0.9)
+    with pytest.raises(ValueError, match=r"average = 1\.5"):
+        wrong.learn(tiny.LIFE, Settings({80: 1.5}))
+
+
 def test_settings_of_runs_without_one_are_read() -> None:
     kept = {name: value for name, value in vars(DQNSettings()).items() if name != "average"}
     assert DQNSettings.from_dict(kept).average == 0.0
@@ -252,3 +284,14 @@ def test_damage(tmp_path: Path) -> None:
     average = WeightAverage(agent.q_net)
     with pytest.raises(ValueError, match="updates"):
         average.load_state_dict({"updates": -1, "network": {}}, agent.q_net)
+    save_state(tmp_path / "whole.zip", state := load_state(saved(agent, tmp_path), KIND), KIND)
+    assert ContinualDQN.load(tmp_path / "whole.zip").weight_average is not None
+    del state["average"]
+    save_state(tmp_path / "lost.zip", state, KIND)
+    with pytest.raises(ValueError, match=r"lost\.zip: it lacks the average of the weights"):
+        ContinualDQN.load(tmp_path / "lost.zip")
+
+
+def saved(agent: ContinualDQN, folder: Path) -> Path:
+    agent.save(folder / "agent.zip")
+    return folder / "agent.zip"

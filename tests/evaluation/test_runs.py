@@ -3,13 +3,14 @@
 import json
 import re
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 from tables import gaps, matrix_cells, write_run
 
+from continual_arcade.agents import DQNSettings
 from continual_arcade.evaluation import (
     EvaluationSettings,
     Protocol,
@@ -17,6 +18,7 @@ from continual_arcade.evaluation import (
     gather,
     network_diagnostics,
 )
+from continual_arcade.evaluation.runs import _ONCE
 
 TWO = gaps(100, 90)
 CELLS = matrix_cells(TWO, [[0, 0], [5, 1], [3, 8]])
@@ -54,6 +56,10 @@ def test_settings_that_there_were_not_mean_what_was_done_then(tmp_path: Path) ->
         )
     ]
     (comparison,) = gather(paths).comparisons
+    # The learner itself reads its settings of before in the same way.
+    known = {name: value for name, value in asdict(DQNSettings()).items() if name not in _ONCE}
+    then = asdict(DQNSettings.from_dict(known))
+    assert {name: then[name] for name in _ONCE} == _ONCE
     assert [list(group.runs) for group in comparison.groups] == [[0, 1], [2]]
     assert comparison.labels == ["finetune, average=0.0", "finetune, average=0.9"]
 

@@ -176,6 +176,9 @@ def test_a_card_is_written_and_read_for_the_scenario_as_it_was(tmp_path: Path) -
             read(path, changed)
     with pytest.raises(ValueError, match="the card of 'catcher-conflict'"):
         read(path, find("flappy-bird-conflict"))
+    path.write_text(tomli_w.dumps({**data, "version": "0.0.1"}), "utf-8")
+    with pytest.raises(ValueError, match=r"measured by version 0\.0\.1, this is"):
+        read(path, scenario)
     path.write_text("format = 1\n", "utf-8")
     with pytest.raises(ValueError, match="no card of format 1"):
         read(path, scenario)

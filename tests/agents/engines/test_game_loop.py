@@ -153,6 +153,22 @@ def test_what_was_learnt_by_each_call_is_what_the_other_engine_has_learnt(kind: 
     assert tiny.bits(agents[0]) == tiny.bits(agents[1])
 
 
+@pytest.mark.parametrize("callback", [None, Updates()])
+def test_as_many_gradient_steps_as_steps_of_the_rollout(callback: Any) -> None:
+    """With gradient_steps = -1 that is of the last rollout, however many a loop has played."""
+    made = [
+        tiny.agent(engine=engine, gradient_steps=-1, train_freq=3)
+        for engine in ("torch", "compiled")
+    ]
+    for each in made:
+        each.learn(tiny.LIFE, callback)
+    rollouts = -(-(tiny.LIFE - tiny.LEARNING_STARTS) // 12)
+    assert made[0]._n_updates == made[1]._n_updates
+    assert abs(made[0]._n_updates - 12 * rollouts) <= 12
+    for a, b in zip(made[0].q_net.parameters(), made[1].q_net.parameters(), strict=True):
+        assert np.allclose(a.detach(), b.detach(), atol=1e-4)
+
+
 @pytest.mark.parametrize(("num_envs", "window"), [(1, 100), (4, 1), (65, 3), (101, 100)])
 def test_as_many_games_may_end_at_once_as_there_are(num_envs: int, window: int) -> None:
     # All of them do where a phase ends; the agent keeps the last ``window`` episodes.

@@ -1,4 +1,4 @@
-"""The whole way once: train through harder and harder phases, see what was forgotten, report.
+"""The whole way once: two agents learn one thing after the other, and one of them forgets.
 
 Run it with ``python -m continual_arcade.scripts.demo``.
 """
@@ -6,30 +6,36 @@ Run it with ``python -m continual_arcade.scripts.demo``.
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 
 import tyro
 
 from continual_arcade.envs import make_game
-from continual_arcade.envs.curricula import as_schedule
-from continual_arcade.envs.schedules import Schedule
 from continual_arcade.evaluation.terminal import plain_console
 from continual_arcade.scripts.cli import run
 from continual_arcade.scripts.report import Report, report
-from continual_arcade.scripts.train import Train, train
+from continual_arcade.scripts.train import Train, prepare, train
 from continual_arcade.scripts.watch import Watch, watch
+from continual_arcade.studies import scenario as scenarios
+
+FINETUNE = "finetune"
+FILM = "first_phase.gif"
+PAGE = "report.html"
 
 
 @dataclass(frozen=True)
 class Demo:
-    """Train a DQN through harder and harder phases, show what it forgot, film it, report."""
+    """Train a DQN that forgets and one that remembers; film both in the first phase; report."""
 
+    scenario: str = "catcher-conflict"
+    """Name of a scenario, or its .toml file."""
+    method: str = "mer"
+    """What is trained beside finetune, which does nothing against forgetting."""
     out: Path = Path("runs")
-    """Folder in which the run gets a folder of its own."""
+    """Folder in which the demo gets a folder of its own."""
     seed: int = 0
     """Seed of everything that is random."""
-    phase_steps: int | None = None
-    """Make every phase this long [lifetime steps]; 25,000 if not given."""
 
 
 def demo(args: Demo) -> None:
@@ -37,23 +43,34 @@ def demo(args: Demo) -> None:
 
     Raises:
         ValueError: If an argument makes no sense.
-        OSError: If the run cannot be written.
+        OSError: If a run cannot be written.
     """
     begun = time.perf_counter()
-    args_of_run = Train(seed=args.seed, out=args.out, phase_steps=args.phase_steps)
-    game = make_game(args_of_run.game)
-    phases = as_schedule(args_of_run.schedule, game).phases
-    print(f"{game.title}, {len(phases)} phases, from {phases[0].name} to {phases[-1].name}.")
+    scenario = scenarios.find(args.scenario)
+    if args.method == FINETUNE:
+        raise ValueError(f"method = {FINETUNE!r} is trained anyway: name one that remembers")
+    phases = ", then ".join(phase.name for phase in scenario.schedule.phases)
+    print(f"{make_game(scenario.game).title}: {phases}. {scenario.about}")
     print("Training takes seconds; compiling the learner, once on a machine, about a minute.")
-    folder = train(args_of_run)
-    last = len(Schedule.from_dict(folder.read_config()["schedule"])) - 1
-    for name, phase in (("first", 0), ("last", last)):
-        film = folder.path / f"{name}_phase.gif"
-        watch(Watch(players=(str(folder.path),), phase=str(phase), record=film))
-    report(Report((folder.path,), out=folder.path / "report.html"), plain_console())
+    utc = datetime.now(UTC).strftime("%Y%m%dT%H%M%SZ")
+    folder = args.out / f"demo-{scenario.name}__{args.seed}__{utc}"
+    plans = [
+        Train(scenario=args.scenario, method=method, seed=args.seed, out=folder)
+        for method in (FINETUNE, args.method)
+    ]
+    for plan in plans:
+        prepare(plan)  # a mistake is said before anything is trained
+    runs = []
+    for plan in plans:
+        print(f"\n{plan.method} ...", flush=True)
+        runs.append(train(plan).path)
+    first = scenario.schedule.phases[0].name
+    print(f"\nboth in phase {first!r} again, at the end:", flush=True)
+    watch(Watch(players=tuple(map(str, runs)), phase="0", record=folder / FILM))
+    report(Report(tuple(runs), out=folder / PAGE), plain_console())
     seconds = time.perf_counter() - begun
-    print(f"done in {seconds / 60:.1f} minutes; everything is in {folder.path}")
-    print("open report.html there in a browser")
+    print(f"done in {seconds / 60:.1f} minutes; everything is in {folder}")
+    print(f"open {PAGE} there in a browser, and {FILM}")
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

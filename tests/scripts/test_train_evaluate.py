@@ -17,7 +17,7 @@ from processes import started, wait_for
 from continual_arcade.agents import ContinualDQN
 from continual_arcade.evaluation import EvaluationSettings, network_diagnostics
 from continual_arcade.evaluation.table import read
-from continual_arcade.scripts import compare, demo, evaluate, schedule, train, watch
+from continual_arcade.scripts import compare, evaluate, schedule, train, watch
 
 ROOT = Path(__file__).parents[2]
 SHORT = [
@@ -271,14 +271,6 @@ def test_a_disk_that_fills_ends_the_run_with_a_message(tmp_path: Path, trained: 
     assert len(table) % (3 * 6) == 0
     assert len(list((run / "checkpoints").glob("step_*.zip"))) >= 1
     assert not list((run / "checkpoints").glob(".unfinished*"))
-
-
-def test_the_demo_makes_everything(tmp_path: Path, capsys: Any) -> None:
-    demo.main(["--out", str(tmp_path), "--phase-steps", "300"])
-    run = one_run(tmp_path)
-    for name in ("matrix.png", "first_phase.gif", "last_phase.gif", "report.html"):
-        assert (run / name).stat().st_size > 1000
-    assert "mean pipes passed" in capsys.readouterr().out
 
 
 def test_a_trained_agent_can_be_watched(trained: Path, tmp_path: Path, capsys: Any) -> None:

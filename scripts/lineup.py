@@ -7,13 +7,13 @@ from pathlib import Path
 from typing import Any
 
 from continual_arcade.envs.context import HIDDEN, ContextKind, check_context
-from continual_arcade.envs.curricula import as_schedule
 from continual_arcade.envs.games import make_game
 from continual_arcade.envs.schedules import Phase, Schedule
 from continual_arcade.evaluation.checkpoints import Checkpoints
 from continual_arcade.evaluation.run_folder import RunFolder
 from continual_arcade.scripts.games import FIRST
 from continual_arcade.scripts.policies import SCRIPTED
+from continual_arcade.scripts.schedules import schedule_for
 
 
 @dataclass(frozen=True)
@@ -111,7 +111,7 @@ def line_up(
     trained = [source for source in sources if source.folder is not None]
     game = game or _common_game(trained)
     whole = (
-        as_schedule(schedule or "shrink", make_game(game))
+        schedule_for(make_game(game), schedule or "shrink")
         if schedule is not None or not trained
         else trained[0].schedule
     )

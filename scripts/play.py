@@ -16,11 +16,11 @@ import tyro
 
 from continual_arcade.envs import GAMES, IDS, ArcadeEnv, make_game
 from continual_arcade.envs.arcade_env import FRAMES_PER_SECOND
-from continual_arcade.envs.curricula import as_schedule
 from continual_arcade.envs.drawing.status import Notice
 from continual_arcade.envs.game import Game, Keys
 from continual_arcade.scripts.cli import run
 from continual_arcade.scripts.games import FIRST, GameName
+from continual_arcade.scripts.schedules import schedule_for
 
 HOLD = FRAMES_PER_SECOND // 2
 """For so many frames a game that is over stays, whatever is pressed: a key that was pressed for the
@@ -38,7 +38,7 @@ class Play:
     game: Annotated[GameName, tyro.conf.Positional] = FIRST
     """What is played."""
     schedule: str = "shrink"
-    """The schedule: a name, or a .toml or .json file."""
+    """The schedule: its name, that of a scenario, or a .toml or .json file."""
     phase_seconds: float = 30.0
     """How long each phase lasts [s]."""
     seed: int | None = None
@@ -61,7 +61,7 @@ def play(args: Play) -> list[int]:
         raise ValueError(f"phase_seconds = {args.phase_seconds} must be positive")
     game = make_game(args.game)
     game.require("keys")
-    schedule = as_schedule(args.schedule, game)
+    schedule = schedule_for(game, args.schedule)
     schedule = schedule.with_steps(max(1, round(args.phase_seconds * FRAMES_PER_SECOND)))
     env = gym.make(IDS[args.game], schedule=schedule, render_mode="human", hud=args.hud)
     scores: list[int] = []

@@ -14,8 +14,10 @@ import tyro
 from tqdm import tqdm
 
 from continual_arcade.envs import GAMES, make_game
-from continual_arcade.envs.curricula import as_schedule, schedules_of
+from continual_arcade.envs.curricula import schedules_of
+from continual_arcade.envs.game import Game
 from continual_arcade.envs.schedule_files import SUFFIXES
+from continual_arcade.envs.schedules import Schedule
 from continual_arcade.envs.tunables import Params, resolve
 from continual_arcade.evaluation.commands import command_of, for_anybody
 from continual_arcade.evaluation.evaluator import FIRST_SEED, MAX_STEPS
@@ -24,6 +26,7 @@ from continual_arcade.evaluation.reference_files import load, save
 from continual_arcade.evaluation.references import References
 from continual_arcade.scripts.cli import run
 from continual_arcade.scripts.games import GameName
+from continual_arcade.scripts.schedules import schedule_for
 from continual_arcade.studies.provenance import provenance
 from continual_arcade.studies.references import EPISODES, measure
 
@@ -37,8 +40,8 @@ class MakeReferences:
     """
 
     schedule: Annotated[tuple[str, ...], tyro.conf.UseAppendAction] = ()
-    """A schedule whose phases are played, by name or as a file; may be given several times. All
-    that the game has, if not given."""
+    """A schedule whose phases are played, by its name or that of a scenario, or as a file; may be
+    given several times. All that the game has, and those of all its scenarios, if not given."""
     game: GameName | None = None
     """What is played; all that have an oracle, if not given."""
     max_steps: int = MAX_STEPS
@@ -110,14 +113,26 @@ def _asked(args: MakeReferences) -> Iterator[tuple[str, Params]]:
             continue
         game.require("oracle")
         seen: list[Params] = []
-        for name in args.schedule or ("stationary", *schedules_of(game)):
-            schedule = as_schedule(name, game)
+        for schedule in _schedules(args.schedule, game):
             schedule.check(game.tunables)
             for phase in schedule.distinct:
                 params = resolve(game.tunables, phase.params)
                 if params not in seen:
                     seen.append(params)
                     yield game_name, params
+
+
+def _schedules(names: Sequence[str], game: Game) -> Iterator[Schedule]:
+    """Return the schedules of these names, or all of a game."""
+    for name in names or ("stationary", *schedules_of(game)):
+        yield schedule_for(game, name)
+    if not names:
+        # Only now: scenarios know learners, and so PyTorch, which takes seconds to load.
+        from continual_arcade.studies import scenario as scenarios
+
+        for scenario in map(scenarios.find, scenarios.names()):
+            if scenario.game == game.name:
+                yield scenario.schedule
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

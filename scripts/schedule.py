@@ -12,12 +12,12 @@ from typing import Annotated
 import tyro
 
 from continual_arcade.envs import make_game
-from continual_arcade.envs.curricula import as_schedule
 from continual_arcade.envs.drawing.schedule import draw
 from continual_arcade.envs.schedule_files import SUFFIXES, save
 from continual_arcade.envs.schedules import Schedule
 from continual_arcade.scripts.cli import run
 from continual_arcade.scripts.games import FIRST, GameName
+from continual_arcade.scripts.schedules import schedule_for
 
 
 @dataclass(frozen=True)
@@ -25,7 +25,7 @@ class Show:
     """Print a schedule, check it, and write it as a picture or a file."""
 
     schedule: Annotated[str, tyro.conf.Positional] = "shrink"
-    """Name of a schedule, or a .toml or .json file."""
+    """Name of a schedule, or of a scenario; or a .toml or .json file."""
     game: GameName = FIRST
     """The game it is for."""
     phase_steps: int | None = None
@@ -42,7 +42,7 @@ def show(args: Show) -> None:
         OSError: If the file exists or cannot be written.
     """
     game = make_game(args.game)
-    schedule = as_schedule(args.schedule, game)
+    schedule = schedule_for(game, args.schedule)
     if args.phase_steps is not None:
         schedule = schedule.with_steps(args.phase_steps)
     schedule.check(game.tunables)

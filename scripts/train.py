@@ -170,6 +170,11 @@ def spec_of(args: Train) -> RunSpec:
     )
     method = compose(args.method, args.replay, args.part)
     scenario = None if args.scenario is None else scenarios.find(args.scenario)
+    if scenario is None and args.schedule in scenarios.names():
+        raise ValueError(
+            f"schedule = {args.schedule!r} is a scenario, which says more than a schedule: give it "
+            "with --scenario"
+        )
     if scenario is None:
         game, context, settings = args.game, args.context, args.dqn
         schedule = as_schedule(args.schedule, make_game(game))

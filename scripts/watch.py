@@ -59,7 +59,8 @@ class Watch:
     game: GameName | None = None
     """What is played; that of the run if there is one, else the first of these."""
     schedule: str | None = None
-    """The schedule; that of the run if there is one, else shrink."""
+    """The schedule, by its name or that of a scenario, or as a file; that of the run if there is
+    one, else shrink."""
     phase: str = "0"
     """Index or name of the phase."""
     context: ContextKind | None = None

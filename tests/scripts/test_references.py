@@ -19,6 +19,7 @@ from continual_arcade.evaluation.locks import Lock, LockedError
 from continual_arcade.evaluation.reference_files import load
 from continual_arcade.evaluation.references import VALUES
 from continual_arcade.scripts import references
+from continual_arcade.studies import scenario as scenarios
 from continual_arcade.studies.references import RandomPlayer, measure, outcomes
 
 SHIPPED_ONES = list(shipped_references())
@@ -47,6 +48,10 @@ def test_the_shipped_ones_are_all_that_is_shipped() -> None:
         for game in GAMES
         for name in ("stationary", *SHIPPED)
         for phase in shipped(name, make_game(game)).distinct
+    } | {
+        (IDS[one.game], tuple(sorted(resolve(make_game(one.game).tunables, phase.params).items())))
+        for one in map(scenarios.find, scenarios.names())
+        for phase in one.schedule.distinct
     }
     assert {(one.env, tuple(sorted(one.params.items()))) for one in SHIPPED_ONES} == expected
 

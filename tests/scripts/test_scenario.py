@@ -9,10 +9,10 @@ import pytest
 import tomli_w
 
 from continual_arcade.envs import schedule_files
-from continual_arcade.evaluation import gather
+from continual_arcade.evaluation import gather, reference_files
 from continual_arcade.evaluation.table import read
+from continual_arcade.scripts import references, schedule, train, watch
 from continual_arcade.scripts import scenario as command
-from continual_arcade.scripts import train
 from continual_arcade.studies.scenario import VARIABLE, find, load, names
 
 TINY = {
@@ -163,3 +163,32 @@ def test_settings_that_would_not_count_are_refused(
 ) -> None:
     said = refused(train.main, ["--scenario", str(tiny), *given.split()], capsys)
     assert message in said
+
+
+def test_a_scenario_stands_wherever_a_schedule_does(tiny: Path, capsys: Any) -> None:
+    """By its file, and by its name; its phases are played."""
+    scenario, name = load(tiny), "catcher-conflict"
+    on_catcher = ["--game", "Catcher"]
+    schedule.main([str(tiny), *on_catcher])
+    assert capsys.readouterr().out == f"{scenario.schedule}\n"
+    schedule.main([name, *on_catcher])
+    assert capsys.readouterr().out == f"{find(name).schedule}\n"
+    film, scores = tiny.with_name("film.gif"), tiny.with_name("references.json")
+    short = ["--schedule", str(tiny), *on_catcher]
+    watch.main(["oracle", *short, "--phase", "swapped keys", "--record", str(film), "--seconds=1"])
+    assert film.read_bytes().startswith(b"GIF89a")
+    few = ["--episodes=2", "--max-steps=20"]
+    references.main([*short, *few, "--out", str(scores)])
+    played = [one.params["push"] for one in reference_files.load(scores)]
+    assert sorted(played) == sorted(phase.params["push"] for phase in scenario.schedule.distinct)
+
+
+def test_a_scenario_of_another_game_is_no_schedule_for_this_one(tiny: Path, capsys: Any) -> None:
+    for given in (str(tiny), "catcher-conflict"):
+        errors = refused(schedule.main, [given, "--game", "FlappyBird"], capsys)
+        assert "is one of Catcher, not of FlappyBird" in errors
+    errors = refused(train.main, ["--game", "Catcher", "--schedule", "catcher-conflict"], capsys)
+    assert "is a scenario" in errors
+    assert "--scenario" in errors
+    errors = refused(schedule.main, ["catcher-conflikt", "--game", "Catcher"], capsys)
+    assert "unknown schedule 'catcher-conflikt'" in errors

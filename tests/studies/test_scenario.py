@@ -91,12 +91,15 @@ def params(scenario: Scenario) -> list[dict[str, float]]:
 def test_forms_of_conflict_have_its_phases(game: str) -> None:
     conflict = find(f"{game}-conflict")
     in_game = make_game(conflict.game)
-    named = {phase.name: phase.params for phase in conflict.schedule.phases}
+    named = {phase.name: dict(phase.params) for phase in conflict.schedule.phases}
+    # Gaps are wide in all of them, so that each is mastered.
+    gaps = {params.pop("gap", None) for params in named.values()}
+    assert gaps == {150.0 if game == "flappy-bird" else None}
     assert named == in_game.conflict
     # In an order that overwrites: what comes last contradicts what came first.
     first, last = conflict.schedule.phases[0].params, conflict.schedule.phases[-1].params
     assert any(first[name] * last[name] < 0 for name in first) or game != "catcher"
-    assert {phase.steps for phase in conflict.schedule.phases} == {100_000}
+    assert len({phase.steps for phase in conflict.schedule.phases}) == 1
     assert params(find(f"{game}-recurring")) == 2 * params(conflict)
     gradual = find(f"{game}-gradual").schedule
     rests = [phase.params for phase in gradual.phases if phase.until is None]
@@ -107,7 +110,10 @@ def test_forms_of_conflict_have_its_phases(game: str) -> None:
         for before, after in pairwise(gradual.phases)
         if before.params_at(1.0) != after.params_at(0.0)
     ]
-    turned = [{name: -value for name, value in before.items()} for before, _ in jumps]
+    turned = [
+        {name: value if name == "gap" else -value for name, value in before.items()}
+        for before, _ in jumps
+    ]
     assert turned == [after for _, after in jumps]
     assert len(jumps) == len(gradual.boundaries) == (1 if game == "flappy-bird" else 0)
     assert find(f"{game}-curriculum").schedule.fingerprint == shipped("shrink", in_game).fingerprint

@@ -1,0 +1,51 @@
+"""The schedule that a command line names: of the suite, of a file, or of a scenario."""
+
+import tomllib
+from pathlib import Path
+
+from continual_arcade.envs.curricula import SHIPPED, as_schedule
+from continual_arcade.envs.game import Game
+from continual_arcade.envs.schedule_files import SUFFIXES
+from continual_arcade.envs.schedules import Schedule
+
+
+def schedule_for(game: Game, name: str) -> Schedule:
+    """Return the schedule that a name means.
+
+    Args:
+        game: The game it is for.
+        name: That of a schedule of the suite, as in :data:`SHIPPED`, or of a scenario; or the path
+            of the file of one.
+
+    Raises:
+        ValueError: If there is none, it makes no sense, or it is that of a scenario of another
+            game.
+        OSError: If the file cannot be read.
+    """
+    if name.partition(":")[0] in ("stationary", *SHIPPED):
+        return as_schedule(name, game)
+    if name.endswith(SUFFIXES) and not _holds_scenario(Path(name)):
+        return as_schedule(name, game)
+    # Only now: scenarios know learners, and so PyTorch, which takes seconds to load.
+    from continual_arcade.studies import scenario as scenarios
+
+    if not name.endswith(SUFFIXES) and name not in scenarios.names():
+        return as_schedule(name, game)  # which says what there is
+    scenario = scenarios.find(name)
+    if scenario.game != game.name:
+        raise ValueError(
+            f"scenario {scenario.name!r} is one of {scenario.game}, not of {game.name}: choose "
+            "that game, or another scenario"
+        )
+    return scenario.schedule
+
+
+def _holds_scenario(path: Path) -> bool:
+    """Say whether a file names a game, as that of a schedule does not.
+
+    One that cannot be read does not, either: whoever reads it then says why.
+    """
+    try:
+        return "game" in tomllib.loads(path.read_text("utf-8"))
+    except (OSError, ValueError, RecursionError):
+        return False

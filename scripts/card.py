@@ -9,7 +9,6 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated, Any
 
-import matplotlib as mpl
 import tomli_w
 import tyro
 from rich.console import Console
@@ -18,9 +17,7 @@ from continual_arcade.agents.methods import METHODS
 from continual_arcade.evaluation.atomic_files import write_text_whole
 from continual_arcade.evaluation.commands import command_of, for_anybody
 from continual_arcade.evaluation.terminal import TerminalTable
-from continual_arcade.reports.curves import matrix_chart
-from continual_arcade.reports.pages.static import STYLE, draw
-from continual_arcade.reports.pages.style import method_styles
+from continual_arcade.reports.run_pictures import write_matrices
 from continual_arcade.scripts.cli import NOTICE
 from continual_arcade.scripts.study import Workers, begun, results_of
 from continual_arcade.studies import scenario as scenarios
@@ -50,8 +47,8 @@ class Card(Workers):
     seeds: str = "0..9"
     """Seeds of the runs; for the share of decided pairs it takes 20."""
     out: Path = Path("runs")
-    """Folder in which the runs get a folder of their own; what is finished there is not repeated.
-    """
+    """Folder in which the runs get a folder of their own; what is finished there is not repeated,
+    and counts."""
     to: Path | None = None
     """Folder for NAME.toml, NAME.md and NAME.png; that of the runs if not given."""
 
@@ -74,31 +71,28 @@ def card(args: Card, console: Console, given: Sequence[str]) -> int | None:
     """
     scenario = scenarios.find(args.scenario)
     study = _study(scenario, args)
-    study.check()
     folder = StudyFolder(args.out / study.name)
+    study = _with_what_is_there(study, folder)
+    study.check()
     about = {
         "command": command_of("scenario", given),
         "date": datetime.now(UTC).isoformat(timespec="seconds"),
         **provenance(),
     }
-    begun(folder, study, about, args, console)
-    ((comparison, results, experts),) = results_of(folder)
+    begun(folder, study, about, args, console, more=True)
+    ((comparison, results, experts),) = results_of(StudyFolder(folder.path))
     alone = {column: tuple(group.runs.values()) for column, group in experts.items()}
     compared = [one for one in METHODS.values() if not (one.remembers_all or one.interleaved)]
     found = properties(results, alone, len(compared))
     console.print(_table(scenario, found))
     to = args.to or folder.path
     to.mkdir(parents=True, exist_ok=True)
-    made = {**about, "command": for_anybody(command_of("scenario", given)), "seeds": args.seeds}
+    seeds = ", ".join(map(str, study.seeds))
+    made = {**about, "command": for_anybody(command_of("scenario", given)), "seeds": seeds}
     data = card_data(scenario, found, made)
     write_text_whole(to / f"{scenario.name}.toml", tomli_w.dumps(data))
     write_text_whole(to / f"{scenario.name}.md", _page(scenario, found, made))
-    chart = matrix_chart(results, comparison.protocol.schedule, comparison.points)
-    figure = draw(
-        replace(chart, title=scenario.name), method_styles(tuple(one.label for one in results))
-    )
-    with mpl.rc_context(STYLE):
-        figure.savefig(to / f"{scenario.name}.png", dpi=110)
+    write_matrices(comparison, results, to / f"{scenario.name}.png")
     console.out(f"the card is in {to / scenario.name}.toml, .md and .png")
     return None if all(one.is_met for one in found) else NOTICE
 
@@ -118,6 +112,17 @@ def _study(scenario: Scenario, args: Card) -> studies.Study:
         "evaluation": {"every": 0},
     }
     return studies.read(data, Path())
+
+
+def _with_what_is_there(study: studies.Study, folder: StudyFolder) -> studies.Study:
+    """Return a study that has the methods and seeds of one that was begun before, too."""
+    if not folder.plan.exists():
+        return study
+    before = folder.study
+    known = {entry.method.name for entry in before.entries}
+    new = [entry for entry in study.entries if entry.method.name not in known]
+    seeds = tuple(sorted({*before.seeds, *study.seeds}))
+    return replace(study, entries=(*before.entries, *new), seeds=seeds)
 
 
 def _table(scenario: Scenario, found: Sequence[Property]) -> TerminalTable:

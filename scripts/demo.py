@@ -12,7 +12,10 @@ from pathlib import Path
 import tyro
 
 from continual_arcade.envs import make_game
+from continual_arcade.evaluation.runs import gather
 from continual_arcade.evaluation.terminal import plain_console
+from continual_arcade.reports.method_results import collect_results
+from continual_arcade.reports.run_pictures import write_matrices
 from continual_arcade.scripts.cli import run
 from continual_arcade.scripts.report import Report, report
 from continual_arcade.scripts.train import Train, prepare, train
@@ -20,6 +23,7 @@ from continual_arcade.scripts.watch import Watch, watch
 from continual_arcade.studies import scenario as scenarios
 
 FINETUNE = "finetune"
+MATRICES = "matrices.png"
 FILM = "first_phase.gif"
 PAGE = "report.html"
 
@@ -67,10 +71,12 @@ def demo(args: Demo) -> None:
     first = scenario.schedule.phases[0].name
     print(f"\nboth in phase {first!r} again, at the end:", flush=True)
     watch(Watch(players=tuple(map(str, runs)), phase="0", record=folder / FILM))
+    (comparison,) = gather(runs).comparisons
+    write_matrices(comparison, collect_results(comparison, None, {}), folder / MATRICES)
     report(Report(tuple(runs), out=folder / PAGE), plain_console())
     seconds = time.perf_counter() - begun
     print(f"done in {seconds / 60:.1f} minutes; everything is in {folder}")
-    print(f"open {PAGE} there in a browser, and {FILM}")
+    print(f"open {PAGE} there in a browser; {MATRICES} and {FILM} show both agents")
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

@@ -215,6 +215,7 @@ def begun(
     console: Console,
     *,
     remake: bool = False,
+    more: bool = False,
 ) -> int | None:
     """Begin a study, or resume it, and run it to its end; see :func:`run_study`.
 
@@ -225,10 +226,14 @@ def begun(
         args: What trains the runs.
         console: Where it is said.
         remake: Re-run what was finished, and whose folders are missing.
+        more: Let the study have more than it was begun with.
     """
     executor = _executor(args)
     with folder.lock.hold():
-        folder.begin(study, about)
+        if more and folder.plan.exists():
+            folder, _ = folder.extend(study, about)
+        else:
+            folder.begin(study, about)
     return _go(folder, executor, console, remake=remake)
 
 

@@ -42,6 +42,7 @@ def test_two_agents_are_trained_filmed_and_reported(tiny: Path, capsys: Any) -> 
     assert set(runs) == {"finetune", demo.Demo().method}
     assert all(run.seed == 3 for run in runs.values())
     assert all((path / "matrix.png").stat().st_size > 1000 for path in paths)
+    assert (folder / demo.MATRICES).stat().st_size > 1000
     assert (folder / demo.FILM).read_bytes().startswith(b"GIF89a")
     assert all(name in (folder / demo.PAGE).read_text("utf-8") for name in runs)
     assert printed.count("mean pellets caught\n") == 2

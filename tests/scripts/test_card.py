@@ -1,0 +1,70 @@
+"""The command that measures a scenario's card, in a scenario that is small enough for a test."""
+
+import tomllib
+from pathlib import Path
+from typing import Any
+
+import pytest
+import tomli_w
+
+from continual_arcade.scripts import scenario as command
+from continual_arcade.scripts.cli import NOTICE
+from continual_arcade.studies.folder import StudyFolder
+
+TINY: dict[str, Any] = {
+    "format": 1,
+    "name": "tiny",
+    "game": "FlappyBird",
+    "schedule": "conflict",
+    "phase_steps": 80,
+    "context": "params",
+    "settings": {
+        "num_envs": 4,
+        "hidden": [8],
+        "batch_size": 8,
+        "buffer_size": 200,
+        "learning_starts": 40,
+    },
+}
+
+
+def card(file: Path, *arguments: str) -> int:
+    given = ["card", str(file), "--jobs", "1", "--out", str(file.parent), *arguments]
+    with pytest.raises(SystemExit) as end:
+        command.main(given)
+    return int(end.value.code or 0)
+
+
+def test_what_a_card_was_measured_by_is_not_repeated_and_counts(tmp_path: Path) -> None:
+    file = tmp_path / "tiny.toml"
+    file.write_text(tomli_w.dumps(TINY), "utf-8")
+    few = ["--methods", "finetune", "--seeds", "0..1"]
+    assert card(file, *few) == NOTICE
+    folder = StudyFolder(tmp_path / "card-tiny")
+    before = {path: path.stat().st_mtime_ns for path in folder.path.glob("runs/*/evaluations.csv")}
+    assert len(before) == 2
+    assert card(file, "--methods", "finetune", "reservoir", "--seeds", "1..2") == NOTICE
+    assert {path: path.stat().st_mtime_ns for path in before} == before
+    study = StudyFolder(folder.path).study
+    assert [entry.method.name for entry in study.entries] == ["finetune", "reservoir"]
+    assert study.seeds == (0, 1, 2)
+    assert len([*folder.path.glob("runs/*/evaluations.csv")]) == 6
+    assert "2 methods with 3 runs each" in (folder.path / "tiny.md").read_text("utf-8")
+    # Asked for less, it still has what it has.
+    assert card(file, *few) == NOTICE
+    made = tomllib.loads((folder.path / "tiny.toml").read_text("utf-8"))["made"]
+    assert made["seeds"] == "0, 1, 2"
+
+
+def test_a_card_of_an_edited_scenario_does_not_mix_with_what_was_there(
+    tmp_path: Path, capsys: Any
+) -> None:
+    file = tmp_path / "tiny.toml"
+    file.write_text(tomli_w.dumps(TINY), "utf-8")
+    few = ["--methods", "finetune", "--seeds", "0..1"]
+    assert card(file, *few) == NOTICE
+    file.write_text(tomli_w.dumps({**TINY, "phase_steps": 96}), "utf-8")
+    assert card(file, *few) == 2
+    errors = capsys.readouterr().err
+    assert "was begun as another one" in errors
+    assert "another folder with --out" in errors

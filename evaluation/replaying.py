@@ -1,15 +1,12 @@
 """Checkpoints, evaluated in every phase of their training."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
-import torch
-from threadpoolctl import threadpool_limits
 from tqdm import tqdm
 
 from continual_arcade.envs.checks import Whole
@@ -28,6 +25,7 @@ from continual_arcade.evaluation.processes import WorkerDeathError, unordered
 from continual_arcade.evaluation.protocol import EvaluationSettings, Protocol
 from continual_arcade.evaluation.run_folder import RunFolder
 from continual_arcade.evaluation.table import Row, frame, rows
+from continual_arcade.evaluation.threads import one_thread
 
 Checkpoint = Policy | Path | str
 """An agent at some lifetime step: a loaded policy, or the path of its file."""
@@ -276,7 +274,7 @@ def _play(step: int, agent: Policy | Path, task: _Task) -> _Outcome:
     """Play one checkpoint and look into it; let every error name it."""
     name = f"checkpoint of step {step:,}"
     try:
-        with _one_thread():
+        with one_thread():
             if isinstance(agent, Path):
                 name = f"checkpoint of step {step:,} ({agent})"
                 assert task.load is not None
@@ -303,15 +301,3 @@ def _play(step: int, agent: Policy | Path, task: _Task) -> _Outcome:
 def _experience(played: Played) -> Experience:
     assert played.experience is not None
     return played.experience
-
-
-@contextmanager
-def _one_thread() -> Iterator[None]:
-    """Compute on one thread: small networks gain nothing from more, and bits may depend on it."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        with threadpool_limits(1):
-            yield
-    finally:
-        torch.set_num_threads(before)

@@ -8,7 +8,6 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-import torch
 from stable_baselines3.common.callbacks import BaseCallback, CallbackList
 from stable_baselines3.common.logger import Logger
 
@@ -31,6 +30,7 @@ from continual_arcade.evaluation.rewinding import rewind
 from continual_arcade.evaluation.run_folder import RunFolder
 from continual_arcade.evaluation.runs import Run
 from continual_arcade.evaluation.score_range import score_range
+from continual_arcade.evaluation.threads import one_thread
 from continual_arcade.studies.probes import PROBES
 from continual_arcade.studies.progress import ProgressLog
 from continual_arcade.studies.scenario import Scenario
@@ -299,9 +299,6 @@ class Training:
     def _train(
         self, callbacks: Iterable[BaseCallback], report: Callable[[int, Played], None]
     ) -> Spent:
-        # Networks of this size gain nothing from a second thread, and lose much when cores are
-        # shared.
-        torch.set_num_threads(1)
         spec, agent, folder = self.spec, self.agent, self.folder
         evaluation = EvaluationCallback(
             spec.protocol.make_evaluator(),
@@ -316,7 +313,7 @@ class Training:
         logger = Logger(str(folder.path), [ProgressLog(folder.progress_from(trained))])
         agent.set_logger(logger)
         begun = time.perf_counter()
-        with closing(logger):
+        with closing(logger), one_thread():
             try:
                 agent.learn(
                     spec.schedule.total_steps - trained,

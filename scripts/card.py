@@ -22,20 +22,24 @@ from continual_arcade.reports.curves import matrix_chart
 from continual_arcade.reports.pages.static import STYLE, draw
 from continual_arcade.reports.pages.style import method_styles
 from continual_arcade.scripts.cli import NOTICE
+from continual_arcade.scripts.power import print_spread
 from continual_arcade.scripts.study import Workers, begun, results_of
 from continual_arcade.studies import scenario as scenarios
 from continual_arcade.studies import study as studies
 from continual_arcade.studies.cards import (
     FINETUNE,
     JOINT,
+    METRIC,
     Property,
     as_markdown,
     card_data,
+    place,
     properties,
 )
 from continual_arcade.studies.folder import StudyFolder
 from continual_arcade.studies.provenance import provenance
 from continual_arcade.studies.scenario import Scenario
+from continual_arcade.studies.spread import Spread
 
 
 @dataclass(frozen=True)
@@ -53,7 +57,8 @@ class Card(Workers):
     """Folder in which the runs get a folder of their own; what is finished there is not repeated.
     """
     to: Path | None = None
-    """Folder for NAME.toml, NAME.md and NAME.png; that of the runs if not given."""
+    """Folder for NAME.toml, NAME.md and NAME.png; that of the runs if not given. Dry runs of
+    studies read the card from the folder `cards` beside the file of the scenario."""
 
 
 def card(args: Card, console: Console, given: Sequence[str]) -> int | None:
@@ -74,6 +79,10 @@ def card(args: Card, console: Console, given: Sequence[str]) -> int | None:
     """
     scenario = scenarios.find(args.scenario)
     study = _study(scenario, args)
+    if len(study.seeds) < 2:
+        raise ValueError(
+            f"seeds = {args.seeds}: a card is of what seeds differ by; give two or more"
+        )
     study.check()
     folder = StudyFolder(args.out / study.name)
     about = {
@@ -90,7 +99,8 @@ def card(args: Card, console: Console, given: Sequence[str]) -> int | None:
     to = args.to or folder.path
     to.mkdir(parents=True, exist_ok=True)
     made = {**about, "command": for_anybody(command_of("scenario", given)), "seeds": args.seeds}
-    data = card_data(scenario, found, made)
+    spread = Spread.of(scenario, results, METRIC)
+    data = card_data(scenario, found, spread, made)
     write_text_whole(to / f"{scenario.name}.toml", tomli_w.dumps(data))
     write_text_whole(to / f"{scenario.name}.md", _page(scenario, found, made))
     chart = matrix_chart(results, comparison.protocol.schedule, comparison.points)
@@ -99,7 +109,14 @@ def card(args: Card, console: Console, given: Sequence[str]) -> int | None:
     )
     with mpl.rc_context(STYLE):
         figure.savefig(to / f"{scenario.name}.png", dpi=110)
-    console.out(f"the card is in {to / scenario.name}.toml, .md and .png")
+    names = [one.method for one in spread.methods]
+    print_spread(scenario, spread, names, spread.seeds, len(names), console)
+    console.out(f"the card is in {to / scenario.name}.toml, .md and .png", highlight=False)
+    wanted = place(scenario)
+    if wanted is not None and wanted.resolve() != (to / wanted.name).resolve():
+        console.out(
+            f"studies look for it in {wanted.parent}: copy it, or give --to", highlight=False
+        )
     return None if all(one.is_met for one in found) else NOTICE
 
 

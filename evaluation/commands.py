@@ -4,7 +4,7 @@ import shlex
 from collections.abc import Sequence
 from pathlib import Path
 
-_OF_A_MACHINE = ("--out", "--jobs", "--cluster", "--address")
+_OF_A_MACHINE = ("--out", "--to", "--jobs", "--cluster", "--address")
 """Options that say where something is written and who computes it, not what comes of it."""
 _PREFIX = "continual-arcade-"
 """What the names of installed commands begin with."""

@@ -19,20 +19,24 @@ from continual_arcade.evaluation.commands import command_of, for_anybody
 from continual_arcade.evaluation.terminal import TerminalTable
 from continual_arcade.reports.run_pictures import write_matrices
 from continual_arcade.scripts.cli import NOTICE
+from continual_arcade.scripts.power import print_spread
 from continual_arcade.scripts.study import Workers, begun, results_of
 from continual_arcade.studies import scenario as scenarios
 from continual_arcade.studies import study as studies
 from continual_arcade.studies.cards import (
     FINETUNE,
     JOINT,
+    METRIC,
     Property,
     as_markdown,
     card_data,
+    place,
     properties,
 )
 from continual_arcade.studies.folder import StudyFolder
 from continual_arcade.studies.provenance import provenance
 from continual_arcade.studies.scenario import Scenario
+from continual_arcade.studies.spread import Spread
 
 
 @dataclass(frozen=True)
@@ -50,7 +54,8 @@ class Card(Workers):
     """Folder in which the runs get a folder of their own; what is finished there is not repeated,
     and counts."""
     to: Path | None = None
-    """Folder for NAME.toml, NAME.md and NAME.png; that of the runs if not given."""
+    """Folder for NAME.toml, NAME.md and NAME.png; that of the runs if not given. Dry runs of
+    studies read the card from the folder `cards` beside the file of the scenario."""
 
 
 def card(args: Card, console: Console, given: Sequence[str]) -> int | None:
@@ -71,6 +76,10 @@ def card(args: Card, console: Console, given: Sequence[str]) -> int | None:
     """
     scenario = scenarios.find(args.scenario)
     study = _study(scenario, args)
+    if len(study.seeds) < 2:
+        raise ValueError(
+            f"seeds = {args.seeds}: a card is of what seeds differ by; give two or more"
+        )
     folder = StudyFolder(args.out / study.name)
     study = _with_what_is_there(study, folder)
     study.check()
@@ -89,11 +98,19 @@ def card(args: Card, console: Console, given: Sequence[str]) -> int | None:
     to.mkdir(parents=True, exist_ok=True)
     seeds = ", ".join(map(str, study.seeds))
     made = {**about, "command": for_anybody(command_of("scenario", given)), "seeds": seeds}
-    data = card_data(scenario, found, made)
+    spread = Spread.of(scenario, results, METRIC)
+    data = card_data(scenario, found, spread, made)
     write_text_whole(to / f"{scenario.name}.toml", tomli_w.dumps(data))
     write_text_whole(to / f"{scenario.name}.md", _page(scenario, found, made))
     write_matrices(comparison, results, to / f"{scenario.name}.png")
-    console.out(f"the card is in {to / scenario.name}.toml, .md and .png")
+    names = [one.method for one in spread.methods]
+    print_spread(scenario, spread, names, spread.seeds, len(names), console)
+    console.out(f"the card is in {to / scenario.name}.toml, .md and .png", highlight=False)
+    wanted = place(scenario)
+    if wanted is not None and wanted.resolve() != (to / wanted.name).resolve():
+        console.out(
+            f"studies look for it in {wanted.parent}: copy it, or give --to", highlight=False
+        )
     return None if all(one.is_met for one in found) else NOTICE
 
 

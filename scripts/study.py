@@ -25,12 +25,14 @@ from tqdm import tqdm
 from continual_arcade.envs.messages import unknown
 from continual_arcade.evaluation import reference_files
 from continual_arcade.evaluation.commands import command_of
+from continual_arcade.evaluation.power import check_difference
 from continual_arcade.evaluation.runs import Comparison, Group, gather
 from continual_arcade.evaluation.terminal import TerminalTable, plain_console
 from continual_arcade.reports.method_results import MethodResults, collect_results, fitting
 from continual_arcade.reports.page import NO_RUNS
 from continual_arcade.scripts import report as reports
 from continual_arcade.scripts.cli import NOTICE, run
+from continual_arcade.scripts.power import say_power
 from continual_arcade.studies import study as studies
 from continual_arcade.studies import tuning as tunings
 from continual_arcade.studies.executors import (
@@ -78,7 +80,11 @@ class Run(Workers):
     out: Path = Path("runs")
     """Folder in which the study gets a folder of its own."""
     dry_run: bool = False
-    """Print the runs, what they will cost and the disk they need, and run nothing."""
+    """Print the runs, what they will cost, the disk they need and which differences so many seeds
+    can show, and run nothing."""
+    difference: float | None = None
+    """With --dry-run: print how many seeds it takes to show a difference between two methods, in
+    the unit of the score at the end (pipes passed, pellets caught)."""
     remake: bool = False
     """Re-run what was finished, and whose folders are missing."""
 
@@ -192,6 +198,10 @@ def run_study(args: Run, console: Console, given: Sequence[str]) -> int | None:
         RuntimeError: If runs failed, or another process is running it.
         OSError: If nothing can be read or written.
     """
+    if args.difference is not None:
+        check_difference(args.difference)
+        if not args.dry_run:
+            raise ValueError(f"difference = {args.difference:g} is for --dry-run: give both")
     study = studies.load(studies.find(args.file))
     study.check()
     folder = StudyFolder(args.out / study.name)
@@ -202,6 +212,7 @@ def run_study(args: Run, console: Console, given: Sequence[str]) -> int | None:
         else:
             left = list(cells(study))
         _say_cost(study, left, args, console)
+        say_power(study, args.difference, console)
         return None
     about = _about(command_of("study", given))
     return begun(folder, study, about, args, console, remake=args.remake)

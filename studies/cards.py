@@ -9,6 +9,7 @@ import hashlib
 import itertools
 import json
 import math
+import shlex
 import tomllib
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -28,6 +29,7 @@ from continual_arcade.reports.method_results import MethodResults
 from continual_arcade.reports.provenance import whole_costs
 from continual_arcade.studies.provenance import versions
 from continual_arcade.studies.scenario import Scenario
+from continual_arcade.studies.spread import Spread
 
 Floats = npt.NDArray[np.float64]
 
@@ -268,18 +270,39 @@ def _listed(numbers: Mapping[str, float], spec: str = ".2f") -> str:
     return ", ".join(f"{name} {number:{spec}}" for name, number in numbers.items())
 
 
-FORMAT = 1
-"""Version of the files of cards."""
+FORMAT = 2
+"""Version of the files of cards; 1 had no spreads."""
+FOLDER = "cards"
+"""Stands beside the files of scenarios, and holds their cards."""
+
+
+def place(scenario: Scenario) -> Path | None:
+    """Return where the card of a scenario is looked for.
+
+    In the folder ``cards`` beside its file, under its name; None if it has no file of its own.
+    """
+    if scenario.file is None:
+        return None
+    return scenario.file.parent / FOLDER / f"{scenario.name}.toml"
+
+
+def how_to_measure(scenario: Scenario) -> str:
+    """Return the command that makes the card of a scenario, and puts it where it is looked for."""
+    command = ["python", "-m", "continual_arcade.scripts.scenario", "card", scenario.called]
+    if (path := place(scenario)) is not None:
+        command += ["--to", str(path.parent)]
+    return shlex.join(command)
 
 
 def card_data(
-    scenario: Scenario, found: Sequence[Property], made: Mapping[str, Any]
+    scenario: Scenario, found: Sequence[Property], spread: Spread, made: Mapping[str, Any]
 ) -> dict[str, Any]:
     """Return a card as plain data.
 
     Args:
         scenario: What was measured.
         found: Its properties.
+        spread: What its seeds differ by.
         made: What made it: command, date, versions, commit, seeds.
     """
     return {
@@ -289,6 +312,7 @@ def card_data(
         "version": _version(),
         "made": {name: value for name, value in made.items() if value is not None},
         "properties": to_data(found),
+        "spread": spread.to_data(),
     }
 
 
@@ -323,9 +347,9 @@ def read(path: Path, scenario: Scenario) -> dict[str, Any]:
         data = tomllib.loads(path.read_text("utf-8"))
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise ValueError(f"{path} is no card: {error}") from error
+    again = f"measure it again: {how_to_measure(scenario)}"
     if data.get("format") != FORMAT or "properties" not in data:
-        raise ValueError(f"{path} is no card of format {FORMAT}")
-    again = f"measure it again: python -m continual_arcade.scripts.scenario card {scenario.name}"
+        raise ValueError(f"{path} is no card of format {FORMAT}; {again}")
     if data.get("scenario") != scenario.name:
         raise ValueError(f"{path} is the card of {data.get('scenario')!r}; {again}")
     if data.get("version") != _version():
@@ -338,6 +362,22 @@ def read(path: Path, scenario: Scenario) -> dict[str, Any]:
             f"{again}"
         )
     return data
+
+
+def read_spread(path: Path, scenario: Scenario) -> Spread:
+    """Read from the card of a scenario what its seeds differ by.
+
+    Raises:
+        OSError: As in :func:`read`.
+        ValueError: As in :func:`read`.
+    """
+    data = read(path, scenario)
+    try:
+        return Spread.from_data(data.get("spread"))
+    except ValueError as error:
+        raise ValueError(
+            f"{path} is damaged: {error}; measure it again: {how_to_measure(scenario)}"
+        ) from error
 
 
 def to_data(found: Sequence[Property]) -> list[dict[str, Any]]:

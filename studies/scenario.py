@@ -71,6 +71,9 @@ class Scenario:
     the learner counts."""
     settings: Mapping[str, Any] = field(default_factory=dict)
     """Settings of its learner that are not the defaults of :class:`DQNSettings`, by name."""
+    file: Path | None = field(default=None, compare=False, repr=False)
+    """What it was read from; None if it was not read from a file of its own. Says nothing of what
+    it is."""
 
     def __post_init__(self) -> None:
         where = f"scenario {shown(self.name)}"
@@ -99,6 +102,13 @@ class Scenario:
         """Whether it says no more than its game, its schedule and its context do."""
         says_more = self.about or self.memory is not None or self.settings
         return not says_more and self.name == f"{self.game}-{self.schedule.name}"
+
+    @property
+    def called(self) -> str:
+        """What commands call it: its file, or its name if that file lies in a known folder."""
+        if self.file is None or self.file in _paths():
+            return self.name
+        return str(self.file)
 
     @property
     def overrides(self) -> dict[str, Any]:
@@ -208,7 +218,8 @@ class Scenario:
             raise ValueError(
                 f"a scenario says format = {FORMAT}; this says {shown(data.get('format'))}"
             )
-        only(data, ("format", "phase_steps", *(each.name for each in fields(cls))), "a scenario")
+        known = [each.name for each in fields(cls) if each.compare]
+        only(data, ("format", "phase_steps", *known), "a scenario")
         name = value_of(data, "name", str, "a scenario")
         where = f"scenario {name!r}"
         game = value_of(data, "game", str, where)
@@ -216,11 +227,7 @@ class Scenario:
             schedule = _schedule(data, name, game, folder)
         except ValueError as error:
             raise type(error)(f"{where}: {error}") from error
-        told = {
-            each.name: data[each.name]
-            for each in fields(cls)
-            if each.name in data and each.name != "schedule"
-        }
+        told = {key: data[key] for key in known if key in data and key != "schedule"}
         return cls(**told, schedule=schedule)
 
 
@@ -270,7 +277,8 @@ def load(path: Path) -> Scenario:
             file.
     """
     try:
-        return Scenario.from_dict(tomllib.loads(path.read_text("utf-8")), path.parent)
+        scenario = Scenario.from_dict(tomllib.loads(path.read_text("utf-8")), path.parent)
+        return replace(scenario, file=path)
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise ValueError(f"{path} is not readable as TOML: {error}") from error
     except RecursionError:

@@ -80,7 +80,15 @@ def test_the_wheel_holds_what_the_disk_holds(wheel: Path) -> None:
         if path.suffix == ".py" or path.name in ("py.typed", "references.json")
     }
     for folder in ("reports/pages/templates", "studies/scenarios", "studies/shipped"):
-        expected |= {f"continual_arcade/{folder}/{path.name}" for path in (ROOT / folder).iterdir()}
+        expected |= {
+            f"continual_arcade/{folder}/{path.name}"
+            for path in (ROOT / folder).iterdir()
+            if path.name != "cards"
+        }
+    cards = ROOT / "studies" / "scenarios" / "cards"  # pages and pictures are for the documentation
+    expected |= {
+        f"continual_arcade/studies/scenarios/cards/{path.name}" for path in cards.glob("*.toml")
+    }
     assert packed == expected
     assert sum(name.endswith("py.typed") for name in packed) == len(MAPPED)
 

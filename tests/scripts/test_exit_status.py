@@ -206,6 +206,17 @@ def made_card(scene: Scene) -> int:
     return found
 
 
+def refused_cards(scene: Scene) -> int:
+    (scene.root / "tiny.toml").write_text(CARD, "utf-8")
+    one_seed = status(scenario.main, "card", scene.root / "tiny.toml", "--seeds", "0")
+    assert one_seed == status(scenario.main, "card", "no-such-one")
+    return one_seed
+
+
+def dry_run(scene: Scene, *options: object) -> int:
+    return status(study.main, "run", scene.root / "small.toml", "--dry-run", *options)
+
+
 SCENES: dict[tuple[str, str], Callable[[Scene], int]] = {
     ("evaluate", "every episode has the same result as in the run"): evaluated,
     ("evaluate", "episodes have different results"): lambda s: evaluated(s, s.disturb),
@@ -229,14 +240,16 @@ SCENES: dict[tuple[str, str], Callable[[Scene], int]] = {
     ("study run", "all runs are finished"): lambda s: of_study(s, "resume", "--jobs=1"),
     ("study run", "a run was re-run with a different result"): rerun,
     ("study run", "a run failed"): failing,
+    ("study run --dry-run", "costs and power were printed, with a card or without one"): dry_run,
+    ("study run --dry-run", "the difference that is wanted is not above 0"): lambda s: dry_run(
+        s, "--difference", "0"
+    ),
     ("study report", "all runs are on the page"): lambda s: of_study(s, "report"),
     ("study report", "runs are not finished"): lambda s: of_study(
         s, "report", before=lambda: unfinished(s)
     ),
     ("scenario card", "a property is missed, or was not measured"): made_card,
-    ("scenario card", "there is no such scenario"): lambda s: status(
-        scenario.main, "card", "no-such-one"
-    ),
+    ("scenario card", "there is no such scenario, or fewer than two seeds"): refused_cards,
     ("study verify", "every run was reproduced"): lambda s: of_study(s, "verify", "--jobs=1"),
     ("study verify", "a run was re-run with a different result"): lambda s: of_study(
         s, "verify", "--jobs=1", before=s.change_table

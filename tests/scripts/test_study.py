@@ -7,17 +7,24 @@ import re
 import shlex
 import subprocess
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import pytest
+import tomli_w
 from published import paths_under
-from small_studies import everything, refused, run, tables, write
+from small_studies import changed, everything, refused, run, tables, write
 
 from continual_arcade.evaluation.evaluator import MAX_STEPS
+from continual_arcade.evaluation.power import detectable_difference, pairs_needed
 from continual_arcade.evaluation.run_folder import RunFolder
+from continual_arcade.scripts import study as study_command
+from continual_arcade.studies import cards
+from continual_arcade.studies import scenario as scenarios
 from continual_arcade.studies.folder import StudyFolder
 from continual_arcade.studies.run_spec import Training
+from continual_arcade.studies.spread import MethodSpread, PairSpread, Spread
 
 WITH_REFERENCES: dict[str, Any] = {
     "references": ["experts", "joint", "from-scratch"],
@@ -264,6 +271,151 @@ def test_a_dry_run_says_what_it_costs_and_writes_nothing(tmp_path: Path) -> None
 def test_a_dry_run_of_a_finished_study_has_nothing_to_do(copy: Path) -> None:
     said = run("run", copy / "small.toml", "--out", copy, "--dry-run")
     assert "0 runs that are still to be trained" in said
+
+
+def a_scenario(folder: Path, *, card: bool = True) -> Path:
+    """A scenario in a file of its own, with a card that was made by hand."""
+    file = folder / "tiny.toml"
+    data = {"format": 1, "name": "tiny", "game": "Catcher", "schedule": "conflict"}
+    data |= {"phase_steps": 80, "settings": changed()["settings"]}
+    file.write_text(tomli_w.dumps(data), "utf-8")
+    scenario = scenarios.load(file)
+    place = cards.place(scenario)
+    assert place == folder / "cards" / "tiny.toml"
+    if card:
+        names = ("finetune", "ewc", "reservoir")
+        spread = Spread(
+            metric="acc@gem",
+            unit="pellets caught",
+            seeds=10,
+            methods=tuple(MethodSpread(name, 20.0, 5.0) for name in names),
+            pairs=(
+                PairSpread("ewc", "finetune", 2.0, 4.0),
+                PairSpread("reservoir", "finetune", 9.0, 6.0),
+                PairSpread("reservoir", "ewc", 7.0, 8.0),
+            ),
+        )
+        place.parent.mkdir(exist_ok=True)
+        data = cards.card_data(scenario, [], spread, {"command": "a test"})
+        place.write_text(tomli_w.dumps(data), "utf-8")
+    return file
+
+
+IN_TINY: Mapping[str, Any] = {
+    "games": None,
+    "schedules": None,
+    "phase_steps": None,
+    "scenarios": ["tiny.toml"],
+    "seeds": "0..9",
+    "settings": None,
+    "evaluation": None,
+}
+
+
+def in_tiny(folder: Path, *arguments: object, status: int = 0, **changes: Any) -> str:
+    """What a dry run of a study in it says, in one line."""
+    methods = {name: {} for name in ("finetune", "ewc", "reservoir")}
+    file = write(folder / "study.toml", **{**IN_TINY, "methods": methods, **changes})
+    said = run("run", file, "--out", folder / "runs", "--dry-run", *arguments, status=status)
+    return " ".join(said.split())
+
+
+@pytest.fixture
+def costs_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A forecast measures short runs, which is tested where forecasts are."""
+    monkeypatch.setattr(study_command, "forecast", lambda left: [])
+
+
+@pytest.mark.usefixtures("costs_nothing")
+def test_a_dry_run_says_what_so_many_seeds_can_show(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "200")
+    a_scenario(tmp_path)
+    said = in_tiny(tmp_path, "--difference", "5")
+    assert "paired sign-flip test with 10 seeds is 0.002: no correction" in said
+    assert "3 methods here are 3 pairs: so it can decide them." in said
+    assert "acc@gem [pellets caught] that 10 seeds show with 80% probability" in said
+    for name, sd in (("ewc less finetune", 4.0), ("reservoir less ewc", 8.0)):
+        numbers = [
+            f"{sd:.2f}",
+            *(f"{detectable_difference(10, sd, level=level):.2f}" for level in (0.05, 0.05 / 3)),
+            *(f"{pairs_needed(5.0, sd, level=level)}" for level in (0.05, 0.05 / 3)),
+        ]
+        assert f"{name} │ {' │ '.join(numbers)} │" in said
+    assert "seeds for 5, all 3 pairs" in said
+    # Without a difference that is wanted there are no seeds for one.
+    assert "seeds for" not in in_tiny(tmp_path)
+    assert not (tmp_path / "runs").exists()
+
+
+@pytest.mark.usefixtures("costs_nothing")
+def test_a_dry_run_says_what_no_effect_can_mend(tmp_path: Path) -> None:
+    a_scenario(tmp_path)
+    many = {f"m{number}": {"preset": "finetune"} for number in range(15)}
+    said = in_tiny(tmp_path, methods=many)
+    assert "no correction over more than 25 pairs of methods leaves anything significant" in said
+    assert "15 methods here are 105 pairs: so nothing can be decided over all of them; " in said
+    assert "it takes 13 seeds at least" in said
+    said = in_tiny(tmp_path, methods=many, seeds="0..12")
+    assert "so it can decide them" in said
+    said = in_tiny(tmp_path, seeds="3")
+    assert "with 1 seed is 1: no difference can be decided, not even a single one" in said
+    assert "it takes 7 seeds at least" in said
+    assert "one method alone" in in_tiny(tmp_path, methods={"ewc": {}})
+
+
+@pytest.mark.usefixtures("costs_nothing")
+def test_only_what_was_measured_is_said(tmp_path: Path) -> None:
+    a_scenario(tmp_path)
+    methods = {"finetune": {}, "ewc": {"parts": ["reptile"]}, "mer": {}, "reservoir": {}}
+    said = in_tiny(tmp_path, methods=methods)
+    assert "not on the card of tiny, or with other settings there: ewc, mer" in said
+    assert "reservoir less finetune" in said
+    assert "ewc less" not in said
+    assert "all 6 pairs" in said  # the correction is over all that the study compares
+    said = in_tiny(tmp_path, settings={"learning_rate": 0.5})
+    assert "with other settings there: finetune, ewc, reservoir" in said
+    assert "evaluates in another way" not in said
+    assert "evaluates in another way" in in_tiny(tmp_path, evaluation={"episodes": 1})
+
+
+@pytest.mark.usefixtures("costs_nothing")
+def test_a_dry_run_without_a_card_says_so_and_how_to_make_one(tmp_path: Path) -> None:
+    file = a_scenario(tmp_path, card=False)
+    said = in_tiny(tmp_path)
+    assert f"tiny has no card, {tmp_path / 'cards' / 'tiny.toml'}: " in said
+    assert f"scenario card {file} --to {tmp_path / 'cards'}" in said
+    a_scenario(tmp_path)
+    place = tmp_path / "cards" / "tiny.toml"
+    whole = place.read_text("utf-8")
+    place.write_text(whole.replace('version = "', 'version = "0.'), "utf-8")
+    said = in_tiny(tmp_path)
+    assert re.search(r"differ by is not known: .*measured by version 0\.\d.*measure it again", said)
+    place.write_text(whole, "utf-8")
+    file.write_text(file.read_text("utf-8").replace("phase_steps = 80", "phase_steps = 90"))
+    assert "had another schedule, context or learner; measure it again" in in_tiny(tmp_path)
+    inline = {"name": "inline", "game": "Catcher", "schedule": "shrink"}
+    said = in_tiny(tmp_path, scenarios=[inline])
+    assert "inline has no card, since it is in no file of its own" in said
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--dry-run", "--difference", "0"], "difference = 0 must be a number above 0"),
+        (["--dry-run", "--difference", "-3"], "difference = -3 must be a number above 0"),
+        (["--dry-run", "--difference", "nan"], "difference = nan must be a number above 0"),
+        (["--difference", "5"], "difference = 5 is for --dry-run: give both"),
+    ],
+)
+def test_a_difference_that_is_none_is_refused(
+    arguments: list[str], message: str, tmp_path: Path
+) -> None:
+    file = write(tmp_path / "small.toml")
+    said = run("run", file, "--out", tmp_path / "runs", *arguments, status=2)
+    assert message in said
+    assert not (tmp_path / "runs").exists()
 
 
 # Verified.

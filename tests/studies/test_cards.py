@@ -1,6 +1,8 @@
 """Cards: each property by runs made by hand, and each fault planted in runs that have none."""
 
 import math
+import re
+import tomllib
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -17,8 +19,16 @@ from continual_arcade.evaluation.protocol import EvaluationSettings
 from continual_arcade.evaluation.reference_files import shipped_references
 from continual_arcade.reports.method_results import collect_results, fitting
 from continual_arcade.studies import cards
-from continual_arcade.studies.cards import Property, as_markdown, card_data, properties, read
-from continual_arcade.studies.scenario import find
+from continual_arcade.studies.cards import (
+    Property,
+    as_markdown,
+    card_data,
+    properties,
+    read,
+    read_spread,
+)
+from continual_arcade.studies.scenario import SHIPPED, Scenario, find, load, save
+from continual_arcade.studies.spread import MethodSpread, PairSpread, Spread
 
 TWO = gaps(100, 90)
 ORACLE = 47.0
@@ -29,6 +39,13 @@ GOOD: Mapping[str, Sequence[Sequence[float]]] = {
     "joint": ((0, 0), (30, 30), (44, 45)),
 }
 ALONE = (46.0, 45.0)
+SPREAD = Spread(
+    metric=cards.METRIC,
+    unit="pellets caught",
+    seeds=10,
+    methods=(MethodSpread("finetune", 23.5, 6.5), MethodSpread("reservoir", 40.2, 6.8)),
+    pairs=(PairSpread("reservoir", "finetune", 16.7, 8.0, 0.28),),
+)
 
 
 def measured(
@@ -145,6 +162,92 @@ def test_swings_are_those_between_the_last_evaluations(tmp_path: Path) -> None:
     assert quiet(1.0).verdict == "missed"
 
 
+def test_a_card_lies_beside_the_file_of_its_scenario(tmp_path: Path) -> None:
+    shipped = find("catcher-conflict")
+    assert cards.place(shipped) == SHIPPED / "cards" / "catcher-conflict.toml"
+    assert " card catcher-conflict --to " in cards.how_to_measure(shipped)
+    file = tmp_path / "file of it.toml"
+    save(replace(shipped, name="night"), file)
+    mine = load(file)
+    assert cards.place(mine) == tmp_path / "cards" / "night.toml"
+    assert f" card '{file}' --to {tmp_path / 'cards'}" in cards.how_to_measure(mine)
+    assert cards.place(replace(shipped, file=None)) is None
+    assert mine == replace(shipped, name="night")  # where it was read from is no part of it
+    with pytest.raises(ValueError, match="unknown key of a scenario 'file'"):
+        Scenario.from_dict({**shipped.to_dict(), "file": "x"})
+
+
+def test_the_spread_of_a_card_is_that_of_its_runs(tmp_path: Path) -> None:
+    scores = {
+        "finetune": [3.0, 8.0, 4.0, 9.0],
+        "reservoir": [14.0, 17.0, 16.0, 20.0],
+        "joint": [40.0, 40.0, 41.0, 42.0],
+    }
+    paths = [
+        write_run(
+            tmp_path,
+            TWO,
+            matrix_cells(TWO, [np.array(row) for row in ((0, 0), (30, 1), (end - 1, end + 1))]),
+            seed=seed,
+            method=method,
+            spec=METHODS[method],
+        )
+        for method, ends in scores.items()
+        for seed, end in enumerate(ends)
+    ]
+    (comparison,) = gather(paths).comparisons
+    results = collect_results(comparison, None, {})
+    found = Spread.of(find("flappy-bird-conflict"), results, cards.METRIC)
+    assert (found.seeds, found.unit) == (4, "pipes passed")
+    assert [one.method for one in found.methods] == ["finetune", "reservoir"]  # joint is no method
+    ours, theirs = np.array(scores["reservoir"]), np.array(scores["finetune"])
+    assert found.methods[1].sd == pytest.approx(ours.std(ddof=1), abs=1e-4)
+    (pair,) = found.pairs
+    assert {pair.ours, pair.theirs} == {"finetune", "reservoir"}
+    sign = 1 if pair.ours == "reservoir" else -1
+    assert pair.difference == pytest.approx(sign * (ours - theirs).mean(), abs=1e-4)
+    assert pair.sd == pytest.approx((ours - theirs).std(ddof=1), abs=1e-4)
+    # What the three spreads imply.
+    implied = (ours.var(ddof=1) + theirs.var(ddof=1) - (ours - theirs).var(ddof=1)) / 2
+    implied /= ours.std(ddof=1) * theirs.std(ddof=1)
+    assert pair.correlation == pytest.approx(implied, abs=1e-4)
+    again = tomllib.loads(tomli_w.dumps(found.to_data()))
+    assert Spread.from_data(again) == found
+    one = [one for one in results if one.group.method == "finetune"]
+    assert Spread.of(find("flappy-bird-conflict"), one, cards.METRIC).pairs == ()
+    (tmp_path / f"{paths[0].name}").rename(tmp_path / "gone")
+    (comparison,) = gather(paths[1:]).comparisons
+    with pytest.raises(ValueError, match=r"has seeds \[.*, others have \[0, 1, 2, 3\]"):
+        Spread.of(find("flappy-bird-conflict"), collect_results(comparison, None, {}), cards.METRIC)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"seeds": 1}, "seeds = 1 of spread must be at least 2"),
+        ({"unit": 3}, "unit = 3 of spread must be text"),
+        ({"more": 3}, "unknown key of spread 'more'"),
+        ({"pairs": [3]}, "spread.pairs is a list of tables, and 3 is none"),
+        ({"methods": [{"method": "a", "mean": 1}]}, "spread.methods lacks 'sd'"),
+        ({"methods": [{"method": "a", "mean": 1, "sd": -1}]}, "sd = -1.0 of spread.methods must"),
+        ({"methods": [{"method": "a", "mean": math.nan, "sd": 1}]}, "mean = nan of spread.method"),
+        (None, "spread must be a table, not None"),
+    ],
+)
+def test_a_damaged_spread_is_refused_by_name(change: Any, message: str, tmp_path: Path) -> None:
+    scenario = find("catcher-conflict")
+    path = tmp_path / "card.toml"
+    data = card_data(scenario, [], SPREAD, {})
+    if change is None:
+        del data["spread"]
+    else:
+        data["spread"] |= change
+    path.write_text(tomli_w.dumps(data), "utf-8")
+    with pytest.raises(ValueError, match=re.escape(f"is damaged: {message}")):
+        read_spread(path, scenario)
+    assert "spread" not in message or read(path, scenario)["scenario"] == scenario.name
+
+
 def test_what_a_card_needs(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="needs runs of joint"):
         measured(tmp_path, {"finetune": GOOD["finetune"]})
@@ -159,7 +262,7 @@ def test_a_card_is_written_and_read_for_the_scenario_as_it_was(tmp_path: Path) -
         Property("learnable", "experts", 0.95, 0.9, at_least=True, detail="normal 0.95"),
         Property("quiet", "spread", math.nan, 0.5, at_least=False, detail="one evaluation"),
     ]
-    data = card_data(scenario, found, {"command": "a test", "git_commit": None})
+    data = card_data(scenario, found, SPREAD, {"command": "a test", "git_commit": None})
     path = tmp_path / "card.toml"
     path.write_text(tomli_w.dumps(data), "utf-8")
     kept = read(path, scenario)
@@ -179,8 +282,8 @@ def test_a_card_is_written_and_read_for_the_scenario_as_it_was(tmp_path: Path) -
     path.write_text(tomli_w.dumps({**data, "version": "0.0.1"}), "utf-8")
     with pytest.raises(ValueError, match=r"measured by version 0\.0\.1, this is"):
         read(path, scenario)
-    path.write_text("format = 1\n", "utf-8")
-    with pytest.raises(ValueError, match="no card of format 1"):
+    path.write_text("format = 1\n", "utf-8")  # a card of before
+    with pytest.raises(ValueError, match="no card of format 2; measure it again: python -m"):
         read(path, scenario)
     path.write_text("= [", "utf-8")
     with pytest.raises(ValueError, match="is no card"):

@@ -1,0 +1,185 @@
+"""What so many seeds can show, as commands print it; from the cards of scenarios."""
+
+import math
+from collections.abc import Iterator, Sequence
+
+from rich.console import Console
+
+from continual_arcade.evaluation.comparison import smallest_p
+from continual_arcade.evaluation.power import (
+    LEVEL,
+    POWER,
+    detectable_difference,
+    pairs_needed,
+    pairs_to_decide,
+    spread_factors,
+)
+from continual_arcade.evaluation.protocol import EvaluationSettings
+from continual_arcade.evaluation.terminal import TerminalTable
+from continual_arcade.studies import cards
+from continual_arcade.studies.scenario import Scenario
+from continual_arcade.studies.spread import PairSpread, Spread, measured_methods
+from continual_arcade.studies.study import Study
+
+_MOST = 15
+"""Pairs that are listed; of more, those that differ least, middling and most between seeds."""
+
+
+def say_power(study: Study, difference: float | None, console: Console) -> None:
+    """Print what the seeds of a study can show, scenario by scenario.
+
+    Args:
+        study: The study.
+        difference: A difference that is wanted, in the unit of each scenario's score; None for
+            none.
+        console: Where it is printed.
+    """
+    names = [entry.method.name for entry in study.entries]
+    _say(console, least_seeds(len(study.seeds), len(names)))
+    if len(names) < 2:
+        return
+    for scenario in study.scenarios:
+        if (path := cards.place(scenario)) is None:
+            _say(
+                console,
+                f"{scenario.name} has no card, since it is in no file of its own: what its seeds "
+                "differ by is not known",
+            )
+            continue
+        try:
+            spread = cards.read_spread(path, scenario)
+        except FileNotFoundError:
+            _say(
+                console,
+                f"{scenario.name} has no card, {path}: what its seeds differ by is not known; to "
+                f"measure it: {cards.how_to_measure(scenario)}",
+            )
+            continue
+        except (OSError, ValueError) as error:
+            _say(console, f"what the seeds of {scenario.name} differ by is not known: {error}")
+            continue
+        measured = measured_methods(study, scenario, spread)
+        if lacking := [name for name in names if name not in measured]:
+            _say(
+                console,
+                f"not on the card of {scenario.name}, or with other settings there: "
+                f"{', '.join(lacking)}",
+            )
+        if study.evaluation != EvaluationSettings():
+            _say(
+                console,
+                f"the card of {scenario.name} is of default evaluations, and this study evaluates "
+                "in another way: its spreads will be others",
+            )
+        print_spread(scenario, spread, measured, len(study.seeds), len(names), console, difference)
+
+
+def least_seeds(seeds: int, methods: int) -> str:
+    """Say whether a number of seeds can decide anything, whatever the effects are.
+
+    Args:
+        seeds: Of each method.
+        methods: Each two of which are compared.
+    """
+    if methods < 2:
+        return "one method alone: there is no difference to show"
+    pairs, smallest = math.comb(methods, 2), smallest_p(seeds)
+    of_it = f"the smallest p of the paired sign-flip test with {_counted(seeds, 'seed')} is"
+    if smallest >= LEVEL:
+        decides = "no difference can be decided, not even a single one"
+    else:
+        most = math.ceil(LEVEL / smallest) - 1
+        decides = (
+            f"no correction over more than {_counted(most, 'pair')} of methods leaves anything "
+            "significant"
+        )
+    least = pairs_to_decide(LEVEL / pairs)
+    if least is None:
+        way_out = "no number of seeds does: compare fewer methods"
+    elif smallest * pairs < LEVEL:
+        way_out = "so it can decide them"
+    else:
+        way_out = f"so nothing can be decided over all of them; it takes {least} seeds at least"
+    return (
+        f"{of_it} {smallest:.2g}: {decides}. {_counted(methods, 'method')} here are "
+        f"{_counted(pairs, 'pair')}: {way_out}."
+    )
+
+
+def print_spread(
+    scenario: Scenario,
+    spread: Spread,
+    methods: Sequence[str],
+    seeds: int,
+    compared: int,
+    console: Console,
+    difference: float | None = None,
+) -> None:
+    """Print which differences a number of seeds shows in a scenario.
+
+    Args:
+        scenario: The scenario.
+        spread: What its seeds differ by.
+        methods: Of these the pairs are listed.
+        seeds: How many there are of each method.
+        compared: How many methods are compared, each two of them.
+        console: Where it is printed.
+        difference: A difference that is wanted, in the unit of the spread; None for none.
+    """
+    found = spread.among(methods)
+    if not found:
+        return
+    listed = found if len(found) <= _MOST else [found[0], found[len(found) // 2], found[-1]]
+    pairs = math.comb(compared, 2)
+    levels = {"alone": LEVEL, f"all {pairs} pairs": LEVEL / pairs} if pairs > 1 else {"": LEVEL}
+    tails = {f", {name}" if name else "": level for name, level in levels.items()}
+    wanted = [] if difference is None else [f"seeds for {difference:g}{tail}" for tail in tails]
+    table = TerminalTable(
+        f"{scenario.name}: differences in {spread.metric} [{spread.unit}] that "
+        f"{_counted(seeds, 'seed')} show with {POWER:.0%} probability",
+        texts=["methods"],
+        numbers=["sd of the difference", *(f"shown{tail}" for tail in tails), *wanted],
+        caption="\n".join(_caption(spread, len(found), len(listed), pairs)),
+    )
+    for pair in listed:
+        table.add_row(
+            f"{pair.ours} less {pair.theirs}",
+            f"{pair.sd:.2f}",
+            *(_shown(seeds, pair, level) for level in tails.values()),
+            *(_needed(difference, pair, level) for level in tails.values() if difference),
+        )
+    console.print(table)
+
+
+def _caption(spread: Spread, found: int, listed: int, pairs: int) -> Iterator[str]:
+    yield f"two-sided paired sign flips at {LEVEL:g}, computed as for the paired t test"
+    if pairs > 1:
+        yield f"all {pairs} pairs: at {LEVEL:g} / {pairs}, the first step of Holm's correction"
+    low, high = spread_factors(spread.seeds)
+    yield (
+        f"sd of {_counted(spread.seeds, 'seed')} on the card: the true one may well be {low:.2f} "
+        f"to {high:.2f} times as large"
+    )
+    if listed < found:
+        yield (
+            f"of {found} pairs on the card those whose differences vary least, middling and most"
+        )
+
+
+def _shown(seeds: int, pair: PairSpread, level: float) -> str:
+    found = detectable_difference(seeds, pair.sd, level=level) if seeds > 1 else math.inf
+    return "none" if math.isinf(found) else f"{found:.2f}"
+
+
+def _needed(difference: float, pair: PairSpread, level: float) -> str:
+    found = pairs_needed(difference, pair.sd, level=level)
+    return "none" if found is None else f"{found:,}"
+
+
+def _counted(number: int, noun: str) -> str:
+    return f"{number:,} {noun}{'' if number == 1 else 's'}"
+
+
+def _say(console: Console, text: str) -> None:
+    """Print a line as it is: paths and commands in it can be copied however long they are."""
+    console.out(text, highlight=False)

@@ -248,21 +248,28 @@ def _quiet(results: Sequence[MethodResults]) -> Property:
 
 
 def _cheap(results: Sequence[MethodResults], methods: int) -> Property:
-    """Estimate the time of a study of all methods from what these runs have taken."""
+    """Estimate the time of a study of all methods from what these runs have taken.
+
+    Of each method the fastest counts: what else the machine has to do only adds to the others.
+    """
     how = f"minutes for all methods and {FEWEST} seeds on {CORES} cores"
-    runs = [run for one in results if not one.is_reference for run in one.runs]
-    known = [spent for run in runs if (spent := whole_costs(run)) is not None]
-    if not known or len(known) < len(runs):
-        why = "not every run has written down its costs"
-        return Property("cheap", how, math.nan, 60.0, at_least=False, detail=why)
-    each = float(np.mean([training + evaluation for _, training, _, evaluation in known]))
+    fastest: list[float] = []
+    for one in results:
+        if one.is_reference:
+            continue
+        known = [spent for run in one.runs if (spent := whole_costs(run)) is not None]
+        if len(known) < len(one.runs):
+            why = "not every run has written down its costs"
+            return Property("cheap", how, math.nan, 60.0, at_least=False, detail=why)
+        fastest.append(min(training + evaluation for _, training, _, evaluation in known))
+    each = float(np.mean(fastest))
     return Property(
         "cheap",
         how,
         each * methods * FEWEST / CORES / 60,
         60.0,
         at_least=False,
-        detail=f"{each:.1f} s a run, {methods} methods",
+        detail=f"{each:.1f} s a run, the fastest of each method; {methods} methods",
     )
 
 

@@ -21,6 +21,7 @@ from continual_arcade.agents.replay import TransitionReplayBuffer
 from continual_arcade.envs import GAMES, SHIPPED, make_game
 from continual_arcade.evaluation.metrics import METRICS
 from continual_arcade.scripts.scenario import HEADINGS, row
+from continual_arcade.studies import cards
 from continual_arcade.studies import scenario as scenarios
 
 ROOT = Path(__file__).parents[1]
@@ -121,6 +122,31 @@ def test_every_scenario_is_documented_as_it_is() -> None:
     assert [tuple(cells) for cells in table[2:]] == [
         (f"`{name}`", *row(scenarios.find(name))[1:]) for name in scenarios.names()
     ]
+
+
+def test_the_cards_of_scenarios_are_documented_as_they_are() -> None:
+    """And each is of its scenario as it is now: an edited one has to be measured again."""
+    expected = []
+    for scenario in map(scenarios.find, scenarios.names()):
+        path = cards.place(scenario)
+        assert path is not None
+        if path.exists():
+            found = cards.read(path, scenario)["properties"]
+            page = path.with_suffix(".md").relative_to(ROOT)
+            assert path.with_suffix(".png").stat().st_size > 1000
+            cells = [f"[{scenario.name}](../{page})", *map(measured, found)]
+            expected.append(cells)
+            head = ["scenario", *(one["name"] for one in found)]
+    (table,) = (t for t in tables(ROOT / "docs" / "scenarios.md") if t[0] == head)
+    assert table[2:] == expected
+
+
+def measured(data: dict[str, Any]) -> str:
+    """How the table of all cards has a property."""
+    if "value" not in data:
+        return "–"
+    value = f"{data['value']:.2f}"
+    return f"**{value}**" if data["verdict"] == "missed" else value
 
 
 def tables(page: Path) -> list[list[list[str]]]:

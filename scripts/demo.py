@@ -21,8 +21,8 @@ from continual_arcade.scripts.report import Report, report
 from continual_arcade.scripts.train import Train, prepare, train
 from continual_arcade.scripts.watch import Watch, watch
 from continual_arcade.studies import scenario as scenarios
+from continual_arcade.studies.cards import FINETUNE, recommended
 
-FINETUNE = "finetune"
 MATRICES = "matrices.png"
 FILM = "first_phase.gif"
 PAGE = "report.html"
@@ -34,8 +34,9 @@ class Demo:
 
     scenario: str = "catcher-conflict"
     """Name of a scenario, or its .toml file."""
-    method: str = "mer"
-    """What is trained beside finetune, which does nothing against forgetting."""
+    method: str | None = None
+    """What is trained beside finetune, which does nothing against forgetting; what the card of the
+    scenario recommends, if not given."""
     out: Path = Path("runs")
     """Folder in which the demo gets a folder of its own."""
     seed: int = 0
@@ -51,7 +52,8 @@ def demo(args: Demo) -> None:
     """
     begun = time.perf_counter()
     scenario = scenarios.find(args.scenario)
-    if args.method == FINETUNE:
+    remembers = args.method or recommended(scenario)
+    if remembers == FINETUNE:
         raise ValueError(f"method = {FINETUNE!r} is trained anyway: name one that remembers")
     phases = ", then ".join(phase.name for phase in scenario.schedule.phases)
     print(f"{make_game(scenario.game).title}: {phases}. {scenario.about}")
@@ -60,7 +62,7 @@ def demo(args: Demo) -> None:
     folder = args.out / f"demo-{scenario.name}__{args.seed}__{utc}"
     plans = [
         Train(scenario=args.scenario, method=method, seed=args.seed, out=folder)
-        for method in (FINETUNE, args.method)
+        for method in (FINETUNE, remembers)
     ]
     for plan in plans:
         prepare(plan)  # a mistake is said before anything is trained

@@ -387,6 +387,24 @@ def read_spread(path: Path, scenario: Scenario) -> Spread:
         ) from error
 
 
+def recommended(scenario: Scenario) -> str:
+    """Return the method that the card of a scenario recommends: the best at the end of training.
+
+    Raises:
+        ValueError: If it has no card, or one that does not hold any more.
+    """
+    path = place(scenario)
+    if path is None or not path.exists():
+        raise ValueError(
+            f"scenario {scenario.name!r} has no card that recommends a method; "
+            f"{how_to_measure(scenario)} measures it"
+        )
+    methods = [one for one in read_spread(path, scenario).methods if one.method != FINETUNE]
+    if not methods:
+        raise ValueError(f"{path} is of {FINETUNE} alone, and recommends nothing")
+    return max(methods, key=lambda one: one.mean).method
+
+
 def to_data(found: Sequence[Property]) -> list[dict[str, Any]]:
     """Return properties as plain data; a value that was not measured is left out."""
     return [

@@ -144,7 +144,7 @@ def test_the_cards_of_scenarios_are_documented_as_they_are() -> None:
 def measured(data: dict[str, Any]) -> str:
     """How the table of all cards has a property."""
     if "value" not in data:
-        return "–"
+        return "-"
     value = f"{data['value']:.2f}"
     return f"**{value}**" if data["verdict"] == "missed" else value
 

@@ -7,9 +7,9 @@ from typing import Any
 import pytest
 import tomli_w
 
-from continual_arcade.agents.methods import METHODS
 from continual_arcade.evaluation.runs import Run
 from continual_arcade.scripts import demo
+from continual_arcade.studies.cards import place, read_spread, recommended
 from continual_arcade.studies.scenario import find
 
 TINY = {
@@ -34,12 +34,12 @@ def tiny(tmp_path: Path) -> Path:
 
 def test_two_agents_are_trained_filmed_and_reported(tiny: Path, capsys: Any) -> None:
     out = tiny.parent / "runs"
-    demo.main(["--scenario", str(tiny), "--out", str(out), "--seed", "3"])
+    demo.main(["--scenario", str(tiny), "--method", "mer", "--out", str(out), "--seed", "3"])
     printed = capsys.readouterr().out
     (folder,) = out.iterdir()
     paths = sorted(folder.glob("Catcher-tiny__*"))
     runs = {run.method: run for run in map(Run.load, paths)}
-    assert set(runs) == {"finetune", demo.Demo().method}
+    assert set(runs) == {"finetune", "mer"}
     assert all(run.seed == 3 for run in runs.values())
     assert all((path / "matrix.png").stat().st_size > 1000 for path in paths)
     assert (folder / demo.MATRICES).stat().st_size > 1000
@@ -54,6 +54,7 @@ def test_what_makes_no_demo_is_refused(tiny: Path, capsys: Any) -> None:
     for arguments, message in (
         (["--method", "finetune"], "finetune' is trained anyway"),
         (["--method", "reservoit"], "did you mean 'reservoir'"),
+        ([], "has no card that recommends a method"),
         (["--scenario", "catcher-conflikt"], "did you mean 'catcher-conflict'"),
     ):
         with pytest.raises(SystemExit, match=r"^2$"):
@@ -67,4 +68,5 @@ def test_the_demo_ends_in_a_phase_that_overwrites_the_one_that_is_filmed() -> No
     scenario = find(demo.Demo().scenario)
     first, last = scenario.schedule.phases[0], scenario.schedule.phases[-1]
     assert first.params["push"] == -last.params["push"]
-    assert METHODS[demo.Demo().method] is not METHODS["finetune"]
+    means = {one.method: one.mean for one in read_spread(place(scenario), scenario).methods}
+    assert recommended(scenario) == max(means, key=means.__getitem__) != "finetune"

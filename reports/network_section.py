@@ -83,6 +83,32 @@ def interference(results: Sequence[MethodResults], schedule: Schedule) -> HeatMa
     )
 
 
+def cosines_at_ends(one: MethodResults) -> npt.NDArray[np.float64]:
+    """Return how the gradients of the phases agree before training and at each phase end.
+
+    As in the forgetting matrix, a phase end is the mean of its last evaluations.
+
+    Args:
+        one: Runs of a method, of which all wrote their diagnostics.
+
+    Returns:
+        Cosines, shape ``(runs, 1 + phases of training, phases, phases)``; NaN where one is
+        undefined.
+
+    Raises:
+        ValueError: If a run has no diagnostics.
+    """
+    tables, reason = _diagnostics(one)
+    if reason:
+        raise ValueError(f"{one.label}: {reason}")
+    phases = [phase.index for phase in one.runs[0].protocol.schedule.distinct]
+    found = []
+    for table, record in zip(tables, one.records, strict=True):
+        cosines = _by_pair(table, record, phases)
+        found.append([cosines[rows].mean(axis=0) for rows in record.ends])
+    return np.array(found)
+
+
 def _diagnostics(one: MethodResults) -> tuple[list[pd.DataFrame], str]:
     """Return the network diagnostics of all runs, or why they are missing."""
     found = [run.diagnostics for run in one.runs]

@@ -17,7 +17,7 @@ from continual_arcade.agents.methods import METHODS
 from continual_arcade.evaluation.atomic_files import write_text_whole
 from continual_arcade.evaluation.commands import command_of, for_anybody
 from continual_arcade.evaluation.terminal import TerminalTable
-from continual_arcade.reports.run_pictures import write_matrices
+from continual_arcade.reports.run_pictures import write_chart, write_matrices
 from continual_arcade.scripts.cli import NOTICE
 from continual_arcade.scripts.power import print_spread
 from continual_arcade.scripts.study import Workers, begun, results_of
@@ -34,6 +34,7 @@ from continual_arcade.studies.cards import (
     properties,
 )
 from continual_arcade.studies.folder import StudyFolder
+from continual_arcade.studies.interference import Interference
 from continual_arcade.studies.provenance import provenance
 from continual_arcade.studies.scenario import Scenario
 from continual_arcade.studies.spread import Spread
@@ -54,7 +55,7 @@ class Card(Workers):
     """Folder in which the runs get a folder of their own; what is finished there is not repeated,
     and counts."""
     to: Path | None = None
-    """Folder for NAME.toml, NAME.md and NAME.png; that of the runs if not given. Dry runs of
+    """Folder for NAME.toml, NAME.md and the pictures; that of the runs if not given. Dry runs of
     studies read the card from the folder `cards` beside the file of the scenario."""
 
 
@@ -99,13 +100,17 @@ def card(args: Card, console: Console, given: Sequence[str]) -> int | None:
     seeds = ", ".join(map(str, study.seeds))
     made = {**about, "command": for_anybody(command_of("scenario", given)), "seeds": seeds}
     spread = Spread.of(scenario, results, METRIC)
-    data = card_data(scenario, found, spread, made)
+    by_name = {one.group.method: one for one in results}
+    interference = Interference.of(by_name[FINETUNE], by_name[JOINT])
+    data = card_data(scenario, found, spread, interference, made)
     write_text_whole(to / f"{scenario.name}.toml", tomli_w.dumps(data))
-    write_text_whole(to / f"{scenario.name}.md", _page(scenario, found, made))
+    write_text_whole(to / f"{scenario.name}.md", _page(scenario, found, interference, made))
     write_matrices(comparison, results, to / f"{scenario.name}.png")
+    chart = interference.chart(f"{scenario.name}: interference")
+    write_chart(chart, chart.title, results, to / f"{scenario.name}-interference.png")
     names = [one.method for one in spread.methods]
     print_spread(scenario, spread, names, spread.seeds, len(names), console)
-    console.out(f"the card is in {to / scenario.name}.toml, .md and .png", highlight=False)
+    console.out(f"the card is in {to / scenario.name}.toml, .md and two .png", highlight=False)
     wanted = place(scenario)
     if wanted is not None and wanted.resolve() != (to / wanted.name).resolve():
         console.out(
@@ -156,10 +161,19 @@ def _table(scenario: Scenario, found: Sequence[Property]) -> TerminalTable:
     return table
 
 
-def _page(scenario: Scenario, found: Sequence[Property], made: dict[str, Any]) -> str:
+def _page(
+    scenario: Scenario,
+    found: Sequence[Property],
+    interference: Interference,
+    made: dict[str, Any],
+) -> str:
     return (
         f"# Card of {scenario.name}\n\n{scenario.about}\n\n{as_markdown(found)}\n"
         f"![forgetting matrices of the methods]({scenario.name}.png)\n\n"
+        "Cosine of the mean TD gradients of two phases, mean and standard deviation between "
+        f"{interference.seeds} seeds: above 0 a step for one lowers the loss of the other, below 0 "
+        f"it raises it.\n\n{interference.as_markdown()}\n"
+        f"![gradient alignment between phases]({scenario.name}-interference.png)\n\n"
         f"Made on {made['date'][:10]} by commit {made['git_commit'] or 'unknown'} with "
         f"`{made['command']}`, seeds {made['seeds']}.\n"
     )

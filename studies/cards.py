@@ -27,6 +27,7 @@ from continual_arcade.evaluation.runs import Run
 from continual_arcade.evaluation.score_range import score_range
 from continual_arcade.reports.method_results import MethodResults
 from continual_arcade.reports.provenance import whole_costs
+from continual_arcade.studies.interference import Interference
 from continual_arcade.studies.provenance import versions
 from continual_arcade.studies.scenario import Scenario
 from continual_arcade.studies.spread import Spread
@@ -302,7 +303,11 @@ def how_to_measure(scenario: Scenario) -> str:
 
 
 def card_data(
-    scenario: Scenario, found: Sequence[Property], spread: Spread, made: Mapping[str, Any]
+    scenario: Scenario,
+    found: Sequence[Property],
+    spread: Spread,
+    interference: Interference,
+    made: Mapping[str, Any],
 ) -> dict[str, Any]:
     """Return a card as plain data.
 
@@ -310,6 +315,7 @@ def card_data(
         scenario: What was measured.
         found: Its properties.
         spread: What its seeds differ by.
+        interference: How the gradients of its phases agree.
         made: What made it: command, date, versions, commit, seeds.
     """
     return {
@@ -319,6 +325,7 @@ def card_data(
         "version": _version(),
         "made": {name: value for name, value in made.items() if value is not None},
         "properties": to_data(found),
+        "interference": interference.to_data(),
         "spread": spread.to_data(),
     }
 

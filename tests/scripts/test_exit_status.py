@@ -201,8 +201,8 @@ def made_card(scene: Scene) -> int:
     file.write_text(CARD, "utf-8")
     options = ("--seeds", "0..1", "--methods", "finetune", "--jobs", "1", "--out", scene.root)
     found = status(scenario.main, "card", file, *options)
-    made = {path.suffix for path in (scene.root / "card-tiny").glob("tiny.*")}
-    assert made == {".toml", ".md", ".png"}
+    made = {path.name for path in (scene.root / "card-tiny").glob("tiny*.*")}
+    assert made == {"tiny.toml", "tiny.md", "tiny.png", "tiny-interference.png"}
     return found
 
 

@@ -23,6 +23,7 @@ from continual_arcade.scripts import study as study_command
 from continual_arcade.studies import cards
 from continual_arcade.studies import scenario as scenarios
 from continual_arcade.studies.folder import StudyFolder
+from continual_arcade.studies.interference import Interference
 from continual_arcade.studies.run_spec import Training
 from continual_arcade.studies.spread import MethodSpread, PairSpread, Spread
 
@@ -296,7 +297,9 @@ def a_scenario(folder: Path, *, card: bool = True) -> Path:
             ),
         )
         place.parent.mkdir(exist_ok=True)
-        data = cards.card_data(scenario, [], spread, {"command": "a test"})
+        data = cards.card_data(
+            scenario, [], spread, Interference(("a",), 2, ()), {"command": "a test"}
+        )
         place.write_text(tomli_w.dumps(data), "utf-8")
     return file
 

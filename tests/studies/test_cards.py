@@ -27,6 +27,7 @@ from continual_arcade.studies.cards import (
     read,
     read_spread,
 )
+from continual_arcade.studies.interference import Interference
 from continual_arcade.studies.scenario import SHIPPED, Scenario, find, load, save
 from continual_arcade.studies.spread import MethodSpread, PairSpread, Spread
 
@@ -46,6 +47,7 @@ SPREAD = Spread(
     methods=(MethodSpread("finetune", 23.5, 6.5), MethodSpread("reservoir", 40.2, 6.8)),
     pairs=(PairSpread("reservoir", "finetune", 16.7, 8.0, 0.28),),
 )
+ALIKE = Interference(("normal",), 10, ())
 
 
 def measured(
@@ -237,7 +239,7 @@ def test_the_spread_of_a_card_is_that_of_its_runs(tmp_path: Path) -> None:
 def test_a_damaged_spread_is_refused_by_name(change: Any, message: str, tmp_path: Path) -> None:
     scenario = find("catcher-conflict")
     path = tmp_path / "card.toml"
-    data = card_data(scenario, [], SPREAD, {})
+    data = card_data(scenario, [], SPREAD, ALIKE, {})
     if change is None:
         del data["spread"]
     else:
@@ -262,7 +264,7 @@ def test_a_card_is_written_and_read_for_the_scenario_as_it_was(tmp_path: Path) -
         Property("learnable", "experts", 0.95, 0.9, at_least=True, detail="normal 0.95"),
         Property("quiet", "spread", math.nan, 0.5, at_least=False, detail="one evaluation"),
     ]
-    data = card_data(scenario, found, SPREAD, {"command": "a test", "git_commit": None})
+    data = card_data(scenario, found, SPREAD, ALIKE, {"command": "a test", "git_commit": None})
     path = tmp_path / "card.toml"
     path.write_text(tomli_w.dumps(data), "utf-8")
     kept = read(path, scenario)

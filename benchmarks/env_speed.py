@@ -31,7 +31,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from functools import partial
 from itertools import cycle, islice
@@ -405,6 +405,7 @@ def verdicts(
         yield from faster("one env", [shows], hides, 0.95)
         shows = many[f"{env_id}, {CONTEXT}"]
         yield from faster(f"{PROMISED_NUM_ENVS:,} envs", [shows], many[env_id], 0.95)
+    yield from tour_of(f"{PROMISED_NUM_ENVS:,} envs", many)
     yield from faster("one env", flappy, one[PEER_FEATURES], 5)
     yield from faster("one env", flappy, one[PEER_LIDAR], 300)
     yield from faster(f"{PROMISED_NUM_ENVS:,} envs", games, many[CARTPOLE], 5)
@@ -417,6 +418,13 @@ def verdicts(
     )
     for result in started.warm:
         yield sooner(result, 1.0)
+
+
+def tour_of(where: str, speeds: Mapping[str, Result]) -> Iterator[Verdict]:
+    """Judge whether Tour is about as fast as the slower of its games."""
+    games = [speeds[IDS[name]] for name in ("FlappyBird", "Catcher")]
+    slower = min(games, key=lambda result: result.median)
+    yield from faster(where, [speeds[IDS["Tour"]]], slower, 0.9)
 
 
 def faster(where: str, ours: Sequence[Result], peer: Result, factor: float) -> Iterator[Verdict]:

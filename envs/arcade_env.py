@@ -139,10 +139,12 @@ class ArcadeEnv(FixedWrapperAttributes, gym.Env[Features, np.int64]):
         # Checked before anything moves: a reset that fails changes nothing.
         check_options(options, ("params", "phase"))
         pinned: Mapping[str, Any] = (options or {}).get("params", {})
-        resolve(clock.tunables, pinned)
         wanted = (options or {}).get("phase")
         other = None if wanted is None else clock.schedule.frozen(wanted)
         seed = None if seed is None else plain_seed(seed)
+        if pinned:
+            scheduled = clock.params_of_next(seed is not None) if other is None else other.params
+            resolve(clock.tunables, {**scheduled, **pinned})
         super().reset(seed=seed)
         if seed is not None:
             clock.go_to(0)

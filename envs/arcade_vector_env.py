@@ -194,6 +194,11 @@ class ArcadeVectorEnv(FixedAttributes, VectorEnv[Features, Actions, Any]):
                     "a seed resets the lifetime clock of all sub-environments: give it without a "
                     "reset_mask"
                 )
+        if pinned:
+            scheduled = self.clock.params_of_next(seeds is not None)
+            conditions.check_acts(
+                begins, conditions.beginning(scheduled, self.clock, pinned, phases)
+            )
         rewinds = seeds is not None or not self._running
         super().reset(seed=None if seeds is None else seeds[0])
         if seeds is not None:
@@ -551,6 +556,40 @@ class _Conditions:
             )
         return np.array([schedule.frozen(phase).index for phase in array.tolist()])
 
+    def beginning(
+        self,
+        params: Params,
+        clock: LifetimeClock,
+        pinned: Mapping[str, Floats] | None = None,
+        phases: npt.NDArray[np.int64] | None = None,
+    ) -> Floats:
+        """Return what holds where an episode begins, shape ``(num_envs, num_tunables)``.
+
+        Args:
+            params: What the clock says.
+            clock: Knows what holds in a phase.
+            pinned: Parameters that are pinned.
+            phases: Phases that were chosen.
+        """
+        rows = np.tile(np.array(list(params.values())), (self.num_envs, 1))
+        for phase in () if phases is None else np.unique(phases).tolist():
+            chosen = resolve(self.tunables, clock.schedule.frozen(phase).params)
+            rows[phases == phase] = list(chosen.values())
+        columns = list(self.tunables)
+        for name, values in (pinned or {}).items():
+            rows[:, columns.index(name)] = values
+        return rows
+
+    def check_acts(self, begins: Mask, rows: Floats) -> None:
+        """Refuse parameters that would change nothing where an episode begins.
+
+        Raises:
+            ValueError: If there is one.
+        """
+        if any(tunable.acts_where for tunable in self.tunables.values()):
+            for row in np.unique(rows[begins], axis=0).tolist():
+                resolve(self.tunables, dict(zip(self.tunables, row, strict=True)))
+
     def begin(
         self,
         begun: Mask,
@@ -565,13 +604,7 @@ class _Conditions:
         """
         if self._same is clock.params and not pinned and phases is None:
             return self.no_one
-        now = np.tile(np.array(list(clock.params.values())), (self.num_envs, 1))
-        for phase in () if phases is None else np.unique(phases).tolist():
-            params = resolve(self.tunables, clock.schedule.frozen(phase).params)
-            now[phases == phase] = list(params.values())
-        columns = list(self.tunables)
-        for name, values in (pinned or {}).items():
-            now[:, columns.index(name)] = values
+        now = self.beginning(clock.params, clock, pinned, phases)
         before = self.phases
         self.phases = np.where(begun, clock.phase.index if phases is None else phases, before)
         rows = np.where(begun[:, np.newaxis], now, self.rows)

@@ -63,6 +63,15 @@ class LifetimeClock:
             self._enter()
             self.phase_changed = self.phase.index != before
 
+    def params_of_next(self, rewinds: bool) -> Params:
+        """Return the parameters that an episode would have that began now; nothing moves.
+
+        Args:
+            rewinds: Whether the clock would rewind first.
+        """
+        phase = self.frozen or self.schedule.at(0 if rewinds else self.step)
+        return resolve(self.tunables, phase.params)
+
     def quiet_steps(self, pace: int) -> int:
         """Return how many times the clock can advance before anything changes.
 

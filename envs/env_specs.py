@@ -20,7 +20,7 @@ from continual_arcade.envs.checks import WrongTypeError
 from continual_arcade.envs.messages import shown
 from continual_arcade.envs.schedule_files import SUFFIXES
 from continual_arcade.envs.schedules import Schedule
-from continual_arcade.envs.tunables import Tunable, Tunables
+from continual_arcade.envs.tunables import Tunable, Tunables, check_tunables
 
 
 class _PortableSpec:
@@ -90,6 +90,7 @@ def as_tunables(given: Mapping[str, Tunable | Mapping[str, Any]]) -> Tunables:
             found[name] = item if isinstance(item, Tunable) else Tunable(**item)
         except (TypeError, ValueError) as error:
             raise ValueError(f"tunable {name!r}: {error}") from error
+    check_tunables(found)
     return found
 
 

@@ -13,7 +13,7 @@ import numpy.typing as npt
 from continual_arcade.envs.checks import ByName, Number
 from continual_arcade.envs.lanes import block_dtype
 from continual_arcade.envs.messages import shown, unknown
-from continual_arcade.envs.tunables import Params, Tunables, resolve
+from continual_arcade.envs.tunables import Params, Tunables, check_tunables, resolve
 
 _REWARDS = ByName(Number())
 
@@ -33,6 +33,10 @@ class Rules(NamedTuple):
     """``settle(block, lane, constants)``: make the random draws that a step has asked for."""
     observe: Callable[..., None]
     """``observe(block, lane, constants, out, at)``: write the features to ``out[at:]``."""
+    advance_all: Callable[..., None] | None = None
+    """``advance_all(block, used, constants)``: play one step in every lane of a block, of which the
+    first ``used`` are environments and the others padding; ``advance`` in one lane after the other,
+    if not given. For rules that become vector code only if something is known of all lanes."""
 
 
 @dataclass(frozen=True)
@@ -58,8 +62,13 @@ class Keys:
     """The action while no key is pressed."""
     about: str
     """What the keys do, in a few words."""
-    repeat: bool = True
-    """Whether a key that is held acts in each step; otherwise once each time it is pressed."""
+    repeat: bool | tuple[int, ...] = True
+    """Whether a key that is held acts in each step, otherwise once each time it is pressed; or the
+    actions of which that is so."""
+
+    def repeats(self, action: int) -> bool:
+        """Return whether the key of an action acts in each step while it is held."""
+        return self.repeat if isinstance(self.repeat, bool) else action in self.repeat
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -112,6 +121,10 @@ class Game:
 
     def __post_init__(self) -> None:
         check_name(self.name)
+        try:
+            check_tunables(self.tunables)
+        except ValueError as error:
+            raise ValueError(f"{self.name}: {error}") from error
         places = {f"phases[{index}]": params for index, params in enumerate(self.phases)}
         places |= {f"conflict[{name!r}]": params for name, params in self.conflict.items()}
         for place, params in places.items():

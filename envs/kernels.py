@@ -19,7 +19,7 @@ from llvmlite import ir
 from numba import types
 from numba.extending import intrinsic
 
-from continual_arcade.envs.compiling import kernel, rule
+from continual_arcade.envs.compiling import kernel, rebind, rule
 from continual_arcade.envs.game import Rules
 from continual_arcade.envs.lanes import DRAW, OVER
 
@@ -31,6 +31,7 @@ def _stand_in(*_: Any) -> NoReturn:
 constants: Callable[..., Any] = _stand_in
 begin: Callable[..., None] = _stand_in
 advance: Callable[..., None] = _stand_in
+advance_all: Callable[..., None] = _stand_in
 settle: Callable[..., None] = _stand_in
 observe: Callable[..., None] = _stand_in
 cell_at: Callable[..., Any] = _stand_in
@@ -120,6 +121,12 @@ def _hold(held: Any, env: int, params: Any, row: int, seen: Any, end: int, shown
         value = np.float32(params[row, params.shape[1] - shown + j])
         held[env, j] = value
         seen[end - shown + j] = value
+
+
+def _advance_all(block: Any, used: int, constants: Any) -> None:
+    """Play one step in every lane of a block; padding plays along."""
+    for lane in range(len(block.action)):
+        advance(block, lane, constants)
 
 
 def _reset_batch(
@@ -235,8 +242,8 @@ def _step_batch(
         used = min(lanes, num_envs - first)
         for lane in range(used):
             block.action[lane] = actions[first + lane]
+        advance_all(block, used, shared)
         for lane in range(lanes):
-            advance(block, lane, shared)
             block.steps[lane] += 1.0
         for lane in range(used):
             if block.event[lane] & DRAW:
@@ -336,7 +343,8 @@ def batch_kernels(rules: Rules, owner: str, actions: int) -> BatchKernels:
         owner: Name of the game.
         actions: Its number of actions.
     """
-    names = {**rules._asdict(), "num_actions": actions}
+    advance_all = rules.advance_all or rule(rebind(_advance_all, {"advance": rules.advance}))
+    names = {**rules._asdict(), "advance_all": advance_all, "num_actions": actions}
     return BatchKernels(kernel(_reset_batch, names, owner), kernel(_step_batch, names, owner))
 
 

@@ -35,7 +35,7 @@ def block_dtype(
         num_features: Number of features the game observes.
         lanes: Lanes of a block.
     """
-    return np.dtype(
+    dtype = np.dtype(
         [
             *((name, np.float64) for name in constants),
             ("random", np.uint64, (lanes,)),
@@ -48,3 +48,8 @@ def block_dtype(
             ("features", np.float32, (num_features,)),
         ]
     )
+    # Compiled code knows the object again, and looks up any other one, equal or not, at each call.
+    return _DTYPES.setdefault(dtype, dtype)
+
+
+_DTYPES: dict[np.dtype[np.void], np.dtype[np.void]] = {}

@@ -27,6 +27,7 @@ from continual_arcade.envs.seeds import plain_seed
 from continual_arcade.envs.tunables import Params, Tunable, Tunables, resolve
 
 AnyEnv = gym.Env[Any, Any]
+_TABLE = Instance((Mapping,))
 
 
 class PhasedEnv(
@@ -100,12 +101,14 @@ class PhasedEnv(
         Raises:
             ValueError: If a parameter is unknown or out of bounds.
         """
-        OrNone(Instance((Mapping,)))("options", options)
+        OrNone(_TABLE)("options", options)
         others = dict(options or {})
         pinned = others.pop("params", {})
-        resolve(self.clock.tunables, pinned)  # checked before anything moves
+        seed = None if seed is None else plain_seed(seed)
+        # Checked before anything moves: a reset that fails changes nothing.
+        scheduled = self.clock.params_of_next(seed is not None)
+        resolve(self.clock.tunables, {**scheduled, **_TABLE("params", pinned)})
         if seed is not None:
-            seed = plain_seed(seed)
             self.clock.go_to(0)
         self.clock.begin_episode()
         self._params = resolve(self.clock.tunables, {**self.clock.params, **pinned})

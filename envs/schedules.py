@@ -263,16 +263,24 @@ class Schedule:
         """Check every phase against what an environment lets drift.
 
         Raises:
-            ValueError: If a phase sets an unknown parameter or a value out of bounds.
+            ValueError: If a phase sets an unknown parameter, a value out of bounds, or one that
+                would not act; or if it moves what takes whole numbers only.
         """
         for spec in self.phases:
-            for params in (spec.params, spec.until or {}):
-                try:
+            try:
+                for params in (spec.params, spec.until or {}):
                     resolve(tunables, params)
-                except (TypeError, ValueError) as error:
-                    raise ValueError(
-                        f"phase {spec.name!r} of schedule {self.name!r}: {error}"
-                    ) from error
+                for name, value in (spec.until or {}).items():
+                    if tunables[name].integer and value != spec.params[name]:
+                        raise ValueError(
+                            f"{name} moves from {spec.params[name]:g} until {value:g}, and only "
+                            "whole numbers make sense: let it change from phase to phase"
+                        )
+                resolve(tunables, spec.params_at(0.5))  # what acts at both ends may not on the way
+            except (TypeError, ValueError) as error:
+                raise ValueError(
+                    f"phase {spec.name!r} of schedule {self.name!r}: {error}"
+                ) from error
 
     def __str__(self) -> str:
         """Lay the schedule out as a table."""

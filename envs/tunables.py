@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Annotated, Literal
 
 from continual_arcade.envs.checks import Number, WrongTypeError, check_fields
@@ -38,6 +38,9 @@ class Tunable:
     """Why a value below ``low`` is refused."""
     too_high: str = ""
     """Why a value above ``high`` is refused."""
+    acts_where: dict[str, float] = field(default_factory=dict)
+    """Values of other tunables that it takes for this one to act; elsewhere it must keep its
+    default, because any other value would change nothing."""
 
     def __post_init__(self) -> None:
         check_fields(self)
@@ -72,6 +75,22 @@ Params = dict[str, float]
 """A value for each tunable of an environment."""
 
 
+def check_tunables(tunables: Tunables) -> None:
+    """Make sure that what tunables say of each other is true.
+
+    Raises:
+        ValueError: If one acts where another has a value that it cannot have, or that is not there.
+    """
+    for name, tunable in tunables.items():
+        for other, value in tunable.acts_where.items():
+            try:
+                if other not in tunables:
+                    raise ValueError(unknown("tunable", other, tunables))
+                tunables[other].check(other, value)
+            except ValueError as error:
+                raise ValueError(f"tunable {name!r}, acts_where: {error}") from error
+
+
 def defaults(tunables: Tunables) -> Params:
     """Return the default of each tunable."""
     return {name: tunable.default for name, tunable in tunables.items()}
@@ -81,7 +100,7 @@ def resolve(tunables: Tunables, values: Mapping[str, object]) -> Params:
     """Complete some values with the defaults, in the order of the tunables.
 
     Raises:
-        ValueError: If a name is unknown or a value is out of its bounds.
+        ValueError: If a name is unknown, a value is out of its bounds, or one would not act.
         WrongTypeError: If a value is not a number, or the values are no table.
     """
     if not isinstance(values, Mapping):
@@ -89,16 +108,28 @@ def resolve(tunables: Tunables, values: Mapping[str, object]) -> Params:
     for name in values:
         if name not in tunables:
             raise ValueError(unknown("parameter", name, tunables))
-    return {
+    params = {
         name: tunable.check(name, values[name]) if name in values else tunable.default
         for name, tunable in tunables.items()
     }
+    for name in values:
+        tunable = tunables[name]
+        if _is_default(tunable, params[name]):
+            continue
+        for other, value in tunable.acts_where.items():
+            if params[other] != value:
+                raise ValueError(
+                    f"{name} = {params[name]:g} acts only where {other} = {value:g}, and here it "
+                    f"is {params[other]:g}: leave {name} out, or set {other} = {value:g}"
+                )
+    return params
 
 
 def differences(tunables: Tunables, params: Mapping[str, float]) -> Params:
     """Return the values that are not the default: what is special about them."""
-    return {
-        name: value
-        for name, value in params.items()
-        if not math.isclose(value, tunables[name].default, rel_tol=1e-12)
-    }
+    return {name: value for name, value in params.items() if not _is_default(tunables[name], value)}
+
+
+def _is_default(tunable: Tunable, value: float) -> bool:
+    """Return whether a value is the default, perhaps rounded where it was written down."""
+    return math.isclose(value, tunable.default, rel_tol=1e-12)

@@ -214,11 +214,9 @@ class _Keyboard:
     def action(self) -> int:
         """The action that the person means now."""
         # Of two keys that are held, the later one counts; a tap between two frames counts as well.
-        held = reversed(self._held) if self._keys.repeat else ()
-        return next(
-            (self._actions[key] for key in (*held, *self.pressed) if key in self._actions),
-            self._keys.idle,
-        )
+        held = [self._actions[key] for key in reversed(self._held) if key in self._actions]
+        tapped = (self._actions[key] for key in self.pressed if key in self._actions)
+        return next((*filter(self._keys.repeats, held), *tapped), self._keys.idle)
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

@@ -60,7 +60,7 @@ def taped(module: ModuleType, finish: Callable[[Any], Any] = rule) -> Rules:
         if isinstance(function, FunctionType) and function is not value:
             names[name] = finish(FunctionType(function.__code__, names, name))
     names["draw"] = finish(draw_from_tape)
-    return Rules(**{name: names[name] for name in Rules._fields})
+    return Rules(**{name: names[name] for name in Rules._fields if name in names})
 
 
 def taped_dtype(game: Game) -> np.dtype[np.void]:

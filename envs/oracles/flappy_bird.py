@@ -3,6 +3,7 @@
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from continual_arcade.envs.compiling import kernel, rule
 from continual_arcade.envs.core import Core
@@ -47,7 +48,7 @@ class Searcher:
 
     def __call__(self) -> Actions:
         """Return what to do in each game."""
-        cells = self._core.cells()
+        cells = self.cells()
         # The pipes to come are out of sight: the search must not see what will be drawn.
         cells["random"] ^= np.uint64(0x5DEECE66D)
         frames = cells["steps"][:, 0]
@@ -66,6 +67,10 @@ class Searcher:
         self._plans[:, :-1] = self._plans[:, 1:]
         self._planned -= 1
         return actions
+
+    def cells(self) -> npt.NDArray[np.void]:
+        """Return a copy of each game; one whose bird has no life left is not searched."""
+        return self._core.cells()
 
 
 @rule

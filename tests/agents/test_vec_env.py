@@ -78,7 +78,7 @@ def test_a_phase_end_is_a_time_limit_and_no_death() -> None:
 
 @EVERY_ID
 def test_plain_dqn_trains_on_eight_at_once(env_id: str) -> None:
-    env = adapted(env_id, 8, schedule="shrink")
+    env = adapted(env_id, 8, schedule="conflict")
     model = DQN("MlpPolicy", env, learning_starts=100, train_freq=4, seed=0, device="cpu")
     before = [parameter.detach().clone() for parameter in model.q_net.parameters()]
     model.learn(1_024)

@@ -34,7 +34,7 @@ def test_every_parameter_is_refused_with_the_way_out(env_id: str, vector: bool) 
             setattr(env, name, tunable.high)
         assert not hasattr(env, name)
         # The way out is one.
-        _, info = env.reset(options={"params": {name: tunable.high}})
+        _, info = env.reset(options={"params": {**tunable.acts_where, name: tunable.high}})
         assert np.all(info["params"][name] == tunable.high)
         env.reset(seed=0)
     assert env.core.blocks.tobytes() == before.tobytes()

@@ -13,6 +13,7 @@ import tiny
 from gymnasium.utils.env_checker import check_env
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from schedules_of_games import CLASSIC, or_conflict
 from stable_baselines3.common.callbacks import BaseCallback
 from stable_baselines3.common.env_checker import check_env as check_env_sb3
 
@@ -39,8 +40,8 @@ from continual_arcade.envs.phased_env import CARTPOLE, PhasedEnv, set_cartpole, 
 
 EVERY_GAME = pytest.mark.parametrize("game", GAMES)
 SHOWN = pytest.mark.parametrize("context", ["params", "one-hot"])
-OWN = {"FlappyBird": 8, "Catcher": 4}
-SCALES = {
+OWN = {"FlappyBird": 8, "Catcher": 4, "Tour": 10}
+SCALES: dict[str, dict[str, tuple[float, float]]] = {
     # As the pages of the games have them: smallest and largest value.
     "FlappyBird": {
         "gap": (60, 200),
@@ -56,6 +57,7 @@ SCALES = {
         "friction": (0.02, 0.5),
     },
 }
+SCALES["Tour"] = {"which_game": (0, 1), **SCALES["FlappyBird"], **SCALES["Catcher"]}
 
 
 def by_hand(game: str, context: str, schedule: Schedule, params: Any, phase: int) -> list[float]:
@@ -99,11 +101,17 @@ def schedules(draw: Any, game: str) -> Schedule:
             again = draw(st.sampled_from(phases))
             phases.append(PhaseSpec(name="x", steps=steps, params=again.params, until=again.until))
             continue
-        names = draw(st.lists(st.sampled_from([*SCALES[game]]), unique=True, max_size=3))
+        played = draw(st.sampled_from(["FlappyBird", "Catcher"])) if game == "Tour" else game
+        names = draw(st.lists(st.sampled_from([*SCALES[played]]), unique=True, max_size=3))
+        which = {"which_game": float(played == "Catcher")} if game == "Tour" else {}
         first, last = (
-            {name: float(draw(st.integers(*map(math.ceil, SCALES[game][name])))) for name in names}
-            if game == "FlappyBird"
-            else {name: draw(st.sampled_from(_SOME[name])) for name in names}
+            which
+            | {
+                name: float(draw(st.integers(*map(math.ceil, SCALES[played][name]))))
+                if played == "FlappyBird"
+                else draw(st.sampled_from(_SOME[name]))
+                for name in names
+            }
             for _ in range(2)
         )
         moves = draw(st.booleans()) and "paddle_width" not in names
@@ -167,10 +175,21 @@ def play_many(env: ArcadeVectorEnv, schedule: Schedule, seed: int, steps: int = 
 MODES = ["SameStep", "NextStep", "Disabled"]
 
 
-@EVERY_GAME
+@pytest.mark.parametrize("game", CLASSIC)
 @settings(max_examples=25, deadline=None)
 @given(data=st.data())
 def test_every_loop_shows_what_info_says(game: str, data: Any) -> None:
+    every_loop_shows_what_info_says(game, data)
+
+
+@pytest.mark.parametrize("game", [game for game in GAMES if game not in CLASSIC])
+@settings(max_examples=5, deadline=None)
+@given(data=st.data())
+def test_so_does_every_loop_of_games_made_of_others(game: str, data: Any) -> None:
+    every_loop_shows_what_info_says(game, data)
+
+
+def every_loop_shows_what_info_says(game: str, data: Any) -> None:
     schedule = data.draw(schedules(game))
     context = data.draw(st.sampled_from(CONTEXTS))
     seed = data.draw(st.integers(0, 2**32))
@@ -187,7 +206,7 @@ def test_every_loop_shows_what_info_says(game: str, data: Any) -> None:
 @SHOWN
 @pytest.mark.parametrize("count", [63, 65, 130])
 def test_more_than_a_block_of_them(game: str, context: ContextKind, count: int) -> None:
-    schedule = shipped("cycle", make_game(game)).with_steps(500)
+    schedule = shipped(or_conflict(game, "cycle"), make_game(game)).with_steps(500)
     made: dict[str, Any] = {"schedule": schedule, "max_episode_steps": 9}
     many = play_many(ArcadeVectorEnv(game, count, context=context, **made), schedule, 3, 40)
     assert many == play_many(ArcadeVectorEnv(game, count, **made), schedule, 3, 40)
@@ -321,13 +340,13 @@ def test_spaces_and_checkers(game: str, context: ContextKind) -> None:
     own = make_game(game).feature_bounds()
     space = env.observation_space
     assert space.dtype == np.float32
-    count = {"params": len(make_game(game).tunables), "one-hot": 3}[context]
+    count = {"params": len(make_game(game).tunables), "one-hot": len(schedule)}[context]
     low = {"params": -1.0, "one-hot": 0.0}[context]
     assert space.low.tolist() == [*own[0].tolist(), *[low] * count]
     assert space.high.tolist() == [*own[1].tolist(), *[1.0] * count]
     assert [feature.name for feature in env.context.features] == {
         "params": [*make_game(game).tunables],
-        "one-hot": ["phase_0", "phase_1", "phase_2"],
+        "one-hot": [f"phase_{index}" for index in range(len(schedule))],
     }[context]
     many: Any = gym.make_vec(IDS[game], num_envs=3, schedule=schedule, context=context)
     assert many.single_observation_space == space
@@ -353,12 +372,12 @@ def test_phases_of_conflict_look_different(game: str) -> None:
     for phase in range(len(schedule)):
         env = ArcadeEnv(game, schedule, phase, context="params")
         shows.append(env.reset(seed=0)[0][OWN[game] :])
-    for one in range(3):
+    for one in range(len(schedule)):
         for other in range(one):
             assert np.abs(shows[one] - shows[other]).max() >= 0.24
 
 
-@EVERY_GAME
+@pytest.mark.parametrize("game", CLASSIC)
 @SHOWN
 def test_a_phase_that_comes_back_looks_as_before(game: str, context: ContextKind) -> None:
     schedule = shipped("cycle", make_game(game))

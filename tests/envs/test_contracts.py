@@ -11,18 +11,26 @@ from gymnasium.envs.registration import EnvSpec
 from gymnasium.error import ResetNeeded
 from gymnasium.utils.env_checker import check_env
 from gymnasium.vector import AsyncVectorEnv, AutoresetMode
+from schedules_of_games import PAIRS, or_conflict
 
-from continual_arcade.envs import IDS, SHIPPED, ArcadeEnv, ArcadeVectorEnv, make_game, shipped
+from continual_arcade.envs import IDS, ArcadeEnv, ArcadeVectorEnv, make_game, shipped
 
 EVERY_ID = pytest.mark.parametrize("env_id", IDS.values(), ids=IDS.keys())
-EVERY_SCHEDULE = pytest.mark.parametrize("schedule", [None, *SHIPPED, "shuffle:3"])
+EVERY_SCHEDULE = pytest.mark.parametrize(
+    ("env_id", "schedule"),
+    [(IDS[game], name) for game, name in [*((game, None) for game in IDS), *PAIRS]],
+)
 SHORT = 40
 """A phase length that many episodes cross."""
 
 
+def game_of(env_id: str) -> str:
+    return env_id.split("/")[1].removesuffix("-v0")
+
+
 def short(env_id: str, name: str, steps: int = SHORT) -> dict[str, Any]:
-    game = make_game(env_id.split("/")[1].removesuffix("-v0"))
-    return shipped(name, game).with_steps(steps).to_dict()
+    game = game_of(env_id)
+    return shipped(or_conflict(game, name), make_game(game)).with_steps(steps).to_dict()
 
 
 def rollout(env: gym.Env[Any, Any], seed: int, steps: int) -> Iterator[tuple[Any, ...]]:
@@ -54,7 +62,6 @@ def assert_same(one: Any, other: Any) -> None:
         assert one == other
 
 
-@EVERY_ID
 @EVERY_SCHEDULE
 @pytest.mark.parametrize("phase", [None, 1])
 def test_check_env(env_id: str, schedule: str | None, phase: int | None) -> None:
@@ -81,7 +88,6 @@ def test_ids_can_be_made_without_an_import() -> None:
     assert env.reset(seed=0)[0].shape == (4,)
 
 
-@EVERY_ID
 @EVERY_SCHEDULE
 def test_same_seed_same_life(env_id: str, schedule: str | None) -> None:
     kwargs = {} if schedule is None else {"schedule": short(env_id, schedule)}
@@ -110,7 +116,6 @@ def test_an_unseeded_env_goes_on_by_chance(env_id: str) -> None:
     assert len(starts) > 4
 
 
-@EVERY_ID
 @EVERY_SCHEDULE
 def test_scalar_and_vector_env_play_the_same_life(env_id: str, schedule: str | None) -> None:
     kwargs = {} if schedule is None else {"schedule": short(env_id, schedule)}
@@ -155,7 +160,6 @@ def test_each_sub_environment_plays_as_a_single_one(env_id: str) -> None:
                 expected[i], _ = env.reset()
 
 
-@EVERY_ID
 @EVERY_SCHEDULE
 def test_spec_survives_json(env_id: str, schedule: str | None) -> None:
     given = schedule if schedule is None else short(env_id, schedule)
@@ -199,8 +203,10 @@ def test_a_pickled_vector_env_goes_on_where_it_was(env_id: str) -> None:
 
 @EVERY_ID
 def test_spawned_workers(env_id: str) -> None:
+    schedule = or_conflict(game_of(env_id), "shrink")
+
     def make() -> gym.Env[Any, Any]:
-        return gym.make(f"continual_arcade.envs:{env_id}", schedule="shrink")
+        return gym.make(f"continual_arcade.envs:{env_id}", schedule=schedule)
 
     workers = AsyncVectorEnv([make, make], context="spawn")
     vector = gym.make_vec(env_id, num_envs=2)

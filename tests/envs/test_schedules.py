@@ -8,10 +8,9 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from schedules_of_games import CLASSIC, PAIRS
 
 from continual_arcade.envs import (
-    GAMES,
-    SHIPPED,
     Phase,
     PhaseSpec,
     Schedule,
@@ -37,8 +36,7 @@ def stretches(draw: Any) -> PhaseSpec:
 
 schedules = st.builds(Schedule, names, st.lists(stretches(), min_size=1, max_size=6).map(tuple))
 
-EVERY = pytest.mark.parametrize("game", GAMES)
-EVERY_SCHEDULE = pytest.mark.parametrize("name", [*SHIPPED, "shuffle:3"])
+EVERY_CLASSIC = pytest.mark.parametrize("game", CLASSIC)
 
 
 @given(schedules, st.data())
@@ -117,8 +115,7 @@ def test_the_fingerprint_is_the_same_tomorrow() -> None:
     assert shipped("shrink", make_game("FlappyBird")).fingerprint == "2c93bd7f16b9add1"
 
 
-@EVERY
-@EVERY_SCHEDULE
+@pytest.mark.parametrize(("game", "name"), PAIRS)
 def test_shipped_schedules_suit_their_game(game: str, name: str) -> None:
     schedule = shipped(name, make_game(game))
     schedule.check(make_game(game).tunables)
@@ -135,7 +132,7 @@ def test_shrink_is_the_classic() -> None:
     ]
 
 
-@EVERY
+@EVERY_CLASSIC
 def test_the_other_schedules_are_what_they_are_called(game: str) -> None:
     made = make_game(game)
     shrink, grow, cycle, drift = (

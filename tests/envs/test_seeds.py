@@ -32,7 +32,7 @@ def phased() -> PhasedEnv:
         phased,
         lambda: SwitchEnv([gym.make("CartPole-v1")] * 2),
     ],
-    ids=["flappy", "catcher", "flappy vector", "catcher vector", "phased", "switch"],
+    ids=[*IDS, *(f"{game} vector" for game in IDS), "phased", "switch"],
 )
 def test_one_seed(make: Any, kind: Any) -> None:
     expected, _ = make().reset(seed=7)

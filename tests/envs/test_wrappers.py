@@ -244,7 +244,7 @@ def test_with_and_without_the_passive_checker(env_id: str, checker: bool | None)
 @EVERY_ID
 @pytest.mark.parametrize("how", ["sync", "vector_entry_point"])
 def test_ways_to_vectorise(env_id: str, how: str) -> None:
-    env = gym.make_vec(env_id, 2, vectorization_mode=how, schedule="shrink")
+    env = gym.make_vec(env_id, 2, vectorization_mode=how, schedule="conflict")
     env.reset(seed=0)
     env.step(env.action_space.sample())
     assert env.spec is not None

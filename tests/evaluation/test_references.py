@@ -9,9 +9,10 @@ from typing import Any
 import numpy as np
 import pytest
 import tyro
+from schedules_of_games import PAIRS
 from tables import gaps, record_of
 
-from continual_arcade.envs import GAMES, IDS, SHIPPED, Schedule, make_game, shipped
+from continual_arcade.envs import GAMES, IDS, Schedule, make_game, shipped
 from continual_arcade.envs.tunables import resolve
 from continual_arcade.evaluation import (
     EvaluationSettings,
@@ -146,8 +147,7 @@ def test_references_belong_to_one_limit_and_one_version_of_the_rules() -> None:
     assert references.scale(protocol(as_default)).zero.tolist() == [2.0]
 
 
-@pytest.mark.parametrize("game", GAMES)
-@pytest.mark.parametrize("name", ["stationary", *SHIPPED, "shuffle:3"])
+@pytest.mark.parametrize(("game", "name"), [*PAIRS, *((game, "stationary") for game in GAMES)])
 @pytest.mark.parametrize("value", ["score", "return"])
 def test_every_shipped_schedule_has_a_scale(game: str, name: str, value: Any) -> None:
     schedule = shipped(name, make_game(game))

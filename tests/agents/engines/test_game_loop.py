@@ -7,6 +7,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -114,6 +115,24 @@ def test_a_callback_at_every_step_sees_what_it_sees_with_the_other_engine() -> N
         assert a == b, step
     assert any(any(shown["dones"]) for shown in compiled.shown)
     assert any("episode" in info for shown in compiled.shown for info in shown["infos"])
+
+
+@pytest.mark.parametrize("context", ["hidden", "params"])
+def test_a_game_made_of_others_is_played_as_with_the_other_engine(context: Any) -> None:
+    """Through a change of the game itself: episodes, observations, and what is learnt from."""
+    schedule = shipped("conflict", make_game("Tour")).with_steps(tiny.PHASE)
+    seen = []
+    for engine in ("torch", "compiled"):
+        settings = replace(tiny.SETTINGS, engine=engine)
+        made = build_agent("Tour", schedule, settings, seed=3, context=context)
+        callback = Notes()
+        made.learn(schedule.total_steps, callback)
+        assert made.runs_compiled == (engine == "compiled")
+        seen.append(callback)
+    for a, b in zip(*(notes.shown for notes in seen), strict=True):
+        assert a == b
+    phases = [info["phase"] for shown in seen[1].shown for info in shown["infos"]]
+    assert {*phases} == {0, 1}
 
 
 class Updates(BaseCallback):

@@ -11,12 +11,15 @@ from continual_arcade.envs.checks import OneOf
 from continual_arcade.envs.flappy_bird import flappy_bird
 from continual_arcade.envs.game import Game, check_name, located
 from continual_arcade.envs.messages import unknown
+from continual_arcade.envs.relabelled import relabelled_catcher, relabelled_flappy_bird
 from continual_arcade.envs.tour import tour
 
 GAMES: dict[str, Callable[..., Game] | str] = {
     "FlappyBird": flappy_bird,
     "Catcher": catcher,
     "Tour": tour,
+    "RelabelledFlappyBird": relabelled_flappy_bird,
+    "RelabelledCatcher": relabelled_catcher,
 }
 """The function that makes each game, or its ``"module:attribute"``. All commands, studies and
 identifiers follow from this table."""

@@ -215,8 +215,8 @@ class _Keyboard:
         """The action that the person means now."""
         # Of two keys that are held, the later one counts; a tap between two frames counts as well.
         held = [self._actions[key] for key in reversed(self._held) if key in self._actions]
-        tapped = (self._actions[key] for key in self.pressed if key in self._actions)
-        return next((*filter(self._keys.repeats, held), *tapped), self._keys.idle)
+        tapped = [self._actions[key] for key in self.pressed if key in self._actions]
+        return [*filter(self._keys.repeats, held), *tapped, self._keys.idle][0]
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

@@ -3,6 +3,7 @@
 import numpy as np
 import numpy.typing as npt
 
+from continual_arcade.envs import flappy_bird as bird
 from continual_arcade.envs.core import Core
 from continual_arcade.envs.oracles import Actions, catcher, flappy_bird
 from continual_arcade.envs.tour import FLAP, FLAPPY_BIRD, LEFT, NOOP
@@ -17,7 +18,7 @@ class Guide:
 
     def __call__(self) -> Actions:
         """Return what to do in each game."""
-        flaps = np.where(self._search() == flappy_bird.FLAP, FLAP, NOOP)
+        flaps = np.where(self._search() == bird.FLAP, FLAP, NOOP)
         plays_bird = self._core.field("which_game") == FLAPPY_BIRD
         return np.where(plays_bird, flaps, LEFT + self._chase()).astype(np.int64)
 

@@ -40,7 +40,13 @@ from continual_arcade.envs.phased_env import CARTPOLE, PhasedEnv, set_cartpole, 
 
 EVERY_GAME = pytest.mark.parametrize("game", GAMES)
 SHOWN = pytest.mark.parametrize("context", ["params", "one-hot"])
-OWN = {"FlappyBird": 8, "Catcher": 4, "Tour": 10}
+OWN = {
+    "FlappyBird": 8,
+    "Catcher": 4,
+    "Tour": 10,
+    "RelabelledFlappyBird": 8,
+    "RelabelledCatcher": 4,
+}
 SCALES: dict[str, dict[str, tuple[float, float]]] = {
     # As the pages of the games have them: smallest and largest value.
     "FlappyBird": {
@@ -57,6 +63,8 @@ SCALES: dict[str, dict[str, tuple[float, float]]] = {
         "friction": (0.02, 0.5),
     },
 }
+for _bare in ("FlappyBird", "Catcher"):
+    SCALES[f"Relabelled{_bare}"] = {**SCALES[_bare], "labels": (0, 5)}
 SCALES["Tour"] = {"which_game": (0, 1), **SCALES["FlappyBird"], **SCALES["Catcher"]}
 
 
@@ -101,9 +109,13 @@ def schedules(draw: Any, game: str) -> Schedule:
             again = draw(st.sampled_from(phases))
             phases.append(PhaseSpec(name="x", steps=steps, params=again.params, until=again.until))
             continue
-        played = draw(st.sampled_from(["FlappyBird", "Catcher"])) if game == "Tour" else game
+        played = game.removeprefix("Relabelled")
+        if game == "Tour":
+            played = draw(st.sampled_from(["FlappyBird", "Catcher"]))
         names = draw(st.lists(st.sampled_from([*SCALES[played]]), unique=True, max_size=3))
         which = {"which_game": float(played == "Catcher")} if game == "Tour" else {}
+        if game.startswith("Relabelled"):
+            which = {"labels": float(draw(st.integers(0, 5)))}
         first, last = (
             which
             | {

@@ -42,9 +42,9 @@ def test_every_phase_is_solved(game: str, name: str) -> None:
     seeds = list(range(EPISODES)) * len(phases)
     scores, lengths = play(env, Oracle(env), seed=seeds, options={"params": params})
     assert (lengths == STEPS).all(), dict(zip([p.name for p in phases], lengths, strict=False))
-    if game == "FlappyBird":
+    if game.endswith("FlappyBird"):
         assert (scores == 47).all()
-    if game == "Catcher":
+    if game.endswith("Catcher"):
         assert (scores >= 40).all()
     # Nobody is better than who cheats, and the oracle of Catcher hardly misses a step.
     highest, cheated = play(env, Unbeatable(env), seed=seeds, options={"params": params})
@@ -138,7 +138,7 @@ def test_nobody_exceeds_who_cheats(game: str) -> None:
         scores, _ = play(env, Swaps(env, seed), **start)
         assert (scores <= highest).all()
         # Pipes come by themselves, and a pellet that was missed is not caught.
-        assert (scores == highest).all() == (game == "FlappyBird")
+        assert (scores == highest).all() == game.endswith("FlappyBird")
 
 
 def test_the_oracle_plays_nothing_else() -> None:

@@ -45,8 +45,8 @@ def pins(game: str, rng: np.random.Generator) -> dict[str, Any] | None:
     """Sometimes pin a parameter of the next episode."""
     if rng.random() < 0.7:
         return None
-    name = {"FlappyBird": "gap", "Catcher": "fall_speed", "Tour": "which_game"}[game]
-    if name == "which_game":
+    name = {"FlappyBird": "gap", "Catcher": "fall_speed", "Tour": "which_game"}.get(game, "labels")
+    if name in ("which_game", "labels"):
         return {"params": {name: float(rng.integers(2))}}
     tunable = make_game(game).tunables[name]
     return {"params": {name: tunable.low + rng.random() * (tunable.default - tunable.low)}}

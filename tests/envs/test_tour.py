@@ -169,7 +169,7 @@ def notices(*pieces: tuple[str, str]) -> bool:
         ("catcher.settle(block", "flappy_bird.settle(block"),
         (
             "catcher.begin(block",
-            "catcher.draw_pellet(block, lane, constants.catcher)\n        catcher.begin(block",
+            "catcher.draw_pellet(block, lane, constants.catcher)\n    catcher.begin(block",
         ),
         ("catcher.observe(block", "flappy_bird.observe(block"),
     ],

@@ -592,6 +592,24 @@ def test_a_game_that_is_paused_goes_on_where_it_was(
     assert set(after) == ({2} if pause is AWAY else {0})
 
 
+def test_keys_that_are_held_act_where_they_repeat(
+    watched: Watched, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In Tour a bird flaps once for a key, and the paddle is pushed as long as one is held."""
+    script = {
+        5: [press(pygame.K_RETURN)],
+        10: [press(pygame.K_UP)],
+        20: [press(pygame.K_LEFT)],
+        26: [CLOSE],
+    }
+    Person(monkeypatch, script)
+    play.play(play.Play(game="Tour", schedule="conflict", seed=0))
+    assert watched.actions.count(0) == 1  # flap
+    first = watched.actions.index(1)
+    assert set(watched.actions[first:]) == {1}  # left
+    assert len(watched.actions[first:]) > 3
+
+
 @pytest.mark.parametrize("game", ["FlappyBird", "Catcher"])
 def test_a_game_that_is_over_says_the_result_and_how_to_go_on(
     watched: Watched, monkeypatch: pytest.MonkeyPatch, game: Any, capsys: Any

@@ -109,6 +109,7 @@ def paired_difference(
     )
 
 
+@lru_cache(maxsize=128)
 def smallest_p(pairs: int, *, seed: int = 0) -> float:
     """Return the smallest p value that the sign-flip test has of so many pairs.
 

@@ -17,6 +17,8 @@ POWER = 0.8
 
 _SETTLED = 40
 """Pairs from which on the smallest p value stays as it is: no drawn flip has all signs alike."""
+_MANY = 10_000
+"""Pairs from which on how far t is from normal is a matter of one or two of them."""
 
 
 def pairs_to_decide(level: float = LEVEL) -> int | None:
@@ -69,11 +71,8 @@ def detectable_difference(
     smallest = smallest_p(min(pairs, _SETTLED))
     if smallest >= level:
         return math.inf
-    step = smallest if pairs <= ENUMERATED else 1 / (1 + FLIPS)
-    attained = step * (math.ceil(level / step) - 1)
-    found = detectable_effect(
-        pairs, spread=spread, paired=True, confidence=1 - attained, power=power
-    )
+    confidence = 1 - _attained(pairs, level)
+    found = detectable_effect(pairs, spread=spread, paired=True, confidence=confidence, power=power)
     if 2 * smallest >= level:
         found = max(found, spread * float(special.ndtri(power ** (1 / pairs))))
     return found
@@ -101,9 +100,16 @@ def pairs_needed(
     least = pairs_to_decide(level)
     if least is None:
         return None
-    # With the spread known for certain it would take so many; less certain, more.
-    z = float(special.ndtri(1 - level / 2) + special.ndtri(power))
-    pairs = max(2, least, math.floor((z * spread / difference) ** 2))
+    # With the spread known for certain it would take so many; less certain, some more.
+    z = float(special.ndtri(1 - _attained(_SETTLED, level) / 2))
+    ratio = (z + float(special.ndtri(power))) * spread / difference
+    certain = ratio * ratio
+    if math.isinf(certain):
+        raise ValueError(f"difference = {difference:g} beside a spread of {spread:g} is too small")
+    if certain > _MANY:
+        return math.ceil(certain + z**2 / 2)
+    # Of few pairs other levels are attained, and fewer may be enough.
+    pairs = least if certain < _SETTLED else math.floor(certain)
     while detectable_difference(pairs, spread, level=level, power=power) > difference:
         pairs += 1
     return pairs
@@ -127,6 +133,12 @@ def spread_factors(runs: int, *, confidence: float = 0.95) -> tuple[float, float
         math.sqrt((runs - 1) / float(special.chdtri(runs - 1, above))) for above in (tail, 1 - tail)
     )
     return low, high
+
+
+def _attained(pairs: int, level: float) -> float:
+    """Return the largest p value of so many pairs below a level."""
+    step = smallest_p(pairs) if pairs <= ENUMERATED else 1 / (1 + FLIPS)
+    return step * (math.ceil(level / step) - 1)
 
 
 def check_difference(difference: float) -> None:

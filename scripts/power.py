@@ -16,6 +16,7 @@ from continual_arcade.evaluation.power import (
 )
 from continual_arcade.evaluation.protocol import EvaluationSettings
 from continual_arcade.evaluation.terminal import TerminalTable
+from continual_arcade.reports.text import counted, listed
 from continual_arcade.studies import cards
 from continual_arcade.studies.scenario import Scenario
 from continual_arcade.studies.spread import PairSpread, Spread, measured_methods
@@ -35,13 +36,12 @@ def say_power(study: Study, difference: float | None, console: Console) -> None:
         console: Where it is printed.
     """
     names = [entry.method.name for entry in study.entries]
-    _say(console, least_seeds(len(study.seeds), len(names)))
+    console.out(least_seeds(len(study.seeds), len(names)))
     if len(names) < 2:
         return
     for scenario in study.scenarios:
         if (path := cards.place(scenario)) is None:
-            _say(
-                console,
+            console.out(
                 f"{scenario.name} has no card, since it is in no file of its own: what its seeds "
                 "differ by is not known",
             )
@@ -49,25 +49,22 @@ def say_power(study: Study, difference: float | None, console: Console) -> None:
         try:
             spread = cards.read_spread(path, scenario)
         except FileNotFoundError:
-            _say(
-                console,
+            console.out(
                 f"{scenario.name} has no card, {path}: what its seeds differ by is not known; to "
                 f"measure it: {cards.how_to_measure(scenario)}",
             )
             continue
         except (OSError, ValueError) as error:
-            _say(console, f"what the seeds of {scenario.name} differ by is not known: {error}")
+            console.out(f"what the seeds of {scenario.name} differ by is not known: {error}")
             continue
         measured = measured_methods(study, scenario, spread)
         if lacking := [name for name in names if name not in measured]:
-            _say(
-                console,
+            console.out(
                 f"not on the card of {scenario.name}, or with other settings there: "
-                f"{', '.join(lacking)}",
+                f"{listed(lacking)}",
             )
         if study.evaluation != EvaluationSettings():
-            _say(
-                console,
+            console.out(
                 f"the card of {scenario.name} is of default evaluations, and this study evaluates "
                 "in another way: its spreads will be others",
             )
@@ -84,13 +81,13 @@ def least_seeds(seeds: int, methods: int) -> str:
     if methods < 2:
         return "one method alone: there is no difference to show"
     pairs, smallest = math.comb(methods, 2), smallest_p(seeds)
-    of_it = f"the smallest p of the paired sign-flip test with {_counted(seeds, 'seed')} is"
+    of_it = f"the smallest p of the paired sign-flip test with {counted(seeds, 'seed')} is"
     if smallest >= LEVEL:
         decides = "no difference can be decided, not even a single one"
     else:
         most = math.ceil(LEVEL / smallest) - 1
         decides = (
-            f"no correction over more than {_counted(most, 'pair')} of methods leaves anything "
+            f"no correction over more than {counted(most, 'pair')} of methods leaves anything "
             "significant"
         )
     least = pairs_to_decide(LEVEL / pairs)
@@ -101,8 +98,8 @@ def least_seeds(seeds: int, methods: int) -> str:
     else:
         way_out = f"so nothing can be decided over all of them; it takes {least} seeds at least"
     return (
-        f"{of_it} {smallest:.2g}: {decides}. {_counted(methods, 'method')} here are "
-        f"{_counted(pairs, 'pair')}: {way_out}."
+        f"{of_it} {smallest:.2g}: {decides}. {counted(methods, 'method')} here are "
+        f"{counted(pairs, 'pair')}: {way_out}."
     )
 
 
@@ -129,19 +126,19 @@ def print_spread(
     found = spread.among(methods)
     if not found:
         return
-    listed = found if len(found) <= _MOST else [found[0], found[len(found) // 2], found[-1]]
+    rows = found if len(found) <= _MOST else [found[0], found[len(found) // 2], found[-1]]
     pairs = math.comb(compared, 2)
     levels = {"alone": LEVEL, f"all {pairs} pairs": LEVEL / pairs} if pairs > 1 else {"": LEVEL}
     tails = {f", {name}" if name else "": level for name, level in levels.items()}
     wanted = [] if difference is None else [f"seeds for {difference:g}{tail}" for tail in tails]
     table = TerminalTable(
         f"{scenario.name}: differences in {spread.metric} [{spread.unit}] that "
-        f"{_counted(seeds, 'seed')} show with {POWER:.0%} probability",
+        f"{counted(seeds, 'seed')} show with {POWER:.0%} probability",
         texts=["methods"],
         numbers=["sd of the difference", *(f"shown{tail}" for tail in tails), *wanted],
-        caption="\n".join(_caption(spread, len(found), len(listed), pairs)),
+        caption="\n".join(_caption(spread, len(found), len(rows), pairs)),
     )
-    for pair in listed:
+    for pair in rows:
         table.add_row(
             f"{pair.ours} less {pair.theirs}",
             f"{pair.sd:.2f}",
@@ -151,16 +148,16 @@ def print_spread(
     console.print(table)
 
 
-def _caption(spread: Spread, found: int, listed: int, pairs: int) -> Iterator[str]:
+def _caption(spread: Spread, found: int, rows: int, pairs: int) -> Iterator[str]:
     yield f"two-sided paired sign flips at {LEVEL:g}, computed as for the paired t test"
     if pairs > 1:
         yield f"all {pairs} pairs: at {LEVEL:g} / {pairs}, the first step of Holm's correction"
     low, high = spread_factors(spread.seeds)
     yield (
-        f"sd of {_counted(spread.seeds, 'seed')} on the card: the true one may well be {low:.2f} "
+        f"sd of {counted(spread.seeds, 'seed')} on the card: the true one may well be {low:.2f} "
         f"to {high:.2f} times as large"
     )
-    if listed < found:
+    if rows < found:
         yield (
             f"of {found} pairs on the card those whose differences vary least, middling and most"
         )
@@ -174,12 +171,3 @@ def _shown(seeds: int, pair: PairSpread, level: float) -> str:
 def _needed(difference: float, pair: PairSpread, level: float) -> str:
     found = pairs_needed(difference, pair.sd, level=level)
     return "none" if found is None else f"{found:,}"
-
-
-def _counted(number: int, noun: str) -> str:
-    return f"{number:,} {noun}{'' if number == 1 else 's'}"
-
-
-def _say(console: Console, text: str) -> None:
-    """Print a line as it is: paths and commands in it can be copied however long they are."""
-    console.out(text, highlight=False)

@@ -62,8 +62,11 @@ class Interference:
             remembers: Runs of the one that trains all of them at once.
 
         Raises:
-            ValueError: If a run has no diagnostics.
+            ValueError: If a run has no diagnostics, or one of them has fewer than two.
         """
+        for one in (forgets, remembers):
+            if len(one.runs) < 2:
+                raise ValueError(f"{one.label}: a spread between seeds takes two runs, not one")
         record = forgets.records[0]
         found = cosines_at_ends(forgets)
         learnt = np.array(record.learnt())

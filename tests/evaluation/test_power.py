@@ -105,8 +105,17 @@ def test_so_many_pairs_are_needed_and_no_fewer(effect: float, level: float) -> N
 
 
 def test_some_differences_take_very_many_pairs_or_cannot_be_shown() -> None:
-    normal = (stats.norm.ppf(0.975) + stats.norm.ppf(0.8)) ** 2 / 0.01**2
-    assert pairs_needed(0.01, 1.0) == pytest.approx(normal, rel=0.001)
+    normal = (stats.norm.ppf(0.975) + stats.norm.ppf(0.8)) ** 2
+    for effect in (0.01, 1e-3, 1e-9):
+        assert pairs_needed(effect, 1.0) == pytest.approx(normal / effect**2, rel=0.001)
+    # Where the search ends and the closed form begins they agree.
+    for effect in (0.0279, 0.0281):
+        needed = pairs_needed(effect, 1.0)
+        assert needed is not None
+        assert 9_900 < needed < 10_200
+        assert (
+            detectable_difference(needed + 1, 1.0) < effect < detectable_difference(needed - 2, 1.0)
+        )
     assert pairs_needed(5.0, 0.0) == 6
     assert pairs_needed(5.0, 1.0, level=0.05 / 600) is None
 
@@ -130,6 +139,7 @@ def test_the_spread_of_few_runs_is_known_within_factors_that_hold_it() -> None:
         (lambda: pairs_needed(-2.0, 1.0), "difference = -2 must be a number above 0"),
         (lambda: pairs_needed(math.nan, 1.0), "difference = nan must be"),
         (lambda: pairs_needed(math.inf, 1.0), "difference = inf must be"),
+        (lambda: pairs_needed(1e-300, 6.0), "difference = 1e-300 beside a spread of 6 is too sm"),
         (lambda: pairs_needed(1.0, math.inf), "spread = inf must be"),
         (lambda: pairs_to_decide(1.5), "level must be between 0 and 1, not 1.5"),
         (lambda: smallest_p(0), "at least one pair is needed, not 0"),

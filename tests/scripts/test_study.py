@@ -373,12 +373,12 @@ def test_only_what_was_measured_is_said(tmp_path: Path) -> None:
     a_scenario(tmp_path)
     methods = {"finetune": {}, "ewc": {"parts": ["reptile"]}, "mer": {}, "reservoir": {}}
     said = in_tiny(tmp_path, methods=methods)
-    assert "not on the card of tiny, or with other settings there: ewc, mer" in said
+    assert "not on the card of tiny, or with other settings there: ewc and mer" in said
     assert "reservoir less finetune" in said
     assert "ewc less" not in said
     assert "all 6 pairs" in said  # the correction is over all that the study compares
     said = in_tiny(tmp_path, settings={"learning_rate": 0.5})
-    assert "with other settings there: finetune, ewc, reservoir" in said
+    assert "with other settings there: finetune, ewc and reservoir" in said
     assert "evaluates in another way" not in said
     assert "evaluates in another way" in in_tiny(tmp_path, evaluation={"episodes": 1})
 

@@ -114,3 +114,12 @@ def test_runs_without_diagnostics_are_named(tmp_path: Path) -> None:
     found = {one.group.method: one for one in collect_results(comparison, None, {})}
     with pytest.raises(ValueError, match=r"joint: 3 runs? of 3 wrote no diagnostics.csv"):
         Interference.of(found["finetune"], found["joint"])
+
+
+def test_one_run_has_no_spread(tmp_path: Path) -> None:
+    results(tmp_path)
+    (one, *_) = tmp_path.glob("*finetune*")
+    (comparison,) = gather([one]).comparisons
+    (alone,) = collect_results(comparison, None, {})
+    with pytest.raises(ValueError, match="finetune: a spread between seeds takes two runs"):
+        Interference.of(alone, alone)

@@ -153,23 +153,16 @@ def leaky(network: nn.Module, off_slope: float) -> Iterator[None]:
     """
 
     def add_slope(_module: nn.Module, inputs: Any, output: torch.Tensor) -> torch.Tensor:
-        below = inputs[0].clamp(max=0)
+        below: torch.Tensor = inputs[0].clamp(max=0)
         return output + off_slope * (below - below.detach())
 
-    in_place = []
-    with ExitStack() as hooks:
+    with ExitStack() as afterwards:
         for module in network.modules() if off_slope else ():
             if isinstance(module, nn.ReLU):
-                hooks.callback(module.register_forward_hook(add_slope).remove)
-                if module.inplace:  # it would overwrite what it is given
-                    in_place.append(module)
-        for module in in_place:
-            module.inplace = False
-        try:
-            yield
-        finally:
-            for module in in_place:
-                module.inplace = True
+                afterwards.callback(module.register_forward_hook(add_slope).remove)
+                afterwards.callback(setattr, module, "inplace", module.inplace)
+                module.inplace = False  # else it overwrites what the hook reads
+        yield
 
 
 def median_gap(network: nn.Module, states: torch.Tensor, *, chunk: int = CHUNK) -> float:

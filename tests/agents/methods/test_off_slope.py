@@ -29,7 +29,7 @@ def network(in_place: bool = False) -> nn.Sequential:
     with torch.no_grad():
         for tensor in made.parameters():
             tensor.copy_(torch.randn(tensor.shape, generator=drawn, dtype=torch.float64))
-        made[0].bias[DEAD] = -100.0
+        made[0].get_parameter("bias")[DEAD] = -100.0
     return made
 
 
@@ -134,7 +134,7 @@ def test_agents_estimate_with_it(name: str, fisher: str) -> None:
         part = make_part(
             name, {"lam": 1e-6, "samples": 50, "fisher": fisher, "off_slope": off_slope}
         )
-        agent = tiny.agent(part, learning_rate=1e-4)
+        agent: Any = tiny.agent(part, learning_rate=1e-4)
         for net in (agent.q_net, agent.q_net_target):
             with torch.no_grad():
                 net.q_net[0].bias[DEAD] = -100.0

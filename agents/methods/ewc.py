@@ -1,7 +1,9 @@
 """Elastic weight consolidation."""
 
 from dataclasses import dataclass
-from typing import ClassVar, Literal
+from typing import Any, ClassVar, Literal
+
+from torch import nn
 
 from continual_arcade.agents.methods import importance
 from continual_arcade.agents.methods.base import Learner
@@ -9,7 +11,7 @@ from continual_arcade.agents.methods.importance import Parameters
 from continual_arcade.agents.methods.preset import Preset
 from continual_arcade.agents.methods.quadratic import SampledPenalty
 from continual_arcade.agents.replay.n_step import Transitions
-from continual_arcade.envs.checks import Divisor
+from continual_arcade.envs.checks import Divisor, NotNegative
 
 
 @dataclass
@@ -30,16 +32,31 @@ class EWC(SampledPenalty):
     """Which Fisher information."""
     temperature: Divisor | None = None
     """Of the softmax policy [units of Q]; the median gap between the best actions if not given."""
+    off_slope: NotNegative = 0.0
+    """What the derivative of a ReLU counts as where it is off, in the estimate alone. With 0
+    nothing holds a unit that is off on all states; with 1 what would switch it on is held like all
+    else, while weights of inputs that were always 0 stay free."""
+
+    def bind(self, learner: Learner, rng: Any) -> None:
+        """Check that there is what the settings speak of."""
+        network = learner.q_net
+        if self.off_slope and not any(isinstance(m, nn.ReLU) for m in network.modules()):
+            raise ValueError(
+                f"{self.name}: off_slope = {self.off_slope:g}, but the network has no nn.ReLU: "
+                "leave it out, or choose activation = 'relu'"
+            )
+        super().bind(learner, rng)
 
     def estimate(self, learner: Learner, transitions: Transitions) -> Parameters:
         """Estimate the Fisher information."""
         samples = learner.replay.as_samples(transitions)
+        network, states, off = learner.q_net, samples.observations, self.off_slope
         if self.fisher == "gauss":
-            return importance.fisher_gauss(learner.q_net, samples.observations)
+            return importance.fisher_gauss(network, states, off_slope=off)
         if self.fisher == "policy":
-            return importance.fisher_policy(learner.q_net, samples.observations, self.temperature)
+            return importance.fisher_policy(network, states, self.temperature, off_slope=off)
         targets = learner.td_targets(samples)
-        return importance.fisher_td(learner.q_net, samples.observations, samples.actions, targets)
+        return importance.fisher_td(network, states, samples.actions, targets, off_slope=off)
 
 
 PRESETS = (

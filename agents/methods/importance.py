@@ -15,8 +15,9 @@ way to the mean size (``mlp.py``); all other networks are differentiated state b
 """
 
 import math
-from collections.abc import Callable
-from typing import Literal, TypeAlias
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from typing import Any, Literal, TypeAlias
 
 import torch
 from gymnasium import spaces
@@ -79,7 +80,12 @@ def _values(
 
 
 def _rate(
-    network: nn.Module, states: torch.Tensor, mixes: torch.Tensor, size: Size, chunk: int
+    network: nn.Module,
+    states: torch.Tensor,
+    mixes: torch.Tensor,
+    size: Size,
+    chunk: int,
+    off_slope: float = 0.0,
 ) -> Parameters:
     """Rate parameters by the gradients of mixes of the values.
 
@@ -89,6 +95,7 @@ def _rate(
         mixes: What each value weighs in each mix, shape ``(count, mixes, actions)``.
         size: What is taken of each gradient.
         chunk: States whose gradients are in memory at a time.
+        off_slope: What the derivative of a ReLU counts as where it is off.
 
     Returns:
         The mean over the states of sum_m size(sum_a mix_ma dQ_a/dtheta_i).
@@ -96,10 +103,10 @@ def _rate(
     perceptron = as_perceptron(network)
     total = [torch.zeros_like(parameter) for parameter in network.parameters()]
     chunks = zip(torch.split(states, chunk), torch.split(mixes, chunk), strict=True)
-    with evaluation_mode(network), torch.no_grad():
+    with evaluation_mode(network), torch.no_grad(), leaky(network, 0 if perceptron else off_slope):
         for some, their_mixes in chunks:
             if perceptron:
-                sums = _sizes_in_perceptron(perceptron, some, their_mixes, size)
+                sums = _sizes_in_perceptron(perceptron, some, their_mixes, size, off_slope)
             else:
                 sums = _sizes(network, some, their_mixes, size)
             for entry, term in zip(total, sums, strict=True):
@@ -122,14 +129,40 @@ def _sizes(network: nn.Module, states: torch.Tensor, mixes: torch.Tensor, size: 
 
 
 def _sizes_in_perceptron(
-    perceptron: Perceptron, states: torch.Tensor, mixes: torch.Tensor, size: Size
+    perceptron: Perceptron,
+    states: torch.Tensor,
+    mixes: torch.Tensor,
+    size: Size,
+    off_slope: float,
 ) -> Parameters:
     """Sum up the sizes of all gradients from those of their factors."""
     sums = []
-    for slopes, inputs in perceptron.factors(states, mixes):
+    for slopes, inputs in perceptron.factors(states, mixes, off_slope):
         sizes = size(slopes).sum(1)
         sums += [sizes.T @ size(inputs), sizes.sum(0)]
     return sums
+
+
+@contextmanager
+def leaky(network: nn.Module, off_slope: float) -> Iterator[None]:
+    """Give each ``nn.ReLU`` a derivative where it is off; what it computes stays the same.
+
+    Args:
+        network: Any network.
+        off_slope: The derivative; with 0 nothing is done.
+    """
+
+    def add_slope(_module: nn.Module, inputs: Any, output: torch.Tensor) -> torch.Tensor:
+        below: torch.Tensor = inputs[0].clamp(max=0)
+        return output + off_slope * (below - below.detach())
+
+    with ExitStack() as afterwards:
+        for module in network.modules() if off_slope else ():
+            if isinstance(module, nn.ReLU):
+                afterwards.callback(module.register_forward_hook(add_slope).remove)
+                afterwards.callback(setattr, module, "inplace", module.inplace)
+                module.inplace = False  # else it overwrites what the hook reads
+        yield
 
 
 def median_gap(network: nn.Module, states: torch.Tensor, *, chunk: int = CHUNK) -> float:
@@ -154,7 +187,9 @@ def _median_gap(values: torch.Tensor) -> float:
     return float(torch.quantile(best[:, 0] - best[:, 1], 0.5))
 
 
-def fisher_gauss(network: nn.Module, states: torch.Tensor, *, chunk: int = CHUNK) -> Parameters:
+def fisher_gauss(
+    network: nn.Module, states: torch.Tensor, *, off_slope: float = 0.0, chunk: int = CHUNK
+) -> Parameters:
     """Rate parameters by the Fisher information of a network that predicts values.
 
     The model is a normal distribution with mean Q(s, .) and variance 1 for each action. The result,
@@ -167,6 +202,7 @@ def fisher_gauss(network: nn.Module, states: torch.Tensor, *, chunk: int = CHUNK
     Args:
         network: The Q-network.
         states: Observations, shape ``(count, ...)``.
+        off_slope: What the derivative of a ReLU counts as where it is off; 0 is the derivative.
         chunk: States whose gradients are in memory at a time.
 
     Returns:
@@ -177,7 +213,7 @@ def fisher_gauss(network: nn.Module, states: torch.Tensor, *, chunk: int = CHUNK
     """
     values = _values(network, states, chunk)
     each = torch.diag_embed(torch.ones_like(values))
-    return _rate(network, states, each, torch.square, chunk)
+    return _rate(network, states, each, torch.square, chunk, off_slope)
 
 
 def fisher_policy(
@@ -185,6 +221,7 @@ def fisher_policy(
     states: torch.Tensor,
     temperature: float | None = None,
     *,
+    off_slope: float = 0.0,
     chunk: int = CHUNK,
 ) -> Parameters:
     """Rate parameters by the Fisher information of a network that decides.
@@ -200,6 +237,7 @@ def fisher_policy(
         network: The Q-network, of at least two actions.
         states: Observations, shape ``(count, ...)``.
         temperature: T [reward]; None for the median gap over the states, ``median_gap``.
+        off_slope: What the derivative of a ReLU counts as where it is off; 0 is the derivative.
         chunk: States whose gradients are in memory at a time.
 
     Returns:
@@ -221,7 +259,7 @@ def fisher_policy(
     # d log pi_b/dQ_a = ([a = b] - pi_a) / T, and its square counts pi_b times.
     scores = (torch.diag_embed(torch.ones_like(policy)) - policy.unsqueeze(1)) / temperature
     mixes = policy.sqrt().unsqueeze(2) * scores
-    return _rate(network, states, mixes, torch.square, chunk)
+    return _rate(network, states, mixes, torch.square, chunk, off_slope)
 
 
 def fisher_td(
@@ -230,6 +268,7 @@ def fisher_td(
     actions: torch.Tensor,
     targets: torch.Tensor,
     *,
+    off_slope: float = 0.0,
     chunk: int = CHUNK,
 ) -> Parameters:
     """Rate parameters by the squared gradients of the loss that the network is trained with.
@@ -248,6 +287,7 @@ def fisher_td(
         actions: Actions taken, whole numbers, shape ``(count,)``, or ``(count, 1)`` as in samples
             of Stable-Baselines3.
         targets: What the values of these actions should be, shape as for the actions [reward].
+        off_slope: What the derivative of a ReLU counts as where it is off; 0 is the derivative.
         chunk: States whose gradients are in memory at a time.
 
     Returns:
@@ -276,7 +316,7 @@ def fisher_td(
             raise ValueError(f"actions contain {action}: there are only {values.shape[1]} of them")
     slopes = (values.gather(1, chosen) - wanted).clamp(-1, 1)
     loss = torch.zeros_like(values).scatter(1, chosen, slopes)
-    return _rate(network, states, loss.unsqueeze(1), torch.square, chunk)
+    return _rate(network, states, loss.unsqueeze(1), torch.square, chunk, off_slope)
 
 
 def mas(

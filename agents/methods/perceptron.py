@@ -41,13 +41,14 @@ class Perceptron:
     """Linear layers, ReLU and Tanh, in any order."""
 
     def factors(
-        self, states: torch.Tensor, mixes: torch.Tensor
+        self, states: torch.Tensor, mixes: torch.Tensor, off_slope: float = 0.0
     ) -> list[tuple[torch.Tensor, torch.Tensor]]:
         """Compute the factors of the gradients of weighted sums of the values.
 
         Args:
             states: Observations, shape ``(count, ...)``.
             mixes: What each value weighs in each sum, shape ``(count, mixes, actions)``.
+            off_slope: What the derivative of a ReLU counts as where it is off.
 
         Returns:
             For each linear layer the derivatives of the sums by its outputs, shape
@@ -69,7 +70,10 @@ class Perceptron:
                 factors.append((slopes, before))
                 slopes = slopes @ layer.weight
             else:
-                slopes = slopes * _SLOPES[type(layer)](after).unsqueeze(1)
+                slope = _SLOPES[type(layer)](after)
+                if off_slope and type(layer) is nn.ReLU:
+                    slope = torch.where(slope, 1.0, off_slope)
+                slopes = slopes * slope.unsqueeze(1)
         return factors[::-1]
 
 

@@ -2,7 +2,8 @@
 
 python docs/results/recompute.py
 
-reads NAME-runs.csv and the files of the studies, and writes beside it what the numbers can be,
+reads NAME-runs.csv, the files of the studies, and NAME-references.json of those whose references do
+not come with the suite, and writes beside it what the numbers can be,
 means, differences, pictures, the tables of the pages, and the claims: no run is needed.
 """
 
@@ -14,6 +15,7 @@ from pathlib import Path
 import pandas as pd
 
 from continual_arcade.envs import make_game
+from continual_arcade.evaluation import reference_files
 from continual_arcade.evaluation.metrics import Context
 from continual_arcade.evaluation.reference_files import shipped_references
 from continual_arcade.reports.method_results import Extremes
@@ -25,6 +27,8 @@ STUDIES = {
     "memory": "reservoir-5000",
     "lives": "finetune",
     "reasons": "reservoir",
+    "off-units": "relu-1",
+    "off-units-fresh": "relu-1",
 }
 """What was published, and the method that differences are taken from."""
 ABOUT = {"versions": {}, "command": "", "git_commit": "", "machine": "", "python": ""}
@@ -34,10 +38,12 @@ ABOUT = {"versions": {}, "command": "", "git_commit": "", "machine": "", "python
 def ranges(name: str) -> pd.DataFrame:
     """Return what the numbers of a study can be; what its experts came to is not known here."""
     plan = study.load(study.find(name))
+    played = HERE / f"{name}-references.json"
+    references = reference_files.load(played) if played.exists() else shipped_references()
     found = {}
     for scenario in plan.scenarios:
         protocol = plan.spec(scenario, plan.entries[0], plan.seeds[0]).protocol
-        context = Context(references=shipped_references().scale(protocol))
+        context = Context(references=references.scale(protocol))
         found[f"{scenario.game}, {scenario.schedule.name}"] = Extremes.of(protocol, context)
     return publishing.ranges({scenario: one for scenario, one in found.items() if one is not None})
 

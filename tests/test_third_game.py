@@ -213,7 +213,8 @@ def test_the_commands_list_it(capsys: Any) -> None:
         with pytest.raises(SystemExit, match=r"^0$"):
             command.main(["--help"])
         text = "".join(capsys.readouterr().out.split())
-        assert "FlappyBird,Catcher,Tightrope,Bare}" in text
+        assert "FlappyBird,Catcher," in text
+        assert ",Tightrope,Bare}" in text
     assert "Tightrope:arrowspushthewalker." in text
 
 

@@ -46,7 +46,12 @@ from continual_arcade.agents.files.state_files import (
     versions,
 )
 from continual_arcade.agents.methods.base import Part, all_or_none
-from continual_arcade.agents.methods.catalogue import PARTS, make_part, setting_types
+from continual_arcade.agents.methods.catalogue import (
+    PARTS,
+    make_part,
+    setting_types,
+    settings_before,
+)
 from continual_arcade.agents.replay import TransitionReplayBuffer
 from continual_arcade.envs.checks import (
     MOST_AT_ONCE,
@@ -737,6 +742,7 @@ def _make_part(kept: dict[str, Any]) -> Part:
             f"the file has a part {name!r}, which is not one of this suite: make it, and hand all "
             "parts to load(..., parts=[...])"
         )
-    settings = {key: from_plain(value, "parts") for key, value in kept["settings"].items()}
+    told = {key: from_plain(value, "parts") for key, value in kept["settings"].items()}
+    settings = {**settings_before(PARTS[name]), **told}
     _check_keys(settings, setting_types(PARTS[name]), f"part {name!r}")
     return make_part(name, settings)

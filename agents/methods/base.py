@@ -46,6 +46,10 @@ from continual_arcade.envs.checks import check_fields
 
 MEASURED = 100
 """Of so many gradient steps one is measured for the log."""
+BEFORE = "before"
+"""Key of a field's metadata: what a part did before there was this setting, which older files lack.
+"""
+
 State = dict[str, Any]
 """A tree of plain values, arrays and tensors."""
 

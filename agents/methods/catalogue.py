@@ -16,7 +16,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any, get_type_hints
 
-from continual_arcade.agents.methods.base import Part
+from continual_arcade.agents.methods.base import BEFORE, Part
 from continual_arcade.agents.methods.preset import Preset
 from continual_arcade.agents.methods.rules import declared
 from continual_arcade.agents.methods.spec_strings import parse
@@ -127,6 +127,11 @@ def setting_types(part: type[Part]) -> dict[str, Any]:
     """Return the settings of a part and their types, in order."""
     hints = get_type_hints(part)
     return {f.name: hints[f.name] for f in fields(part) if f.init}  # type: ignore[arg-type]
+
+
+def settings_before(part: type[Part]) -> dict[str, Any]:
+    """Return what a part did before it had some of its settings, which older files lack."""
+    return {f.name: f.metadata[BEFORE] for f in fields(part) if BEFORE in f.metadata}  # type: ignore[arg-type]
 
 
 def unknown_here(kind: str, name: str, known: Mapping[str, Any]) -> str:

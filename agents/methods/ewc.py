@@ -1,12 +1,12 @@
 """Elastic weight consolidation."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, ClassVar, Literal
 
 from torch import nn
 
 from continual_arcade.agents.methods import importance
-from continual_arcade.agents.methods.base import Learner
+from continual_arcade.agents.methods.base import BEFORE, Learner
 from continual_arcade.agents.methods.importance import Parameters
 from continual_arcade.agents.methods.preset import Preset
 from continual_arcade.agents.methods.quadratic import SampledPenalty
@@ -32,7 +32,7 @@ class EWC(SampledPenalty):
     """Which Fisher information."""
     temperature: Divisor | None = None
     """Of the softmax policy [units of Q]; the median gap between the best actions if not given."""
-    off_slope: NotNegative = 0.0
+    off_slope: NotNegative = field(default=0.0, metadata={BEFORE: 0.0})
     """What the derivative of a ReLU counts as where it is off, in the estimate alone. With 0
     nothing holds a unit that is off on all states; with 1 what would switch it on is held like all
     else, while weights of inputs that were always 0 stay free."""

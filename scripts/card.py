@@ -4,7 +4,7 @@ python -m continual_arcade.scripts.scenario card catcher-conflict
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated, Any
@@ -24,6 +24,7 @@ from continual_arcade.scripts.study import Workers, begun, results_of
 from continual_arcade.studies import scenario as scenarios
 from continual_arcade.studies import study as studies
 from continual_arcade.studies.cards import (
+    EVALUATION,
     FINETUNE,
     JOINT,
     METRIC,
@@ -37,6 +38,7 @@ from continual_arcade.studies.folder import StudyFolder
 from continual_arcade.studies.interference import Interference
 from continual_arcade.studies.provenance import provenance
 from continual_arcade.studies.scenario import Scenario
+from continual_arcade.studies.seeds import write_seeds
 from continual_arcade.studies.spread import Spread
 
 
@@ -97,7 +99,7 @@ def card(args: Card, console: Console, given: Sequence[str]) -> int | None:
     console.print(_table(scenario, found))
     to = args.to or folder.path
     to.mkdir(parents=True, exist_ok=True)
-    seeds = ", ".join(map(str, study.seeds))
+    seeds = write_seeds(study.seeds)
     made = {**about, "command": for_anybody(command_of("scenario", given)), "seeds": seeds}
     spread = Spread.of(scenario, results, METRIC)
     by_name = {one.group.method: one for one in results}
@@ -130,8 +132,7 @@ def _study(scenario: Scenario, args: Card) -> studies.Study:
         "methods": {name: {} for name in args.methods},
         "seeds": args.seeds,
         "references": ["experts", JOINT],
-        # A card speaks of phase ends only; all else would take most of the time.
-        "evaluation": {"every": 0},
+        "evaluation": asdict(EVALUATION),
     }
     return studies.read(data, Path())
 

@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 
 from rich.console import Console
 
@@ -14,7 +15,6 @@ from continual_arcade.evaluation.power import (
     pairs_to_decide,
     spread_factors,
 )
-from continual_arcade.evaluation.protocol import EvaluationSettings
 from continual_arcade.evaluation.terminal import TerminalTable
 from continual_arcade.reports.text import counted, listed
 from continual_arcade.studies import cards
@@ -63,10 +63,10 @@ def say_power(study: Study, difference: float | None, console: Console) -> None:
                 f"not on the card of {scenario.name}, or with other settings there: "
                 f"{listed(lacking)}",
             )
-        if study.evaluation != EvaluationSettings():
+        if replace(study.evaluation, every=cards.EVALUATION.every) != cards.EVALUATION:
             console.out(
-                f"the card of {scenario.name} is of default evaluations, and this study evaluates "
-                "in another way: its spreads will be others",
+                f"the card of {scenario.name} is of default evaluations at phase ends, and this "
+                "study evaluates in another way: its spreads will be others",
             )
         print_spread(scenario, spread, measured, len(study.seeds), len(names), console, difference)
 

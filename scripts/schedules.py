@@ -22,15 +22,10 @@ def schedule_for(game: Game, name: str) -> Schedule:
             game.
         OSError: If the file cannot be read.
     """
-    if name.partition(":")[0] in ("stationary", *SHIPPED):
-        return as_schedule(name, game)
-    if name.endswith(SUFFIXES) and not _holds_scenario(Path(name)):
-        return as_schedule(name, game)
-    # Only now: scenarios know learners, and so PyTorch, which takes seconds to load.
+    if not names_scenario(name):
+        return as_schedule(name, game)  # which says what there is, if there is none
     from continual_arcade.studies import scenario as scenarios
 
-    if not name.endswith(SUFFIXES) and name not in scenarios.names():
-        return as_schedule(name, game)  # which says what there is
     scenario = scenarios.find(name)
     if scenario.game != game.name:
         raise ValueError(
@@ -38,6 +33,18 @@ def schedule_for(game: Game, name: str) -> Schedule:
             "that game, or another scenario"
         )
     return scenario.schedule
+
+
+def names_scenario(name: str) -> bool:
+    """Say whether a name, or the path of a file, is that of a scenario and not of a schedule."""
+    if name.partition(":")[0] in ("stationary", *SHIPPED):
+        return False
+    if name.endswith(SUFFIXES):
+        return _holds_scenario(Path(name))
+    # Only now: scenarios know learners, and so PyTorch, which takes seconds to load.
+    from continual_arcade.studies import scenario as scenarios
+
+    return name in scenarios.names()
 
 
 def _holds_scenario(path: Path) -> bool:

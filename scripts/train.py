@@ -46,6 +46,7 @@ from continual_arcade.scripts.catalogue import catalogue
 from continual_arcade.scripts.cli import NOTICE, run
 from continual_arcade.scripts.compare import Compare, compare
 from continual_arcade.scripts.games import FIRST, GameName
+from continual_arcade.scripts.schedules import names_scenario
 from continual_arcade.scripts.seed_progress import SeedProgress
 from continual_arcade.studies import scenario as scenarios
 from continual_arcade.studies.executors import jobs_at_a_time, local_executor
@@ -170,7 +171,7 @@ def spec_of(args: Train) -> RunSpec:
     )
     method = compose(args.method, args.replay, args.part)
     scenario = None if args.scenario is None else scenarios.find(args.scenario)
-    if scenario is None and args.schedule in scenarios.names():
+    if scenario is None and names_scenario(args.schedule):
         raise ValueError(
             f"schedule = {args.schedule!r} is a scenario, which says more than a schedule: give it "
             "with --scenario"

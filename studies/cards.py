@@ -21,6 +21,7 @@ import numpy.typing as npt
 
 from continual_arcade.envs import IDS
 from continual_arcade.evaluation.comparison import adjusted
+from continual_arcade.evaluation.protocol import EvaluationSettings
 from continual_arcade.evaluation.record import Record
 from continual_arcade.evaluation.references import Scale
 from continual_arcade.evaluation.runs import Run
@@ -42,6 +43,9 @@ SIGNIFICANT = 0.05
 FEWEST = 20
 """Pairs of runs that a share of decided differences is stated of: with ten the smallest p is 0.002,
 which no correction over more than 25 differences leaves significant."""
+EVALUATION = EvaluationSettings(every=0)
+"""How runs of a card are evaluated: at phase ends only, since it speaks of nothing else, and all
+others would take most of the time."""
 LEAST = 0.1
 """What must have been learnt, normalised, before a share of it means anything."""
 CORES = 2

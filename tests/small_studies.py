@@ -38,6 +38,16 @@ SMALL: Mapping[str, Any] = {
     "methods": {"finetune": {}},
 }
 """Two runs of 240 steps in three phases."""
+SCENARIO: Mapping[str, Any] = {
+    "format": 1,
+    "name": "tiny",
+    "game": "FlappyBird",
+    "schedule": "conflict",
+    "phase_steps": 80,
+    "context": "params",
+    "settings": SMALL["settings"],
+}
+"""A scenario of that size."""
 
 
 def made() -> dict[str, Any]:

@@ -6,26 +6,11 @@ from typing import Any
 
 import pytest
 import tomli_w
+from small_studies import SCENARIO
 
 from continual_arcade.scripts import scenario as command
 from continual_arcade.scripts.cli import NOTICE
 from continual_arcade.studies.folder import StudyFolder
-
-TINY: dict[str, Any] = {
-    "format": 1,
-    "name": "tiny",
-    "game": "FlappyBird",
-    "schedule": "conflict",
-    "phase_steps": 80,
-    "context": "params",
-    "settings": {
-        "num_envs": 4,
-        "hidden": [8],
-        "batch_size": 8,
-        "buffer_size": 200,
-        "learning_starts": 40,
-    },
-}
 
 
 def card(file: Path, *arguments: str) -> int:
@@ -37,7 +22,7 @@ def card(file: Path, *arguments: str) -> int:
 
 def test_what_a_card_was_measured_by_is_not_repeated_and_counts(tmp_path: Path) -> None:
     file = tmp_path / "tiny.toml"
-    file.write_text(tomli_w.dumps(TINY), "utf-8")
+    file.write_text(tomli_w.dumps(SCENARIO), "utf-8")
     few = ["--methods", "finetune", "--seeds", "0..1"]
     assert card(file, *few) == NOTICE
     folder = StudyFolder(tmp_path / "card-tiny")
@@ -53,17 +38,17 @@ def test_what_a_card_was_measured_by_is_not_repeated_and_counts(tmp_path: Path) 
     # Asked for less, it still has what it has.
     assert card(file, *few) == NOTICE
     made = tomllib.loads((folder.path / "tiny.toml").read_text("utf-8"))["made"]
-    assert made["seeds"] == "0, 1, 2"
+    assert made["seeds"] == "0..2"
 
 
 def test_a_card_of_an_edited_scenario_does_not_mix_with_what_was_there(
     tmp_path: Path, capsys: Any
 ) -> None:
     file = tmp_path / "tiny.toml"
-    file.write_text(tomli_w.dumps(TINY), "utf-8")
+    file.write_text(tomli_w.dumps(SCENARIO), "utf-8")
     few = ["--methods", "finetune", "--seeds", "0..1"]
     assert card(file, *few) == NOTICE
-    file.write_text(tomli_w.dumps({**TINY, "phase_steps": 96}), "utf-8")
+    file.write_text(tomli_w.dumps({**SCENARIO, "phase_steps": 96}), "utf-8")
     assert card(file, *few) == 2
     errors = capsys.readouterr().err
     assert "was begun as another one" in errors

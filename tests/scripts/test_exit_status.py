@@ -10,8 +10,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import tomli_w
+from small_studies import SCENARIO, write
 from small_studies import run as run_study
-from small_studies import write
 from tables import gaps, matrix_cells, write_run
 
 from continual_arcade.agents import ContinualDQN
@@ -179,26 +180,9 @@ def made_references(scene: Scene, before: str = "") -> int:
     return status(references.main, *given, "--out", out)
 
 
-CARD = """
-format = 1
-name = "tiny"
-game = "FlappyBird"
-schedule = "conflict"
-phase_steps = 80
-context = "params"
-
-[settings]
-num_envs = 4
-hidden = [8]
-batch_size = 8
-buffer_size = 200
-learning_starts = 40
-"""
-
-
 def made_card(scene: Scene) -> int:
     file = scene.root / "tiny.toml"
-    file.write_text(CARD, "utf-8")
+    file.write_text(tomli_w.dumps(SCENARIO), "utf-8")
     options = ("--seeds", "0..1", "--methods", "finetune", "--jobs", "1", "--out", scene.root)
     found = status(scenario.main, "card", file, *options)
     made = {path.name for path in (scene.root / "card-tiny").glob("tiny*.*")}
@@ -207,7 +191,7 @@ def made_card(scene: Scene) -> int:
 
 
 def refused_cards(scene: Scene) -> int:
-    (scene.root / "tiny.toml").write_text(CARD, "utf-8")
+    (scene.root / "tiny.toml").write_text(tomli_w.dumps(SCENARIO), "utf-8")
     one_seed = status(scenario.main, "card", scene.root / "tiny.toml", "--seeds", "0")
     assert one_seed == status(scenario.main, "card", "no-such-one")
     return one_seed

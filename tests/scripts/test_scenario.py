@@ -187,8 +187,9 @@ def test_a_scenario_of_another_game_is_no_schedule_for_this_one(tiny: Path, caps
     for given in (str(tiny), "catcher-conflict"):
         errors = refused(schedule.main, [given, "--game", "FlappyBird"], capsys)
         assert "is one of Catcher, not of FlappyBird" in errors
-    errors = refused(train.main, ["--game", "Catcher", "--schedule", "catcher-conflict"], capsys)
-    assert "is a scenario" in errors
-    assert "--scenario" in errors
+    for given in (str(tiny), "catcher-conflict"):
+        errors = refused(train.main, ["--game", "Catcher", "--schedule", given], capsys)
+        assert "is a scenario" in errors
+        assert "--scenario" in errors
     errors = refused(schedule.main, ["catcher-conflikt", "--game", "Catcher"], capsys)
     assert "unknown schedule 'catcher-conflikt'" in errors

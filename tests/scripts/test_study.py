@@ -8,6 +8,7 @@ import shlex
 import subprocess
 import sys
 from collections.abc import Mapping
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,7 @@ from small_studies import changed, everything, refused, run, tables, write
 
 from continual_arcade.evaluation.evaluator import MAX_STEPS
 from continual_arcade.evaluation.power import detectable_difference, pairs_needed
+from continual_arcade.evaluation.protocol import EvaluationSettings
 from continual_arcade.evaluation.run_folder import RunFolder
 from continual_arcade.scripts import study as study_command
 from continual_arcade.studies import cards
@@ -381,6 +383,9 @@ def test_only_what_was_measured_is_said(tmp_path: Path) -> None:
     assert "with other settings there: finetune, ewc and reservoir" in said
     assert "evaluates in another way" not in said
     assert "evaluates in another way" in in_tiny(tmp_path, evaluation={"episodes": 1})
+    # How often it evaluates between phase ends says nothing of them.
+    of_ends = asdict(EvaluationSettings(every=0))
+    assert "evaluates in another way" not in in_tiny(tmp_path, evaluation=of_ends)
 
 
 @pytest.mark.usefixtures("costs_nothing")

@@ -15,6 +15,7 @@ from tables import gaps, matrix_cells, write_run
 
 from continual_arcade.agents import METHODS
 from continual_arcade.evaluation import gather
+from continual_arcade.evaluation.costs import COLUMNS
 from continual_arcade.evaluation.protocol import EvaluationSettings
 from continual_arcade.evaluation.reference_files import shipped_references
 from continual_arcade.reports.method_results import collect_results, fitting
@@ -135,6 +136,29 @@ def test_pairs_are_decided_with_twenty_seeds(tmp_path: Path) -> None:
     again = {**GOOD, "reservoir": GOOD["finetune"]}
     (tmp_path / "same").mkdir()
     assert measured(tmp_path / "same", again, seeds=20)["separating"].value == 0.0
+
+
+def test_the_fastest_run_of_each_method_says_what_a_study_costs(tmp_path: Path) -> None:
+    """Whatever else the machine had to do beside the others."""
+
+    def cost(path: Path, seconds: float) -> None:
+        rows = [(0, 0.0, 9, 1.0), (100, seconds, 9, 1.0), (200, seconds, 9, 1.0)]
+        lines = [",".join(map(str, row)) for row in (COLUMNS, *rows)]
+        (path / "costs.csv").write_text("\n".join([*lines, ""]))
+
+    seconds = {"finetune": (10.0, 1_000.0), "reservoir": (200.0, 40.0), "joint": (9.0, 9.0)}
+
+    def run(method: str, seed: int) -> Path:
+        cells = matrix_cells(TWO, [np.asarray(row, float) for row in GOOD[method]])
+        path = write_run(tmp_path, TWO, cells, seed=seed, method=method, spec=METHODS[method])
+        cost(path, seconds[method][seed])
+        return path
+
+    (comparison,) = gather([run(method, seed) for method in GOOD for seed in (0, 1)]).comparisons
+    found = cards._cheap(collect_results(comparison, None, {}), methods=15)
+    each = ((2 * 10.0 + 3.0) + (2 * 40.0 + 3.0)) / 2  # that of joint does not count
+    assert found.value == pytest.approx(each * 15 * cards.FEWEST / cards.CORES / 60)
+    assert "the fastest of each method" in found.detail
 
 
 def test_swings_are_those_between_the_last_evaluations(tmp_path: Path) -> None:

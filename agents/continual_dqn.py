@@ -25,6 +25,7 @@ from stable_baselines3.common.save_util import load_from_zip_file
 from stable_baselines3.common.type_aliases import ReplayBufferSamples, RolloutReturn
 from stable_baselines3.common.utils import ConstantSchedule, polyak_update
 from stable_baselines3.common.vec_env import VecEnv
+from torch.nn import functional
 
 from continual_arcade.agents.averaging import DECAY, Averaged, WeightAverage
 from continual_arcade.agents.engines.compiled import CompiledEngine
@@ -43,6 +44,7 @@ from continual_arcade.agents.files.saving import (
 from continual_arcade.agents.files.space_data import check_spaces
 from continual_arcade.agents.files.state_files import is_foreign
 from continual_arcade.agents.kernels.arithmetic import huber, huber_slope, td_target
+from continual_arcade.agents.kernels.losses import LOSSES
 from continual_arcade.agents.kernels.update import DONE
 from continual_arcade.agents.methods.base import MEASURED, Batch, Part, all_or_none
 from continual_arcade.agents.methods.catalogue import check_together
@@ -65,6 +67,7 @@ from continual_arcade.envs.checks import (
 from continual_arcade.envs.messages import shown
 from continual_arcade.envs.seeds import plain_seed
 
+Loss = Literal["td", "cross_entropy", "squared"]
 Engine = Literal["auto", "torch", "compiled"]
 ENGINES: tuple[Engine, ...] = ("auto", "torch", "compiled")
 SEED = Whole(0, 2**32 - 1)
@@ -92,6 +95,7 @@ def _replay_class(name: str, value: Any) -> Any:
 
 _AT_ONCE, _COUNT, _SHARE = Whole(1, MOST_AT_ONCE), Whole(1), Number(0, 1)
 _TABLE = OrNone(Instance((Mapping,)))
+_LOSS = OneOf(LOSSES)
 _RULES: Mapping[str, Rule] = {
     "learning_rate": _learning_rate,
     "buffer_size": _COUNT,
@@ -136,6 +140,11 @@ class ContinualDQN(DQN):
             matters only between parts that change the same thing.
         double_q: Let the online network choose the action whose value the target network gives
             (van Hasselt et al. 2016).
+        loss: What a gradient step makes smaller: ``"td"``, the TD loss; or, to learn labelled
+            examples, ``"cross_entropy"`` (values are logits) or ``"squared"`` (half the squared
+            distance of the values from 1 for the label and 0 for all else). Then the right answer,
+            which the environment tells after each step in ``info["label"]``, is stored in place of
+            the action, and rewards and what comes next have no part in learning.
         exploration: How it explores; None for the parent's way, in which all sub-environments
             explore together, uniformly.
         average: How much of the average of the network's weights is kept after an update, such as
@@ -168,6 +177,7 @@ class ContinualDQN(DQN):
         *,
         parts: Sequence[Part] = (),
         double_q: bool = False,
+        loss: Loss = "td",
         exploration: Exploration | None = None,
         average: float = 0.0,
         engine: Engine = "auto",
@@ -182,6 +192,8 @@ class ContinualDQN(DQN):
         """For which value of ``average`` it is kept."""
         self.parts: list[Part] = list(Instance((Sequence,))("parts", parts))
         self.double_q = flag("double_q", double_q)
+        _LOSS("loss", loss)
+        self.loss: Loss = loss
         self.exploration = OrNone(Instance((Exploration,)))("exploration", exploration)
         OneOf(ENGINES)("engine", engine)
         self.engine = engine
@@ -459,12 +471,28 @@ class ContinualDQN(DQN):
             targets: torch.Tensor = td_target(samples.rewards, samples.dones, discounts, values)
         return targets
 
+    @property
+    def learns_labels(self) -> bool:
+        """Whether it learns labelled examples: the action of a transition is the right answer."""
+        return self.loss != "td"
+
     def td_loss(self, samples: ReplayBufferSamples) -> torch.Tensor:
-        """Return the mean TD loss of the samples (Huber, delta = 1), with a gradient."""
-        targets = self.td_targets(samples)
-        values = self.q_net(samples.observations).gather(1, samples.actions.long())
-        loss: torch.Tensor = HuberLoss.apply(values, targets)  # type: ignore[no-untyped-call]
-        return loss
+        """Return the mean TD loss of the samples (Huber, delta = 1), with a gradient.
+
+        Of labelled examples it is the mean of the loss that ``loss`` names.
+        """
+        actions = samples.actions.long()
+        if not self.learns_labels:
+            targets = self.td_targets(samples)
+            values = self.q_net(samples.observations).gather(1, actions)
+            loss: torch.Tensor = HuberLoss.apply(values, targets)  # type: ignore[no-untyped-call]
+            return loss
+        values, labels = self.q_net(samples.observations), actions.reshape(-1)
+        if self.loss == "cross_entropy":
+            return functional.cross_entropy(values, labels)
+        wanted = functional.one_hot(labels, self._actions).to(values.dtype)
+        squares: torch.Tensor = (values - wanted).square()
+        return 0.5 * squares.sum(dim=1).mean()
 
     def ends_with(self, phase: int) -> int:
         """Return the phase that the parts will be told of when this one has ended."""
@@ -776,12 +804,29 @@ class ContinualDQN(DQN):
         infos: list[dict[str, Any]],
     ) -> None:
         self._check_step(new_obs, reward, dones, infos)
+        if self.learns_labels:
+            buffer_action = self._labels(infos)
         super()._store_transition(replay_buffer, buffer_action, new_obs, reward, dones, infos)
         if isinstance(replay_buffer, TransitionReplayBuffer):
             for part in self.parts:
                 part.stored(self, replay_buffer.latest, *replay_buffer.placed)
         assert self.env is not None
         self.phase_tracker.stepped(infos, dones, self.env)
+
+    def _labels(self, infos: list[dict[str, Any]]) -> npt.NDArray[np.int64]:
+        """Return the right answers to what was seen before the step, shape ``(num_envs,)``."""
+        labels = []
+        for i, info in enumerate(infos):
+            label = info.get("label")
+            if not (isinstance(label, (int, np.integer)) and 0 <= label < self._actions):
+                raise ValueError(
+                    f"at step {self.num_timesteps} the info of sub-environment {i} has label = "
+                    f"{shown(label)}: with loss = {self.loss!r} each step must tell the right "
+                    f"answer, a whole number from 0 to {self._actions - 1}; for an environment "
+                    "without labels choose loss = 'td'"
+                )
+            labels.append(int(label))
+        return np.array(labels)
 
     def _check_step(
         self,

@@ -1,15 +1,17 @@
-"""The Q-network, with dropout and layer normalisation as options."""
+"""The Q-network, with dropout, layer normalisation and other initial weights as options."""
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from functools import partial
-from typing import Any
+from typing import Any, Literal, get_args
 
 from stable_baselines3.common.torch_layers import create_mlp
 from stable_baselines3.dqn.policies import DQNPolicy, QNetwork
 from torch import nn
 
-from continual_arcade.envs.checks import Number, flag
+from continual_arcade.envs.checks import Number, OneOf, flag
+
+Initial = Literal["default", "xavier"]
 
 ACTIVATIONS: Mapping[str, type[nn.Module]] = {"relu": nn.ReLU, "tanh": nn.Tanh}
 """What may follow each hidden layer, by name."""
@@ -18,24 +20,35 @@ PROBABILITY = Number(0, below=1)
 
 
 class ContinualPolicy(DQNPolicy):
-    """Stable-Baselines3's DQN policy, with two more options.
+    """Stable-Baselines3's DQN policy, with three more options.
 
     Args:
         *args: As in the parent.
         layer_norm: Normalise each hidden layer before its activation (Ba et al. 2016).
         dropout: Probability that a hidden unit is left out in training (Srivastava et al. 2014);
             never in play, in targets, or in an estimate of importance.
+        initial: How weights are drawn: ``"default"`` as PyTorch does, from a range that the inputs
+            of a layer decide about, biases too; ``"xavier"`` from one that inputs and outputs
+            decide about, with biases of 0 (Glorot and Bengio 2010, eq. 16).
         **kwargs: As in the parent.
 
     Raises:
-        ValueError: If ``layer_norm`` is no truth value, or ``dropout`` no probability below 1.
+        ValueError: If ``layer_norm`` is no truth value, ``dropout`` no probability below 1, or
+            ``initial`` unknown.
     """
 
     def __init__(
-        self, *args: Any, layer_norm: bool = False, dropout: float = 0.0, **kwargs: Any
+        self,
+        *args: Any,
+        layer_norm: bool = False,
+        dropout: float = 0.0,
+        initial: Initial = "default",
+        **kwargs: Any,
     ) -> None:
         self.layer_norm = flag("layer_norm", layer_norm)
         self.dropout = PROBABILITY("dropout", dropout)
+        OneOf(get_args(Initial))("initial", initial)
+        self.initial = initial
         super().__init__(*args, **kwargs)
 
     def make_q_net(self) -> QNetwork:
@@ -59,6 +72,11 @@ class ContinualPolicy(DQNPolicy):
             if network.activation_fn is not nn.ReLU:
                 _drop_outputs(layers)
             network.q_net = nn.Sequential(*layers).to(self.device)
+        if self.initial == "xavier":
+            for layer in network.q_net:
+                if isinstance(layer, nn.Linear):
+                    nn.init.xavier_uniform_(layer.weight)
+                    nn.init.zeros_(layer.bias)
         return network
 
     def set_training_mode(self, mode: bool) -> None:
@@ -68,7 +86,8 @@ class ContinualPolicy(DQNPolicy):
 
     def _get_constructor_parameters(self) -> dict[str, Any]:
         data = super()._get_constructor_parameters()
-        return {**data, "layer_norm": self.layer_norm, "dropout": self.dropout}
+        own = {"layer_norm": self.layer_norm, "dropout": self.dropout, "initial": self.initial}
+        return {**data, **own}
 
 
 @contextmanager

@@ -8,10 +8,10 @@ import gymnasium as gym
 import torch
 
 from continual_arcade.agents.averaging import DECAY
-from continual_arcade.agents.continual_dqn import SEED, ContinualDQN, Engine
+from continual_arcade.agents.continual_dqn import SEED, ContinualDQN, Engine, Loss
 from continual_arcade.agents.exploration import EpsilonRule, Exploration
 from continual_arcade.agents.methods import METHODS, Method, Part
-from continual_arcade.agents.networks import ACTIVATIONS, PROBABILITY
+from continual_arcade.agents.networks import ACTIVATIONS, PROBABILITY, Initial
 from continual_arcade.agents.vec_env import GymnasiumVecEnv
 from continual_arcade.envs import IDS, Schedule, make_game
 from continual_arcade.envs.checks import (
@@ -29,6 +29,10 @@ _OPTIMIZERS: Mapping[str, type[torch.optim.Optimizer]] = {
     "adam": torch.optim.Adam,
     "sgd": torch.optim.SGD,
 }
+
+
+_BEFORE = {"average": 0.0, "activation": "relu", "loss": "td", "initial": "default"}
+"""What there was before there were the settings, which older files lack."""
 
 
 @dataclass(frozen=True)
@@ -52,6 +56,11 @@ class DQNSettings:
     """Normalise each hidden layer."""
     dropout: Annotated[float, PROBABILITY] = 0.0
     """Probability that a hidden unit is left out in training."""
+    loss: Loss = "td"
+    """What an update makes smaller: the TD loss; or, to learn the labels of a stream of labelled
+    examples, cross_entropy or squared."""
+    initial: Initial = "default"
+    """How weights are drawn: as PyTorch does by default, or xavier, with biases of 0."""
     optimizer: Literal["adam", "sgd"] = "adam"
     """What makes the gradient steps; ``sgd`` is plain, without momentum."""
     learning_rate: Positive = 1.25e-3
@@ -98,8 +107,7 @@ class DQNSettings:
         for name in Instance((Mapping,))("settings", data):
             if name not in known:
                 raise ValueError(unknown("setting", name, known))
-        # What there was before there were the settings: no average, and ReLU.
-        data = {"average": 0.0, "activation": "relu", **data}
+        data = {**_BEFORE, **data}
         if lacking := sorted(known - data.keys()):
             raise ValueError(
                 f"the settings lack {', '.join(lacking)}: they were written by another version"
@@ -215,7 +223,12 @@ def build_agent(
         ValueError: If there is no such game, the seed is out of range, or the method does not suit
             the schedule.
     """
-    action_prior = make_game(game, **options).action_prior
+    made = make_game(game, **options)
+    if settings is not None and settings.loss != "td" and not made.rules.labelled:
+        raise ValueError(
+            f"loss = {settings.loss!r} learns the right answers, and {game} has no labels: choose "
+            "loss = 'td', or a stream of labelled examples"
+        )
     if not isinstance(method, Method):
         raise TypeError(f"method = {method!r} is no method: use METHODS[...] or compose(...)")
     Instance((Schedule,))("schedule", schedule)
@@ -229,7 +242,8 @@ def build_agent(
         ),
         parts=[*method.make_parts(), *parts],
         double_q=s.double_q,
-        exploration=Exploration(s.epsilon, action_prior),
+        loss=s.loss,
+        exploration=Exploration(s.epsilon, made.action_prior),
         replay_buffer_class=replay,
         replay_buffer_kwargs={"n_steps": s.n_steps, **replay_settings},
         policy_kwargs={
@@ -237,6 +251,7 @@ def build_agent(
             "activation_fn": ACTIVATIONS[s.activation],
             "layer_norm": s.layer_norm,
             "dropout": s.dropout,
+            **({} if s.initial == "default" else {"initial": s.initial}),
             "optimizer_class": _OPTIMIZERS[s.optimizer],
         },
         learning_rate=s.learning_rate,

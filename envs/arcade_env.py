@@ -102,11 +102,12 @@ class ArcadeEnv(FixedWrapperAttributes, gym.Env[Features, np.int64]):
         self._begin, self._play = self.core.single
         self._address = self.core.blocks.ctypes.data
         self._copy_observation = self.core.observation.copy
+        self._label = self.core.blocks["label"][0] if self.game.rules.labelled else None
 
     def __getstate__(self) -> dict[str, Any]:
         state = self.__dict__.copy()
         state["_screen"] = None
-        for name in ("_begin", "_play", "_address", "_copy_observation"):
+        for name in ("_begin", "_play", "_address", "_copy_observation", "_label"):
             del state[name]
         return state
 
@@ -174,6 +175,7 @@ class ArcadeEnv(FixedWrapperAttributes, gym.Env[Features, np.int64]):
         """
         if self._ended:
             raise ResetNeeded("no episode is running: call reset() before step()")
+        label = None if self._label is None else int(self._label[0])
         try:
             reward, terminated, score = self._play(self._address, index(action))
         except (TypeError, OverflowError):
@@ -194,6 +196,8 @@ class ArcadeEnv(FixedWrapperAttributes, gym.Env[Features, np.int64]):
             "phase_changed": False,
             "score": score,
         }
+        if label is not None:
+            info["label"] = label
         return self._copy_observation(), reward, terminated, truncated, info
 
     def state_dict(self) -> dict[str, Any]:

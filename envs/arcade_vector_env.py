@@ -269,6 +269,9 @@ class ArcadeVectorEnv(FixedAttributes, VectorEnv[Features, Actions, Any]):
         scores = np.empty(num_envs, np.int64)
         final_observations = np.zeros(observations.shape, np.float32)
         final_scores = np.zeros(num_envs, np.int64)
+        labels: dict[str, Any] = {}
+        if self.game.rules.labelled:
+            labels = {"label": core.field("label").astype(np.int64), "_label": conditions.everyone}
         num_ended = core.batch.step(
             core.blocks,
             actions,
@@ -304,6 +307,7 @@ class ArcadeVectorEnv(FixedAttributes, VectorEnv[Features, Actions, Any]):
             terminated[waiting] = truncated[waiting] = ended[waiting] = False
         elif restarts and num_ended:
             final_info = conditions.infos(lifetime_steps, final_scores, conditions.no_one)
+            final_info.update(labels)
             finals = {"final_obs": final_observations, "final_info": final_info}
             finals["_final_obs"] = finals["_final_info"] = ended
             begun, changed = ended, conditions.begin(ended, clock)
@@ -312,6 +316,8 @@ class ArcadeVectorEnv(FixedAttributes, VectorEnv[Features, Actions, Any]):
         if self.render_mode is not None and self.render_mode == "rgb_array_list":
             self._collect(conditions.everyone, begun)
         infos = conditions.infos(lifetime_steps, scores, changed)
+        if labels:  # where an episode has begun there is none yet
+            infos.update(labels, _label=~(waiting | (ended if restarts else conditions.no_one)))
         if finals:
             infos.update(finals)
         return observations, rewards, terminated, truncated, infos

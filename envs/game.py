@@ -37,6 +37,10 @@ class Rules(NamedTuple):
     """``advance_all(block, used, constants)``: play one step in every lane of a block, of which the
     first ``used`` are environments and the others padding; ``advance`` in one lane after the other,
     if not given. For rules that become vector code only if something is known of all lanes."""
+    labelled: bool = False
+    """Whether what is observed is an example with a right answer, the *label*: the lane's field
+    ``label`` holds the action that is right. It is told in ``info["label"]`` of the step that
+    answers, and agents may learn it."""
 
 
 @dataclass(frozen=True)
@@ -100,6 +104,8 @@ class Game:
     """The function that makes the game."""
     options: Mapping[str, Any]
     """The arguments it was given."""
+    evaluated_with: Mapping[str, Any] = field(default_factory=dict)
+    """Options with which agents are evaluated in it, in place of those of training."""
     phases: tuple[Params, ...] = ()
     """Phases of increasing difficulty, each the same parameters, of which ``shrink``, ``grow``,
     ``cycle``, ``shuffle`` and ``drift`` are made; at least two, or none."""

@@ -1,13 +1,16 @@
 """The games by name."""
 
 import warnings
-from collections.abc import Callable
+from collections import ChainMap
+from collections.abc import Callable, Mapping
 from importlib.metadata import entry_points
 from inspect import signature
 from typing import Any
 
+from continual_arcade.envs.addition_facts import addition_facts
 from continual_arcade.envs.catcher import catcher
 from continual_arcade.envs.checks import OneOf
+from continual_arcade.envs.digits import digits
 from continual_arcade.envs.flappy_bird import flappy_bird
 from continual_arcade.envs.game import Game, check_name, located
 from continual_arcade.envs.messages import unknown
@@ -24,12 +27,24 @@ GAMES: dict[str, Callable[..., Game] | str] = {
 """The function that makes each game, or its ``"module:attribute"``. All commands, studies and
 identifiers follow from this table."""
 
+STREAMS: dict[str, Callable[..., Game] | str] = {
+    "AdditionFacts": addition_facts,
+    "Digits": digits,
+}
+"""The same of streams of labelled examples (``labelled.py``), which are no games to people: they
+are made, registered, trained in and evaluated like games, in scenarios and studies."""
+
+ENVIRONMENTS: Mapping[str, Callable[..., Game] | str] = ChainMap(GAMES, STREAMS)
+"""Both."""
+
 GROUP = "continual_arcade.games"
 """Entry points of installed packages that name further games. A package cannot replace a game."""
 
 for _point in entry_points(group=GROUP):
     try:
         check_name(_point.name)
+        if _point.name in STREAMS:
+            raise ValueError(f"there is a stream {_point.name} already")
         GAMES.setdefault(_point.name, _point.value)
     except ValueError as _error:  # the others are there all the same
         warnings.warn(f"an entry point of {GROUP} is left out: {_error}", stacklevel=2)
@@ -39,7 +54,7 @@ def make_game(name: str, **options: Any) -> Game:
     """Make a game by name.
 
     Args:
-        name: A key of ``GAMES``.
+        name: A key of ``ENVIRONMENTS``: a game, or a stream of labelled examples.
         **options: Options of that game, such as ``rewards``.
 
     Raises:
@@ -47,8 +62,8 @@ def make_game(name: str, **options: Any) -> Game:
             cannot be imported or makes a game of another name.
         TypeError: If there is no such option.
     """
-    name = OneOf(tuple(GAMES))("game", name)
-    maker = GAMES[name]
+    name = OneOf(tuple(ENVIRONMENTS))("game", name)
+    maker = ENVIRONMENTS[name]
     if isinstance(maker, str):
         maker = located(maker, f"game {name}")
     known = signature(maker).parameters

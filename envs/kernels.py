@@ -280,6 +280,17 @@ def _step_batch(
     return num_ended
 
 
+def _read_labels(blocks: Any, labels: Any) -> None:
+    """Fill in the right answers of all environments, shape ``(num_envs,)``."""
+    lanes = len(blocks[0].action)
+    for env in range(len(labels)):
+        labels[env] = int(blocks[env // lanes].label[env % lanes])
+
+
+def _no_labels(blocks: Any, labels: Any) -> None:
+    """Leave the labels as they are: the game has none."""
+
+
 def _reset_single(address: int, params: Any, velocity: float) -> None:
     """Start an episode in a block of one lane.
 
@@ -325,6 +336,7 @@ class BatchKernels(NamedTuple):
 
     reset: Callable[..., None]
     step: Callable[..., int]
+    read_labels: Callable[..., None]
 
 
 class SingleKernels(NamedTuple):
@@ -345,7 +357,11 @@ def batch_kernels(rules: Rules, owner: str, actions: int) -> BatchKernels:
     """
     advance_all = rules.advance_all or rule(rebind(_advance_all, {"advance": rules.advance}))
     names = {**rules._asdict(), "advance_all": advance_all, "num_actions": actions}
-    return BatchKernels(kernel(_reset_batch, names, owner), kernel(_step_batch, names, owner))
+    return BatchKernels(
+        reset=kernel(_reset_batch, names, owner),
+        step=kernel(_step_batch, names, owner),
+        read_labels=rule(_read_labels if rules.labelled else _no_labels),
+    )
 
 
 @cache

@@ -6,7 +6,7 @@ from typing import NoReturn
 import gymnasium as gym
 
 from continual_arcade.envs.game import Game, check_name
-from continual_arcade.envs.games import GAMES, GROUP
+from continual_arcade.envs.games import ENVIRONMENTS, GAMES, GROUP, STREAMS
 from continual_arcade.envs.messages import unknown
 
 MAX_EPISODE_STEPS = 10_000
@@ -26,8 +26,11 @@ IDS: dict[str, str] = _Ids()
 
 
 def register() -> None:
-    """Register every game. Called when ``continual_arcade.envs`` is imported; harmless again."""
-    for game in GAMES:
+    """Register every game and stream.
+
+    Called when ``continual_arcade.envs`` is imported; harmless again.
+    """
+    for game in ENVIRONMENTS:
         IDS[game] = f"ContinualArcade/{game}-v0"
         if IDS[game] not in gym.registry:
             gym.register(
@@ -55,6 +58,6 @@ def register_game(name: str, maker: Callable[..., Game] | str) -> None:
         ValueError: If the name is no such word, or that of another game.
     """
     check_name(name)
-    if GAMES.setdefault(name, maker) != maker:
+    if name in STREAMS or GAMES.setdefault(name, maker) != maker:
         raise ValueError(f"there is a game {name} already: choose another name")
     register()

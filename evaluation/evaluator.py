@@ -12,6 +12,8 @@ from gymnasium.vector import VectorEnv
 from continual_arcade.envs.arcade_vector_env import ArcadeVectorEnv
 from continual_arcade.envs.checks import MOST_AT_ONCE, Instance, Whole
 from continual_arcade.envs.context import HIDDEN, ContextKind
+from continual_arcade.envs.games import make_game
+from continual_arcade.envs.labelled import NUM_QUESTIONS
 from continual_arcade.envs.schedules import Phase, Schedule
 from continual_arcade.evaluation.actor import Actor
 from continual_arcade.evaluation.experience import Experience, Recorder
@@ -149,6 +151,9 @@ class PhaseEvaluator(Generic[Games]):
                 scores[ends] = infos["final_info"]["score"][ends]
             before, seen = seen, actor.see(observations)
             if recorder is not None:
+                if "label" in infos:  # what is learnt there: each answer by itself, the right one
+                    actions, rewards = infos["label"], np.ones(count)
+                    terminated = np.ones(count, np.bool_)
                 recorder.note(running, before, actions, rewards, seen, terminated)
             running = running & ~ends
         shape = (len(self.phases), self.episodes)
@@ -192,6 +197,7 @@ class Evaluator(PhaseEvaluator[ArcadeVectorEnv]):
     ) -> None:
         super().__init__(game, schedule, episodes, max_steps, first_seed)
         self.options = options
+        asked = make_game(game, **options).evaluated_with
         self.env = ArcadeVectorEnv(
             game,
             len(self.phases) * episodes,
@@ -199,8 +205,14 @@ class Evaluator(PhaseEvaluator[ArcadeVectorEnv]):
             schedule=schedule,
             phase=0,  # it stays in the phases that the episodes begin in
             context=context,
-            **options,
+            **{**options, **asked},
         )
         self.context = self.env.context.kind
+        questions = int(self.env.game.constants.get(NUM_QUESTIONS, 0))
+        if max_steps < questions:
+            raise ValueError(
+                f"max_steps = {max_steps:,} would end an exam of {game} early: it asks "
+                f"{questions:,} questions"
+            )
         indices = [phase.index for phase in self.phases]
         self._options["phase"] = np.repeat(indices, episodes)

@@ -46,22 +46,25 @@ class Steps(NamedTuple):
 
 @dataclass(frozen=True)
 class Experience:
-    """Transitions of each phase that was played; rows beyond the count of a phase are zero."""
+    """Transitions of each phase that was played.
+
+    ``kept`` is the largest count of a phase; rows beyond the count of another are zero.
+    """
 
     phases: tuple[int, ...]
     """Index of each phase in its schedule."""
     counts: npt.NDArray[np.int64]
     """How many there are of each phase, shape ``(phases,)``."""
     observations: npt.NDArray[Any]
-    """Shape ``(phases, keep, *obs)``."""
+    """Shape ``(phases, kept, *obs)``."""
     actions: npt.NDArray[np.int64]
-    """Shape ``(phases, keep)``."""
+    """Shape ``(phases, kept)``."""
     rewards: npt.NDArray[np.float64]
-    """Shape ``(phases, keep)``."""
+    """Shape ``(phases, kept)``."""
     next_observations: npt.NDArray[Any]
-    """Shape ``(phases, keep, *obs)``."""
+    """Shape ``(phases, kept, *obs)``."""
     terminated: npt.NDArray[np.bool_]
-    """Shape ``(phases, keep)``."""
+    """Shape ``(phases, kept)``."""
 
     def of(self, position: int) -> Steps:
         """Return the transitions of one phase, without the rows that hold none.
@@ -150,7 +153,8 @@ class Recorder:
         ((_, rows, times, *columns),) = self._held
         order = np.lexsort((times, rows))
         counts = np.bincount(self._phase_of[rows], minlength=len(self._phases))
-        filled = np.arange(self._keep) < counts[:, np.newaxis]
+        # As many as there are, if that is less: of images many more would fill the memory.
+        filled = np.arange(counts.max()) < counts[:, np.newaxis]
         arrays = {}
         for name, column in zip(Steps._fields, columns, strict=True):
             arrays[name] = np.zeros((*filled.shape, *column.shape[1:]), column.dtype)

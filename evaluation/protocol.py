@@ -8,6 +8,7 @@ from typing import Any
 
 from continual_arcade.envs.checks import AtOnce, Count, check_fields
 from continual_arcade.envs.context import HIDDEN, ContextKind, check_context
+from continual_arcade.envs.games import make_game
 from continual_arcade.envs.registration import IDS
 from continual_arcade.envs.schedules import Schedule
 from continual_arcade.evaluation.evaluator import (
@@ -145,8 +146,17 @@ class Protocol:
         return Timetable(self.schedule, settings.every, settings.at_end, settings.spacing)
 
     def make_evaluator(self) -> Evaluator:
-        """Make what plays the evaluations."""
+        """Make what plays the evaluations.
+
+        Raises:
+            ValueError: If the game cannot be evaluated so.
+        """
         settings = self.evaluation
+        if settings.episodes > 1 and make_game(self.game, **self.options).rules.labelled:
+            raise ValueError(
+                f"episodes = {settings.episodes} of an evaluation must be 1 in {self.game}: each "
+                "would be the same exam"
+            )
         return Evaluator(
             self.game,
             self.schedule,

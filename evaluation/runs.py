@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from continual_arcade.envs.games import GAMES, make_game
+from continual_arcade.envs.games import ENVIRONMENTS, make_game
 from continual_arcade.evaluation import costs, network_diagnostics
 from continual_arcade.evaluation.policies import Network
 from continual_arcade.evaluation.protocol import Protocol
@@ -19,7 +19,7 @@ from continual_arcade.evaluation.run_folder import RunFolder
 from continual_arcade.evaluation.score_range import score_range
 from continual_arcade.evaluation.table import read
 
-_ONCE = {"activation": "relu", "average": 0.0}
+_ONCE = {"activation": "relu", "average": 0.0, "loss": "td", "initial": "default"}
 """What the learner of this suite did before there were settings that say so."""
 
 
@@ -238,8 +238,8 @@ class Comparison:
     @property
     def points(self) -> str:
         """What the score counts."""
-        game = self.protocol.game
-        return make_game(game).points if game in GAMES else "score"
+        game, options = self.protocol.game, self.protocol.options
+        return make_game(game, **options).points if game in ENVIRONMENTS else "score"
 
     @property
     def labels(self) -> list[str]:

@@ -7,7 +7,7 @@ from functools import cached_property
 import numpy as np
 import numpy.typing as npt
 
-from continual_arcade.envs.games import GAMES, make_game
+from continual_arcade.envs.games import ENVIRONMENTS, make_game
 from continual_arcade.envs.oracles import Unbeatable
 from continual_arcade.envs.registration import IDS
 from continual_arcade.evaluation.bounded import Range
@@ -53,7 +53,7 @@ def score_range(protocol: Protocol) -> ScoreRange | None:
         The range; None if that is no game of this suite, one with other rules, or one for which
         nobody is known to be unbeatable.
     """
-    if protocol.game not in GAMES or protocol.env != IDS[protocol.game]:
+    if protocol.game not in ENVIRONMENTS or protocol.env != IDS[protocol.game]:
         return None
     if not make_game(protocol.game).unbeatable:
         return None

@@ -91,6 +91,7 @@ class Films:
                 width=WIDTH,
                 hud="brief",
                 context=comparison.protocol.context,
+                **comparison.protocol.options,
             )
             for phase in schedule.distinct
         ]

@@ -1,6 +1,6 @@
 """Who is watched: players by name, the agents of runs by checkpoint, and what they all play."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -30,6 +30,8 @@ class Member:
     """What that step was in its run."""
     context: ContextKind = HIDDEN
     """What of its phase it sees."""
+    options: Mapping[str, Any] = field(default_factory=dict)
+    """Options of the game of its run that are not as usual."""
 
     @property
     def title(self) -> str:
@@ -122,7 +124,8 @@ def line_up(
     members: list[Member] = []
     for source, name in zip(sources, _names(sources), strict=True):
         for member in _members(source, name, checkpoints or "last", played):
-            members.append(replace(member, context=context or source.context))
+            seen = context or source.context
+            members.append(replace(member, context=seen, options=source.config.get("options", {})))
     return Lineup(game, whole, played, tuple(members))
 
 

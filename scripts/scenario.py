@@ -18,7 +18,7 @@ from typing import Annotated
 import tyro
 from rich.console import Console
 
-from continual_arcade.envs import make_game, schedule_files
+from continual_arcade.envs import schedule_files
 from continual_arcade.envs.context import Context
 from continual_arcade.evaluation.terminal import TerminalTable, plain_console
 from continual_arcade.scripts import schedule as schedules
@@ -98,7 +98,7 @@ def show(args: Show, console: Console) -> None:
 
 def described(scenario: Scenario) -> Iterator[str]:
     """Return all of a scenario, line by line."""
-    game, schedule = make_game(scenario.game), scenario.schedule
+    game, schedule = scenario.make_game(), scenario.schedule
     yield f"scenario {scenario.name}: {game.title}"
     yield scenario.about
     yield ""

@@ -193,6 +193,7 @@ def spec_of(args: Train) -> RunSpec:
         evaluation=evaluation,
         save_every=args.save_every,
         context=context,
+        options={} if scenario is None else scenario.options,
         scenario=scenario,
     )
 
@@ -283,7 +284,7 @@ class _Progress(BaseCallback):
     def __init__(self, protocol: Protocol, *, shown: bool) -> None:
         super().__init__()
         self.schedule = schedule = protocol.schedule
-        self.points = make_game(protocol.game).points
+        self.points = make_game(protocol.game, **protocol.options).points
         self.shown = shown
         # None: no bar where the output is no terminal; the evaluations are printed there, too.
         self.bar: tqdm[Any] = tqdm(

@@ -214,6 +214,7 @@ def _camera(
         hud=hud,
         title=title,
         context=member.context,
+        **member.options,
     )
 
 

@@ -334,16 +334,26 @@ def card_data(
     }
 
 
+_ADDED = {"loss": "td", "initial": "default"}
+"""Settings that came when there were cards, and what there was before."""
+
+
 def fingerprint(scenario: Scenario) -> str:
     """Return sixteen hex digits of all that the numbers of a card depend on but the code.
 
-    Its game, schedule, context, and all settings of its learner, defaults included.
+    Its game, options, schedule, context, and all settings of its learner, defaults included; but
+    what came later is left out where it is as it was before.
     """
+    learner = asdict(scenario.learner())
+    for name, before in _ADDED.items():
+        if learner[name] == before:
+            del learner[name]
     data = {
         "game": IDS[scenario.game],
         "schedule": scenario.schedule.fingerprint,
         "context": scenario.context,
-        "learner": asdict(scenario.learner()),
+        "learner": learner,
+        **({"options": dict(scenario.options)} if scenario.options else {}),
     }
     text = json.dumps(data, sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()[:16]

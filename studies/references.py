@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from gymnasium import spaces
 
-from continual_arcade.envs import IDS, PhaseSpec, Schedule, make_game
+from continual_arcade.envs import GAMES, IDS, PhaseSpec, Schedule, make_game
 from continual_arcade.envs.oracles import Oracle
 from continual_arcade.envs.tunables import Params, resolve
 from continual_arcade.evaluation.evaluator import FIRST_SEED, MAX_STEPS, Evaluator
@@ -119,7 +119,7 @@ def completed(
     found: dict[Any, Reference] = {}
     for protocol in protocols:
         game = make_game(protocol.game)
-        if not game.oracle:
+        if not game.oracle or protocol.options or protocol.game not in GAMES:
             continue  # there is no scale without one, and reports say so
         limit, tunables = protocol.evaluation.max_steps, game.tunables
         for phase in protocol.schedule.distinct:

@@ -1,5 +1,6 @@
 """One run: from what is asked for to a folder on the disk, and resuming one that was cut off."""
 
+import json
 import time
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import closing
@@ -55,6 +56,7 @@ class RunSpec:
             0 for none.
         context: What of its phase an observation shows; see
             :class:`~continual_arcade.envs.context.Context`.
+        options: Options of the game that are not as usual.
         scenario: The scenario that game, schedule, context and settings are of, if they are of one.
             It is written down, and decides about nothing.
 
@@ -71,6 +73,7 @@ class RunSpec:
     evaluation: EvaluationSettings = field(default_factory=EvaluationSettings)
     save_every: int = SAVE_EVERY
     context: ContextKind = HIDDEN
+    options: Mapping[str, Any] = field(default_factory=dict)
     scenario: Scenario | None = None
 
     def __post_init__(self) -> None:
@@ -95,6 +98,7 @@ class RunSpec:
         for name, found, known in (
             ("game", self.game, {scenario.game}),
             ("context", self.context, {scenario.context}),
+            ("options", json.dumps(self.options), {json.dumps(scenario.options)}),
             ("schedule", self.schedule.fingerprint, {each.fingerprint for each in schedules}),
         ):
             if found not in known:
@@ -107,7 +111,7 @@ class RunSpec:
     def protocol(self) -> Protocol:
         """What its numbers depend on beside the agent."""
         return Protocol(
-            self.game, IDS[self.game], self.schedule, self.evaluation, context=self.context
+            self.game, IDS[self.game], self.schedule, self.evaluation, self.options, self.context
         )
 
     def to_config(self) -> dict[str, Any]:
@@ -171,6 +175,7 @@ class RunSpec:
             evaluation=protocol.evaluation,
             save_every=config["save_every"],
             context=protocol.context,
+            options=protocol.options,
             scenario=None if scenario is None else Scenario.from_dict(scenario),
         )
 
@@ -190,7 +195,13 @@ class RunSpec:
             ValueError: If something makes no sense.
         """
         return build_agent(
-            self.game, self.schedule, self.settings, self.seed, self.method, context=self.context
+            self.game,
+            self.schedule,
+            self.settings,
+            self.seed,
+            self.method,
+            context=self.context,
+            **self.options,
         )
 
 
@@ -251,7 +262,9 @@ class Training:
             rewind(folder, 0)
             return cls(spec, spec.build(), folder)
         schedule = training_schedule(spec.method, spec.schedule, spec.context)
-        env = make_training_env(spec.game, schedule, spec.settings.num_envs, spec.context)
+        env = make_training_env(
+            spec.game, schedule, spec.settings.num_envs, spec.context, **spec.options
+        )
         agent = ContinualDQN.load(state, env=env, device="cpu", engine=spec.settings.engine)
         check_agent(agent, state, spec.seed, spec.method)
         training = cls(spec, agent, folder)

@@ -16,7 +16,7 @@ import tomli_w
 
 from continual_arcade.agents.methods import Method
 from continual_arcade.agents.settings import DQNSettings
-from continual_arcade.envs import GAMES, make_game
+from continual_arcade.envs import ENVIRONMENTS, make_game
 from continual_arcade.envs import schedules as envs_schedules
 from continual_arcade.envs.checks import (
     Instance,
@@ -28,6 +28,7 @@ from continual_arcade.envs.checks import (
 )
 from continual_arcade.envs.context import HIDDEN, ContextKind
 from continual_arcade.envs.curricula import as_schedule
+from continual_arcade.envs.game import Game
 from continual_arcade.envs.messages import shown, unknown
 from continual_arcade.envs.schedule_files import SUFFIXES
 from continual_arcade.envs.schedules import Schedule
@@ -64,6 +65,8 @@ class Scenario:
     context: ContextKind = HIDDEN
     """What of its phase an observation shows; see
     :class:`~continual_arcade.envs.context.Context`."""
+    options: Mapping[str, Any] = field(default_factory=dict)
+    """Options of the game that are not as usual, such as Catcher's ``lives``."""
     about: str = ""
     """What it is, and what for: one paragraph."""
     memory: Annotated[float, Number(above=0, high=1)] | None = None
@@ -80,9 +83,9 @@ class Scenario:
         check_fields(self, where)
         check_name(self.name, "scenario")
         try:
-            if self.game not in GAMES:
-                raise ValueError(unknown("game", self.game, GAMES))
-            self.schedule.check(make_game(self.game).tunables)
+            if self.game not in ENVIRONMENTS:
+                raise ValueError(unknown("game", self.game, ENVIRONMENTS))
+            self.schedule.check(self.make_game().tunables)
             rules = rules_of(DQNSettings)
             for name in self.settings:
                 if name not in rules:
@@ -93,14 +96,18 @@ class Scenario:
                     f"memory = {self.memory:g} and buffer_size = {self.settings['buffer_size']:,} "
                     "both say what replay holds: leave one out"
                 )
-        except ValueError as error:
-            raise type(error)(f"{where}: {error}") from error
+        except (TypeError, ValueError) as error:
+            raise _located(error, where) from error
         self.learner()  # which checks what settings say together
+
+    def make_game(self) -> Game:
+        """Return the game."""
+        return make_game(self.game, **Instance((Mapping,))("options", self.options))
 
     @property
     def is_plain(self) -> bool:
         """Whether it says no more than its game, its schedule and its context do."""
-        says_more = self.about or self.memory is not None or self.settings
+        says_more = self.about or self.memory is not None or self.settings or self.options
         return not says_more and self.name == f"{self.game}-{self.schedule.name}"
 
     @property
@@ -188,6 +195,8 @@ class Scenario:
         data |= {"game": self.game, "schedule": self.schedule.to_dict()}
         if self.context != HIDDEN:
             data["context"] = self.context
+        if self.options:
+            data["options"] = dict(self.options)
         if self.memory is not None:
             data["memory"] = self.memory
         if self.settings:
@@ -225,16 +234,22 @@ class Scenario:
         game = value_of(data, "game", str, where)
         try:
             schedule = _schedule(data, name, game, folder)
-        except ValueError as error:
-            raise type(error)(f"{where}: {error}") from error
+        except (TypeError, ValueError) as error:
+            raise _located(error, where) from error
         told = {key: data[key] for key in known if key in data and key != "schedule"}
         return cls(**told, schedule=schedule)
 
 
+def _located(error: TypeError | ValueError, where: str) -> ValueError:
+    """Return an error that also says where; an unknown option of a game is none of values alone."""
+    kind = type(error) if isinstance(error, ValueError) else WrongTypeError
+    return kind(f"{where}: {error}")
+
+
 def _schedule(data: Mapping[str, Any], name: str, game: str, folder: Path) -> Schedule:
     """Read the schedule of a scenario, with the lengths that the scenario gives its phases."""
-    if game not in GAMES:
-        raise ValueError(unknown("game", game, GAMES))
+    if game not in ENVIRONMENTS:
+        raise ValueError(unknown("game", game, ENVIRONMENTS))
     given = data.get("schedule")
     if isinstance(given, Mapping):
         if "phases" in given:
@@ -242,7 +257,8 @@ def _schedule(data: Mapping[str, Any], name: str, game: str, folder: Path) -> Sc
         schedule = Schedule.from_dict(given)
     elif isinstance(given, str):
         path = folder / given if given.endswith(SUFFIXES) else given
-        schedule = replace(as_schedule(path, make_game(game)), name=name)
+        options = Instance((Mapping,))("options", data.get("options", {}))
+        schedule = replace(as_schedule(path, make_game(game, **options)), name=name)
     elif given is None:
         raise ValueError("it lacks 'schedule': give a name, a file, or a table with phases")
     else:

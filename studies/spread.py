@@ -10,7 +10,6 @@ import numpy as np
 import numpy.typing as npt
 
 from continual_arcade.agents.methods import METHODS
-from continual_arcade.envs import make_game
 from continual_arcade.reports.method_results import MethodResults
 from continual_arcade.studies.file_values import only, value_of
 from continual_arcade.studies.scenario import Scenario
@@ -84,7 +83,7 @@ class Spread:
         values = {name: np.array([of[seed] for seed in seeds]) for name, of in scores.items()}
         return cls(
             metric=metric,
-            unit=make_game(scenario.game).points,
+            unit=scenario.make_game().points,
             seeds=len(seeds),
             methods=tuple(MethodSpread(name, *_moments(found)) for name, found in values.items()),
             pairs=tuple(

@@ -9,7 +9,7 @@ from typing import Any
 
 from continual_arcade.agents.methods import METHODS, Method, compose
 from continual_arcade.agents.settings import DQNSettings
-from continual_arcade.envs import GAMES, make_game
+from continual_arcade.envs import ENVIRONMENTS, GAMES, make_game
 from continual_arcade.envs.context import HIDDEN, check_context
 from continual_arcade.envs.curricula import as_schedule
 from continual_arcade.envs.messages import unknown
@@ -112,6 +112,7 @@ class Study:
             evaluation=self.evaluation,
             save_every=self.save_every,
             context=scenario.context,
+            options=scenario.options,
             scenario=None if scenario.is_plain else scenario,
         )
 
@@ -134,6 +135,7 @@ class Study:
                 evaluation=self.evaluation,
                 save_every=self.save_every,
                 context=scenario.context,
+                options=scenario.options,
                 scenario=None if scenario.is_plain else scenario,
             )
         except ValueError as error:
@@ -318,8 +320,8 @@ def _scenarios(data: Mapping[str, Any], folder: Path) -> Iterator[Scenario]:
     """Read the scenarios that are no more than a game with a schedule."""
     games = texts_of(data, "games", "a study", [*GAMES])
     for game in games:
-        if game not in GAMES:
-            raise ValueError(unknown("game", game, GAMES))
+        if game not in ENVIRONMENTS:
+            raise ValueError(unknown("game", game, ENVIRONMENTS))
     check_once(games, "game", "leave one out")
     schedules = value_of(data, "schedules", list, "a study")
     length = value_of(data, "phase_steps", int, "a study", 0)

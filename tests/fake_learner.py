@@ -34,6 +34,8 @@ class FakeLearner:
         **settings: Of the optimiser.
     """
 
+    loss = "td"
+
     def __init__(
         self,
         network: nn.Module,

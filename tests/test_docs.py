@@ -18,7 +18,9 @@ from continual_arcade.agents import METHODS, DQNSettings
 from continual_arcade.agents.methods import PARTS, REPLAYS, parse_part
 from continual_arcade.agents.methods.catalogue import PRESETS, setting_types
 from continual_arcade.agents.replay import TransitionReplayBuffer
-from continual_arcade.envs import GAMES, SHIPPED, make_game
+from continual_arcade.envs import GAMES, SHIPPED, STREAMS, make_game
+from continual_arcade.envs.digits import SOURCE
+from continual_arcade.envs.images import SOURCES
 from continual_arcade.evaluation.metrics import METRICS
 from continual_arcade.scripts.scenario import HEADINGS, row
 from continual_arcade.studies import cards
@@ -33,6 +35,7 @@ PAGE_OF = {
     game: ROOT / "docs" / f"{module.__name__.rpartition('.')[2]}.md"  # type: ignore[union-attr]
     for game, module in MODULE_OF.items()
 }
+STREAMS_PAGE = ROOT / "docs" / "streams.md"
 METHOD_PAGES = ROOT / "docs" / "methods"
 INDEX = METHOD_PAGES / "README.md"
 PART_PAGE = {name: METHOD_PAGES / f"{name.replace('-', '_')}.md" for name in PARTS}
@@ -93,9 +96,9 @@ def test_every_feature_is_documented_in_order(game: str) -> None:
         assert table[feature.name][0] == str(number)
 
 
-@pytest.mark.parametrize("game", GAMES)
+@pytest.mark.parametrize("game", [*GAMES, *STREAMS])
 def test_every_tunable_is_documented_with_its_bounds(game: str) -> None:
-    table = rows(PAGE_OF[game])
+    table = rows(PAGE_OF.get(game, STREAMS_PAGE))
     for name, tunable in make_game(game).tunables.items():
         _, default, bounds, unit, harder = table[name]
         assert float(default) == pytest.approx(tunable.default, rel=1e-5)
@@ -109,6 +112,13 @@ def test_rewards_are_documented(game: str) -> None:
     table = rows(PAGE_OF[game])
     for name, value in MODULE_OF[game].REWARDS.items():  # type: ignore[union-attr]
         assert float(table[name][1]) == value
+
+
+def test_every_source_of_images_is_documented() -> None:
+    text = STREAMS_PAGE.read_text("utf-8")
+    for source in SOURCES:
+        assert f'| `"{source}"` ' in text
+    assert f'`"{SOURCE}"` (default)' in text
 
 
 def test_every_schedule_is_documented() -> None:

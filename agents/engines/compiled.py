@@ -21,6 +21,7 @@ from continual_arcade.agents.engines.eligibility import REPLAYS, activation_of
 from continual_arcade.agents.engines.flat import FlatVector
 from continual_arcade.agents.engines.snapshot import Snapshot
 from continual_arcade.agents.kernels import update
+from continual_arcade.agents.kernels.losses import LOSSES
 from continual_arcade.agents.kernels.network import Network, Shape, ToAct, act
 from continual_arcade.agents.kernels.replay import Completed, Memory, Pending
 from continual_arcade.agents.methods.base import MEASURED, Part
@@ -260,6 +261,7 @@ class CompiledEngine:
             agent.learning_starts,
             agent.double_q,
             every,
+            LOSSES.index(agent.loss),
         )
         self._stands[:-1] = (
             agent.num_timesteps,

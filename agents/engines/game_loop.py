@@ -74,6 +74,7 @@ class GameLoop:
             before=np.zeros((count, features), np.float32),
             final_observations=np.zeros((count, features), np.float32),
             actions=np.zeros(count, np.int64),
+            labels=np.zeros(count, np.int64),
             rewards=np.zeros(count),
             terminated=np.zeros(count, np.bool_),
             truncated=np.zeros(count, np.bool_),
@@ -477,8 +478,9 @@ def _loop_entry(rules: Rules, owner: str, actions: int) -> Entry:
         owner: Name of the game.
         actions: Its number of actions.
     """
-    step = batch_kernels(rules, owner, actions).step
-    loop = rebind(play_and_learn, {"step_batch": step})
+    batch = batch_kernels(rules, owner, actions)
+    step = batch.step
+    loop = rebind(play_and_learn, {"step_batch": step, "read_labels": batch.read_labels})
     # What tells of the sources of the rules, in the name under which machine code is kept.
     loop.__qualname__ += f".{plain(step).__qualname__}"
     return Entry(njit(error_model="numpy", inline="always")(loop), owner)

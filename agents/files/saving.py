@@ -88,6 +88,7 @@ _ARGUMENTS = (
     "verbose",
     "seed",
     "double_q",
+    "loss",
     "average",
     "engine",
     "callback_every",
@@ -286,6 +287,7 @@ def load_agent(
         normalised = flag(_NORMALISED, state.pop(_NORMALISED, False))
         average = state.pop(_AVERAGE, None)
         arguments = Instance((dict,))("arguments", state.get("arguments", {}))
+        arguments.setdefault("loss", "td")  # which was the only one before it was an argument
         if average is None and arguments.setdefault(_AVERAGE, 0.0) not in (0.0, _DEFAULT):
             raise ValueError("it lacks the average of the weights, perhaps it is damaged")
         agent = _made(cls, state, device, dict(overrides))

@@ -1,7 +1,8 @@
 """Playing and learning in one compiled loop, with a game of this suite.
 
-``play_and_learn`` is a template: where it names ``step_batch``, the loop of the game's own rules
-takes its place when it is compiled. Python is entered only when the loop returns.
+``play_and_learn`` is a template: where it names ``step_batch`` and ``read_labels``, the loops of
+the game's own rules take their place when it is compiled. Python is entered only when the loop
+returns.
 """
 
 from typing import Any, NamedTuple, NoReturn
@@ -10,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from continual_arcade.agents.kernels.inner import inner
+from continual_arcade.agents.kernels.losses import TD
 from continual_arcade.agents.kernels.network import ONLINE, best, forward
 from continual_arcade.agents.kernels.random import Stream, below, fraction
 from continual_arcade.agents.kernels.replay import Pending, lacks_room, place, push
@@ -25,6 +27,11 @@ from continual_arcade.agents.kernels.update import (
 
 def step_batch(*_: Any) -> NoReturn:
     """Stand for the loop of a game."""
+    raise NotImplementedError("a template runs only with the rules of a game")
+
+
+def read_labels(*_: Any) -> NoReturn:
+    """Stand for what reads the right answers from the state of a game."""
     raise NotImplementedError("a template runs only with the rules of a game")
 
 
@@ -54,6 +61,8 @@ class Play(NamedTuple):
     """What was seen before the step."""
     final_observations: npt.NDArray[np.float32]
     actions: npt.NDArray[np.int64]
+    labels: npt.NDArray[np.int64]
+    """The right answers, of labelled examples."""
     rewards: npt.NDArray[np.float64]
     terminated: npt.NDArray[np.bool_]
     truncated: npt.NDArray[np.bool_]
@@ -133,6 +142,7 @@ def play_and_learn(given: Any) -> int:
         if not c.halfway:
             _choose(c, a.net, play, acting, k)
             play.before[:] = play.observations
+            read_labels(state.blocks, play.labels)
             step_batch(
                 state.blocks,
                 play.actions,
@@ -211,6 +221,7 @@ def _complete(c: Any, completed: Any, pending: Any, play: Any) -> None:
     """Take the transitions that the step completes."""
     c.fresh = c.completed
     n_steps = len(pending.discounts)
+    taken = play.actions if c.loss_kind == TD else play.labels
     c.newest = (c.newest + 1) % n_steps
     for env in range(c.num_envs):
         ended = play.ended[env]
@@ -221,7 +232,7 @@ def _complete(c: Any, completed: Any, pending: Any, play: Any) -> None:
             c.newest,
             env,
             play.before[env],
-            play.actions[env],
+            taken[env],
             np.float32(play.rewards[env]),
             play.final_observations[env] if ended else play.observations[env],
             ended,

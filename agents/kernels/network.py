@@ -83,6 +83,19 @@ def biases_of(shape: Any, parameters: Any, layer: int) -> Any:
     return parameters[start + n_out * n_in : start + n_out * n_in + n_out]
 
 
+@inner()
+def refresh(net: Any, which: int) -> None:
+    """Bring the transposed weights of a network up to date."""
+    if not net.stale[which]:
+        return
+    shape = net.shape
+    parameters = net.online if which == ONLINE else net.target
+    for layer in range(len(shape.starts)):
+        transposed = transposed_of(shape, net.transposed[which], layer)
+        turn(weights_of(shape, parameters, layer), transposed)
+    net.stale[which] = 0
+
+
 @njit(error_model="numpy")
 def forward(net: Any, which: int, inputs: Any, buffer: Any) -> Any:
     """Compute the values of some observations.
@@ -100,10 +113,7 @@ def forward(net: Any, which: int, inputs: Any, buffer: Any) -> Any:
     parameters = net.online if which == ONLINE else net.target
     transposed = net.transposed[which]
     last = len(shape.starts) - 1
-    if net.stale[which]:
-        for layer in range(last + 1):
-            turn(weights_of(shape, parameters, layer), transposed_of(shape, transposed, layer))
-        net.stale[which] = 0
+    refresh(net, which)
     rows = len(inputs)
     x = inputs
     at = 0

@@ -9,24 +9,55 @@ from typing import Any
 
 import numpy as np
 
-from continual_arcade.agents.kernels.arithmetic import huber, huber_slope, td_target
+from continual_arcade.agents.kernels.activations import NOTHING
+from continual_arcade.agents.kernels.arithmetic import huber, huber_slope
 from continual_arcade.agents.kernels.inner import WIDE, inner
+from continual_arcade.agents.kernels.losses import TD, label_slopes, passed_rows, td_error
 from continual_arcade.agents.kernels.network import (
     ONLINE,
     best,
     biases_of,
-    forward,
+    refresh,
     transposed_of,
     weights_of,
 )
-from continual_arcade.agents.kernels.products import add_outer, through_layer
+from continual_arcade.agents.kernels.products import (
+    add_outer,
+    add_sparse_outer,
+    dense,
+    sparse_dense,
+    through_layer,
+    turn,
+)
 
 
 @inner()
-def td_error(batch: Any, row: int, value: Any, value_after: Any) -> Any:
-    """Return how far a value is from its target."""
-    rewards, dones, discounts = batch.rewards, batch.dones, batch.discounts
-    return value - td_target(rewards[row], dones[row], discounts[row], value_after)
+def _forward(net: Any, inputs: Any) -> Any:
+    """Compute values as ``network.forward`` does, of inputs most of which may be 0."""
+    shape = net.shape
+    refresh(net, ONLINE)
+    last = len(shape.starts) - 1
+    x, at, rows = inputs, 0, len(inputs)
+    for layer in range(last + 1):
+        n_out = shape.widths[layer + 1]
+        y = net.activations[at : at + rows * n_out].reshape(rows, n_out)
+        weights = transposed_of(shape, net.transposed[ONLINE], layer)
+        biases = biases_of(shape, net.online, layer)
+        then = NOTHING if layer == last else shape.activation
+        if layer:
+            dense(x, weights, biases, y, then)
+        else:
+            sparse_dense(x, weights, biases, y, then)
+        at += rows * n_out
+        x = y
+    return x
+
+
+@inner()
+def finish_examples(net: Any) -> None:
+    """Bring the weights of the first layer up to date, which steps change transposed only."""
+    shape = net.shape
+    turn(transposed_of(shape, net.transposed[ONLINE], 0), weights_of(shape, net.online, 0))
 
 
 @inner(WIDE)
@@ -35,27 +66,26 @@ def sgd_one_example(
 ) -> bool:
     """Make one step of plain SGD on one example.
 
+    After the last one, and before anybody looks at the weights, :func:`finish_examples` is due.
+
     Args:
         c: The control record; ``loss``, ``norm`` and ``clip_factor`` are written.
         net: The network.
         pair: The observation and the next one, shape ``(2, features)``.
-        values_after: Values of the next one by the target network, shape ``(1, actions)``.
+        values_after: Values of the next one by the target network, shape ``(1, actions)``; of no
+            matter for labelled examples.
         batch: Where the rest of the example lies ...
         row: ... in this row.
-        weight: Factor of the TD loss.
+        weight: Factor of the loss.
 
     Returns:
         Whether the step was made; if not, loss or gradient are not finite.
     """
     shape = net.shape
     last = len(shape.starts) - 1
-    passed = 2 if c.double_q else 1
-    values = forward(net, ONLINE, pair[:passed], net.activations)
-    chosen = best(values, 1) if c.double_q else best(values_after, 0)
-    action = batch.actions[row]
-    error = td_error(batch, row, values[0, action], values_after[0, chosen])
-    slope = np.float32(weight) * huber_slope(error)
-    c.loss = weight * huber(error)
+    passed = passed_rows(c, 1)
+    values = _forward(net, pair[:passed])
+    action, share = batch.actions[row], np.float32(weight)
 
     # Backwards: what comes back to each layer, one after the other in ``deltas``.
     ends = 0
@@ -63,9 +93,15 @@ def sgd_one_example(
         ends += shape.widths[layer + 1]
     at = ends - shape.widths[last + 1]
     out = net.deltas[at:ends]
-    for other in range(len(out)):
-        out[other] = np.float32(0.0)
-    out[action] = slope
+    if c.loss_kind == TD:
+        chosen = best(values, 1) if c.double_q else best(values_after, 0)
+        error = td_error(batch, row, values[0, action], values_after[0, chosen])
+        for other in range(len(out)):
+            out[other] = np.float32(0.0)
+        out[action] = share * huber_slope(error)
+        c.loss = weight * huber(error)
+    else:
+        c.loss = weight * label_slopes(c.loss_kind, values[0], action, share, out)
     x_at = passed * at
     square = np.float32(0.0)
     for layer in range(last, -1, -1):
@@ -98,9 +134,12 @@ def sgd_one_example(
         n_in, n_out = shape.widths[layer], shape.widths[layer + 1]
         x = net.activations[x_at : x_at + n_in] if layer else pair[0]
         move = net.deltas[at : at + n_out]
-        # In both copies, by the same products, which are the same bits.
-        add_outer(move, x, weights_of(shape, net.online, layer))
-        add_outer(x, move, transposed_of(shape, net.transposed[ONLINE], layer))
+        transposed = transposed_of(shape, net.transposed[ONLINE], layer)
+        if layer:  # in both copies, by the same products, which are the same bits
+            add_outer(move, x, weights_of(shape, net.online, layer))
+            add_outer(x, move, transposed)
+        else:
+            add_sparse_outer(x, move, transposed)
         biases = biases_of(shape, net.online, layer)
         for unit in range(n_out):
             biases[unit] += move[unit]

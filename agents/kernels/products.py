@@ -16,6 +16,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
+import numpy as np
 from llvmlite import ir
 from numba import types
 from numba.core import cgutils as _cgutils
@@ -29,7 +30,7 @@ from continual_arcade.agents.kernels.activations import (
     activate,
     through_activation,
 )
-from continual_arcade.agents.kernels.inner import inner, intrinsic
+from continual_arcade.agents.kernels.inner import WIDE, inner, intrinsic
 
 cgutils: Any = _cgutils
 _config: Any = config
@@ -286,6 +287,39 @@ def dense(inputs: Any, weights: Any, biases: Any, outputs: Any, activation: int)
     finish = RELU if activation == RELU else NOTHING
     _multiply(a, n_in, 1, b, c, rows, n_out, n_in, bias, 0, finish, 0)
     activate(activation, outputs)
+
+
+@inner(WIDE)
+def sparse_dense(inputs: Any, weights: Any, biases: Any, outputs: Any, activation: int) -> None:
+    """Compute a layer as :func:`dense`, without looking at weights of inputs that are 0.
+
+    Of images most are. Arguments as there; sums are in another order.
+    """
+    rows, n_in = inputs.shape
+    n_out = len(biases)
+    for row in range(rows):
+        y = outputs[row]
+        for unit in range(n_out):
+            y[unit] = biases[unit]
+        for i in range(n_in):
+            value = inputs[row, i]
+            if value != 0.0:
+                for unit in range(n_out):
+                    y[unit] += value * weights[i, unit]
+        if activation == RELU:
+            for unit in range(n_out):  # no maximum: NaN must come through
+                y[unit] = np.float32(0.0) if y[unit] < 0.0 else y[unit]
+    activate(activation, outputs)
+
+
+@inner(WIDE)
+def add_sparse_outer(left: Any, right: Any, result: Any) -> None:
+    """Add the outer product of two vectors as :func:`add_outer`, where the left one is not 0."""
+    for row in range(len(left)):
+        value = left[row]
+        if value != 0.0:
+            for column in range(len(right)):
+                result[row, column] += value * right[column]
 
 
 @inner()

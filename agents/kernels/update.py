@@ -9,23 +9,12 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from continual_arcade.agents.kernels.arithmetic import (
-    drawn_back,
-    huber,
-    huber_slope,
-    share_of_average,
-)
+from continual_arcade.agents.kernels.arithmetic import drawn_back, share_of_average
 from continual_arcade.agents.kernels.functions import address_of, call, floats_at, words_at
 from continual_arcade.agents.kernels.inner import FUSED, WIDE, inner
-from continual_arcade.agents.kernels.network import (
-    ONLINE,
-    TARGET,
-    Network,
-    backward,
-    best,
-    forward,
-)
-from continual_arcade.agents.kernels.per_example import sgd_one_example, td_error
+from continual_arcade.agents.kernels.losses import TD, loss_gradient, passed_rows
+from continual_arcade.agents.kernels.network import ONLINE, TARGET, Network, backward, forward
+from continual_arcade.agents.kernels.per_example import finish_examples, sgd_one_example
 from continual_arcade.agents.kernels.program import (
     ADD_GRADIENT,
     AFTER_UPDATE,
@@ -61,7 +50,10 @@ STANDS = (
     *("seen", "newest", "averaged", "moments"),
 )
 """Where an agent stands: counters that are handed over before each call, and back after it."""
-SETTINGS = ("batch_size", "gradient_steps", "learning_starts", "double_q", "sync_every")
+SETTINGS = (
+    *("batch_size", "gradient_steps", "learning_starts"),
+    *("double_q", "sync_every", "loss_kind"),
+)
 """Settings that are handed over before each call."""
 RATES = ("tau", "max_grad_norm", "average", "rate", "beta_1", "beta_2", "epsilon")
 """The same, of which a part is no whole number."""
@@ -298,17 +290,23 @@ def _learn_alone(c: Any, a: Any, current: int) -> int:
             _take_pair(a, a.completed, current, i, count)
         else:
             _take_pair(a, a.memory, plan.slots[plan.draws[i]], i, count)
-    others = forward(net, TARGET, net.inputs[2 * count : 3 * count], net.others)
+    others = net.others[: count * net.shape.widths[-1]].reshape(count, net.shape.widths[-1])
+    if c.loss_kind == TD:
+        others = forward(net, TARGET, net.inputs[2 * count : 3 * count], net.others)
     for i in range(count):
         pair = net.inputs[2 * i : 2 * i + 2]
         if not sgd_one_example(c, net, pair, others[i : i + 1], a.batch, i, plan.weights[i]):
+            finish_examples(net)
             return DIVERGED
         if c.updates % c.measure_every == 0:
             c.clip_factor = min(1.0, c.max_grad_norm / max(c.norm, 1e-30))
         c.updates += 1
         c.losses += 1
         c.sum_of_losses += c.loss
-        if plan.inner[i] != 1.0 or plan.outer[i] != 1.0:
+        draws_back = plan.inner[i] != 1.0 or plan.outer[i] != 1.0
+        if draws_back or i == count - 1:
+            finish_examples(net)
+        if draws_back:
             _draw_back(net.online, a.inner, plan.inner[i])
             _draw_back(net.online, a.outer, plan.outer[i])
             net.stale[ONLINE] = 1
@@ -343,7 +341,7 @@ def update(c: Any, a: Any, rows: int, weight: float, inner: float, outer: float)
     net = a.net
     measures = c.measure_every > 0 and c.updates % c.measure_every == 0
     _run(c, a, BEFORE_UPDATE, rows, measures, inner, outer)
-    c.loss = td_gradient(net, a.batch, rows, c.double_q != 0, weight)
+    c.loss = loss_gradient(c, net, a.batch, rows, weight)
     _run(c, a, ON_TD_GRADIENT, rows, measures, inner, outer)
     _run(c, a, LOSS, rows, measures, inner, outer)
     _run(c, a, ADD_GRADIENT, rows, measures, inner, outer)
@@ -415,7 +413,7 @@ def _replayed_slope(c: Any, a: Any, operation: Any, rows: int) -> None:
     """Add the gradient of a loss of the batch; its values were just computed."""
     widths = a.net.shape.widths
     actions = widths[-1]
-    passed = 2 * rows if c.double_q else rows
+    passed = passed_rows(c, rows)
     start = passed * np.sum(widths[1:-1])
     values = a.net.activations[start : start + rows * actions].reshape(rows, actions)
     for row in range(rows):
@@ -471,32 +469,9 @@ def _kept_gradient(c: Any, a: Any, source: Any) -> None:
         a.batch.dones[row] = dones[drawn]
         a.batch.discounts[row] = discounts[drawn]
     copy(net.gradient, net.extra)
-    td_gradient(net, a.batch, rows, c.double_q != 0, 1.0)
+    loss_gradient(c, net, a.batch, rows, 1.0)
     copy(net.gradient, result)
     copy(net.extra, net.gradient)
-
-
-@inner(WIDE)
-def td_gradient(net: Any, batch: Any, rows: int, double_q: bool, weight: float) -> float:
-    """Compute the gradient of the TD loss (Huber, delta = 1) of the batch.
-
-    Returns:
-        The mean loss, times the weight.
-    """
-    passed = 2 * rows if double_q else rows
-    values = forward(net, ONLINE, net.inputs[:passed], net.activations)
-    others = forward(net, TARGET, net.inputs[rows : 2 * rows], net.others)
-    share = np.float32(weight) / np.float32(rows)
-    loss = 0.0
-    for row in range(rows):
-        chosen = best(values, rows + row) if double_q else best(others, row)
-        error = td_error(batch, row, values[row, batch.actions[row]], others[row, chosen])
-        for other in range(values.shape[1]):
-            batch.slopes[row, other] = np.float32(0.0)
-        loss += huber(error)
-        batch.slopes[row, batch.actions[row]] = share * huber_slope(error)
-    backward(net, rows, passed, batch.slopes[:rows], net.gradient)
-    return weight * loss / rows
 
 
 @inner(WIDE)

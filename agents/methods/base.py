@@ -27,7 +27,7 @@ the gradient step, or ``stored``, is run by PyTorch; the other hooks are Python 
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, fields, is_dataclass
-from typing import Any, ClassVar, Protocol
+from typing import Any, ClassVar, Literal, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -75,8 +75,11 @@ class Learner(Protocol):
     batch_size: int
     measures: bool
     """Whether this gradient step is one of those that are measured for the log."""
+    loss: Literal["td", "cross_entropy", "squared"]
+    """What it makes smaller: the TD loss, or that of labelled examples, whose actions are labels.
+    Wherever a part speaks of the TD loss this one is meant."""
     last_td_loss: float
-    """TD loss of the last batch."""
+    """That loss of the last batch."""
 
     @property
     def logger(self) -> Logger:

@@ -24,6 +24,10 @@ class EWC(SampledPenalty):
     - ``gauss``: Q is the mean of a normal distribution. Does not depend on rewards or errors.
     - ``policy``: the softmax policy of Q at ``temperature``. Protects decisions, not values.
     - ``td``: the squared gradients of the TD loss. Vanishes as the phase is learnt: for comparison.
+
+    Of a learner of labels ``policy`` at ``temperature=1`` is the Fisher information of the
+    classifier, over all labels by their probability, and ``td`` the empirical one, of its own loss
+    at the labels of the data.
     """
 
     name: ClassVar[str] = "ewc"
@@ -55,6 +59,9 @@ class EWC(SampledPenalty):
             return importance.fisher_gauss(network, states, off_slope=off)
         if self.fisher == "policy":
             return importance.fisher_policy(network, states, self.temperature, off_slope=off)
+        if learner.loss != "td":
+            labels, loss = samples.actions, learner.loss
+            return importance.fisher_labels(network, states, labels, loss, off_slope=off)
         targets = learner.td_targets(samples)
         return importance.fisher_td(network, states, samples.actions, targets, off_slope=off)
 

@@ -24,6 +24,7 @@ from gymnasium import spaces
 from stable_baselines3.dqn.policies import QNetwork
 from torch import nn
 from torch.func import functional_call, jacrev, vmap
+from torch.nn import functional
 
 from continual_arcade.agents.methods.perceptron import Perceptron, as_perceptron
 from continual_arcade.agents.networks import evaluation_mode
@@ -317,6 +318,45 @@ def fisher_td(
     slopes = (values.gather(1, chosen) - wanted).clamp(-1, 1)
     loss = torch.zeros_like(values).scatter(1, chosen, slopes)
     return _rate(network, states, loss.unsqueeze(1), torch.square, chunk, off_slope)
+
+
+def fisher_labels(
+    network: nn.Module,
+    states: torch.Tensor,
+    labels: torch.Tensor,
+    loss: Literal["cross_entropy", "squared"],
+    *,
+    off_slope: float = 0.0,
+    chunk: int = CHUNK,
+) -> Parameters:
+    """Rate parameters by the squared gradients of the loss of labelled examples.
+
+    As :func:`fisher_td` for transitions: the "empirical Fisher information", E (dl/dtheta_i)^2, in
+    which labels are those of the data and not drawn from the model.
+
+    Source: Kirkpatrick et al. (2017), as in ``fisher_gauss``; on what it estimates, and how it
+    differs from the Fisher information, van de Ven (2025), On the computation of the Fisher
+    information in continual learning.
+
+    Args:
+        network: The network.
+        states: Examples, shape ``(count, ...)``.
+        labels: The right answers, whole numbers, shape ``(count,)`` or ``(count, 1)``.
+        loss: Of what: cross-entropy, values being logits, or half the squared distance of the
+            values from 1 for the label and 0 for all else.
+        off_slope: What the derivative of a ReLU counts as where it is off; 0 is the derivative.
+        chunk: States whose gradients are in memory at a time.
+
+    Returns:
+        The importance of each parameter, in the parameter's shape [1 / parameter^2].
+
+    Raises:
+        ValueError: If there are no states, or a shape is wrong.
+    """
+    values = _values(network, states, chunk)
+    wanted = functional.one_hot(labels.reshape(-1).long(), values.shape[1]).to(values.dtype)
+    said = values.softmax(dim=1) if loss == "cross_entropy" else values
+    return _rate(network, states, (said - wanted).unsqueeze(1), torch.square, chunk, off_slope)
 
 
 def mas(

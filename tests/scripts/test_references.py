@@ -52,6 +52,7 @@ def test_the_shipped_ones_are_all_that_is_shipped() -> None:
     } | {
         (IDS[one.game], tuple(sorted(resolve(make_game(one.game).tunables, phase.params).items())))
         for one in map(scenarios.find, scenarios.names())
+        if one.game in GAMES  # of labels the share of right answers is its own scale
         for phase in one.schedule.distinct
     }
     assert {(one.env, tuple(sorted(one.params.items()))) for one in SHIPPED_ONES} == expected

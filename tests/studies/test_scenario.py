@@ -12,6 +12,7 @@ import pytest
 import tomli_w
 from hypothesis import given
 from hypothesis import strategies as st
+from small_studies import SMALL
 
 from continual_arcade.agents import METHODS, DQNSettings
 from continual_arcade.agents.settings import settings_of
@@ -73,13 +74,16 @@ def test_shipped_scenarios_make_sense(name: str) -> None:
     if scenario.memory is not None:
         assert learner.buffer_size == round(scenario.memory * scenario.schedule.total_steps)
     # A run of it can be built, and those of all its experts.
-    for schedule in (scenario.schedule, *map(scenario.schedule.single, range(3))):
+    phases = range(min(3, len(scenario.schedule)))
+    labelled = scenario.make_game().rules.labelled
+    for schedule in (scenario.schedule, *map(scenario.schedule.single, phases)):
         RunSpec(
             game=scenario.game,
             schedule=schedule,
             settings=learner,
             context=scenario.context,
             scenario=scenario,
+            evaluation=EvaluationSettings(episodes=1 if labelled else 2),
         ).check_evaluation()
 
 
@@ -363,3 +367,38 @@ def test_a_run_of_something_else_does_not_bear_its_name(
 ) -> None:
     with pytest.raises(ValueError, match=message):
         spec(night(), **changes)
+
+
+def test_options_of_a_game_go_with_its_scenario(tmp_path: Path) -> None:
+    """Catcher with one life: in training, in evaluation, in the file, and on the way back."""
+    data = {
+        "settings": SMALL["settings"],
+        "name": "one-life",
+        "game": "Catcher",
+        "schedule": "conflict",
+        "phase_steps": 60,
+        "context": "hidden",
+        "options": {"lives": 1},
+    }
+    scenario = Scenario.from_dict({"format": 1, **data})
+    path = tmp_path / "one-life.toml"
+    save(scenario, path)
+    assert load(path) == scenario
+    assert load(path).options == {"lives": 1}
+    spec = RunSpec(
+        game="Catcher",
+        schedule=scenario.schedule,
+        settings=scenario.learner(),
+        options=scenario.options,
+        scenario=scenario,
+    )
+    assert RunSpec.from_config(spec.to_config()).options == {"lives": 1}
+    env: Any = spec.build().get_env()
+    assert env.env.game.constants["lives_at_start"] == 1
+    assert spec.protocol.make_evaluator().env.game.constants["lives_at_start"] == 1
+    with pytest.raises(ValueError, match=r"options = '\{\}' is not that of scenario 'one-life'"):
+        replace(spec, options={})
+    with pytest.raises(ValueError, match=r"scenario 'one-life': .*'lifes'"):
+        Scenario.from_dict({"format": 1, **data, "options": {"lifes": 1}})
+    with pytest.raises(ValueError, match="scenario 'one-life': lives = 0"):
+        Scenario.from_dict({"format": 1, **data, "options": {"lives": 0}})

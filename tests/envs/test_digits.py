@@ -1,0 +1,175 @@
+"""Digits: what is seen is the image of the label, turned as Pillow turns it, and then permuted."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import gymnasium as gym
+import numpy as np
+import numpy.typing as npt
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from PIL import Image
+from small_images import write_folder
+
+from continual_arcade.envs import IDS, digits, images, make_game, tables
+from continual_arcade.envs.digits import QUESTIONS
+
+
+def seen(pixels: npt.NDArray[np.uint8], angle: float, permutation: int) -> Any:
+    """What is to be seen of an image, by Pillow and NumPy."""
+    side = round(len(pixels) ** 0.5)
+    turned = np.asarray(Image.fromarray(pixels.reshape(side, side)).rotate(angle)).reshape(-1)
+    order = np.arange(side**2)
+    if permutation:
+        order = np.random.default_rng(permutation).permutation(side**2)
+    return turned[order].astype(np.float32) * np.float32(1 / 255)
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    return write_folder(tmp_path)
+
+
+@pytest.fixture(scope="module")
+def exam() -> Any:
+    return gym.make(IDS["Digits"], exam=True).unwrapped
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    angle=st.one_of(
+        st.sampled_from([-360.0, -90.0, 0.0, 45.0, 90.0, 180.0, 270.0, 360.0]),
+        st.floats(-360, 360),
+    ),
+    permutation=st.integers(0, 99),
+    question=st.integers(0, 20),
+)
+def test_images_are_turned_and_permuted_exactly(
+    exam: Any, angle: float, permutation: int, question: int
+) -> None:
+    found = images.load(digits.SOURCE)
+    params = {"angle": angle, "permutation": permutation}
+    observation, _ = exam.reset(seed=0, options={"params": params})
+    for _ in range(question):
+        observation, *_ = exam.step(0)
+    assert np.array_equal(observation, seen(found.test[question], angle, permutation))
+    *_, info = exam.step(0)
+    assert info["label"] == found.test_labels[question]
+
+
+def test_the_comparison_finds_a_wrong_turn(exam: Any) -> None:
+    found = images.load(digits.SOURCE)
+    observation, _ = exam.reset(seed=0, options={"params": {"angle": 10.0}})
+    assert not np.array_equal(observation, seen(found.test[0], -10.0, 0))
+    assert not np.array_equal(observation, seen(found.test[0], 10.0, 1))
+
+
+@pytest.mark.parametrize(("split", "classes"), [(0, range(10)), (1, (0, 1)), (5, (8, 9))])
+def test_an_exam_asks_about_all_images_of_its_classes_alike(split: int, classes: Any) -> None:
+    env = gym.make(IDS["Digits"], exam=True)
+    env.reset(seed=0, options={"params": {"split": split}})
+    labels = []
+    for question in range(QUESTIONS):
+        *_, over, _, info = env.step(0)
+        labels.append(info["label"])
+        assert over == (question == QUESTIONS - 1)
+    values, counts = np.unique(labels, return_counts=True)
+    assert values.tolist() == list(classes)
+    assert counts.tolist() == [QUESTIONS // len(classes)] * len(classes)
+
+
+def test_training_never_shows_what_is_tested_with() -> None:
+    found = images.load(digits.SOURCE)
+    trained = {row.tobytes() for row in found.train}
+    env = gym.make_vec(IDS["Digits"], num_envs=64)
+    observations, _ = env.reset(seed=0)
+    pictures = set()
+    for _ in range(30):
+        labels = []
+        for row in observations:
+            pixels = np.rint(row * 255).astype(np.uint8)
+            pictures.add(pixels.tobytes())
+            (at,) = np.flatnonzero((found.train == pixels).all(axis=1))[:1]
+            labels.append(int(found.train_labels[at]))
+        observations, _, _, _, infos = env.step(np.zeros(64, np.int64))
+        assert infos["final_info"]["label"].tolist() == labels
+    assert pictures <= trained
+    assert len(pictures) > 1400  # of 1,920 draws from 4,000: 1,525 are expected
+
+
+def test_a_split_beyond_the_classes_is_refused() -> None:
+    env = gym.make(IDS["Digits"])
+    with pytest.raises(ValueError, match="split = 6"):
+        env.reset(options={"params": {"split": 6}})
+
+
+def test_two_sources_do_not_get_in_each_others_way(folder: Path) -> None:
+    ours = gym.make(IDS["Digits"], images=str(folder), exam=True)
+    others = gym.make(IDS["Digits"], exam=True)
+    found = images.load(str(folder))
+    for env, one in ((ours, found), (others, images.load(digits.SOURCE)), (ours, found)):
+        observation, _ = env.reset(seed=0)
+        assert np.array_equal(observation, seen(one.test[0], 0.0, 0))
+
+
+def test_a_state_of_other_images_is_refused(folder: Path) -> None:
+    ours = gym.make(IDS["Digits"], images=str(folder)).unwrapped
+    ours.reset(seed=0)
+    path = folder / "train-images-idx3-ubyte"
+    path.write_bytes(path.read_bytes()[:-1] + b"\1")
+    digits._shared.cache_clear()
+    theirs = gym.make(IDS["Digits"], images=str(folder)).unwrapped
+    with pytest.raises(ValueError, match="pixels_key"):
+        theirs.load_state_dict(ours.state_dict())  # type: ignore[attr-defined]
+
+
+CHILD = """
+import sys
+import numpy as np
+from continual_arcade.envs import tables
+tables.share(np.full(int(sys.argv[1]), 7, np.uint8))  # so that others lie elsewhere
+import gymnasium as gym
+import continual_arcade.envs
+env = gym.make("ContinualArcade/Digits-v0", exam=True)
+observation, _ = env.reset(seed=0)
+print(observation.tobytes().hex())
+"""
+
+
+def test_machine_code_of_another_process_finds_the_tables_of_this_one() -> None:
+    """It is kept on disk, where a place in memory means nothing."""
+    found = images.load(digits.SOURCE)
+    for size in (3, 5_000_000):
+        output = subprocess.run(
+            [sys.executable, "-c", CHILD, str(size)],
+            env={**os.environ},
+            check=True,
+            capture_output=True,
+            text=True,
+        ).stdout
+        observation = np.frombuffer(bytes.fromhex(output.strip()), np.float32)
+        assert np.array_equal(observation, seen(found.test[0], 0.0, 0))
+
+
+def test_tables_are_known_by_their_contents() -> None:
+    one = np.arange(9, dtype=np.uint8)
+    key = tables.share(one)
+    assert tables.share(one.copy()) == key == int(key) > 0
+    one[0] = 1  # which is another table, and changes nothing about the first
+    assert tables.share(one) != key
+
+
+def test_there_is_room_for_no_more_tables_than_there_is(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tables, "MOST", len(tables._kept))
+    with pytest.raises(ValueError, match="a process can have"):
+        tables.share(np.array([123, 45], np.uint8))
+
+
+def test_what_is_asked_for_is_made_as_usual() -> None:
+    game = make_game("Digits")
+    assert game.options == {"images": "mnist-5k", "exam": False}
+    assert len(game.features) == 784

@@ -1,0 +1,135 @@
+"""Streams of labelled examples: contextual bandits, whose exams ask the same questions always."""
+
+from collections import Counter
+
+import gymnasium as gym
+import numpy as np
+import pytest
+from scipy import stats
+
+from continual_arcade.envs import IDS, Schedule, make_game
+from continual_arcade.envs.addition_facts import FACTS, LEAST
+from continual_arcade.envs.oracles import Oracle, Unbeatable
+from continual_arcade.evaluation import EvaluationSettings, Evaluator
+from continual_arcade.evaluation.protocol import Protocol
+
+GAME = "AdditionFacts"
+CONFLICT = Schedule.from_dict(
+    {
+        "format": 1,
+        "name": "facts",
+        "phases": [
+            {"name": name, "steps": 60, "params": {"addend": addend}}
+            for name, addend in (("ones", 1), ("twos", 2), ("sevens", 7))
+        ],
+    }
+)
+
+
+def facts(addend: int) -> set[tuple[int, int]]:
+    """The facts with a number in them, counted out."""
+    every = [(one, other) for one in range(1, 10) for other in range(1, 10)]
+    return {pair for pair in every if addend in pair}
+
+
+def read(observation: np.ndarray) -> tuple[int, int]:
+    """The operands that an observation shows, from the three units that are on in each."""
+    assert observation[24:].tolist() == [1.0] * 4
+    operands = []
+    for units in (observation[:12], observation[12:24]):
+        (on,) = units.nonzero()
+        assert set(units.tolist()) <= {0.0, 1.0}
+        assert on.tolist() == [on[0], on[0] + 1, on[0] + 2]
+        operands.append(int(on[0]))
+    return operands[0], operands[1]
+
+
+@pytest.mark.parametrize("addend", range(1, 10))
+def test_an_exam_asks_each_fact_once_and_its_label_is_the_sum(addend: int) -> None:
+    env = gym.make(IDS[GAME], exam=True)
+    observation, info = env.reset(seed=0, options={"params": {"addend": addend}})
+    assert "label" not in info  # it is told afterwards
+    asked, over = [], False
+    while not over:
+        asked.append(read(observation))
+        observation, reward, over, truncated, info = env.step(3)
+        assert info["label"] == sum(asked[-1]) - LEAST
+        assert reward == (1.0 if info["label"] == 3 else 0.0)
+        assert not truncated
+    assert len(asked) == FACTS == len(facts(addend))
+    assert set(asked) == facts(addend)
+
+
+def test_in_training_an_episode_is_one_example_drawn_with_equal_probability() -> None:
+    env = gym.make_vec(IDS[GAME], num_envs=50, schedule=CONFLICT)
+    observations, _ = env.reset(seed=3)
+    seen: Counter[tuple[int, int]] = Counter()
+    for step in range(200):
+        asked = [read(row) for row in observations]
+        if step < 1:
+            assert set(asked) <= facts(1)
+        observations, rewards, terminated, _, infos = env.step(np.full(50, step % 17))
+        labels = infos["final_info"]["label"]
+        assert terminated.all()
+        assert labels.tolist() == [sum(pair) - LEAST for pair in asked]
+        assert rewards.tolist() == [float(label == step % 17) for label in labels.tolist()]
+        assert not infos["_label"].any()  # of the examples that are seen now nothing is told
+        if step > 3:
+            seen.update(asked)
+    assert set(seen) == facts(7)  # the last phase stays
+    assert stats.chisquare(list(seen.values())).pvalue > 1e-4
+
+
+def test_what_is_asked_next_has_nothing_to_do_with_the_answer() -> None:
+    shown = []
+    for action in (0, 5):
+        env = gym.make(IDS[GAME])
+        observation, _ = env.reset(seed=8)
+        shown.append([])
+        for _ in range(30):
+            env.step(action)
+            observation, _ = env.reset()
+            shown[-1].append(read(observation))
+    assert shown[0] == shown[1]
+
+
+def test_who_knows_all_answers_is_always_right() -> None:
+    evaluator = Evaluator(GAME, CONFLICT, episodes=1)
+    for player in (Oracle, Unbeatable):
+        assert evaluator.play(player(evaluator.env)).scores.tolist() == [[FACTS]] * 3
+    wrong = evaluator.play(_AlwaysZero())
+    # Of the ones, the twos and the sevens only 1 + 1 gives the smallest sum.
+    assert wrong.scores.ravel().tolist() == [1.0, 0.0, 0.0]
+
+
+class _AlwaysZero:
+    def predict(self, observation, **_):  # type: ignore[no-untyped-def]
+        return np.zeros(len(observation), np.int64), None
+
+
+def test_experience_of_an_exam_holds_the_right_answers_each_by_itself() -> None:
+    evaluator = Evaluator(GAME, CONFLICT, episodes=1)
+    played = evaluator.play(_AlwaysZero(), keep=FACTS)
+    assert played.experience is not None
+    for position, addend in enumerate((1, 2, 7)):
+        steps = played.experience.of(position)
+        pairs = [read(row) for row in steps.observations]
+        assert set(pairs) == facts(addend)
+        assert steps.actions.tolist() == [sum(pair) - LEAST for pair in pairs]
+        assert steps.terminated.all()
+        assert (steps.rewards == 1).all()
+
+
+def test_an_exam_is_asked_once_and_as_a_whole() -> None:
+    protocol = Protocol(GAME, IDS[GAME], CONFLICT, EvaluationSettings(episodes=2))
+    with pytest.raises(ValueError, match=r"episodes = 2 .* must be 1 in AdditionFacts: each"):
+        protocol.make_evaluator()
+    with pytest.raises(ValueError, match=r"max_steps = 16 would end .* early: it asks 17"):
+        Evaluator(GAME, CONFLICT, episodes=1, max_steps=16)
+
+
+def test_a_game_without_labels_tells_none() -> None:
+    assert not make_game("Catcher").rules.labelled
+    env = gym.make(IDS["Catcher"])
+    env.reset(seed=0)
+    assert "label" not in env.step(0)[4]

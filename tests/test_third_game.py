@@ -107,6 +107,7 @@ def test_it_is_trained_evaluated_watched_and_reported(tmp_path: Path, capsys: An
     assert "video/mp4" in text
 
 
+@pytest.mark.usefixtures("undrawn")
 def test_it_is_studied(tmp_path: Path) -> None:
     settings = {"engine": "torch"}
     file = small_studies.write(tmp_path / "s.toml", games=[NAME], seeds="0", settings=settings)

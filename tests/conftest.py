@@ -1,5 +1,6 @@
 """What holds for every test: no screen, no sound, one thread; nothing that a shell was told."""
 
+import gc
 import os
 from collections.abc import Iterator
 
@@ -29,7 +30,13 @@ FOR_USERS = (
 settings.register_profile("unhurried", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("unhurried")
 
-pytest_plugins = ["watched_pages"]
+pytest_plugins = ["undrawn", "watched_pages"]
+
+
+def pytest_collection_finish() -> None:
+    """Let the collector of garbage leave alone what all tests have imported: it stays anyway."""
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -69,6 +69,7 @@ def test_ppo(tmp_path: Path) -> None:
     assert Run.load(folder).method == "ppo"
 
 
+@pytest.mark.usefixtures("undrawn")
 def test_external_agents(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     said = example(tmp_path, "external_agents", "--steps", 256, "--seeds", 1)
     paths = [tmp_path / line.removeprefix("the run is in ") for line in said.splitlines()]

@@ -110,6 +110,7 @@ def site(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
         "install",
         "--quiet",
         "--no-deps",
+        "--no-compile",
         "--target",
     ]
     subprocess.run([*install, str(folder), str(wheel)], check=True, capture_output=True)

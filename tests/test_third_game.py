@@ -107,6 +107,7 @@ def test_it_is_trained_evaluated_watched_and_reported(tmp_path: Path, capsys: An
     assert "video/mp4" in text
 
 
+@pytest.mark.usefixtures("undrawn")
 def test_it_is_studied(tmp_path: Path) -> None:
     settings = {"engine": "torch"}
     file = small_studies.write(tmp_path / "s.toml", games=[NAME], seeds="0", settings=settings)
@@ -117,6 +118,7 @@ def test_it_is_studied(tmp_path: Path) -> None:
     assert "Tightrope, conflict" in (study / "report.html").read_text("utf-8")
 
 
+@pytest.mark.usefixtures("undrawn")
 def test_a_game_without_an_oracle_is_studied_and_the_report_says_so(tmp_path: Path) -> None:
     changes: dict[str, Any] = {"settings": {"engine": "torch"}, "schedules": ["two.toml"]}
     small_studies.write(tmp_path / "s.toml", games=["Bare"], seeds="0", **changes)
@@ -134,6 +136,7 @@ def test_a_game_without_an_oracle_is_studied_and_the_report_says_so(tmp_path: Pa
     assert list(load(study / "references.json")) == []
 
 
+@pytest.mark.usefixtures("undrawn")
 def test_a_run_of_a_game_that_is_not_here_is_reported_as_far_as_it_can_be(
     tmp_path: Path, capsys: Any
 ) -> None:

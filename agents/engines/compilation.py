@@ -30,7 +30,7 @@ class Entry:
 
     def __init__(self, function: Any, owner: str) -> None:
         self._function, self._owner = function, owner
-        self._compiled: dict[Any, tuple[Callable[..., Any], Callable[..., Any]]] = {}
+        self._compiled: dict[Any, tuple[Callable[..., Any], Callable[..., Any], int]] = {}
 
     def prepared(self, arguments: Any) -> "Prepared":
         """Return the function with its arguments, a named tuple.
@@ -41,10 +41,10 @@ class Entry:
         if kind not in self._compiled:
             with _announced():
                 self._compiled[kind] = self._compile(kind)
-        call, store = self._compiled[kind]
-        return Prepared(call, store, arguments, size_of(kind))
+        call, store, size = self._compiled[kind]
+        return Prepared(call, store, arguments, size)
 
-    def _compile(self, kind: Any) -> tuple[Callable[..., Any], Callable[..., Any]]:
+    def _compile(self, kind: Any) -> tuple[Callable[..., Any], Callable[..., Any], int]:
         # A cache file for each kind of arguments: it names their classes, which another process
         # that looks into the same file may not be able to import.
         said = f"{kind.instance_class.__module__} {kind}"
@@ -52,7 +52,8 @@ class Entry:
         names = {"stored_call": self._function, "ARGUMENTS": kind}
         call = kernel(call_stored, names, owner)
         store = kernel(store_arguments, {}, owner)
-        return call.compile((_types.int64,)), store.compile((_types.int64, kind))
+        # LLVM takes milliseconds to tell the size.
+        return call.compile((_types.int64,)), store.compile((_types.int64, kind)), size_of(kind)
 
 
 class Prepared:

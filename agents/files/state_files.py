@@ -22,7 +22,8 @@ import zipfile
 import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from importlib.metadata import version
+from functools import cache
+from importlib import metadata
 from pathlib import Path
 from typing import IO, Any
 
@@ -37,6 +38,8 @@ AnyArray = npt.NDArray[Any]
 _FORMAT = 1
 _HEAD = "state.json"
 _VERSIONS = ("continual-arcade", "torch", "numpy", "stable-baselines3")
+version = cache(metadata.version)
+"""To look through all that is installed takes longer than to write a small agent."""
 
 # Level 1 makes a third of a replay buffer, at 130 MB/s; weights stay what they are, at 40 MB/s.
 _COMPRESSION, _LEVEL = zipfile.ZIP_DEFLATED, 1

@@ -1,6 +1,6 @@
 """The average of an agent's weights: what it is, that nothing learns from it, and its files."""
 
-from itertools import pairwise
+from itertools import pairwise, product
 from pathlib import Path
 from typing import Any
 
@@ -81,8 +81,14 @@ def trained(engine: Any, method: str = "finetune", **changes: Any) -> tuple[Cont
     return agent, watch
 
 
-@pytest.mark.parametrize("engine", ENGINES)
-@pytest.mark.parametrize("method", ["finetune", "mer", "mer-faithful", "ewc"])
+@pytest.mark.parametrize(
+    ("method", "engine"),
+    [
+        *product(["finetune", "mer", "ewc"], ENGINES),
+        ("mer-faithful", "compiled"),
+        pytest.param("mer-faithful", "torch", marks=pytest.mark.slow),  # 4,000 single examples
+    ],
+)
 def test_it_is_the_mean_of_the_weights_along_the_way(method: str, engine: str) -> None:
     agent, watch = trained(engine, method)
     assert agent.engine_report.startswith(engine)

@@ -54,6 +54,11 @@ def test_observations_stay_in_their_space(params: dict[str, float], seed: int, r
             assert infos["final_obs"][i] in space
 
 
+def close(one: Any, other: Any) -> bool:
+    """As ``np.allclose``, which takes twenty times as long."""
+    return bool((abs(one - other) <= 1e-8 + 1e-5 * abs(other)).all())
+
+
 @settings(max_examples=40, deadline=None)
 @given(scroll=st.floats(2, 8), spacing=st.floats(110, 220))
 def test_each_pipe_counts_exactly_once(scroll: float, spacing: float) -> None:
@@ -67,10 +72,10 @@ def test_each_pipe_counts_exactly_once(scroll: float, spacing: float) -> None:
         before, xs = xs, game.state["pipe_x"].copy()
         # A pipe has entered when its left edge came to 57 or less; the step after counts it.
         passed += ahead
-        same = np.allclose(xs, before - scroll)
         moved = before - scroll
+        same = close(xs, moved)
         ahead = int(((before - 26 > 57) & (moved - 26 <= 57)).sum())
-        assert same or np.allclose(xs[:2], (before - scroll)[1:])
+        assert same or close(xs[:2], moved[1:])
     assert info["score"] == passed
     assert passed >= 1_500 * scroll / (spacing + 40) - 5
 

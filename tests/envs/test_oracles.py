@@ -8,7 +8,9 @@ import pytest
 from schedules_of_games import PAIRS
 
 from continual_arcade.envs import GAMES, IDS, make_game, shipped
+from continual_arcade.envs.game import Game
 from continual_arcade.envs.oracles import Oracle, Unbeatable
+from continual_arcade.envs.schedules import Phase
 
 EPISODES = 5
 STEPS = 1_800
@@ -30,10 +32,20 @@ def play(env: Any, policy: Any, **reset: Any) -> tuple[np.ndarray, np.ndarray]:
     return scores, lengths
 
 
-@pytest.mark.parametrize(("game", "name"), PAIRS)
-def test_every_phase_is_solved(game: str, name: str) -> None:
+def phases_of(game: Game) -> list[Phase]:
+    """The phases of all shipped schedules, each once: most have the same in another order."""
+    found: dict[tuple[tuple[str, float], ...], Phase] = {}
+    for other, name in PAIRS:
+        if other == game.name:
+            for phase in shipped(name, game).distinct:
+                found.setdefault(tuple(sorted(phase.params.items())), phase)
+    return list(found.values())
+
+
+@pytest.mark.parametrize("game", GAMES)
+def test_every_phase_is_solved(game: str) -> None:
     made = make_game(game)
-    phases = shipped(name, made).distinct
+    phases = phases_of(made)
     env = gym.make_vec(IDS[game], num_envs=EPISODES * len(phases), max_episode_steps=STEPS)
     params = {
         key: np.repeat([phase.params.get(key, kind.default) for phase in phases], EPISODES)

@@ -99,7 +99,7 @@ def test_a_schedule_for_another_game_is_refused() -> None:
 
 
 @pytest.mark.parametrize("engine", ["torch", "compiled"])
-@pytest.mark.parametrize("method", ["finetune", "mer"])
+@pytest.mark.parametrize("method", [pytest.param("finetune", marks=pytest.mark.slow), "mer"])
 def test_evaluation_does_not_change_training(tmp_path: Any, engine: Any, method: str) -> None:
     """A run that is evaluated and probed ends with the same bits as one that is not.
 

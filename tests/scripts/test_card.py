@@ -12,6 +12,8 @@ from continual_arcade.scripts import scenario as command
 from continual_arcade.scripts.cli import NOTICE
 from continual_arcade.studies.folder import StudyFolder
 
+pytestmark = pytest.mark.usefixtures("undrawn")
+
 
 def card(file: Path, *arguments: str) -> int:
     given = ["card", str(file), "--jobs", "1", "--out", str(file.parent), *arguments]

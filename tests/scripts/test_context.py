@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from undrawn import without_drawing
 
 from continual_arcade.agents import ContinualDQN
 from continual_arcade.envs import make_game, shipped
@@ -22,6 +23,8 @@ from continual_arcade.scripts import compare, evaluate, train, watch
 from continual_arcade.scripts.lineup import line_up
 from continual_arcade.studies.run_spec import RunSpec, Training
 from continual_arcade.studies.study import read as read_study
+
+pytestmark = pytest.mark.usefixtures("undrawn")
 
 SHORT = ["--schedule", "conflict", "--phase-steps", "400", "--eval-every", "0", "--eval-episodes"]
 SHORT += ["2", "--eval-max-steps", "60", "--dqn.learning-starts", "100", "--dqn.hidden", "16"]
@@ -42,7 +45,8 @@ def runs(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     of_each = {context: root / context for context in WIDTH}  # two may begin in one second
     for path in of_each.values():
         path.mkdir()
-    return {context: trained(path, context) for context, path in of_each.items()}
+    with without_drawing():
+        return {context: trained(path, context) for context, path in of_each.items()}
 
 
 @pytest.mark.parametrize("context", WIDTH)

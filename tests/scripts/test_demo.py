@@ -6,8 +6,10 @@ from typing import Any
 
 import pytest
 import tomli_w
+from matplotlib.figure import Figure
 
 from continual_arcade.evaluation.runs import Run
+from continual_arcade.reports.pages import files
 from continual_arcade.scripts import demo
 from continual_arcade.studies.cards import place, read_spread, recommended
 from continual_arcade.studies.scenario import find
@@ -32,7 +34,11 @@ def tiny(tmp_path: Path) -> Path:
     return file
 
 
-def test_two_agents_are_trained_filmed_and_reported(tiny: Path, capsys: Any) -> None:
+def test_two_agents_are_trained_filmed_and_reported(
+    tiny: Path, capsys: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # The charts of a page are drawn by the tests of reports.
+    monkeypatch.setattr(files, "draw", lambda *_: Figure(figsize=(1, 1)))
     out = tiny.parent / "runs"
     demo.main(["--scenario", str(tiny), "--method", "mer", "--out", str(out), "--seed", "3"])
     printed = capsys.readouterr().out

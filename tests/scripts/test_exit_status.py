@@ -31,6 +31,8 @@ from continual_arcade.scripts import (
 )
 from continual_arcade.scripts.films import Films
 
+pytestmark = pytest.mark.usefixtures("undrawn")
+
 ROOT = Path(__file__).parents[2]
 TWO = gaps(100, 90)
 CELLS = matrix_cells(TWO, [[0, 0], [5, 1], [3, 8]])

@@ -20,6 +20,8 @@ from continual_arcade.evaluation.terminal import plain_console
 from continual_arcade.reports.run_pictures import show
 from continual_arcade.scripts import compare, report, schedule, study
 
+pytestmark = pytest.mark.usefixtures("undrawn")
+
 ODD = "[red]a[/red] :smile: [/] $\\frac$"
 """What rich, emoji and matplotlib would read in another way than it is written."""
 LONG = "a phase with a_name_that_is_longer_than_most_terminals_are_wide_" + "x" * 40

@@ -13,6 +13,8 @@ from watched_pages import drawn
 
 from continual_arcade.scripts import report, train
 
+pytestmark = pytest.mark.usefixtures("undrawn")
+
 SHORT = [
     "--no-progress",
     *("--dqn.hidden", "16", "--dqn.learning-starts", "100", "--save-every", "0"),

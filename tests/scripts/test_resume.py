@@ -15,12 +15,15 @@ from typing import Any
 import pytest
 from holders import held
 from processes import heeding_signals, started, wait_for
+from undrawn import without_drawing
 
 from continual_arcade.agents import METHODS, ContinualDQN
 from continual_arcade.agents.files.saving import KIND
 from continual_arcade.agents.files.state_files import load_state
 from continual_arcade.evaluation.table import read, same
 from continual_arcade.scripts import compare, evaluate, train
+
+pytestmark = pytest.mark.usefixtures("undrawn")
 
 SHORT = [
     "--schedule=conflict",
@@ -166,7 +169,8 @@ def test_it_is_resumed_from_every_state_that_it_kept(
 @pytest.fixture(scope="module")
 def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
     root = tmp_path_factory.mktemp("finished")
-    train.main([*SHORT, f"--out={root}"])
+    with without_drawing():
+        train.main([*SHORT, f"--out={root}"])
     return one_run(root)
 
 

@@ -15,6 +15,8 @@ from continual_arcade.scripts import references, schedule, train, watch
 from continual_arcade.scripts import scenario as command
 from continual_arcade.studies.scenario import VARIABLE, find, load, names
 
+pytestmark = pytest.mark.usefixtures("undrawn")
+
 TINY = {
     "format": 1,
     "name": "tiny",

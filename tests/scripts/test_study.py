@@ -29,6 +29,8 @@ from continual_arcade.studies.interference import Interference
 from continual_arcade.studies.run_spec import Training
 from continual_arcade.studies.spread import MethodSpread, PairSpread, Spread
 
+pytestmark = pytest.mark.usefixtures("undrawn")
+
 WITH_REFERENCES: dict[str, Any] = {
     "references": ["experts", "joint", "from-scratch"],
     "methods": {"ewc": {}},

@@ -19,6 +19,8 @@ from continual_arcade.evaluation import EvaluationSettings, network_diagnostics
 from continual_arcade.evaluation.table import read
 from continual_arcade.scripts import compare, evaluate, schedule, train, watch
 
+pytestmark = pytest.mark.usefixtures("undrawn")
+
 ROOT = Path(__file__).parents[2]
 SHORT = [
     "--phase-steps",

@@ -22,6 +22,8 @@ from continual_arcade.scripts import train
 from continual_arcade.studies.run_spec import Training
 from continual_arcade.studies.seed_runs import SeedRuns
 
+pytestmark = pytest.mark.usefixtures("undrawn")
+
 SHORT = [
     "--schedule=conflict",
     "--phase-steps=400",

@@ -15,6 +15,7 @@ from films import frames
 from gymnasium import spaces
 from PIL import Image
 from stable_baselines3 import PPO
+from undrawn import without_drawing
 
 from continual_arcade.envs import ArcadeEnv, make_game, shipped
 from continual_arcade.envs.drawing import film
@@ -24,6 +25,8 @@ from continual_arcade.evaluation.filming import HOLD, Camera
 from continual_arcade.scripts import play, train, watch
 from continual_arcade.scripts.policies import load_agent
 from continual_arcade.studies.references import RandomPlayer
+
+pytestmark = pytest.mark.usefixtures("undrawn")
 
 
 @pytest.mark.parametrize("suffix", [".gif", ".mp4"])
@@ -188,14 +191,15 @@ def runs(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
         "catcher": ["--game", "Catcher", "--schedule", "shrink"],
     }.items():
         root = tmp_path_factory.mktemp(name)
-        train.main(
-            [
-                *("--schedule", "grow", "--phase-steps", "200", "--dqn.hidden", "8"),
-                *("--eval-every", "0", "--eval-episodes", "1", "--eval-max-steps", "20"),
-                *("--dqn.learning-starts", "100", "--no-progress", "--out", str(root)),
-                *extra,
-            ]
-        )
+        with without_drawing():
+            train.main(
+                [
+                    *("--schedule", "grow", "--phase-steps", "200", "--dqn.hidden", "8"),
+                    *("--eval-every", "0", "--eval-episodes", "1", "--eval-max-steps", "20"),
+                    *("--dqn.learning-starts", "100", "--no-progress", "--out", str(root)),
+                    *extra,
+                ]
+            )
         (found[name],) = root.iterdir()
     return found
 

@@ -18,7 +18,9 @@ from processes import children, is_there, started, wait_for
 from small_studies import Dies, InTurn, everything, made, refused, run, small, tables, write
 
 from continual_arcade.evaluation import run_folder
-from continual_arcade.studies.executors import ATTEMPTS, Executor, LocalExecutor
+from continual_arcade.evaluation.processes import WorkerDeathError
+from continual_arcade.studies import executors
+from continual_arcade.studies.executors import ATTEMPTS, Executor, LocalExecutor, WorkerDiedError
 from continual_arcade.studies.folder import StudyFolder
 from continual_arcade.studies.provenance import provenance
 from continual_arcade.studies.run_spec import Training
@@ -132,6 +134,7 @@ def test_a_study_that_is_asked_to_end_lets_go_of_its_workers(
     assert tables(tmp_path / "small") == unbroken
 
 
+@pytest.mark.slow  # in short: the three below, and test_processes.py
 def test_a_study_whose_worker_is_killed_ends_by_itself_with_the_same_bytes(
     tmp_path: Path, unbroken: dict[str, bytes]
 ) -> None:
@@ -150,6 +153,20 @@ def test_a_study_whose_worker_is_killed_ends_by_itself_with_the_same_bytes(
     assert killed
     assert (summary.finished, summary.failures) == (4, ())
     assert tables(folder.path) == unbroken
+
+
+def test_the_death_of_a_local_worker_names_the_runs(monkeypatch: pytest.MonkeyPatch) -> None:
+    """That processes die, and that this is noticed, is tested in test_processes.py."""
+
+    def die(_: Any, jobs: Iterable[Job], count: int) -> Iterator[Outcome]:
+        assert count == 2
+        raise WorkerDeathError(list(jobs))
+        yield
+
+    monkeypatch.setattr(executors, "unordered", die)
+    jobs = [Job(name, Path(name), {}, {}) for name in ("one", "two")]
+    with pytest.raises(WorkerDiedError, match="a worker died at one of: one, two"):
+        next(iter(LocalExecutor(2).outcomes(jobs)))
 
 
 def test_a_worker_that_dies_now_and_then_is_replaced(tmp_path: Path) -> None:

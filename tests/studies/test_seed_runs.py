@@ -22,6 +22,8 @@ from continual_arcade.studies.provenance import provenance
 from continual_arcade.studies.run_spec import RunSpec, Training
 from continual_arcade.studies.seed_runs import SeedRuns, is_finished
 
+pytestmark = pytest.mark.usefixtures("undrawn")
+
 
 @pytest.fixture
 def spec(tmp_path: Path) -> RunSpec:

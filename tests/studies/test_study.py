@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 import tomli_w
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from small_studies import SMALL, changed, small, write
 
@@ -73,11 +73,13 @@ def studies(draw: st.DrawFn) -> Study:
     )
 
 
+@settings(max_examples=40)
 @given(studies())
 def test_a_study_survives_json(study: Study) -> None:
     assert Study.from_dict(json.loads(json.dumps(study.to_dict()))) == study
 
 
+@settings(max_examples=40)
 @given(studies(), studies())
 def test_differences_are_empty_for_equal_studies_alone(one: Study, other: Study) -> None:
     assert not list(differences(one.to_dict(), one.to_dict()))
@@ -109,6 +111,7 @@ def change(study: Study, kind: str) -> Study:
     return changes[kind]
 
 
+@settings(max_examples=40)
 @given(studies(), st.sampled_from(["phases[", "n_steps", "seeds", "episodes", "save_every"]))
 def test_differences_name_what_was_changed(study: Study, kind: str) -> None:
     if kind == "seeds":
@@ -130,6 +133,7 @@ def test_a_comparison_that_does_not_look_into_lists_would_be_found_out(tmp_path:
     assert not without_lists(study.to_dict(), other.to_dict())
 
 
+@settings(max_examples=40)
 @given(studies())
 def test_every_run_has_a_name_of_its_own(study: Study) -> None:
     found = list(cells(study))

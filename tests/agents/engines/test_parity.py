@@ -1,5 +1,6 @@
 """Two engines, one meaning: the same parameters, draws and memory; and who serves whom."""
 
+import copy
 import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
@@ -48,10 +49,17 @@ from continual_arcade.envs.schedules import PhaseSpec
 
 TOLERANCE = 1e-5
 """Largest difference of a parameter after 500 updates and more; parameters are of size 0.1. Such
-lives end within 3e-6 of each other; a rounding that turns an action would show as 1e-3."""
+lives end within 3e-6 of each other; a rounding that turns an action would show as 1e-3. Shorter
+ones are held to the same."""
 
 GAME = make_game("FlappyBird")
 CONFLICT = shipped("conflict", GAME).with_steps(400)
+SHORT = CONFLICT.with_steps(150)
+"""Some 200 updates, and more transitions than fit into the memory: each engine goes through all
+that it does. Planted errors are found in lives of this length, too."""
+EVERY_LENGTH = pytest.mark.parametrize(
+    "life", [SHORT, pytest.param(CONFLICT, marks=pytest.mark.slow)], ids=["short", "long"]
+)
 SETTINGS = DQNSettings(
     hidden=(16, 16),
     batch_size=16,
@@ -136,9 +144,10 @@ def assert_same(torchs: ContinualDQN, compiled: ContinualDQN) -> None:
     "name",
     [pytest.param(n, marks=pytest.mark.slow if n == "mer-faithful" else ()) for n in METHODS],
 )
-def test_both_engines_lead_the_same_life(name: str) -> None:
-    torchs, compiled = lived("torch", METHODS[name]), lived("compiled", METHODS[name])
-    assert torchs._n_updates >= 500
+@EVERY_LENGTH
+def test_both_engines_lead_the_same_life(name: str, life: Schedule) -> None:
+    torchs, compiled = (lived(engine, METHODS[name], life) for engine in ("torch", "compiled"))
+    assert torchs._n_updates >= (500 if life is CONFLICT else 150)
     assert_same(torchs, compiled)
 
 
@@ -146,11 +155,14 @@ def test_both_engines_lead_the_same_life(name: str) -> None:
     "name",
     [pytest.param(n, marks=() if n in ("si", "clear") else pytest.mark.slow) for n in METHODS],
 )
-def test_with_tanh_too(name: str) -> None:
-    torchs, compiled = (lived(e, METHODS[name], activation="tanh") for e in ("torch", "compiled"))
+@EVERY_LENGTH
+def test_with_tanh_too(name: str, life: Schedule) -> None:
+    torchs, compiled = (
+        lived(e, METHODS[name], life, activation="tanh") for e in ("torch", "compiled")
+    )
     kinds = [type(layer) for layer in torchs.q_net.q_net]
     assert kinds == [nn.Linear, nn.Tanh, nn.Linear, nn.Tanh, nn.Linear]
-    assert torchs._n_updates >= 500
+    assert torchs._n_updates >= (500 if life is CONFLICT else 150)
     assert_same(torchs, compiled)
 
 
@@ -184,9 +196,10 @@ def test_another_activation_is_found(wrong: str, monkeypatch: pytest.MonkeyPatch
         "balanced clone mer ewc",
     ],
 )
-def test_compositions_too(text: str) -> None:
+@pytest.mark.parametrize("steps", [150, pytest.param(250, marks=pytest.mark.slow)])
+def test_compositions_too(text: str, steps: int) -> None:
     replay, *parts = text.split()
-    method, life = compose("finetune", replay, parts), CONFLICT.with_steps(250)
+    method, life = compose("finetune", replay, parts), CONFLICT.with_steps(steps)
     assert_same(lived("torch", method, life), lived("compiled", method, life))
 
 
@@ -263,7 +276,7 @@ class Freezes(HardMask):
 
 
 def test_a_hard_mask_of_ones_own() -> None:
-    agents = [lived(engine, parts=[Freezes()]) for engine in ("torch", "compiled")]
+    agents = [lived(engine, schedule=SHORT, parts=[Freezes()]) for engine in ("torch", "compiled")]
     assert_same(*agents)
     for agent in agents:
         part: Any = agent.parts[0]
@@ -280,7 +293,11 @@ class More(Freezes):
 
 
 def test_two_masks_and_a_projection_between_them() -> None:
-    agents = [lived(engine, parts=[Freezes(), AGEM(), More()]) for engine in ("torch", "compiled")]
+    parts = [Freezes(), AGEM(), More()]
+    agents = [
+        lived(engine, schedule=SHORT, parts=copy.deepcopy(parts))
+        for engine in ("torch", "compiled")
+    ]
     assert_same(*agents)
 
 
@@ -296,9 +313,9 @@ MANY_PARTS = compose("finetune", "mix", ["clear:after=60", "reptile:every=7,eps=
 
 @pytest.fixture(scope="module")
 def rightly() -> ContinualDQN:
-    """A life in torch, which the compiled engine leads as well."""
-    agent = lived("torch", MANY_PARTS, learning_rate=3e-3)
-    assert_same(agent, lived("compiled", MANY_PARTS, learning_rate=3e-3))
+    """A short life in torch, which the compiled engine leads as well."""
+    agent = lived("torch", MANY_PARTS, SHORT, learning_rate=3e-3)
+    assert_same(agent, lived("compiled", MANY_PARTS, SHORT, learning_rate=3e-3))
     return agent
 
 
@@ -334,7 +351,7 @@ def test_an_engine_that_means_something_else_is_found_out(
 
     monkeypatch.setattr(CompiledEngine, "before", wrongly)
     with pytest.raises(AssertionError):
-        assert_same(rightly, lived("compiled", MANY_PARTS, learning_rate=3e-3))
+        assert_same(rightly, lived("compiled", MANY_PARTS, SHORT, learning_rate=3e-3))
 
 
 @pytest.mark.parametrize("method", ["finetune", "ewc", "mer", "mer-faithful"])

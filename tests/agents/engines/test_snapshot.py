@@ -255,14 +255,26 @@ def distance(one: ContinualDQN, other: ContinualDQN) -> float:
     return max(float((a - b).abs().max()) if a.shape == b.shape else float("inf") for a, b in pairs)
 
 
+@pytest.fixture(scope="module")
+def unchanged() -> ContinualDQN:
+    """To be looked at only."""
+    return trained("torch", lambda agent: None)
+
+
+@pytest.fixture(scope="module")
+def without_parts() -> ContinualDQN:
+    """To be looked at only."""
+    return tiny.live(tiny.agent(engine="torch"))
+
+
 @pytest.mark.parametrize("name", SEEN)
-def test_a_change_is_seen_at_once(name: str) -> None:
+def test_a_change_is_seen_at_once(name: str, unchanged: ContinualDQN) -> None:
     torchs, compiled = (trained(engine, SEEN[name]) for engine in ("torch", "auto"))
     assert compiled.runs_compiled
     assert distance(torchs, compiled) < 1e-5
     assert_acts_as_its_network(compiled)
     if name != "moments loaded":  # which are those that there were
-        assert distance(torchs, trained("torch", lambda agent: None)) > 2e-5
+        assert distance(torchs, unchanged) > 2e-5
 
 
 def test_another_number_of_layers_is_seen() -> None:
@@ -314,10 +326,10 @@ def test_an_engine_that_does_not_look_is_found_out(
     assert distance(torchs, compiled) > 1e-4
 
 
-def test_what_an_environment_of_ones_own_does_is_done() -> None:
+def test_what_an_environment_of_ones_own_does_is_done(unchanged: ContinualDQN) -> None:
     found = [trained(engine, own_step).replay.observations for engine in ("torch", "auto")]
     assert (found[0] == found[1]).all()
-    assert (found[0] != trained("torch", lambda agent: None).replay.observations).any()
+    assert (found[0] != unchanged.replay.observations).any()
 
 
 def test_a_network_that_is_exchanged_is_the_one_that_acts_and_is_saved(tmp_path: Any) -> None:
@@ -429,11 +441,11 @@ class Described(L2):
     add_gradient = property(lambda self: lambda learner: None)  # type: ignore[assignment]
 
 
-def test_a_part_that_acts_between_gradient_steps_is_compiled() -> None:
+def test_a_part_that_acts_between_gradient_steps_is_compiled(without_parts: ContinualDQN) -> None:
     torchs, compiled = (tiny.live(tiny.agent(Between(), engine=e)) for e in ("torch", "compiled"))
     assert compiled.engine_report == "compiled"
     assert distance(torchs, compiled) < 1e-5
-    assert distance(torchs, tiny.live(tiny.agent(engine="torch"))) > 1e-2
+    assert distance(torchs, without_parts) > 1e-2
 
 
 @pytest.mark.parametrize(
@@ -468,13 +480,15 @@ def test_a_part_that_is_listed_and_has_no_kernel_is_run(monkeypatch: pytest.Monk
 
 @pytest.mark.filterwarnings("ignore::UserWarning")
 @pytest.mark.parametrize("name", PARTS)
-def test_every_part_there_is_does_the_same_in_both_engines(name: str) -> None:
+def test_every_part_there_is_does_the_same_in_both_engines(
+    name: str, without_parts: ContinualDQN
+) -> None:
     settings = {"clear": {"after": 60}, "reptile": {"every": 7}, "agem": {"batch": 2}}.get(name, {})
     agents = []
     for engine in ("torch", "compiled"):
         agents.append(tiny.live(tiny.agent(make_part(name, settings), engine=engine)))
     assert distance(*agents) < 1e-5
-    assert distance(agents[0], tiny.live(tiny.agent(engine="torch"))) > 1e-4
+    assert distance(agents[0], without_parts) > 1e-4
 
 
 # Copies.

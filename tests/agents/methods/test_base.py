@@ -717,12 +717,21 @@ class Diary(Part):
 WHICH = [flags for flags in itertools.product([True, False], repeat=3) if any(flags)]
 
 
+@pytest.fixture(scope="module")
+def plain() -> Diary:
+    """Of a life without any reset; to be read only."""
+    diary = Diary()
+    live(agent(diary, buffer_size=4 * LIFE))
+    return diary
+
+
 @pytest.mark.parametrize("flags", WHICH)
-def test_reset_begins_anew_at_each_phase_and_only_there(flags: tuple[bool, bool, bool]) -> None:
+def test_reset_begins_anew_at_each_phase_and_only_there(
+    flags: tuple[bool, bool, bool], plain: Diary
+) -> None:
     network, optimizer, replay = flags
-    diary, plain = Diary(), Diary()
+    diary = Diary()
     live(agent(Reset(network, optimizer, replay), diary, buffer_size=4 * LIFE))
-    live(agent(plain, buffer_size=4 * LIFE))
     assert not list(differences(diary.starts[0], plain.starts[0]))  # the first phase
     assert not list(differences(diary.ends[0], plain.ends[0]))
     for before, after in zip(diary.ends, diary.starts[1:], strict=True):

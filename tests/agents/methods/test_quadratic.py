@@ -206,21 +206,19 @@ def check_closed_form(part: QuadraticPenalty, count: int, fisher: bool) -> None:
     close(found, torch.linalg.solve(left, right), rtol=1e-8)
 
 
-@pytest.mark.parametrize("count", [2, 3])
-def test_ewc_on_a_linear_regression_ends_at_the_closed_form(count: int) -> None:
-    check_closed_form(EWC(lam=0.7, normalise="none"), count, fisher=True)
-    fails(lambda: check_closed_form(DoubledEWC(lam=0.7, normalise="none"), count, fisher=True))
-    fails(lambda: check_closed_form(L2(lam=0.7), count, fisher=True))
+def test_ewc_on_a_linear_regression_ends_at_the_closed_form() -> None:
+    check_closed_form(EWC(lam=0.7, normalise="none"), 3, fisher=True)
+    fails(lambda: check_closed_form(DoubledEWC(lam=0.7, normalise="none"), 3, fisher=True))
+    fails(lambda: check_closed_form(L2(lam=0.7), 3, fisher=True))
 
 
 def test_ewc_holds_each_phase_around_its_own_anchor() -> None:
     fails(lambda: check_closed_form(LatestEWC(lam=0.7, normalise="none"), 3, fisher=True))
 
 
-@pytest.mark.parametrize("count", [2, 3])
-def test_l2_is_ridge_regression_to_the_anchor(count: int) -> None:
-    check_closed_form(L2(lam=0.7), count, fisher=False)
-    fails(lambda: check_closed_form(DoubledL2(lam=0.7), count, fisher=False))
+def test_l2_is_ridge_regression_to_the_anchor() -> None:
+    check_closed_form(L2(lam=0.7), 3, fisher=False)
+    fails(lambda: check_closed_form(DoubledL2(lam=0.7), 3, fisher=False))
 
 
 @pytest.mark.parametrize(("how", "sums_to"), [("mean", FEATURES), ("trace", 1.0)])

@@ -6,6 +6,7 @@ Each transition carries its number in the life, so that every slot tells what li
 import pickle
 from collections import Counter
 from collections.abc import Callable
+from functools import lru_cache
 from itertools import combinations, product
 from pathlib import Path
 from typing import Any
@@ -54,17 +55,25 @@ def offer(
 ) -> None:
     """One step of every sub-environment, with the numbers from ``first`` on."""
     n_envs = buffer.num_envs if isinstance(buffer, TransitionReplayBuffer) else buffer.n_envs
-    number = first + np.arange(n_envs, dtype=np.float32)
     dones = np.broadcast_to(done, n_envs)
-    timeouts = np.broadcast_to(timeout, n_envs)
-    buffer.add(
+    timeouts = np.broadcast_to(timeout, n_envs).tolist()
+    infos = [{"TimeLimit.truncated": cut, "phase": phase} for cut in timeouts]
+    buffer.add(*numbered(n_envs, first), dones, infos)
+
+
+@lru_cache(maxsize=1_000)
+def numbered(n_envs: int, first: int) -> tuple[np.ndarray[Any, Any], ...]:
+    """Observations, next ones, actions and rewards of a step, which nobody may write to."""
+    number = first + np.arange(n_envs, dtype=np.float32)
+    made = (
         np.stack([number, -number], axis=1),
         np.stack([number + 0.5, -number], axis=1),
         (number % 5).astype(np.int64),
         number / 7,
-        dones,
-        [{"TimeLimit.truncated": bool(cut), "phase": phase} for cut in timeouts],
     )
+    for array in made:
+        array.flags.writeable = False
+    return made
 
 
 def numbers(buffer: TransitionReplayBuffer) -> list[int]:

@@ -80,6 +80,7 @@ def test_the_same_page_makes_the_same_files(tmp_path: Path) -> None:
     assert tree(tmp_path / "one") == tree(tmp_path / "two")
 
 
+@pytest.mark.usefixtures("undrawn")
 def test_files_of_an_earlier_report_do_not_stay(tmp_path: Path) -> None:
     write(SMALL, tmp_path / "report.html")
     write(samples.page_of(samples.bars()), tmp_path / "report.html")
@@ -112,6 +113,7 @@ def test_a_folder_that_is_no_reports_is_kept(tmp_path: Path) -> None:
     assert (folder / "mine.txt").read_text() == "mine"
 
 
+@pytest.mark.usefixtures("undrawn")
 def test_what_a_user_put_into_the_folder_is_kept(tmp_path: Path) -> None:
     write(SMALL, tmp_path / "report.html")
     before = tree(tmp_path)
@@ -133,6 +135,7 @@ def test_a_folder_that_does_not_exist(tmp_path: Path) -> None:
         write(SMALL, tmp_path / "nowhere" / "report.html")
 
 
+@pytest.mark.usefixtures("undrawn")
 @pytest.mark.parametrize("failing", ["_write_csv", "_write_pictures", "_write_whole", "_published"])
 def test_a_full_disk_leaves_the_earlier_report(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, failing: str
@@ -153,6 +156,7 @@ def test_a_full_disk_leaves_the_earlier_report(
     assert names(tmp_path) == {"report.html", "report_files"}
 
 
+@pytest.mark.usefixtures("undrawn")
 @pytest.mark.parametrize("nth", [1, 2, 3])
 def test_a_failing_rename_brings_the_earlier_report_back(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, nth: int

@@ -155,7 +155,8 @@ class Protocol:
         if settings.episodes > 1 and make_game(self.game, **self.options).rules.labelled:
             raise ValueError(
                 f"episodes = {settings.episodes} of an evaluation must be 1 in {self.game}: each "
-                "would be the same exam"
+                "would be the same exam (train --eval-episodes 1; in a study, episodes = 1 of "
+                "[evaluation])"
             )
         return Evaluator(
             self.game,

@@ -31,6 +31,7 @@ from continual_arcade.studies.cards import (
     Property,
     as_markdown,
     card_data,
+    check_game,
     place,
     properties,
 )
@@ -78,6 +79,7 @@ def card(args: Card, console: Console, given: Sequence[str]) -> int | None:
         OSError: If something cannot be read or written.
     """
     scenario = scenarios.find(args.scenario)
+    check_game(scenario)
     study = _study(scenario, args)
     if len(study.seeds) < 2:
         raise ValueError(

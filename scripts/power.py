@@ -40,6 +40,11 @@ def say_power(study: Study, difference: float | None, console: Console) -> None:
     if len(names) < 2:
         return
     for scenario in study.scenarios:
+        try:
+            cards.check_game(scenario)
+        except ValueError as error:
+            console.out(f"{error}; what its seeds differ by is not known")
+            continue
         if (path := cards.place(scenario)) is None:
             console.out(
                 f"{scenario.name} has no card, since it is in no file of its own: what its seeds "

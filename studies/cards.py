@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from continual_arcade.envs import IDS
+from continual_arcade.envs import IDS, STREAMS
 from continual_arcade.evaluation.comparison import adjusted
 from continual_arcade.evaluation.protocol import EvaluationSettings
 from continual_arcade.evaluation.record import Record
@@ -286,6 +286,19 @@ FORMAT = 2
 """Version of the files of cards; 1 had no spreads."""
 FOLDER = "cards"
 """Stands beside the files of scenarios, and holds their cards."""
+
+
+def check_game(scenario: Scenario) -> None:
+    """Check that there can be a card of a scenario.
+
+    Raises:
+        ValueError: If it is of labelled examples.
+    """
+    if scenario.game in STREAMS:
+        raise ValueError(
+            f"{scenario.name} has no card, since it is of labelled examples: the scale of a card "
+            "is random play and the oracle of a game"
+        )
 
 
 def place(scenario: Scenario) -> Path | None:

@@ -4,6 +4,7 @@ import contextlib
 import io
 import runpy
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 import pytest
@@ -69,3 +70,31 @@ def test_the_page_shows_what_follows_from_the_runs(name: str) -> None:
     expected = sum(2 * count - 1 + 4 for count in runs.groupby("in")["method"].nunique())
     assert len([line for line in made.splitlines() if line.startswith("|")]) == expected
     assert RECOMPUTE["page"](name, runs[runs["seed"] > runs["seed"].min()], known) != made
+
+
+def calibration() -> dict[str, Any]:
+    return runpy.run_path(str(RESULTS / "calibration.py"))
+
+
+def test_the_page_of_calibration_has_the_table_that_is_published() -> None:
+    text = (RESULTS.parent / "calibration.md").read_text("utf-8")
+    table = calibration()["table"]()
+    assert len(table.splitlines()) > 2  # something is published
+    assert f"<!-- calibration -->\n{table}\n" in text
+
+
+@pytest.mark.parametrize(
+    ("mean", "low", "high", "paper", "verdict"),
+    [
+        (70.0, 69.0, 71.0, 70.9, "within the interval"),
+        (70.0, 69.9, 70.1, 71.9, "within 2 points"),
+        (70.0, 69.9, 70.1, 68.1, "within 2 points"),
+        (70.0, 69.9, 70.1, 72.5, "off by -2.5"),
+        (70.0, 69.9, 70.1, 60.0, "off by +10.0"),
+    ],
+)
+def test_verdicts_of_calibration(
+    mean: float, low: float, high: float, paper: float, verdict: str
+) -> None:
+    ours = calibration()
+    assert ours["verdict"](ours["Estimate"](mean, low, high), paper) == verdict

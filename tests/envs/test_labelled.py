@@ -5,9 +5,11 @@ from collections import Counter
 import gymnasium as gym
 import numpy as np
 import pytest
+from gymnasium.utils.env_checker import check_env as check_gymnasium
 from scipy import stats
+from stable_baselines3.common.env_checker import check_env as check_sb3
 
-from continual_arcade.envs import IDS, Schedule, make_game
+from continual_arcade.envs import IDS, STREAMS, Schedule, make_game
 from continual_arcade.envs.addition_facts import FACTS, LEAST
 from continual_arcade.envs.oracles import Oracle, Unbeatable
 from continual_arcade.evaluation import EvaluationSettings, Evaluator
@@ -21,6 +23,17 @@ CONFLICT = Schedule.from_dict(
         "phases": [
             {"name": name, "steps": 60, "params": {"addend": addend}}
             for name, addend in (("ones", 1), ("twos", 2), ("sevens", 7))
+        ],
+    }
+)
+
+ROTATED = Schedule.from_dict(
+    {
+        "format": 1,
+        "name": "rotated",
+        "phases": [
+            {"name": f"{angle}", "steps": 60, "params": {"angle": angle, "permutation": order}}
+            for order, angle in enumerate((0, 40, 80))
         ],
     }
 )
@@ -133,3 +146,55 @@ def test_a_game_without_labels_tells_none() -> None:
     env = gym.make(IDS["Catcher"])
     env.reset(seed=0)
     assert "label" not in env.step(0)[4]
+
+
+@pytest.mark.parametrize("context", ["hidden", "params", "one-hot"])
+@pytest.mark.parametrize("exam", [False, True])
+@pytest.mark.parametrize("game", STREAMS)
+def test_sub_environments_play_what_single_ones_play(game: str, exam: bool, context: str) -> None:
+    schedule = CONFLICT if game == GAME else ROTATED
+    made = {"schedule": schedule, "context": context, "exam": exam}
+    vector = gym.make_vec(IDS[game], num_envs=3, **made)
+    # Single environments have a clock each, on which a phase lasts a third as long.
+    alone = [gym.make(IDS[game], **{**made, "schedule": schedule.with_steps(20)}) for _ in range(3)]
+    observations, _ = vector.reset(seed=5)
+    seen = [env.reset(seed=5 + i)[0] for i, env in enumerate(alone)]
+    rng = np.random.default_rng(0)
+    for _ in range(50):
+        assert np.array_equal(observations, np.stack(seen))
+        actions = rng.integers(vector.single_action_space.n, size=3)
+        observations, rewards, terminated, truncated, infos = vector.step(actions)
+        ended = terminated | truncated
+        told = infos["label"].copy()
+        if ended.any():
+            told[ended] = infos["final_info"]["label"][ended]
+        assert np.array_equal(infos["_label"], ~ended)
+        for i, env in enumerate(alone):
+            seen[i], reward, over, cut, info = env.step(actions[i])
+            assert (reward, over, cut) == (rewards[i], terminated[i], truncated[i])
+            assert info["label"] == told[i]
+            if over or cut:
+                seen[i], _ = env.reset()
+
+
+@pytest.mark.parametrize("game", STREAMS)
+def test_checkers_find_nothing(game: str) -> None:
+    env = gym.make(IDS[game], disable_env_checker=True).unwrapped
+    check_gymnasium(env, skip_render_check=True)
+    check_sb3(env)
+
+
+@pytest.mark.parametrize("game", STREAMS)
+def test_a_state_resumes(game: str) -> None:
+    schedule = CONFLICT if game == GAME else ROTATED
+    one, other = (gym.make_vec(IDS[game], num_envs=3, schedule=schedule) for _ in range(2))
+    one.reset(seed=1)
+    for _ in range(30):
+        one.step(np.zeros(3, np.int64))
+    other.reset(seed=2)
+    other.load_state_dict(one.state_dict())  # type: ignore[attr-defined]
+    for _ in range(30):
+        mine, its = one.step(np.zeros(3, np.int64)), other.step(np.zeros(3, np.int64))
+        for a, b in zip(mine[:4], its[:4], strict=True):
+            assert np.array_equal(a, b)
+        assert np.array_equal(mine[4]["final_info"]["label"], its[4]["final_info"]["label"])

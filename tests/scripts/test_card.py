@@ -9,6 +9,7 @@ import tomli_w
 from small_studies import SCENARIO
 
 from continual_arcade.scripts import scenario as command
+from continual_arcade.scripts import study
 from continual_arcade.scripts.cli import NOTICE
 from continual_arcade.studies.folder import StudyFolder
 
@@ -55,3 +56,26 @@ def test_a_card_of_an_edited_scenario_does_not_mix_with_what_was_there(
     errors = capsys.readouterr().err
     assert "was begun as another one" in errors
     assert "another folder with --out" in errors
+
+
+def test_streams_of_labelled_examples_have_no_card(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """And a dry run does not tell anybody to measure one."""
+    assert card(Path("addition-facts"), "--out", str(tmp_path)) == 2
+    refused = "addition-facts has no card, since it is of labelled examples"
+    assert refused in capsys.readouterr().err
+    file = tmp_path / "facts.toml"
+    data = {
+        "format": 1,
+        "name": "facts",
+        "scenarios": ["addition-facts"],
+        "seeds": "0..6",
+        "evaluation": {"every": 0, "episodes": 1},
+        "methods": {"online": {}, "er": {}},
+    }
+    file.write_text(tomli_w.dumps(data))
+    study.main(["run", str(file), "--dry-run", "--out", str(tmp_path)])
+    printed = capsys.readouterr().out
+    assert refused in printed
+    assert "to measure it" not in printed

@@ -192,8 +192,7 @@ class ContinualDQN(DQN):
         """For which value of ``average`` it is kept."""
         self.parts: list[Part] = list(Instance((Sequence,))("parts", parts))
         self.double_q = flag("double_q", double_q)
-        _LOSS("loss", loss)
-        self.loss: Loss = loss
+        self.loss = loss
         self.exploration = OrNone(Instance((Exploration,)))("exploration", exploration)
         OneOf(ENGINES)("engine", engine)
         self.engine = engine
@@ -470,6 +469,16 @@ class ContinualDQN(DQN):
                 values = values.max(1).values.reshape(-1, 1)
             targets: torch.Tensor = td_target(samples.rewards, samples.dones, discounts, values)
         return targets
+
+    @property
+    def loss(self) -> Loss:
+        """What a gradient step makes smaller; see the argument."""
+        return self._loss
+
+    @loss.setter
+    def loss(self, loss: Loss) -> None:
+        _LOSS("loss", loss)
+        self._loss: Loss = loss
 
     @property
     def learns_labels(self) -> bool:

@@ -114,6 +114,7 @@ class GameLoop:
             and env.env is self._games
             and (len(vars(env)), len(vars(env.env))) == self._sizes
             and _plays_single_steps(self._agent)
+            and _tells_labels(self._games, self._agent)
         )
 
     def __reduce__(self) -> Any:
@@ -459,10 +460,16 @@ def is_served(env: Any, agent: Any) -> TypeGuard[GymnasiumVecEnv]:
         and changed(env.env, ArcadeVectorEnv, _OF_ENV) is None
         and env.env.render_mode != "rgb_array_list"  # which keeps a picture of every step
         and agent.exploration is not None
+        and _tells_labels(env.env, agent)
         and _plays_single_steps(agent)
         # Which is called after each step of the environments.
         and all(type(part).stored is Part.stored for part in agent.parts)
     )
+
+
+def _tells_labels(games: ArcadeVectorEnv, agent: Any) -> bool:
+    """Return whether there are labels if they are learnt; if not, storing a step says so."""
+    return games.game.rules.labelled or not agent.learns_labels
 
 
 def _plays_single_steps(agent: Any) -> bool:

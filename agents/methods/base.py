@@ -75,11 +75,16 @@ class Learner(Protocol):
     batch_size: int
     measures: bool
     """Whether this gradient step is one of those that are measured for the log."""
-    loss: Literal["td", "cross_entropy", "squared"]
-    """What it makes smaller: the TD loss, or that of labelled examples, whose actions are labels.
-    Wherever a part speaks of the TD loss this one is meant."""
     last_td_loss: float
     """That loss of the last batch."""
+
+    @property
+    def loss(self) -> Literal["td", "cross_entropy", "squared"]:
+        """What it makes smaller: the TD loss; or a loss of examples, whose actions are labels.
+
+        Wherever a part speaks of the TD loss this one is meant.
+        """
+        ...
 
     @property
     def logger(self) -> Logger:

@@ -304,9 +304,16 @@ def test_the_part_estimates_it(loss: Any) -> None:
 def test_a_game_without_labels_is_refused(engine: Any) -> None:
     with pytest.raises(ValueError, match=r"Catcher has no labels.*loss = 'td'"):
         build_agent("Catcher", shipped("conflict", make_game("Catcher")), SETTINGS)
-    agent = tiny.agent(loss="cross_entropy", engine="torch")
+    # Those who make agents themselves are told by the first step, also in the middle of a run.
+    agent = tiny.agent(loss="cross_entropy", engine=engine)
     with pytest.raises(ValueError, match=r"sub-environment 0 has label = None.*loss = 'td'"):
         agent.learn(40)
+    agent = tiny.agent(engine=engine)
+    agent.learn(80)
+    assert agent.runs_compiled == (engine == "compiled")
+    agent.loss = "squared"
+    with pytest.raises(ValueError, match=r"sub-environment 0 has label = None.*loss = 'td'"):
+        agent.learn(40, reset_num_timesteps=False)
 
 
 @pytest.mark.parametrize("loss", ["mse", None, 3])
@@ -315,3 +322,30 @@ def test_an_unknown_loss_is_refused(loss: Any) -> None:
         DQNSettings(loss=loss)
     with pytest.raises(ValueError, match="unknown loss"):
         tiny.agent(loss=loss)
+    agent = tiny.agent()
+    with pytest.raises(ValueError, match="unknown loss"):
+        agent.loss = loss
+    assert agent.loss == "td"
+
+
+@pytest.mark.parametrize("engine", ["torch", "compiled"])
+def test_another_loss_counts_at_once(engine: Any) -> None:
+    """Half of the way by one loss, then by the other: neither of the two alone."""
+    agent = build_agent(GAME, schedule(60), replace(SETTINGS, engine=engine), 0)
+    agent.learn(60)
+    agent.loss = "squared"
+    agent.learn(60, reset_num_timesteps=False)
+    first = trained(engine, METHODS["finetune"], steps=60)
+    second = trained(engine, METHODS["finetune"], steps=60, loss="squared")
+    assert len({tiny.bits(one) for one in (agent, first, second)}) == 3
+    other = build_agent(
+        GAME,
+        schedule(60),
+        replace(SETTINGS, engine="torch" if engine == "compiled" else "compiled"),
+        0,
+    )
+    other.learn(60)
+    other.loss = "squared"
+    other.learn(60, reset_num_timesteps=False)
+    for mine, its in zip(agent.q_net.parameters(), other.q_net.parameters(), strict=True):
+        assert torch.allclose(mine, its, atol=2e-5)

@@ -19,6 +19,7 @@ class Online(Planner):
     """
 
     name: ClassVar[str] = "online"
+    conflicts: ClassVar[frozenset[str]] = frozenset({"mer"})
 
     replayed: Annotated[bool, flag] = False
     """Whether a batch drawn from replay is learnt from in the same step."""

@@ -40,7 +40,7 @@ from continual_arcade.agents.methods.reptile import Reptile
 from continual_arcade.agents.methods.si import SI
 from continual_arcade.agents.networks import ACTIVATIONS
 from continual_arcade.agents.replay import FIFOReplayBuffer, MixReplayBuffer
-from continual_arcade.envs import IDS, make_game, shipped
+from continual_arcade.envs import GAMES, IDS, make_game, shipped
 from continual_arcade.envs.schedules import stationary
 
 FLAPPY = IDS["FlappyBird"]
@@ -451,7 +451,7 @@ def test_dropout_out_of_range(dropout: float) -> None:
 # Settings.
 
 
-@pytest.mark.parametrize("game", IDS)
+@pytest.mark.parametrize("game", GAMES)
 def test_build_agent_uses_the_settings(game: str) -> None:
     settings = DQNSettings(num_envs=3, hidden=(16,), n_steps=5, batch_size=7, buffer_size=300)
     schedule = shipped("conflict", make_game(game))

@@ -12,9 +12,9 @@ from stable_baselines3.common.monitor import Monitor
 from stable_baselines3.common.vec_env import DummyVecEnv
 
 from continual_arcade.agents import GymnasiumVecEnv
-from continual_arcade.envs import IDS, PhaseSpec, Schedule
+from continual_arcade.envs import GAMES, IDS, PhaseSpec, Schedule
 
-EVERY_ID = pytest.mark.parametrize("env_id", IDS.values(), ids=IDS.keys())
+EVERY_ID = pytest.mark.parametrize("env_id", [IDS[game] for game in GAMES], ids=[*GAMES])
 LIMIT = 90
 
 

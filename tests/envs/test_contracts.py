@@ -13,12 +13,12 @@ from gymnasium.utils.env_checker import check_env
 from gymnasium.vector import AsyncVectorEnv, AutoresetMode
 from schedules_of_games import PAIRS, or_conflict
 
-from continual_arcade.envs import IDS, ArcadeEnv, ArcadeVectorEnv, make_game, shipped
+from continual_arcade.envs import GAMES, IDS, ArcadeEnv, ArcadeVectorEnv, make_game, shipped
 
-EVERY_ID = pytest.mark.parametrize("env_id", IDS.values(), ids=IDS.keys())
+EVERY_ID = pytest.mark.parametrize("env_id", [IDS[game] for game in GAMES], ids=[*GAMES])
 EVERY_SCHEDULE = pytest.mark.parametrize(
     ("env_id", "schedule"),
-    [(IDS[game], name) for game, name in [*((game, None) for game in IDS), *PAIRS]],
+    [(IDS[game], name) for game, name in [*((game, None) for game in GAMES), *PAIRS]],
 )
 SHORT = 40
 """A phase length that many episodes cross."""

@@ -1,5 +1,6 @@
 """Streams of labelled examples: contextual bandits, whose exams ask the same questions always."""
 
+import pickle
 from collections import Counter
 
 import gymnasium as gym
@@ -185,7 +186,7 @@ def test_checkers_find_nothing(game: str) -> None:
 
 
 @pytest.mark.parametrize("game", STREAMS)
-def test_a_state_resumes(game: str) -> None:
+def test_a_state_and_a_copy_resume(game: str) -> None:
     schedule = CONFLICT if game == GAME else ROTATED
     one, other = (gym.make_vec(IDS[game], num_envs=3, schedule=schedule) for _ in range(2))
     one.reset(seed=1)
@@ -193,6 +194,7 @@ def test_a_state_resumes(game: str) -> None:
         one.step(np.zeros(3, np.int64))
     other.reset(seed=2)
     other.load_state_dict(one.state_dict())  # type: ignore[attr-defined]
+    other = pickle.loads(pickle.dumps(other))
     for _ in range(30):
         mine, its = one.step(np.zeros(3, np.int64)), other.step(np.zeros(3, np.int64))
         for a, b in zip(mine[:4], its[:4], strict=True):

@@ -11,9 +11,9 @@ import numpy as np
 import pytest
 from gymnasium.vector import AutoresetMode, SyncVectorEnv
 
-from continual_arcade.envs import IDS
+from continual_arcade.envs import GAMES, IDS
 
-EVERY_ID = pytest.mark.parametrize("env_id", IDS.values(), ids=IDS.keys())
+EVERY_ID = pytest.mark.parametrize("env_id", [IDS[game] for game in GAMES], ids=[*GAMES])
 Make = Callable[..., Any]
 Recipe = Callable[[Make, Path], Any]
 

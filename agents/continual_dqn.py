@@ -44,7 +44,7 @@ from continual_arcade.agents.files.saving import (
 from continual_arcade.agents.files.space_data import check_spaces
 from continual_arcade.agents.files.state_files import is_foreign
 from continual_arcade.agents.kernels.arithmetic import huber, huber_slope, td_target
-from continual_arcade.agents.kernels.losses import LOSSES
+from continual_arcade.agents.kernels.losses import LOSSES, Loss
 from continual_arcade.agents.kernels.update import DONE
 from continual_arcade.agents.methods.base import MEASURED, Batch, Part, all_or_none
 from continual_arcade.agents.methods.catalogue import check_together
@@ -67,7 +67,6 @@ from continual_arcade.envs.checks import (
 from continual_arcade.envs.messages import shown
 from continual_arcade.envs.seeds import plain_seed
 
-Loss = Literal["td", "cross_entropy", "squared"]
 Engine = Literal["auto", "torch", "compiled"]
 ENGINES: tuple[Engine, ...] = ("auto", "torch", "compiled")
 SEED = Whole(0, 2**32 - 1)

@@ -8,8 +8,9 @@ import gymnasium as gym
 import torch
 
 from continual_arcade.agents.averaging import DECAY
-from continual_arcade.agents.continual_dqn import SEED, ContinualDQN, Engine, Loss
+from continual_arcade.agents.continual_dqn import SEED, ContinualDQN, Engine
 from continual_arcade.agents.exploration import EpsilonRule, Exploration
+from continual_arcade.agents.kernels.losses import Loss
 from continual_arcade.agents.methods import METHODS, Method, Part
 from continual_arcade.agents.networks import ACTIVATIONS, PROBABILITY, Initial
 from continual_arcade.agents.vec_env import GymnasiumVecEnv
@@ -31,7 +32,7 @@ _OPTIMIZERS: Mapping[str, type[torch.optim.Optimizer]] = {
 }
 
 
-_BEFORE = {"average": 0.0, "activation": "relu", "loss": "td", "initial": "default"}
+BEFORE = {"average": 0.0, "activation": "relu", "loss": "td", "initial": "default"}
 """What there was before there were the settings, which older files lack."""
 
 
@@ -107,7 +108,7 @@ class DQNSettings:
         for name in Instance((Mapping,))("settings", data):
             if name not in known:
                 raise ValueError(unknown("setting", name, known))
-        data = {**_BEFORE, **data}
+        data = {**BEFORE, **data}
         if lacking := sorted(known - data.keys()):
             raise ValueError(
                 f"the settings lack {', '.join(lacking)}: they were written by another version"
@@ -224,16 +225,16 @@ def build_agent(
             the schedule.
     """
     made = make_game(game, **options)
-    if settings is not None and settings.loss != "td" and not made.rules.labelled:
-        raise ValueError(
-            f"loss = {settings.loss!r} learns the right answers, and {game} has no labels: choose "
-            "loss = 'td', or a stream of labelled examples"
-        )
     if not isinstance(method, Method):
         raise TypeError(f"method = {method!r} is no method: use METHODS[...] or compose(...)")
     Instance((Schedule,))("schedule", schedule)
     seed = SEED("seed", seed)
     s = settings_of(method, settings or DQNSettings(), schedule)
+    if s.loss != "td" and not made.rules.labelled:
+        raise ValueError(
+            f"loss = {s.loss!r} learns the right answers, and {game} has no labels: choose "
+            "loss = 'td', or a stream of labelled examples"
+        )
     replay, replay_settings = method.make_replay()
     return ContinualDQN(
         "MlpPolicy",
@@ -251,7 +252,7 @@ def build_agent(
             "activation_fn": ACTIVATIONS[s.activation],
             "layer_norm": s.layer_norm,
             "dropout": s.dropout,
-            **({} if s.initial == "default" else {"initial": s.initial}),
+            "initial": s.initial,
             "optimizer_class": _OPTIMIZERS[s.optimizer],
         },
         learning_rate=s.learning_rate,

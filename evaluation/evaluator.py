@@ -131,6 +131,7 @@ class PhaseEvaluator(Generic[Games]):
         running = np.ones(count, np.bool_)
         indices = [phase.index for phase in self.phases]
         recorder = Recorder(indices, self.episodes, keep) if keep else None
+        labelled = False
         seeds: Any = self.seeds * len(self.phases)  # which Gymnasium's signature leaves out
         observations, _ = self.env.reset(seed=seeds, options=dict(self._options))
         seen = actor.begin(observations)
@@ -151,13 +152,16 @@ class PhaseEvaluator(Generic[Games]):
                 scores[ends] = infos["final_info"]["score"][ends]
             before, seen = seen, actor.see(observations)
             if recorder is not None:
-                if "label" in infos:  # what is learnt there: each answer by itself, the right one
+                labelled = "label" in infos
+                if labelled:  # what is learnt there: each answer by itself, the right one
                     actions, rewards = infos["label"], np.ones(count)
                     terminated = np.ones(count, np.bool_)
                 recorder.note(running, before, actions, rewards, seen, terminated)
             running = running & ~ends
         shape = (len(self.phases), self.episodes)
-        experience = None if recorder is None else recorder.experience()
+        experience = None
+        if recorder is not None:
+            experience = recorder.experience(labelled=labelled)
         return Played(
             returns.reshape(shape),
             scores.reshape(shape),
@@ -198,6 +202,11 @@ class Evaluator(PhaseEvaluator[ArcadeVectorEnv]):
         super().__init__(game, schedule, episodes, max_steps, first_seed)
         self.options = options
         asked = make_game(game, **options).evaluated_with
+        if own := sorted(set(asked) & set(options)):
+            raise ValueError(
+                f"{own[0]} = {options[own[0]]!r} of {game} is for evaluation, which sets it by "
+                "itself, and training is not evaluation: leave it out"
+            )
         self.env = ArcadeVectorEnv(
             game,
             len(self.phases) * episodes,
@@ -205,7 +214,8 @@ class Evaluator(PhaseEvaluator[ArcadeVectorEnv]):
             schedule=schedule,
             phase=0,  # it stays in the phases that the episodes begin in
             context=context,
-            **{**options, **asked},
+            **options,
+            **asked,
         )
         self.context = self.env.context.kind
         questions = int(self.env.game.constants.get(NUM_QUESTIONS, 0))

@@ -65,6 +65,8 @@ class Experience:
     """Shape ``(phases, kept, *obs)``."""
     terminated: npt.NDArray[np.bool_]
     """Shape ``(phases, kept)``."""
+    labelled: bool = False
+    """Whether actions are the right answers, and not those that were given."""
 
     def of(self, position: int) -> Steps:
         """Return the transitions of one phase, without the rows that hold none.
@@ -145,8 +147,12 @@ class Recorder:
         low = self._lowest(held[0], self._phase_of[held[1]])
         self._held = [tuple(column[low] for column in held)]
 
-    def experience(self) -> Experience:
-        """Return what was kept, episode by episode."""
+    def experience(self, *, labelled: bool = False) -> Experience:
+        """Return what was kept, episode by episode.
+
+        Args:
+            labelled: Whether actions are the right answers, and not those that were given.
+        """
         if self._stretch:
             self._look_through()
         self._thin()
@@ -159,4 +165,4 @@ class Recorder:
         for name, column in zip(Steps._fields, columns, strict=True):
             arrays[name] = np.zeros((*filled.shape, *column.shape[1:]), column.dtype)
             arrays[name][filled] = column[order]
-        return Experience(self._phases, counts, **arrays)
+        return Experience(self._phases, counts, **arrays, labelled=labelled)

@@ -30,8 +30,6 @@ class Member:
     """What that step was in its run."""
     context: ContextKind = HIDDEN
     """What of its phase it sees."""
-    options: Mapping[str, Any] = field(default_factory=dict)
-    """Options of the game of its run that are not as usual."""
 
     @property
     def title(self) -> str:
@@ -47,6 +45,8 @@ class Lineup:
     schedule: Schedule
     phase: Phase
     members: tuple[Member, ...]
+    options: Mapping[str, Any]
+    """Options of the game that are not as usual, as in the runs of all."""
 
 
 @dataclass(frozen=True)
@@ -112,8 +112,9 @@ def line_up(
         raise ValueError(f"checkpoints = {checkpoints!r}, but no run is given that has any")
     trained = [source for source in sources if source.folder is not None]
     game = game or _common_game(trained)
+    options = _common_options(trained, game)
     whole = (
-        schedule_for(make_game(game), schedule or "shrink")
+        schedule_for(make_game(game, **options), schedule or "shrink")
         if schedule is not None or not trained
         else trained[0].schedule
     )
@@ -124,9 +125,8 @@ def line_up(
     members: list[Member] = []
     for source, name in zip(sources, _names(sources), strict=True):
         for member in _members(source, name, checkpoints or "last", played):
-            seen = context or source.context
-            members.append(replace(member, context=seen, options=source.config.get("options", {})))
-    return Lineup(game, whole, played, tuple(members))
+            members.append(replace(member, context=context or source.context))
+    return Lineup(game, whole, played, tuple(members), options)
 
 
 def _source(given: str, *, needed: bool) -> _Source:
@@ -168,6 +168,18 @@ def _common_game(sources: Iterable[_Source]) -> str:
         said = ", ".join(f"{given} plays {game}" for given, game in played.items())
         raise ValueError(f"side by side all play one game: {said}")
     return next(iter(played.values()), FIRST)
+
+
+def _common_options(sources: Iterable[_Source], game: str) -> Mapping[str, Any]:
+    """Return the options of a game that its runs were made with; none if there is no run."""
+    of_game = [source for source in sources if source.config["game"] == game]
+    options = [source.config.get("options", {}) for source in of_game]
+    if any(other != options[0] for other in options):
+        said = ", ".join(
+            f"{source.given} with {one}" for source, one in zip(of_game, options, strict=True)
+        )
+        raise ValueError(f"side by side all play {game} with the same options: {said}")
+    return options[0] if options else {}
 
 
 def _check_phases(sources: Sequence[_Source], index: int | str, played: Phase) -> None:

@@ -148,7 +148,7 @@ def _show(pictures: Iterator[Picture], window: Window) -> None:
 
 def _size(playing: Lineup, args: Watch) -> tuple[int, int]:
     """Return width and height of the pictures [px], before anything is loaded to draw them."""
-    game, count = make_game(playing.game), len(playing.members)
+    game, count = make_game(playing.game, **playing.options), len(playing.members)
     if count == 1:
         return Screen(game, hud=args.hud).size
     screen = Screen(game, hud=False, width=_width(playing))
@@ -168,7 +168,7 @@ def _width(playing: Lineup) -> int:
             f"{count} games side by side would be too narrow to follow: choose at most "
             f"{WIDEST // NARROWEST}"
         )
-    return min(width, make_game(playing.game).size[0])
+    return min(width, make_game(playing.game, **playing.options).size[0])
 
 
 def _pictures(playing: Lineup, args: Watch, say: Say) -> Iterator[Picture]:
@@ -214,7 +214,7 @@ def _camera(
         hud=hud,
         title=title,
         context=member.context,
-        **member.options,
+        **playing.options,
     )
 
 

@@ -19,7 +19,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from continual_arcade.envs import IDS, STREAMS
+from continual_arcade.agents.settings import BEFORE
+from continual_arcade.envs import IDS
 from continual_arcade.evaluation.comparison import adjusted
 from continual_arcade.evaluation.protocol import EvaluationSettings
 from continual_arcade.evaluation.record import Record
@@ -294,7 +295,7 @@ def check_game(scenario: Scenario) -> None:
     Raises:
         ValueError: If it is of labelled examples.
     """
-    if scenario.game in STREAMS:
+    if scenario.make_game().rules.labelled:
         raise ValueError(
             f"{scenario.name} has no card, since it is of labelled examples: the scale of a card "
             "is random play and the oracle of a game"
@@ -347,8 +348,8 @@ def card_data(
     }
 
 
-_ADDED = {"loss": "td", "initial": "default"}
-"""Settings that came when there were cards, and what there was before."""
+_ADDED = ("loss", "initial")
+"""Settings that came when there were cards."""
 
 
 def fingerprint(scenario: Scenario) -> str:
@@ -358,8 +359,8 @@ def fingerprint(scenario: Scenario) -> str:
     what came later is left out where it is as it was before.
     """
     learner = asdict(scenario.learner())
-    for name, before in _ADDED.items():
-        if learner[name] == before:
+    for name in _ADDED:
+        if learner[name] == BEFORE[name]:
             del learner[name]
     data = {
         "game": IDS[scenario.game],

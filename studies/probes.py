@@ -31,8 +31,14 @@ class InterferenceProbe:
 
         Raises:
             TypeError: If it is no ``ContinualDQN``.
+            ValueError: If it learns labels, and the environments it was evaluated in tell none.
         """
         agent, phases = _agent(model), experience.phases
+        if agent.learns_labels and not experience.labelled:
+            raise ValueError(
+                f"the gradients of loss = {agent.loss!r} are those of right answers, which the "
+                "environments of this evaluation do not tell: leave InterferenceProbe out"
+            )
         found = alignment(agent, [experience.of(position) for position in range(len(phases))])
         for i, phase in enumerate(phases):
             yield Reading("gradient_norm", float(found.norms[i]), phase)

@@ -98,7 +98,7 @@ class RunSpec:
         for name, found, known in (
             ("game", self.game, {scenario.game}),
             ("context", self.context, {scenario.context}),
-            ("options", json.dumps(self.options), {json.dumps(scenario.options)}),
+            ("options", _as_text(self.options), {_as_text(scenario.options)}),
             ("schedule", self.schedule.fingerprint, {each.fingerprint for each in schedules}),
         ):
             if found not in known:
@@ -203,6 +203,10 @@ class RunSpec:
             context=self.context,
             **self.options,
         )
+
+
+def _as_text(options: Mapping[str, Any]) -> str:
+    return json.dumps(dict(options), sort_keys=True, default=str)
 
 
 @dataclass(frozen=True)

@@ -4,7 +4,7 @@ Either the TD loss of transitions, or the loss of labelled examples: transitions
 right answer, see :data:`LOSSES`.
 """
 
-from typing import Any
+from typing import Any, Literal, get_args
 
 import numpy as np
 
@@ -12,8 +12,10 @@ from continual_arcade.agents.kernels.arithmetic import huber, huber_slope, td_ta
 from continual_arcade.agents.kernels.inner import WIDE, inner, numbered
 from continual_arcade.agents.kernels.network import ONLINE, TARGET, backward, best, forward
 
-LOSSES = ("td", "cross_entropy", "squared")
-"""The losses, as settings call them; control records hold their numbers."""
+Loss = Literal["td", "cross_entropy", "squared"]
+"""The losses, as settings call them."""
+LOSSES: tuple[Loss, ...] = get_args(Loss)
+"""In the order of their numbers, which control records hold."""
 TD, CROSS_ENTROPY, SQUARED = numbered(3)
 
 

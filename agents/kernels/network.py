@@ -16,7 +16,13 @@ from numba import njit
 
 from continual_arcade.agents.kernels.activations import NOTHING
 from continual_arcade.agents.kernels.inner import WIDE, inner, numbered
-from continual_arcade.agents.kernels.products import dense, through_layer, turn, weights_gradient
+from continual_arcade.agents.kernels.products import (
+    dense,
+    sparse_dense,
+    through_layer,
+    turn,
+    weights_gradient,
+)
 
 
 class Shape(NamedTuple):
@@ -109,6 +115,12 @@ def forward(net: Any, which: int, inputs: Any, buffer: Any) -> Any:
     Returns:
         Those of the last layer, shape ``(rows, actions)``, in the buffer.
     """
+    return pass_through(net, which, inputs, buffer, False)
+
+
+@inner()
+def pass_through(net: Any, which: int, inputs: Any, buffer: Any, sparse: bool) -> Any:
+    """Compute values as :func:`forward` does, of inputs most of which may be 0 (``sparse``)."""
     shape = net.shape
     parameters = net.online if which == ONLINE else net.target
     transposed = net.transposed[which]
@@ -124,7 +136,11 @@ def forward(net: Any, which: int, inputs: Any, buffer: Any) -> Any:
             transposed_of(shape, transposed, layer),
             biases_of(shape, parameters, layer),
         )
-        dense(x, weights, biases, y, NOTHING if layer == last else shape.activation)
+        then = NOTHING if layer == last else shape.activation
+        if sparse and layer == 0:
+            sparse_dense(x, weights, biases, y, then)
+        else:
+            dense(x, weights, biases, y, then)
         at += rows * n_out
         x = y
     return x

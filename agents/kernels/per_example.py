@@ -9,7 +9,6 @@ from typing import Any
 
 import numpy as np
 
-from continual_arcade.agents.kernels.activations import NOTHING
 from continual_arcade.agents.kernels.arithmetic import huber, huber_slope
 from continual_arcade.agents.kernels.inner import WIDE, inner
 from continual_arcade.agents.kernels.losses import TD, label_slopes, passed_rows, td_error
@@ -17,40 +16,16 @@ from continual_arcade.agents.kernels.network import (
     ONLINE,
     best,
     biases_of,
-    refresh,
+    pass_through,
     transposed_of,
     weights_of,
 )
 from continual_arcade.agents.kernels.products import (
     add_outer,
     add_sparse_outer,
-    dense,
-    sparse_dense,
     through_layer,
     turn,
 )
-
-
-@inner()
-def _forward(net: Any, inputs: Any) -> Any:
-    """Compute values as ``network.forward`` does, of inputs most of which may be 0."""
-    shape = net.shape
-    refresh(net, ONLINE)
-    last = len(shape.starts) - 1
-    x, at, rows = inputs, 0, len(inputs)
-    for layer in range(last + 1):
-        n_out = shape.widths[layer + 1]
-        y = net.activations[at : at + rows * n_out].reshape(rows, n_out)
-        weights = transposed_of(shape, net.transposed[ONLINE], layer)
-        biases = biases_of(shape, net.online, layer)
-        then = NOTHING if layer == last else shape.activation
-        if layer:
-            dense(x, weights, biases, y, then)
-        else:
-            sparse_dense(x, weights, biases, y, then)
-        at += rows * n_out
-        x = y
-    return x
 
 
 @inner()
@@ -84,7 +59,7 @@ def sgd_one_example(
     shape = net.shape
     last = len(shape.starts) - 1
     passed = passed_rows(c, 1)
-    values = _forward(net, pair[:passed])
+    values = pass_through(net, ONLINE, pair[:passed], net.activations, True)
     action, share = batch.actions[row], np.float32(weight)
 
     # Backwards: what comes back to each layer, one after the other in ``deltas``.

@@ -27,7 +27,7 @@ the gradient step, or ``stored``, is run by PyTorch; the other hooks are Python 
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, fields, is_dataclass
-from typing import Any, ClassVar, Literal, Protocol
+from typing import Any, ClassVar, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -36,6 +36,7 @@ from stable_baselines3.common.logger import Logger
 from stable_baselines3.common.type_aliases import ReplayBufferSamples
 from stable_baselines3.dqn.policies import QNetwork
 
+from continual_arcade.agents.kernels.losses import Loss
 from continual_arcade.agents.methods import torch_rules
 from continual_arcade.agents.methods.rules import MEASURE, declared
 from continual_arcade.agents.methods.tensors import copies, parameters
@@ -79,7 +80,7 @@ class Learner(Protocol):
     """That loss of the last batch."""
 
     @property
-    def loss(self) -> Literal["td", "cross_entropy", "squared"]:
+    def loss(self) -> Loss:
         """What it makes smaller: the TD loss; or a loss of examples, whose actions are labels.
 
         Wherever a part speaks of the TD loss this one is meant.

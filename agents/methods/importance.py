@@ -24,7 +24,6 @@ from gymnasium import spaces
 from stable_baselines3.dqn.policies import QNetwork
 from torch import nn
 from torch.func import functional_call, jacrev, vmap
-from torch.nn import functional
 
 from continual_arcade.agents.methods.perceptron import Perceptron, as_perceptron
 from continual_arcade.agents.networks import evaluation_mode
@@ -300,24 +299,39 @@ def fisher_td(
             wrong shape; if an action does not exist or a target is not finite.
     """
     values = _values(network, states, chunk)
-    for name, given in (("actions", actions), ("targets", targets)):
-        if tuple(given.shape) not in ((len(states),), (len(states), 1)):
-            raise ValueError(
-                f"{name} have shape {tuple(given.shape)}: it must be ({len(states)},) or "
-                f"({len(states)}, 1), one for each state"
-            )
-    if actions.is_floating_point() or actions.is_complex() or actions.dtype == torch.bool:
-        raise ValueError(f"actions are of {actions.dtype}: they must be whole numbers")
+    chosen = _chosen("actions", actions, values)
+    _check_one_each("targets", targets, len(states))
     if not targets.isfinite().all():
         raise ValueError("targets must be finite")
 
-    chosen, wanted = actions.reshape(-1, 1).long(), targets.detach().reshape(-1, 1)
-    for action in (int(chosen.min()), int(chosen.max())):
-        if not 0 <= action < values.shape[1]:
-            raise ValueError(f"actions contain {action}: there are only {values.shape[1]} of them")
+    wanted = targets.detach().reshape(-1, 1)
     slopes = (values.gather(1, chosen) - wanted).clamp(-1, 1)
     loss = torch.zeros_like(values).scatter(1, chosen, slopes)
     return _rate(network, states, loss.unsqueeze(1), torch.square, chunk, off_slope)
+
+
+def _check_one_each(name: str, given: torch.Tensor, count: int) -> None:
+    if tuple(given.shape) not in ((count,), (count, 1)):
+        raise ValueError(
+            f"{name} have shape {tuple(given.shape)}: it must be ({count},) or ({count}, 1), one "
+            "for each state"
+        )
+
+
+def _chosen(name: str, given: torch.Tensor, values: torch.Tensor) -> torch.Tensor:
+    """Return actions, one for each row of values, shape ``(count, 1)``.
+
+    Raises:
+        ValueError: If there is not one for each, or there is no such action.
+    """
+    _check_one_each(name, given, len(values))
+    if given.is_floating_point() or given.is_complex() or given.dtype == torch.bool:
+        raise ValueError(f"{name} are of {given.dtype}: they must be whole numbers")
+    chosen = given.reshape(-1, 1).long()
+    for action in (int(chosen.min()), int(chosen.max())):
+        if not 0 <= action < values.shape[1]:
+            raise ValueError(f"{name} contain {action}: there are only {values.shape[1]} of them")
+    return chosen
 
 
 def fisher_labels(
@@ -351,10 +365,12 @@ def fisher_labels(
         The importance of each parameter, in the parameter's shape [1 / parameter^2].
 
     Raises:
-        ValueError: If there are no states, or a shape is wrong.
+        ValueError: If there are no states; if they, the values or the labels have a wrong shape; if
+            a label does not exist.
     """
     values = _values(network, states, chunk)
-    wanted = functional.one_hot(labels.reshape(-1).long(), values.shape[1]).to(values.dtype)
+    chosen = _chosen("labels", labels, values)
+    wanted = torch.zeros_like(values).scatter(1, chosen, 1.0)
     said = values.softmax(dim=1) if loss == "cross_entropy" else values
     return _rate(network, states, (said - wanted).unsqueeze(1), torch.square, chunk, off_slope)
 

@@ -29,6 +29,7 @@ STUDIES = {
     "reasons": "reservoir",
     "off-units": "relu-1",
     "off-units-fresh": "relu-1",
+    "calibration-permutations": "online",
 }
 """What was published, and the method that differences are taken from."""
 ABOUT = {"versions": {}, "command": "", "git_commit": "", "machine": "", "python": ""}

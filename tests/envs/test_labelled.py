@@ -125,6 +125,7 @@ def test_experience_of_an_exam_holds_the_right_answers_each_by_itself() -> None:
     evaluator = Evaluator(GAME, CONFLICT, episodes=1)
     played = evaluator.play(_AlwaysZero(), keep=FACTS)
     assert played.experience is not None
+    assert played.experience.labelled
     for position, addend in enumerate((1, 2, 7)):
         steps = played.experience.of(position)
         pairs = [read(row) for row in steps.observations]
@@ -140,6 +141,16 @@ def test_an_exam_is_asked_once_and_as_a_whole() -> None:
         protocol.make_evaluator()
     with pytest.raises(ValueError, match=r"max_steps = 16 would end .* early: it asks 17"):
         Evaluator(GAME, CONFLICT, episodes=1, max_steps=16)
+
+
+def test_what_the_evaluator_sets_is_no_option_of_a_run() -> None:
+    """Else training would see what is tested with, or an evaluation be another than was asked."""
+    for exam in (True, False):
+        with pytest.raises(ValueError, match=f"exam = {exam} of AdditionFacts is for evaluation"):
+            Evaluator(GAME, CONFLICT, episodes=1, exam=exam)
+        settings = EvaluationSettings(episodes=1)
+        with pytest.raises(ValueError, match="leave it out"):
+            Protocol(GAME, IDS[GAME], CONFLICT, settings, {"exam": exam}).make_evaluator()
 
 
 def test_a_game_without_labels_tells_none() -> None:

@@ -214,3 +214,16 @@ def test_the_command_names_the_choices(tmp_path: Path, capsys: Any) -> None:
         train.main(["--context", "parms", "--out", str(tmp_path)])
     assert "hidden" in capsys.readouterr().err
     assert not list(tmp_path.iterdir())
+
+
+def test_all_play_with_the_options_of_their_runs(runs: dict[str, Path], tmp_path: Path) -> None:
+    """Scripted players, too; and who learnt another game is not put beside them."""
+    other = tmp_path / "other"
+    shutil.copytree(runs["hidden"], other)
+    config = json.loads((other / "config.json").read_text())
+    config["options"] = {"rewards": {"tick": 0.5}}
+    (other / "config.json").write_text(json.dumps(config))
+    assert line_up([str(other), "oracle"]).options == config["options"]
+    assert line_up([str(runs["hidden"]), "oracle"]).options == {}
+    with pytest.raises(ValueError, match="side by side all play FlappyBird with the same options"):
+        line_up([str(other), str(runs["hidden"])])

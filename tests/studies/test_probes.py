@@ -1,6 +1,7 @@
 """Probes: what they say is what the agents say, and a run with them is as one without."""
 
 import math
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -127,3 +128,15 @@ def test_only_agents_of_this_suite_can_be_probed() -> None:
     for probe in PROBES:
         with pytest.raises(TypeError, match="a str cannot be probed: only a ContinualDQN can"):
             list(probe.measure("agent", experience))
+
+
+def test_gradients_of_labels_need_the_labels() -> None:
+    """Those of the answers that were given would be another loss, and nobody would see it."""
+    agent, experience = looked_into()
+    agent.loss = "cross_entropy"
+    assert not experience.labelled
+    with pytest.raises(ValueError, match=r"do not tell: leave InterferenceProbe out"):
+        measure(InterferenceProbe(), agent, experience)
+    told = replace(experience, labelled=True)
+    expected = alignment(agent, [told.of(i) for i in range(3)])
+    assert measure(InterferenceProbe(), agent, told)["gradient_norm", 0, -1] == expected.norms[0]

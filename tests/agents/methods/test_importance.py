@@ -21,6 +21,7 @@ from continual_arcade.agents.methods import importance as importance_module
 from continual_arcade.agents.methods.importance import (
     Parameters,
     fisher_gauss,
+    fisher_labels,
     fisher_policy,
     fisher_td,
     mas,
@@ -636,3 +637,18 @@ def test_bad_experience(actions: Any, targets: Any, message: str) -> None:
     network, states = small(1, actions=2), normal(2, 3, FEATURES)
     with pytest.raises(ValueError, match=message):
         fisher_td(network, states, torch.tensor(actions), torch.tensor(targets))
+
+
+@pytest.mark.parametrize(
+    ("labels", "message"),
+    [
+        (torch.tensor([0, 1]), r"labels have shape \(2,\): it must be \(3,\)"),
+        (torch.tensor([0.0, 1.0, 1.0]), "labels are of torch.float32: they must be whole"),
+        (torch.tensor([0, 1, 2]), "labels contain 2: there are only 2"),
+        (torch.tensor([0, -1, 1]), "labels contain -1"),
+    ],
+)
+def test_labels_that_there_are_not_are_refused(labels: torch.Tensor, message: str) -> None:
+    network = nn.Sequential(nn.Linear(4, 2))
+    with pytest.raises(ValueError, match=message):
+        fisher_labels(network, torch.zeros(3, 4), labels, "cross_entropy")

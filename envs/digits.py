@@ -243,7 +243,7 @@ def digits(images: str = SOURCE, exam: bool = False) -> Game:
         lane_fields=LANE_FIELDS,
         rules=RULES,
         size=(640, 640),
-        points=f"right answers of {QUESTIONS:,}, {found}",
+        points=f"right answers of {QUESTIONS:,}, {found.source}",
         maker=digits,
         options={"images": images, "exam": exam},
         evaluated_with={"exam": True},

@@ -32,7 +32,7 @@ class Images:
     """Images of one size with labels, to train with and to test with; class by class."""
 
     source: str
-    """Where they come from, as it is to be printed."""
+    """Where they come from, as tables and pictures say it: of a folder its name alone."""
     side: int
     """Width and height of an image [pixels]."""
     classes: int
@@ -64,7 +64,7 @@ def load(source: str) -> Images:
     if source in SOURCES:
         return _loaded(source)
     if "/" in source or Path(source).is_dir():
-        return _from_folder(Path(source), str(source))
+        return _from_folder(Path(source), Path(source).name)
     raise ValueError(
         f"{unknown('source of images', source, SOURCES)}; or give the path of a folder"
     )

@@ -23,11 +23,11 @@ def test_a_folder_of_idx_files_is_read_class_by_class(folder: Path) -> None:
     for pixels, labels in ((found.train, found.train_labels), (found.test, found.test_labels)):
         assert labels.tolist() == sorted(labels.tolist())
         assert pixels[:, 0].tolist() == labels.tolist()
-    assert str(found) == f"{folder} (18 to train, 6 to test)"
+    assert str(found) == f"{folder.name} (18 to train, 6 to test)"
     game = make_game("Digits", images=str(folder))
     assert (len(game.features), game.num_actions) == (16, 3)
-    # Every table that has a score says of which images.
-    assert game.points == f"right answers of 1,000, {found}"
+    # Every table and picture with a score says of which images, and not where they lie.
+    assert game.points == f"right answers of 1,000, {folder.name}"
     assert game.tunables["split"].high == 1  # of three classes two make a split
 
 

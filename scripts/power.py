@@ -35,11 +35,14 @@ def say_power(study: Study, difference: float | None, console: Console) -> None:
             none.
         console: Where it is printed.
     """
-    names = [entry.method.name for entry in study.entries]
-    console.out(least_seeds(len(study.seeds), len(names)))
-    if len(names) < 2:
+    methods = [
+        [entry.method.name for entry in study.entries_in(scenario)] for scenario in study.scenarios
+    ]
+    most = max(map(len, methods))
+    console.out(least_seeds(len(study.seeds), most))
+    if most < 2:
         return
-    for scenario in study.scenarios:
+    for scenario, names in zip(study.scenarios, methods, strict=True):
         try:
             cards.check_game(scenario)
         except ValueError as error:

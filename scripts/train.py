@@ -102,6 +102,8 @@ class Train:
     """Episodes of an evaluation in each phase."""
     eval_max_steps: int = MAX_STEPS
     """Limit of an evaluation episode [steps]."""
+    probes: bool = True
+    """Measure the network at each evaluation, too: dormant units, and gradients of phases."""
     progress: bool = True
     """Show a progress bar, and each evaluation."""
     dqn: Annotated[DQNSettings, tyro.conf.arg(name="dqn")] = field(default_factory=DQNSettings)
@@ -195,6 +197,7 @@ def spec_of(args: Train) -> RunSpec:
         context=context,
         options={} if scenario is None else scenario.options,
         scenario=scenario,
+        probes=args.probes,
     )
 
 

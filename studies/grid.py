@@ -45,12 +45,12 @@ def cells(study: Study) -> Iterator[Cell]:
     shared = {
         (scenario.name, entry.method.name): _digest(study.spec(scenario, entry, 0))
         for scenario in study.scenarios
-        for entry in study.methods
+        for entry in study.trained_in(scenario)
         if entry not in study.entries
     }
     for seed in study.seeds:
         for scenario in study.scenarios:
-            for entry in study.methods:
+            for entry in study.trained_in(scenario):
                 yield _cell(
                     study, scenario, entry, seed, shared.get((scenario.name, entry.method.name))
                 )

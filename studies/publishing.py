@@ -300,7 +300,7 @@ def page(
     apart = differences(table, known, base)
     for scenario, of_scenario in table.groupby("in", sort=False):
         lines += ["", f"## {scenario}", "", *_means(scenario, of_scenario, means)]
-        if not apart.empty:
+        if scenario in set(apart.get("in", ())):
             lines += ["", *_differences(apart[apart["in"] == scenario], base)]
     return "\n".join(lines) + "\n"
 

@@ -59,6 +59,7 @@ class RunSpec:
         options: Options of the game that are not as usual.
         scenario: The scenario that game, schedule, context and settings are of, if they are of one.
             It is written down, and decides about nothing.
+        probes: Whether the network is measured at each evaluation, too.
 
     Raises:
         ValueError: If nothing would be learnt, the interval or the seed makes no sense, or game,
@@ -75,6 +76,7 @@ class RunSpec:
     context: ContextKind = HIDDEN
     options: Mapping[str, Any] = field(default_factory=dict)
     scenario: Scenario | None = None
+    probes: bool = True
 
     def __post_init__(self) -> None:
         check_context(self.context)
@@ -118,8 +120,9 @@ class RunSpec:
         """Return plain data, as the configuration of a run has it."""
         return {
             **self.protocol.to_config(),
-            # As runs without one were written before there was any.
+            # As runs were written before there was any scenario, or any choice of probes.
             **({} if self.scenario is None else {"scenario": self.scenario.to_dict()}),
+            **({} if self.probes else {"probes": False}),
             "method": self.method.name,
             "method_spec": self.method.to_dict(),
             "seed": self.seed,
@@ -131,11 +134,13 @@ class RunSpec:
     def identity(self) -> dict[str, Any]:
         """What decides about every bit of the result, as plain data.
 
-        Names of phases, schedules and scenarios do not, nor how often the state is kept.
+        Names of phases, schedules and scenarios do not, nor how often the state is kept, nor what
+        else is measured of the network.
         """
         config = self.to_config()
         del config["schedule"], config["save_every"]
         config.pop("scenario", None)
+        config.pop("probes", None)
         return config
 
     def matches(self, config: Mapping[str, Any]) -> bool:
@@ -177,6 +182,7 @@ class RunSpec:
             context=protocol.context,
             options=protocol.options,
             scenario=None if scenario is None else Scenario.from_dict(scenario),
+            probes=config.get("probes", True),
         )
 
     def check_evaluation(self) -> None:
@@ -322,7 +328,7 @@ class Training:
             spec.protocol.timetable,
             folder,
             seed=spec.seed,
-            probes=PROBES,
+            probes=PROBES if spec.probes else (),
             report=report,
         )
         saves = _Saves(folder.training_state, spec.save_every)

@@ -182,7 +182,7 @@ def measured_methods(study: Study, scenario: Scenario, spread: Spread) -> list[s
     """
     known = {one.method for one in spread.methods}
     found = []
-    for entry in study.entries:
+    for entry in study.entries_in(scenario):
         name = entry.method.name
         if name not in known or entry.method != METHODS.get(name):
             continue

@@ -43,13 +43,20 @@ class Entry:
     method: Method
     """Under the name that it has in the study."""
     settings: DQNSettings
+    scenarios: tuple[str, ...] = ()
+    """Names of the scenarios that it is trained in; none for all."""
+
+    @property
+    def label(self) -> str:
+        """What it is called where no other entry may be called so."""
+        return " in ".join(filter(None, (self.method.name, ", ".join(self.scenarios))))
 
 
 @dataclass(frozen=True, kw_only=True)
 class Study:
     """Which runs there are, and how they are evaluated.
 
-    Every method is trained in every scenario, once for each seed.
+    Every method is trained in every scenario, or in those that it names, once for each seed.
 
     Raises:
         ValueError: If something makes no sense; the message names it.
@@ -62,6 +69,8 @@ class Study:
     seeds: tuple[int, ...]
     evaluation: EvaluationSettings
     save_every: int
+    probes: bool = True
+    """Whether networks are measured at each evaluation, too."""
     references: tuple[str, ...]
     """Of ``REFERENCES``."""
     shared: DQNSettings
@@ -75,7 +84,6 @@ class Study:
                 "another name"
             )
         check_once([scenario.name for scenario in self.scenarios], "schedule of a game")
-        check_once([entry.method.name for entry in self.entries], "method")
         check_once(self.seeds, "seed", "leave one out")
         for entry in self.entries:
             check_name(entry.method.name, "method")
@@ -94,12 +102,39 @@ class Study:
         ):
             if not of_kind:
                 raise ValueError(f"study {self.name!r} has no {name}: name at least one")
+        known = [scenario.name for scenario in self.scenarios]
+        for entry in self.entries:
+            where = f"method {entry.method.name!r}"
+            check_once(entry.scenarios, f"scenario of {where}", "leave one out")
+            for name in entry.scenarios:
+                if name not in known:
+                    raise ValueError(unknown(f"scenario of {where} in this study", name, known))
+        for scenario in self.scenarios:
+            names = [entry.method.name for entry in self.entries_in(scenario)]
+            check_once(names, f"method of {scenario.name}")
+            if not names:
+                raise ValueError(
+                    f"no method of study {self.name!r} is trained in {scenario.name!r}: name it in "
+                    "the scenarios of one, or leave it out"
+                )
 
     @cached_property
     def methods(self) -> tuple[Entry, ...]:
         """The methods, and the references that are trained in the same schedules."""
         in_all_phases = [METHODS[name] for name in self.references if name in METHODS]
         return (*self.entries, *(Entry(method, self.shared) for method in in_all_phases))
+
+    def entries_in(self, scenario: Scenario) -> tuple[Entry, ...]:
+        """Return the methods that are trained in a scenario, without references."""
+        return tuple(
+            entry
+            for entry in self.entries
+            if not entry.scenarios or scenario.name in entry.scenarios
+        )
+
+    def trained_in(self, scenario: Scenario) -> tuple[Entry, ...]:
+        """Return the methods that are trained in a scenario, and the references in its schedule."""
+        return (*self.entries_in(scenario), *self.methods[len(self.entries) :])
 
     def spec(self, scenario: Scenario, entry: Entry, seed: int) -> RunSpec:
         """Return what one run is."""
@@ -114,6 +149,7 @@ class Study:
             context=scenario.context,
             options=scenario.options,
             scenario=None if scenario.is_plain else scenario,
+            probes=self.probes,
         )
 
     def expert_spec(self, scenario: Scenario, phase: int) -> RunSpec:
@@ -137,6 +173,7 @@ class Study:
                 context=scenario.context,
                 options=scenario.options,
                 scenario=None if scenario.is_plain else scenario,
+                probes=self.probes,
             )
         except ValueError as error:
             name = scenario.schedule.phases[phase].name
@@ -156,7 +193,7 @@ class Study:
             if "experts" in self.references:
                 for phase in scenario.schedule.distinct:
                     self.expert_spec(scenario, phase.index)
-            for entry in self.methods:
+            for entry in self.trained_in(scenario):
                 try:
                     spec = self.spec(scenario, entry, self.seeds[0])
                     spec.check_evaluation()
@@ -181,9 +218,11 @@ class Study:
                 for scenario in self.scenarios
             },
             "methods": {
-                entry.method.name: {
+                entry.label: {
                     "method": entry.method.to_dict(),
                     "settings": asdict(entry.settings),
+                    # As studies were written before there was a choice.
+                    **({"scenarios": list(entry.scenarios)} if entry.scenarios else {}),
                 }
                 for entry in self.entries
             },
@@ -191,6 +230,7 @@ class Study:
             "settings": asdict(self.shared),
             "evaluation": asdict(self.evaluation),
             "save_every": self.save_every,
+            **({} if self.probes else {"probes": False}),
             "references": list(self.references),
         }
 
@@ -217,12 +257,14 @@ class Study:
                     Entry(
                         Method.from_dict(entry["method"]),
                         DQNSettings.from_dict(entry["settings"]),
+                        tuple(entry.get("scenarios", ())),
                     )
                     for entry in data["methods"].values()
                 ),
                 seeds=tuple(data["seeds"]),
                 evaluation=EvaluationSettings(**data["evaluation"]),
                 save_every=data["save_every"],
+                probes=data.get("probes", True),
                 references=tuple(data["references"]),
                 shared=DQNSettings.from_dict(data["settings"]),
             )
@@ -274,7 +316,7 @@ def read(data: Mapping[str, Any], folder: Path) -> Study:
         ValueError: If it is no study, or something in it makes no sense.
     """
     of_schedules = ("games", "schedules", "phase_steps", "context")
-    more = ("seeds", "save_every", "references", "settings", "evaluation", "methods")
+    more = ("seeds", "save_every", "probes", "references", "settings", "evaluation", "methods")
     only(data, ("format", "name", "about", "scenarios", *of_schedules, *more), "a study")
     if data.get("format") != FORMAT:
         raise ValueError(f"a study says format = {FORMAT}; this says {data.get('format')!r}")
@@ -294,6 +336,8 @@ def read(data: Mapping[str, Any], folder: Path) -> Study:
     for scenario in scenarios:
         scenario.check_given(data.get("settings", {}), shared)
         for (label, table), entry in zip(methods.items(), entries, strict=True):
+            if entry.scenarios and scenario.name not in entry.scenarios:
+                continue
             try:
                 scenario.check_given(table.get("settings", {}), entry.settings)
             except ValueError as error:
@@ -311,6 +355,7 @@ def read(data: Mapping[str, Any], folder: Path) -> Study:
         seeds=parse_seeds(value_of(data, "seeds", str, "a study")),
         evaluation=evaluation_from(data.get("evaluation", {})),
         save_every=value_of(data, "save_every", int, "a study", SAVE_EVERY),
+        probes=value_of(data, "probes", bool, "a study", True),
         references=tuple(references),
         shared=shared,
     )
@@ -353,7 +398,8 @@ def method_from(label: str, table: Any, shared: DQNSettings) -> Entry:
 
     Args:
         label: What it is called.
-        table: ``preset`` (the label, if not given), ``replay``, ``parts`` and ``settings``.
+        table: ``name`` (the label, if not given), ``preset`` (the name, if not given), ``replay``,
+            ``parts``, ``settings`` and ``scenarios``.
         shared: Settings where it does not say otherwise.
 
     Raises:
@@ -362,18 +408,23 @@ def method_from(label: str, table: Any, shared: DQNSettings) -> Entry:
     where = f"method {label!r}"
     if not isinstance(table, Mapping):
         raise ValueError(f"{where} must be a table, not {table!r}: write {label} = {{}} at least")
-    only(table, ("preset", "replay", "parts", "settings"), where)
-    preset = value_of(table, "preset", str, where, label)
+    only(table, ("name", "preset", "replay", "parts", "settings", "scenarios"), where)
+    name = value_of(table, "name", str, where, label)
+    preset = value_of(table, "preset", str, where, name)
     if preset not in METHODS:
         hint = "" if "preset" in table else "; one with a name of its own says preset = ..."
         raise ValueError(f"{unknown('method', preset, METHODS)}{hint}")
     parts = texts_of(table, "parts", where, [])
     replay = value_of(table, "replay", str, where, "") or None
     try:
-        method = replace(compose(preset, replay, parts), name=label)
+        method = replace(compose(preset, replay, parts), name=name)
     except (TypeError, ValueError) as error:
         raise ValueError(f"{where}: {error}") from error
-    return Entry(method, settings_from(table.get("settings", {}), shared, f"settings of {where}"))
+    return Entry(
+        method,
+        settings_from(table.get("settings", {}), shared, f"settings of {where}"),
+        tuple(texts_of(table, "scenarios", where, [])),
+    )
 
 
 def settings_from(table: Any, base: DQNSettings, where: str) -> DQNSettings:

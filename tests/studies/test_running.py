@@ -19,11 +19,12 @@ from small_studies import Dies, InTurn, everything, made, refused, run, small, t
 
 from continual_arcade.evaluation import run_folder
 from continual_arcade.evaluation.processes import WorkerDeathError
+from continual_arcade.evaluation.run_folder import RunFolder
 from continual_arcade.studies import executors
 from continual_arcade.studies.executors import ATTEMPTS, Executor, LocalExecutor, WorkerDiedError
 from continual_arcade.studies.folder import StudyFolder
 from continual_arcade.studies.provenance import provenance
-from continual_arcade.studies.run_spec import Training
+from continual_arcade.studies.run_spec import RunSpec, Training
 from continual_arcade.studies.running import run_all, to_do
 from continual_arcade.studies.work import Job, Outcome, work
 
@@ -361,3 +362,34 @@ def test_all_runs_are_balanced_over_what_is_compared(tmp_path: Path) -> None:
     executor = InTurn()
     trained(folder, executor)
     assert executor.handed_out == [cell.name for cell in folder.cells]
+
+
+def test_probes_may_be_left_out_and_nothing_else_changes(tmp_path: Path) -> None:
+    with_probes, without = begun(tmp_path / "with"), begun(tmp_path / "without", probes=False)
+    for folder in (with_probes, without):
+        trained(folder, InTurn())
+    assert tables(with_probes.path) == tables(without.path)
+    for folder, has in ((with_probes, True), (without, False)):
+        places = [folder.place(cell) for cell in folder.cells]
+        assert {(place / "diagnostics.csv").exists() for place in places} == {has}
+        # What is resumed or run again is run as it was begun.
+        configs = [RunSpec.from_config(RunFolder(place).read_config()) for place in places]
+        assert {config.probes for config in configs} == {has}
+
+
+@pytest.mark.usefixtures("undrawn")
+def test_what_is_published_of_methods_that_are_not_in_all_scenarios(tmp_path: Path) -> None:
+    only = {"scenarios": ["FlappyBird-conflict"]}
+    folder = begun(
+        tmp_path,
+        games=["FlappyBird", "Catcher"],
+        methods={"finetune": only, "l2": {}, "ewc": only},
+    )
+    run("resume", folder.path, "--jobs=1")
+    run("publish", folder.path, "--to", tmp_path / "out", "--against", "finetune")
+    page = (tmp_path / "out" / "small.md").read_text("utf-8")
+    bird, catcher = page.split("\n## ")[1:]
+    assert bird.startswith("FlappyBird")
+    assert [bird.count(f"| `{method}` |") for method in ("finetune", "l2", "ewc")] == [1, 2, 2]
+    assert [catcher.count(f"| `{method}` |") for method in ("finetune", "l2", "ewc")] == [0, 1, 0]
+    assert "less `finetune`" not in catcher

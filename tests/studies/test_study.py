@@ -55,19 +55,24 @@ def studies(draw: st.DrawFn) -> Study:
         gamma=st.floats(0, 1),
         double_q=st.booleans(),
     )
+    names = st.lists(st.sampled_from([one.name for one in scenarios]), unique=True)
+    methods = draw(st.lists(NAMES, min_size=1, max_size=3, unique=True))
+    # The first is trained in all of them, so that none is left without a method.
+    only = [(), *(tuple(draw(names)) for _ in methods[1:])]
     return Study(
         name=draw(NAMES),
         about=draw(st.text(max_size=20)),
         scenarios=scenarios,
         entries=tuple(
-            Entry(replace(METHODS[draw(presets)], name=name), draw(settings))
-            for name in draw(st.lists(NAMES, min_size=1, max_size=3, unique=True))
+            Entry(replace(METHODS[draw(presets)], name=name), draw(settings), its)
+            for name, its in zip(methods, only, strict=True)
         ),
         seeds=tuple(draw(st.lists(st.integers(0, 2**32 - 1), min_size=1, max_size=4, unique=True))),
         evaluation=draw(
             st.builds(EvaluationSettings, every=st.integers(0, 99), episodes=st.integers(1, 99))
         ),
         save_every=draw(st.integers(0, 10**6)),
+        probes=draw(st.booleans()),
         references=tuple(draw(st.lists(st.sampled_from([*REFERENCES]), unique=True))),
         shared=draw(settings),
     )
@@ -133,6 +138,45 @@ def test_a_comparison_that_does_not_look_into_lists_would_be_found_out(tmp_path:
     assert not without_lists(study.to_dict(), other.to_dict())
 
 
+TWO = {"games": ["FlappyBird", "Catcher"]}
+BIRD, CATCHER = "FlappyBird-conflict", "Catcher-conflict"
+
+
+def test_a_method_may_have_other_settings_in_another_scenario(tmp_path: Path) -> None:
+    slow, fast = {"learning_rate": 1e-4}, {"learning_rate": 1e-3}
+    study = small(
+        tmp_path,
+        **TWO,
+        methods={
+            "slow": {"name": "finetune", "scenarios": [BIRD], "settings": slow},
+            "fast": {"name": "finetune", "scenarios": [CATCHER], "settings": fast},
+            "l2": {},
+        },
+    )
+    assert Study.from_dict(study.to_dict()) == study
+    rates = {cell.name: cell.make().settings.learning_rate for cell in cells(study)}
+    assert rates[f"{BIRD}__finetune__0"] == 1e-4
+    assert rates[f"{CATCHER}__finetune__0"] == 1e-3
+    assert len(rates) == 2 * (2 + 2)
+
+
+@pytest.mark.parametrize(
+    ("methods", "message"),
+    [
+        ({"l2": {"scenarios": ["Catcher-shrink"]}}, "unknown scenario of method 'l2' in this stud"),
+        ({"l2": {"scenarios": [BIRD, BIRD]}}, f"{BIRD!r} is there twice: leave one out"),
+        ({"l2": {"scenarios": [BIRD]}}, f"no method of study 'small' is trained in {CATCHER!r}"),
+        ({"l2": {}, "mine": {"name": "l2", "scenarios": [BIRD]}}, f"method of {BIRD} 'l2' is ther"),
+        ({"l2": {"scenarios": BIRD}}, "must be a list"),
+    ],
+)
+def test_methods_that_name_scenarios_wrongly_are_refused(
+    methods: dict[str, Any], message: str, tmp_path: Path
+) -> None:
+    with pytest.raises(ValueError, match=re.escape(message)):
+        small(tmp_path, **TWO, methods=methods)
+
+
 @settings(max_examples=40)
 @given(studies())
 def test_every_run_has_a_name_of_its_own(study: Study) -> None:
@@ -144,6 +188,7 @@ def test_every_run_has_a_name_of_its_own(study: Study) -> None:
         (scenario.name, entry.method.name, seed)
         for scenario in study.scenarios
         for entry in study.entries
+        if not entry.scenarios or scenario.name in entry.scenarios
         for seed in study.seeds
     }
 

@@ -11,7 +11,7 @@ from continual_arcade.agents.methods.importance import Parameters
 from continual_arcade.agents.methods.preset import Preset
 from continual_arcade.agents.methods.quadratic import SampledPenalty
 from continual_arcade.agents.replay.n_step import Transitions
-from continual_arcade.envs.checks import Divisor, NotNegative
+from continual_arcade.envs.checks import Count, Divisor, NotNegative
 
 
 @dataclass
@@ -23,6 +23,7 @@ class EWC(SampledPenalty):
 
     - ``gauss``: Q is the mean of a normal distribution. Does not depend on rewards or errors.
     - ``policy``: the softmax policy of Q at ``temperature``. Protects decisions, not values.
+    - ``sampled``: the same, estimated from one action for each state, drawn from the policy.
     - ``td``: the squared gradients of the TD loss. Vanishes as the phase is learnt: for comparison.
 
     Of a learner of labels ``policy`` at ``temperature=1`` is the Fisher information of the
@@ -32,14 +33,30 @@ class EWC(SampledPenalty):
 
     name: ClassVar[str] = "ewc"
 
-    fisher: Literal["gauss", "policy", "td"] = "gauss"
+    fisher: Literal["gauss", "policy", "sampled", "td"] = "gauss"
     """Which Fisher information."""
     temperature: Divisor | None = None
     """Of the softmax policy [units of Q]; the median gap between the best actions if not given."""
+    batch: Count = field(default=1, metadata={BEFORE: 1})
+    """Consecutive transitions whose gradients are averaged before they are squared, of ``td`` alone:
+    with more than 1 it is what much public code computes, and too small by a factor near it."""
     off_slope: NotNegative = field(default=0.0, metadata={BEFORE: 0.0})
     """What the derivative of a ReLU counts as where it is off, in the estimate alone. With 0
     nothing holds a unit that is off on all states; with 1 what would switch it on is held like all
     else, while weights of inputs that were always 0 stay free."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.batch > 1 and self.fisher != "td":
+            raise ValueError(
+                f"{self.name}: batch = {self.batch} is for fisher = 'td', and fisher = "
+                f"{self.fisher!r} takes each state by itself: leave it out"
+            )
+        if self.temperature is not None and self.fisher not in ("policy", "sampled"):
+            raise ValueError(
+                f"{self.name}: temperature = {self.temperature:g} is that of a policy, which fisher "
+                f"= {self.fisher!r} has none of: leave it out, or take 'policy' or 'sampled'"
+            )
 
     def bind(self, learner: Learner, rng: Any) -> None:
         """Check that there is what the settings speak of."""
@@ -59,11 +76,16 @@ class EWC(SampledPenalty):
             return importance.fisher_gauss(network, states, off_slope=off)
         if self.fisher == "policy":
             return importance.fisher_policy(network, states, self.temperature, off_slope=off)
+        if self.fisher == "sampled":
+            temperature, rng = self.temperature, self.rng
+            return importance.fisher_sampled(network, states, temperature, rng, off_slope=off)
+        actions, batch = samples.actions, self.batch
         if learner.loss != "td":
-            labels, loss = samples.actions, learner.loss
-            return importance.fisher_labels(network, states, labels, loss, off_slope=off)
+            return importance.fisher_labels(
+                network, states, actions, learner.loss, off_slope=off, batch=batch
+            )
         targets = learner.td_targets(samples)
-        return importance.fisher_td(network, states, samples.actions, targets, off_slope=off)
+        return importance.fisher_td(network, states, actions, targets, off_slope=off, batch=batch)
 
 
 PRESETS = (

@@ -7,7 +7,8 @@ evaluation mode and leave everything of it as it was. Frozen parameters are rate
 
 Gradients are taken per state, then squared or made absolute, and only then averaged. The gradient
 of the average would be cheaper, but in it the states cancel each other: its square is too small by
-a factor near the number of states.
+a factor near the number of states. Much public code has it nevertheless; where it is asked for, it
+is a ``batch`` of more than one state.
 
 Every estimate is made of two things: mixes, which are weighted sums of the values of a state, and
 the size of their gradients, the square or the absolute value. In plain perceptrons there is a short
@@ -19,6 +20,7 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from typing import Any, Literal, TypeAlias
 
+import numpy as np
 import torch
 from gymnasium import spaces
 from stable_baselines3.dqn.policies import QNetwork
@@ -86,6 +88,7 @@ def _rate(
     size: Size,
     chunk: int,
     off_slope: float = 0.0,
+    batch: int = 1,
 ) -> Parameters:
     """Rate parameters by the gradients of mixes of the values.
 
@@ -96,16 +99,21 @@ def _rate(
         size: What is taken of each gradient.
         chunk: States whose gradients are in memory at a time.
         off_slope: What the derivative of a ReLU counts as where it is off.
+        batch: Consecutive states whose gradients are averaged before their size is taken.
 
     Returns:
         The mean over the states of sum_m size(sum_a mix_ma dQ_a/dtheta_i).
     """
     perceptron = as_perceptron(network)
     total = [torch.zeros_like(parameter) for parameter in network.parameters()]
+    if batch > 1:
+        chunk = batch
     chunks = zip(torch.split(states, chunk), torch.split(mixes, chunk), strict=True)
     with evaluation_mode(network), torch.no_grad(), leaky(network, 0 if perceptron else off_slope):
         for some, their_mixes in chunks:
-            if perceptron:
+            if batch > 1:
+                sums = _size_of_mean(network, some, their_mixes, size, perceptron, off_slope)
+            elif perceptron:
                 sums = _sizes_in_perceptron(perceptron, some, their_mixes, size, off_slope)
             else:
                 sums = _sizes(network, some, their_mixes, size)
@@ -140,6 +148,34 @@ def _sizes_in_perceptron(
     for slopes, inputs in perceptron.factors(states, mixes, off_slope):
         sizes = size(slopes).sum(1)
         sums += [sizes.T @ size(inputs), sizes.sum(0)]
+    return sums
+
+
+def _size_of_mean(
+    network: nn.Module,
+    states: torch.Tensor,
+    mixes: torch.Tensor,
+    size: Size,
+    perceptron: Perceptron | None,
+    off_slope: float,
+) -> Parameters:
+    """Return the sizes of the mean gradients, as often as there are states."""
+    count = len(states)
+    if perceptron:
+        means = []
+        for slopes, inputs in perceptron.factors(states, mixes, off_slope):
+            means += [torch.einsum("smo,si->moi", slopes, inputs) / count, slopes.mean(0)]
+        return [count * size(mean).sum(0) for mean in means]
+    parameters = list(network.parameters())
+    sums = [torch.zeros_like(parameter) for parameter in parameters]
+    with torch.enable_grad():
+        values = network(states)
+        for mix in mixes.unbind(1):
+            mean = (mix * values).sum() / count
+            for entry, slope in zip(
+                sums, torch.autograd.grad(mean, parameters, retain_graph=True), strict=True
+            ):
+                entry += count * size(slope)
     return sums
 
 
@@ -247,6 +283,17 @@ def fisher_policy(
         ValueError: If the temperature, given or computed, is not positive and finite; if there are
             no states, or they or the values have a wrong shape.
     """
+    policy, temperature = _policy(network, states, temperature, chunk)
+    # d log pi_b/dQ_a = ([a = b] - pi_a) / T, and its square counts pi_b times.
+    scores = (torch.diag_embed(torch.ones_like(policy)) - policy.unsqueeze(1)) / temperature
+    mixes = policy.sqrt().unsqueeze(2) * scores
+    return _rate(network, states, mixes, torch.square, chunk, off_slope)
+
+
+def _policy(
+    network: nn.Module, states: torch.Tensor, temperature: float | None, chunk: int
+) -> tuple[torch.Tensor, float]:
+    """Return the policy softmax(Q / T), shape ``(count, actions)``, and T."""
     values = _values(network, states, chunk, least_actions=2)
     origin = ""
     if temperature is None:
@@ -254,12 +301,46 @@ def fisher_policy(
         origin = ", the median gap,"
     if not 0 < temperature < math.inf:
         raise ValueError(f"temperature = {temperature}{origin} must be positive and finite")
+    return (values / temperature).softmax(dim=1), temperature
 
-    policy = (values / temperature).softmax(dim=1)
-    # d log pi_b/dQ_a = ([a = b] - pi_a) / T, and its square counts pi_b times.
-    scores = (torch.diag_embed(torch.ones_like(policy)) - policy.unsqueeze(1)) / temperature
-    mixes = policy.sqrt().unsqueeze(2) * scores
-    return _rate(network, states, mixes, torch.square, chunk, off_slope)
+
+def fisher_sampled(
+    network: nn.Module,
+    states: torch.Tensor,
+    temperature: float | None,
+    rng: np.random.Generator,
+    *,
+    off_slope: float = 0.0,
+    chunk: int = CHUNK,
+) -> Parameters:
+    """Estimate what :func:`fisher_policy` computes, from one drawn action for each state.
+
+    E_s (d log pi_a/dtheta_i)^2 with a drawn from pi: the same in expectation, with as many gradients
+    as there are states, whatever the number of actions.
+
+    Source: Kirkpatrick et al. (2017), as in ``fisher_gauss``; van de Ven (2025), On the computation
+    of the Fisher information in continual learning, who compares the estimates.
+
+    Args:
+        network: The Q-network, of at least two actions.
+        states: Observations, shape ``(count, ...)``.
+        temperature: T [reward]; None for the median gap over the states, ``median_gap``.
+        rng: Draws the actions.
+        off_slope: What the derivative of a ReLU counts as where it is off; 0 is the derivative.
+        chunk: States whose gradients are in memory at a time.
+
+    Returns:
+        The importance of each parameter, in the parameter's shape [1 / parameter^2].
+
+    Raises:
+        ValueError: As :func:`fisher_policy`.
+    """
+    policy, temperature = _policy(network, states, temperature, chunk)
+    below = rng.random((len(policy), 1)) < policy.double().cumsum(dim=1).cpu().numpy()
+    below[:, -1] = True  # where rounding leaves the sum a little under 1
+    drawn = torch.as_tensor(below.argmax(axis=1), device=policy.device)
+    score = (torch.eye(policy.shape[1]).to(policy)[drawn] - policy) / temperature
+    return _rate(network, states, score.unsqueeze(1), torch.square, chunk, off_slope)
 
 
 def fisher_td(
@@ -269,6 +350,7 @@ def fisher_td(
     targets: torch.Tensor,
     *,
     off_slope: float = 0.0,
+    batch: int = 1,
     chunk: int = CHUNK,
 ) -> Parameters:
     """Rate parameters by the squared gradients of the loss that the network is trained with.
@@ -288,6 +370,8 @@ def fisher_td(
             of Stable-Baselines3.
         targets: What the values of these actions should be, shape as for the actions [reward].
         off_slope: What the derivative of a ReLU counts as where it is off; 0 is the derivative.
+        batch: Consecutive states whose gradients are averaged before they are squared; with more
+            than one, what is estimated is too small by a factor near it.
         chunk: States whose gradients are in memory at a time.
 
     Returns:
@@ -307,7 +391,7 @@ def fisher_td(
     wanted = targets.detach().reshape(-1, 1)
     slopes = (values.gather(1, chosen) - wanted).clamp(-1, 1)
     loss = torch.zeros_like(values).scatter(1, chosen, slopes)
-    return _rate(network, states, loss.unsqueeze(1), torch.square, chunk, off_slope)
+    return _rate(network, states, loss.unsqueeze(1), torch.square, chunk, off_slope, batch)
 
 
 def _check_one_each(name: str, given: torch.Tensor, count: int) -> None:
@@ -341,6 +425,7 @@ def fisher_labels(
     loss: Literal["cross_entropy", "squared"],
     *,
     off_slope: float = 0.0,
+    batch: int = 1,
     chunk: int = CHUNK,
 ) -> Parameters:
     """Rate parameters by the squared gradients of the loss of labelled examples.
@@ -359,6 +444,8 @@ def fisher_labels(
         loss: Of what: cross-entropy, values being logits, or half the squared distance of the
             values from 1 for the label and 0 for all else.
         off_slope: What the derivative of a ReLU counts as where it is off; 0 is the derivative.
+        batch: Consecutive states whose gradients are averaged before they are squared; with more
+            than one, what is estimated is too small by a factor near it.
         chunk: States whose gradients are in memory at a time.
 
     Returns:
@@ -372,7 +459,9 @@ def fisher_labels(
     chosen = _chosen("labels", labels, values)
     wanted = torch.zeros_like(values).scatter(1, chosen, 1.0)
     said = values.softmax(dim=1) if loss == "cross_entropy" else values
-    return _rate(network, states, (said - wanted).unsqueeze(1), torch.square, chunk, off_slope)
+    return _rate(
+        network, states, (said - wanted).unsqueeze(1), torch.square, chunk, off_slope, batch
+    )
 
 
 def mas(

@@ -206,6 +206,60 @@ def test_the_batch_gradient_of_mas_is_much_too_small_where_signs_differ() -> Non
     assert (wrong_bias < 0.3 * bias).all()
 
 
+@settings(max_examples=15, deadline=None)
+@given(seed=SEEDS, count=COUNTS, batch=st.integers(2, 7))
+def test_batches_of_td_are_what_they_say(seed: int, count: int, batch: int) -> None:
+    """The usual mistake on purpose: that of each batch, weighed with how many states it has."""
+    network, states = small(seed), normal(seed, count, FEATURES)
+    actions, targets = experience(states)
+    expected = [torch.zeros_like(parameter) for parameter in network.parameters()]
+    for start in range(0, count, batch):
+        some = slice(start, start + batch)
+        values = network(states[some]).gather(1, actions[some, None])[:, 0]
+        loss = functional.smooth_l1_loss(values, targets[some])
+        for entry, slope in zip(expected, gradient(loss, network), strict=True):
+            entry += len(values) / count * slope**2
+    found = fisher_td(network, states, actions, targets, batch=batch)
+    agree(found, [entry.detach() for entry in expected])
+    if count > 1:
+        with pytest.raises(AssertionError):
+            agree(fisher_td(network, states, actions, targets), found)
+
+
+class Even:
+    """In place of a generator: numbers that are spread evenly over [0, 1)."""
+
+    def random(self, shape: tuple[int, ...]) -> Any:
+        return ((np.arange(shape[0]) + 0.5) / shape[0]).reshape(shape)
+
+
+@settings(max_examples=10, deadline=None)
+@given(seed=SEEDS, actions=ACTIONS, temperature=st.floats(3, 20))
+def test_sampled_actions_are_those_of_the_policy(
+    seed: int, actions: int, temperature: float
+) -> None:
+    network = small(seed, actions)
+    states = normal(seed, 1, FEATURES).expand(5_000, -1)
+    even: Any = Even()
+    found = importance_module.fisher_sampled(network, states, temperature, even)
+    for a, b in zip(found, fisher_policy(network, states, temperature), strict=True):
+        torch.testing.assert_close(a, b, rtol=0.05, atol=2e-3 * float(b.max()) + 1e-12)
+
+
+def test_actions_that_are_not_of_the_policy_would_be_found() -> None:
+    network = small(1)
+    states = normal(2, 1, FEATURES).expand(5_000, -1)
+
+    class Low:
+        def random(self, shape: tuple[int, ...]) -> Any:
+            return np.zeros(shape)  # always the first action
+
+    low: Any = Low()
+    found = importance_module.fisher_sampled(network, states, 5.0, low)
+    right = fisher_policy(network, states, 5.0)
+    assert not all(torch.allclose(a, b, rtol=0.05) for a, b in zip(found, right, strict=True))
+
+
 # --- closed forms of a linear network -----------------------------------------------------------
 
 

@@ -128,7 +128,7 @@ def test_the_network_computes_the_same_and_is_left_as_it_was(way: str) -> None:
 
 
 @pytest.mark.parametrize("name", ["ewc", "online-ewc"])
-@pytest.mark.parametrize("fisher", ["gauss", "policy", "td"])
+@pytest.mark.parametrize("fisher", ["gauss", "policy", "sampled", "td"])
 def test_agents_estimate_with_it(name: str, fisher: str) -> None:
     def omega(off_slope: float) -> Parameters:
         part = make_part(

@@ -82,6 +82,7 @@ def _set_task(block: Any, lane: int, params: Any, row: int) -> None:
     block.angle[lane] = params[row, 0]
     block.permutation[lane] = params[row, 1]
     block.split[lane] = params[row, 2]
+    block.square[lane] = params[row, 3]
 
 
 @rule
@@ -137,7 +138,8 @@ def observe(block: Any, lane: int, constants: Any, out: Any, at: int) -> None:
     """Write the image, rotated first, and then permuted.
 
     It is turned anticlockwise about its centre, each pixel showing the one that it lies in, as
-    ``Image.rotate`` of Pillow does it, exactly; what comes from outside is paper.
+    ``Image.rotate`` of Pillow does it, exactly; what comes from outside is paper. Of a square that
+    is permuted the pixels follow one another as they do in the permutation of all.
     """
     side = constants.side
     size = side * side
@@ -149,9 +151,18 @@ def observe(block: Any, lane: int, constants: Any, out: Any, at: int) -> None:
     right, down = _fixed(cos), _fixed(sin)
     x_start = _fixed(centre - cos * centre - sin * centre + 0.5 * cos + 0.5 * sin)
     y_start = _fixed(centre + sin * centre - cos * centre - 0.5 * sin + 0.5 * cos)
+    square = side if block.square[lane] == 0.0 else int(block.square[lane])
+    first = (side - square) // 2
+    end = first + square
+    following = 0
     for place in range(size):
-        shown = word_at(constants.numbers, orders + place)
-        x, y = shown % side, shown // side
+        x, y = place % side, place // side
+        if first <= x < end and first <= y < end:
+            x, y = -1, -1
+            while not (first <= x < end and first <= y < end):
+                shown = word_at(constants.numbers, orders + following)
+                following += 1
+                x, y = shown % side, shown // side
         column = (x_start + right * x + down * y) >> 16
         row = (y_start - down * x + right * y) >> 16
         inside = 0 <= column < side and 0 <= row < side
@@ -168,8 +179,8 @@ RULES = labelled_rules(
 )
 
 
-def tunables(classes: int) -> Tunables:
-    """Return what may drift, of images of so many classes."""
+def tunables(classes: int, side: int) -> Tunables:
+    """Return what may drift, of images of so many classes and so many pixels a side."""
     return {
         "angle": Tunable(
             default=0.0,
@@ -195,6 +206,15 @@ def tunables(classes: int) -> Tunables:
             unit="",
             harder="either",
             about=f"which {IN_SPLIT} classes are shown: 1 for the first ones; 0: all classes",
+            integer=True,
+        ),
+        "square": Tunable(
+            default=0,
+            low=0,
+            high=side,
+            unit="px",
+            harder="either",
+            about="side of the square in the middle whose pixels are permuted; 0: all pixels are",
             integer=True,
         ),
     }
@@ -226,7 +246,7 @@ def digits(images: str = SOURCE, exam: bool = False) -> Game:
     return Game(
         name="Digits",
         actions=tuple(map(str, range(found.classes))),
-        tunables=tunables(found.classes),
+        tunables=tunables(found.classes, side),
         features=tuple(
             Feature(f"pixel_{y}_{x}", 0.0, 1.0, f"ink in row {y}, column {x}, of {side} x {side}")
             for y in range(side)

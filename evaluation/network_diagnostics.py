@@ -10,6 +10,9 @@ from continual_arcade.evaluation.experience import Experience
 ALL = -1
 """``phase`` of what was measured over all phases; ``other_phase`` where there is no other."""
 
+OVERLAP = "fisher_overlap_layer_"
+"""What the overlaps of Fisher informations are called, followed by the number of the layer."""
+
 
 class Reading(NamedTuple):
     """One number that a probe has measured."""

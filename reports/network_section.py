@@ -10,7 +10,7 @@ import pandas as pd
 
 from continual_arcade.envs.schedules import Schedule
 from continual_arcade.evaluation.bounded import Range
-from continual_arcade.evaluation.network_diagnostics import ALL
+from continual_arcade.evaluation.network_diagnostics import ALL, OVERLAP
 from continual_arcade.evaluation.record import Record
 from continual_arcade.evaluation.timetable import BEFORE
 from continual_arcade.reports.curves import bands, interval_arrays
@@ -81,6 +81,69 @@ def interference(results: Sequence[MethodResults], schedule: Schedule) -> HeatMa
         limits=(-1.0, 1.0),
         decimals=2,
     )
+
+
+def overlap(results: Sequence[MethodResults], schedule: Schedule) -> HeatMap | None:
+    """Draw how far the phases use the same parameters at the end, layer by layer."""
+    phases = [phase.index for phase in schedule.distinct]
+    panels: list[HeatPanel] = []
+    missing: dict[str, str] = {}
+    for one in results:
+        tables, reason = _diagnostics(one)
+        found = [_overlaps(table, phases) for table in tables]
+        layers = {len(matrices) for matrices in found}
+        if reason:
+            missing[one.label] = reason
+        elif 0 in layers:
+            missing[one.label] = "a run did not measure it"
+        elif len({*layers, *(len(panel.frames) for panel in panels)}) > 1:
+            missing[one.label] = f"its networks have other layers than those of {results[0].label}"
+        else:
+            panels.append(HeatPanel(one.label, tuple(np.mean(found, axis=0))))
+    if not panels:
+        return None
+    names = results[0].records[0].labels
+    pairs = np.tril_indices(len(phases), -1)
+    return HeatMap(
+        key="fisher-overlap",
+        title="Overlap of Fisher informations at the end",
+        caption="How far two phases use the same parameters of a layer, at the last evaluation, "
+        "mean over runs: 1 for the same in the same proportions, 0 for others." + without(missing),
+        alt="Mean over pairs of phases, from the first layer to the last: "
+        + "; ".join(
+            f"{panel.label}: "
+            + ", ".join(spoken(float(frame[pairs].mean()), ".2f") for frame in panel.frames)
+            for panel in panels
+        ),
+        rows=names,
+        columns=names,
+        rows_label="phase",
+        columns_label="phase",
+        value_label="overlap",
+        panels=tuple(panels),
+        frames=tuple(f"layer {k + 1}" for k in range(len(panels[0].frames))),
+        frames_label="layer",
+        limits=(0.0, 1.0),
+        decimals=2,
+    )
+
+
+def _overlaps(table: pd.DataFrame, phases: Sequence[int]) -> list[np.ndarray]:
+    """Lay the overlaps of the last evaluation out as one matrix for each layer."""
+    matrices: list[np.ndarray] = []
+    last = table[table["lifetime_step"] == table["lifetime_step"].max()]
+    while len(of_layer := last[last["quantity"] == f"{OVERLAP}{len(matrices)}"]):
+        keys = zip(of_layer["phase"], of_layer["other_phase"], strict=True)
+        values = dict(zip(map(frozenset, keys), of_layer["value"], strict=True))
+        matrices.append(
+            np.array(
+                [
+                    [1.0 if i == j else values.get(frozenset((i, j)), np.nan) for j in phases]
+                    for i in phases
+                ]
+            )
+        )
+    return matrices
 
 
 def cosines_at_ends(one: MethodResults) -> npt.NDArray[np.float64]:

@@ -118,10 +118,12 @@ def _sections(
         _section("adaptation", "Adaptation time", curves.adaptation(results, schedule)),
         _section(
             "interference",
-            "Gradient interference",
+            "Interference",
             network_section.interference(results, schedule),
+            network_section.overlap(results, schedule),
             text="Gradients of two phases that point the same way mean transfer, opposed ones "
-            "interference (Riemer et al. 2019).",
+            "interference (Riemer et al. 2019). Fisher informations that overlap mean that two "
+            "phases use the same parameters (Kirkpatrick et al. 2017).",
         ),
         _section("profiles", "Performance profiles", summary.profiles(results, points)),
         _section("memory", "Replay memory", *network_section.memory(results, schedule)),

@@ -3,12 +3,15 @@
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import combinations
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from continual_arcade.agents.continual_dqn import ContinualDQN
 from continual_arcade.agents.probes.interference import alignment
+from continual_arcade.agents.probes.overlap import fisher_informations, overlaps
 from continual_arcade.agents.probes.plasticity import (
     dormant_share,
     effective_rank,
@@ -16,7 +19,7 @@ from continual_arcade.agents.probes.plasticity import (
     weight_norm,
 )
 from continual_arcade.evaluation.experience import Experience
-from continual_arcade.evaluation.network_diagnostics import ALL, Reading
+from continual_arcade.evaluation.network_diagnostics import ALL, OVERLAP, Reading
 
 NORM = "weight_norm"
 """The quantity that depends on nothing but the network, by which it is known again."""
@@ -67,9 +70,7 @@ class PlasticityProbe:
             ValueError: If its network has other layers than perceptrons have.
         """
         network, phases = _agent(model).q_net, experience.phases
-        met = [experience.of(position).observations for position in range(len(phases))]
-        # They are in order, so that every n-th of them is spread over all as well.
-        met = [each[:: max(1, math.ceil(len(each) / self.states))] for each in met]
+        met = _met(experience, self.states)
         for phase, observations in zip((ALL, *phases), (np.concatenate(met), *met), strict=True):
             dormant = rank = np.nan
             if len(observations):
@@ -81,8 +82,43 @@ class PlasticityProbe:
         yield Reading(NORM, weight_norm(network))
 
 
-PROBES = (InterferenceProbe(), PlasticityProbe())
+@dataclass(frozen=True)
+class OverlapProbe:
+    """Measures how far each two phases use the same parameters, layer by layer.
+
+    ``fisher_overlap_layer_0`` and so on, once for each pair of phases.
+
+    Args:
+        states: How many observations of each phase to look at.
+    """
+
+    states: int = 512
+
+    def measure(self, model: Any, experience: Experience) -> Iterator[Reading]:
+        """Measure an agent.
+
+        Raises:
+            TypeError: If it is no ``ContinualDQN``.
+        """
+        agent, phases = _agent(model), experience.phases
+        met = _met(experience, self.states)
+        known = [i for i, observations in enumerate(met) if len(observations)]
+        found = fisher_informations(agent, [met[i] for i in known])
+        for layer, informations in enumerate(zip(*found, strict=True)):
+            of_pairs = overlaps(informations)
+            for (a, i), (b, j) in combinations(enumerate(known), 2):
+                yield Reading(f"{OVERLAP}{layer}", of_pairs[a, b], phases[i], phases[j])
+
+
+PROBES = (InterferenceProbe(), PlasticityProbe(), OverlapProbe())
 """What is measured of every agent that is evaluated."""
+
+
+def _met(experience: Experience, most: int) -> list[npt.NDArray[Any]]:
+    """Return some observations of each phase."""
+    met = [experience.of(i).observations for i in range(len(experience.phases))]
+    # They are in order, so that every n-th of them is spread over all as well.
+    return [each[:: max(1, math.ceil(len(each) / most))] for each in met]
 
 
 def _agent(model: Any) -> ContinualDQN:

@@ -38,8 +38,8 @@ class EWC(SampledPenalty):
     temperature: Divisor | None = None
     """Of the softmax policy [units of Q]; the median gap between the best actions if not given."""
     batch: Count = field(default=1, metadata={BEFORE: 1})
-    """Consecutive transitions whose gradients are averaged before they are squared, of ``td`` alone:
-    with more than 1 it is what much public code computes, and too small by a factor near it."""
+    """Consecutive transitions whose gradients are averaged before they are squared; of ``td``
+    alone. Above 1 it is what much public code computes, and too small by a factor near it."""
     off_slope: NotNegative = field(default=0.0, metadata={BEFORE: 0.0})
     """What the derivative of a ReLU counts as where it is off, in the estimate alone. With 0
     nothing holds a unit that is off on all states; with 1 what would switch it on is held like all
@@ -54,8 +54,8 @@ class EWC(SampledPenalty):
             )
         if self.temperature is not None and self.fisher not in ("policy", "sampled"):
             raise ValueError(
-                f"{self.name}: temperature = {self.temperature:g} is that of a policy, which fisher "
-                f"= {self.fisher!r} has none of: leave it out, or take 'policy' or 'sampled'"
+                f"{self.name}: temperature = {self.temperature:g} is that of a policy, and fisher "
+                f"= {self.fisher!r} knows none: leave it out, or take 'policy' or 'sampled'"
             )
 
     def bind(self, learner: Learner, rng: Any) -> None:

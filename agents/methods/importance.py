@@ -315,8 +315,8 @@ def fisher_sampled(
 ) -> Parameters:
     """Estimate what :func:`fisher_policy` computes, from one drawn action for each state.
 
-    E_s (d log pi_a/dtheta_i)^2 with a drawn from pi: the same in expectation, with as many gradients
-    as there are states, whatever the number of actions.
+    E_s (d log pi_a/dtheta_i)^2 with a drawn from pi: the same in expectation, with as many
+    gradients as there are states, whatever the number of actions.
 
     Source: Kirkpatrick et al. (2017), as in ``fisher_gauss``; van de Ven (2025), On the computation
     of the Fisher information in continual learning, who compares the estimates.
@@ -504,6 +504,23 @@ def mas(
     return _rate(network, states, 2 * output.unsqueeze(1), torch.abs, chunk)
 
 
+def by_layer(network: nn.Module, importance: Parameters) -> dict[str, Parameters]:
+    """Lay the importances of parameters out by layer.
+
+    Args:
+        network: The network that was rated.
+        importance: Importance of each parameter.
+
+    Returns:
+        Those of each module that has parameters of its own, by its name, in the order of
+        ``network.parameters()``: in a plain perceptron one for each linear layer.
+    """
+    layers: dict[str, Parameters] = {}
+    for (name, _), tensor in zip(network.named_parameters(), importance, strict=True):
+        layers.setdefault(name.rpartition(".")[0], []).append(tensor)
+    return layers
+
+
 def zero_shares(network: nn.Module, importance: Parameters) -> list[float]:
     """Compute which share of each layer's parameters does not matter at all.
 
@@ -515,15 +532,11 @@ def zero_shares(network: nn.Module, importance: Parameters) -> list[float]:
         importance: Importance of each parameter.
 
     Returns:
-        The share of importances that are exactly 0, of each module that has parameters of its own,
-        in the order of ``network.parameters()``: in a plain perceptron one for each linear layer.
+        The share of importances that are exactly 0, layer by layer (:func:`by_layer`).
     """
-    layers: dict[str, Parameters] = {}
-    for (name, _), tensor in zip(network.named_parameters(), importance, strict=True):
-        layers.setdefault(name.rpartition(".")[0], []).append(tensor)
     return [
         sum(int((tensor == 0).sum()) for tensor in layer) / sum(tensor.numel() for tensor in layer)
-        for layer in layers.values()
+        for layer in by_layer(network, importance).values()
     ]
 
 

@@ -19,13 +19,20 @@ from continual_arcade.envs import IDS, digits, images, make_game, tables
 from continual_arcade.envs.digits import QUESTIONS
 
 
-def seen(pixels: npt.NDArray[np.uint8], angle: float, permutation: int) -> Any:
+def seen(pixels: npt.NDArray[np.uint8], angle: float, permutation: int, square: int = 0) -> Any:
     """What is to be seen of an image, by Pillow and NumPy."""
     side = round(len(pixels) ** 0.5)
     turned = np.asarray(Image.fromarray(pixels.reshape(side, side)).rotate(angle)).reshape(-1)
     order = np.arange(side**2)
     if permutation:
         order = np.random.default_rng(permutation).permutation(side**2)
+    if square:
+        first = (side - square) // 2
+        grid = np.arange(side**2).reshape(side, side)
+        middle = grid[first : first + square, first : first + square].reshape(-1)
+        permuted = order[np.isin(order, middle)]
+        order = grid.reshape(-1).copy()
+        order[middle] = permuted
     return turned[order].astype(np.float32) * np.float32(1 / 255)
 
 
@@ -46,17 +53,18 @@ def exam() -> Any:
         st.floats(-360, 360),
     ),
     permutation=st.integers(0, 99),
+    square=st.integers(0, 28),
     question=st.integers(0, 20),
 )
 def test_images_are_turned_and_permuted_exactly(
-    exam: Any, angle: float, permutation: int, question: int
+    exam: Any, angle: float, permutation: int, square: int, question: int
 ) -> None:
     found = images.load(digits.SOURCE)
-    params = {"angle": angle, "permutation": permutation}
+    params = {"angle": angle, "permutation": permutation, "square": square}
     observation, _ = exam.reset(seed=0, options={"params": params})
     for _ in range(question):
         observation, *_ = exam.step(0)
-    assert np.array_equal(observation, seen(found.test[question], angle, permutation))
+    assert np.array_equal(observation, seen(found.test[question], angle, permutation, square))
     *_, info = exam.step(0)
     assert info["label"] == found.test_labels[question]
 
@@ -66,6 +74,7 @@ def test_the_comparison_finds_a_wrong_turn(exam: Any) -> None:
     observation, _ = exam.reset(seed=0, options={"params": {"angle": 10.0}})
     assert not np.array_equal(observation, seen(found.test[0], -10.0, 0))
     assert not np.array_equal(observation, seen(found.test[0], 10.0, 1))
+    assert not np.array_equal(observation, seen(found.test[0], 10.0, 1, 8))
 
 
 @pytest.mark.parametrize(("split", "classes"), [(0, range(10)), (1, (0, 1)), (5, (8, 9))])

@@ -358,6 +358,12 @@ def test_what_goes_on_inside(tmp_path: Path) -> None:
                 for j in range(2)
             ]
             of_all = [Reading("dormant_share", 0.1 * (seed + stage + 1))]
+            of_all += [
+                Reading(
+                    f"fisher_overlap_layer_{layer}", 0.1 * seed + 0.2 * layer + 0.01 * stage, 0, 1
+                )
+                for layer in range(2)
+            ]
             rows = network_diagnostics.rows(
                 [*cosines, *of_all], run=path.name, seed=seed, step=step, trained_phase=stage
             )
@@ -376,6 +382,12 @@ def test_what_goes_on_inside(tmp_path: Path) -> None:
     assert isinstance(interference, HeatMap)
     assert len(interference.frames) == 3
     np.testing.assert_allclose(interference.panels[0].frames[-1], [[1, -0.1], [-0.1, 1]])
+    overlap = item(page, "fisher-overlap")
+    assert isinstance(overlap, HeatMap)
+    assert overlap.frames == ("layer 1", "layer 2")
+    np.testing.assert_allclose(
+        overlap.panels[0].frames, [[[1, at], [at, 1]] for at in (0.11, 0.31)]
+    )
     plasticity = item(page, "dormant-share")
     assert isinstance(plasticity, LineChart)
     np.testing.assert_allclose(plasticity.panels[0].series[0].y, [0.1, 0.2, 0.3])

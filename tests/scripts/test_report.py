@@ -66,7 +66,7 @@ def test_everything_is_there(page: Path) -> None:
         "Forgetting",
         "Films",
         "Learning curves per phase",
-        "Gradient interference",
+        "Interference",
         "Performance profiles",
         "Replay memory",
         "Plasticity",

@@ -103,7 +103,7 @@ def test_evaluating_again_gives_the_same_table(trained: Path, capsys: Any) -> No
     table = read(trained / "evaluations.csv")
     for name in ("run", "seed", "lifetime_step", "trained_phase"):
         assert looked[name].drop_duplicates().tolist() == table[name].drop_duplicates().tolist()
-    assert len(looked) == 7 * (9 + 3 + 2 * 4 + 1)
+    assert len(looked) == 7 * (9 + 3 + 2 * 4 + 1 + 3 * 2)
     with pytest.raises(SystemExit, match="2"):
         evaluate.main([str(trained), "--out", str(out)])
     assert "exists" in capsys.readouterr().err

@@ -11,6 +11,7 @@ from stable_baselines3.common.callbacks import BaseCallback
 
 from continual_arcade.agents import ContinualDQN
 from continual_arcade.agents.probes.interference import alignment
+from continual_arcade.agents.probes.overlap import fisher_informations, overlaps
 from continual_arcade.agents.probes.plasticity import (
     dormant_share,
     effective_rank,
@@ -19,7 +20,12 @@ from continual_arcade.agents.probes.plasticity import (
 )
 from continual_arcade.envs import make_game, shipped
 from continual_arcade.evaluation import Evaluator, Experience, Probe, Reading
-from continual_arcade.studies.probes import PROBES, InterferenceProbe, PlasticityProbe
+from continual_arcade.studies.probes import (
+    PROBES,
+    InterferenceProbe,
+    OverlapProbe,
+    PlasticityProbe,
+)
 
 EVALUATOR = Evaluator(
     "FlappyBird", shipped("cycle", make_game("FlappyBird")), episodes=2, max_steps=60
@@ -74,6 +80,17 @@ def test_plasticity_of_some_states(states: int, every: int) -> None:
     assert got["dormant_share", 0, -1] == dormant_share(agent.q_net, seen)
 
 
+def test_overlap() -> None:
+    agent, experience = looked_into()
+    got = measure(OverlapProbe(), agent, experience)
+    found = fisher_informations(agent, [experience.of(i).observations for i in range(3)])
+    assert len(got) == 3 * len(found[0])
+    for layer, informations in enumerate(zip(*found, strict=True)):
+        expected = overlaps(informations)
+        for i, j in ((0, 1), (0, 2), (1, 2)):
+            assert got[f"fisher_overlap_layer_{layer}", i, j] == expected[i, j]
+
+
 def test_a_phase_without_transitions_is_undefined() -> None:
     agent, experience = looked_into()
     experience.counts[1] = 0
@@ -84,6 +101,8 @@ def test_a_phase_without_transitions_is_undefined() -> None:
     got = measure(PlasticityProbe(), agent, experience)
     assert math.isnan(got["dormant_share", 1, -1])
     assert not math.isnan(got["dormant_share", -1, -1])
+    got = measure(OverlapProbe(), agent, experience)
+    assert {key[1:] for key in got} == {(0, 2)}
 
 
 def test_a_network_without_hidden_units_has_no_rank() -> None:
@@ -120,7 +139,8 @@ def test_a_run_with_probes_is_as_one_without(engine: Any, policy: dict[str, Any]
     for callback in (None, probing):
         agents.append(tiny.live(tiny.agent(engine=engine, policy=policy), callback=callback))
     assert not list(tiny.differences(*map(tiny.inside, agents)))
-    assert len(probing.readings) == tiny.LIFE // 60 * (12 + 9)
+    layers = 2  # of tiny networks
+    assert len(probing.readings) == tiny.LIFE // 60 * (12 + 9 + 3 * layers)
 
 
 def test_only_agents_of_this_suite_can_be_probed() -> None:

@@ -1,50 +1,85 @@
-"""Writes the table of docs/calibration.md: what papers report, beside what the suite measures.
+"""Writes the tables of docs/calibration.md: what papers report, beside what the suite measures.
 
     python docs/results/calibration.py
 
-It reads the published results of the studies ``calibration-*`` and prints a table.
+It reads the published runs of the study ``calibration`` and prints the tables.
 """
 
 import csv
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from functools import cache
 from pathlib import Path
 from statistics import mean, stdev
 from typing import NamedTuple
 
 from scipy.stats import t
 
-HERE = Path(__file__).parent
-STUDIES = {"permutations": "MNIST Permutations", "rotations": "MNIST Rotations"}
-RETAINED, LEARNT = "acc@gem", "la@mer"
+RUNS = Path(__file__).parent / "calibration-runs.csv"
+RETAINED, LEARNT, WORST = "acc@gem", "la@mer", "worst-phase@end"
 QUESTIONS = 1_000
 """Of an exam, of which a score is the number answered right."""
 CLOSE = 2.0
 """How far off a number may be beyond the interval [percentage points]."""
-PAPER = {
-    ("permutations", "online"): 55.4,
-    ("permutations", "er-200"): 69.7,
-    ("permutations", "er-500"): 74.0,
-    ("permutations", "er-5120"): 83.9,
-    ("permutations", "mer-1-200"): 73.5,
-    ("permutations", "mer-1-500"): 77.5,
-    ("permutations", "mer-6-200"): 73.5,
-    ("rotations", "online"): 53.4,
-    ("rotations", "er-200"): 70.3,
-    ("rotations", "er-500"): 76.6,
-    ("rotations", "er-5120"): 88.3,
-    ("rotations", "mer-1-200"): 77.4,
-    ("rotations", "mer-1-500"): 81.8,
-    ("rotations", "mer-6-200"): 77.4,
+
+MER = {"5120": 89.6, "500": 81.8, "200": 77.4}, {"5120": 85.5, "500": 77.5, "200": 73.5}
+"""Of rotations and of permutations; one number for each memory, whichever algorithm it is of."""
+PAPER: Mapping[str, Mapping[str, float]] = {
+    "rotated-digits": {
+        "online": 53.4,
+        "ewc": 58.0,
+        "gem-5120": 87.1,
+        "gem-500": 74.9,
+        "gem-200": 67.4,
+        "er-5120": 88.3,
+        "er-500": 76.6,
+        "er-200": 70.3,
+        **{f"mer-{k}-{memory}": it for k in (1, 6, 7) for memory, it in MER[0].items()},
+    },
+    "permuted-digits": {
+        "online": 55.4,
+        "ewc": 62.3,
+        "gem-5120": 82.5,
+        "gem-500": 69.3,
+        "gem-200": 55.4,
+        "er-5120": 83.9,
+        "er-500": 74.0,
+        "er-200": 69.7,
+        **{f"mer-{k}-{memory}": it for k in (1, 6, 7) for memory, it in MER[1].items()},
+    },
+    "many-permuted-digits": {
+        "online": 32.6,
+        "ewc": 33.5,
+        "er-5120": 59.8,
+        "er-500": 42.4,
+        **{f"mer-{k}-5120": 61.8 for k in (1, 6, 7)},
+        **{f"mer-{k}-500": 47.4 for k in (1, 6, 7)},
+    },
 }
-"""Retained accuracy in Riemer et al. 2019, as remembered [%]; one number for MER, whichever of its
-algorithms."""
+"""Retained accuracy in Riemer et al. 2019, as remembered [%]."""
+STREAMS = {
+    "rotated-digits": "Rotations",
+    "permuted-digits": "Permutations",
+    "many-permuted-digits": "Many permutations",
+}
 TITLES = {
     "online": "Online",
+    "ewc": "EWC",
+    "gem": "GEM",
     "er": "Experience replay",
     "mer-1": "MER, algorithm 1",
     "mer-6": "MER, algorithm 6",
+    "mer-7": "MER, algorithm 7",
 }
-HEADINGS = ("stream", "method", "memory", "paper [%]", "retained [%]", "learnt [%]", "verdict")
+HEADINGS = (
+    "stream",
+    "method",
+    "memory",
+    "paper [%]",
+    "retained [%]",
+    "learnt [%]",
+    "change [%]",
+    "verdict",
+)
 
 
 class Estimate(NamedTuple):
@@ -78,43 +113,61 @@ def estimate(scores: Sequence[float]) -> Estimate:
     return Estimate(mean(shares), mean(shares) - half, mean(shares) + half)
 
 
-def estimates(study: str) -> dict[tuple[str, str], Estimate]:
-    """Read what a study has measured, by method and metric; empty if it is not published."""
-    path = HERE / f"calibration-{study}-runs.csv"
-    if not path.exists():
-        return {}
-    scores: dict[tuple[str, str], list[float]] = {}
-    with path.open(encoding="utf-8", newline="") as file:
+class Measured(NamedTuple):
+    """What a method comes to in a scenario: right answers of an exam, run by run."""
+
+    retained: list[float]
+    """Mean over all tasks at the end."""
+    learnt: list[float]
+    """Mean over all tasks, each just after it was learnt."""
+    worst: list[float]
+    """In the worst task at the end."""
+
+
+@cache
+def measured() -> dict[tuple[str, str], Measured]:
+    """Read what was measured, by scenario and method."""
+    found: dict[tuple[str, str], Measured] = {}
+    with RUNS.open(encoding="utf-8", newline="") as file:
         for row in csv.DictReader(file):
-            for metric in (RETAINED, LEARNT):
-                scores.setdefault((row["method"], metric), []).append(float(row[metric]))
-    return {key: estimate(runs) for key, runs in scores.items()}
+            key = row["in"].removeprefix("Digits, "), row["method"]
+            runs = found.setdefault(key, Measured([], [], []))
+            for column, scores in zip((RETAINED, LEARNT, WORST), runs, strict=True):
+                scores.append(float(row[column]))
+    return found
 
 
 def rows() -> Iterator[tuple[str, ...]]:
-    """Return the rows of the table, as text."""
-    for study, stream in STUDIES.items():
-        found = estimates(study)
-        for (its, method), paper in PAPER.items():
-            if its != study or (method, RETAINED) not in found:
+    """Return the rows of MER's table, as text."""
+    for scenario, of_paper in PAPER.items():
+        for method, paper in of_paper.items():
+            if (scenario, method) not in measured():
                 continue
-            name, _, memory = method.rpartition("-") if method != "online" else (method, "", "none")
-            retained, learnt = found[method, RETAINED], found[method, LEARNT]
+            name, _, memory = method.rpartition("-")
+            found = measured()[scenario, method]
+            retained, learnt = estimate(found.retained), estimate(found.learnt)
             yield (
-                stream,
-                TITLES[name],
-                memory,
+                STREAMS[scenario],
+                TITLES[name or memory],
+                memory if name else "none",
                 f"{paper:.1f}",
                 str(retained),
                 f"{learnt.mean:.1f}",
+                f"{retained.mean - learnt.mean:+.1f}",
                 verdict(retained, paper),
             )
 
 
 def table() -> str:
-    """Return the table as Markdown."""
-    lines = [HEADINGS, ("---",) * 2 + ("---:",) * 4 + ("---",), *rows()]
-    return "\n".join("| " + " | ".join(line) + " |" for line in lines)
+    """Return MER's table as Markdown."""
+    return markdown(HEADINGS, ("---",) * 2 + ("---:",) * 5 + ("---",), rows())
+
+
+def markdown(
+    headings: Sequence[str], aligned: Sequence[str], lines: Iterator[tuple[str, ...]]
+) -> str:
+    """Return a table as Markdown: headings, how columns are aligned, and rows."""
+    return "\n".join("| " + " | ".join(line) + " |" for line in (headings, aligned, *lines))
 
 
 if __name__ == "__main__":

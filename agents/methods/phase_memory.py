@@ -1,4 +1,7 @@
-"""The last transitions of a phase: what a finished phase looked like under the agent's own play."""
+"""The last transitions of a phase: what a finished phase looked like under the agent's own play.
+
+Or its first ones, where what others have done is to be repeated.
+"""
 
 from collections import deque
 from collections.abc import Iterable
@@ -16,10 +19,12 @@ class Recent:
 
     Args:
         capacity: How many.
+        first: Keep the oldest instead.
     """
 
-    def __init__(self, capacity: int) -> None:
+    def __init__(self, capacity: int, *, first: bool = False) -> None:
         self.capacity = capacity
+        self.first = first
         self._batches: deque[Transitions] = deque()
         self._count = 0
 
@@ -27,7 +32,9 @@ class Recent:
         return min(self._count, self.capacity)
 
     def add(self, transitions: Transitions) -> None:
-        """Add transitions; the oldest are forgotten."""
+        """Add transitions; the oldest are forgotten, or what is beyond the first."""
+        if self.first:
+            transitions = transitions.take(np.arange(len(transitions))[: self.capacity - len(self)])
         if not len(transitions):
             return
         self._batches.append(transitions)
@@ -69,13 +76,15 @@ class PhaseMemory(Part):
     """What it remembers, by phase; set by :meth:`remember`. Phases that drift into one another are
     one, the last of them."""
 
-    def remember(self, count: int) -> None:
+    def remember(self, count: int, *, first: bool = False) -> None:
         """Begin to remember.
 
         Args:
             count: How many transitions of a phase.
+            first: Its first ones instead of its last.
         """
         self._capacity = count
+        self._first = first
         self.recent = {}
         self._ended = False
 
@@ -98,10 +107,13 @@ class PhaseMemory(Part):
             if len(phases) > 1:
                 chosen = np.flatnonzero([ends_with[p] == phase for p in began])
                 of_phase = transitions.take(chosen)
-            self.recent.setdefault(phase, Recent(self._capacity)).add(of_phase)
+            self.recent.setdefault(phase, self._none()).add(of_phase)
+
+    def _none(self) -> Recent:
+        return Recent(self._capacity, first=self._first)
 
     def played(self, phase: int) -> Transitions:
-        """Return the newest transitions of a phase that has ended, and forget them.
+        """Return the transitions that are kept of a phase that has ended, and forget them.
 
         Those of earlier ones that drifted into it count as its own.
 
@@ -114,7 +126,8 @@ class PhaseMemory(Part):
         if not found:
             raise ValueError(f"no transition of phase {phase} was seen: it ended before it began")
         joined = concatenated(found)
-        return joined.take(np.arange(len(joined))[-self._capacity :])
+        rows = np.arange(len(joined))
+        return joined.take(rows[: self._capacity] if self._first else rows[-self._capacity :])
 
     def state_dict(self) -> State:
         """Return what is remembered, too."""
@@ -126,7 +139,7 @@ class PhaseMemory(Part):
         super().load_state_dict(state)
         self.recent = {}
         for phase, kept in state["recent"].items():
-            self.recent[int(phase)] = recent = Recent(self._capacity)
+            self.recent[int(phase)] = recent = self._none()
             recent.load_state_dict(kept)
 
 

@@ -3,13 +3,13 @@
 import warnings
 from abc import abstractmethod
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, ClassVar, Literal
 
 import torch
 
 from continual_arcade.agents.methods import importance
-from continual_arcade.agents.methods.base import Learner, Part, State
+from continual_arcade.agents.methods.base import BEFORE, Learner, Part, State
 from continual_arcade.agents.methods.importance import Parameters
 from continual_arcade.agents.methods.phase_memory import PhaseMemory
 from continual_arcade.agents.methods.rules import MEASURE, count, number, rule, total, vector
@@ -221,17 +221,19 @@ class QuadraticPenalty(Part):
 
 @dataclass
 class SampledPenalty(PhaseMemory, QuadraticPenalty):
-    """A penalty whose importance is estimated from the last transitions of the phase."""
+    """A penalty whose importance is estimated from transitions of the phase."""
 
     samples: Count = 2048
-    """Newest transitions of the phase that the estimate is made from."""
+    """Transitions of the phase that the estimate is made from."""
+    taken: Literal["last", "first"] = field(default="last", metadata={BEFORE: "last"})
+    """Which ones: its last, or its first, as the code of some papers has it."""
     normalise: Normalisation = "mean"
     """What the estimate of each phase is divided by: the mean over all parameters, their sum
     ("trace"), or nothing. Without it, the strength of the penalty changes with the scale of Q."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        self.remember(self.samples)
+        self.remember(self.samples, first=self.taken == "first")
 
     def importance(self, learner: Learner, phase: int) -> Parameters:
         """Estimate the importance and normalise it."""

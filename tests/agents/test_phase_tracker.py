@@ -238,6 +238,38 @@ def after_drifting(kind: type[Clone]) -> Clone:
     return clone
 
 
+def told_and_kept(engine: Any, taken: Any) -> tuple[dict[int, Any], dict[int, Any]]:
+    """Rewards of all completed transitions, by phase, and of those that a penalty is made from."""
+    told: dict[int, list[Any]] = {}
+    kept: dict[int, Any] = {}
+
+    class Watched(EWC):
+        def completed(self, learner: Any, transitions: Any) -> None:
+            super().completed(learner, transitions)
+            for phase in sorted(set(transitions.phases.tolist())):
+                of_phase = transitions.take(np.flatnonzero(transitions.phases == phase))
+                told.setdefault(phase, []).append(of_phase.observations)
+
+        def played(self, phase: int) -> Any:
+            found = super().played(phase)
+            kept[phase] = found.observations
+            return found
+
+    live(agent(Watched(samples=30, taken=taken), buffer_size=1_000, engine=engine), LIFE + 100)
+    return {phase: np.concatenate(parts) for phase, parts in told.items()}, kept
+
+
+@pytest.mark.parametrize("engine", ["torch", "compiled"])
+@pytest.mark.parametrize("taken", ["last", "first"])
+def test_the_first_or_the_last_transitions_of_a_phase(engine: Any, taken: Any) -> None:
+    told, kept = told_and_kept(engine, taken)
+    assert list(kept) == [0, 1]
+    for phase, found in kept.items():
+        assert len(told[phase]) > 60
+        wanted = told[phase][:30] if taken == "first" else told[phase][-30:]
+        assert np.array_equal(found, wanted)
+
+
 def test_phases_that_drift_into_one_another_are_remembered_as_one() -> None:
     check_memory(after_drifting(Clone))
 

@@ -14,23 +14,27 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from continual_arcade.agents.engines.flat import FlatVector
+from continual_arcade.agents.engines.flat import FlatMatrix, FlatVector
 from continual_arcade.agents.kernels import program as kernels
 from continual_arcade.agents.kernels.functions import CFunction
+from continual_arcade.agents.kernels.mixture import WORDS
 from continual_arcade.agents.kernels.random import stream_of
 from continual_arcade.agents.kernels.update import ONE_BY_ONE, TOGETHER, UNPLANNED, Plan
 from continual_arcade.agents.methods.base import Part
 from continual_arcade.agents.methods.compiled_rules import (
     groups,
     hook_function,
+    mixture_function,
     numbers_read,
     slope_function,
 )
+from continual_arcade.agents.methods.phase_memory import are_ends
 from continual_arcade.agents.methods.plans import Planner, plan_function
 from continual_arcade.agents.methods.rules import (
     MEASURE,
     Declared,
     KeptGradient,
+    Mixture,
     Slope,
     Step,
     declared,
@@ -77,6 +81,8 @@ class PartBinding:
         self._read = [(i, name) for i, name in enumerate(self.what.numbers) if name in read]
         self._written = [(self.what.numbers.index(name), name) for name in self.what.written]
         self.vectors = {name: FlatVector(like) for name in self.what.vectors}
+        self.matrices = {name: FlatMatrix(like) for name in self.what.matrices}
+        self.gradient = gradient
         size = len(online)
         self.record = np.zeros(4 + len(self.vectors), np.int64)
         self.record[:4] = size, numbers.ctypes.data, online.ctypes.data, gradient.ctypes.data
@@ -107,7 +113,7 @@ class Source:
         part: The part.
         step: What it is kept for.
         entry: Filled, of type ``SOURCE``.
-        result: The vector that is filled, if it is one.
+        result: The vector or matrix that is filled, if it is one.
         features: Numbers of an observation.
         actions: Actions.
     """
@@ -117,26 +123,39 @@ class Source:
         part: Part,
         step: KeptGradient | Slope,
         entry: Any,
-        result: FlatVector | None,
+        result: FlatVector | FlatMatrix | None,
         features: int,
         actions: int,
     ) -> None:
         self.part, self.step, self._entry = part, step, entry
         self._features, self._actions = features, actions
+        self._result = result
+        self._ends = np.zeros(1, np.int64)
         self._shown: list[Any] = []
         self._columns: dict[str, npt.NDArray[Any]] = {}
         self._is_shared = True
         """Whether compiled code reads the part's own arrays, and no copies of another type."""
-        entry["result"] = 0 if result is None else result.array.ctypes.data
         entry["state"], entry["next_uint32"], entry["next_double"] = stream_of(part.rng)
 
+    @property
+    def _of_memories(self) -> str:
+        """Field with the ends of several memories, if there are several."""
+        return self.step.ends if isinstance(self.step, KeptGradient) else ""
+
     def size(self, batch_size: int) -> int:
-        """Return the size of a batch: as large as the learner's unless the part says."""
-        return int(getattr(self.part, self.step.size) or batch_size)
+        """Return the size of the largest batch.
+
+        As large as the learner's unless the part says; of several memories, all that one holds.
+        """
+        given = getattr(self.part, self.step.size)
+        if self._of_memories and not given:
+            return int(np.diff(self._ends, prepend=0).max(initial=0))
+        return int(given or batch_size)
 
     def before(self, batch_size: int) -> None:
         """Look at what is kept now."""
-        self._entry["batch"] = self.size(batch_size)
+        whole = self._of_memories and not getattr(self.part, self.step.size)
+        self._entry["batch"] = 0 if whole else self.size(batch_size)
         kept = self._kept()
         shown = list(kept.values())
         is_same = len(shown) == len(self._shown) and all(map(is_, shown, self._shown))
@@ -149,6 +168,27 @@ class Source:
             self._entry["count"] = len(next(iter(self._columns.values()), ()))
             for name, column in self._columns.items():
                 self._entry[name] = column.ctypes.data
+        self._before_memories()
+
+    def _before_memories(self) -> None:
+        """Make room for what is computed of each memory."""
+        entry, result = self._entry, self._result
+        self._ends = np.array([entry["count"]])
+        if isinstance(result, FlatMatrix):
+            self._ends = self._checked_ends()
+            result.resize(len(self._ends))
+            setattr(self.part, self.step.writes, result.rows)
+        entry["memories"], entry["ends"] = len(self._ends), self._ends.ctypes.data
+        entry["result"] = 0 if result is None else result.array.ctypes.data
+
+    def _checked_ends(self) -> npt.NDArray[np.int64]:
+        ends = getattr(self.part, self._of_memories)
+        if not are_ends(ends, int(self._entry["count"])):
+            raise ValueError(
+                f"part {self.part.name!r}: its memories end at {ends}, and it keeps "
+                f"{self._entry['count']} transitions: its state is damaged"
+            )
+        return np.array(ends, np.int64)
 
     def _kept(self) -> dict[str, Any]:
         if isinstance(self.step, KeptGradient):
@@ -188,6 +228,33 @@ class Source:
         return columns
 
 
+class MixtureRecord:
+    """Shows what a mixture is made of.
+
+    Args:
+        binding: The part.
+        step: The mixture.
+    """
+
+    def __init__(self, binding: PartBinding, step: Mixture) -> None:
+        self._matrix = binding.matrices[step.of]
+        vectors = {name: vector.array for name, vector in binding.vectors.items()}
+        self._vector = {**vectors, "gradient": binding.gradient}[step.to]
+        self._numbers = binding.numbers
+        self.record = np.zeros(WORDS, np.int64)
+        self._shown: Any = None
+
+    def before(self) -> None:
+        """Look at the matrix, which grows."""
+        matrix = self._matrix.array
+        if matrix is not self._shown:
+            self._shown, rows = matrix, len(matrix)
+            self._scratch = np.zeros((rows, rows)), np.zeros(rows), np.zeros(rows)
+            arrays = (*self._scratch, self._numbers)
+            self.record[:5] = rows, *(array.ctypes.data for array in arrays)
+            self.record[5:] = matrix.shape[1], matrix.ctypes.data, self._vector.ctypes.data
+
+
 class PartsBinding:
     """Makes a program of what the parts declare, and keeps it up to date.
 
@@ -223,6 +290,7 @@ class PartsBinding:
         steps = [step for part in parts for step in _steps(part)]
         needs = [step for step in steps if _needs_source(step)]
         self._sources: list[Source] = []
+        self._mixtures: list[MixtureRecord] = []
         self._entries = np.zeros(max(1, len(needs)), kernels.SOURCE)
         self._functions: list[CFunction] = []
         """Kept alive: compiled code knows their addresses."""
@@ -274,6 +342,12 @@ class PartsBinding:
                 found.append((kernels.CALL, measured, function, record, first, 0, -1))
                 continue
             condition = first + what.numbers.index(group.when) if group.when else -1
+            if isinstance(group, Mixture):
+                self._mixtures.append(MixtureRecord(binding, group))
+                function = self._kept_alive(mixture_function(kind, group))
+                record = self._mixtures[-1].record.ctypes.data
+                found.append((kernels.MIXTURE, measured, function, record, first, 0, condition))
+                continue
             numbers = binding.numbers.ctypes.data
             source = self._source(binding, group) if _needs_source(group) else 0
             operation, function = kernels.KEPT_GRADIENT, 0
@@ -289,7 +363,8 @@ class PartsBinding:
 
     def _source(self, binding: PartBinding, step: Any) -> int:
         number = len(self._sources)
-        result = binding.vectors[step.writes] if isinstance(step, KeptGradient) else None
+        results: dict[str, FlatVector | FlatMatrix] = {**binding.vectors, **binding.matrices}
+        result = results[step.writes] if isinstance(step, KeptGradient) else None
         self._sources.append(
             Source(binding.part, step, self._entries[number], result, self._features, self._actions)
         )
@@ -312,6 +387,8 @@ class PartsBinding:
             binding.before()
         for source in self._sources:
             source.before(batch_size)
+        for mixture in self._mixtures:
+            mixture.before()
         if self.planner is not None:
             self._plan(self.planner, gradient_steps, batch_size)
 
@@ -349,6 +426,8 @@ def compile_rules(part: Part) -> None:
                 hook_function(kind, group)
             elif isinstance(group, Slope):
                 slope_function(kind, group)
+            elif isinstance(group, Mixture):
+                mixture_function(kind, group)
     if isinstance(part, Planner):
         plan_function(type(part))
 

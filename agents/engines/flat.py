@@ -47,3 +47,22 @@ class FlatVector:
                 view.copy_(tensor)
                 strange = True
         return list(self.views) if strange else None
+
+
+class FlatMatrix:
+    """Vectors that lie one after the other.
+
+    Args:
+        like: Tensors whose shapes each of them has room for.
+    """
+
+    def __init__(self, like: Sequence[torch.Tensor]) -> None:
+        self._like = like
+        self.array = np.zeros((0, sum(tensor.numel() for tensor in like)), np.float32)
+        self.rows: list[list[torch.Tensor]] = []
+
+    def resize(self, count: int) -> None:
+        """Have so many rows, of 0 if that is another number than before."""
+        if count != len(self.rows):
+            self.array = np.zeros((count, self.array.shape[1]), np.float32)
+            self.rows = [FlatVector(self._like, row).views for row in self.array]

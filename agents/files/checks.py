@@ -13,6 +13,7 @@ import torch
 from torch.nn.modules.module import register_module_parameter_registration_hook
 from torch.nn.parameter import is_lazy
 
+from continual_arcade.agents.methods.phase_memory import are_ends
 from continual_arcade.agents.replay import TransitionReplayBuffer
 from continual_arcade.agents.replay.n_step import MOST_PHASES, Transitions, check_columns
 from continual_arcade.envs.checks import (
@@ -227,6 +228,8 @@ def check_part(
             _check_transitions(value, agent)
         elif name in ("observations", "values"):
             _check_states(name, value, agent)
+        elif name == "ends":
+            _check_ends(value, state["kept"])
         elif name == "steps":
             Whole(0, (every or 1) - 1)(name, value)
         elif isinstance(value, list):
@@ -257,6 +260,12 @@ def _check_transitions(columns: Any, agent: Any) -> None:
     if Instance((dict,))("transitions", columns):
         like: Transitions = replay.stored(np.zeros(0, np.int64))
         check_columns(columns, like, replay.actions_below)
+
+
+def _check_ends(ends: Any, kept: Any) -> None:
+    count = len(kept["rewards"]) if kept else 0
+    if not are_ends(Instance((list,))("ends", ends), count):
+        raise ValueError(f"ends = {ends} are not those of memories of {count} transitions")
 
 
 def _check_states(name: str, values: Any, agent: Any) -> None:

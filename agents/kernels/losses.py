@@ -33,7 +33,7 @@ def passed_rows(c: Any, rows: int) -> int:
 
 
 @inner(WIDE)
-def loss_gradient(c: Any, net: Any, batch: Any, rows: int, weight: float) -> float:
+def loss_gradient(c: Any, net: Any, batch: Any, rows: int, weight: float, gradient: Any) -> float:
     """Compute the gradient of the loss of the batch.
 
     Args:
@@ -42,6 +42,7 @@ def loss_gradient(c: Any, net: Any, batch: Any, rows: int, weight: float) -> flo
         batch: The rest of the batch.
         rows: Transitions of the batch.
         weight: Factor of the loss.
+        gradient: Filled, shape ``(parameters,)``.
 
     Returns:
         The mean loss, times the weight.
@@ -63,7 +64,7 @@ def loss_gradient(c: Any, net: Any, batch: Any, rows: int, weight: float) -> flo
         for row in range(rows):
             slopes = batch.slopes[row]
             loss += label_slopes(c.loss_kind, values[row], batch.actions[row], share, slopes)
-    backward(net, rows, passed, batch.slopes[:rows], net.gradient)
+    backward(net, rows, passed, batch.slopes[:rows], gradient)
     return weight * loss / rows
 
 

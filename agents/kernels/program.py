@@ -36,10 +36,11 @@ HOOKS = (
     AFTER_UPDATE,
 ) = numbered(len(HOOKS))
 
-CALL, REPLAYED_SLOPE, KEPT_SLOPE, KEPT_GRADIENT, DRAW_BACK = range(5)
+CALL, REPLAYED_SLOPE, KEPT_SLOPE, KEPT_GRADIENT, MIXTURE, DRAW_BACK = range(6)
 """Kinds of operations: call the function of a part; add the gradient of a loss that a part says by
-its slope by the values, of the batch, or of states that it keeps; compute the gradient of the TD
-loss of transitions that a part keeps; draw the parameters back, as a plan says."""
+its slope by the values, of the batch, or of states that it keeps; compute the gradients of the TD
+loss of transitions that a part keeps; add a mixture of such gradients to a vector; draw the
+parameters back, as a plan says."""
 
 OPERATION = np.dtype(
     [
@@ -65,6 +66,8 @@ SOURCE = np.dtype(
         for name in (
             "count",
             "batch",
+            "memories",
+            "ends",
             "observations",
             "actions",
             "rewards",
@@ -79,9 +82,10 @@ SOURCE = np.dtype(
         )
     ]
 )
-"""What a part keeps of finished phases: how many rows, how many of a batch, addresses of columns
-(0 for those that it does not have), of the vector that is filled, and the stream that it is drawn
-with."""
+"""What a part keeps of finished phases: how many rows, how many of a batch (0 for all), how many
+memories they are, and the address of where each of these ends; addresses of columns (0 for those
+that it does not have), of the vectors that are filled, one after the other for each memory, and the
+stream that it is drawn with."""
 
 
 class Program(NamedTuple):

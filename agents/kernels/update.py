@@ -13,6 +13,7 @@ from continual_arcade.agents.kernels.arithmetic import drawn_back, share_of_aver
 from continual_arcade.agents.kernels.functions import address_of, call, floats_at, words_at
 from continual_arcade.agents.kernels.inner import FUSED, WIDE, inner
 from continual_arcade.agents.kernels.losses import TD, loss_gradient, passed_rows
+from continual_arcade.agents.kernels.mixture import mix
 from continual_arcade.agents.kernels.network import ONLINE, TARGET, Network, backward, forward
 from continual_arcade.agents.kernels.per_example import finish_examples, sgd_one_example
 from continual_arcade.agents.kernels.program import (
@@ -26,6 +27,7 @@ from continual_arcade.agents.kernels.program import (
     KEPT_GRADIENT,
     KEPT_SLOPE,
     LOSS,
+    MIXTURE,
     ON_TD_GRADIENT,
     PROJECT,
     PROJECT_UPDATE,
@@ -341,7 +343,7 @@ def update(c: Any, a: Any, rows: int, weight: float, inner: float, outer: float)
     net = a.net
     measures = c.measure_every > 0 and c.updates % c.measure_every == 0
     _run(c, a, BEFORE_UPDATE, rows, measures, inner, outer)
-    c.loss = loss_gradient(c, net, a.batch, rows, weight)
+    c.loss = loss_gradient(c, net, a.batch, rows, weight, net.gradient)
     _run(c, a, ON_TD_GRADIENT, rows, measures, inner, outer)
     _run(c, a, LOSS, rows, measures, inner, outer)
     _run(c, a, ADD_GRADIENT, rows, measures, inner, outer)
@@ -383,7 +385,9 @@ def _run(c: Any, a: Any, hook: int, rows: int, measures: bool, inner: float, out
             _draw_back(a.net.online, a.inner, inner)
             _draw_back(a.net.online, a.outer, outer)
         elif operation.kind == KEPT_GRADIENT:
-            _kept_gradient(c, a, program.sources[operation.source])
+            _kept_gradients(c, a, program.sources[operation.source])
+        elif operation.kind == MIXTURE:
+            mix(operation.function, operation.record)
         elif operation.kind == KEPT_SLOPE:
             _kept_slope(a, operation, program.sources[operation.source])
         else:
@@ -444,11 +448,11 @@ def _kept_slope(a: Any, operation: Any, source: Any) -> None:
 
 
 @inner()
-def _kept_gradient(c: Any, a: Any, source: Any) -> None:
-    """Compute the gradient of the TD loss of a batch of transitions that a part keeps."""
+def _kept_gradients(c: Any, a: Any, source: Any) -> None:
+    """Compute the gradient of the TD loss of a batch of each memory of transitions of a part."""
     if source.count == 0:
         return
-    net, rows = a.net, source.batch
+    net = a.net
     features = net.inputs.shape[1]
     size = source.count * features
     observations = floats_at(source.observations, size)
@@ -457,21 +461,26 @@ def _kept_gradient(c: Any, a: Any, source: Any) -> None:
     rewards = floats_at(source.rewards, source.count)
     dones = floats_at(source.dones, source.count)
     discounts = floats_at(source.discounts, source.count)
-    result = floats_at(source.result, len(net.online))
+    ends = words_at(source.ends, source.memories)
+    results = floats_at(source.result, source.memories * len(net.online))
     stream = Stream(source.state, source.next_uint32, source.next_double)
-    for row in range(rows):
-        drawn = below(stream, source.count)
-        for j in range(features):
-            net.inputs[row, j] = observations[drawn * features + j]
-            net.inputs[rows + row, j] = next_observations[drawn * features + j]
-        a.batch.actions[row] = actions[drawn]
-        a.batch.rewards[row] = rewards[drawn]
-        a.batch.dones[row] = dones[drawn]
-        a.batch.discounts[row] = discounts[drawn]
-    copy(net.gradient, net.extra)
-    loss_gradient(c, net, a.batch, rows, 1.0)
-    copy(net.gradient, result)
-    copy(net.extra, net.gradient)
+    first = 0
+    for memory in range(source.memories):
+        held = ends[memory] - first
+        rows = source.batch if source.batch > 0 else held
+        for row in range(rows):
+            chosen = first + (below(stream, held) if source.batch > 0 else row)
+            for j in range(features):
+                net.inputs[row, j] = observations[chosen * features + j]
+                net.inputs[rows + row, j] = next_observations[chosen * features + j]
+            a.batch.actions[row] = actions[chosen]
+            a.batch.rewards[row] = rewards[chosen]
+            a.batch.dones[row] = dones[chosen]
+            a.batch.discounts[row] = discounts[chosen]
+        place = memory * len(net.online)
+        result = results[place : place + len(net.online)]
+        loss_gradient(c, net, a.batch, rows, 1.0, result)
+        first = ends[memory]
 
 
 @inner(WIDE)

@@ -15,6 +15,7 @@ from continual_arcade.agents.kernels.functions import (
 from continual_arcade.agents.methods.rules import (
     Count,
     KeptGradient,
+    Mixture,
     Slope,
     Step,
     Total,
@@ -22,11 +23,11 @@ from continual_arcade.agents.methods.rules import (
 )
 
 
-def groups(steps: Sequence[Step]) -> Iterator[tuple[Step, ...] | Slope | KeptGradient]:
+def groups(steps: Sequence[Step]) -> Iterator[tuple[Step, ...] | Slope | KeptGradient | Mixture]:
     """Yield the steps of a hook as they are compiled: arithmetic that belongs together, or one."""
     together: list[Step] = []
     for step in steps:
-        if not isinstance(step, Slope | KeptGradient):
+        if not isinstance(step, Slope | KeptGradient | Mixture):
             together.append(step)
             continue
         if together:
@@ -76,6 +77,34 @@ def run(record):
                 slope[row, action] = 0.0
         else:
             rule({", ".join(given[name] for name in step.reads)})
+"""
+    return c_function(text, {"rule": function}, step.function, [suspect])
+
+
+@cached
+def mixture_function(kind: type, step: Mixture) -> CFunction:
+    """Compile what chooses the weights of a mixture, and writes a number.
+
+    Its record is that of :mod:`continual_arcade.agents.kernels.mixture`.
+    """
+    function = of_double_precision(step.function)
+    line = types.Array(types.float64, 1, "C")
+    types_of = {"gram": types.Array(types.float64, 2, "C"), "products": line, "weights": line}
+    what = f"mixture {step.function.__name__!r} of part {getattr(kind, 'name', kind.__name__)!r}"
+    suspect = (function, tuple(types_of.get(n, types.float64) for n in step.reads), what)
+    names = declared(kind).numbers
+    given = {name: f"numbers[{i}]" for i, name in enumerate(names)}
+    given |= {name: name for name in types_of}
+    text = f"""
+def run(record):
+    words = words_at(record, 5)
+    rows = words[0]
+    gram = doubles_at(words[1], rows * rows).reshape(rows, rows)
+    products, weights = doubles_at(words[2], rows), doubles_at(words[3], rows)
+    numbers = doubles_at(words[4], {len(names)})
+    for row in range(rows):
+        weights[row] = 0.0
+    numbers[{names.index(step.writes)}] = rule({", ".join(given[name] for name in step.reads)})
 """
     return c_function(text, {"rule": function}, step.function, [suspect])
 

@@ -4,7 +4,8 @@ Or its first ones, where what others have done is to be repeated.
 """
 
 from collections import deque
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -141,6 +142,18 @@ class PhaseMemory(Part):
         for phase, kept in state["recent"].items():
             self.recent[int(phase)] = recent = self._none()
             recent.load_state_dict(kept)
+
+
+def are_ends(ends: Sequence[int], count: int) -> bool:
+    """Say whether memories that lie one after the other may end there.
+
+    Args:
+        ends: The row after the last one of each.
+        count: Rows of all. Each memory must hold something, and all of them everything.
+    """
+    bounds = [0, *ends]
+    grows = all(type(b) is int and a < b for a, b in pairwise(bounds))
+    return grows and bounds[-1] == count
 
 
 def columns(transitions: Transitions) -> dict[str, npt.NDArray[Any]]:

@@ -24,6 +24,9 @@ Where a rule must decide, it does so by
 :func:`~continual_arcade.agents.kernels.arithmetic.choose`. Settings come in single precision; what
 needs more, such as ``1 - decay``, is computed by a :func:`count` first.
 
+Gradients of several memories, one for each, are the rows of a :func:`matrix`. No rule reads it; a
+:func:`mixture` says how much of each row is added to a vector.
+
 A loss that depends on what the network says is given by its *slope*: the derivative of the loss of
 one state by its values. Autograd, or the compiled engine, takes it through the network.
 """
@@ -31,7 +34,7 @@ one state by its values. Autograd, or the compiled engine, takes it through the 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, fields, is_dataclass, replace
 from inspect import signature
-from typing import Any, get_args, get_type_hints
+from typing import Any, Literal, get_args, get_type_hints
 
 import numpy as np
 import numpy.typing as npt
@@ -62,6 +65,8 @@ _WITH_GRADIENT = (MEASURE, "on_td_gradient", "add_gradient", "project")
 _WITH_KEPT = ("add_gradient", "project")
 """Hooks in which the gradient of kept transitions can be computed: the batch is no longer needed,
 and the parameters have not moved yet."""
+OF_SLOPE, OF_MIXTURE = ("now", "old", "slope"), ("gram", "products", "weights")
+"""What such a function is given beside numbers."""
 _STATE = "rules.state"
 
 
@@ -73,7 +78,16 @@ def vector(*, late: bool = False, kept: bool = True) -> Any:
             zero from ``bind`` on.
         kept: Whether it belongs to what is saved.
     """
-    state = _State(is_vector=True, late=late, kept=kept)
+    state = _State("vector", late=late, kept=kept)
+    return field(init=False, repr=False, default_factory=list, metadata={_STATE: state})
+
+
+def matrix() -> Any:
+    """Make a field that holds the rows that :func:`kept_gradients` computes.
+
+    A row is a list of tensors, as a vector is. It is empty until they are computed, and not saved.
+    """
+    state = _State("matrix", late=True, kept=False)
     return field(init=False, repr=False, default_factory=list, metadata={_STATE: state})
 
 
@@ -84,13 +98,13 @@ def number(start: float = 0, *, kept: bool = True) -> Any:
         start: Its first value; a whole number stays one as long as its values are.
         kept: Whether it belongs to what is saved.
     """
-    state = _State(is_vector=False, late=False, kept=kept)
+    state = _State("number", late=False, kept=kept)
     return field(init=False, repr=False, default=start, metadata={_STATE: state})
 
 
 @dataclass(frozen=True)
 class _State:
-    is_vector: bool
+    what: Literal["vector", "matrix", "number"]
     late: bool
     kept: bool
 
@@ -138,6 +152,19 @@ class KeptGradient(Step):
     """Field with the columns of the transitions, by name; a dict, empty if there are none."""
     size: str = ""
     """Field with the size of the batch; that of the learner if it is None."""
+    ends: str = ""
+    """If they are several memories, each with a gradient of its own: field with the row after the
+    last one of each. Their batches are whole if the size is None."""
+
+
+@dataclass(frozen=True)
+class Mixture(Step):
+    """Rows of a matrix, each times a weight, which are added to a vector."""
+
+    of: str = ""
+    """The matrix."""
+    to: str = ""
+    """The vector, or ``gradient``."""
 
 
 @dataclass(frozen=True)
@@ -182,6 +209,40 @@ def kept_gradient(hook: str, writes: str, of: str, size: str) -> Any:
     return KeptGradient(hook, _no_rule, writes, of=of, size=size)
 
 
+def kept_gradients(hook: str, writes: str, of: str, ends: str, size: str) -> Any:
+    """Compute the gradients of several memories of kept transitions into a matrix.
+
+    Args:
+        hook: When.
+        writes: The matrix, which gets a row for each memory.
+        of: Field with the columns of all transitions, by name, one memory after the other.
+        ends: Field with the row after the last one of each memory, a list of whole numbers.
+        size: Field with the size of the batch that is drawn from each memory with replacement; if
+            it is None, all of it is taken.
+    """
+    return KeptGradient(hook, _no_rule, writes, of=of, size=size, ends=ends)
+
+
+def mixture(
+    hook: str, of: str, to: str, writes: str, when: str = ""
+) -> Callable[[Callable[..., Any]], Any]:
+    """Add a mixture of the rows of a matrix to a vector.
+
+    The function is given ``gram``, the products of the rows with each other, shape ``(rows,
+    rows)``, and ``products``, those of the rows with the vector, shape ``(rows,)``, in double
+    precision. It fills ``weights``, shape ``(rows,)``, which are 0 at first; further arguments are
+    numbers. What it returns becomes a number of the part. A row with a weight of 0 changes no bit.
+
+    Args:
+        hook: When.
+        of: The matrix.
+        to: The vector, or ``gradient``.
+        writes: The number.
+        when: A setting or number of the part; nothing is done while it is 0.
+    """
+    return lambda function: Mixture(hook, function, writes, when, of=of, to=to)
+
+
 def slope_of_replayed(column: str, when: str = "") -> Callable[[Callable[..., Any]], Any]:
     """Make a loss of the replayed states by its slope.
 
@@ -210,6 +271,7 @@ class Declared:
     """What a kind of part declares."""
 
     vectors: Mapping[str, _State]
+    matrices: tuple[str, ...]
     numbers: tuple[str, ...]
     """Everything that is a plain number: ``loss``, settings, and those made by :func:`number`."""
     written: tuple[str, ...]
@@ -229,8 +291,11 @@ def declared(kind: type) -> Declared:
     """
     states = {f.name: f for f in fields(kind)} if is_dataclass(kind) else {}
     made: dict[str, Any] = {name: f.metadata.get(_STATE) for name, f in states.items()}
-    vectors = {name: state for name, state in made.items() if state and state.is_vector}
-    written = tuple(name for name, state in made.items() if state and not state.is_vector)
+    vectors = {name: state for name, state in made.items() if state and state.what == "vector"}
+    matrices, written = (
+        tuple(name for name, state in made.items() if state and state.what == what)
+        for what in ("matrix", "number")
+    )
     settings = tuple(name for name, f in states.items() if f.init)
     steps: dict[str, Step] = {}
     for base in reversed(kind.__mro__):
@@ -244,7 +309,7 @@ def declared(kind: type) -> Declared:
                 "something else in rules: rename it"
             )
     kept = tuple(name for name in written if made[name].kept)
-    result = Declared(vectors, ("loss", *settings, *written), written, kept, {})
+    result = Declared(vectors, matrices, ("loss", *settings, *written), written, kept, {})
     for name, step in steps.items():
         _check(kind, name, step, result)
         by_hook.setdefault(step.hook, []).append(step)
@@ -265,7 +330,7 @@ def _check_fields(kind: Any, where: str, step: Step, what: Declared) -> None:
     """Check the fields that a step names, and that the numbers it reads are numbers."""
     known = [f.name for f in fields(kind)]
     if isinstance(step, KeptGradient):
-        named: tuple[str, ...] = (step.of, step.size)
+        named: tuple[str, ...] = (step.of, step.size, *filter(None, (step.ends,)))
     elif isinstance(step, Slope):
         named = () if step.column else (step.states, step.values, step.size)
         if step.column == "q_values" and not kind.values_after:
@@ -299,11 +364,12 @@ def _check(kind: type, name: str, step: Step, what: Declared) -> None:
     _check_fields(kind, where, step, what)
     if step.when and step.when not in what.numbers:
         raise ValueError(f"{where}: {unknown('number', step.when, what.numbers)}")
-    if isinstance(step, Slope):
-        read = [r for r in step.reads if r not in ("now", "old", "slope")]
-        missing = {"now", "old", "slope"} - set(step.reads)
-        if missing:
-            raise ValueError(f"{where}: it must take now, old and slope, not {step.reads}")
+    if isinstance(step, Slope | Mixture):
+        given = OF_SLOPE if isinstance(step, Slope) else OF_MIXTURE
+        read = [r for r in step.reads if r not in given]
+        if set(given) - set(step.reads):
+            said = f"{', '.join(given[:-1])} and {given[-1]}"
+            raise ValueError(f"{where}: it must take {said}, not {step.reads}")
     elif isinstance(step, KeptGradient):
         read = []
     else:
@@ -312,6 +378,8 @@ def _check(kind: type, name: str, step: Step, what: Declared) -> None:
     known = (*what.numbers,)
     if isinstance(step, Rule | Total):
         known = ("theta", *with_gradient, *what.vectors, *what.numbers)
+    if isinstance(step, Mixture):
+        _check_mixture(where, step, what, with_gradient)
     for each in read:
         if each not in known:
             raise ValueError(f"{where} in {step.hook}: {unknown('state', each, known)}")
@@ -319,7 +387,7 @@ def _check(kind: type, name: str, step: Step, what: Declared) -> None:
     if isinstance(step, Rule):
         may = (*what.vectors, *filter(None, (_WRITTEN[step.hook],)))
     elif isinstance(step, KeptGradient):
-        may = tuple(name for name, state in what.vectors.items() if not state.late)
+        may = what.matrices if step.ends else _ready(what)
     if isinstance(step, Slope):
         return
     if step.writes not in may:
@@ -327,6 +395,22 @@ def _check(kind: type, name: str, step: Step, what: Declared) -> None:
             f"{where} in {step.hook} may not write {step.writes or 'nothing'!r}: "
             f"{unknown('what it writes', step.writes, may)}"
         )
+
+
+def _check_mixture(where: str, step: Mixture, what: Declared, with_gradient: Sequence[str]) -> None:
+    """Check what a mixture is made of and added to, and that no number hides what it is given."""
+    if step.of not in what.matrices:
+        raise ValueError(f"{where}: {unknown('matrix', step.of, what.matrices)}")
+    may = (*with_gradient, *_ready(what))
+    if step.to not in may:
+        raise ValueError(f"{where} in {step.hook}: {unknown('vector', step.to, may)}")
+    for name in {*what.numbers, *what.vectors} & set(OF_MIXTURE):
+        raise ValueError(f"{where}: a field {name!r} means something else in a mixture: rename it")
+
+
+def _ready(what: Declared) -> tuple[str, ...]:
+    """Return the vectors that are there from ``bind`` on."""
+    return tuple(name for name, state in what.vectors.items() if not state.late)
 
 
 def value_of(part: Any, name: str, learner: Any) -> float:

@@ -5,10 +5,11 @@ from typing import Any
 import numpy as np
 import torch
 
-from continual_arcade.agents.methods.compiled_rules import slope_function
+from continual_arcade.agents.methods.compiled_rules import mixture_function, slope_function
 from continual_arcade.agents.methods.rules import (
     Count,
     KeptGradient,
+    Mixture,
     Slope,
     Step,
     Total,
@@ -17,7 +18,7 @@ from continual_arcade.agents.methods.rules import (
     set_number,
     value_of,
 )
-from continual_arcade.agents.methods.tensors import gradients, parameters
+from continual_arcade.agents.methods.tensors import copies, gradients, parameters
 from continual_arcade.agents.replay.n_step import Transitions
 
 
@@ -34,6 +35,8 @@ def run(part: Any, hook: str, learner: Any) -> None:
             continue
         if isinstance(step, KeptGradient):
             _run_kept(step, part, learner)
+        elif isinstance(step, Mixture):
+            _run_mixture(step, part, learner)
         else:
             _run(step, part, learner)
 
@@ -81,8 +84,22 @@ def _run_kept(step: KeptGradient, part: Any, learner: Any) -> None:
     kept = getattr(part, step.of)
     if not kept:
         return
-    size = getattr(part, step.size) or learner.batch_size
-    drawn = part.rng.integers(len(kept["rewards"]), size=size)
+    tensors, size = parameters(learner), getattr(part, step.size)
+    if not step.ends:
+        drawn = part.rng.integers(len(kept["rewards"]), size=size or learner.batch_size)
+        _gradient(learner, kept, drawn, getattr(part, step.writes))
+        return
+    ends, rows = getattr(part, step.ends), getattr(part, step.writes)
+    if len(rows) != len(ends):
+        rows = [[torch.zeros_like(tensor) for tensor in copies(tensors)] for _ in ends]
+        setattr(part, step.writes, rows)
+    for first, end, row in zip([0, *ends[:-1]], ends, rows, strict=True):
+        drawn = part.rng.integers(end - first, size=size) if size else np.arange(end - first)
+        _gradient(learner, kept, first + drawn, row)
+
+
+def _gradient(learner: Any, kept: Any, drawn: Any, into: list[torch.Tensor]) -> None:
+    """Compute the gradient of the TD loss of some of the kept transitions."""
     batch = Transitions(**{name: column[drawn] for name, column in kept.items()})
     samples = learner.replay.as_samples(batch)
     tensors = parameters(learner)
@@ -90,11 +107,34 @@ def _run_kept(step: KeptGradient, part: Any, learner: Any) -> None:
         learner.td_loss(samples), [tensor for tensor in tensors if tensor.requires_grad]
     )
     gradients = iter(learnt)
-    for target, tensor in zip(getattr(part, step.writes), tensors, strict=True):
+    for target, tensor in zip(into, tensors, strict=True):
         if tensor.requires_grad:
             target.copy_(next(gradients))
         else:
             target.zero_()
+
+
+def _run_mixture(step: Mixture, part: Any, learner: Any) -> None:
+    rows = getattr(part, step.of)
+    if not rows:
+        return
+    to = gradients(learner) if step.to == "gradient" else getattr(part, step.to)
+    matrix, vector = torch.stack([_flat(row) for row in rows]), _flat(to)
+    gram, products = ((matrix @ other).cpu().numpy() for other in (matrix.T, vector))
+    gram, weights = np.ascontiguousarray(gram), np.zeros(len(rows))
+    numbers = numbers_for(part, step.reads, learner)
+    places = [array.ctypes.data for array in (gram, products, weights, numbers)]
+    mixture_function(type(part), step)(np.array([len(rows), *places], np.int64))
+    set_number(part, step.writes, numbers[declared(type(part)).numbers.index(step.writes)])
+    with torch.no_grad():
+        for weight, row in zip(weights.tolist(), rows, strict=True):
+            if weight != 0:
+                for tensor, addend in zip(to, row, strict=True):
+                    tensor.add_(addend, alpha=weight)
+
+
+def _flat(tensors: list[torch.Tensor]) -> torch.Tensor:
+    return torch.cat([tensor.detach().reshape(-1) for tensor in tensors]).double()
 
 
 def loss_of_slopes(part: Any, learner: Any, batch: Any) -> torch.Tensor | None:

@@ -172,7 +172,7 @@ COMPOSED = {
 
 
 @pytest.mark.parametrize("loss", LOSSES)
-@pytest.mark.parametrize("name", ["er", "agem", "clear", "si", *COMPOSED])
+@pytest.mark.parametrize("name", ["er", "agem", "gem", "clear", "si", *COMPOSED])
 def test_both_engines_learn_the_same(name: str, loss: Any) -> None:
     method = COMPOSED.get(name) or METHODS[name]
     optimizer = "sgd" if name.startswith("algorithm") else "adam"

@@ -189,6 +189,8 @@ def test_another_activation_is_found(wrong: str, monkeypatch: pytest.MonkeyPatch
         "fifo clone:batch=8,what=policy",
         "fifo clone:batch=40,what=advantage",
         "fifo agem:what=gradient",
+        "fifo gem:transitions=30,batch=8,what=gradient",
+        "mix gem:transitions=20 agem si",
         "balanced ewc:lam=100,anchor=ema",
         "balanced ewc:fisher=policy l2 si mas",
         "reservoir ewc:fisher=td online-ewc",

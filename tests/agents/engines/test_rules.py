@@ -20,6 +20,9 @@ from continual_arcade.agents.methods.rules import (
     count,
     declared,
     kept_gradient,
+    kept_gradients,
+    matrix,
+    mixture,
     number,
     rule,
     slope_of_kept,
@@ -302,9 +305,19 @@ def test_a_field_that_hides_what_a_plan_is_given_is_refused() -> None:
         tiny.agent(Repeating())
 
 
+def mixed(hook: str = "project", **changes: str) -> Any:
+    return mixture(hook, **{"of": "rows", "to": "gradient", "writes": "seen", **changes})
+
+
+def mix_nothing(gram: Any, products: Any, weights: Any) -> Any:
+    return 0.0
+
+
 def kind_with(**steps: Any) -> Any:
     fields: dict[str, Any] = {"rate": 0.1, "trace": vector(), "kept": None}
+    fields |= {"rows": matrix(), "seen": number(0)}
     annotations = {"rate": float, "trace": Parameters, "kept": Any}
+    annotations |= {"rows": list[Parameters], "seen": int}
     body = {"__annotations__": annotations, "name": "wrong", **fields, **steps}
     return dataclass(type("Wrong", (Part,), body))
 
@@ -345,12 +358,49 @@ def kind_with(**steps: Any) -> Any:
             slope_of_kept("kept", "vlaues", "kept")(lambda now, old, slope: None),
             "unknown field",
         ),
+        (kept_gradient("project", "rows", of="kept", size="kept"), "may not write 'rows'"),
+        (
+            kept_gradients("project", "trace", of="kept", ends="kept", size="kept"),
+            "may not write 'trace'",
+        ),
+        (
+            kept_gradients("project", "rows", of="kept", ends="end", size="kept"),
+            "unknown field 'end'",
+        ),
+        (
+            kept_gradients("project_update", "rows", of="kept", ends="kept", size="kept"),
+            "unknown hook 'project_update'",
+        ),
+        (mixed()(lambda gram, weights: 0), "it must take gram, products and weights"),
+        (mixed()(lambda gram, products, weights, rat: 0), "unknown state 'rat'"),
+        (mixed()(lambda gram, products, weights, trace: 0), "unknown state 'trace'"),
+        (mixed(of="trace")(mix_nothing), "unknown matrix 'trace'"),
+        (mixed(to="rows")(mix_nothing), "unknown vector 'rows'"),
+        (mixed("project_update", to="gradient")(mix_nothing), "unknown vector 'gradient'"),
+        (mixed(writes="rate")(mix_nothing), "may not write 'rate'"),
+        (rule("constrain")(lambda theta, rows: theta), "unknown state 'rows'"),
         (slope_of_replayed("q_values")(lambda now, old, slope: None), "set values_after"),
     ],
 )
 def test_rules_that_make_no_sense_are_refused_by_name(step: Any, why: str) -> None:
     with pytest.raises(ValueError, match=f"rule 'step' of part 'wrong'.*{why}"):
         tiny.agent(kind_with(step=step)())
+
+
+@dataclass
+class Weighing(Part):
+    """A field that is called as what a mixture is given."""
+
+    name: ClassVar[str] = "weighing"
+    weights: float = 0.1
+    rows: list[Parameters] = matrix()
+    seen: int = number(0)
+    step = mixed()(mix_nothing)
+
+
+def test_a_field_that_hides_what_a_mixture_is_given_is_refused() -> None:
+    with pytest.raises(ValueError, match="a field 'weights' means something else in a mixture"):
+        tiny.agent(Weighing())
 
 
 @pytest.mark.parametrize("attribute", ["defers", "values_after"])

@@ -483,7 +483,12 @@ def test_a_part_that_is_listed_and_has_no_kernel_is_run(monkeypatch: pytest.Monk
 def test_every_part_there_is_does_the_same_in_both_engines(
     name: str, without_parts: ContinualDQN
 ) -> None:
-    settings = {"clear": {"after": 60}, "reptile": {"every": 7}, "agem": {"batch": 2}}.get(name, {})
+    settings = {
+        "clear": {"after": 60},
+        "reptile": {"every": 7},
+        "agem": {"batch": 2},
+        "gem": {"batch": 2},
+    }.get(name, {})
     agents = []
     for engine in ("torch", "compiled"):
         agents.append(tiny.live(tiny.agent(make_part(name, settings), engine=engine)))
@@ -500,7 +505,9 @@ COPIES: dict[str, Callable[[Any], Any]] = {
 
 
 @pytest.mark.parametrize("how", COPIES)
-@pytest.mark.parametrize("method", ["finetune", "ewc", "si", "mer-lazy", "clone", "agem", "clear"])
+@pytest.mark.parametrize(
+    "method", ["finetune", "ewc", "si", "mer-lazy", "clone", "agem", "gem", "clear"]
+)
 def test_a_copy_trains_on_as_the_original_does(method: str, how: str) -> None:
     agent = build_agent("FlappyBird", tiny.CONFLICT, tiny.SETTINGS, 0, METHODS[method])
     tiny.live(agent, 160)

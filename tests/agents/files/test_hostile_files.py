@@ -27,6 +27,7 @@ from continual_arcade.agents.methods.agem import AGEM
 from continual_arcade.agents.methods.clear import Clear
 from continual_arcade.agents.methods.clone import Clone
 from continual_arcade.agents.methods.ewc import EWC
+from continual_arcade.agents.methods.gem import GEM
 from continual_arcade.agents.methods.mer import MER
 from continual_arcade.agents.methods.reptile import Reptile
 from continual_arcade.agents.methods.si import SI
@@ -206,6 +207,7 @@ KINDS: dict[str, Callable[..., ContinualDQN]] = {
         AGEM(transitions=30),
         **kwargs,
     ),
+    "gem": lambda **kwargs: agent(GEM(transitions=20), **kwargs),
     "reptile, clear": lambda **kwargs: agent(
         Reptile(every=7), Clear(after=0), replay=BalancedReplayBuffer, **kwargs
     ),

@@ -191,6 +191,7 @@ def small(name: str) -> Method:
         "mas": ("mas:lam=0.1,samples=30",),
         "mer-lazy": ("reptile:every=7",),
         "agem": ("agem:transitions=40,batch=16",),
+        "gem": ("gem:transitions=20",),
         "clone": ("clone:states=40,batch=16",),
         "l2": ("l2:lam=0.01",),
     }

@@ -392,6 +392,18 @@ def test_the_log_tells_how_often_it_projected() -> None:
     assert model.logger.name_to_value["agem/projected"] == share
 
 
+@pytest.mark.parametrize("engine", ["torch", "compiled"])
+def test_what_is_projected_may_be_changed_between_two_calls(engine: str) -> None:
+    part = AGEM()
+    model = agent(part, engine=engine, policy={"optimizer_class": torch.optim.SGD})
+    live(model, 2 * PHASE)
+    for what, left in (("gradient", "excess_of_step"), ("update", "excess")):
+        setattr(part, left, -0.5)  # as the last step may have left it
+        part.what = what  # type: ignore[assignment]
+        live(model, 40, reset_num_timesteps=False)
+        assert getattr(part, left) == 0
+
+
 @pytest.mark.parametrize(
     ("settings", "message"),
     [

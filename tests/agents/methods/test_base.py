@@ -251,7 +251,7 @@ TASK_AWARE = sorted(name for name, part in PARTS.items() if part.needs_boundarie
 
 
 def test_which_parts_are_aware_of_phases() -> None:
-    assert TASK_AWARE == ["agem", "clone", "ewc", "l2", "mas", "online-ewc", "reset", "si"]
+    assert TASK_AWARE == ["agem", "clone", "ewc", "gem", "l2", "mas", "online-ewc", "reset", "si"]
 
 
 @pytest.mark.parametrize("name", TASK_AWARE)
@@ -372,6 +372,7 @@ SMALL: dict[str, dict[str, Any]] = {
     "clear": {"after": 60},
     "clone": {"states": 40, "batch": 8},
     "ewc": {"lam": 0.01, "samples": 20, "anchor": "ema"},
+    "gem": {"transitions": 20},
     "l2": {"lam": 1e-3},
     "mas": {"lam": 0.01, "samples": 20},
     "mer": {},

@@ -21,11 +21,11 @@ from continual_arcade.agents import (
     compose,
     make_training_env,
 )
-from continual_arcade.agents.continual_dqn import Loss
 from continual_arcade.agents.kernels.losses import CROSS_ENTROPY, SQUARED, label_slopes
 from continual_arcade.agents.methods.ewc import EWC
 from continual_arcade.agents.methods.importance import fisher_labels, fisher_policy
 from continual_arcade.agents.replay.n_step import Transitions
+from continual_arcade.agents.settings import Loss
 from continual_arcade.envs import Schedule, make_game, shipped
 from continual_arcade.envs.addition_facts import DIGITS, FACTS, LEAST
 from continual_arcade.evaluation import Evaluator

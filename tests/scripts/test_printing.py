@@ -18,7 +18,7 @@ from continual_arcade.evaluation import Run
 from continual_arcade.evaluation.matrix import as_text, forgetting_matrix
 from continual_arcade.evaluation.terminal import plain_console
 from continual_arcade.reports.run_pictures import show
-from continual_arcade.scripts import compare, report, schedule, study
+from continual_arcade.scripts import compare, report, reporting, schedule, study
 
 pytestmark = pytest.mark.usefixtures("undrawn")
 
@@ -117,7 +117,7 @@ def test_names_are_printed_as_they_are(
     show(Run.load(runs[3]), tmp_path, plain_console())
     said = capsys.readouterr().out
     assert f"drawn in matrix.png and curves.png in {tmp_path}\n" in said
-    monkeypatch.setattr(report, "write", lambda page, out: out.write_text("a page"))
+    monkeypatch.setattr(reporting, "write", lambda page, out: out.write_text("a page"))
     page = tmp_path / "[page].html"
     with pytest.raises(SystemExit, match="1"):
         report.main([*map(str, runs[3:]), str(runs[0]), "--film-seconds", "0", "-o", str(page)])

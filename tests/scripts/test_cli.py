@@ -323,6 +323,7 @@ def test_who_mistypes_an_argument_waits_for_no_library() -> None:
     assert loaded(LOADED) == []
 
 
+@pytest.mark.slow  # loads PyTorch
 def test_the_status_of_a_study_draws_nothing() -> None:
     allowed = ("joblib", "pandas", "scipy.optimize", "stable_baselines3", "torch")
     assert loaded([(("study_commands",), allowed)]) == []

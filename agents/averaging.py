@@ -19,10 +19,7 @@ import torch
 from torch import nn
 
 from continual_arcade.agents.kernels.arithmetic import drawn_back, share_of_average
-from continual_arcade.envs.checks import Number, Whole
-
-DECAY = Number(0, below=1)
-"""How much of the average is kept after an update; 0 for no average."""
+from continual_arcade.envs.checks import Whole
 
 
 class WeightAverage:

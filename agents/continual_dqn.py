@@ -7,7 +7,7 @@ import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, ClassVar, Literal, Self
+from typing import Any, ClassVar, Self
 
 import gymnasium as gym
 import numpy as np
@@ -27,7 +27,7 @@ from stable_baselines3.common.utils import ConstantSchedule, polyak_update
 from stable_baselines3.common.vec_env import VecEnv
 from torch.nn import functional
 
-from continual_arcade.agents.averaging import DECAY, Averaged, WeightAverage
+from continual_arcade.agents.averaging import Averaged, WeightAverage
 from continual_arcade.agents.engines.compiled import CompiledEngine
 from continual_arcade.agents.engines.eligibility import why_not_compiled
 from continual_arcade.agents.engines.game_loop import GameLoop, is_served
@@ -44,13 +44,13 @@ from continual_arcade.agents.files.saving import (
 from continual_arcade.agents.files.space_data import check_spaces
 from continual_arcade.agents.files.state_files import is_foreign
 from continual_arcade.agents.kernels.arithmetic import huber, huber_slope, td_target
-from continual_arcade.agents.kernels.losses import LOSSES, Loss
 from continual_arcade.agents.kernels.update import DONE
 from continual_arcade.agents.methods.base import MEASURED, Batch, Part, all_or_none
 from continual_arcade.agents.methods.catalogue import check_together
 from continual_arcade.agents.networks import ContinualPolicy, evaluation_mode
 from continual_arcade.agents.phase_tracker import PhaseTracker
 from continual_arcade.agents.replay import TransitionReplayBuffer
+from continual_arcade.agents.settings import DECAY, ENGINES, LOSSES, Engine, Loss
 from continual_arcade.agents.vec_env import GymnasiumVecEnv
 from continual_arcade.envs.checks import (
     MOST_AT_ONCE,
@@ -67,8 +67,6 @@ from continual_arcade.envs.checks import (
 from continual_arcade.envs.messages import shown
 from continual_arcade.envs.seeds import plain_seed
 
-Engine = Literal["auto", "torch", "compiled"]
-ENGINES: tuple[Engine, ...] = ("auto", "torch", "compiled")
 SEED = Whole(0, 2**32 - 1)
 """What NumPy's global generator, from which the parent draws, can be seeded with."""
 

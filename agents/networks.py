@@ -3,20 +3,17 @@
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from functools import partial
-from typing import Any, Literal, get_args
+from typing import Any, get_args
 
 from stable_baselines3.common.torch_layers import create_mlp
 from stable_baselines3.dqn.policies import DQNPolicy, QNetwork
 from torch import nn
 
-from continual_arcade.envs.checks import Number, OneOf, flag
-
-Initial = Literal["default", "xavier"]
+from continual_arcade.agents.settings import PROBABILITY, Initial
+from continual_arcade.envs.checks import OneOf, flag
 
 ACTIVATIONS: Mapping[str, type[nn.Module]] = {"relu": nn.ReLU, "tanh": nn.Tanh}
 """What may follow each hidden layer, by name."""
-PROBABILITY = Number(0, below=1)
-"""Of leaving a unit out: one of them must remain."""
 
 
 class ContinualPolicy(DQNPolicy):

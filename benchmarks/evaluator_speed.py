@@ -55,8 +55,9 @@ from continual_arcade.evaluation import (
 )
 from continual_arcade.evaluation.evaluator import EPISODES
 from continual_arcade.evaluation.metrics import METRICS, Context, measure
-from continual_arcade.scripts.report import Report, report
-from continual_arcade.scripts.train import Train, train
+from continual_arcade.scripts.options import Report, Train
+from continual_arcade.scripts.reporting import report
+from continual_arcade.scripts.training import train
 
 GAME = "FlappyBird"
 SHRINK = shipped("shrink", make_game(GAME))

@@ -27,7 +27,8 @@ from rich.console import Console
 
 from continual_arcade.agents.methods import METHODS
 from continual_arcade.agents.settings import DQNSettings
-from continual_arcade.scripts.study import Status, status
+from continual_arcade.scripts.options import Status
+from continual_arcade.scripts.study_commands import status
 from continual_arcade.studies.executors import LocalExecutor
 from continual_arcade.studies.folder import StudyFolder
 from continual_arcade.studies.grid import cells

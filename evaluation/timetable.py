@@ -1,4 +1,4 @@
-"""When an agent is evaluated during training."""
+"""When an agent is evaluated during training, and how often its state is kept."""
 
 from bisect import bisect_left, bisect_right
 from dataclasses import dataclass
@@ -8,6 +8,8 @@ from typing import NamedTuple
 from continual_arcade.envs.checks import Count, check_fields
 from continual_arcade.envs.schedules import Schedule
 
+SAVE_EVERY = 12_500
+"""Interval between the states from which a run can be resumed [lifetime steps]."""
 BEFORE = -1
 """Stage of an agent that has not been trained yet."""
 

@@ -4,13 +4,12 @@ python -m continual_arcade.scripts.scenario card catcher-conflict
 """
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, replace
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Any
 
 import tomli_w
-import tyro
 from rich.console import Console
 
 from continual_arcade.agents.methods import METHODS
@@ -19,8 +18,9 @@ from continual_arcade.evaluation.commands import command_of, for_anybody
 from continual_arcade.evaluation.terminal import TerminalTable
 from continual_arcade.reports.run_pictures import write_chart, write_matrices
 from continual_arcade.scripts.cli import NOTICE
+from continual_arcade.scripts.options import Card
 from continual_arcade.scripts.power import print_spread
-from continual_arcade.scripts.study import Workers, begun, results_of
+from continual_arcade.scripts.study_commands import begun, results_of
 from continual_arcade.studies import scenario as scenarios
 from continual_arcade.studies import study as studies
 from continual_arcade.studies.cards import (
@@ -41,25 +41,6 @@ from continual_arcade.studies.provenance import provenance
 from continual_arcade.studies.scenario import Scenario
 from continual_arcade.studies.seeds import write_seeds
 from continual_arcade.studies.spread import Spread
-
-
-@dataclass(frozen=True)
-class Card(Workers):
-    """Measure the card of a scenario: experts, joint and methods are trained in it."""
-
-    scenario: Annotated[str, tyro.conf.Positional] = ""
-    """Name of a scenario, or its .toml file."""
-    methods: tuple[str, ...] = (FINETUNE, "reservoir", "mer")
-    """What is trained beside the experts and joint; finetune among them. The share of decided pairs
-    is of these."""
-    seeds: str = "0..9"
-    """Seeds of the runs; for the share of decided pairs it takes 20."""
-    out: Path = Path("runs")
-    """Folder in which the runs get a folder of their own; what is finished there is not repeated,
-    and counts."""
-    to: Path | None = None
-    """Folder for NAME.toml, NAME.md and the pictures; that of the runs if not given. Dry runs of
-    studies read the card from the folder `cards` beside the file of the scenario."""
 
 
 def card(args: Card, console: Console, given: Sequence[str]) -> int | None:

@@ -11,17 +11,7 @@ from pathlib import Path
 
 import tyro
 
-from continual_arcade.envs import make_game
-from continual_arcade.evaluation.runs import gather
-from continual_arcade.evaluation.terminal import plain_console
-from continual_arcade.reports.method_results import collect_results
-from continual_arcade.reports.run_pictures import write_matrices
 from continual_arcade.scripts.cli import run
-from continual_arcade.scripts.report import Report, report
-from continual_arcade.scripts.train import Train, prepare, train
-from continual_arcade.scripts.watch import Watch, watch
-from continual_arcade.studies import scenario as scenarios
-from continual_arcade.studies.cards import FINETUNE, recommended
 
 MATRICES = "matrices.png"
 FILM = "first_phase.gif"
@@ -50,6 +40,19 @@ def demo(args: Demo) -> None:
         ValueError: If an argument makes no sense.
         OSError: If a run cannot be written.
     """
+    # Only now: PyTorch takes seconds to load, too long to wait for what was mistyped.
+    from continual_arcade.envs import make_game
+    from continual_arcade.evaluation.runs import gather
+    from continual_arcade.evaluation.terminal import plain_console
+    from continual_arcade.reports.method_results import collect_results
+    from continual_arcade.reports.run_pictures import write_matrices
+    from continual_arcade.scripts.options import Report, Train
+    from continual_arcade.scripts.reporting import report
+    from continual_arcade.scripts.training import prepare, train
+    from continual_arcade.scripts.watch import Watch, watch
+    from continual_arcade.studies import scenario as scenarios
+    from continual_arcade.studies.cards import FINETUNE, recommended
+
     begun = time.perf_counter()
     scenario = scenarios.find(args.scenario)
     remembers = args.method or recommended(scenario)

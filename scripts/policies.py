@@ -12,12 +12,14 @@ if TYPE_CHECKING:
 
 
 def load_agent(path: Path) -> "ContinualDQN":
-    """Load an agent from a checkpoint, to play and not to learn.
+    """Load an agent from a checkpoint, to play and not to learn: on one thread.
 
     Raises:
         ValueError: If the file is damaged, or none of ours.
     """
     # PyTorch takes seconds to load, and whoever has no agent needs none.
+    import torch
+
     from continual_arcade.agents.continual_dqn import ContinualDQN
     from continual_arcade.agents.files.state_files import is_foreign
 
@@ -27,6 +29,7 @@ def load_agent(path: Path) -> "ContinualDQN":
             "and may be of any algorithm: play it from Python, as in Camera(game, schedule, "
             "phase).film(PPO.load(path)) or replay_phases(..., load=PPO.load)"
         )
+    torch.set_num_threads(1)  # a network of this size gains nothing from more
     return ContinualDQN.load(path, device="cpu")
 
 

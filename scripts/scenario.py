@@ -22,8 +22,8 @@ from continual_arcade.envs import schedule_files
 from continual_arcade.envs.context import Context
 from continual_arcade.evaluation.terminal import TerminalTable, plain_console
 from continual_arcade.scripts import schedule as schedules
-from continual_arcade.scripts.card import Card, card
 from continual_arcade.scripts.cli import run
+from continual_arcade.scripts.options import Card
 from continual_arcade.studies import scenario as scenarios
 from continual_arcade.studies.scenario import Scenario
 
@@ -142,6 +142,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
             case Show():
                 show(args, console)
             case Card():
+                # Only here: PyTorch takes seconds to load.
+                from continual_arcade.scripts.card import card
+
                 return card(args, console, given)
         return None
 

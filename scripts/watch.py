@@ -176,9 +176,7 @@ def _pictures(playing: Lineup, args: Watch, say: Say) -> Iterator[Picture]:
     members = playing.members
     if any(member.path for member in members):
         say("PyTorch")
-        import torch
-
-        torch.set_num_threads(1)  # a network of this size gains nothing from more
+        import torch  # noqa: F401  # which takes seconds, in which this is what is said
     say(playing.game)
     if len(members) == 1:
         camera = _camera(playing, members[0], "full" if args.hud else "none", members[0].title)

@@ -12,15 +12,15 @@ from typing import Any
 from stable_baselines3.common.callbacks import BaseCallback, CallbackList
 from stable_baselines3.common.logger import Logger
 
-from continual_arcade.agents.continual_dqn import ContinualDQN, DivergedError
-from continual_arcade.agents.methods import METHODS, Method
-from continual_arcade.agents.settings import (
-    DQNSettings,
+from continual_arcade.agents.building import (
     build_agent,
     make_training_env,
     settings_of,
     training_schedule,
 )
+from continual_arcade.agents.continual_dqn import ContinualDQN, DivergedError
+from continual_arcade.agents.methods import METHODS, Method
+from continual_arcade.agents.settings import DQNSettings
 from continual_arcade.envs import IDS
 from continual_arcade.envs.context import HIDDEN, ContextKind, check_context
 from continual_arcade.envs.schedules import Schedule
@@ -32,13 +32,11 @@ from continual_arcade.evaluation.run_folder import RunFolder
 from continual_arcade.evaluation.runs import Run
 from continual_arcade.evaluation.score_range import score_range
 from continual_arcade.evaluation.threads import one_thread
+from continual_arcade.evaluation.timetable import SAVE_EVERY
 from continual_arcade.studies.probes import PROBES
 from continual_arcade.studies.progress import ProgressLog
 from continual_arcade.studies.scenario import Scenario
 from continual_arcade.studies.seeds import check_seed
-
-SAVE_EVERY = 12_500
-"""Interval between the states from which a run can be resumed [lifetime steps]."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -10,11 +10,10 @@ import tomllib
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import tomli_w
 
-from continual_arcade.agents.methods import Method
 from continual_arcade.agents.settings import DQNSettings
 from continual_arcade.envs import ENVIRONMENTS, make_game
 from continual_arcade.envs import schedules as envs_schedules
@@ -33,6 +32,9 @@ from continual_arcade.envs.messages import shown, unknown
 from continual_arcade.envs.schedule_files import SUFFIXES
 from continual_arcade.envs.schedules import Schedule
 from continual_arcade.studies.file_values import check_name, only, value_of
+
+if TYPE_CHECKING:  # PyTorch, which it loads, takes seconds
+    from continual_arcade.agents.methods import Method
 
 FORMAT = 1
 """Version of the files."""
@@ -125,7 +127,7 @@ class Scenario:
         return {**self.settings, "buffer_size": round(self.memory * self.schedule.total_steps)}
 
     def learner(
-        self, settings: DQNSettings | None = None, method: Method | None = None
+        self, settings: DQNSettings | None = None, method: "Method | None" = None
     ) -> DQNSettings:
         """Return the settings of its learner.
 

@@ -15,8 +15,9 @@ from continual_arcade.envs.curricula import as_schedule
 from continual_arcade.envs.messages import unknown
 from continual_arcade.envs.schedule_files import SUFFIXES
 from continual_arcade.evaluation.protocol import EvaluationSettings
+from continual_arcade.evaluation.timetable import SAVE_EVERY
 from continual_arcade.studies.file_values import check_name, check_once, only, texts_of, value_of
-from continual_arcade.studies.run_spec import SAVE_EVERY, RunSpec
+from continual_arcade.studies.run_spec import RunSpec
 from continual_arcade.studies.scenario import Scenario, as_scenario
 from continual_arcade.studies.seeds import check_seed, parse_seeds
 

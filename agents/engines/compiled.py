@@ -21,7 +21,6 @@ from continual_arcade.agents.engines.eligibility import REPLAYS, activation_of
 from continual_arcade.agents.engines.flat import FlatVector
 from continual_arcade.agents.engines.snapshot import Snapshot
 from continual_arcade.agents.kernels import update
-from continual_arcade.agents.kernels.losses import LOSSES
 from continual_arcade.agents.kernels.network import Network, Shape, ToAct, act
 from continual_arcade.agents.kernels.replay import Completed, Memory, Pending
 from continual_arcade.agents.methods.base import MEASURED, Part
@@ -30,6 +29,7 @@ from continual_arcade.agents.replay import (
     TransitionReplayBuffer,
 )
 from continual_arcade.agents.replay.n_step import COLUMNS, Transitions
+from continual_arcade.agents.settings import LOSSES
 
 _NOTHING = np.zeros(0, np.float32)
 

@@ -1,10 +1,10 @@
 """What a gradient step makes smaller: the loss of a batch, and its slopes by the values.
 
 Either the TD loss of transitions, or the loss of labelled examples: transitions whose action is the
-right answer, see :data:`LOSSES`.
+right answer, see :data:`~continual_arcade.agents.settings.LOSSES`.
 """
 
-from typing import Any, Literal, get_args
+from typing import Any
 
 import numpy as np
 
@@ -12,11 +12,7 @@ from continual_arcade.agents.kernels.arithmetic import huber, huber_slope, td_ta
 from continual_arcade.agents.kernels.inner import WIDE, inner, numbered
 from continual_arcade.agents.kernels.network import ONLINE, TARGET, backward, best, forward
 
-Loss = Literal["td", "cross_entropy", "squared"]
-"""The losses, as settings call them."""
-LOSSES: tuple[Loss, ...] = get_args(Loss)
-"""In the order of their numbers, which control records hold."""
-TD, CROSS_ENTROPY, SQUARED = numbered(3)
+TD, CROSS_ENTROPY, SQUARED = numbered(3)  # in the order of LOSSES
 
 
 @inner()

@@ -36,13 +36,13 @@ from stable_baselines3.common.logger import Logger
 from stable_baselines3.common.type_aliases import ReplayBufferSamples
 from stable_baselines3.dqn.policies import QNetwork
 
-from continual_arcade.agents.kernels.losses import Loss
 from continual_arcade.agents.methods import torch_rules
 from continual_arcade.agents.methods.rules import MEASURE, declared
 from continual_arcade.agents.methods.tensors import copies, parameters
 from continual_arcade.agents.networks import evaluation_mode
 from continual_arcade.agents.replay import TransitionReplayBuffer
 from continual_arcade.agents.replay.n_step import Transitions
+from continual_arcade.agents.settings import Loss
 from continual_arcade.envs.checks import check_fields
 
 MEASURED = 100

@@ -7,8 +7,7 @@ import pytest
 import tyro
 
 from continual_arcade.evaluation.commands import command_of, for_anybody, without
-from continual_arcade.scripts.study import Run
-from continual_arcade.scripts.train import Train
+from continual_arcade.scripts.options import Run, Train
 
 STUDY = "python -m continual_arcade.scripts.study"
 TRAIN = "python -m continual_arcade.scripts.train"

@@ -8,7 +8,7 @@ import subprocess
 import sys
 import textwrap
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -277,12 +277,60 @@ def test_nothing_stays_behind(monkeypatch: pytest.MonkeyPatch) -> None:
     assert (sys.stderr, signal.getsignal(signal.SIGTERM), signal.getsignal(signal.SIGINT)) == before
 
 
-def test_commands_without_an_agent_do_without_pytorch() -> None:
-    """It takes seconds to load, in which nothing could be said."""
-    names = ("compare", "play", "references", "schedule", "watch")
-    imports = "\n".join(f"import continual_arcade.scripts.{name}" for name in names)
-    code = f"{imports}\nimport sys\nassert not {{'torch', 'stable_baselines3'}} & set(sys.modules)"
-    assert python(code).wait(120) == 0
+LOADED = (
+    # What is loaded to read the arguments of commands, and refuse them.
+    (("demo", "evaluate", "play", "report", "schedule", "study"), ()),
+    (("references", "scenario", "train"), ("pandas",)),
+    (("watch",), ("pandas", "pygame")),
+    # Beyond that, what is loaded to work without an agent.
+    (("compare",), ("pandas", "pygame", "scipy.optimize")),
+    (("reporting",), ("jinja2", "matplotlib", "pandas", "plotly", "pygame", "scipy.optimize")),
+)
+"""Modules of ``scripts``, and which of the libraries that take their time may be there then."""
+ONE_AFTER_THE_OTHER = """
+import io, sys
+from contextlib import redirect_stderr, redirect_stdout
+from importlib import import_module
+
+SLOW = {"jinja2", "joblib", "matplotlib", "optuna", "pandas", "plotly", "pygame", "ray",
+        "scipy.optimize", "scipy.stats", "stable_baselines3", "torch"}
+for name, *allowed in map(str.split, sys.argv[1:]):
+    module = import_module(f"continual_arcade.scripts.{name}")
+    if main := getattr(module, "main", None):
+        try:
+            with redirect_stdout(io.StringIO()), redirect_stderr(io.StringIO()) as said:
+                main(["--no-such-option"])
+        except SystemExit as end:
+            assert end.code == 2, (name, said.getvalue())
+    there = SLOW & sys.modules.keys()
+    if not there <= {*allowed}:
+        print(name, *sorted(there - {*allowed}))
+"""
+
+
+def loaded(allowed: Iterable[tuple[Iterable[str], Iterable[str]]]) -> list[str]:
+    """Which of the modules load more than they may."""
+    rows = [" ".join([name, *libraries]) for names, libraries in allowed for name in names]
+    done = subprocess.run(
+        [sys.executable, "-c", ONE_AFTER_THE_OTHER, *rows], capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout.splitlines()
+
+
+def test_who_mistypes_an_argument_waits_for_no_library() -> None:
+    """PyTorch takes seconds to load, in which nothing could be said."""
+    assert loaded(LOADED) == []
+
+
+@pytest.mark.slow  # loads PyTorch
+def test_the_status_of_a_study_draws_nothing() -> None:
+    allowed = ("joblib", "pandas", "scipy.optimize", "stable_baselines3", "torch")
+    assert loaded([(("study_commands",), allowed)]) == []
+
+
+def test_a_library_that_nobody_waits_for_is_found() -> None:
+    assert loaded([(("schedule", "references"), ())]) == ["references pandas"]
 
 
 # Real commands.

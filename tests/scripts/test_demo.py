@@ -11,6 +11,7 @@ from matplotlib.figure import Figure
 from continual_arcade.evaluation.runs import Run
 from continual_arcade.reports.pages import files
 from continual_arcade.scripts import demo
+from continual_arcade.scripts.films import Films
 from continual_arcade.studies.cards import place, read_spread, recommended
 from continual_arcade.studies.scenario import find
 
@@ -37,8 +38,9 @@ def tiny(tmp_path: Path) -> Path:
 def test_two_agents_are_trained_filmed_and_reported(
     tiny: Path, capsys: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    # The charts of a page are drawn by the tests of reports.
+    # The charts of a page are drawn by the tests of reports, its films by test_report.py.
     monkeypatch.setattr(files, "draw", lambda *_: Figure(figsize=(1, 1)))
+    monkeypatch.setattr(Films, "of", lambda *_: [])
     out = tiny.parent / "runs"
     demo.main(["--scenario", str(tiny), "--method", "mer", "--out", str(out), "--seed", "3"])
     printed = capsys.readouterr().out

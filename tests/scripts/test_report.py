@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 from published import paths_in, paths_under
+from undrawn import without_drawing
 from watched_pages import drawn
 
 from continual_arcade.scripts import report, train
@@ -45,7 +46,8 @@ def runs(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
 @pytest.fixture(scope="module")
 def page(runs: list[Path], tmp_path_factory: pytest.TempPathFactory) -> Path:
     out = tmp_path_factory.mktemp("report") / "report.html"
-    report.main([*map(str, runs), "-o", str(out), "--film-seconds", "0.4"])
+    with without_drawing():
+        report.main([*map(str, runs), "-o", str(out), "--film-seconds", "0.4"])
     return out
 
 

@@ -21,7 +21,8 @@ from continual_arcade.agents import METHODS, ContinualDQN
 from continual_arcade.agents.files.saving import KIND
 from continual_arcade.agents.files.state_files import load_state
 from continual_arcade.evaluation.table import read, same
-from continual_arcade.scripts import compare, evaluate, train
+from continual_arcade.scripts import compare, evaluate, train, training
+from continual_arcade.scripts.options import Train
 
 pytestmark = pytest.mark.usefixtures("undrawn")
 
@@ -334,4 +335,4 @@ def test_a_run_goes_on_as_it_began(given: list[str], finished: Path, capsys: Any
     name = given[0].partition("=")[0]
     assert f"{name} cannot be given with --resume" in capsys.readouterr().err
     with pytest.raises(ValueError, match="seed = 4 cannot be set with --resume"):
-        train.train(train.Train(resume=finished, seed=4))
+        training.train(Train(resume=finished, seed=4))

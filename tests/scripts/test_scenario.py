@@ -11,7 +11,7 @@ import tomli_w
 from continual_arcade.envs import schedule_files
 from continual_arcade.evaluation import gather, reference_files
 from continual_arcade.evaluation.table import read
-from continual_arcade.scripts import references, schedule, train, watch
+from continual_arcade.scripts import options, references, schedule, train, training, watch
 from continual_arcade.scripts import scenario as command
 from continual_arcade.studies.scenario import VARIABLE, find, load, names
 
@@ -126,8 +126,8 @@ def test_training_in_a_scenario_and_resuming_it(tiny: Path, tmp_path: Path, caps
 
 
 def test_an_expert_of_a_scenario_has_its_learner(tiny: Path) -> None:
-    asked = train.Train(scenario=str(tiny), only_phase="icy")
-    spec = train.spec_of(asked)
+    asked = options.Train(scenario=str(tiny), only_phase="icy")
+    spec = training.spec_of(asked)
     assert spec.schedule.total_steps == 90
     assert spec.settings.buffer_size == 135
 
@@ -150,7 +150,7 @@ def test_what_a_scenario_says_is_said_once(given: str, tiny: Path, capsys: Any) 
 
 def test_from_python_too(tiny: Path) -> None:
     with pytest.raises(ValueError, match="--phase-steps cannot be given with --scenario"):
-        train.spec_of(train.Train(scenario=str(tiny), phase_steps=9))
+        training.spec_of(options.Train(scenario=str(tiny), phase_steps=9))
 
 
 @pytest.mark.parametrize(

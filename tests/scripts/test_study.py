@@ -21,7 +21,7 @@ from continual_arcade.evaluation.evaluator import MAX_STEPS
 from continual_arcade.evaluation.power import detectable_difference, pairs_needed
 from continual_arcade.evaluation.protocol import EvaluationSettings
 from continual_arcade.evaluation.run_folder import RunFolder
-from continual_arcade.scripts import study as study_command
+from continual_arcade.scripts import study_commands
 from continual_arcade.studies import cards
 from continual_arcade.studies import scenario as scenarios
 from continual_arcade.studies.folder import StudyFolder
@@ -330,7 +330,7 @@ def in_tiny(folder: Path, *arguments: object, status: int = 0, **changes: Any) -
 @pytest.fixture
 def costs_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     """A forecast measures short runs, which is tested where forecasts are."""
-    monkeypatch.setattr(study_command, "forecast", lambda left: [])
+    monkeypatch.setattr(study_commands, "forecast", lambda left: [])
 
 
 @pytest.mark.usefixtures("costs_nothing")

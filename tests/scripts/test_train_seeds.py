@@ -16,9 +16,11 @@ import pytest
 from processes import children, is_there, started, wait_for
 from small_studies import Dies, everything
 
+from continual_arcade.evaluation.commands import command_of
 from continual_arcade.evaluation.run_folder import RunFolder
 from continual_arcade.evaluation.table import read
-from continual_arcade.scripts import train
+from continual_arcade.scripts import train, training
+from continual_arcade.scripts.options import Train
 from continual_arcade.studies.run_spec import Training
 from continual_arcade.studies.seed_runs import SeedRuns
 
@@ -83,7 +85,7 @@ def command(*arguments: str) -> Shown:
 @pytest.fixture(scope="module", autouse=True)
 def _compiled() -> None:
     """If anything is compiled, that is said before."""
-    train.warm_up(train.spec_of(train.Train(schedule="conflict")))
+    training.warm_up(training.spec_of(Train(schedule="conflict")))
 
 
 @pytest.mark.parametrize(
@@ -110,7 +112,7 @@ def test_mistakes_are_said_before_any_run_begins(
     tmp_path: Path, arguments: list[str], message: str, capsys: Any, monkeypatch: Any
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(train, "SeedRuns", None)
+    monkeypatch.setattr(training, "SeedRuns", None)
     with pytest.raises(SystemExit, match="2"):
         train.main(arguments)
     assert message in capsys.readouterr().err
@@ -225,7 +227,7 @@ def test_a_run_among_others_is_the_same_as_alone(
         assert {**config, "command": ""} == {**other_config, "command": ""}
         # By which it can be trained alone.
         given = ["--out=" + str(root), *SHORT, "--seed", "4"]
-        assert config["command"] == train.command_of("train", given)
+        assert config["command"] == command_of("train", given)
 
 
 @pytest.mark.slow  # all is compiled again
@@ -233,8 +235,10 @@ def test_nothing_is_compiled_after_the_warm_up(tmp_path: Path) -> None:
     """In a process of its own, whose cache is empty."""
     code = (
         "import sys; from pathlib import Path; from continual_arcade.scripts import train\n"
+        "from continual_arcade.scripts.options import Train\n"
+        "from continual_arcade.scripts.training import spec_of, warm_up\n"
         "def compiled(): return sorted(p.name for p in Path(sys.argv[1]).rglob('*.nb?'))\n"
-        "train.warm_up(train.spec_of(train.Train(schedule='conflict'))); warm = compiled()\n"
+        "warm_up(spec_of(Train(schedule='conflict'))); warm = compiled()\n"
         "train.main(sys.argv[2:]); print(len(warm), warm == compiled())\n"
     )
     result = subprocess.run(
@@ -330,7 +334,7 @@ def test_workers_that_die_again_and_again_are_named_with_the_way_out(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     dies = Dies("seed 6", 99)
-    monkeypatch.setattr(train, "local_executor", lambda jobs: dies)
+    monkeypatch.setattr(training, "local_executor", lambda jobs: dies)
     arguments = ["--seeds=5..7", "--jobs=1", f"--out={tmp_path}", *SHORT]
     shown = command(*arguments)
     assert (shown.status, dies.deaths) == (2, 3)

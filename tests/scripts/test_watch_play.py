@@ -434,7 +434,9 @@ def press(key: int, up: bool = False) -> Any:
     return pygame.event.Event(pygame.KEYUP if up else pygame.KEYDOWN, key=key)
 
 
-def test_a_person_plays_flappy_bird(monkeypatch: pytest.MonkeyPatch, capsys: Any) -> None:
+def test_a_person_plays_flappy_bird(
+    monkeypatch: pytest.MonkeyPatch, no_waiting: None, capsys: Any
+) -> None:
     """Flaps once, falls, dies, plays again, and escapes."""
     person = Person(
         monkeypatch,

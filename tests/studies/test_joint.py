@@ -8,8 +8,8 @@ import pytest
 from small_studies import small
 
 from continual_arcade.agents import METHODS
+from continual_arcade.agents.building import training_schedule
 from continual_arcade.agents.methods import compose
-from continual_arcade.agents.settings import training_schedule
 from continual_arcade.evaluation.run_folder import RunFolder
 from continual_arcade.evaluation.runs import Run
 from continual_arcade.studies.run_spec import RunSpec, Training

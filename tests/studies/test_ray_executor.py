@@ -437,7 +437,7 @@ def test_without_ray_the_way_to_it_is_said(tmp_path: Path) -> None:
     file = file_of(tmp_path, "0", steps=40)
     common = ["run", str(file), "--out", str(tmp_path), "--dry-run"]
     code = (
-        "import sys; from continual_arcade.scripts import study; "
+        "import sys; from continual_arcade.scripts import study, study_commands; "
         "from continual_arcade.scripts.cli import run; "
         "assert 'ray' not in sys.modules; study.main(sys.argv[1:])"
     )

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from small_studies import SMALL
 
 from continual_arcade.agents import METHODS, DQNSettings
-from continual_arcade.agents.settings import settings_of
+from continual_arcade.agents.building import settings_of
 from continual_arcade.envs import IDS, make_game, shipped
 from continual_arcade.envs.context import CONTEXTS
 from continual_arcade.envs.schedule_files import save as save_schedule

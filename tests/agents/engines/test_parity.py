@@ -215,11 +215,18 @@ def test_compositions_too(text: str, steps: int) -> None:
         ["mer:algorithm=7,memories=3", "ewc", "clone:batch=8"],
     ],
 )
-@pytest.mark.parametrize("activation", ["relu", pytest.param("tanh", marks=pytest.mark.slow)])
-def test_single_examples_too(replay: str, parts: list[str], activation: str) -> None:
+@pytest.mark.parametrize(
+    ("activation", "steps"),
+    [
+        ("relu", 60),
+        pytest.param("relu", 100, marks=pytest.mark.slow),
+        pytest.param("tanh", 100, marks=pytest.mark.slow),
+    ],
+)
+def test_single_examples_too(replay: str, parts: list[str], activation: str, steps: int) -> None:
     method = compose("finetune", replay, parts)
     sgd: dict[str, Any] = {"optimizer": "sgd", "learning_rate": 3e-3, "activation": activation}
-    life = CONFLICT.with_steps(100)
+    life = CONFLICT.with_steps(steps)
     assert_same(lived("torch", method, life, **sgd), lived("compiled", method, life, **sgd))
 
 
@@ -241,21 +248,25 @@ def test_single_examples_with_tanh_too() -> None:
         ("conflict", METHODS["finetune"], {"hidden": (9, 7, 5), "optimizer": "sgd"}),
     ],
 )
+@pytest.mark.parametrize("updates", [200, pytest.param(400, marks=pytest.mark.slow)])
 def test_other_lives_and_settings_too(
-    schedule: str, method: Method, changes: dict[str, Any]
+    schedule: str, method: Method, changes: dict[str, Any], updates: int
 ) -> None:
     life = shipped(schedule, GAME)
-    # Some 400 updates, whatever the number of phases, and of games.
-    steps = 225 * changes.get("num_envs", SETTINGS.num_envs)
-    life = life.with_steps(max(60, steps // len(life)))
+    num_envs = changes.get("num_envs", SETTINGS.num_envs)
+    # So many updates, whatever the number of games; more where there are many phases, in each of
+    # which episodes must begin.
+    steps = SETTINGS.learning_starts + (updates // SETTINGS.gradient_steps + 10) * num_envs
+    life = life.with_steps(max(150 if len(life) > 3 else 60, steps // len(life)))
     torchs, compiled = (lived(name, method, life, **changes) for name in ("torch", "compiled"))
-    assert torchs._n_updates >= 300
+    assert torchs._n_updates >= 0.75 * updates
     assert_same(torchs, compiled)
 
 
-def test_catcher_too() -> None:
+@pytest.mark.parametrize("steps", [150, pytest.param(300, marks=pytest.mark.slow)])
+def test_catcher_too(steps: int) -> None:
     game = make_game("Catcher")
-    life = shipped("conflict", game).with_steps(300)
+    life = shipped("conflict", game).with_steps(steps)
     agents = []
     for engine in ("torch", "compiled"):
         settings = replace(SETTINGS, engine=engine)  # type: ignore[arg-type]
@@ -391,15 +402,17 @@ def test_what_is_changed_between_two_calls_is_what_is_learnt_from() -> None:
             torch.testing.assert_close(value, twin[name], rtol=1e-3, atol=1e-6)
 
 
-def test_one_engine_goes_on_where_the_other_was(tmp_path: Path) -> None:
+@EVERY_LENGTH
+def test_one_engine_goes_on_where_the_other_was(life: Schedule, tmp_path: Path) -> None:
     method = METHODS["mer-lazy"]
     settings = replace(SETTINGS, engine="torch")
-    agent = build_agent("FlappyBird", CONFLICT, settings, 0, method)
-    agent.learn(700)
+    agent = build_agent("FlappyBird", life, settings, 0, method)
+    before = 3 * life.total_steps // 5  # in the second phase of three
+    agent.learn(before)
     agent.save_training(tmp_path / "torch.zip")
-    whole = CONFLICT.total_steps - 700
+    whole = life.total_steps - before
     agent.learn(whole, reset_num_timesteps=False)
-    env = tiny.life(CONFLICT)
+    env = tiny.life(life)
     other = ContinualDQN.load(tmp_path / "torch.zip", env, "cpu", engine="compiled")
     other.learn(whole, reset_num_timesteps=False)
     assert_same(agent, other)
@@ -449,29 +462,33 @@ def cartpole(env: Any = "CartPole-v1", **kwargs: Any) -> ContinualDQN:
     return ContinualDQN("MlpPolicy", env, **settings)
 
 
-def test_any_environment_under_the_ordinary_loop() -> None:
-    agents = [cartpole(engine=engine, n_steps=3) for engine in ("torch", "compiled")]
+@pytest.mark.parametrize("updates", [200, pytest.param(500, marks=pytest.mark.slow)])
+def test_any_environment_under_the_ordinary_loop(updates: int) -> None:
+    agents = [
+        cartpole(engine=engine, n_steps=3, buffer_size=updates) for engine in ("torch", "compiled")
+    ]
     for agent in agents:
-        agent.learn(600)
+        agent.learn(updates + 100)
     torchs, compiled = agents
     assert compiled.runs_compiled
-    assert compiled._n_updates == torchs._n_updates >= 500
+    assert compiled._n_updates == torchs._n_updates >= updates
     assert np.abs(vector(torchs.q_net) - vector(compiled.q_net)).max() < TOLERANCE
     assert tree(torchs.replay.state_dict()) == tree(compiled.replay.state_dict())
 
 
 @pytest.mark.parametrize("part", [EWC, MER, Reptile])
-def test_a_schedule_of_another_environment(part: type[Part]) -> None:
+@pytest.mark.parametrize("steps", [125, pytest.param(200, marks=pytest.mark.slow)])
+def test_a_schedule_of_another_environment(part: type[Part], steps: int) -> None:
     stretches = (
-        PhaseSpec(name="short", steps=200, params={"length": 0.3}),
-        PhaseSpec(name="long", steps=200, params={"length": 1.0}),
+        PhaseSpec(name="short", steps=steps, params={"length": 0.3}),
+        PhaseSpec(name="long", steps=steps, params={"length": 1.0}),
     )
     agents = []
     for engine in ("torch", "compiled"):
         poles = Schedule("poles", stretches)
         env = PhasedEnv(gym.make("CartPole-v1"), poles, CARTPOLE, set_cartpole)
         agents.append(cartpole(env, engine=engine, parts=[part()]))
-        agents[-1].learn(400)
+        agents[-1].learn(2 * steps)
     assert agents[0].phase_tracker.phase == agents[1].phase_tracker.phase == 1
     assert np.abs(vector(agents[0].q_net) - vector(agents[1].q_net)).max() < TOLERANCE
 

@@ -478,8 +478,15 @@ def test_a_part_that_is_listed_and_has_no_kernel_is_run(monkeypatch: pytest.Monk
     assert distance(with_it, tiny.live(tiny.agent(make_part("l2")))) > 1e-3
 
 
+IN_PRESETS = {part.partition(":")[0] for method in METHODS.values() for part in method.parts}
+"""Parts that ``test_parity.py`` trains with in both engines, in the presets of their methods."""
+
+
 @pytest.mark.filterwarnings("ignore::UserWarning")
-@pytest.mark.parametrize("name", PARTS)
+@pytest.mark.parametrize(
+    "name",
+    [pytest.param(n, marks=pytest.mark.slow if n in IN_PRESETS else ()) for n in PARTS],
+)
 def test_every_part_there_is_does_the_same_in_both_engines(
     name: str, without_parts: ContinualDQN
 ) -> None:

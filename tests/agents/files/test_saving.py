@@ -198,16 +198,30 @@ def small(name: str) -> Method:
     return replace(method, parts=parts.get(name, method.parts))
 
 
-def of_method(name: str) -> ContinualDQN:
-    settings = replace(SETTINGS, dropout=0.1, layer_norm=True)
+def of_method(name: str, engine: Any = "torch") -> ContinualDQN:
+    """An agent of a method; what draws from PyTorch's generator only PyTorch computes."""
+    drawing = {"dropout": 0.1, "layer_norm": True} if engine == "torch" else {}
+    settings = replace(SETTINGS, engine=engine, **drawing)
     return build_agent("FlappyBird", CONFLICT, settings, 3, small(name))
 
 
-@pytest.mark.parametrize("name", METHODS)
-def test_every_method_goes_on_bit_for_bit(name: str, tmp_path: Path) -> None:
+# What a method keeps is kept in the same way with either engine; what PyTorch keeps, with any.
+BY_PYTORCH = {"finetune", "clone", "mer-lazy"}
+
+
+@pytest.mark.parametrize(
+    ("engine", "name"),
+    [("compiled", name) for name in METHODS]
+    + [
+        pytest.param("torch", name, marks=() if name in BY_PYTORCH else pytest.mark.slow)
+        for name in METHODS
+    ],
+)
+def test_every_method_goes_on_bit_for_bit(engine: str, name: str, tmp_path: Path) -> None:
     path = tmp_path / "training.zip"
     steps = 2 * PHASE if name == "mer-faithful" else LIFE
-    whole = live(of_method(name), steps, callback=SaveAt(SAVED, path))
+    whole = live(of_method(name, engine), steps, callback=SaveAt(SAVED, path))
+    assert whole.runs_compiled == (engine == "compiled")
     disturb()
     resumed = ContinualDQN.load(path, life(), "cpu")
     assert resumed.num_timesteps == SAVED

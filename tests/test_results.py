@@ -83,6 +83,15 @@ def test_the_page_of_calibration_has_the_table_that_is_published() -> None:
     assert f"<!-- calibration -->\n{table}\n" in text
 
 
+def test_the_page_of_calibration_has_the_tables_of_figure_2c() -> None:
+    program = runpy.run_path(str(RESULTS / "fisher_overlap.py"))
+    text = (RESULTS.parent / "calibration.md").read_text("utf-8")
+    table = pd.read_csv(program["LAYERS"])
+    assert "\n".join(program["lines"](table)) in text
+    assert "\n".join(program["lines"](table[table["seed"] > 0])) not in text
+    assert "\n".join(program["kept"]()) in text
+
+
 @pytest.mark.parametrize(
     ("mean", "low", "high", "paper", "verdict"),
     [

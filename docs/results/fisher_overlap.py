@@ -4,7 +4,7 @@
 
 With the folder of the study it writes the overlaps at the end of each run to
 calibration-overlap-layers.csv first; without, it reads that. It draws
-docs/images/fisher_overlap.png and prints the table of docs/calibration.md.
+docs/images/fisher_overlap.png and prints the tables of docs/calibration.md.
 """
 
 import sys
@@ -22,6 +22,7 @@ from continual_arcade.studies.folder import StudyFolder
 
 HERE = Path(__file__).parent
 LAYERS = HERE / "calibration-overlap-layers.csv"
+RUNS = HERE / "calibration-overlap-runs.csv"
 PICTURE = HERE.parent / "images" / "fisher_overlap.png"
 SCENARIOS = {"permuted-square-8": "little changes", "permuted-square-26": "nearly all changes"}
 METHODS = {"online": "SGD", "ewc": "EWC"}
@@ -76,6 +77,21 @@ def lines(table: pd.DataFrame) -> Iterator[str]:
             yield "| " + " | ".join([f"{title}, {label}", *cells]) + " |"
 
 
+def kept() -> Iterator[str]:
+    """Write what is known of both tasks as a Markdown table, mean and standard deviation [%]."""
+    table = pd.read_csv(RUNS)
+    just, change = table["bwt@gem, from"], table["bwt@gem"]
+    second = 2 * table["acc@gem"] - (just + change)  # of two tasks
+    scores = pd.DataFrame({"just": just, "first": just + change, "second": second}) / 10
+    yield "| | first, just learnt | first, at the end | second, at the end |"
+    yield "|---|---:|---:|---:|"
+    for method, title in METHODS.items():
+        for scenario, label in SCENARIOS.items():
+            of_it = scores[(table["method"] == method) & table["in"].str.endswith(scenario)]
+            cells = [f"{of_it[name].mean():.1f} ± {of_it[name].std():.1f}" for name in of_it]
+            yield "| " + " | ".join([f"{title}, {label}", *cells]) + " |"
+
+
 def main() -> None:
     """Read the runs, if they are given; draw the picture and print the table."""
     if len(sys.argv) > 1:
@@ -83,7 +99,7 @@ def main() -> None:
         found.to_csv(LAYERS, index=False, float_format="%.6g")
     table = pd.read_csv(LAYERS)
     picture(table).savefig(PICTURE, dpi=110)
-    print("\n".join(lines(table)))
+    print("\n".join([*lines(table), "", *kept()]))
 
 
 if __name__ == "__main__":

@@ -29,7 +29,8 @@ STUDIES = {
     "reasons": "reservoir",
     "off-units": "relu-1",
     "off-units-fresh": "relu-1",
-    "calibration-permutations": "online",
+    "calibration": "online",
+    "calibration-overlap": "online",
 }
 """What was published, and the method that differences are taken from."""
 ABOUT = {"versions": {}, "command": "", "git_commit": "", "machine": "", "python": ""}

@@ -17,5 +17,5 @@ def test_every_choice_is_listed_and_explained() -> None:
         for setting in setting_types(part):
             line = re.search(rf"^    {setting}=\S+( \(.*\))?: .{{9}}.*[.]$", section, re.MULTILINE)
             assert line, f"{name}:{setting}"
-    assert "fisher=gauss (gauss, policy, td): " in text
+    assert "fisher=gauss (gauss, policy, sampled, td): " in text
     assert "algorithm=batched (1, 6, 7, batched): " in text

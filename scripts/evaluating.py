@@ -22,7 +22,7 @@ from continual_arcade.scripts.options import Evaluate
 from continual_arcade.scripts.policies import load_agent
 from continual_arcade.studies.probes import NORM, PROBES
 from continual_arcade.studies.provenance import other_versions, provenance
-from continual_arcade.studies.run_spec import check_agent
+from continual_arcade.studies.run_spec import RunSpec, check_agent
 
 
 def evaluate(args: Evaluate) -> int | None:
@@ -62,7 +62,7 @@ def evaluate(args: Evaluate) -> int | None:
             late=before.num_envs,
             run=folder.name,
             seed=before.seed,
-            probes=PROBES,
+            probes=PROBES if RunSpec.from_config(before.config).probes else (),
             jobs=args.jobs,
             progress=True,
         )
@@ -70,7 +70,8 @@ def evaluate(args: Evaluate) -> int | None:
         out.rmdir()  # as if nothing had been asked for
         raise
     append(table, replayed.rows)
-    network_diagnostics.append(out / folder.diagnostics.name, replayed.diagnostics)
+    if replayed.diagnostics:
+        network_diagnostics.append(out / folder.diagnostics.name, replayed.diagnostics)
     console = plain_console()
     again = replace(before, protocol=replace(protocol, evaluation=evaluation), table=read(table))
     show(again, out, console)

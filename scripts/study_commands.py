@@ -149,7 +149,7 @@ def _complete_references(folder: StudyFolder) -> None:
     if folder.references.exists():
         known = known.merged(reference_files.load(folder.references))
     study = folder.study
-    protocols = [study.spec(scenario, study.entries[0], 0).protocol for scenario in study.scenarios]
+    protocols = [study.protocol(scenario) for scenario in study.scenarios]
     reference_files.save(completed(known, protocols, folder.about[-1]), folder.references)
 
 

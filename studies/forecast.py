@@ -7,9 +7,15 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
+from stable_baselines3.common.logger import Logger
+
+from continual_arcade.agents.continual_dqn import ContinualDQN
+from continual_arcade.evaluation.policies import networks_of
 from continual_arcade.evaluation.run_folder import RunFolder
+from continual_arcade.evaluation.table import append, rows
+from continual_arcade.evaluation.threads import one_thread
 from continual_arcade.studies.grid import Cell
-from continual_arcade.studies.run_spec import RunSpec, Training, warm_up
+from continual_arcade.studies.run_spec import RunSpec, warm_up
 
 SAMPLE = 4_000
 """Length of the runs that are measured, after learning has begun [lifetime steps]."""
@@ -62,23 +68,41 @@ def _measure(spec: RunSpec) -> tuple[float, float, int]:
         # All phases of it, because methods may have work to do where one ends.
         schedule=schedule.with_steps(max(each, settings.num_envs)),
         scenario=None,  # which has longer phases
-        evaluation=replace(evaluation, every=0, at_end=1),
-        save_every=0,
     )
-    with TemporaryDirectory(prefix="forecast-") as root:
-        training = Training.prepare(short, RunFolder(Path(root) / "run"))
-        training.write({})
-        spent = training.train()
-        checkpoint = max(path.stat().st_size for path in training.folder.checkpoints().values())
-        table = training.folder.table.stat().st_size // len(short.protocol.timetable.due)
+    agent = short.build()
+    agent.set_logger(Logger(None, []))
+    with one_thread():
+        begun = time.perf_counter()
+        agent.learn(short.schedule.total_steps)
+        seconds = time.perf_counter() - begun
     # What happens before the first update costs next to nothing.
-    learnt = short.schedule.total_steps - settings.learning_starts
-    rate = learnt / (spent.seconds - spent.evaluation_seconds)
+    rate = (short.schedule.total_steps - settings.learning_starts) / seconds
     steps = evaluations * len(schedule.distinct) * evaluation.episodes * evaluation.max_steps
-    disk = evaluations * (checkpoint + table)
+    disk = evaluations * _evaluation_bytes(short, agent)
     if spec.save_every:
         disk += _TRANSITION * min(settings.buffer_size, schedule.total_steps)
     return schedule.total_steps / rate, steps * _evaluation_step_seconds(spec), disk
+
+
+def _evaluation_bytes(spec: RunSpec, agent: ContinualDQN) -> int:
+    """Return what an evaluation takes on the disk: a checkpoint and lines of the table."""
+    evaluator = spec.protocol.make_evaluator()
+    with TemporaryDirectory(prefix="forecast-") as root:
+        folder = RunFolder(Path(root) / "run")
+        folder.make()
+        checkpoint = folder.save_checkpoint(agent.num_timesteps, agent.save)
+        for network in networks_of(agent):
+            lines = rows(
+                evaluator,
+                evaluator.play(agent, network=network),
+                run=folder.name,
+                seed=spec.seed,
+                step=agent.num_timesteps,
+                trained_phase=0,
+                network=network,
+            )
+            append(folder.table, lines)
+        return checkpoint.stat().st_size + folder.table.stat().st_size
 
 
 def _evaluation_step_seconds(spec: RunSpec) -> float:

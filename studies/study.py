@@ -14,7 +14,7 @@ from continual_arcade.envs.context import HIDDEN, check_context
 from continual_arcade.envs.curricula import as_schedule
 from continual_arcade.envs.messages import unknown
 from continual_arcade.envs.schedule_files import SUFFIXES
-from continual_arcade.evaluation.protocol import EvaluationSettings
+from continual_arcade.evaluation.protocol import EvaluationSettings, Protocol
 from continual_arcade.evaluation.timetable import SAVE_EVERY
 from continual_arcade.studies.file_values import check_name, check_once, only, texts_of, value_of
 from continual_arcade.studies.run_spec import RunSpec
@@ -152,6 +152,10 @@ class Study:
             scenario=None if scenario.is_plain else scenario,
             probes=self.probes,
         )
+
+    def protocol(self, scenario: Scenario) -> Protocol:
+        """Return what the numbers of all runs in a scenario depend on beside the agent."""
+        return self.spec(scenario, self.entries_in(scenario)[0], self.seeds[0]).protocol
 
     def expert_spec(self, scenario: Scenario, phase: int) -> RunSpec:
         """Return what the run of an expert is, which is trained in one phase alone.

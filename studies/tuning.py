@@ -172,7 +172,7 @@ def tune(
 
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     for scenario in tuning.study.scenarios:
-        protocol = tuning.study.spec(scenario, tuning.study.entries[0], 0).protocol
+        protocol = tuning.study.protocol(scenario)
         if reason := shipped_references().scale(protocol).reason:
             raise ValueError(f"trials cannot be compared in {scenario.name}: {reason}")
     with Lock.of_folder(out).hold():
@@ -267,6 +267,11 @@ def _candidate(label: str, table: Any) -> Candidate:
     where = f"method {label!r}"
     if not isinstance(table, Mapping):
         raise ValueError(f"{where} must be a table, not {table!r}")
+    if "scenarios" in table:
+        raise ValueError(
+            f"scenarios of {where} have no meaning in a tuning, whose methods are all tried in all "
+            "of its scenarios: leave them out, or give them a tuning file of their own"
+        )
     search = {
         name: _range(name, found, where)
         for name, found in value_of(table, "search", dict, where, {}).items()

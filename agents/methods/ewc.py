@@ -52,6 +52,11 @@ class EWC(SampledPenalty):
                 f"{self.name}: batch = {self.batch} is for fisher = 'td', and fisher = "
                 f"{self.fisher!r} takes each state by itself: leave it out"
             )
+        if self.batch > self.samples:
+            raise ValueError(
+                f"{self.name}: batch = {self.batch} is more than the samples = {self.samples} that "
+                "the estimate is made from: give at most as many"
+            )
         if self.temperature is not None and self.fisher not in ("policy", "sampled"):
             raise ValueError(
                 f"{self.name}: temperature = {self.temperature:g} is that of a policy, and fisher "

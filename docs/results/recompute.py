@@ -44,7 +44,7 @@ def ranges(name: str) -> pd.DataFrame:
     references = reference_files.load(played) if played.exists() else shipped_references()
     found = {}
     for scenario in plan.scenarios:
-        protocol = plan.spec(scenario, plan.entries[0], plan.seeds[0]).protocol
+        protocol = plan.protocol(scenario)
         context = Context(references=references.scale(protocol))
         found[f"{scenario.game}, {scenario.schedule.name}"] = Extremes.of(protocol, context)
     return publishing.ranges({scenario: one for scenario, one in found.items() if one is not None})

@@ -109,6 +109,19 @@ def test_evaluating_again_gives_the_same_table(trained: Path, capsys: Any) -> No
     assert "exists" in capsys.readouterr().err
 
 
+def test_a_run_without_probes_is_evaluated_again_without_them(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    train.main(["--out", str(tmp_path), "--no-probes", "--schedule", "conflict", *SHORT])
+    run = one_run(tmp_path)
+    capsys.readouterr()
+    evaluate.main([str(run), "--out", str(tmp_path / "again")])
+    assert "every episode is the same as in the run" in capsys.readouterr().out
+    for folder in (run, tmp_path / "again"):
+        assert (folder / "evaluations.csv").exists()
+        assert not (folder / "diagnostics.csv").exists()
+
+
 def test_evaluating_with_more_episodes(trained: Path) -> None:
     out = trained.parent / "more"
     evaluate.main([str(trained), "--out", str(out), "--episodes", "3", "--max-steps", "30"])

@@ -160,6 +160,37 @@ def test_a_method_may_have_other_settings_in_another_scenario(tmp_path: Path) ->
     assert len(rates) == 2 * (2 + 2)
 
 
+def test_what_a_scenario_is_evaluated_by_does_not_depend_on_methods_of_another(
+    tmp_path: Path,
+) -> None:
+    uses = [{"use": "conflict", "name": "long", "phase_steps": 999}, {"use": "conflict"}]
+    slow = {"learning_starts": 500}  # nothing would be learnt in the shorter one
+    study = small(
+        tmp_path,
+        schedules=uses,
+        methods={"ewc": {"scenarios": ["FlappyBird-long"], "settings": slow}, "l2": {}},
+    )
+    study.check()
+    long, short = study.scenarios
+    assert study.protocol(long).schedule == long.schedule
+    assert study.protocol(short).schedule == short.schedule
+    with pytest.raises(ValueError, match="nothing would be learnt"):
+        study.spec(short, study.entries[0], 0)
+
+
+def test_references_without_probes_are_not_those_with_them(tmp_path: Path) -> None:
+    """Or a card, which needs them, would find runs that have none."""
+    shared = [
+        {cell.name for cell in cells(small(tmp_path, **changes)) if cell.is_shared}
+        for changes in (
+            {"references": ["experts", "joint"]},
+            {"references": ["experts", "joint"], "probes": False},
+        )
+    ]
+    assert len(shared[0]) == len(shared[1]) == 2 * (3 + 1)
+    assert not shared[0] & shared[1]
+
+
 @pytest.mark.parametrize(
     ("methods", "message"),
     [

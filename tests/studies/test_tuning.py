@@ -259,6 +259,7 @@ def ranged(**changes: Any) -> dict[str, Any]:
         ),
         ({"methods": {"ewc": {"search": 3}}}, "search = 3 of method 'ewc' must be a table"),
         ({"methods": {"ewc": 3}}, "method 'ewc' must be a table, not 3"),
+        ({"methods": {"ewc": {"scenarios": []}}}, "scenarios of method 'ewc' have no meaning in a"),
         ({"seeds": "x"}, "'x' is no seed"),
     ],
     ids=str,

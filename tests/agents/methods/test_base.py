@@ -289,6 +289,7 @@ def test_parts_that_need_no_phases_live_anywhere(name: str) -> None:
         ("ewc:lam=nan", "ewc: lam = nan must be finite"),
         ("ewc:samples=2.5", "ewc:samples = '2.5' must be a whole number"),
         ("ewc:batch=10", "ewc: batch = 10 is for fisher = 'td', and fisher = 'gauss' takes each"),
+        ("ewc:fisher=td,samples=9,batch=10", "ewc: batch = 10 is more than the samples = 9 that"),
         ("online-ewc:temperature=2", "online-ewc: temperature = 2 is that of a policy, and fisher"),
         ("ewc:fisher=gaus", "ewc: unknown fisher 'gaus': did you mean 'gauss'"),
         ("ewc:temperature=low", "ewc:temperature = 'low' must be a number"),

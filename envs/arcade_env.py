@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from operator import index
-from typing import Any, ClassVar, Protocol
+from typing import Any, ClassVar, Protocol, TypeAlias
 
 import gymnasium as gym
 import numpy as np
@@ -15,23 +15,33 @@ from continual_arcade.envs.attributes import FixedWrapperAttributes
 from continual_arcade.envs.checks import Instance, OrNone, Rule, Whole, check_values, flag
 from continual_arcade.envs.clock import LifetimeClock
 from continual_arcade.envs.context import HIDDEN, Context, ContextKind
-from continual_arcade.envs.core import Core, Features, Snapshot
+from continual_arcade.envs.core import Core, Snapshot
 from continual_arcade.envs.curricula import ScheduleLike, as_schedule
 from continual_arcade.envs.drawing.screen import Screen
 from continual_arcade.envs.drawing.status import Notice, Status
 from continual_arcade.envs.env_specs import portable_spec
 from continual_arcade.envs.game import Game
-from continual_arcade.envs.games import make_game
+from continual_arcade.envs.games import OPTIONS, make_game
 from continual_arcade.envs.messages import unknown
+from continual_arcade.envs.picture_format import FEATURES
+from continual_arcade.envs.pictured import looks
+from continual_arcade.envs.pictures import Pictures, Seen
 from continual_arcade.envs.seeds import plain_seed
 from continual_arcade.envs.tunables import Params, differences, resolve
 
 _TABLE = Instance((Mapping,))
+_ALL = np.ones(1, np.bool_)
+_BEFORE = {"context": HIDDEN, "frame_skip": 1, "observation": FEATURES}
+"""What environments were made with before they could be made with anything else."""
 RENDER_MODES = ["rgb_array", "human"]
 FRAMES_PER_SECOND = 30
 
 
-class ArcadeEnv(FixedWrapperAttributes, gym.Env[Features, np.int64]):
+Observation: TypeAlias = Any
+"""Features, shape ``(num_features,)`` and ``float32``; or pictures, ``uint8``."""
+
+
+class ArcadeEnv(FixedWrapperAttributes, gym.Env[Observation, np.int64]):
     """One game, whose rules may drift while an agent trains.
 
     The rules, actions, features and rewards of each game are described on its own page in
@@ -47,7 +57,9 @@ class ArcadeEnv(FixedWrapperAttributes, gym.Env[Features, np.int64]):
             :class:`~continual_arcade.envs.context.Context`.
         render_mode: None, ``"rgb_array"`` or ``"human"``.
         hud: Whether pictures show phase, parameters, score and lifetime step.
-        **options: What the game lets one choose, such as ``rewards``.
+        **options: What the game lets one choose, such as ``rewards``, and how any game is observed:
+            ``observation="pixels"`` with the settings of pictures, and ``frame_skip``; see
+            :func:`~continual_arcade.envs.games.make_game`.
 
     Raises:
         TypeError: If there is no such option.
@@ -80,9 +92,8 @@ class ArcadeEnv(FixedWrapperAttributes, gym.Env[Features, np.int64]):
         self.clock = LifetimeClock(as_schedule(schedule, self.game), self.game.tunables, phase)
         self.context = Context(context, self.clock.schedule, self.game.tunables)
         self.core = Core(self.game, num_envs=1, lanes=1, shown=len(self.context.features))
-        features = gym.spaces.Box(*self.game.feature_bounds(), dtype=np.float32)
-        space: Any = self.context.extended(features)
-        self.observation_space = space
+        self.pictures = None if self.game.pictures is None else Pictures(self.game, num_envs=1)
+        self.observation_space = observed(self.game, self.context, self.pictures)
         self.action_space = gym.spaces.Discrete(self.game.num_actions)
         self.render_mode = render_mode
         self.hud = flag("hud", hud)
@@ -95,19 +106,20 @@ class ArcadeEnv(FixedWrapperAttributes, gym.Env[Features, np.int64]):
         self._ended = True
         self._bind()
         self._hold(self.clock.params)
-        self._fix(ArcadeEnv.__init__, "max_episode_steps", *self.game.options)
+        self._fix(ArcadeEnv.__init__, "max_episode_steps", *OPTIONS, *options)
 
     def _bind(self) -> None:
         # Looked up once: in step() each lookup would cost as much as a tenth of the game.
         self._begin, self._play = self.core.single
         self._address = self.core.blocks.ctypes.data
-        self._copy_observation = self.core.observation.copy
+        self._scene = self.core.observation.reshape(1, -1)
+        self._observe = self.core.observation.copy if self.pictures is None else self._look
         self._label = self.core.blocks["label"][0] if self.game.rules.labelled else None
 
     def __getstate__(self) -> dict[str, Any]:
         state = self.__dict__.copy()
         state["_screen"] = None
-        for name in ("_begin", "_play", "_address", "_copy_observation", "_label"):
+        for name in ("_begin", "_play", "_address", "_scene", "_observe", "_label"):
             del state[name]
         return state
 
@@ -122,7 +134,7 @@ class ArcadeEnv(FixedWrapperAttributes, gym.Env[Features, np.int64]):
 
     def reset(
         self, *, seed: int | None = None, options: dict[str, Any] | None = None
-    ) -> tuple[Features, dict[str, Any]]:
+    ) -> tuple[Observation, dict[str, Any]]:
         """Start an episode.
 
         The lifetime clock continues, unless a seed is given: it resets clock and random draws.
@@ -163,9 +175,11 @@ class ArcadeEnv(FixedWrapperAttributes, gym.Env[Features, np.int64]):
             self.render()
         info = {**clock.info(self._params), "phase": self._phase, "score": 0}
         info["phase_changed"] = seed is None and self._phase != before
-        return self._copy_observation(), info
+        if self.pictures is None:
+            return self._observe(), info
+        return self.pictures.begin(self._scene, _ALL)[0], info
 
-    def step(self, action: np.int64 | int) -> tuple[Features, float, bool, bool, dict[str, Any]]:
+    def step(self, action: np.int64 | int) -> tuple[Observation, float, bool, bool, dict[str, Any]]:
         """Play one step.
 
         Raises:
@@ -198,7 +212,12 @@ class ArcadeEnv(FixedWrapperAttributes, gym.Env[Features, np.int64]):
         }
         if label is not None:
             info["label"] = label
-        return self._copy_observation(), reward, terminated, truncated, info
+        return self._observe(), reward, terminated, truncated, info
+
+    def _look(self) -> Seen:
+        """Return the pictures that are seen after a step."""
+        assert self.pictures is not None
+        return self.pictures.follow(self._scene)[0]  # type: ignore[no-any-return]
 
     def state_dict(self) -> dict[str, Any]:
         """Return all that the rest of the run depends on.
@@ -290,6 +309,29 @@ class ArcadeEnv(FixedWrapperAttributes, gym.Env[Features, np.int64]):
             self._screen = None
 
 
+def observed(game: Game, context: Context, pictures: Pictures | None) -> "gym.spaces.Box[Any]":
+    """Return the space of what is seen of one game.
+
+    Args:
+        game: The game.
+        context: What is shown of the phase.
+        pictures: The pictures, if it is seen in pictures.
+
+    Raises:
+        ValueError: If a context is to be shown in pictures.
+    """
+    if pictures is None:
+        features = gym.spaces.Box(*game.feature_bounds(), dtype=np.float32)
+        return context.extended(features)
+    if not context.is_hidden:
+        raise ValueError(
+            f"context = {context.kind!r} appends numbers to features, and there are none with "
+            "observation = 'pixels': leave it out, and let the looks tell phases apart (each "
+            f"phase may set {', '.join(looks(game))})"
+        )
+    return pictures.space
+
+
 class _Playing(Protocol):
     """What both kinds of environments have."""
 
@@ -297,6 +339,7 @@ class _Playing(Protocol):
     clock: LifetimeClock
     core: Core
     context: Context
+    pictures: Pictures | None
     _np_random: np.random.Generator | None
     _np_random_seed: int | None
 
@@ -313,12 +356,16 @@ def shared_state(env: _Playing, kind: str) -> dict[str, Any]:
         kind: Which kind it is.
     """
     random = env._np_random
+    pictures = {} if env.pictures is None else {"scenes": env.pictures.state()}
     return {
+        **pictures,
         "made": {
             "kind": kind,
             "game": env.game.name,
             "num_envs": env.core.num_envs,
             "context": env.context.kind,
+            "frame_skip": env.game.frame_skip,
+            "observation": FEATURES if env.pictures is None else env.pictures.format.describe(),
             **env.game.constants,
         },
         "clock": env.clock.state_dict(),
@@ -342,7 +389,7 @@ def check_state(env: _Playing, state: Mapping[str, Any]) -> None:
         ValueError: If the environments were not made alike, or the state is damaged.
     """
     own = env.state_dict()
-    made = {"context": HIDDEN, **_TABLE("made", _TABLE("the state", state).get("made", {}))}
+    made = {**_BEFORE, **_TABLE("made", _TABLE("the state", state).get("made", {}))}
     for name in {**own["made"], **made}:
         theirs, ours = made.get(name), own["made"].get(name)
         if theirs != ours:
@@ -368,6 +415,8 @@ def check_state(env: _Playing, state: Mapping[str, Any]) -> None:
         if "params" in own and resolve(tunables, state["params"]).keys() != state["params"].keys():
             raise ValueError("params lack some")
         _check_blocks(env, state["blocks"], begun)
+        if not np.isfinite(state.get("scenes", 0.0)).all():
+            raise ValueError("scenes are not finite")
         if begun and "rows" in own:
             for column, (name, tunable) in zip(state["rows"].T, tunables.items(), strict=True):
                 _check_range(name, column, tunable.low, tunable.high)
@@ -422,6 +471,8 @@ def load_shared_state(env: _Playing, state: Mapping[str, Any]) -> None:
     env.clock.load_state_dict(state["clock"])
     env._np_random, env._np_random_seed = random, state["generator_seed"]
     env.core.blocks[...] = state["blocks"]
+    if env.pictures is not None:
+        env.pictures.load_state(state["scenes"])
 
 
 def status_of(

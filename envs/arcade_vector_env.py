@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from copy import copy
-from typing import Any, ClassVar, NamedTuple
+from typing import Any, ClassVar, NamedTuple, TypeAlias
 
 import gymnasium as gym
 import numpy as np
@@ -19,6 +19,7 @@ from continual_arcade.envs.arcade_env import (
     check_state,
     load_shared_state,
     no_action,
+    observed,
     shared_state,
     status_of,
 )
@@ -26,24 +27,28 @@ from continual_arcade.envs.attributes import FixedAttributes
 from continual_arcade.envs.checks import MOST_AT_ONCE, OrNone, Whole, WrongTypeError, flag
 from continual_arcade.envs.clock import LifetimeClock
 from continual_arcade.envs.context import HIDDEN, Context, ContextKind
-from continual_arcade.envs.core import Core, Features, Floats, Mask, Snapshot
+from continual_arcade.envs.core import Core, Floats, Mask, Snapshot
 from continual_arcade.envs.curricula import ScheduleLike, as_schedule
 from continual_arcade.envs.drawing.screen import Screen
 from continual_arcade.envs.env_specs import portable_spec
-from continual_arcade.envs.games import make_game
+from continual_arcade.envs.games import OPTIONS, make_game
 from continual_arcade.envs.messages import shown, unknown
+from continual_arcade.envs.pictures import Pictures
+from continual_arcade.envs.raster import BEGIN, FOLLOW
 from continual_arcade.envs.schedules import Schedule
 from continual_arcade.envs.seeds import plain_seeds
 from continual_arcade.envs.tunables import Params, Tunables, resolve
 
 Actions = npt.NDArray[np.integer[Any]]
+Observations: TypeAlias = Any
+"""Features, shape ``(num_envs, num_features)`` and ``float32``; or pictures, ``uint8``."""
 Picture = npt.NDArray[np.uint8]
 
 RENDER_MODES = ["rgb_array", "rgb_array_list"]
 AUTORESET_MODES = [mode.value for mode in AutoresetMode]
 
 
-class ArcadeVectorEnv(FixedAttributes, VectorEnv[Features, Actions, Any]):
+class ArcadeVectorEnv(FixedAttributes, VectorEnv[Observations, Actions, Any]):
     """Many games of one kind, on one lifetime clock.
 
     All sub-environments share one lifetime clock, which counts the transitions of all of them. At a
@@ -128,8 +133,8 @@ class ArcadeVectorEnv(FixedAttributes, VectorEnv[Features, Actions, Any]):
         self.metadata = {**self.metadata, "autoreset_mode": mode}  # type: ignore[misc]
         self._restarts = mode is AutoresetMode.SAME_STEP
         self._asks = mode is AutoresetMode.DISABLED
-        features = gym.spaces.Box(*self.game.feature_bounds(), dtype=np.float32)
-        self.single_observation_space = self.context.extended(features)
+        self.pictures = None if self.game.pictures is None else Pictures(self.game, num_envs)
+        self.single_observation_space = observed(self.game, self.context, self.pictures)
         self.single_action_space = gym.spaces.Discrete(self.game.num_actions)
         self.observation_space = batch_space(self.single_observation_space, num_envs)
         self.action_space = batch_space(self.single_action_space, num_envs)
@@ -142,7 +147,7 @@ class ArcadeVectorEnv(FixedAttributes, VectorEnv[Features, Actions, Any]):
         self._waiting = np.zeros(num_envs, np.bool_)
         """Where an episode has ended and the next one has not begun."""
         self._frames: list[list[Picture]] = [[] for _ in range(num_envs)]
-        self._fix(ArcadeVectorEnv.__init__, "max_episode_steps", *self.game.options)
+        self._fix(ArcadeVectorEnv.__init__, "max_episode_steps", *OPTIONS, *options)
 
     def __getstate__(self) -> dict[str, Any]:
         return {**self.__dict__, "_screen": None}
@@ -156,7 +161,7 @@ class ArcadeVectorEnv(FixedAttributes, VectorEnv[Features, Actions, Any]):
         *,
         seed: int | Sequence[int] | None = None,
         options: dict[str, Any] | None = None,
-    ) -> tuple[Features, dict[str, Any]]:
+    ) -> tuple[Observations, dict[str, Any]]:
         """Start an episode in every sub-environment, or in some of them.
 
         The lifetime clock continues, unless a seed is given: it resets clock and random draws.
@@ -208,7 +213,9 @@ class ArcadeVectorEnv(FixedAttributes, VectorEnv[Features, Actions, Any]):
             self.core.seed(self.np_random.integers(2**64, size=self.num_envs, dtype=np.uint64))
         self.clock.begin_episode()
         changed = conditions.begin(begins, self.clock, pinned, phases)
-        observations = self.core.reset(self._rows, begins=begins)
+        observations: Observations = self.core.reset(self._rows, begins=begins)
+        if self.pictures is not None:
+            observations = self.pictures.begin(observations, begins)
         self._running = True
         self._waiting = self._waiting & ~begins
         if self.render_mode == "rgb_array_list":
@@ -219,7 +226,7 @@ class ArcadeVectorEnv(FixedAttributes, VectorEnv[Features, Actions, Any]):
             np.zeros(self.num_envs, np.bool_) if rewinds else changed,
         )
 
-    def step(self, actions: Actions) -> tuple[Features, Floats, Mask, Mask, dict[str, Any]]:
+    def step(self, actions: Actions) -> tuple[Observations, Floats, Mask, Mask, dict[str, Any]]:
         """Play one step in every sub-environment.
 
         Args:
@@ -296,7 +303,8 @@ class ArcadeVectorEnv(FixedAttributes, VectorEnv[Features, Actions, Any]):
             wrong = -1 - num_ended
             message = no_action(int(actions[wrong]), self.game.actions)
             raise ValueError(f"sub-environment {wrong}: {message}")
-        changed = begun = conditions.no_one
+        changed = conditions.no_one
+        begun = ended if restarts else conditions.no_one
         finals: dict[str, Any] | None = None
         if words is not None:
             # Those that waited moved, too, as lanes of a block do; what they drew is given back.
@@ -305,12 +313,18 @@ class ArcadeVectorEnv(FixedAttributes, VectorEnv[Features, Actions, Any]):
             observations = core.reset(self._rows, begins=waiting)
             rewards[waiting] = scores[waiting] = 0
             terminated[waiting] = truncated[waiting] = ended[waiting] = False
-        elif restarts and num_ended:
+        final_seen: Observations = final_observations
+        seen: Observations = observations
+        if self.pictures is not None:
+            if restarts and num_ended:
+                final_seen = self.pictures.finish(final_observations, ended)
+            seen = self.pictures.follow(observations, np.where(begun, BEGIN, FOLLOW))
+        if restarts and num_ended:
             final_info = conditions.infos(lifetime_steps, final_scores, conditions.no_one)
             final_info.update(labels)
-            finals = {"final_obs": final_observations, "final_info": final_info}
+            finals = {"final_obs": final_seen, "final_info": final_info}
             finals["_final_obs"] = finals["_final_info"] = ended
-            begun, changed = ended, conditions.begin(ended, clock)
+            changed = conditions.begin(ended, clock)
         if not restarts:
             self._waiting = ended
         if self.render_mode is not None and self.render_mode == "rgb_array_list":
@@ -320,7 +334,7 @@ class ArcadeVectorEnv(FixedAttributes, VectorEnv[Features, Actions, Any]):
             infos.update(labels, _label=~(waiting | (ended if restarts else conditions.no_one)))
         if finals:
             infos.update(finals)
-        return observations, rewards, terminated, truncated, infos
+        return seen, rewards, terminated, truncated, infos
 
     @property
     def _rows(self) -> Floats:

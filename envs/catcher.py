@@ -37,6 +37,9 @@ LARGEST_FIELD = 2**20
 MOST_LIVES = 2**53
 """As many as float64 can count."""
 
+CLEARANCE = 3.0
+"""From the paddle to the bottom of the field [px]."""
+
 LEFT, RIGHT, NOOP = 0, 1, 2
 
 
@@ -125,7 +128,7 @@ def advance(block: Any, lane: int, constants: Any) -> None:
     paddle_left = x - np.floor(width / 2.0)
     pellet_left = pellet_x - np.floor(constants.pellet / 2.0)
     thickness = constants.paddle_height
-    paddle_top = constants.height - thickness - 3.0 - np.floor(thickness / 2.0)
+    paddle_top = constants.height - thickness - CLEARANCE - np.floor(thickness / 2.0)
     pellet_top = pellet_y - np.floor(constants.pellet / 2.0)
     caught = (
         (paddle_left < pellet_left + constants.pellet)
@@ -185,6 +188,32 @@ def observe(block: Any, lane: int, constants: Any, out: Any, at: int) -> None:
     out[at + 2] = block.pellet_x[lane] * per_half_width - 1.0
     out[at + 3] = block.pellet_y[lane] * per_half_height - 1.0
 
+
+@rule
+def scene(block: Any, lane: int, constants: Any, out: Any, at: int) -> None:
+    """Write the lane's rectangles, paddle and pellet, where the reference paints them.
+
+    That is half a side further right and down than where they catch: it takes the centre of a
+    rectangle for its corner.
+
+    Args:
+        block: The block of the lane.
+        lane: Which lane of it.
+        constants: What all lanes share.
+        out: Flat float32 array to write to.
+        at: Where in it the edges of this lane begin.
+    """
+    x, y = block.paddle_x[lane], constants.height - constants.paddle_height - CLEARANCE
+    out[at], out[at + 1] = x, y
+    out[at + 2], out[at + 3] = x + block.paddle_width[lane], y + constants.paddle_height
+    x, y = block.pellet_x[lane], block.pellet_y[lane]
+    out[at + 4], out[at + 5] = x, y
+    out[at + 6], out[at + 7] = x + constants.pellet, y + constants.pellet
+
+
+COLOURS = {"field": 0x000000, "paddle": 0xFFFFFF, "pellet": 0xFF7878}
+"""Those of the reference."""
+SHAPES = ("paddle", "pellet")
 
 REWARDS = {"positive": 1.0, "negative": -1.0, "tick": 0.0, "loss": -5.0}
 """For a pellet caught, a pellet missed, each step, the last life lost."""
@@ -313,7 +342,7 @@ def catcher(
             "pellet_y": (),
             "lives": (),
         },
-        rules=Rules(constants, begin, advance, settle, observe),
+        rules=Rules(constants, begin, advance, settle, observe, scene=scene),
         size=(width, height),
         points="pellets caught",
         maker=catcher,
@@ -321,6 +350,9 @@ def catcher(
         phases=PHASES if usual else (),
         conflict=CONFLICT if usual else {},
         keys=KEYS,
+        colours=COLOURS,
+        shapes=SHAPES,
+        finest=(float(pellet), float(pellet)),
         painter="continual_arcade.envs.drawing.catcher",
         oracle="continual_arcade.envs.oracles.catcher:Chaser",
         unbeatable="continual_arcade.envs.oracles.catcher:Unbeatable",

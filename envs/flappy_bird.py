@@ -258,6 +258,41 @@ def observe(block: Any, lane: int, constants: Any, out: Any, at: int) -> None:
     out[at + 7] = (second_top + gap) * PER_HALF_FLIGHT - 1.0
 
 
+@rule
+def scene(block: Any, lane: int, constants: Any, out: Any, at: int) -> None:
+    """Write the lane's rectangles: of each pipe the upper and the lower part, the ground, the bird.
+
+    Args:
+        block: The block of the lane.
+        lane: Which lane of it.
+        constants: What all lanes share.
+        out: Flat float32 array to write to.
+        at: Where in it the edges of this lane begin.
+    """
+    for pipe in range(3):
+        x, top = block.pipe_x[pipe, lane], block.pipe_top[pipe, lane]
+        first = at + 8 * pipe
+        out[first] = out[first + 4] = x - REACH
+        out[first + 1] = 0.0
+        out[first + 2] = out[first + 6] = x + REACH
+        out[first + 3] = top
+        out[first + 5] = top + block.gap[lane]
+        out[first + 7] = GROUND
+    ground, bird = at + 24, at + 28
+    out[ground], out[ground + 1] = 0.0, GROUND
+    out[ground + 2], out[ground + 3] = WIDTH, HEIGHT
+    y = block.bird_y[lane]
+    out[bird], out[bird + 1] = BIRD_X, y
+    out[bird + 2], out[bird + 3] = BIRD_X + BIRD_WIDTH, y + BIRD_HEIGHT
+
+
+COLOURS = {"sky": 0x70C5CE, "pipe": 0x4EA02C, "ground": 0xDED895, "bird": 0xC82020}
+SHAPES = (*("pipe",) * 6, "ground", "bird")
+"""Of the pictures that agents see."""
+FINEST = (BIRD_WIDTH, TUNABLES["gap"].low - BIRD_HEIGHT)
+"""The bird, and the room that the narrowest opening leaves to it [px]."""
+
+
 # The extremes of play: a bird notices its death one frame late and moves once more. Two kicks, of
 # the start and of a flap, can follow each other; all of it also upside down.
 _FASTEST = 2 * TUNABLES["flap"].high
@@ -346,7 +381,7 @@ def flappy_bird(rewards: Mapping[str, float] | None = None) -> Game:
             "plumage": (),
             "pipe_colour": (),
         },
-        rules=Rules(constants, begin, advance, settle, observe),
+        rules=Rules(constants, begin, advance, settle, observe, scene=scene),
         size=(int(WIDTH), int(HEIGHT)),
         points="pipes passed",
         maker=flappy_bird,
@@ -355,6 +390,9 @@ def flappy_bird(rewards: Mapping[str, float] | None = None) -> Game:
         conflict=CONFLICT,
         action_prior=ACTION_PRIOR,
         keys=KEYS,
+        colours=COLOURS,
+        shapes=SHAPES,
+        finest=FINEST,
         painter="continual_arcade.envs.drawing.flappy_bird",
         oracle="continual_arcade.envs.oracles.flappy_bird:Searcher",
         unbeatable="continual_arcade.envs.oracles.flappy_bird:Unbeatable",

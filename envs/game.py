@@ -13,6 +13,7 @@ import numpy.typing as npt
 from continual_arcade.envs.checks import ByName, Number
 from continual_arcade.envs.lanes import block_dtype
 from continual_arcade.envs.messages import shown, unknown
+from continual_arcade.envs.picture_format import PictureFormat
 from continual_arcade.envs.tunables import Params, Tunables, check_tunables, resolve
 
 _REWARDS = ByName(Number())
@@ -37,6 +38,10 @@ class Rules(NamedTuple):
     """``advance_all(block, used, constants)``: play one step in every lane of a block, of which the
     first ``used`` are environments and the others padding; ``advance`` in one lane after the other,
     if not given. For rules that become vector code only if something is known of all lanes."""
+    scene: Callable[..., None] | None = None
+    """``scene(block, lane, constants, out, at)``: write what a picture shows to ``out[at:]``: left,
+    top, right and bottom edge of each of ``Game.shapes`` [px], not cut to the picture; one whose
+    edges coincide is not seen."""
     labelled: bool = False
     """Whether what is observed is an example with a right answer, the *label*: the lane's field
     ``label`` holds the action that is right. It is told in ``info["label"]`` of the step that
@@ -115,6 +120,18 @@ class Game:
     """Probability of each action in exploration; None for equal ones."""
     keys: Keys | None = None
     """How a person plays it."""
+    colours: Mapping[str, int] = field(default_factory=dict)
+    """Colours of the pictures that agents see, ``0xRRGGBB`` by name; the first one is that of the
+    background."""
+    shapes: tuple[str, ...] = ()
+    """The rectangles of these pictures, from back to front, each by the name of its colour. A thing
+    that distracts is of the colour of the last one."""
+    finest: tuple[float, float] = (1.0, 1.0)
+    """Width and height of the finest thing that a picture must show [px]."""
+    frame_skip: int = 1
+    """Frames that a step plays with the same action."""
+    pictures: PictureFormat | None = None
+    """What these pictures are like, of a game that is seen in pictures and not in features."""
     painter: str = ""
     """Module that draws it: ``paint(surface, state, scale)``, and ``HUD_EDGE``, the edge of the
     picture (``"top"`` or ``"bottom"``) that the heads-up display hides."""
@@ -142,6 +159,11 @@ class Game:
             raise ValueError(
                 f"phases of {self.name} must be at least two, and all set the same parameters"
             )
+        if (self.rules.scene is not None) != bool(self.shapes):
+            raise ValueError(f"{self.name}: what a picture shows takes a rule scene and shapes")
+        for shape in self.shapes:
+            if shape not in self.colours:
+                raise ValueError(f"shapes of {self.name}: {unknown('colour', shape, self.colours)}")
         prior = self.action_prior
         if prior is not None and (
             len(prior) != self.num_actions or min(prior) < 0 or abs(sum(prior) - 1) > 1e-9
@@ -183,7 +205,7 @@ class Game:
         """Return a fact that a purpose cannot do without; imported, where it is a name.
 
         Args:
-            fact: ``"keys"``, ``"painter"``, ``"oracle"`` or ``"unbeatable"``.
+            fact: ``"keys"``, ``"shapes"``, ``"painter"``, ``"oracle"`` or ``"unbeatable"``.
 
         Raises:
             ValueError: If the game has no such fact, or what it names cannot be imported.
@@ -222,6 +244,8 @@ def check_name(name: object) -> None:
 
 
 _WAY_OUT = {
+    "shapes": "agents cannot see it in pictures; make it with observation='features', or give its "
+    "Game colours and shapes, and its Rules a scene",
     "keys": "nobody can play it at the keyboard; give its Game keys=Keys(...)",
     "painter": "it cannot be drawn; give its Game painter='module'",
     "oracle": "let random play or an agent play it, or give its Game oracle='module:attribute'",

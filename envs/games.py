@@ -12,8 +12,18 @@ from continual_arcade.envs.catcher import catcher
 from continual_arcade.envs.checks import OneOf
 from continual_arcade.envs.digits import digits
 from continual_arcade.envs.flappy_bird import flappy_bird
+from continual_arcade.envs.frame_skip import skipping
 from continual_arcade.envs.game import Game, check_name, located
-from continual_arcade.envs.messages import unknown
+from continual_arcade.envs.messages import shown, unknown
+from continual_arcade.envs.picture_format import (
+    FEATURES,
+    OBSERVATIONS,
+    PIXELS,
+    SETTINGS,
+    ObservationKind,
+    PictureFormat,
+)
+from continual_arcade.envs.pictured import pictured
 from continual_arcade.envs.relabelled import relabelled_catcher, relabelled_flappy_bird
 from continual_arcade.envs.tour import tour
 
@@ -50,18 +60,46 @@ for _point in entry_points(group=GROUP):
         warnings.warn(f"an entry point of {GROUP} is left out: {_error}", stacklevel=2)
 
 
-def make_game(name: str, **options: Any) -> Game:
+OPTIONS = ("observation", "frame_skip", *SETTINGS)
+"""Options that every game has."""
+
+
+def make_game(
+    name: str,
+    observation: ObservationKind = FEATURES,
+    frame_skip: int = 1,
+    **options: Any,
+) -> Game:
     """Make a game by name.
 
     Args:
         name: A key of ``ENVIRONMENTS``: a game, or a stream of labelled examples.
-        **options: Options of that game, such as ``rewards``.
+        observation: ``"features"``, numbers; or ``"pixels"``, pictures, whose looks are tunables,
+            too.
+        frame_skip: Frames that each step plays with the same action.
+        **options: Options of that game, such as ``rewards``; of pictures, those of
+            :class:`~continual_arcade.envs.picture_format.PictureFormat`, such as ``screen_size``.
 
     Raises:
         ValueError: If the name is unknown, an option makes no sense, or what ``GAMES`` names
             cannot be imported or makes a game of another name.
         TypeError: If there is no such option.
     """
+    OneOf(OBSERVATIONS)("observation", observation)
+    settings = {option: options.pop(option) for option in SETTINGS if option in options}
+    if settings and observation != PIXELS:
+        given = ", ".join(f"{option} = {shown(value)}" for option, value in settings.items())
+        raise ValueError(
+            f"{given}: there are no pictures with observation = {shown(observation)}; make it with "
+            "observation='pixels', or leave that out"
+        )
+    pictures = PictureFormat(**settings) if observation == PIXELS else None
+    game = skipping(_bare_game(name, options), frame_skip)
+    return game if pictures is None else pictured(game, pictures)
+
+
+def _bare_game(name: str, options: Mapping[str, Any]) -> Game:
+    """Make a game as it is, from its own options."""
     name = OneOf(tuple(ENVIRONMENTS))("game", name)
     maker = ENVIRONMENTS[name]
     if isinstance(maker, str):
@@ -72,7 +110,7 @@ def make_game(name: str, **options: Any) -> Game:
             # The words of Python itself: clients that try what an environment takes read them.
             raise TypeError(
                 f"{name}() got an unexpected keyword argument {option!r}: "
-                + unknown(f"option of {name}", option, known)
+                + unknown(f"option of {name}", option, (*known, *OPTIONS))
             )
     game = maker(**options)
     if game.name != name:

@@ -110,6 +110,8 @@ def relabelled(game: Game, maker: Callable[..., Game]) -> Game:
         lane_fields={**game.lane_fields, "plain": (count,)},
         rules=_rules(game.rules, len(game.tunables), count),
         phases=(),
+        colours={},
+        shapes=(),  # labels of features change nothing in a picture
         conflict=CONFLICT,
         maker=maker,
     )
@@ -126,7 +128,7 @@ def _rules(bare: Rules, num_tunables: int, num_features: int) -> Rules:
         "PLACES": places(num_features),
     }
     begin, observe = (rule(rebind(template, names)) for template in (_begin, _observe))
-    return bare._replace(begin=begin, observe=observe)
+    return bare._replace(begin=begin, observe=observe, scene=None)
 
 
 def _slots(game: Game) -> tuple[Feature, ...]:

@@ -15,6 +15,7 @@ from continual_arcade.envs import catcher, flappy_bird
 from continual_arcade.envs.compiling import rule
 from continual_arcade.envs.game import Feature, Game, Keys, Rules
 from continual_arcade.envs.game import rewards as resolve_rewards
+from continual_arcade.envs.raster import SIDES
 from continual_arcade.envs.tunables import Tunable, Tunables
 
 FLAPPY_BIRD, CATCHER = 0, 1
@@ -32,6 +33,11 @@ _FIRST_OF_CATCHER = 1 + len(_BIRD.tunables)
 
 SIZE = _CATCHER.size
 """Width and height of the picture [px]: that of Catcher, in which Flappy Bird has room."""
+FRAME = 4
+"""Around the picture of Flappy Bird [px]."""
+LEFT_OF_BIRDS = (SIZE[0] - _BIRD.size[0]) // 2
+TOP_OF_BIRDS = SIZE[1] - _BIRD.size[1] - FRAME
+"""As low as it goes, so that a heads-up display hides nothing of it."""
 
 
 class Constants(NamedTuple):
@@ -134,6 +140,38 @@ def observe(block: Any, lane: int, constants: Any, out: Any, at: int) -> None:
     out[at + _NUM_SHARED + 1] = 0.0 if plays_bird else 1.0
 
 
+COLOURS = {"wall": 0x161828, **_BIRD.colours, **_CATCHER.colours}
+SHAPES = ("sky", *_BIRD.shapes, "field", *_CATCHER.shapes)
+"""Of the pictures that agents see: what is behind each game, and what is in it."""
+_FIELD = 1 + len(_BIRD.shapes)
+"""Which of them is the first of Catcher."""
+
+
+@rule
+def scene(block: Any, lane: int, constants: Any, out: Any, at: int) -> None:
+    """Write the lane's rectangles; nothing is seen of the game that is not played.
+
+    Args:
+        block: The block of the lane.
+        lane: Which lane of it.
+        constants: What all lanes share.
+        out: Flat float32 array to write to.
+        at: Where in it the edges of this lane begin.
+    """
+    for k in range(at, at + SIDES * len(SHAPES)):
+        out[k] = 0.0
+    if block.which_game[lane] != FLAPPY_BIRD:
+        field = at + SIDES * _FIELD
+        out[field + 2], out[field + 3] = constants.catcher.width, constants.catcher.height
+        catcher.scene(block, lane, constants.catcher, out, field + SIDES)
+    else:
+        out[at + 2], out[at + 3] = flappy_bird.WIDTH, flappy_bird.HEIGHT
+        flappy_bird.scene(block, lane, constants.flappy_bird, out, at + SIDES)
+        for k in range(at, at + SIDES * _FIELD, 2):  # nothing is seen of it beyond its own picture
+            out[k] = min(max(out[k], 0.0), flappy_bird.WIDTH) + LEFT_OF_BIRDS
+            out[k + 1] = min(max(out[k + 1], 0.0), flappy_bird.HEIGHT) + TOP_OF_BIRDS
+
+
 REWARDS = {**flappy_bird.REWARDS, **catcher.REWARDS}
 """What the two games have in common counts the same in both."""
 
@@ -204,7 +242,7 @@ def tour(rewards: Mapping[str, float] | None = None) -> Game:
         features=FEATURES,
         constants={**_CATCHER.constants, **resolve_rewards(REWARDS, rewards)},
         lane_fields={**_BIRD.lane_fields, **_CATCHER.lane_fields},
-        rules=Rules(constants, begin, advance, settle, observe, advance_all),
+        rules=Rules(constants, begin, advance, settle, observe, advance_all, scene),
         size=SIZE,
         points=f"{_BIRD.points} or {_CATCHER.points}",
         maker=tour,
@@ -212,6 +250,9 @@ def tour(rewards: Mapping[str, float] | None = None) -> Game:
         conflict=CONFLICT,
         action_prior=ACTION_PRIOR,
         keys=KEYS,
+        colours=COLOURS,
+        shapes=SHAPES,
+        finest=(min(_BIRD.finest[0], _CATCHER.finest[0]), min(_BIRD.finest[1], _CATCHER.finest[1])),
         painter="continual_arcade.envs.drawing.tour",
         oracle="continual_arcade.envs.oracles.tour:Guide",
         unbeatable="continual_arcade.envs.oracles.tour:Unbeatable",

@@ -8,19 +8,13 @@ import pygame
 from continual_arcade.envs.core import Snapshot
 from continual_arcade.envs.drawing import catcher, flappy_bird
 from continual_arcade.envs.drawing.shapes import Colour
-from continual_arcade.envs.tour import FLAPPY_BIRD, SIZE
+from continual_arcade.envs.tour import FLAPPY_BIRD, FRAME, LEFT_OF_BIRDS, SIZE, TOP_OF_BIRDS
 
 HUD_EDGE: Final = "top"
 """The paddle is at the bottom, and above Flappy Bird there is room."""
 
-FRAME = 4
-"""Around the picture of Flappy Bird [px]."""
 WALL: Colour = (22, 24, 40)
 EDGE: Colour = (58, 62, 92)
-
-LEFT_OF_BIRDS = (SIZE[0] - flappy_bird.WIDTH) // 2
-TOP_OF_BIRDS = SIZE[1] - flappy_bird.HEIGHT - FRAME
-"""As low as it goes, so that the heads-up display hides nothing of it."""
 
 
 def paint(surface: pygame.Surface, state: Snapshot, scale: int) -> None:

@@ -1,0 +1,80 @@
+"""What the pictures are like that an agent sees, as settings."""
+
+from dataclasses import dataclass, fields
+from typing import Annotated, Literal, get_args
+
+import numpy as np
+import numpy.typing as npt
+
+from continual_arcade.envs.checks import Each, Whole, check_fields
+from continual_arcade.envs.messages import shown
+
+ObservationKind = Literal["features", "pixels"]
+OBSERVATIONS: tuple[ObservationKind, ...] = get_args(ObservationKind)
+FEATURES, PIXELS = OBSERVATIONS
+
+Channels = Literal["first", "last"]
+LARGEST = 4096
+"""Rows and columns that a picture can have."""
+DEEPEST = 64
+"""Pictures that can lie behind each other."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class PictureFormat:
+    """How large pictures are, and how they are laid out.
+
+    Raises:
+        WrongTypeError: If a setting is of the wrong type.
+        ValueError: If one is out of bounds.
+    """
+
+    screen_size: tuple[int, int] = (84, 84)
+    """Rows and columns [pixels]; one number for both."""
+    colour: bool = False
+    """Whether pictures have red, green and blue; otherwise they are grey, the luminance."""
+    channels: Channels = "first"
+    """Where the axis of the channels is: ``"first"``, as PyTorch wants it and fastest, or
+    ``"last"``."""
+    stack: Annotated[int, Whole(1, DEEPEST)] = 4
+    """Pictures that are seen at once, that of the last step and those before it, oldest first."""
+
+    def __post_init__(self) -> None:
+        size = self.screen_size
+        sides = (size, size) if isinstance(size, int | np.integer) else size
+        sides = Each(Whole(1, LARGEST))("screen_size", sides)
+        if len(sides) != 2:
+            raise ValueError(f"screen_size = {shown(size)} must be rows and columns, or one number")
+        object.__setattr__(self, "screen_size", tuple(sides))
+        check_fields(self)
+
+    @property
+    def planes(self) -> int:
+        """Channels of one picture: 1 if it is grey, else 3."""
+        return 3 if self.colour else 1
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """Shape of what is seen."""
+        rows, columns = self.screen_size
+        depth = self.stack * self.planes
+        return (rows, columns, depth) if self.channels == "last" else (depth, rows, columns)
+
+    def describe(self) -> str:
+        """Return all settings in words."""
+        rows, columns = self.screen_size
+        kind = "colour" if self.colour else "grey"
+        return f"{self.stack} {kind} pictures of {rows}x{columns} pixels, channels {self.channels}"
+
+    def newest(self, seen: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
+        """Return the newest picture of what is seen, shape ``(rows, columns, 1 or 3)``.
+
+        Args:
+            seen: An observation, of :attr:`shape`.
+        """
+        first = seen if self.channels == "last" else np.moveaxis(seen, 0, -1)
+        return first[..., -self.planes :]
+
+
+SETTINGS = tuple(field.name for field in fields(PictureFormat))
+"""Names of the settings."""

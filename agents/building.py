@@ -10,18 +10,22 @@ import torch
 from continual_arcade.agents.continual_dqn import SEED, ContinualDQN
 from continual_arcade.agents.exploration import Exploration
 from continual_arcade.agents.methods import METHODS, Method, Part
-from continual_arcade.agents.networks import ACTIVATIONS
-from continual_arcade.agents.settings import DQNSettings
+from continual_arcade.agents.networks import ACTIVATIONS, CONVOLUTIONS
+from continual_arcade.agents.settings import Convolutions, DQNSettings
 from continual_arcade.agents.vec_env import GymnasiumVecEnv
 from continual_arcade.envs import IDS, Schedule, make_game
 from continual_arcade.envs.checks import Instance
 from continual_arcade.envs.context import HIDDEN, ContextKind
 from continual_arcade.envs.messages import unknown
+from continual_arcade.envs.picture_format import PictureFormat
 
 _OPTIMIZERS: Mapping[str, type[torch.optim.Optimizer]] = {
     "adam": torch.optim.Adam,
     "sgd": torch.optim.SGD,
 }
+
+SMALLEST_OF_NATURE = 36
+"""Rows and columns that are left with a place after three convolutions [pixels]."""
 
 
 def make_training_env(
@@ -136,8 +140,9 @@ def build_agent(
             "loss = 'td', or a stream of labelled examples"
         )
     replay, replay_settings = method.make_replay()
+    sees = {} if made.pictures is None else _sees(s.convolutions, made.pictures)
     return ContinualDQN(
-        "MlpPolicy",
+        "MlpPolicy" if made.pictures is None else "CnnPolicy",
         make_training_env(
             game, training_schedule(method, schedule, context), s.num_envs, context, **options
         ),
@@ -148,6 +153,7 @@ def build_agent(
         replay_buffer_class=replay,
         replay_buffer_kwargs={"n_steps": s.n_steps, **replay_settings},
         policy_kwargs={
+            **sees,
             "net_arch": list(s.hidden),
             "activation_fn": ACTIVATIONS[s.activation],
             "layer_norm": s.layer_norm,
@@ -172,3 +178,19 @@ def build_agent(
         seed=seed,
         engine=s.engine,
     )
+
+
+def _sees(convolutions: Convolutions, pictures: PictureFormat) -> dict[str, Any]:
+    """Return which part of a policy looks at pictures.
+
+    Raises:
+        ValueError: If they are too small for it.
+    """
+    if convolutions == "nature" and min(pictures.screen_size) < SMALLEST_OF_NATURE:
+        rows, columns = pictures.screen_size
+        raise ValueError(
+            f"convolutions = 'nature' needs pictures of at least {SMALLEST_OF_NATURE}x"
+            f"{SMALLEST_OF_NATURE} pixels, and these have {rows}x{columns}: choose convolutions = "
+            "'small', or a larger screen_size"
+        )
+    return {"features_extractor_class": CONVOLUTIONS[convolutions]}

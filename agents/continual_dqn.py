@@ -47,7 +47,7 @@ from continual_arcade.agents.kernels.arithmetic import huber, huber_slope, td_ta
 from continual_arcade.agents.kernels.update import DONE
 from continual_arcade.agents.methods.base import MEASURED, Batch, Part, all_or_none
 from continual_arcade.agents.methods.catalogue import check_together
-from continual_arcade.agents.networks import ContinualPolicy, evaluation_mode
+from continual_arcade.agents.networks import ContinualCnnPolicy, ContinualPolicy, evaluation_mode
 from continual_arcade.agents.phase_tracker import PhaseTracker
 from continual_arcade.agents.replay import TransitionReplayBuffer
 from continual_arcade.agents.settings import DECAY, ENGINES, LOSSES, Engine, Loss
@@ -130,7 +130,8 @@ class ContinualDQN(DQN):
     Without further arguments it is the parent, bit for bit. What may be added:
 
     Args:
-        policy: As in the parent; ``"MlpPolicy"`` also takes ``layer_norm`` and ``dropout``.
+        policy: As in the parent; ``"MlpPolicy"`` and ``"CnnPolicy"`` also take ``layer_norm``,
+            ``dropout`` and ``initial``.
         env: As in the parent; or a vector environment of Gymnasium that resets in the same step,
             which becomes a :class:`~continual_arcade.agents.GymnasiumVecEnv`.
         parts: Continual-learning methods, see :mod:`continual_arcade.agents.methods`. The order
@@ -165,6 +166,7 @@ class ContinualDQN(DQN):
     policy_aliases: ClassVar[dict[str, type[BasePolicy]]] = {
         **DQN.policy_aliases,
         "MlpPolicy": ContinualPolicy,
+        "CnnPolicy": ContinualCnnPolicy,
     }
 
     def __init__(

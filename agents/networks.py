@@ -1,11 +1,13 @@
-"""The Q-network, with dropout, layer normalisation and other initial weights as options."""
+"""The Q-network, with some options more than its parent; and what looks at pictures."""
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from functools import partial
 from typing import Any, get_args
 
-from stable_baselines3.common.torch_layers import create_mlp
+import torch as th
+from gymnasium import spaces
+from stable_baselines3.common.torch_layers import BaseFeaturesExtractor, NatureCNN, create_mlp
 from stable_baselines3.dqn.policies import DQNPolicy, QNetwork
 from torch import nn
 
@@ -14,6 +16,8 @@ from continual_arcade.envs.checks import OneOf, flag
 
 ACTIVATIONS: Mapping[str, type[nn.Module]] = {"relu": nn.ReLU, "tanh": nn.Tanh}
 """What may follow each hidden layer, by name."""
+PLACES = 10
+"""Into so many places each way the first convolution cuts a picture, about."""
 
 
 class ContinualPolicy(DQNPolicy):
@@ -70,9 +74,10 @@ class ContinualPolicy(DQNPolicy):
                 _drop_outputs(layers)
             network.q_net = nn.Sequential(*layers).to(self.device)
         if self.initial == "xavier":
-            for layer in network.q_net:
-                if isinstance(layer, nn.Linear):
+            for layer in network.modules():
+                if isinstance(layer, nn.Linear | nn.Conv2d):
                     nn.init.xavier_uniform_(layer.weight)
+                    assert layer.bias is not None
                     nn.init.zeros_(layer.bias)
         return network
 
@@ -85,6 +90,70 @@ class ContinualPolicy(DQNPolicy):
         data = super()._get_constructor_parameters()
         own = {"layer_norm": self.layer_norm, "dropout": self.dropout, "initial": self.initial}
         return {**data, **own}
+
+
+class SmallConvolutions(BaseFeaturesExtractor):
+    """Two convolutions, as small as these games allow; what comes out is flat.
+
+    The first one cuts a picture into about ten by ten places, whatever its size: filters of twice
+    its stride, so that they overlap by half. The second one has filters of 3x3 places and stride 2.
+    Pictures of 21x21, 42x42 and 84x84 pixels so have the same second layer, and those behind it.
+
+    Args:
+        observation_space: Space of the pictures, channels first.
+        filters: How many the two layers have.
+
+    Raises:
+        ValueError: If the pictures are too small for them.
+    """
+
+    def __init__(self, observation_space: spaces.Box, filters: tuple[int, int] = (16, 32)) -> None:
+        channels, rows, columns = observation_space.shape
+        stride = max(1, round(min(rows, columns) / PLACES))
+        across = [(side - 2 * stride) // stride + 1 for side in (rows, columns)]
+        height, width = ((places - 3) // 2 + 1 for places in across)
+        if min(height, width) < 1:
+            raise ValueError(
+                f"pictures of {rows}x{columns} pixels are too small for two convolutions"
+            )
+        super().__init__(observation_space, features_dim=filters[1] * height * width)
+        self.layers = nn.Sequential(
+            nn.Conv2d(channels, filters[0], kernel_size=2 * stride, stride=stride),
+            nn.ReLU(),
+            nn.Conv2d(filters[0], filters[1], kernel_size=3, stride=2),
+            nn.ReLU(),
+            nn.Flatten(),
+        )
+
+    def forward(self, observations: th.Tensor) -> th.Tensor:
+        """Return what the pictures show, shape ``(batch, features_dim)``."""
+        return self.layers(observations)  # type: ignore[no-any-return]
+
+
+class ContinualCnnPolicy(ContinualPolicy):
+    """The same for pictures, which convolutions look at.
+
+    Args:
+        *args: As in the parent.
+        features_extractor_class: The convolutions; if not given those of Mnih et al. (2015), as
+            Stable-Baselines3 has them.
+        **kwargs: As in the parent.
+    """
+
+    def __init__(
+        self,
+        *args: Any,
+        features_extractor_class: type[BaseFeaturesExtractor] = NatureCNN,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(*args, features_extractor_class=features_extractor_class, **kwargs)
+
+
+CONVOLUTIONS: Mapping[str, type[BaseFeaturesExtractor]] = {
+    "small": SmallConvolutions,
+    "nature": NatureCNN,
+}
+"""What may look at pictures, by name."""
 
 
 @contextmanager

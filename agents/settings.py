@@ -19,6 +19,7 @@ from continual_arcade.envs.messages import unknown
 Engine = Literal["auto", "torch", "compiled"]
 ENGINES: tuple[Engine, ...] = get_args(Engine)
 Initial = Literal["default", "xavier"]
+Convolutions = Literal["small", "nature"]
 Loss = Literal["td", "cross_entropy", "squared"]
 LOSSES: tuple[Loss, ...] = get_args(Loss)
 """In the order of their numbers, which control records of compiled code hold."""
@@ -27,7 +28,13 @@ DECAY = Number(0, below=1)
 PROBABILITY = Number(0, below=1)
 """Of leaving a unit out: one of them must remain."""
 
-BEFORE = {"average": 0.0, "activation": "relu", "loss": "td", "initial": "default"}
+BEFORE = {
+    "average": 0.0,
+    "activation": "relu",
+    "loss": "td",
+    "initial": "default",
+    "convolutions": "small",
+}
 """What there was before there were the settings, which older files lack."""
 
 
@@ -48,6 +55,9 @@ class DQNSettings:
     """Units of each hidden layer."""
     activation: Literal["relu", "tanh"] = "relu"
     """What follows each hidden layer."""
+    convolutions: Convolutions = "small"
+    """What looks at pictures, before the hidden layers: two small convolutions, or the three of
+    Mnih et al. 2015 with their 512 units (nature). Of features it says nothing."""
     layer_norm: bool = False
     """Normalise each hidden layer."""
     dropout: Annotated[float, PROBABILITY] = 0.0

@@ -21,10 +21,10 @@ from continual_arcade.envs.drawing.screen import Screen
 from continual_arcade.envs.drawing.status import Notice, Status
 from continual_arcade.envs.env_specs import portable_spec
 from continual_arcade.envs.game import Game
-from continual_arcade.envs.games import OPTIONS, make_game
+from continual_arcade.envs.games import make_game, option_names
 from continual_arcade.envs.messages import unknown
 from continual_arcade.envs.picture_format import FEATURES
-from continual_arcade.envs.pictured import looks
+from continual_arcade.envs.pictured import check_context_of
 from continual_arcade.envs.pictures import Pictures, Seen
 from continual_arcade.envs.seeds import plain_seed
 from continual_arcade.envs.tunables import Params, differences, resolve
@@ -106,7 +106,7 @@ class ArcadeEnv(FixedWrapperAttributes, gym.Env[Observation, np.int64]):
         self._ended = True
         self._bind()
         self._hold(self.clock.params)
-        self._fix(ArcadeEnv.__init__, "max_episode_steps", *OPTIONS, *options)
+        self._fix(ArcadeEnv.__init__, "max_episode_steps", *option_names(game))
 
     def _bind(self) -> None:
         # Looked up once: in step() each lookup would cost as much as a tenth of the game.
@@ -320,16 +320,10 @@ def observed(game: Game, context: Context, pictures: Pictures | None) -> "gym.sp
     Raises:
         ValueError: If a context is to be shown in pictures.
     """
-    if pictures is None:
-        features = gym.spaces.Box(*game.feature_bounds(), dtype=np.float32)
-        return context.extended(features)
-    if not context.is_hidden:
-        raise ValueError(
-            f"context = {context.kind!r} appends numbers to features, and there are none with "
-            "observation = 'pixels': leave it out, and let the looks tell phases apart (each "
-            f"phase may set {', '.join(looks(game))})"
-        )
-    return pictures.space
+    check_context_of(game, context.kind)
+    if pictures is not None:
+        return pictures.space
+    return context.extended(gym.spaces.Box(*game.feature_bounds(), dtype=np.float32))
 
 
 class _Playing(Protocol):

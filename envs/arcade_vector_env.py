@@ -31,7 +31,7 @@ from continual_arcade.envs.core import Core, Floats, Mask, Snapshot
 from continual_arcade.envs.curricula import ScheduleLike, as_schedule
 from continual_arcade.envs.drawing.screen import Screen
 from continual_arcade.envs.env_specs import portable_spec
-from continual_arcade.envs.games import OPTIONS, make_game
+from continual_arcade.envs.games import make_game, option_names
 from continual_arcade.envs.messages import shown, unknown
 from continual_arcade.envs.pictures import Pictures
 from continual_arcade.envs.raster import BEGIN, FOLLOW
@@ -147,7 +147,7 @@ class ArcadeVectorEnv(FixedAttributes, VectorEnv[Observations, Actions, Any]):
         self._waiting = np.zeros(num_envs, np.bool_)
         """Where an episode has ended and the next one has not begun."""
         self._frames: list[list[Picture]] = [[] for _ in range(num_envs)]
-        self._fix(ArcadeVectorEnv.__init__, "max_episode_steps", *OPTIONS, *options)
+        self._fix(ArcadeVectorEnv.__init__, "max_episode_steps", *option_names(game))
 
     def __getstate__(self) -> dict[str, Any]:
         return {**self.__dict__, "_screen": None}

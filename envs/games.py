@@ -98,19 +98,27 @@ def make_game(
     return game if pictures is None else pictured(game, pictures)
 
 
+def option_names(name: str) -> tuple[str, ...]:
+    """Return the names of all options of a game; arguments and errors as of :func:`make_game`."""
+    return (*signature(_maker_of(name)).parameters, *OPTIONS)
+
+
+def _maker_of(name: str) -> Callable[..., Game]:
+    """Return the function that makes a game."""
+    maker = ENVIRONMENTS[OneOf(tuple(ENVIRONMENTS))("game", name)]
+    return located(maker, f"game {name}") if isinstance(maker, str) else maker
+
+
 def _bare_game(name: str, options: Mapping[str, Any]) -> Game:
     """Make a game as it is, from its own options."""
-    name = OneOf(tuple(ENVIRONMENTS))("game", name)
-    maker = ENVIRONMENTS[name]
-    if isinstance(maker, str):
-        maker = located(maker, f"game {name}")
+    maker = _maker_of(name)
     known = signature(maker).parameters
     for option in options:
         if option not in known:
             # The words of Python itself: clients that try what an environment takes read them.
             raise TypeError(
                 f"{name}() got an unexpected keyword argument {option!r}: "
-                + unknown(f"option of {name}", option, (*known, *OPTIONS))
+                + unknown(f"option of {name}", option, option_names(name))
             )
     game = maker(**options)
     if game.name != name:

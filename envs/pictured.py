@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 
 from continual_arcade.envs.compiling import rebind, rule
+from continual_arcade.envs.context import HIDDEN
 from continual_arcade.envs.game import Feature, Game, Rules
 from continual_arcade.envs.picture_format import PictureFormat
 from continual_arcade.envs.raster import NOISE, SIDES
@@ -84,6 +85,24 @@ def looks(game: Game) -> Tunables:
             about="side of a square that drifts about behind everything and does nothing",
         ),
     }
+
+
+def check_context_of(game: Game, context: str) -> None:
+    """Make sure that what is to be shown of a phase can be shown.
+
+    Args:
+        game: The game.
+        context: What is to be shown.
+
+    Raises:
+        ValueError: If a context is to be shown in pictures.
+    """
+    if game.pictures is not None and context != HIDDEN:
+        raise ValueError(
+            f"context = {context!r} appends numbers to features, and there are none with "
+            "observation = 'pixels': leave it out, and let the looks tell phases apart (each "
+            f"phase may set {', '.join(looks(game))})"
+        )
 
 
 def _stand_in(*_: Any) -> None:

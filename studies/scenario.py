@@ -29,6 +29,7 @@ from continual_arcade.envs.context import HIDDEN, ContextKind
 from continual_arcade.envs.curricula import as_schedule
 from continual_arcade.envs.game import Game
 from continual_arcade.envs.messages import shown, unknown
+from continual_arcade.envs.pictured import check_context_of
 from continual_arcade.envs.schedule_files import SUFFIXES
 from continual_arcade.envs.schedules import Schedule
 from continual_arcade.studies.file_values import check_name, only, value_of
@@ -87,7 +88,9 @@ class Scenario:
         try:
             if self.game not in ENVIRONMENTS:
                 raise ValueError(unknown("game", self.game, ENVIRONMENTS))
-            self.schedule.check(self.make_game().tunables)
+            game = self.make_game()
+            check_context_of(game, self.context)
+            self.schedule.check(game.tunables)
             rules = rules_of(DQNSettings)
             for name in self.settings:
                 if name not in rules:

@@ -490,8 +490,8 @@ def status_of(
         phases=len(clock.schedule),
         phase_name=clock.schedule.phases[phase].name,
         params={
-            name: f"{params[name]:.4g} {clock.tunables[name].unit}"
-            for name in clock.tunables
+            name: tunable.written(params[name])
+            for name, tunable in clock.tunables.items()
             if name in special
         },
         title=title,

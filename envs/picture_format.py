@@ -66,14 +66,18 @@ class PictureFormat:
         kind = "colour" if self.colour else "grey"
         return f"{self.stack} {kind} pictures of {rows}x{columns} pixels, channels {self.channels}"
 
-    def newest(self, seen: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
-        """Return the newest picture of what is seen, shape ``(rows, columns, 1 or 3)``.
+    def frames(self, seen: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
+        """Return the pictures that are seen at once, oldest first.
 
         Args:
             seen: An observation, of :attr:`shape`.
+
+        Returns:
+            Shape ``(stack, rows, columns, 1 or 3)``.
         """
-        first = seen if self.channels == "last" else np.moveaxis(seen, 0, -1)
-        return first[..., -self.planes :]
+        first = np.moveaxis(seen, -1, 0) if self.channels == "last" else seen
+        apart = first.reshape(self.stack, self.planes, *self.screen_size)
+        return np.moveaxis(apart, 1, -1)
 
 
 SETTINGS = tuple(field.name for field in fields(PictureFormat))

@@ -21,7 +21,7 @@ from continual_arcade.envs.context import HIDDEN
 from continual_arcade.envs.game import Feature, Game, Rules
 from continual_arcade.envs.picture_format import PictureFormat
 from continual_arcade.envs.raster import NOISE, SIDES
-from continual_arcade.envs.tunables import Tunable, Tunables
+from continual_arcade.envs.tunables import COLOUR, Tunable, Tunables
 
 WHITE = 0xFFFFFF
 LOUDEST = 64.0
@@ -43,7 +43,7 @@ def looks(game: Game) -> Tunables:
             default=float(colour),
             low=0.0,
             high=float(WHITE),
-            unit="",
+            unit=COLOUR,
             harder="either",
             about=f"colour of the {name}, 0xRRGGBB as a number",
             integer=True,

@@ -69,6 +69,15 @@ class Tunable:
             raise ValueError(f"{name} = {number:g} {self.unit} must be a whole number")
         return number
 
+    def written(self, value: float) -> str:
+        """Return a value with its unit, for people to read."""
+        if self.unit == COLOUR:
+            return f"#{int(value):06x}"
+        return f"{value:.4g} {self.unit}"
+
+
+COLOUR = "#rrggbb"
+"""The unit of colours: red, green and blue as one number, ``0xRRGGBB``."""
 
 Tunables = Mapping[str, Tunable]
 Params = dict[str, float]

@@ -12,6 +12,7 @@ from continual_arcade.envs import IDS, ArcadeEnv, Schedule
 from continual_arcade.envs.arcade_env import FRAMES_PER_SECOND, status_of
 from continual_arcade.envs.context import HIDDEN, ContextKind
 from continual_arcade.envs.drawing.film import Picture
+from continual_arcade.envs.drawing.observation import ObservationPanel
 from continual_arcade.envs.drawing.panels import Caption, Panels
 from continual_arcade.envs.drawing.screen import Screen
 from continual_arcade.envs.drawing.status import Status
@@ -41,6 +42,7 @@ class Camera:
         hud: What the heads-up display shows.
         title: Name of the policy, for the full heads-up display.
         context: What of its phase an observation shows, as in the run.
+        shows_observation: Whether what the agent sees stands beside the game.
         **options: Options of the game.
 
     Raises:
@@ -57,6 +59,7 @@ class Camera:
         hud: HUD = "full",
         title: str = "",
         context: ContextKind = HIDDEN,
+        shows_observation: bool = False,
         **options: Any,
     ) -> None:
         if width is not None and width < 1:
@@ -73,6 +76,9 @@ class Camera:
         assert isinstance(bare, ArcadeEnv)
         self._bare = bare
         self._screen = Screen(bare.game, hud=hud != "none", width=width)
+        self._panel: ObservationPanel | None = None
+        if shows_observation:
+            self._panel = ObservationPanel(bare.game, bare.context.features, self._screen.size[1])
         self._brief = hud == "brief"
         self._title = title
         self._info: dict[str, Any] = {}
@@ -82,7 +88,8 @@ class Camera:
     @property
     def size(self) -> tuple[int, int]:
         """Width and height of the pictures [px]."""
-        return self._screen.size
+        width, height = self._screen.size
+        return width + (self._panel.size[0] if self._panel else 0), height
 
     @property
     def points(self) -> str:
@@ -145,7 +152,7 @@ class Camera:
         observation, self._info = self.env.reset(seed=seed)
         seen = actor.begin(observation[np.newaxis])
         self.over = False
-        yield self._picture()
+        yield self._picture(observation)
         steps = 0
         while not self.over:
             (action,) = np.ravel(actor.act(seen))
@@ -154,13 +161,16 @@ class Camera:
             self.over = terminated or truncated
             steps += 1
             if self.over or steps % every == 0:
-                yield self._picture()
+                yield self._picture(observation)
 
-    def _picture(self) -> Picture:
+    def _picture(self, observation: Any) -> Picture:
         status = self.status
         if self._brief:
             status = Status(status.score, None, status.phase, status.phases)
-        return self._screen.picture(self._bare.state, status)
+        picture = self._screen.picture(self._bare.state, status)
+        if self._panel is None:
+            return picture
+        return np.concatenate([picture, self._panel.draw(observation)], axis=1)
 
 
 @dataclass(frozen=True)

@@ -8,6 +8,7 @@ import tyro
 
 from continual_arcade.agents.settings import DQNSettings
 from continual_arcade.envs.context import HIDDEN, ContextKind
+from continual_arcade.envs.picture_format import FEATURES, ObservationKind
 from continual_arcade.evaluation.evaluator import EPISODES, MAX_STEPS
 from continual_arcade.evaluation.protocol import AT_END, EVERY, SPACING
 from continual_arcade.evaluation.timetable import SAVE_EVERY
@@ -30,9 +31,19 @@ class Train:
     context: ContextKind = HIDDEN
     """What of its phase an observation shows: nothing (hidden), the parameters (params) or the
     index of the phase (one-hot)."""
+    observation: ObservationKind = FEATURES
+    """What the agent sees: features, or pictures (pixels)."""
+    screen_size: int | None = None
+    """Rows and columns of the pictures [pixels]; 84 if not given."""
+    stack: int | None = None
+    """Pictures that are seen at once; 4 if not given."""
+    colour: bool = False
+    """Whether the pictures are coloured, not grey."""
+    frame_skip: int = 1
+    """Frames that each step plays with the same action."""
     scenario: str | None = None
-    """Name of a scenario, or its .toml file, instead of game, schedule, phase steps and context;
-    how the agent learns there is that of the scenario, but for what is said here."""
+    """Name of a scenario, or its .toml file, instead of all of the above; how the agent learns
+    there is that of the scenario, but for what is said here."""
     only_phase: str | None = None
     """Train in this phase alone, index or name: an expert, to which whole runs are compared."""
     method: str = "finetune"

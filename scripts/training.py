@@ -12,6 +12,7 @@ from tqdm import tqdm
 from continual_arcade.agents.methods import compose
 from continual_arcade.envs import make_game
 from continual_arcade.envs.curricula import as_schedule
+from continual_arcade.envs.pictured import check_context_of
 from continual_arcade.envs.schedules import Schedule
 from continual_arcade.evaluation.commands import command_of, without
 from continual_arcade.evaluation.evaluator import Played
@@ -94,7 +95,9 @@ def train(args: Train, given: Sequence[str] | None = None) -> RunFolder:
         return _train(training, args)
 
 
-_OF_SCENARIO = ("game", "schedule", "phase_steps", "context")
+_OBSERVED = ("observation", "screen_size", "stack", "colour", "frame_skip")
+"""How the game is observed: options that every game has."""
+_OF_SCENARIO = ("game", "schedule", "phase_steps", "context", *_OBSERVED)
 """What a scenario says itself."""
 
 
@@ -123,11 +126,16 @@ def spec_of(args: Train) -> RunSpec:
         )
     if scenario is None:
         game, context, settings = args.game, args.context, args.dqn
-        schedule = as_schedule(args.schedule, make_game(game))
+        changed = _changed(args, Train())
+        options = {name: getattr(args, name) for name in _OBSERVED if name in changed}
+        made = make_game(game, **options)
+        check_context_of(made, context)
+        schedule = as_schedule(args.schedule, made)
         if args.phase_steps is not None:
             schedule = schedule.with_steps(args.phase_steps)
     else:
         game, context, schedule = scenario.game, scenario.context, scenario.schedule
+        options = dict(scenario.options)
         settings = scenario.learner(args.dqn, method)
     return RunSpec(
         game=game,
@@ -138,7 +146,7 @@ def spec_of(args: Train) -> RunSpec:
         evaluation=evaluation,
         save_every=args.save_every,
         context=context,
-        options={} if scenario is None else scenario.options,
+        options=options,
         scenario=scenario,
         probes=args.probes,
     )

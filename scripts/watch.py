@@ -20,6 +20,7 @@ from continual_arcade.envs.arcade_env import FRAMES_PER_SECOND
 from continual_arcade.envs.context import ContextKind
 from continual_arcade.envs.drawing import film
 from continual_arcade.envs.drawing.film import Picture
+from continual_arcade.envs.drawing.observation import panel_width
 from continual_arcade.envs.drawing.panels import Panels
 from continual_arcade.envs.drawing.screen import Screen
 from continual_arcade.envs.drawing.status import Notice
@@ -27,7 +28,7 @@ from continual_arcade.envs.drawing.window import Window
 from continual_arcade.envs.games import make_game
 from continual_arcade.envs.oracles import Oracle
 from continual_arcade.evaluation.evaluator import FIRST_SEED
-from continual_arcade.evaluation.filming import HUD, Camera, Shot, side_by_side
+from continual_arcade.evaluation.filming import Camera, Shot, side_by_side
 from continual_arcade.evaluation.policies import Network, Policy
 from continual_arcade.scripts.cli import run
 from continual_arcade.scripts.games import GameName
@@ -82,6 +83,8 @@ class Watch:
     by, or the last ones; the average if not given and they keep one."""
     record: Path | None = None
     """New .gif or .mp4 file to write instead of opening a window."""
+    observation: bool = False
+    """Show beside the game what the agent sees: its features, or its pictures."""
     hud: bool = True
     """Show phase, parameters, score and step over the picture; side by side they stand above."""
 
@@ -110,6 +113,10 @@ def watch(args: Watch) -> None:
         checkpoints=args.checkpoints,
         context=args.context,
     )
+    if args.observation and len(playing.members) > 1:
+        raise ValueError(
+            "--observation shows what one agent sees, and here several play: name one of them"
+        )
     if args.record is None:
         title = f"Continual Arcade: {playing.game}, {playing.schedule.name}"
         size = _size(playing, args)
@@ -150,7 +157,8 @@ def _size(playing: Lineup, args: Watch) -> tuple[int, int]:
     """Return width and height of the pictures [px], before anything is loaded to draw them."""
     game, count = make_game(playing.game, **playing.options), len(playing.members)
     if count == 1:
-        return Screen(game, hud=args.hud).size
+        width, height = Screen(game, hud=args.hud).size
+        return width + (panel_width(height) if args.observation else 0), height
     screen = Screen(game, hud=False, width=_width(playing))
     return Panels(screen.size, count, game.points).size
 
@@ -179,7 +187,7 @@ def _pictures(playing: Lineup, args: Watch, say: Say) -> Iterator[Picture]:
         import torch  # noqa: F401  # which takes seconds, in which this is what is said
     say(playing.game)
     if len(members) == 1:
-        camera = _camera(playing, members[0], "full" if args.hud else "none", members[0].title)
+        camera = _camera(playing, members[0], args)
         policy = _policy(members[0], camera, args, say)
         network = args.network if members[0].path else None
         seeds = range(args.seed, args.seed + args.episodes)
@@ -191,7 +199,7 @@ def _pictures(playing: Lineup, args: Watch, say: Say) -> Iterator[Picture]:
     shots = []
     for member in members:
         # A name that all share stands above all of them, and over each when it played.
-        camera = _camera(playing, member, "none", member.name if shared else "", width)
+        camera = _narrow_camera(playing, member, member.name if shared else "", width)
         after = f"after {member.step:,} steps" if member.step else ""
         moment = [words for words in (member.moment, after) if words]
         headline, *detail = moment if shared and moment else [member.name, *moment]
@@ -201,15 +209,28 @@ def _pictures(playing: Lineup, args: Watch, say: Say) -> Iterator[Picture]:
     return side_by_side(shots, seed=args.seed, episodes=args.episodes)
 
 
-def _camera(
-    playing: Lineup, member: Member, hud: HUD, title: str, width: int | None = None
-) -> Camera:
+def _camera(playing: Lineup, member: Member, args: Watch) -> Camera:
+    """Return what films the only one that plays."""
+    return Camera(
+        playing.game,
+        playing.schedule,
+        playing.phase.index,
+        hud="full" if args.hud else "none",
+        title=member.title,
+        context=member.context,
+        shows_observation=args.observation,
+        **playing.options,
+    )
+
+
+def _narrow_camera(playing: Lineup, member: Member, title: str, width: int) -> Camera:
+    """Return what films one of several, in pictures of a width."""
     return Camera(
         playing.game,
         playing.schedule,
         playing.phase.index,
         width=width,
-        hud=hud,
+        hud="none",
         title=title,
         context=member.context,
         **playing.options,

@@ -67,7 +67,7 @@ class PlasticityProbe:
 
         Raises:
             TypeError: If it is no ``ContinualDQN``.
-            ValueError: If its network has other layers than perceptrons have.
+            ValueError: If its network has other layers than perceptrons and convolutions have.
         """
         network, phases = _agent(model).q_net, experience.phases
         met = _met(experience, self.states)

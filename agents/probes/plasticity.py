@@ -1,70 +1,99 @@
 """How much of a Q-network is alive: signs that it is losing the ability to learn.
 
 All functions leave the network as it was, and evaluate it in evaluation mode. Hidden units are what
-enters each linear layer but the first: with layer normalisation and activation, without dropout.
+enters each layer with weights but the first: with layer normalisation and activation, without
+dropout. A filter of a convolution is one unit, wherever it looks.
 """
 
 import math
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import torch
-from stable_baselines3.common.torch_layers import FlattenExtractor
+from stable_baselines3.common.preprocessing import preprocess_obs
+from stable_baselines3.common.torch_layers import FlattenExtractor, NatureCNN
 from stable_baselines3.dqn.policies import QNetwork
 from torch import nn
 
-from continual_arcade.agents.networks import evaluation_mode
+from continual_arcade.agents.networks import SmallConvolutions, evaluation_mode
 
 
 def hidden_units(network: QNetwork, observations: npt.ArrayLike) -> list[torch.Tensor]:
     """Compute what the hidden units of a network say about observations.
 
     Args:
-        network: A Q-network of linear layers, layer normalisation, and modules without parameters.
+        network: A Q-network of linear layers, convolutions, layer normalisation, and modules
+            without parameters.
         observations: Shape ``(count, *obs)``.
 
     Returns:
-        One tensor for each hidden layer, shape ``(count, units)``.
+        One tensor for each hidden layer, shape ``(count, units)``; of convolutions ``(count *
+        places, filters)``.
 
     Raises:
         ValueError: If the network has other layers, or the observations do not suit it.
     """
     layers = _layers(network)
     states = torch.as_tensor(np.asarray(observations), device=network.device)
-    shape = network.observation_space.shape
-    if states.shape[1:] != shape or not len(states):
+    space = network.observation_space
+    if states.shape[1:] != space.shape or not len(states):
         raise ValueError(
             f"observations have shape {tuple(states.shape)}: it must be (count, "
-            f"{', '.join(map(str, shape or ()))}), with at least one"
+            f"{', '.join(map(str, space.shape or ()))}), with at least one"
         )
-    hidden = []
+    hidden: list[torch.Tensor] = []
+    weighted = False
     with evaluation_mode(network), torch.no_grad():
-        signal = network.extract_features(states, network.features_extractor)
-        for number, layer in enumerate(layers):
-            if number and isinstance(layer, nn.Linear):
-                hidden.append(signal)
+        signal = preprocess_obs(states, space, normalize_images=network.normalize_images)
+        assert isinstance(signal, torch.Tensor)
+        units = signal
+        for layer in layers:
+            if isinstance(layer, _WEIGHTED):
+                if weighted:
+                    hidden.append(_by_filter(units))
+                weighted = True
             signal = layer(signal)
+            if not isinstance(layer, nn.Flatten):  # which makes many units of each filter
+                units = signal
     return hidden
 
 
+_WEIGHTED = nn.Linear, nn.Conv2d
+
+
+def _by_filter(units: torch.Tensor) -> torch.Tensor:
+    """Return units as columns: those of a convolution once for each place it looks at."""
+    return units.movedim(1, -1).flatten(0, -2) if units.ndim > 2 else units
+
+
 def _layers(network: QNetwork) -> list[nn.Module]:
+    """Return all layers of a network, from the observation to the values."""
     serves = (
-        "plasticity is measured in linear layers, layer normalisation and activations without "
-        "parameters, one after the other"
+        "plasticity is measured in linear layers, convolutions, layer normalisation and "
+        "activations without parameters, one after the other"
     )
     if not isinstance(network, QNetwork):
         raise ValueError(f"the network is a {type(network).__name__}, not a QNetwork: {serves}")
-    if not isinstance(network.features_extractor, FlattenExtractor):
-        kind = type(network.features_extractor).__name__
-        raise ValueError(f"the network has a {kind}, whose units would be left out: {serves}")
+    sees: Any = network.features_extractor
     body = network.q_net
     layers: list[nn.Module] = list(body) if isinstance(body, nn.Sequential) else [body]
+    behind = layers[0]
+    if isinstance(sees, FlattenExtractor):
+        layers = [sees.flatten, *layers]
+    elif isinstance(sees, SmallConvolutions):
+        layers = [*sees.layers, *layers]
+    elif isinstance(sees, NatureCNN):
+        layers = [*sees.cnn, *sees.linear, *layers]
+    else:
+        raise ValueError(
+            f"the network has a {type(sees).__name__}, whose units would be left out: {serves}"
+        )
     for layer in layers:
-        known = isinstance(layer, nn.Linear | nn.LayerNorm) or not list(layer.parameters())
-        if not known:
+        if not (isinstance(layer, (*_WEIGHTED, nn.LayerNorm)) or not list(layer.parameters())):
             raise ValueError(f"the network has a {type(layer).__name__}: {serves}")
-    if not isinstance(layers[0], nn.Linear):
-        raise ValueError(f"the network begins with a {type(layers[0]).__name__}: {serves}")
+    if not isinstance(behind, nn.Linear):
+        raise ValueError(f"the network begins with a {type(behind).__name__}: {serves}")
     return layers
 
 

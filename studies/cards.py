@@ -348,7 +348,7 @@ def card_data(
     }
 
 
-_ADDED = ("loss", "initial")
+_ADDED = ("loss", "initial", "convolutions")
 """Settings that came when there were cards."""
 
 

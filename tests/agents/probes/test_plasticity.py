@@ -12,11 +12,11 @@ import torch
 from gymnasium import spaces
 from hypothesis import given
 from hypothesis import strategies as st
-from stable_baselines3.common.torch_layers import NatureCNN
+from stable_baselines3.common.torch_layers import BaseFeaturesExtractor, NatureCNN
 from stable_baselines3.dqn.policies import QNetwork
 from torch import nn
 
-from continual_arcade.agents.networks import ContinualPolicy
+from continual_arcade.agents.networks import ContinualPolicy, SmallConvolutions
 from continual_arcade.agents.probes.plasticity import (
     dormant_share,
     effective_rank,
@@ -155,9 +155,57 @@ def test_activations_of_ones_own_are_served() -> None:
     np.testing.assert_allclose(hidden_units(network, STATES)[0][0], [0.5, 0, 0.003, -0.5])
 
 
-def convolutional() -> QNetwork:
-    image = spaces.Box(0, 255, (1, 36, 36), np.uint8)
-    return make([4], space=image, features_extractor_class=NatureCNN)
+def pictures(sees: type[Any], size: int) -> tuple[QNetwork, np.ndarray]:
+    space = spaces.Box(0, 255, (2, size, size), np.uint8)
+    network = make([4], space=space, features_extractor_class=sees)
+    return network, np.random.default_rng(0).integers(0, 256, (5, *space.shape), np.uint8)
+
+
+@pytest.mark.parametrize(("sees", "size"), [(SmallConvolutions, 21), (NatureCNN, 36)])
+def test_a_filter_is_one_unit_wherever_it_looks(sees: type[Any], size: int) -> None:
+    network, states = pictures(sees, size)
+    seen: list[torch.Tensor] = []
+    hooks = [
+        module.register_forward_hook(lambda _module, _given, found: seen.append(found))
+        for module in network.modules()
+        if isinstance(module, nn.ReLU)
+    ]
+    with torch.no_grad():
+        network(torch.as_tensor(states))
+    for hook in hooks:
+        hook.remove()
+    found = hidden_units(network, states)
+    assert len(found) == len(seen)
+    for units, signal in zip(found, seen, strict=True):
+        assert units.shape[1] == signal.shape[1]
+        sizes = signal.abs().mean((0, *range(2, signal.ndim)))
+        np.testing.assert_allclose(units.abs().mean(0), sizes, rtol=1e-5)
+
+
+def test_a_silent_filter_is_dormant() -> None:
+    network, states = pictures(SmallConvolutions, 21)
+    first = network.features_extractor.layers[0]
+    with torch.no_grad():
+        first.weight[3] = 0.0
+        first.bias[3] = -1.0
+    layers = hidden_units(network, states)
+    silent = [int((units.abs().mean(0) == 0).sum()) for units in layers]
+    assert not layers[0][:, 3].any()
+    assert sum(units.shape[1] for units in layers) == 16 + 32 + 4
+    assert dormant_share(network, states, 0.0) == pytest.approx(sum(silent) / 52)
+
+
+class Blurred(BaseFeaturesExtractor):
+    def __init__(self, space: spaces.Box) -> None:
+        super().__init__(space, features_dim=2)
+        self.blur = nn.Linear(2, 2)
+
+    def forward(self, observations: torch.Tensor) -> torch.Tensor:
+        return self.blur(observations)
+
+
+def extracted() -> QNetwork:
+    return make([4], features_extractor_class=Blurred)
 
 
 def parametric() -> QNetwork:
@@ -173,7 +221,7 @@ def backwards() -> QNetwork:
 @pytest.mark.parametrize(
     ("network", "message"),
     [
-        (convolutional, "has a NatureCNN, whose units would be left out"),
+        (extracted, "has a Blurred, whose units would be left out"),
         (parametric, "has a PReLU: plasticity is measured in linear layers"),
         (backwards, "begins with a ReLU"),
         (lambda: nn.Linear(2, 2), "is a Linear, not a QNetwork"),

@@ -1,7 +1,7 @@
 """What the pictures are like that an agent sees, as settings."""
 
 from dataclasses import dataclass, fields
-from typing import Annotated, Literal, get_args
+from typing import Annotated, Any, Literal, get_args
 
 import numpy as np
 import numpy.typing as npt
@@ -66,11 +66,11 @@ class PictureFormat:
         kind = "colour" if self.colour else "grey"
         return f"{self.stack} {kind} pictures of {rows}x{columns} pixels, channels {self.channels}"
 
-    def frames(self, seen: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
+    def frames(self, seen: npt.NDArray[Any]) -> npt.NDArray[Any]:
         """Return the pictures that are seen at once, oldest first.
 
         Args:
-            seen: An observation, of :attr:`shape`.
+            seen: An observation, of :attr:`shape`, or what belongs to each number of it.
 
         Returns:
             Shape ``(stack, rows, columns, 1 or 3)``.

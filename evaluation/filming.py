@@ -1,12 +1,13 @@
 """Films of agents at play: pictures of an episode, and of several episodes side by side."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import chain, islice
 from typing import Any, Literal
 
 import gymnasium as gym
 import numpy as np
+import numpy.typing as npt
 
 from continual_arcade.envs import IDS, ArcadeEnv, Schedule
 from continual_arcade.envs.arcade_env import FRAMES_PER_SECOND, status_of
@@ -22,6 +23,10 @@ from continual_arcade.evaluation.policies import Network, Policy
 
 HUD = Literal["full", "brief", "none"]
 """What the heads-up display of a picture shows: everything, score and phase, or nothing."""
+
+Weighs = Callable[[npt.NDArray[Any]], npt.NDArray[np.float64]]
+"""How much each number of some observations weighs in the choice of an action, at least 0; of the
+same shape."""
 
 HOLD = FRAMES_PER_SECOND
 """So many pictures show that all episodes are over, before the next ones begin."""
@@ -115,6 +120,7 @@ class Camera:
         seconds: float | None = None,
         every: int = 1,
         network: Network | None = None,
+        weighs: Weighs | None = None,
     ) -> Iterator[Picture]:
         """Play one episode, and draw it on the way.
 
@@ -124,6 +130,7 @@ class Camera:
             seconds: Stop after so many seconds of play; None for the whole episode.
             every: Draw every so many steps only. The last picture of an episode is always drawn.
             network: By which weights of an agent it plays, see :meth:`PhaseEvaluator.play`.
+            weighs: What is to be marked in what the agent sees, where that is shown.
 
         Returns:
             Pictures of shape ``(height, width, 3)``, each drawn when it is asked for, to be shown
@@ -146,13 +153,15 @@ class Camera:
             action_space=self.env.action_space,
             network=network,
         )
-        return islice(self._pictures(actor, seed, every), most)
+        return islice(self._pictures(actor, seed, every, weighs), most)
 
-    def _pictures(self, actor: Actor, seed: int, every: int) -> Iterator[Picture]:
+    def _pictures(
+        self, actor: Actor, seed: int, every: int, weighs: Weighs | None
+    ) -> Iterator[Picture]:
         observation, self._info = self.env.reset(seed=seed)
         seen = actor.begin(observation[np.newaxis])
         self.over = False
-        yield self._picture(observation)
+        yield self._picture(observation, weighs)
         steps = 0
         while not self.over:
             (action,) = np.ravel(actor.act(seen))
@@ -161,16 +170,17 @@ class Camera:
             self.over = terminated or truncated
             steps += 1
             if self.over or steps % every == 0:
-                yield self._picture(observation)
+                yield self._picture(observation, weighs)
 
-    def _picture(self, observation: Any) -> Picture:
+    def _picture(self, observation: Any, weighs: Weighs | None) -> Picture:
         status = self.status
         if self._brief:
             status = Status(status.score, None, status.phase, status.phases)
         picture = self._screen.picture(self._bare.state, status)
         if self._panel is None:
             return picture
-        return np.concatenate([picture, self._panel.draw(observation)], axis=1)
+        weights = None if weighs is None else weighs(observation[np.newaxis])[0]
+        return np.concatenate([picture, self._panel.draw(observation, weights)], axis=1)
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,7 @@ from contextlib import closing
 from dataclasses import dataclass
 from itertools import chain, islice
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import pygame
 import tyro
@@ -28,8 +28,8 @@ from continual_arcade.envs.drawing.window import Window
 from continual_arcade.envs.games import make_game
 from continual_arcade.envs.oracles import Oracle
 from continual_arcade.evaluation.evaluator import FIRST_SEED
-from continual_arcade.evaluation.filming import Camera, Shot, side_by_side
-from continual_arcade.evaluation.policies import Network, Policy
+from continual_arcade.evaluation.filming import Camera, Shot, Weighs, side_by_side
+from continual_arcade.evaluation.policies import Network, Policy, playing_by
 from continual_arcade.scripts.cli import run
 from continual_arcade.scripts.games import GameName
 from continual_arcade.scripts.lineup import Lineup, Member, line_up
@@ -85,6 +85,9 @@ class Watch:
     """New .gif or .mp4 file to write instead of opening a window."""
     observation: bool = False
     """Show beside the game what the agent sees: its features, or its pictures."""
+    saliency: bool = False
+    """Show the same, and mark in it what the choice of the agent depends on: the gradient of the
+    chosen value by what is seen."""
     hud: bool = True
     """Show phase, parameters, score and step over the picture; side by side they stand above."""
 
@@ -113,10 +116,17 @@ def watch(args: Watch) -> None:
         checkpoints=args.checkpoints,
         context=args.context,
     )
-    if args.observation and len(playing.members) > 1:
-        raise ValueError(
-            "--observation shows what one agent sees, and here several play: name one of them"
-        )
+    if args.observation or args.saliency:
+        if len(playing.members) > 1:
+            raise ValueError(
+                "--observation and --saliency show what one agent sees, and here several play: "
+                "name one of them"
+            )
+        if args.saliency and playing.members[0].path is None:
+            raise ValueError(
+                f"--saliency is of the network of an agent, and {playing.members[0].name} has "
+                "none: name the folder of a run, or a checkpoint"
+            )
     if args.record is None:
         title = f"Continual Arcade: {playing.game}, {playing.schedule.name}"
         size = _size(playing, args)
@@ -158,9 +168,14 @@ def _size(playing: Lineup, args: Watch) -> tuple[int, int]:
     game, count = make_game(playing.game, **playing.options), len(playing.members)
     if count == 1:
         width, height = Screen(game, hud=args.hud).size
-        return width + (panel_width(height) if args.observation else 0), height
+        return width + (panel_width(height) if _shows(args) else 0), height
     screen = Screen(game, hud=False, width=_width(playing))
     return Panels(screen.size, count, game.points).size
+
+
+def _shows(args: Watch) -> bool:
+    """Return whether what the agent sees stands beside the game."""
+    return args.observation or args.saliency
 
 
 def _width(playing: Lineup) -> int:
@@ -190,9 +205,10 @@ def _pictures(playing: Lineup, args: Watch, say: Say) -> Iterator[Picture]:
         camera = _camera(playing, members[0], args)
         policy = _policy(members[0], camera, args, say)
         network = args.network if members[0].path else None
+        weighs = _weighs(policy, network) if args.saliency else None
         seeds = range(args.seed, args.seed + args.episodes)
         return chain.from_iterable(
-            camera.film(policy, seed=seed, network=network) for seed in seeds
+            camera.film(policy, seed=seed, network=network, weighs=weighs) for seed in seeds
         )
     width = _width(playing)
     shared = len({member.name for member in members}) == 1
@@ -209,6 +225,13 @@ def _pictures(playing: Lineup, args: Watch, say: Say) -> Iterator[Picture]:
     return side_by_side(shots, seed=args.seed, episodes=args.episodes)
 
 
+def _weighs(agent: Any, network: Network | None) -> Weighs:
+    """Return what says how much each number that an agent sees weighs in its choice."""
+    from continual_arcade.agents.probes.saliency import saliency  # takes seconds
+
+    return lambda seen: saliency(playing_by(agent, network).q_net, seen)
+
+
 def _camera(playing: Lineup, member: Member, args: Watch) -> Camera:
     """Return what films the only one that plays."""
     return Camera(
@@ -218,7 +241,7 @@ def _camera(playing: Lineup, member: Member, args: Watch) -> Camera:
         hud="full" if args.hud else "none",
         title=member.title,
         context=member.context,
-        shows_observation=args.observation,
+        shows_observation=_shows(args),
         **playing.options,
     )
 

@@ -1,7 +1,7 @@
 """What an agent sees, as a picture to stand beside that of the game.
 
 Pictures are enlarged so that their pixels can be seen, the newest above the older ones. Features
-are bars, each from its smallest value to its largest.
+are bars, each from its smallest value to its largest. What weighs most in the choice is marked red.
 """
 
 import math
@@ -21,6 +21,7 @@ from continual_arcade.envs.picture_format import PictureFormat
 
 GROUND: Colour = (14, 17, 30)
 GROOVE: Colour = (44, 52, 80)
+MARK: Colour = (255, 40, 40)
 _SHARE = 0.62
 """Width of the panel, as a share of its height."""
 _NARROWEST = 160
@@ -51,21 +52,35 @@ class ObservationPanel:
         self._features = (*game.features, *context)
         self._surface = pygame.Surface(self.size)
 
-    def draw(self, observation: npt.NDArray[Any]) -> Picture:
+    def draw(
+        self, observation: npt.NDArray[Any], weights: npt.NDArray[np.float64] | None = None
+    ) -> Picture:
         """Return the panel, shape ``(height, width, 3)``.
 
         Args:
             observation: What is seen: features, or pictures.
+            weights: How much each number of it weighs in the choice, at least 0, of the same shape;
+                nothing is marked if not given.
         """
         self._surface.fill(GROUND)
+        most = 0.0 if weights is None else float(weights.max())
+        shares = None if weights is None or not most else weights / most
         if self._pictures is None:
-            self._draw_features(observation)
+            self._draw_features(observation, shares)
         else:
-            self._draw_pictures(observation, self._pictures)
+            self._draw_pictures(self._pictures, observation, shares)
         return as_array(self._surface)
 
-    def _draw_pictures(self, observation: npt.NDArray[Any], pictures: PictureFormat) -> None:
-        seen = pictures.frames(observation)
+    def _draw_pictures(
+        self,
+        pictures: PictureFormat,
+        observation: npt.NDArray[np.uint8],
+        shares: npt.NDArray[np.float64] | None,
+    ) -> None:
+        seen = np.repeat(pictures.frames(observation), 1 if pictures.colour else 3, axis=-1)
+        if shares is not None:
+            red = pictures.frames(shares).max(-1, keepdims=True)
+            seen = (seen + (np.array(MARK) - seen) * red).astype(np.uint8)
         width, height = self.size
         rows, columns = pictures.screen_size
         room = width - 2 * _MARGIN
@@ -87,10 +102,11 @@ class ObservationPanel:
     def _blit(
         self, picture: npt.NDArray[np.uint8], place: tuple[int, int], size: tuple[int, int]
     ) -> None:
-        coloured = np.broadcast_to(picture, (*picture.shape[:2], 3))
-        self._surface.blit(pygame.transform.scale(as_surface(coloured), size), place)
+        self._surface.blit(pygame.transform.scale(as_surface(picture), size), place)
 
-    def _draw_features(self, observation: npt.NDArray[Any]) -> None:
+    def _draw_features(
+        self, observation: npt.NDArray[Any], shares: npt.NDArray[np.float64] | None
+    ) -> None:
         width, height = self.size
         row = min(_TALLEST_ROW, (height - 2 * _MARGIN) // len(self._features))
         text = max(8, round(0.42 * row))
@@ -103,6 +119,9 @@ class ObservationPanel:
             self._surface.blit(value, (_MARGIN + room - value.get_width(), top))
             groove = pygame.Rect(_MARGIN, top + text + 2, room, max(2, row // 8))
             self._surface.fill(GROOVE, groove)
+            if shares is not None:
+                length = round(room * float(shares[place]))
+                self._surface.fill(MARK, (groove.left, groove.bottom, length, 2))
             low, high = feature.low, feature.high
             if not (math.isfinite(low) and math.isfinite(high)):
                 continue

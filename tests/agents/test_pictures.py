@@ -73,7 +73,7 @@ def test_small_convolutions_see_about_ten_by_ten_places(size: int) -> None:
 def test_nature_is_that_of_stable_baselines3() -> None:
     learner = agent(seen={**SEEN, "screen_size": 36}, convolutions="nature")
     assert type(learner.q_net.features_extractor) is NatureCNN
-    with pytest.raises(ValueError, match="needs pictures of at least 36x36 pixels.*35x35"):
+    with pytest.raises(ValueError, match=r"needs pictures of at least 36x36 pixels.*35x35"):
         agent(seen={**SEEN, "screen_size": 35}, convolutions="nature")
 
 
@@ -100,5 +100,5 @@ def test_one_seed_one_life() -> None:
 
 def test_features_are_not_fed_to_an_agent_that_sees_pictures() -> None:
     learner = agent()
-    with pytest.raises(ValueError, match="[Oo]bservation space"):
+    with pytest.raises(ValueError, match=r"[Oo]bservation space"):
         learner.set_env(tiny.life(num_envs=tiny.NUM_ENVS))

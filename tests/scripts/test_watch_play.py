@@ -41,6 +41,28 @@ def test_films_show_the_game(tmp_path: Path, suffix: str, game: str) -> None:
     assert [p.name for p in tmp_path.iterdir()] == [path.name]
 
 
+@pytest.mark.parametrize("mark", ["--observation", "--saliency"])
+def test_what_an_agent_sees_stands_beside_its_game(tmp_path: Path, mark: str, capsys: Any) -> None:
+    train.main(
+        [
+            *("--game", "Catcher", "--schedule", "conflict", "--phase-steps", "80"),
+            *("--observation", "pixels", "--screen-size", "21", "--stack", "2"),
+            *("--eval-every", "0", "--eval-at-end", "1", "--eval-episodes", "1"),
+            *("--eval-max-steps", "8", "--dqn.learning-starts", "40", "--save-every", "0"),
+            *("--no-probes", "--no-progress", "--out", str(tmp_path)),
+        ]
+    )
+    (run,) = tmp_path.iterdir()
+    path = tmp_path / "film.gif"
+    watch.main([str(run), mark, "--seconds", "1", "--record", str(path)])
+    pictures = frames(path)
+    assert pictures[0].shape == (640, 640 + 397, 3)
+    panel = pictures[-1][:, 640:].astype(int)
+    red = (panel[..., 0] > panel[..., 1] + 60) & (panel[..., 0] > panel[..., 2] + 60)
+    assert red.any() == (mark == "--saliency")
+    assert (panel > 200).all(-1).any()  # the paddle
+
+
 def test_a_gif_is_what_was_drawn(tmp_path: Path) -> None:
     """One palette, no dithering: flat colours come back as they were, for ever and ever."""
     rng = np.random.default_rng(0)
@@ -122,6 +144,8 @@ def test_a_disk_that_fills_leaves_nothing(tmp_path: Path) -> None:
         (["tests"], "is no run"),
         (["oracle", "--seed", "-1"], "seed = -1"),
         (["oracle", "--checkpoints", "first"], "no run is given that has any"),
+        (["oracle", "--saliency"], "--saliency is of the network of an agent, and oracle has none"),
+        (["oracle", "random", "--observation"], "show what one agent sees, and here several play"),
         (["oracle"] * 11, "11 games side by side would be too narrow to follow: choose at most 10"),
     ],
 )

@@ -92,7 +92,7 @@ class ArcadeVectorEnv(FixedAttributes, VectorEnv[Observations, Actions, Any]):
         "render_fps": FRAMES_PER_SECOND,
         "autoreset_mode": AutoresetMode.SAME_STEP,
     }
-    # Of the class, since Gymnasium before 1.2 closes what could not be made, too.
+    # Of the class, since Gymnasium before 1.3 closes what could not be made, too.
     _screen: Screen | None = None
 
     spec: EnvSpec | None = portable_spec()

@@ -30,6 +30,7 @@ class SideBySide(VectorEnv[Any, Any, Any]):
     """
 
     def __init__(self, envs: Sequence[AnyEnv], max_steps: int) -> None:
+        self.envs = envs  # first: before 1.3 Gymnasium closes also what is refused here
         first = envs[0]
         for what, of_first, kinds in (
             ("observation", first.observation_space, (gym.spaces.Box,)),
@@ -44,7 +45,6 @@ class SideBySide(VectorEnv[Any, Any, Any]):
                         f"the {what} space of one phase is {of_first}, that of another {other}: "
                         "one agent plays them all, so they must be equal"
                     )
-        self.envs = envs
         self.max_steps = max_steps
         self.num_envs = len(envs)
         self.metadata = {"autoreset_mode": AutoresetMode.DISABLED}

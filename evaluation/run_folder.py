@@ -15,6 +15,7 @@ from typing import Any
 import pandas as pd
 
 from continual_arcade.evaluation.atomic_files import write_text_whole, write_whole
+from continual_arcade.evaluation.csv_table import read_csv
 from continual_arcade.evaluation.locks import Lock
 
 _ROOM = 200 * 1024 * 1024
@@ -157,7 +158,7 @@ class RunFolder:
             if lines.count(b"\n") < 2:
                 continue  # a run that has only just started
             try:
-                logs.append(pd.read_csv(BytesIO(lines)))
+                logs.append(read_csv(BytesIO(lines)))
             except (pd.errors.ParserError, UnicodeDecodeError) as error:
                 raise ValueError(f"{path} is damaged: {error}") from error
         if not logs:

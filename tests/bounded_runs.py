@@ -12,10 +12,10 @@ from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
-import pandas as pd
 from scipy import special, stats
 
 from continual_arcade.evaluation.bounded import Range
+from continual_arcade.evaluation.csv_table import read_csv
 
 Floats = npt.NDArray[np.float64]
 Quantiles = Callable[[Floats], Floats]
@@ -193,8 +193,8 @@ def published() -> Iterator[Population]:
         Those of each score but where all runs are equal, with what it can be.
     """
     for study in ("classic", "lives", "memory", "reasons"):
-        runs = pd.read_csv(RESULTS / f"{study}-runs.csv")
-        ranges = pd.read_csv(RESULTS / f"{study}-ranges.csv").set_index(["in", "metric"])
+        runs = read_csv(RESULTS / f"{study}-runs.csv")
+        ranges = read_csv(RESULTS / f"{study}-ranges.csv").set_index(["in", "metric"])
         for (scenario, method), group in runs.groupby(["in", "method"], sort=False):
             for metric in ("la@mer", "acc@gem", "worst-phase@end", "auc@current-phase"):
                 scores = np.sort(group[metric].to_numpy(np.float64))

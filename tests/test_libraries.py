@@ -10,7 +10,6 @@ import site
 import subprocess
 import sys
 from functools import cache
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +20,7 @@ from continual_arcade.envs import IDS
 
 ROOT = Path(__file__).parents[1]
 PAGE = (ROOT / "docs" / "libraries.md").read_text("utf-8")
+PINNED = dict(re.findall(r"^([\w-]+)==(\S+)$", (ROOT / "constraints.txt").read_text("utf-8"), re.M))
 PACKAGES = {
     "torchrl": "torchrl==0.14.1 tensordict==0.15.3 orjson==3.13.0 pyvers==0.2.3",
     "tianshou": (
@@ -79,10 +79,10 @@ def blocks(library: str) -> list[str]:
 
 def test_the_page_names_the_versions_that_are_tried() -> None:
     tried = {
-        "Gymnasium": version("gymnasium"),
-        "Stable-Baselines3": version("stable_baselines3"),
+        "Gymnasium": PINNED["gymnasium"],
+        "Stable-Baselines3": PINNED["stable_baselines3"],
         "TorchRL": PACKAGES["torchrl"].split()[0].partition("==")[2],
-        "RLlib": version("ray"),
+        "RLlib": PINNED["ray"],
         "Tianshou": PACKAGES["tianshou"].split()[0].partition("==")[2],
     }
     assert dict(re.findall(r"^\| ([\w-]+) \| ([\d.]+) \|", PAGE, re.MULTILINE)) == tried

@@ -9,6 +9,7 @@ from typing import Any
 import pandas as pd
 import pytest
 
+from continual_arcade.evaluation.csv_table import read_csv
 from continual_arcade.studies import publishing
 
 RESULTS = Path(__file__).parents[1] / "docs" / "results"
@@ -35,7 +36,7 @@ def test_the_page_of_ewc_has_the_tables_that_the_program_prints() -> None:
 
 
 def published(name: str) -> pd.DataFrame:
-    return pd.read_csv(RESULTS / f"{name}.csv")
+    return read_csv(RESULTS / f"{name}.csv")
 
 
 def text(table: pd.DataFrame) -> str:
@@ -86,7 +87,7 @@ def test_the_page_of_calibration_has_the_table_that_is_published() -> None:
 def test_the_page_of_calibration_has_the_tables_of_figure_2c() -> None:
     program = runpy.run_path(str(RESULTS / "fisher_overlap.py"))
     text = (RESULTS.parent / "calibration.md").read_text("utf-8")
-    table = pd.read_csv(program["LAYERS"])
+    table = read_csv(program["LAYERS"])
     assert "\n".join(program["lines"](table)) in text
     assert "\n".join(program["lines"](table[table["seed"] > 0])) not in text
     assert "\n".join(program["kept"]()) in text

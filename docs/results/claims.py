@@ -16,6 +16,7 @@ import pandas as pd
 
 from continual_arcade.evaluation.bounded import Range
 from continual_arcade.evaluation.comparison import Difference, adjusted, paired_difference
+from continual_arcade.evaluation.csv_table import read_csv
 from continual_arcade.studies.publishing import Ranges, by_metric, possible
 
 HERE = Path(__file__).parent
@@ -69,8 +70,8 @@ def main() -> None:
     """Print all tables."""
     memory, classic, lives, reasons = (
         Published(
-            pd.read_csv(HERE / f"{name}-runs.csv"),
-            by_metric(pd.read_csv(HERE / f"{name}-ranges.csv")),
+            read_csv(HERE / f"{name}-runs.csv"),
+            by_metric(read_csv(HERE / f"{name}-ranges.csv")),
         )
         for name in ("memory", "classic", "lives", "reasons")
     )

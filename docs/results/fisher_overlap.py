@@ -16,6 +16,7 @@ import matplotlib as mpl
 import pandas as pd
 from matplotlib.figure import Figure
 
+from continual_arcade.evaluation.csv_table import read_csv
 from continual_arcade.evaluation.network_diagnostics import OVERLAP, read
 from continual_arcade.reports.pages.static import STYLE
 from continual_arcade.studies.folder import StudyFolder
@@ -79,7 +80,7 @@ def lines(table: pd.DataFrame) -> Iterator[str]:
 
 def kept() -> Iterator[str]:
     """Write what is known of both tasks as a Markdown table, mean and standard deviation [%]."""
-    table = pd.read_csv(RUNS)
+    table = read_csv(RUNS)
     just, change = table["bwt@gem, from"], table["bwt@gem"]
     second = 2 * table["acc@gem"] - (just + change)  # of two tasks
     scores = pd.DataFrame({"just": just, "first": just + change, "second": second}) / 10
@@ -97,7 +98,7 @@ def main() -> None:
     if len(sys.argv) > 1:
         found = layers(StudyFolder.open(Path(sys.argv[1])))
         found.to_csv(LAYERS, index=False, float_format="%.6g")
-    table = pd.read_csv(LAYERS)
+    table = read_csv(LAYERS)
     picture(table).savefig(PICTURE, dpi=110)
     print("\n".join([*lines(table), "", *kept()]))
 

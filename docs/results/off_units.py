@@ -16,6 +16,7 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from continual_arcade.evaluation.comparison import Difference, adjusted
+from continual_arcade.evaluation.csv_table import read_csv
 from continual_arcade.reports.pages.static import STYLE
 from continual_arcade.studies.publishing import by_metric, difference
 
@@ -38,7 +39,7 @@ COLOURS = ("#1f6fb2", "#d1702a")
 
 def scores(study: str) -> pd.DataFrame:
     """Return the scores of each run: both phases at the end, and the first when just learnt."""
-    table = pd.read_csv(HERE / f"{study}-runs.csv")
+    table = read_csv(HERE / f"{study}-runs.csv")
     just, change = table["bwt@gem, from"], table["bwt@gem"]
     first = just + change
     found = table[["in", "method", "seed", METRIC, "acc@gem", "bwt@gem", "bwt@gem, from"]]
@@ -97,7 +98,7 @@ def compared(one: Difference) -> list[str]:
 
 def lines(table: pd.DataFrame) -> Iterator[str]:
     """Write the study as a Markdown table, with pairs at equal strength."""
-    known = by_metric(pd.read_csv(HERE / "off-units-ranges.csv"))
+    known = by_metric(read_csv(HERE / "off-units-ranges.csv"))
     of_method = dict(list(table.groupby("method")))
     pairs = [f"{kind}-{lam}" for kind in KINDS if kind != "relu" for lam in LAMS]
     apart = adjusted(
@@ -119,7 +120,7 @@ def lines(table: pd.DataFrame) -> Iterator[str]:
 
 def fresh_lines(table: pd.DataFrame) -> Iterator[str]:
     """Write the one comparison on fresh seeds as a Markdown table."""
-    known = by_metric(pd.read_csv(HERE / "off-units-fresh-ranges.csv"))
+    known = by_metric(read_csv(HERE / "off-units-fresh-ranges.csv"))
     plain, held = (table[table["method"] == name] for name in ("relu-1", "off-slope-1"))
     (one,) = adjusted([difference(held, plain, METRIC, known)])
     yield "| seeds 10..29, `lam=1` | " + " | ".join(HEADINGS) + " | less ReLU | p |"

@@ -16,6 +16,7 @@ import pandas as pd
 
 from continual_arcade.envs import make_game
 from continual_arcade.evaluation import reference_files
+from continual_arcade.evaluation.csv_table import read_csv
 from continual_arcade.evaluation.metrics import Context
 from continual_arcade.evaluation.reference_files import shipped_references
 from continual_arcade.reports.method_results import Extremes
@@ -63,7 +64,7 @@ def page(name: str, table: pd.DataFrame, known: pd.DataFrame) -> str:
 def main() -> None:
     """Write all files."""
     for name, base in STUDIES.items():
-        table, known = pd.read_csv(HERE / f"{name}-runs.csv"), ranges(name)
+        table, known = read_csv(HERE / f"{name}-runs.csv"), ranges(name)
         known.to_csv(HERE / f"{name}-ranges.csv", index=False)
         scenarios = dict.fromkeys(table["in"])
         points = {scenario: make_game(scenario.partition(",")[0]).points for scenario in scenarios}

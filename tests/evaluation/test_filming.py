@@ -131,9 +131,13 @@ def test_a_brief_display_says_score_and_phase_and_nothing_else() -> None:
     def bright(picture: Picture) -> Any:
         return picture.min(axis=2) > 170
 
-    assert (bright(hud_of("brief")) == bright(hud_of("brief", title="ewc", steps=4))).all()
-    assert (bright(hud_of("full")) != bright(hud_of("full", steps=4))).any()
-    assert (bright(hud_of("full")) != bright(hud_of("brief"))).any()
+    def changed(one: Picture, other: Picture) -> int:
+        return int((bright(one) != bright(other)).sum())
+
+    # At the edge of a letter the ground that moves behind it may make one pixel brighter.
+    assert changed(hud_of("brief"), hud_of("brief", title="ewc", steps=4)) <= 2
+    assert changed(hud_of("full"), hud_of("full", steps=4)) > 10
+    assert changed(hud_of("full"), hud_of("brief")) > 100
 
 
 @pytest.mark.parametrize(

@@ -122,7 +122,8 @@ def multiplied_and_added(a: Any, b: Any, c: Any, fuses: bool) -> Any:
         return a * b + c
     # In double precision the product is exact. The sum is rounded to odd, so that rounding it once
     # more to single precision gives what rounding the exact sum would (Boldo and Melquiond 2008).
-    product, c = np.float64(a) * np.float64(b), np.float64(c)
+    a, b, c = (np.asarray(x, np.float64) for x in (a, b, c))
+    product = a * b
     total = product + c
     added = total - product
     error = (product - (total - added)) + (c - added)
@@ -150,7 +151,7 @@ def assert_same_bits(found: Any, expected: Any) -> None:
 
 def assert_close(found: Any, left: Any, right: Any, begin: Any, finish: Callable[..., Any]) -> None:
     """Within what rounding can do to a sum of so many products (Higham 2002, section 3.1)."""
-    left, right, begin = (np.float64(x) for x in (left, right, begin))
+    left, right, begin = (np.asarray(x, np.float64) for x in (left, right, begin))
     expected = finish(left @ right + begin)
     scale = np.abs(left) @ np.abs(right) + np.abs(begin)
     bound = (left.shape[1] + 1) * HALF_UNIT * scale * 1.01 + 1e-37
@@ -422,8 +423,9 @@ def test_the_oracle_of_fused_multiply_adds_rounds_once() -> None:
     assert multiplied_and_added(a, b, c, False) == 0
     # Above the middle of 1 and the next number, so little that double precision ends up on it.
     a, b, c = (np.array([x], np.float32) for x in (24929 * 2.0**-24, 673, 2.0**-60))
-    assert np.float64(a) * np.float64(b) == 1 + 2.0**-24
-    assert np.float32(np.float64(a) * np.float64(b) + np.float64(c)) == 1
+    product = a.astype(np.float64) * b
+    assert product == 1 + 2.0**-24
+    assert (product + c).astype(np.float32) == 1
     assert multiplied_and_added(a, b, c, True) == 1 + 2.0**-23
 
 

@@ -104,6 +104,17 @@ def test_mirrored_pictures_are_flipped(game: str, kind: dict[str, Any], colour: 
     )
 
 
+def test_fields_of_every_size_are_mirrored_about_their_own_middle() -> None:
+    """Compiled code of one size was kept on disk, and taken for that of another."""
+    for side in (640, 64, 640):
+        options: dict[str, Any] = {"size": (side, side), "screen_size": 64}
+        assert_pictures(
+            played("Catcher", {"mirrored": 1}, 20, **options),
+            ((p[:, ::-1], state) for p, state in played("Catcher", {}, 20, **options)),
+            off_by(1),
+        )
+
+
 @EVERY_KIND
 def test_inverted_pictures_are_negatives(game: str, kind: dict[str, Any]) -> None:
     def negatives(colour: bool, **options: Any) -> Iterator[Any]:

@@ -89,7 +89,7 @@ class ArcadeEnv(FixedWrapperAttributes, gym.Env[Observation, np.int64]):
         self.game = make_game(game, **options)
         if render_mode is not None:
             self.game.require("painter")
-        self.clock = LifetimeClock(as_schedule(schedule, self.game), self.game.tunables, phase)
+        self.clock = clock_of(self.game, schedule, phase)
         self.context = Context(context, self.clock.schedule, self.game.tunables)
         self.core = Core(self.game, num_envs=1, lanes=1, shown=len(self.context.features))
         self.pictures = None if self.game.pictures is None else Pictures(self.game, num_envs=1)
@@ -307,6 +307,32 @@ class ArcadeEnv(FixedWrapperAttributes, gym.Env[Observation, np.int64]):
         if self._screen is not None:
             self._screen.close()
             self._screen = None
+
+
+def clock_of(
+    game: Game, schedule: ScheduleLike, phase: int | str | None, pace: int = 1
+) -> LifetimeClock:
+    """Return the lifetime clock of a game.
+
+    Args:
+        game: The game.
+        schedule: What drifts.
+        phase: A phase to stay in for ever.
+        pace: Transitions by which the clock will move at a time.
+
+    Raises:
+        ValueError: If the schedule does not suit the game, or is one of looks that nobody sees.
+    """
+    drifts = as_schedule(schedule, game)
+    unseen = looks(game).keys() - game.tunables.keys() if game.shapes else set()
+    for spec in drifts.phases:
+        if names := sorted(unseen & spec.params.keys()):
+            raise ValueError(
+                f"phase {spec.name!r} of schedule {drifts.name!r}: {names[0]} is a look, and with "
+                f"observation = 'features' nothing is seen of {game.name}: make it with "
+                "observation='pixels', or leave that out"
+            )
+    return LifetimeClock(drifts, game.tunables, phase, pace)
 
 
 def observed(game: Game, context: Context, pictures: Pictures | None) -> "gym.spaces.Box[Any]":

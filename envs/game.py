@@ -200,6 +200,12 @@ class Game:
         return partial(self.maker, **self.options), ()
 
     @property
+    def bare(self) -> "Game":
+        """The game itself, if this is one that is seen in pictures or several frames at a time."""
+        within = self.options.get("game")
+        return within.bare if isinstance(within, Game) else self
+
+    @property
     def title(self) -> str:
         """The name as people write it: ``"Flappy Bird"``."""
         return re.sub(r"(?<=[a-z0-9])(?=[A-Z])", " ", self.name)

@@ -255,8 +255,12 @@ def tour(rewards: Mapping[str, float] | None = None) -> Game:
         shapes=SHAPES,
         num_backdrops=len(BACKDROPS),
         seen_where={
-            **dict.fromkeys(("wall", *_BIRD.colours), {"which_game": float(FLAPPY_BIRD)}),
-            **dict.fromkeys(_CATCHER.colours, {"which_game": float(CATCHER)}),
+            name: {"which_game": float(number)}
+            for number, names in (
+                (FLAPPY_BIRD, ("wall", *_BIRD.colours)),
+                (CATCHER, _CATCHER.colours),
+            )
+            for name in names
         },
         finest=(min(_BIRD.finest[0], _CATCHER.finest[0]), min(_BIRD.finest[1], _CATCHER.finest[1])),
         painter="continual_arcade.envs.drawing.tour",

@@ -62,12 +62,15 @@ class Tunable:
         if not self.low <= number <= self.high:
             why = self.too_low if number < self.low else self.too_high if number > self.high else ""
             raise ValueError(
-                f"{name} = {number:g} {self.unit} is outside [{self.low:g}, {self.high:g}]"
+                f"{name} = {self._written(number)} is outside [{self.low:.9g}, {self.high:.9g}]"
                 + (f": {why}" if why else "")
             )
         if self.integer and not number.is_integer():
-            raise ValueError(f"{name} = {number:g} {self.unit} must be a whole number")
+            raise ValueError(f"{name} = {self._written(number)} must be a whole number")
         return number
+
+    def _written(self, number: float) -> str:
+        return f"{number:.9g} {self.unit}".rstrip()
 
 
 Tunables = Mapping[str, Tunable]

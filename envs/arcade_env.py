@@ -441,8 +441,8 @@ def check_state(env: _Playing, state: Mapping[str, Any]) -> None:
         if "params" in own and resolve(tunables, state["params"]).keys() != state["params"].keys():
             raise ValueError("params lack some")
         _check_blocks(env, state["blocks"], begun)
-        if not np.isfinite(state.get("scenes", 0.0)).all():
-            raise ValueError("scenes are not finite")
+        if env.pictures is not None:
+            _check_scenes(env, state["scenes"])
         if begun and "rows" in own:
             for column, (name, tunable) in zip(state["rows"].T, tunables.items(), strict=True):
                 _check_range(name, column, tunable.low, tunable.high)
@@ -473,6 +473,14 @@ def _check_blocks(env: _Playing, blocks: npt.NDArray[np.void], begun: bool) -> N
     for name, tunable in env.game.tunables.items() if begun else ():
         running = blocks[name].reshape(-1)[: env.core.num_envs]
         _check_range(name, running, tunable.low, tunable.high)
+
+
+def _check_scenes(env: _Playing, scenes: npt.NDArray[np.float32]) -> None:
+    """Check what was seen: edges are numbers, and colours are colours."""
+    if not np.isfinite(scenes).all():
+        raise ValueError("scenes are not finite")
+    for place, number in enumerate(env.game.features):
+        _check_range(f"{number.name} of a scene", scenes[..., place], number.low, number.high)
 
 
 def _check_range(name: str, values: npt.NDArray[Any], low: float, high: float) -> None:

@@ -2,6 +2,7 @@
 
 from collections import deque
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import gymnasium as gym
@@ -10,8 +11,12 @@ import numpy.typing as npt
 import pygame
 import pytest
 from games_in_pictures import PICTURED, PICTURED_PAIRS, plays_bird, pure, pure_schedule, steady
+from gymnasium.envs.registration import EnvSpec
+from gymnasium.utils.env_checker import check_env
 from gymnasium.wrappers import FrameStackObservation
 from pictures_by_hand import Extent, clipped, extents, share
+from stable_baselines3.common.env_checker import check_env as check_env_sb3
+from stable_baselines3.common.preprocessing import is_image_space, is_image_space_channels_first
 
 from continual_arcade.envs import IDS, ArcadeEnv, ArcadeVectorEnv, Schedule, make_game, shipped
 from continual_arcade.envs.pictures import Pictures
@@ -474,3 +479,94 @@ def test_a_last_picture_that_is_not_the_last_is_found(monkeypatch: pytest.Monkey
 
     monkeypatch.setattr(Pictures, "finish", stale)
     assert not batches_stack("FlappyBird", "SameStep", False, "first")
+
+
+# --- others who read them -------------------------------------------------------------------------
+
+SETTINGS = [
+    {},
+    {"stack": 1, "colour": True, "channels": "last"},
+    {"screen_size": (40, 50), "stack": 2, "colour": True, "frame_skip": 3},
+]
+
+
+@EVERY_GAME
+@pytest.mark.parametrize("settings", SETTINGS)
+def test_it_is_an_environment_of_gymnasium_and_of_stable_baselines3(
+    game: str, settings: dict[str, Any]
+) -> None:
+    env = make(game, **settings)
+    check_env(env.unwrapped)  # warnings are errors
+    check_env_sb3(env.unwrapped, skip_render_check=True)
+    space = env.observation_space
+    assert isinstance(space, gym.spaces.Box)
+    assert (space.dtype, space.low.min(), space.high.max()) == (np.uint8, 0, 255)
+    assert is_image_space(space)
+    assert is_image_space_channels_first(space) == (settings.get("channels") != "last")
+    batch = gym.make_vec(IDS[game], 3, observation="pixels", **settings)
+    assert batch.single_observation_space == space
+    assert batch.observation_space.shape == (3, *space.shape)
+    assert batch.observation_space.contains(batch.reset(seed=0)[0])
+
+
+@EVERY_GAME
+@pytest.mark.parametrize("settings", SETTINGS)
+def test_its_spec_makes_it_again(game: str, settings: dict[str, Any]) -> None:
+    env = make(game, schedule="conflict", **settings)
+    assert env.spec is not None
+    spec = EnvSpec.from_json(env.spec.to_json())
+    for (_, one), (_, other) in zip(rollout(env, 60), rollout(gym.make(spec), 60), strict=True):
+        np.testing.assert_array_equal(one, other)
+
+
+def test_pictures_are_spoken_of_as_what_they_are() -> None:
+    env = ArcadeEnv("FlappyBird", observation="pixels")
+    assert env.observation_space.shape == (4, 84, 84)
+    assert env.pictures is not None
+    assert env.pictures.format.describe() == "4 grey pictures of 84x84 pixels, channels first"
+    for name, value in (("observation", "features"), ("stack", 2), ("frame_skip", 2)):
+        with pytest.raises(AttributeError, match=name):
+            setattr(env, name, value)
+
+
+# --- golden pictures ------------------------------------------------------------------------------
+
+GOLDEN = Path(__file__).parents[1] / "golden" / "pictures"
+STEP = 43
+"""By then there are pipes, and a pellet on its way."""
+
+
+def golden(name: str) -> Any:
+    """Return a row of pictures: the four of a stack, grey, and the newest in colour."""
+    game, _, number = name.partition("-")
+    rows = []
+    for colour in (False, True):
+        env = ArcadeEnv(game, observation="pixels", colour=colour)
+        assert env.pictures is not None
+        options = {"params": {"which_game": int(number)}} if number else None
+        env.reset(seed=11, options=options)
+        rng = np.random.default_rng(0)
+        for _ in range(STEP):
+            seen, _, over, *_ = env.step(steady(game, env, rng))
+            assert not over
+        rows += (
+            [np.repeat(p[..., None], 3, axis=-1) for p in seen]
+            if not colour
+            else [env.pictures.format.newest(seen)]
+        )
+    return np.concatenate(rows, axis=1)
+
+
+@pytest.mark.parametrize("name", ["FlappyBird", "Catcher", "Tour-0", "Tour-1"])
+def test_golden_pictures(name: str) -> None:
+    """They have been looked at. A change that is meant draws them again:
+    ``python tests/envs/test_pictures.py``."""
+    kept = pygame.surfarray.array3d(pygame.image.load(GOLDEN / f"{name}.png")).swapaxes(0, 1)
+    np.testing.assert_array_equal(golden(name), kept)
+
+
+if __name__ == "__main__":
+    GOLDEN.mkdir(exist_ok=True)
+    for one in ("FlappyBird", "Catcher", "Tour-0", "Tour-1"):
+        drawn = pygame.surfarray.make_surface(golden(one).swapaxes(0, 1))
+        pygame.image.save(drawn, GOLDEN / f"{one}.png")

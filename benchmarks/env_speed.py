@@ -52,13 +52,32 @@ DRAWN = 4_096
 DRAWN_BATCHES = 64
 """Batches of actions drawn for a vector environment, then repeated."""
 PROMISED_NUM_ENVS = 1_024
+"""Size of the batch for which speed is promised."""
 CONTEXT = "context params"
 """Environments that show the parameters of their phase."""
-"""Size of the batch for which speed is promised."""
+PICTURED = [IDS[game] for game in ("FlappyBird", "Catcher", "Tour")]
+"""Games that can be seen in pictures."""
+FORMATS: dict[str, dict[str, Any]] = {
+    "84x84, 4 grey": {"screen_size": 84, "stack": 4},
+    "84x84, 1 grey": {"screen_size": 84, "stack": 1},
+    "21x21, 4 grey": {"screen_size": 21, "stack": 4},
+}
+"""Pictures that are measured, the usual ones first."""
+USUAL, *_ = FORMATS
+PROMISED_PICTURES = dict(zip(FORMATS, (150_000, 350_000, 1_000_000), strict=True))
+"""Steps per second of ``PROMISED_NUM_ENVS`` games in such pictures."""
+PROMISED_ONE_PICTURED = 60_000
+"""Of one game in the usual ones."""
 
 CARTPOLE = "CartPole-v1"
 PEER_FEATURES = "flappy-bird-gymnasium, features"
 PEER_LIDAR = "flappy-bird-gymnasium, default (lidar)"
+ATARI = "ALE/Breakout-v5"
+ONE_ATARI = f"{ATARI}, preprocessed, stacked"
+NUM_ATARI = 64
+"""Atari games of a batch: a thousand take minutes to set up, and on one core are no faster."""
+MANY_ATARI = f"{ATARI}, {NUM_ATARI} x AtariVectorEnv"
+COPY = "a plain copy of as many bytes"
 PUFFER = "PufferLib Pong (C; reuses its arrays)"
 IMPORT = "import continual_arcade.envs"
 
@@ -72,6 +91,7 @@ PACKAGES = (
     "gymnax",
     "jax",
     "pufferlib",
+    "ale-py",
 )
 
 
@@ -85,6 +105,8 @@ class Args:
     """About how long one measurement of speed takes [s]."""
     num_envs: tuple[int, ...] = (PROMISED_NUM_ENVS,)
     """Sizes of vector environments, a table for each."""
+    pictures_only: bool = False
+    """Measure games in pictures alone."""
     json: Path | None = None
     """Where to write the raw numbers."""
 
@@ -267,6 +289,96 @@ def vector_contestants(num_envs: int) -> list[Contestant]:
     ]
 
 
+# --- games in pictures ----------------------------------------------------------------------------
+
+
+def one_atari() -> Run:
+    """Set up one Atari game as agents usually see it: 84x84, grey, four frames stacked.
+
+    Without ``frame_skip`` in the id, as its preprocessing skips four frames and takes the larger of
+    the last two.
+    """
+    ale = peer("ale_py")
+    gym.register_envs(ale)
+    env: Any = gym.make(ATARI, frameskip=1)
+    env = gym.wrappers.FrameStackObservation(gym.wrappers.AtariPreprocessing(env), 4)
+    actions = drawn(env.action_space, DRAWN)
+    env.reset(seed=SEED)
+
+    def run(num_steps: int) -> int:
+        for action in islice(cycle(actions), num_steps):
+            _, _, terminated, truncated, _ = env.step(action)
+            if terminated or truncated:
+                env.reset()
+        return num_steps
+
+    return run
+
+
+def atari_batch(num_envs: int) -> Run:
+    """Set up the vector environment of ale-py, with its own preprocessing, on one thread."""
+    ale = peer("ale_py")
+    gym.register_envs(ale)
+    env = gym.make_vec(ATARI, num_envs=num_envs, num_threads=1)
+    env.reset(seed=SEED)
+    actions = list(drawn(env.single_action_space, DRAWN_BATCHES, num_envs))
+    return batches(env.step, actions, num_envs)
+
+
+def copying(num_envs: int, screen_size: int, stack: int) -> Run:
+    """Copy pictures from one array to another: what the memory of the machine can do."""
+    source = np.ones((num_envs, stack, screen_size, screen_size), np.uint8)
+    return batches(partial(np.copyto, source.copy()), [source], num_envs)
+
+
+def pictured(env_id: str, kind: str) -> str:
+    """Return what a game in pictures is called in tables."""
+    return f"{env_id}, {kind}"
+
+
+def single_pictures() -> list[Contestant]:
+    """Return who plays as one environment in the usual pictures; the first is the first game."""
+    return [
+        *(
+            Contestant(
+                name=pictured(env_id, USUAL),
+                make=partial(one_env, env_id, observation="pixels", **FORMATS[USUAL]),
+            )
+            for env_id in PICTURED
+        ),
+        Contestant(
+            name=ONE_ATARI,
+            make=one_atari,
+            install="pip install ale-py opencv-python-headless",
+        ),
+    ]
+
+
+def vector_pictures(num_envs: int) -> list[Contestant]:
+    """Return who plays as a batch in pictures, and what copying them takes."""
+    return [
+        *(
+            contestant
+            for kind, settings in FORMATS.items()
+            for contestant in (
+                Contestant(name=f"{COPY}: {kind}", make=partial(copying, num_envs, **settings)),
+                *(
+                    Contestant(
+                        name=pictured(env_id, kind),
+                        make=partial(
+                            gymnasium_batch, env_id, num_envs, observation="pixels", **settings
+                        ),
+                    )
+                    for env_id in PICTURED
+                ),
+            )
+        ),
+        Contestant(
+            name=MANY_ATARI, make=partial(atari_batch, NUM_ATARI), install="pip install ale-py"
+        ),
+    ]
+
+
 # --- what contestants share -----------------------------------------------------------------------
 
 
@@ -420,6 +532,25 @@ def verdicts(
         yield sooner(result, 1.0)
 
 
+def verdicts_of_pictures(single: Sequence[Result], batch: Sequence[Result]) -> Iterator[Verdict]:
+    """Judge every promise about games in pictures.
+
+    Args:
+        single: Speed of single environments.
+        batch: Speed of ``PROMISED_NUM_ENVS`` environments.
+    """
+    one = {result.name: result for result in single}
+    many = {result.name: result for result in batch}
+    for env_id in PICTURED:
+        yield reaches("one env", one[pictured(env_id, USUAL)], PROMISED_ONE_PICTURED)
+    where = f"{PROMISED_NUM_ENVS:,} envs"
+    for kind, wanted in PROMISED_PICTURES.items():
+        for env_id in PICTURED:
+            yield reaches(where, many[pictured(env_id, kind)], wanted)
+    ours = [many[pictured(env_id, USUAL)] for env_id in PICTURED]
+    yield from faster(where, ours, many[MANY_ATARI], 40)
+
+
 def tour_of(where: str, speeds: Mapping[str, Result]) -> Iterator[Verdict]:
     """Judge whether Tour is about as fast as the slower of its games."""
     games = [speeds[IDS[name]] for name in ("FlappyBird", "Catcher")]
@@ -436,6 +567,15 @@ def faster(where: str, ours: Sequence[Result], peer: Result, factor: float) -> I
         else:
             ratio = mine.ratio_to(peer)
             yield Verdict(promise=promise, measured=f"{ratio:.2f} x", met=ratio >= factor)
+
+
+def reaches(where: str, mine: Result, wanted: float) -> Verdict:
+    """Judge whether one makes so many steps per second."""
+    return Verdict(
+        promise=f"{where}: {mine.name} >= {wanted:,} steps/s",
+        measured=f"{mine.median:,.0f}",
+        met=mine.median >= wanted,
+    )
 
 
 def sooner(result: Result, seconds: float) -> Verdict:
@@ -462,6 +602,50 @@ def main(args: Args) -> None:
     )
     print(f"Medians of {args.rounds} rounds of {args.seconds:g} s, everyone in turn; ratios too.")
 
+    pictures = {
+        "one_env": race(single_pictures(), args.rounds, args.seconds),
+        "vector": race(vector_pictures(PROMISED_NUM_ENVS), args.rounds, args.seconds),
+    }
+    one_pictured, many_pictured = pictures.values()
+    head = "one env in pictures, through gym.make"
+    print("\n" + table(head, "steps/s", one_pictured, one_pictured[0]))
+    head = f"{PROMISED_NUM_ENVS:,} envs in pictures"
+    for kind, of_kind in by_format(many_pictured).items():
+        print("\n" + table(f"{head}, {kind}; x a copy", "steps/s", of_kind, of_kind[0]))
+    judged = list(verdicts_of_pictures(one_pictured, many_pictured))
+    data: dict[str, Any] = {
+        "machine": about,
+        "rounds": args.rounds,
+        "seconds": args.seconds,
+        "pictures": {name: [asdict(one) for one in results] for name, results in pictures.items()},
+    }
+    if not args.pictures_only:
+        judged += features(args, data)
+    print("\n" + "\n".join(map(str, judged)))
+    if args.json is not None:
+        data["verdicts"] = [asdict(verdict) for verdict in judged]
+        args.json.write_text(json.dumps(data, indent=1) + "\n")
+
+
+def by_format(results: Sequence[Result]) -> dict[str, list[Result]]:
+    """Return what was measured of each format, the copy first, and peers with the usual one."""
+    found: dict[str, list[Result]] = {kind: [] for kind in FORMATS}
+    for result in results:
+        kind = next((kind for kind in FORMATS if result.name.endswith(kind)), USUAL)
+        found[kind].append(result)
+    return found
+
+
+def features(args: Args, data: dict[str, Any]) -> list[Verdict]:
+    """Measure environments that show features, and fresh processes; print tables.
+
+    Args:
+        args: How long.
+        data: Where the raw numbers are added.
+
+    Returns:
+        What became of each promise.
+    """
     single = race(single_contestants(), args.rounds, args.seconds)
     print("\n" + table("one env through gym.make", "steps/s", single, single[0]))
     vectors: dict[int, list[Result]] = {}
@@ -470,22 +654,14 @@ def main(args: Args) -> None:
         print("\n" + table(f"{size:,} envs", "steps/s", vectors[size], vectors[size][0]))
     started = start_up(args.rounds)
     print("\n" + table("fresh processes: import, start to first step", "seconds", started.results))
-    judged = list(verdicts(single, vectors[PROMISED_NUM_ENVS], started))
-    print("\n" + "\n".join(map(str, judged)))
-
-    if args.json is not None:
-        data = {
-            "machine": about,
-            "rounds": args.rounds,
-            "seconds": args.seconds,
-            "one_env": [asdict(result) for result in single],
-            "vectors": {
-                size: [asdict(result) for result in results] for size, results in vectors.items()
-            },
-            "start_up": asdict(started),
-            "verdicts": [asdict(verdict) for verdict in judged],
-        }
-        args.json.write_text(json.dumps(data, indent=1) + "\n")
+    data |= {
+        "one_env": [asdict(result) for result in single],
+        "vectors": {
+            size: [asdict(result) for result in results] for size, results in vectors.items()
+        },
+        "start_up": asdict(started),
+    }
+    return list(verdicts(single, vectors[PROMISED_NUM_ENVS], started))
 
 
 if __name__ == "__main__":

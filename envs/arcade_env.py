@@ -24,7 +24,7 @@ from continual_arcade.envs.game import Game
 from continual_arcade.envs.games import make_game, option_names
 from continual_arcade.envs.messages import unknown
 from continual_arcade.envs.picture_format import FEATURES
-from continual_arcade.envs.pictured import check_context_of
+from continual_arcade.envs.pictured import check_context_of, looks
 from continual_arcade.envs.pictures import Pictures, Seen
 from continual_arcade.envs.seeds import plain_seed
 from continual_arcade.envs.tunables import Params, differences, resolve
@@ -89,7 +89,7 @@ class ArcadeEnv(FixedWrapperAttributes, gym.Env[Observation, np.int64]):
         self.game = make_game(game, **options)
         if render_mode is not None:
             self.game.require("painter")
-        self.clock = LifetimeClock(as_schedule(schedule, self.game), self.game.tunables, phase)
+        self.clock = clock_of(self.game, schedule, phase)
         self.context = Context(context, self.clock.schedule, self.game.tunables)
         self.core = Core(self.game, num_envs=1, lanes=1, shown=len(self.context.features))
         self.pictures = None if self.game.pictures is None else Pictures(self.game, num_envs=1)
@@ -309,6 +309,32 @@ class ArcadeEnv(FixedWrapperAttributes, gym.Env[Observation, np.int64]):
             self._screen = None
 
 
+def clock_of(
+    game: Game, schedule: ScheduleLike, phase: int | str | None, pace: int = 1
+) -> LifetimeClock:
+    """Return the lifetime clock of a game.
+
+    Args:
+        game: The game.
+        schedule: What drifts.
+        phase: A phase to stay in for ever.
+        pace: Transitions by which the clock will move at a time.
+
+    Raises:
+        ValueError: If the schedule does not suit the game, or is one of looks that nobody sees.
+    """
+    drifts = as_schedule(schedule, game)
+    unseen = looks(game).keys() - game.tunables.keys() if game.shapes else set()
+    for spec in drifts.phases:
+        if names := sorted(unseen & spec.params.keys()):
+            raise ValueError(
+                f"phase {spec.name!r} of schedule {drifts.name!r}: {names[0]} is a look, and with "
+                f"observation = 'features' nothing is seen of {game.name}: make it with "
+                "observation='pixels', or leave that out"
+            )
+    return LifetimeClock(drifts, game.tunables, phase, pace)
+
+
 def observed(game: Game, context: Context, pictures: Pictures | None) -> "gym.spaces.Box[Any]":
     """Return the space of what is seen of one game.
 
@@ -409,8 +435,8 @@ def check_state(env: _Playing, state: Mapping[str, Any]) -> None:
         if "params" in own and resolve(tunables, state["params"]).keys() != state["params"].keys():
             raise ValueError("params lack some")
         _check_blocks(env, state["blocks"], begun)
-        if not np.isfinite(state.get("scenes", 0.0)).all():
-            raise ValueError("scenes are not finite")
+        if env.pictures is not None:
+            _check_scenes(env, state["scenes"])
         if begun and "rows" in own:
             for column, (name, tunable) in zip(state["rows"].T, tunables.items(), strict=True):
                 _check_range(name, column, tunable.low, tunable.high)
@@ -441,6 +467,14 @@ def _check_blocks(env: _Playing, blocks: npt.NDArray[np.void], begun: bool) -> N
     for name, tunable in env.game.tunables.items() if begun else ():
         running = blocks[name].reshape(-1)[: env.core.num_envs]
         _check_range(name, running, tunable.low, tunable.high)
+
+
+def _check_scenes(env: _Playing, scenes: npt.NDArray[np.float32]) -> None:
+    """Check what was seen: edges are numbers, and colours are colours."""
+    if not np.isfinite(scenes).all():
+        raise ValueError("scenes are not finite")
+    for place, number in enumerate(env.game.features):
+        _check_range(f"{number.name} of a scene", scenes[..., place], number.low, number.high)
 
 
 def _check_range(name: str, values: npt.NDArray[Any], low: float, high: float) -> None:

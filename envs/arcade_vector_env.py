@@ -17,6 +17,7 @@ from continual_arcade.envs.arcade_env import (
     FRAMES_PER_SECOND,
     check_options,
     check_state,
+    clock_of,
     load_shared_state,
     no_action,
     observed,
@@ -28,7 +29,7 @@ from continual_arcade.envs.checks import MOST_AT_ONCE, OrNone, Whole, WrongTypeE
 from continual_arcade.envs.clock import LifetimeClock
 from continual_arcade.envs.context import HIDDEN, Context, ContextKind
 from continual_arcade.envs.core import Core, Floats, Mask, Snapshot
-from continual_arcade.envs.curricula import ScheduleLike, as_schedule
+from continual_arcade.envs.curricula import ScheduleLike
 from continual_arcade.envs.drawing.screen import Screen
 from continual_arcade.envs.env_specs import portable_spec
 from continual_arcade.envs.games import make_game, option_names
@@ -120,9 +121,7 @@ class ArcadeVectorEnv(FixedAttributes, VectorEnv[Observations, Actions, Any]):
         self.game = make_game(game, **options)
         if render_mode is not None:
             self.game.require("painter")
-        self.clock = LifetimeClock(
-            as_schedule(schedule, self.game), self.game.tunables, phase, pace=num_envs
-        )
+        self.clock = clock_of(self.game, schedule, phase, pace=num_envs)
         self.context = Context(context, self.clock.schedule, self.game.tunables)
         self.core = Core(self.game, num_envs, shown=len(self.context.features))
         self.num_envs = num_envs

@@ -7,12 +7,13 @@ with :func:`rule`, so that numba can inline them, and meet the loops that drive 
 
 import hashlib
 import warnings
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from functools import cache
 from pathlib import Path
 from types import FunctionType
 from typing import Any, TypeVar, cast
 
+import numpy as np
 from numba import config, njit
 
 Function = TypeVar("Function", bound=Callable[..., Any])
@@ -83,6 +84,8 @@ def kernel(template: Callable[..., Any], names: Mapping[str, Any], owner: str) -
     folders = {Path(__file__).parent, *(source.parent for source in sources)}
     origin = [_digest_of(folder) for folder in sorted(folders)]
     origin += [getattr(part, "__qualname__", "") for part in parts]
+    # What rules are bound to stands in no source: how many frames a step has, how wide a field is.
+    origin += [line for part in parts for line in _bound(part, set())]
     digest = hashlib.sha256(" ".join(origin).encode()).hexdigest()[:12]
     function.__qualname__ = f"{template.__name__}.{owner}.{digest}"
     try:
@@ -98,6 +101,22 @@ def kernel(template: Callable[..., Any], names: Mapping[str, Any], owner: str) -
             stacklevel=2,
         )
         return njit(error_model="numpy")(function)
+
+
+def _bound(part: Any, known: set[int]) -> Iterator[str]:
+    """Yield the constants that a function finds behind its global names, and those it calls."""
+    function = plain(part)
+    if not isinstance(function, FunctionType) or id(function) in known:
+        return
+    known.add(id(function))
+    for name in function.__code__.co_names:
+        value = function.__globals__.get(name)
+        if isinstance(value, np.ndarray):
+            yield f"{name} {value.dtype} {value.shape} {value.tobytes().hex()}"
+        elif isinstance(value, int | float | str | tuple | np.generic):
+            yield f"{name} {value!r}"
+        elif callable(value):
+            yield from _bound(value, known)
 
 
 @cache

@@ -126,7 +126,7 @@ def shipped(name: str, game: Game) -> Schedule:
 
 
 def _refuse(name: str, kind: str, game: Game) -> NoReturn:
-    usual = game.maker()
+    usual = game.bare.maker()
     if _made_of(kind, usual) and usual.size != game.size:
         raise ValueError(
             f"schedule {name!r} is made for a field of {usual.size[0]}x{usual.size[1]} px, not "

@@ -40,7 +40,8 @@ def skipping(game: Game, frames: int) -> Game:
     """Return a game of which a step plays several frames with the same action.
 
     Rewards of the frames add up, and an episode that ends within a step ends with it. What counts
-    steps (limits of episodes, schedules) counts those of the agent.
+    steps (limits of episodes, schedules) counts those of the agent. Players that know the rules
+    think frame by frame, so that the game has none.
 
     Args:
         game: The bare game.
@@ -63,6 +64,8 @@ def skipping(game: Game, frames: int) -> Game:
         game,
         rules=rules,
         frame_skip=frames,
+        oracle="",
+        unbeatable="",
         maker=skipping,
         options={"game": game, "frames": frames},
     )

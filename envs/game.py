@@ -126,6 +126,11 @@ class Game:
     shapes: tuple[str, ...] = ()
     """The rectangles of these pictures, from back to front, each by the name of its colour. A thing
     that distracts is of the colour of the last one."""
+    num_backdrops: int = 0
+    """How many of them, the first ones, are behind a thing that distracts, too; else it would be
+    hidden."""
+    seen_where: Mapping[str, Params] = field(default_factory=dict)
+    """What it takes for a colour to be seen at all, by its name: values of tunables."""
     finest: tuple[float, float] = (1.0, 1.0)
     """Width and height of the finest thing that a picture must show [px]."""
     frame_skip: int = 1
@@ -164,6 +169,16 @@ class Game:
         for shape in self.shapes:
             if shape not in self.colours:
                 raise ValueError(f"shapes of {self.name}: {unknown('colour', shape, self.colours)}")
+        for colour in self.seen_where:
+            if colour not in self.colours:
+                raise ValueError(
+                    f"seen_where of {self.name}: {unknown('colour', colour, self.colours)}"
+                )
+        if not 0 <= self.num_backdrops <= len(self.shapes):
+            raise ValueError(
+                f"num_backdrops = {shown(self.num_backdrops)} of {self.name}: it has "
+                f"{len(self.shapes)} shapes"
+            )
         prior = self.action_prior
         if prior is not None and (
             len(prior) != self.num_actions or min(prior) < 0 or abs(sum(prior) - 1) > 1e-9
@@ -183,6 +198,12 @@ class Game:
     def __reduce__(self) -> tuple[Any, ...]:
         # Compiled rules do not travel well between processes; the recipe does.
         return partial(self.maker, **self.options), ()
+
+    @property
+    def bare(self) -> "Game":
+        """The game itself, if this is one that is seen in pictures or several frames at a time."""
+        within = self.options.get("game")
+        return within.bare if isinstance(within, Game) else self
 
     @property
     def title(self) -> str:

@@ -47,6 +47,7 @@ def looks(game: Game) -> Tunables:
             harder="either",
             about=f"colour of the {name}, 0xRRGGBB as a number",
             integer=True,
+            acts_where=dict(game.seen_where.get(name, {})),
         )
         for name, colour in game.colours.items()
     }
@@ -82,7 +83,7 @@ def looks(game: Game) -> Tunables:
             high=float(min(game.size) // 4),
             unit="px",
             harder="higher",
-            about="side of a square that drifts about behind everything and does nothing",
+            about="side of a square that drifts about behind all things and does nothing",
         ),
     }
 
@@ -118,6 +119,7 @@ NAME, PLACE = "", 0
 """A tunable, and the place of its value."""
 num_tunables = 0
 num_shapes = 0
+num_backdrops = 0
 num_colours = 0
 field_width = 0.0
 field_height = 0.0
@@ -160,7 +162,7 @@ def _to_and_fro(way: float, span: float) -> float:
 
 
 def _observe(block: Any, lane: int, constants: Any, out: Any, at: int) -> None:
-    """Write the lane's scene: rectangles, the distractor first; the palette; and the noise.
+    """Write the lane's scene: rectangles, the distractor behind all things; the palette; the noise.
 
     Args:
         block: The block of the lane.
@@ -170,12 +172,15 @@ def _observe(block: Any, lane: int, constants: Any, out: Any, at: int) -> None:
         at: Where in it the scene begins.
     """
     scene(block, lane, constants, out, at + SIDES)
+    drifter = at + SIDES * num_backdrops
+    for k in range(at, drifter):
+        out[k] = out[k + SIDES]
     side = block.distractor[lane]
     start, steps = block.wanders_from[lane], block.steps[lane]
     left = _to_and_fro(start + 3.0 * steps, field_width - side)
     top = _to_and_fro(0.61 * start + 2.0 * steps, field_height - side)
-    out[at], out[at + 1] = left, top
-    out[at + 2], out[at + 3] = left + side, top + side
+    out[drifter], out[drifter + 1] = left, top
+    out[drifter + 2], out[drifter + 3] = left + side, top + side
     if block.mirrored[lane] > 0.0:
         for k in range(at, at + SIDES * (num_shapes + 1), SIDES):
             out[k], out[k + 2] = field_width - out[k + 2], field_width - out[k]
@@ -206,7 +211,12 @@ def pictured(game: Game, pictures: PictureFormat) -> Game:
         features=_numbers(game),
         lane_fields={**game.lane_fields, "wanders_from": ()},
         rules=_rules(
-            game.rules, len(game.tunables), tuple(game.colours), len(game.shapes), game.size
+            game.rules,
+            len(game.tunables),
+            tuple(game.colours),
+            len(game.shapes),
+            game.num_backdrops,
+            game.size,
         ),
         pictures=pictures,
         maker=pictured,
@@ -233,6 +243,7 @@ def _rules(
     num_tunables: int,
     colours: tuple[str, ...],
     num_shapes: int,
+    num_backdrops: int,
     size: tuple[int, int],
 ) -> Rules:
     """Return the rules of a game, pictured; always the same, lest they be compiled again."""
@@ -249,6 +260,7 @@ def _rules(
         "show_colours": shows,
         "num_tunables": num_tunables,
         "num_shapes": num_shapes,
+        "num_backdrops": num_backdrops,
         "num_colours": len(colours),
         "field_width": float(size[0]),
         "field_height": float(size[1]),
@@ -260,9 +272,10 @@ def _rules(
 def _numbers(game: Game) -> tuple[Feature, ...]:
     """Describe the numbers of a scene."""
     far = float("inf")
+    behind, things = game.shapes[: game.num_backdrops], game.shapes[game.num_backdrops :]
     sides = [
         Feature(f"{side}_{place}", -far, far, f"{side} edge of the {shape} [px]")
-        for place, shape in enumerate(("distractor", *game.shapes))
+        for place, shape in enumerate((*behind, "distractor", *things))
         for side in ("left", "top", "right", "bottom")
     ]
     palette = [

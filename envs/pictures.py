@@ -32,7 +32,8 @@ class Pictures:
         self.format: PictureFormat = game.pictures
         rows, columns = self.format.screen_size
         names = list(game.colours)
-        colours = [names.index(shape) for shape in (game.shapes[-1], *game.shapes)]
+        behind, things = game.shapes[: game.num_backdrops], game.shapes[game.num_backdrops :]
+        colours = [names.index(shape) for shape in (*behind, game.shapes[-1], *things)]
         self._frame = Frame(
             np.array(colours, np.int64),
             columns / game.size[0],

@@ -111,6 +111,8 @@ def relabelled(game: Game, maker: Callable[..., Game]) -> Game:
         rules=_rules(game.rules, len(game.tunables), count),
         phases=(),
         colours={},
+        seen_where={},
+        num_backdrops=0,
         shapes=(),  # labels of features change nothing in a picture
         conflict=CONFLICT,
         maker=maker,

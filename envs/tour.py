@@ -141,10 +141,11 @@ def observe(block: Any, lane: int, constants: Any, out: Any, at: int) -> None:
 
 
 COLOURS = {"wall": 0x161828, **_BIRD.colours, **_CATCHER.colours}
-SHAPES = ("sky", *_BIRD.shapes, "field", *_CATCHER.shapes)
+BACKDROPS = ("sky", "field")
+SHAPES = (*BACKDROPS, *_BIRD.shapes, *_CATCHER.shapes)
 """Of the pictures that agents see: what is behind each game, and what is in it."""
-_FIELD = 1 + len(_BIRD.shapes)
-"""Which of them is the first of Catcher."""
+_THINGS_OF_CATCHER = SIDES * (len(BACKDROPS) + len(_BIRD.shapes))
+"""Where in a scene they begin."""
 
 
 @rule
@@ -161,13 +162,13 @@ def scene(block: Any, lane: int, constants: Any, out: Any, at: int) -> None:
     for k in range(at, at + SIDES * len(SHAPES)):
         out[k] = 0.0
     if block.which_game[lane] != FLAPPY_BIRD:
-        field = at + SIDES * _FIELD
+        field = at + SIDES
         out[field + 2], out[field + 3] = constants.catcher.width, constants.catcher.height
-        catcher.scene(block, lane, constants.catcher, out, field + SIDES)
+        catcher.scene(block, lane, constants.catcher, out, at + _THINGS_OF_CATCHER)
     else:
         out[at + 2], out[at + 3] = flappy_bird.WIDTH, flappy_bird.HEIGHT
-        flappy_bird.scene(block, lane, constants.flappy_bird, out, at + SIDES)
-        for k in range(at, at + SIDES * _FIELD, 2):  # nothing is seen of it beyond its own picture
+        flappy_bird.scene(block, lane, constants.flappy_bird, out, at + SIDES * len(BACKDROPS))
+        for k in range(at, at + _THINGS_OF_CATCHER, 2):  # nothing is seen beyond its own picture
             out[k] = min(max(out[k], 0.0), flappy_bird.WIDTH) + LEFT_OF_BIRDS
             out[k + 1] = min(max(out[k + 1], 0.0), flappy_bird.HEIGHT) + TOP_OF_BIRDS
 
@@ -252,6 +253,15 @@ def tour(rewards: Mapping[str, float] | None = None) -> Game:
         keys=KEYS,
         colours=COLOURS,
         shapes=SHAPES,
+        num_backdrops=len(BACKDROPS),
+        seen_where={
+            name: {"which_game": float(number)}
+            for number, names in (
+                (FLAPPY_BIRD, ("wall", *_BIRD.colours)),
+                (CATCHER, _CATCHER.colours),
+            )
+            for name in names
+        },
         finest=(min(_BIRD.finest[0], _CATCHER.finest[0]), min(_BIRD.finest[1], _CATCHER.finest[1])),
         painter="continual_arcade.envs.drawing.tour",
         oracle="continual_arcade.envs.oracles.tour:Guide",

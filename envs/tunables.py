@@ -62,18 +62,23 @@ class Tunable:
         if not self.low <= number <= self.high:
             why = self.too_low if number < self.low else self.too_high if number > self.high else ""
             raise ValueError(
-                f"{name} = {number:g} {self.unit} is outside [{self.low:g}, {self.high:g}]"
+                f"{name} = {self.written(number, 9)} is outside [{self.low:.9g}, {self.high:.9g}]"
                 + (f": {why}" if why else "")
             )
         if self.integer and not number.is_integer():
-            raise ValueError(f"{name} = {number:g} {self.unit} must be a whole number")
+            raise ValueError(f"{name} = {self.written(number, 9)} must be a whole number")
         return number
 
-    def written(self, value: float) -> str:
-        """Return a value with its unit, for people to read."""
-        if self.unit == COLOUR:
+    def written(self, value: float, digits: int = 4) -> str:
+        """Return a value with its unit, for people to read.
+
+        Args:
+            value: The value.
+            digits: How many of it are written.
+        """
+        if self.unit == COLOUR and value.is_integer() and self.low <= value <= self.high:
             return f"#{int(value):06x}"
-        return f"{value:.4g} {self.unit}"
+        return f"{value:.{digits}g} {self.unit}".rstrip()
 
 
 COLOUR = "#rrggbb"

@@ -55,7 +55,7 @@ def score_range(protocol: Protocol) -> ScoreRange | None:
     """
     if protocol.game not in ENVIRONMENTS or protocol.env != IDS[protocol.game]:
         return None
-    if not make_game(protocol.game).unbeatable:
+    if not make_game(protocol.game, **protocol.options).unbeatable:
         return None
     if protocol.key not in _known:
         evaluator = protocol.make_evaluator()

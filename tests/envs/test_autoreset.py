@@ -6,6 +6,7 @@ from typing import Any
 import gymnasium as gym
 import numpy as np
 import pytest
+from games_in_pictures import PICTURED
 from gymnasium.error import ResetNeeded
 from gymnasium.vector import AutoresetMode, SyncVectorEnv
 from hypothesis import given, settings
@@ -91,6 +92,40 @@ def test_each_mode_is_that_of_gymnasium(
 ) -> None:
     one, other = (make(env_id, num_envs, mode, limit) for make in (ours, theirs))
     assert_played_alike(one, other, seed, 90, resets)
+
+
+@EVERY_MODE
+@settings(max_examples=6, deadline=None)
+@given(
+    game=st.sampled_from(PICTURED),
+    num_envs=st.sampled_from([1, 3, 66]),
+    limit=st.integers(1, 60),
+    seed=st.integers(0, 2**32),
+    resets=st.sampled_from([0.0, 0.05]),
+    frame_skip=st.sampled_from([1, 3]),
+    pictures=st.fixed_dictionaries(
+        {
+            "screen_size": st.sampled_from([21, (30, 24)]),
+            "stack": st.integers(1, 4),
+            "colour": st.booleans(),
+            "channels": st.sampled_from(["first", "last"]),
+        }
+    ),
+)
+def test_each_mode_is_that_of_gymnasium_in_pictures(
+    mode: AutoresetMode,
+    game: str,
+    num_envs: int,
+    limit: int,
+    seed: int,
+    resets: float,
+    frame_skip: int,
+    pictures: dict[str, Any],
+) -> None:
+    """What is seen last of an episode is what a single environment shows last."""
+    options = {"observation": "pixels", "frame_skip": frame_skip, **pictures}
+    one, other = (make(IDS[game], num_envs, mode, limit, **options) for make in (ours, theirs))
+    assert_played_alike(one, other, seed, 70, resets)
 
 
 def lost_draws(env: ArcadeVectorEnv) -> None:

@@ -9,7 +9,14 @@ import pytest
 
 from continual_arcade.envs import IDS, PhaseSpec, Schedule, make_game
 
-FLAPPY, CATCHER = IDS["FlappyBird"], IDS["Catcher"]
+FLAPPY, CATCHER, TOUR = IDS["FlappyBird"], IDS["Catcher"], IDS["Tour"]
+PIXELS = {"observation": "pixels"}
+SKY_BOUNDS = r"sky_rgb = 16777216 is outside \[0, 16777215\]"
+
+
+def looking(until: dict[str, float] | None = None, **params: float) -> Schedule:
+    """A schedule of one phase."""
+    return Schedule("s", (PhaseSpec(name="one", steps=50, params=params, until=until),))
 
 
 @pytest.mark.parametrize(
@@ -28,6 +35,87 @@ FLAPPY, CATCHER = IDS["FlappyBird"], IDS["Catcher"]
         (CATCHER, {"size": (64.5, 64)}, "whole number"),
         (CATCHER, {"lives": 0}, "lives = 0"),
         (CATCHER, {"size": (64, 64), "schedule": "shrink"}, "made for a field of 640x640"),
+        (
+            CATCHER,
+            {"size": (64, 64), "schedule": "shrink", **PIXELS},
+            "made for a field of 640x640",
+        ),
+        (
+            CATCHER,
+            {"size": (64, 64), "schedule": "shrink", "frame_skip": 2},
+            "made for a field of 640x640",
+        ),
+        (FLAPPY, {"observation": "sound"}, "unknown observation 'sound': known are features, pix"),
+        (FLAPPY, {"observation": "pixel"}, "did you mean 'pixels'"),
+        (
+            FLAPPY,
+            {**PIXELS, "stack": 0},
+            "stack = 0 must be a whole number, at least 1 and at most 64",
+        ),
+        (FLAPPY, {**PIXELS, "stack": 65}, "stack = 65"),
+        (FLAPPY, {**PIXELS, "stack": True}, "stack = True must be a whole number"),
+        (FLAPPY, {**PIXELS, "screen_size": 8}, r"8x8 is too small.*at least 15 rows and 9 columns"),
+        (FLAPPY, {**PIXELS, "screen_size": (14, 9)}, "14x9 is too small for FlappyBird"),
+        (FLAPPY, {**PIXELS, "screen_size": (15, 8)}, "15x8 is too small for FlappyBird"),
+        (CATCHER, {**PIXELS, "screen_size": 16}, "at least 17 rows and 17 columns"),
+        (TOUR, {**PIXELS, "screen_size": 17}, "at least 18 rows and 19 columns"),
+        (FLAPPY, {**PIXELS, "screen_size": 5000}, r"screen_size\[0\] = 5000.* at most 4,096"),
+        (FLAPPY, {**PIXELS, "screen_size": 0}, r"screen_size\[0\] = 0 must be a whole number"),
+        (FLAPPY, {**PIXELS, "screen_size": (84, 84, 3)}, "must be rows and columns, or one number"),
+        (FLAPPY, {**PIXELS, "screen_size": 84.0}, "screen_size = 84.0 must be a list"),
+        (FLAPPY, {**PIXELS, "colour": "yes"}, "colour = 'yes' must be True or False"),
+        (
+            FLAPPY,
+            {**PIXELS, "channels": "middle"},
+            "unknown channels 'middle': known are first, last",
+        ),
+        (FLAPPY, {"stack": 4}, "stack = 4: there are no pictures with observation = 'features'"),
+        (
+            FLAPPY,
+            {"screen_size": 84, "colour": True},
+            "screen_size = 84, colour = True: .* make it with observation='pixels'",
+        ),
+        (
+            FLAPPY,
+            {**PIXELS, "context": "params"},
+            "context = 'params' appends numbers .* leave it out",
+        ),
+        (CATCHER, {**PIXELS, "context": "one-hot"}, "let the looks tell phases apart .*field_rgb"),
+        (
+            IDS["RelabelledFlappyBird"],
+            PIXELS,
+            "RelabelledFlappyBird has no shapes: agents cannot see",
+        ),
+        (IDS["Digits"], PIXELS, "Digits has no shapes: .* make it with observation='features'"),
+        (FLAPPY, {"frame_skip": 0}, "frame_skip = 0 must be a whole number, at least 1"),
+        (FLAPPY, {"frame_skip": 101}, "at most 100"),
+        (FLAPPY, {"frame_skip": 1.5}, "frame_skip = 1.5 must be a whole number"),
+        (IDS["AdditionFacts"], {"frame_skip": 2}, "asks once and is over; leave frame_skip out"),
+        (
+            FLAPPY,
+            {"schedule": looking(sky_rgb=5)},
+            "sky_rgb is a look, and .* make it with observation='pixels'",
+        ),
+        (CATCHER, {"schedule": looking(noise=5)}, "noise is a look"),
+        (IDS["RelabelledCatcher"], {"schedule": looking(noise=5)}, "unknown parameter 'noise'"),
+        (FLAPPY, {"schedule": looking(sky_rgb=2**24), **PIXELS}, SKY_BOUNDS),
+        (FLAPPY, {"schedule": looking(sky_rgb=-1), **PIXELS}, r"-1 is outside \[0, 16777215\]"),
+        (
+            FLAPPY,
+            {"schedule": looking(sky_rgb=0.5), **PIXELS},
+            "sky_rgb = 0.5 must be a whole number",
+        ),
+        (FLAPPY, {"schedule": looking(sky_rbg=5), **PIXELS}, "did you mean 'sky_rgb'"),
+        (FLAPPY, {"schedule": looking(field_rgb=5), **PIXELS}, "unknown parameter 'field_rgb'"),
+        (FLAPPY, {"schedule": looking(mirrored=0.5), **PIXELS}, "mirrored = 0.5 must be a whole"),
+        (FLAPPY, {"schedule": looking(noise=65), **PIXELS}, r"65 grey levels is outside \[0, 64\]"),
+        (FLAPPY, {"schedule": looking(distractor=73), **PIXELS}, r"73 px is outside \[0, 72\]"),
+        (TOUR, {"schedule": looking(pellet_rgb=5), **PIXELS}, "acts only where which_game = 1"),
+        (
+            FLAPPY,
+            {"schedule": looking({"sky_rgb": 255}, sky_rgb=0), **PIXELS},
+            "sky_rgb moves from 0 until 255, and only whole numbers make sense",
+        ),
     ],
 )
 @pytest.mark.parametrize("vector", [False, True])
@@ -49,6 +137,26 @@ def test_an_unknown_option_is_pythons_unexpected_keyword(vector: bool) -> None:
         gym.make_vec(FLAPPY, num_envs=2, lives=2) if vector else gym.make(FLAPPY, lives=2)
     with pytest.raises(TypeError, match=message):
         make_game("FlappyBird", lives=2)
+
+
+def test_what_is_not_known_of_pictures_is_pythons_unexpected_keyword() -> None:
+    message = (
+        "unexpected keyword argument 'channel': unknown option of FlappyBird 'channel': did you"
+    )
+    with pytest.raises(TypeError, match=message):
+        gym.make(FLAPPY, **PIXELS, channel="first")
+
+
+@pytest.mark.parametrize("vector", [False, True])
+def test_pinning_looks(vector: bool) -> None:
+    kwargs: dict[str, Any] = {**PIXELS, "screen_size": 21}
+    env: Any = gym.make_vec(FLAPPY, 2, **kwargs) if vector else gym.make(FLAPPY, **kwargs)
+    with pytest.raises(ValueError, match=SKY_BOUNDS):
+        env.reset(options={"params": {"sky_rgb": 2**24}})
+    with pytest.raises(ValueError, match=r"bird_rgb = 1\.5 must be a whole number"):
+        env.reset(options={"params": {"bird_rgb": 1.5}})
+    with pytest.raises(TypeError, match="bird_rgb = '#fff' must be a number"):
+        env.reset(options={"params": {"bird_rgb": "#fff"}})
 
 
 def test_unknown_game() -> None:

@@ -1,11 +1,14 @@
 """The state of an environment: another one resumes from it exactly, or refuses it as it was."""
 
+import copy
+import pickle
 from pathlib import Path
 from typing import Any
 
 import gymnasium as gym
 import numpy as np
 import pytest
+from games_in_pictures import PICTURED
 from gymnasium.vector import AutoresetMode, SyncVectorEnv
 
 from continual_arcade.agents import GymnasiumVecEnv
@@ -308,3 +311,184 @@ def test_environments_without_a_state_say_so() -> None:
         env.state_dict()
     with pytest.raises(NotImplementedError, match="SyncVectorEnv"):
         env.load_state_dict(adapted("Catcher", None, 2).state_dict())
+
+
+# --- in pictures, and several frames at a time ----------------------------------------------------
+
+PICTURES: dict[str, Any] = {
+    "observation": "pixels",
+    "screen_size": (24, 30),
+    "stack": 3,
+    "colour": True,
+    "channels": "last",
+}
+WITH_LOOKS = {
+    name: Schedule(
+        "looks",
+        (
+            PhaseSpec(name="plain", steps=90),
+            PhaseSpec(name="other", steps=90, params={"noise": 20.0, "mirrored": 1.0}),
+            PhaseSpec(name="square", steps=90, params={"distractor": 50.0, "inverted": 1.0}),
+        ),
+    )
+    for name in PICTURED
+}
+IN_PICTURES = pytest.mark.parametrize(
+    ("game", "how"),
+    [
+        *((game, {**PICTURES, "schedule": WITH_LOOKS[game]}) for game in PICTURED),
+        ("FlappyBird", {"observation": "pixels", "screen_size": 21, "frame_skip": 5}),
+        ("Catcher", {"observation": "pixels", "screen_size": 21, "stack": 1}),
+        *((game, {"frame_skip": 2}) for game in PICTURED),
+    ],
+)
+
+
+@IN_PICTURES
+@pytest.mark.parametrize("seed", [0, 1])
+def test_a_single_environment_in_pictures_resumes(
+    game: str, how: dict[str, Any], seed: int, tmp_path: Path
+) -> None:
+    env = ArcadeEnv(game, **how)
+    env.reset(seed=seed)
+    play(env, seed, 50 + 37 * seed)
+    state, kept = env.state_dict(), pickle.dumps(env)
+    others = [copy.deepcopy(env), pickle.loads(kept)]
+    for each in (state, through_a_file(state, tmp_path)):
+        others.append(ArcadeEnv(game, **how))
+        others[-1].load_state_dict(each)
+        assert_same(others[-1].state_dict(), state)
+    expected = play(env, seed + 1, 200)
+    for other in others:
+        assert_same(play(other, seed + 1, 200), expected)
+    env.load_state_dict(state)
+    assert_same(play(env, seed + 1, 200), expected)
+
+
+@IN_PICTURES
+@pytest.mark.parametrize("mode", ["SameStep", "NextStep"])
+def test_many_environments_in_pictures_resume(
+    game: str, how: dict[str, Any], mode: str, tmp_path: Path
+) -> None:
+    def make() -> ArcadeVectorEnv:
+        return ArcadeVectorEnv(game, COUNT, 70, autoreset_mode=mode, **how)
+
+    env = make()
+    env.reset(seed=3)
+    play_many(env, 3, 40)
+    state = env.state_dict()
+    others = [copy.deepcopy(env), pickle.loads(pickle.dumps(env))]
+    for each in (state, through_a_file(state, tmp_path)):
+        others.append(make())
+        others[-1].load_state_dict(each)
+        assert_same(others[-1].state_dict(), state)
+    expected = play_many(env, 4, 150)
+    for other in others[2:]:
+        assert_same(play_many(other, 4, 150), expected)
+    for other in others[:2]:  # in a copy, what is shared may be written to
+        for (seen, *_), (wanted, *_) in zip(
+            play_many(other, 4, 150)[:-COUNT], expected, strict=False
+        ):
+            np.testing.assert_array_equal(seen, wanted)
+        assert_same(other.state_dict(), env.state_dict())
+    env.load_state_dict(state)
+    assert_same(play_many(env, 4, 150), expected)
+
+
+def test_a_resumed_stack_shows_what_was_seen_before() -> None:
+    """Not only what comes: the pictures of the past are part of what is seen."""
+    env = ArcadeEnv("FlappyBird", **PICTURES)
+    env.reset(seed=0)
+    seen = [env.step(1)[0] for _ in range(10)]
+    other = ArcadeEnv("FlappyBird", **PICTURES)
+    other.load_state_dict(env.state_dict())
+    after = other.step(1)[0]
+    np.testing.assert_array_equal(after[..., :6], seen[-1][..., 3:])
+
+
+MADE_OTHERWISE = [
+    ({}, "observation = '3 colour pictures of 24x30 .*', this one has observation = 'features'"),
+    ({**PICTURES, "screen_size": (30, 24)}, "24x30 pixels.*this one .* 30x24 pixels"),
+    ({**PICTURES, "stack": 4}, "observation = '3 colour.*observation = '4 colour"),
+    ({**PICTURES, "colour": False}, "3 colour pictures.*3 grey pictures"),
+    ({**PICTURES, "channels": "first"}, "channels last.*channels first"),
+    ({**PICTURES, "frame_skip": 2}, "frame_skip = 1, this one has frame_skip = 2"),
+]
+
+
+@pytest.mark.parametrize(("how", "message"), MADE_OTHERWISE)
+@pytest.mark.parametrize("vector", [False, True])
+def test_states_of_other_pictures_are_refused_by_name(
+    how: dict[str, Any], message: str, vector: bool
+) -> None:
+    def make(**options: Any) -> Any:
+        return (
+            ArcadeVectorEnv("FlappyBird", 2, **options)
+            if vector
+            else ArcadeEnv("FlappyBird", **options)
+        )
+
+    env, other = make(**PICTURES), make(**how)
+    env.reset(seed=0)
+    other.reset(seed=1)
+    before = other.state_dict()
+    with pytest.raises(ValueError, match=message):
+        other.load_state_dict(env.state_dict())
+    assert_same(other.state_dict(), before)
+    before = env.state_dict()
+    with pytest.raises(ValueError, match="make it as that one was made"):
+        env.load_state_dict(other.state_dict())
+    assert_same(env.state_dict(), before)
+
+
+@pytest.mark.parametrize("vector", [False, True])
+def test_states_of_older_versions_are_those_of_features(vector: bool) -> None:
+    def make(**options: Any) -> Any:
+        return (
+            ArcadeVectorEnv("Catcher", 2, **options) if vector else ArcadeEnv("Catcher", **options)
+        )
+
+    env = make()
+    env.reset(seed=0)
+    old = env.state_dict()
+    for name in ("observation", "frame_skip", "context"):
+        del old["made"][name]
+    assert "scenes" not in old
+    make().load_state_dict(old)
+    for how, message in (
+        (PICTURES, "observation = 'features', this one has observation = '3 colour"),
+        ({"frame_skip": 2}, "frame_skip = 1, this one has frame_skip = 2"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            make(**how).load_state_dict(old)
+
+
+@pytest.mark.parametrize(
+    ("place", "value", "message"),
+    [
+        (0, np.nan, "scenes are not finite"),
+        (-1, np.inf, "scenes are not finite"),
+        (-1, -1.0, r"noise_seed of a scene must be from 0"),
+        (-2, 65.0, r"noise of a scene must be from 0 to 64"),
+        (-3, 2.0**24, r"bird_rgb of a scene must be from 0 to"),
+    ],
+)
+@pytest.mark.parametrize("vector", [False, True])
+def test_damaged_scenes_are_refused(place: int, value: float, message: str, vector: bool) -> None:
+    env: Any = (
+        ArcadeVectorEnv("FlappyBird", 2, **PICTURES)
+        if vector
+        else ArcadeEnv("FlappyBird", **PICTURES)
+    )
+    env.reset(seed=0)
+    before, state = env.state_dict(), env.state_dict()
+    state["scenes"][-1, 1, place] = value
+    with pytest.raises(ValueError, match=message):
+        env.load_state_dict(state)
+    state["scenes"] = state["scenes"][:, :2]
+    with pytest.raises(ValueError, match="'scenes' of the state is laid out in another way"):
+        env.load_state_dict(state)
+    del state["scenes"]
+    with pytest.raises(ValueError, match="has no 'scenes'"):
+        env.load_state_dict(state)
+    assert_same(env.state_dict(), before)

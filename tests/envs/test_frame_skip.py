@@ -1,0 +1,236 @@
+"""A step of several frames is as many steps of the bare game with the same action."""
+
+import pickle
+from collections.abc import Iterator
+from typing import Any
+
+import gymnasium as gym
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from continual_arcade.envs import (
+    GAMES,
+    IDS,
+    ArcadeEnv,
+    ArcadeVectorEnv,
+    PhaseSpec,
+    Schedule,
+    frame_skip,
+    make_game,
+    shipped,
+)
+from continual_arcade.envs.lanes import DRAW, OVER
+from continual_arcade.envs.oracles import Oracle, Unbeatable
+from continual_arcade.evaluation import Evaluator
+from continual_arcade.evaluation.protocol import Protocol
+from continual_arcade.evaluation.score_range import score_range
+from continual_arcade.evaluation.timetable import Timetable
+
+EVERY_GAME = pytest.mark.parametrize("game", GAMES)
+REWARDS = {"tick": 0.25, "positive": 1.5}
+"""So that each frame is worth something."""
+
+
+def same_state(one: Any, other: Any) -> bool:
+    """Whether two states are the same bits; steps are counted otherwise, on purpose."""
+    return one.keys() == other.keys() and all(
+        np.asarray(one[name]).tobytes() == np.asarray(other[name]).tobytes()
+        for name in one
+        if name != "steps"
+    )
+
+
+def alike(game: str, frames: int, seed: int, steps: int, **skipped: Any) -> Iterator[bool]:
+    """Play a game frame by frame beside itself; yield whether all is the same, step by step."""
+    env = ArcadeEnv(game, frame_skip=frames, rewards=REWARDS, **skipped)
+    bare = ArcadeEnv(game, rewards=REWARDS)
+    rng = np.random.default_rng(seed)
+    env.reset(seed=seed)
+    bare.reset(seed=seed)
+    for step in range(1, steps + 1):
+        action = int(rng.integers(env.game.num_actions))
+        seen, reward, terminated, truncated, info = env.step(action)
+        total, over = 0.0, False
+        for _ in range(frames):
+            like, one, over, _, other = bare.step(action)
+            total += one
+            if over:
+                break
+        yield bool(
+            same_state(env.state, bare.state)
+            and (skipped or np.array_equal(seen, like))
+            and reward == total
+            and (terminated, truncated) == (over, False)
+            and info["score"] == other["score"]
+            and info["lifetime_step"] == step
+        )
+        if over:
+            env.reset()
+            bare.reset()
+
+
+@EVERY_GAME
+@settings(max_examples=6)
+@given(frames=st.sampled_from([2, 5]), seed=st.integers(0, 2**32))
+def test_a_step_is_so_many_frames(game: str, frames: int, seed: int) -> None:
+    assert all(alike(game, frames, seed, 120))
+
+
+@pytest.mark.parametrize("game", ["FlappyBird", "Catcher", "Tour"])
+def test_a_step_of_a_game_in_pictures_is_so_many_frames(game: str) -> None:
+    assert all(alike(game, 5, 3, 120, observation="pixels", screen_size=21))
+
+
+@EVERY_GAME
+def test_one_frame_is_the_bare_game(game: str) -> None:
+    assert make_game(game, frame_skip=1).rules == make_game(game).rules
+    assert make_game(game, frame_skip=2).rules == make_game(game, frame_skip=2).rules
+
+
+@pytest.mark.parametrize("vector", [False, True])
+def test_compiled_code_of_so_many_frames_is_for_no_other_number(vector: bool) -> None:
+    """It was kept on disk under one name for all of them, and taken for another number's."""
+    for frames in (2, 3, 2):
+        options: dict[str, Any] = {"frame_skip": frames, "rewards": {"tick": 1.0}}
+        env: Any = (
+            ArcadeVectorEnv("FlappyBird", 2, **options)
+            if vector
+            else ArcadeEnv("FlappyBird", **options)
+        )
+        env.reset(seed=0)
+        assert np.all(env.step(np.ones(2, np.int64) if vector else 1)[1] == frames)
+
+
+@EVERY_GAME
+@pytest.mark.parametrize("mode", ["SameStep", "NextStep", "Disabled"])
+def test_batches_are_single_games(game: str, mode: str) -> None:
+    """In more than a block; the frames of a game that ends within a step leave the others alone."""
+    count = 70
+    options: dict[str, Any] = {"frame_skip": 3, "rewards": REWARDS}
+    many = ArcadeVectorEnv(game, count, autoreset_mode=mode, **options)
+    singles = [ArcadeEnv(game, **options) for _ in range(count)]
+    rng = np.random.default_rng(0)
+    seen = many.reset(seed=1)[0]
+    alone = [env.reset(seed=1 + i)[0] for i, env in enumerate(singles)]
+    np.testing.assert_array_equal(seen, alone)
+    ended, ends = np.zeros(count, np.bool_), 0
+    for _ in range(60):
+        if mode == "Disabled" and ended.any():
+            many.reset(options={"reset_mask": ended})
+            for i in np.flatnonzero(ended).tolist():
+                singles[i].reset()
+        actions = rng.integers(many.single_action_space.n, size=count)
+        seen, rewards, terminated, _, infos = many.step(actions)
+        for i, env in enumerate(singles):
+            if mode == "NextStep" and ended[i]:
+                np.testing.assert_array_equal(seen[i], env.reset()[0])
+                continue
+            like, reward, over, _, _ = env.step(int(actions[i]))
+            assert (rewards[i], terminated[i]) == (reward, over)
+            if over and mode == "SameStep":
+                np.testing.assert_array_equal(infos["final_obs"][i], like)
+                like = env.reset()[0]
+            np.testing.assert_array_equal(seen[i], like)
+        ended = terminated
+        ends += int(ended.sum())
+    assert ends > 20 or game.endswith("Catcher")
+
+
+def test_clocks_and_limits_count_steps_of_the_agent() -> None:
+    schedule = Schedule(
+        "two", tuple(PhaseSpec(name=str(i), steps=30, params={"gap": 100.0 - i}) for i in range(2))
+    )
+    env = ArcadeEnv("FlappyBird", schedule, frame_skip=4)
+    env.reset(seed=0)
+    phases = []
+    for step in range(1, 61):
+        _, _, terminated, truncated, info = env.step(1)
+        assert info["lifetime_step"] == step
+        assert truncated == (step == 30) or step == 60
+        phases.append(info["phase"])
+        if terminated or truncated:
+            env.reset()
+    assert phases == [0] * 30 + [1] * 30
+    many = ArcadeVectorEnv("Catcher", 2, max_episode_steps=7, frame_skip=5)
+    many.reset(seed=0)
+    for step in range(1, 22):
+        _, _, _, truncated, infos = many.step(np.full(2, 2))
+        assert truncated.tolist() == [step % 7 == 0] * 2
+    assert infos["lifetime_step"].tolist() == [41, 42]
+    limited: gym.Env[Any, Any] = gym.make(IDS["Catcher"], frame_skip=5, max_episode_steps=7)
+    limited.reset(seed=0)
+    assert [limited.step(2)[3] for _ in range(7)] == [False] * 6 + [True]
+
+
+def test_it_is_a_fact_of_the_environment() -> None:
+    env = ArcadeEnv("Tour", frame_skip=4)
+    assert env.game.frame_skip == 4
+    assert pickle.loads(pickle.dumps(env)).game.frame_skip == 4
+    assert make_game("FlappyBird", frame_skip=7).title == "Flappy Bird"
+
+
+def test_players_who_know_the_rules_do_not_play_several_frames_at_a_time() -> None:
+    """They plan each frame. An unbeatable one would lose episodes, and so call scores impossible
+    that others reach."""
+    env = ArcadeEnv("FlappyBird", frame_skip=4)
+    for player, fact in ((Oracle, "oracle"), (Unbeatable, "unbeatable")):
+        with pytest.raises(ValueError, match=f"FlappyBird has no {fact}"):
+            player(env)
+    schedule = shipped("conflict", make_game("FlappyBird")).with_steps(100)
+
+    def known(**options: Any) -> Any:
+        evaluator = Evaluator("FlappyBird", schedule, episodes=2, max_steps=50, **options)
+        return score_range(Protocol.of(evaluator, Timetable(schedule)))
+
+    assert known() is not None
+    assert known(frame_skip=4) is None
+
+
+# --- planted errors -------------------------------------------------------------------------------
+
+
+def settles_late(block: Any, lane: int, constants: Any) -> None:
+    """Plant an error: a draw that a frame asks for is left to the last one."""
+    reward = 0.0
+    for _ in range(num_frames):
+        bare_advance(block, lane, constants)
+        reward += block.reward[lane]
+        if block.event[lane] & OVER:
+            break
+    block.reward[lane] = reward
+
+
+def plays_on(block: Any, lane: int, constants: Any) -> None:
+    """Plant an error: frames go on after the end."""
+    reward = 0.0
+    for frame in range(num_frames):
+        if frame and block.event[lane] & DRAW:
+            bare_settle(block, lane, constants)
+        bare_advance(block, lane, constants)
+        reward += block.reward[lane]
+    block.reward[lane] = reward
+
+
+def last_reward(block: Any, lane: int, constants: Any) -> None:
+    """Plant an error: rewards do not add up."""
+    for frame in range(num_frames):
+        if frame and block.event[lane] & DRAW:
+            bare_settle(block, lane, constants)
+        bare_advance(block, lane, constants)
+        if block.event[lane] & OVER:
+            break
+
+
+bare_advance: Any = None
+bare_settle: Any = None
+num_frames = 0
+
+
+@pytest.mark.parametrize("plant", [settles_late, plays_on, last_reward])
+def test_wrong_frames_are_found(plant: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(frame_skip, "_advance", plant)
+    monkeypatch.setattr(frame_skip, "_rules", frame_skip._rules.__wrapped__)
+    steps = [*alike("Catcher", 4, 0, 200)]
+    assert not all(steps)

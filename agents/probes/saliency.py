@@ -42,4 +42,5 @@ def saliency(network: QNetwork, observations: npt.ArrayLike) -> npt.NDArray[np.f
         seen = seen.detach().requires_grad_()
         values = network.q_net(network.features_extractor(seen))
         (slopes,) = torch.autograd.grad(values.amax(1).sum(), seen)
-    return np.abs(slopes.cpu().numpy().astype(np.float64))
+    found: npt.NDArray[np.float64] = np.abs(slopes.cpu().numpy().astype(np.float64))
+    return found

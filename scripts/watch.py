@@ -117,14 +117,15 @@ def watch(args: Watch) -> None:
         context=args.context,
     )
     if args.observation or args.saliency:
-        if len(playing.members) > 1:
+        player, *others = playing.members
+        if others:
             raise ValueError(
                 "--observation and --saliency show what one agent sees, and here several play: "
                 "name one of them"
             )
-        if args.saliency and playing.members[0].path is None:
+        if args.saliency and player.path is None:
             raise ValueError(
-                f"--saliency is of the network of an agent, and {playing.members[0].name} has "
+                f"--saliency is of the network of an agent, and {player.name} has "
                 "none: name the folder of a run, or a checkpoint"
             )
     if args.record is None:

@@ -39,6 +39,12 @@ def pytest_collection_finish() -> None:
     gc.freeze()
 
 
+@pytest.fixture(scope="session")
+def strict(pytestconfig: pytest.Config) -> list[str]:
+    """Options of Python with which warnings are errors, but those that the tests let through."""
+    return [f"-W{one}" for one in ("error", *(pytestconfig.getoption("pythonwarnings") or ()))]
+
+
 @pytest.fixture(scope="session", autouse=True)
 def _as_in_a_plain_shell() -> Iterator[None]:
     """Hide what is for users; not before there are tests, so that pytest itself heeds it."""

@@ -239,7 +239,9 @@ def test_the_index_is_found_out_if_it_is_not_the_folder(monkeypatch: pytest.Monk
         test_every_method_is_in_the_index_as_it_is()
 
 
-def test_the_file_of_a_method_in_the_documentation_is_one(tmp_path: Path) -> None:
+def test_the_file_of_a_method_in_the_documentation_is_one(
+    tmp_path: Path, strict: list[str]
+) -> None:
     text = INDEX.read_text("utf-8")
     (name,) = re.findall(r"This one is `(\w+\.py)`", text)
     (file,) = (b for b in re.findall(r"```python\n(.*?)```", text, re.DOTALL) if "PRESETS" in b)
@@ -247,7 +249,7 @@ def test_the_file_of_a_method_in_the_documentation_is_one(tmp_path: Path) -> Non
     (method,) = re.findall(r"CONTINUAL_ARCADE_METHODS=.* --method ([\w-]+)", text)
     command = f"from continual_arcade.agents import METHODS; print(METHODS[{method!r}].text)"
     ran = subprocess.run(
-        [sys.executable, "-W", "error", "-c", command],
+        [sys.executable, *strict, "-c", command],
         env={**os.environ, "CONTINUAL_ARCADE_METHODS": str(tmp_path)},
         text=True,
         capture_output=True,

@@ -27,6 +27,11 @@ from continual_arcade.studies.ray_executor import TRIES, RayExecutor
 from continual_arcade.studies.running import Summary, run_all, to_do
 from continual_arcade.studies.work import Job
 
+# Old versions of Ray leave their own logs open.
+pytestmark = pytest.mark.filterwarnings(
+    "ignore:.*/ray/session_:pytest.PytestUnraisableExceptionWarning"
+)
+
 # Some seconds on one core: time enough to be caught in the middle.
 STUDY = """
 format = 1

@@ -120,12 +120,12 @@ def python(folders: str, *arguments: str) -> subprocess.CompletedProcess[str]:
 
 
 @pytest.fixture(scope="module")
-def used(tmp_path_factory: pytest.TempPathFactory) -> Any:
+def used(tmp_path_factory: pytest.TempPathFactory, strict: list[str]) -> Any:
     """What came of a folder of one's own, in a process that finds it."""
     folder = tmp_path_factory.mktemp("methods")
     for name, text in {**OWN, "bent": BENT}.items():
         (folder / f"{name}.py").write_text(HEAD + text)
-    ran = python(str(folder), "-W", "error", "-c", USE, *OWN)
+    ran = python(str(folder), *strict, "-c", USE, *OWN)
     assert not ran.returncode, ran.stderr
     return json.loads(ran.stdout)
 

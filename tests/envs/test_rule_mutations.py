@@ -92,7 +92,7 @@ CATCHER = [
     ("missed = pellet_y >= constants.height", "missed = pellet_y > constants.height"),
     ("paddle_left = x - np.floor(width / 2.0)", "paddle_left = x"),
     ("pellet_left = pellet_x - np.floor(constants.pellet / 2.0)", "pellet_left = pellet_x"),
-    ("thickness - 3.0 - np.floor", "thickness - 2.0 - np.floor"),
+    ("CLEARANCE = 3.0", "CLEARANCE = 2.0"),
     ("pellet_top = pellet_y - np.floor(constants.pellet / 2.0)", "pellet_top = pellet_y"),
     ("(paddle_left < pellet_left", "(paddle_left <= pellet_left"),
     ("(pellet_left < paddle_left + width)", "(pellet_left <= paddle_left + width)"),

@@ -22,7 +22,12 @@ from stable_baselines3.common.logger import HumanOutputFormat, Logger
 from stable_baselines3.common.noise import ActionNoise
 from stable_baselines3.common.policies import BasePolicy
 from stable_baselines3.common.save_util import load_from_zip_file
-from stable_baselines3.common.type_aliases import ReplayBufferSamples, RolloutReturn
+from stable_baselines3.common.type_aliases import (
+    ReplayBufferSamples,
+    RolloutReturn,
+    TrainFreq,
+    TrainFrequencyUnit,
+)
 from stable_baselines3.common.utils import ConstantSchedule, polyak_update
 from stable_baselines3.common.vec_env import VecEnv
 from torch.nn import functional
@@ -30,6 +35,7 @@ from torch.nn import functional
 from continual_arcade.agents.averaging import Averaged, WeightAverage
 from continual_arcade.agents.engines.compiled import CompiledEngine
 from continual_arcade.agents.engines.eligibility import why_not_compiled
+from continual_arcade.agents.engines.env_loop import EnvLoop, is_served_between
 from continual_arcade.agents.engines.game_loop import GameLoop, is_served
 from continual_arcade.agents.exploration import Exploration
 from continual_arcade.agents.files.saving import (
@@ -201,7 +207,7 @@ class ContinualDQN(DQN):
         self._asked: str | None = None
         """For which value of ``engine`` it was chosen what computes."""
         self._compiled: CompiledEngine | None = None
-        self._fused: GameLoop | None = None
+        self._fused: GameLoop | EnvLoop | None = None
         check_together(self.parts)
         set_up = kwargs.pop("_init_setup_model", True)
         if kwargs.get("seed") is not None:
@@ -566,8 +572,16 @@ class ContinualDQN(DQN):
 
     def _train_compiled(self, engine: CompiledEngine, gradient_steps: int, batch_size: int) -> None:
         self._update_learning_rate(self.policy.optimizer)
-        status, loss = engine.train(gradient_steps, batch_size)
+        self.tell_training(engine.train(gradient_steps, batch_size), engine)
+
+    def tell_training(self, status: int, engine: CompiledEngine) -> None:
+        """Record what compiled code has learnt after a step of the environments.
+
+        Raises:
+            DivergedError: If it says that it could not.
+        """
         self.check_finite(status == DONE, engine.loss, engine.norm)
+        loss = engine.mean_loss
         if loss is not None:
             self.log_training(loss)
             if engine.clip_factor is not None:
@@ -774,22 +788,47 @@ class ContinualDQN(DQN):
     ) -> RolloutReturn:
         """Play, as in the parent; before that, tell the parts of phases that ended and began.
 
-        With the compiled engine and games of this suite several rollouts are played, and learnt
-        from but for the last, until something is due.
+        With the compiled engine several rollouts are played, and learnt from but for the last: in
+        games of this suite until something is due, elsewhere as long as nobody is to be told of it.
         """
         self._tell_phases()
         callback.on_rollout_start()
         engine = self._current_engine()  # a callback may change anything
         fused = None if engine is None else self._current_loop(engine, env)
-        if fused is None:
-            return super().collect_rollouts(env, _Started(callback), *args, **kwargs)  # type: ignore[arg-type]
-        return fused.collect(callback, kwargs.get("log_interval"))
+        log_interval = kwargs.get("log_interval")
+        if isinstance(fused, GameLoop):
+            return fused.collect(callback, log_interval)
+        if fused is not None and not args and self._is_usual(env, **kwargs):
+            return fused.collect(callback, log_interval, kwargs["train_freq"])
+        return super().collect_rollouts(env, _Started(callback), *args, **kwargs)  # type: ignore[arg-type]
 
-    def _current_loop(self, engine: CompiledEngine, env: VecEnv) -> GameLoop | None:
+    def _current_loop(self, engine: CompiledEngine, env: VecEnv) -> GameLoop | EnvLoop | None:
         """Return the loop that plays and learns in one, if there can be one."""
         if self._fused is None or not self._fused.is_of(engine, env):
-            self._fused = GameLoop(engine, self, env) if is_served(env, self) else None
+            self._fused = None
+            if is_served(env, self):
+                self._fused = GameLoop(engine, self, env)
+            elif is_served_between(self):
+                self._fused = EnvLoop(engine, self, env)
         return self._fused
+
+    def _is_usual(
+        self,
+        env: VecEnv,
+        train_freq: TrainFreq,
+        replay_buffer: ReplayBuffer,
+        action_noise: ActionNoise | None = None,
+        learning_starts: int = 0,
+        log_interval: int | None = None,
+    ) -> bool:
+        """Return whether a rollout is to be made with what the agent has."""
+        return (
+            env is self.env
+            and replay_buffer is self.replay_buffer
+            and action_noise is None
+            and learning_starts == self.learning_starts
+            and (env.num_envs == 1 or train_freq.unit is TrainFrequencyUnit.STEP)
+        )
 
     def _tell_phases(self) -> None:
         news = self.phase_tracker.news()
@@ -850,8 +889,10 @@ class ContinualDQN(DQN):
         if all(np.isfinite(values).all() for values in (observations, rewards, *last)):
             return
         for i, (observation, reward) in enumerate(zip(observations, rewards, strict=True)):
-            seen = infos[i]["terminal_observation"] if dones[i] else observation
-            for what, values in (("observation", seen), ("reward", reward)):
+            looked_at = [("observation", observation), ("reward", reward)]
+            if dones[i]:  # of two episodes: how one ended, and how the next one begins
+                looked_at.insert(0, ("observation", infos[i]["terminal_observation"]))
+            for what, values in looked_at:
                 if not np.isfinite(values).all():
                     raise ValueError(
                         f"at step {self.num_timesteps} sub-environment {i} gave the {what} "

@@ -77,9 +77,10 @@ class PhaseTracker:
             dones: Where an episode ended, shape ``(num_envs,)``.
             env: The environments.
         """
-        self.step = min(info.get("lifetime_step", 0) for info in infos)
-        for i in np.flatnonzero(dones):
-            self._phases[i] = env.unwrapped.reset_infos[i].get("phase", 0)
+        self.step = min([info.get("lifetime_step", 0) for info in infos])
+        for i, done in enumerate(dones):
+            if done:
+                self._phases[i] = env.unwrapped.reset_infos[i].get("phase", 0)
 
     @property
     def has_news(self) -> bool:

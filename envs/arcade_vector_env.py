@@ -141,7 +141,7 @@ class ArcadeVectorEnv(FixedAttributes, VectorEnv[Observations, Actions, Any]):
         self._conditions = _Conditions(self.game.tunables, num_envs)
         self._next_params: Params = {}
         nothing = Outlook(np.zeros((0, 0)), np.zeros(0, np.int64), np.zeros(0, np.bool_))
-        self._quiet: tuple[Params, Outlook] = ({}, nothing)
+        self._quiet: tuple[Params, Outlook, Outlook] = ({}, nothing, nothing)
         self._running = False
         self._waiting = np.zeros(num_envs, np.bool_)
         """Where an episode has ended and the next one has not begun."""
@@ -389,15 +389,19 @@ class ArcadeVectorEnv(FixedAttributes, VectorEnv[Observations, Actions, Any]):
 
     def _quiet_outlook(self, steps: int) -> "Outlook":
         """Return the outlook on steps in which nothing changes; asked for again and again."""
-        params, known = self._quiet
+        params, known, shown = self._quiet
         if params is not self.clock.params or len(known.phases) < steps:
-            known = Outlook(
-                np.tile(np.array(list(self.clock.params.values())), (steps, 1)),
+            params = self.clock.params
+            known = shown = Outlook(
+                np.tile(np.array(list(params.values())), (steps, 1)),
                 np.full(steps, self.clock.phase.index),
                 np.zeros(steps, np.bool_),
             )
-            self._quiet = self.clock.params, known
-        return Outlook(known.params[:steps], known.phases[:steps], known.boundaries[:steps])
+        if len(shown.phases) != steps:
+            shown = Outlook(known.params[:steps], known.phases[:steps], known.boundaries[:steps])
+        if shown is not self._quiet[2]:
+            self._quiet = params, known, shown
+        return shown
 
     def catch_up(self, outlook: "Outlook", steps: int, begun: npt.NDArray[np.int64]) -> None:
         """Take note of steps that another loop has played on ``core.blocks``.

@@ -86,11 +86,11 @@ class LifetimeClock:
         while times:
             self.step += pace
             self.begin_episode()
-            quiet = min(times - 1, self.quiet_steps(pace))
-            if quiet:
+            times -= 1
+            if times and (quiet := min(times, self.quiet_steps(pace))):
                 self.step += pace * quiet
                 self.phase_changed = False
-            times -= 1 + quiet
+                times -= quiet
 
     def state_dict(self) -> dict[str, Any]:
         """Return where the clock stands, and the schedule it follows."""

@@ -7,6 +7,7 @@ every step, or every ``callback_every`` steps of a :class:`~.continual_dqn.Conti
 """
 
 import math
+from operator import attrgetter
 
 from stable_baselines3.common.callbacks import (
     BaseCallback,
@@ -33,11 +34,12 @@ def steps_until_due(
     Returns:
         At least 1; inf for never.
     """
-    if isinstance(callback, CallbackList):
+    kind = type(callback)
+    if CallbackList in kind.__mro__:  # isinstance() asks the abstract base class, which takes long
         return min(
             (
                 steps_until_due(each, num_timesteps, num_envs, otherwise)
-                for each in callback.callbacks
+                for each in callback.callbacks  # type: ignore[attr-defined]
             ),
             default=math.inf,
         )
@@ -46,31 +48,53 @@ def steps_until_due(
         due = next_due(num_timesteps)
         return math.inf if due is None else max(1, -(-(due - num_timesteps) // num_envs))
     # Of these classes alone: one derived from them may want more.
-    kind = type(callback)
-    if kind is ProgressBarCallback or (
-        isinstance(callback, ConvertCallback) and callback.callback is None
-    ):
+    if kind not in _KNOWN:
+        return otherwise
+    if kind is ProgressBarCallback:
         return math.inf
-    if kind is EvalCallback or kind is CheckpointCallback:
-        every: int = getattr(callback, "eval_freq" if kind is EvalCallback else "save_freq")
-        return every - callback.n_calls % every if every > 0 else math.inf
-    if isinstance(callback, EveryNTimesteps) and kind is EveryNTimesteps:
+    if isinstance(callback, ConvertCallback):
+        return math.inf if callback.callback is None else otherwise
+    if isinstance(callback, EveryNTimesteps):
         due = callback.last_time_trigger + callback.n_steps
         return max(1, -(-(due - num_timesteps) // num_envs))
-    return otherwise
+    every: int = getattr(callback, "eval_freq" if kind is EvalCallback else "save_freq")
+    return every - callback.n_calls % every if every > 0 else math.inf
+
+
+_KNOWN = frozenset(
+    {CheckpointCallback, ConvertCallback, EvalCallback, EveryNTimesteps, ProgressBarCallback}
+)
 
 
 def watches_start(callback: BaseCallback) -> bool:
     """Return whether a callback has something to do when a rollout starts."""
-    if "on_rollout_start" in vars(callback) or "_on_rollout_start" in vars(callback):
-        return True
+    return _overrides(callback, _STARTS)
+
+
+def watches_rollouts(callback: BaseCallback) -> bool:
+    """Return whether a callback has something to do when a rollout starts, or when it ends."""
+    return _overrides(callback, _STARTS_AND_ENDS)
+
+
+def _overrides(callback: BaseCallback, methods: "_Methods") -> bool:
+    """Return whether a callback has one of these methods of its own."""
     kind = type(callback)
+    if not methods.names.isdisjoint(vars(callback)):
+        return True
     if kind is CallbackList:
-        return any(map(watches_start, callback.callbacks))  # type: ignore[attr-defined]
-    return (
-        kind.on_rollout_start is not BaseCallback.on_rollout_start
-        or kind._on_rollout_start is not BaseCallback._on_rollout_start
-    )
+        return any(_overrides(each, methods) for each in callback.callbacks)  # type: ignore[attr-defined]
+    return methods.of(kind) != methods.of(BaseCallback)
+
+
+class _Methods:
+    """Methods of callbacks, which are looked up together."""
+
+    def __init__(self, *names: str) -> None:
+        self.names, self.of = frozenset(names), attrgetter(*names)
+
+
+_STARTS = _Methods("on_rollout_start", "_on_rollout_start")
+_STARTS_AND_ENDS = _Methods(*_STARTS.names, "on_rollout_end", "_on_rollout_end")
 
 
 def skip(callback: BaseCallback, steps: int, num_envs: int) -> None:
@@ -81,6 +105,8 @@ def skip(callback: BaseCallback, steps: int, num_envs: int) -> None:
         steps: Steps of all sub-environments.
         num_envs: Lifetime steps of each.
     """
+    if not steps:
+        return
     callback.n_calls += steps
     if isinstance(callback, CallbackList):
         for each in callback.callbacks:

@@ -5,7 +5,7 @@ What the agent is can be looked at, saved and changed between two calls as if th
 """
 
 from functools import cache
-from operator import is_
+from operator import attrgetter, is_
 from threading import Lock
 from typing import Any
 
@@ -15,8 +15,10 @@ import torch
 from numba import njit
 
 from continual_arcade.agents.averaging import WeightAverage
+from continual_arcade.agents.engines import control as at
 from continual_arcade.agents.engines.binding import PartsBinding
 from continual_arcade.agents.engines.compilation import Entry, Prepared
+from continual_arcade.agents.engines.control import Control, table
 from continual_arcade.agents.engines.eligibility import REPLAYS, activation_of
 from continual_arcade.agents.engines.flat import FlatVector
 from continual_arcade.agents.engines.snapshot import Snapshot
@@ -25,13 +27,17 @@ from continual_arcade.agents.kernels.network import Network, Shape, ToAct, act
 from continual_arcade.agents.kernels.replay import Completed, Memory, Pending
 from continual_arcade.agents.methods.base import MEASURED, Part
 from continual_arcade.agents.replay import (
+    BalancedReplayBuffer,
     MixReplayBuffer,
     TransitionReplayBuffer,
 )
+from continual_arcade.agents.replay.buffer import Ints, last_in_each
 from continual_arcade.agents.replay.n_step import COLUMNS, Transitions
 from continual_arcade.agents.settings import LOSSES
 
 _NOTHING = np.zeros(0, np.float32)
+_STANDS_OF_AGENT = attrgetter("num_timesteps", "_n_updates", "_n_calls", "_syncs_due")
+_RATES_OF_AGENT = attrgetter("tau", "max_grad_norm", "average")
 
 
 class CompiledEngine:
@@ -44,17 +50,8 @@ class CompiledEngine:
     def __init__(self, agent: Any) -> None:
         self._agent = agent
         self.replay: TransitionReplayBuffer = agent.replay
-        self.control = np.zeros(1, update.CONTROL)
-        self._c: Any = self.control[0]
-        # Views of its fields that go together: item by item they cost ten times as much.
-        self._stands, self._settings, self._rates = (
-            self.control.view(kind)[_of(names)]
-            for names, kind in (
-                (update.STANDS, np.int64),
-                (update.SETTINGS, np.int64),
-                (update.RATES, np.float64),
-            )
-        )
+        self.control = Control()
+        self._c = self.control.record
         self._parameters = list(agent.q_net.parameters())
         self._target_parameters = list(agent.q_net_target.parameters())
         like = [parameter.detach() for parameter in self._parameters]
@@ -74,8 +71,6 @@ class CompiledEngine:
             agent, like, self._c, self._online.array, self._gradients[0], widths[0], widths[-1]
         )
         self._rows = 0
-        self.version = 0
-        """Changes with anything whose type may have changed with it; see :meth:`view`."""
         self._places: tuple[Any, ...] = (None,) * 5
         self._acts: dict[bool, Prepared] = {}
         """What chooses actions: by the network, or by the average of its weights."""
@@ -87,7 +82,7 @@ class CompiledEngine:
         if kept is not None and self._average is not None and self._learnt is not None:
             self._average.house(kept.parameters)
             kept.seen = self._learnt.adopt(kept.seen) or kept.seen
-        if agent.policy.optimizer.state and self._c["adam"]:
+        if agent.policy.optimizer.state and self._adam:
             self._adopt_moments(agent.policy.optimizer)
         self._snapshot = Snapshot(agent)
 
@@ -111,7 +106,7 @@ class CompiledEngine:
         if isinstance(self.replay, MixReplayBuffer):
             c["fifo_size"] = self.replay.fifo_size
             c["long_term_fraction"] = self.replay.long_term_fraction
-        c["adam"] = type(agent.policy.optimizer) is torch.optim.Adam
+        c["adam"] = self._adam = type(agent.policy.optimizer) is torch.optim.Adam
         c["measure_every"] = MEASURED if agent.parts else 0
         kinds = [(part, type(part)) for part in agent.parts]
         self._watchers = [
@@ -133,6 +128,7 @@ class CompiledEngine:
         self._shape = Shape(self.widths, starts.astype(np.int64), activation)
         size = len(self._online.array)
         self._transposed, self._stale = np.zeros((2, size), np.float32), np.ones(2, np.int64)
+        self._stale_now = table(self._stale)
         replay, count = self.replay, self.replay.buffer_size
         self._flat: dict[str, npt.NDArray[Any]] = {
             "observations": replay.observations.reshape(count, -1),
@@ -200,18 +196,17 @@ class CompiledEngine:
     def view(self) -> update.Agent:
         """Return everything that compiled code reads and writes, as it lies now.
 
-        ``version`` changes with anything whose type may have changed with it.
+        It is another object when anything of it lies elsewhere.
         """
         places = (
             self._completed,
             self._batch,
             self._parts.plan,
             self.replay.drawn_phases,
-            self.replay.book().members,
+            self.replay._members()[0],
         )
         if not all(map(is_, places, self._places)):
             self._places = places
-            self.version += 1
             self._view = self._viewed()
         return self._view
 
@@ -240,6 +235,7 @@ class CompiledEngine:
             gradient=self._gradients[0],
             extra=self._gradients[1],
             average=_NOTHING if self._average is None else self._average.array,
+            learnt=_NOTHING if self._learnt is None else self._learnt.array,
             inputs=self._inputs,
             activations=self._activations,
             others=self._others,
@@ -250,59 +246,54 @@ class CompiledEngine:
 
     def before(self, gradient_steps: int, batch_size: int) -> None:
         """Bring what compiled code reads up to date."""
-        agent, c = self._agent, self._c
-        self._stale[:] = 1  # Python may have changed anything
-        self._before_moments()
-        self._follow_network()
+        agent, replay, control = self._agent, self.replay, self.control
+        self._stale_now[0] = self._stale_now[1] = 1  # Python may have changed anything
+        moments = self._before_moments(gradient_steps > 0)
         every = max(agent.target_update_interval // agent.n_envs, 1)
-        self._settings[:] = (
-            batch_size,
-            gradient_steps,
-            agent.learning_starts,
-            agent.double_q,
-            every,
-            LOSSES.index(agent.loss),
-        )
-        self._stands[:-1] = (
-            agent.num_timesteps,
-            agent._n_updates,
-            agent._n_calls,
-            agent._syncs_due,
-            self.replay.seen,
-            self.replay.accumulator._newest,
-            0 if self._learnt is None else agent.weight_average.updates,
-        )
-        c["clip_factor"] = -1.0  # not measured
-        self._parts.before(gradient_steps, batch_size)
-        singles = c["planned"] == update.ONE_BY_ONE
-        c["alone"] = singles and self._parts.acts_alone and not c["adam"]
-        rows = 2 * int(c["steps_planned"]) if singles else batch_size + self._most_completed
-        self._make_room(max(rows, batch_size, self._parts.most_rows(batch_size)))
+        settings = (agent.learning_starts, agent.double_q, every, LOSSES.index(agent.loss))
+        at.SETTINGS.write(control, batch_size, gradient_steps, *settings)
+        averaged = 0 if self._learnt is None else agent.weight_average.updates
+        stored = (replay.seen, replay.accumulator._newest)
+        at.STANDS.write(control, *_STANDS_OF_AGENT(agent), *stored, averaged, moments)
+        control.broken[at.CLIP_FACTOR] = -1.0  # not measured
+        rows = batch_size + self._most_completed
+        if self._parts.parts:
+            rows = self._before_parts(gradient_steps, batch_size)
+        if rows > self._rows:
+            self._make_room(rows)
         self._load_waiting(batch_size)
 
-    def _follow_network(self) -> None:
-        """Let the average begin again if the network is not as learning has left it."""
-        if self._learnt is not None and not np.array_equal(self._online.array, self._learnt.array):
-            self._agent.weight_average.restart(self._agent.q_net)
+    def _before_parts(self, gradient_steps: int, batch_size: int) -> int:
+        """Bring up to date what compiled code reads of the parts.
 
-    def _before_moments(self) -> None:
-        optimizer, c = self._agent.policy.optimizer, self._c
-        agent, group = self._agent, optimizer.param_groups[0]
-        if not c["adam"]:
-            self._rates[:4] = agent.tau, agent.max_grad_norm, agent.average, group["lr"]
-            return
-        self._rates[:] = (
-            agent.tau,
-            agent.max_grad_norm,
-            agent.average,
-            group["lr"],
-            *group["betas"],
-            group["eps"],
-        )
-        if not optimizer.state:
+        Returns:
+            How many rows the largest batch has.
+        """
+        parts, whole = self._parts, self.control.whole
+        parts.before(gradient_steps, batch_size)
+        singles = whole[at.PLANNED] == update.ONE_BY_ONE
+        whole[at.ALONE] = singles and parts.acts_alone and not self._adam
+        rows: int = 2 * whole[at.STEPS_PLANNED] if singles else batch_size + self._most_completed
+        return max(rows, batch_size, parts.most_rows(batch_size))
+
+    def _before_moments(self, learns: bool) -> int:
+        """Hand over the rates, and return how often the moments were updated.
+
+        Args:
+            learns: Whether there must be moments.
+        """
+        agent, optimizer = self._agent, self._agent.policy.optimizer
+        group = optimizer.param_groups[0]
+        if not self._adam:
+            at.RATES.write(self.control, *_RATES_OF_AGENT(agent), group["lr"], 0.0, 0.0, 0.0)
+            return 0
+        rates = (group["lr"], *group["betas"], group["eps"])
+        at.RATES.write(self.control, *_RATES_OF_AGENT(agent), *rates)
+        if learns and not optimizer.state:
             self._adopt_moments(optimizer)
-            self._snapshot = Snapshot(self._agent)
-        self._stands[-1] = self._moment_counts[0]
+            self._snapshot = Snapshot(agent)
+        moments: int = int(self._moment_counts[0])
+        return moments
 
     def _adopt_moments(self, optimizer: torch.optim.Optimizer) -> None:
         """Let the optimiser's moments lie where compiled code works on them."""
@@ -320,8 +311,8 @@ class CompiledEngine:
 
     def _load_waiting(self, batch_size: int) -> None:
         """Put back among the completed transitions what a planner has not learnt from yet."""
-        c, planner = self._c, self._parts.planner
-        c["completed"] = c["learnt"] = self._carried = 0
+        whole, planner = self.control.whole, self._parts.planner
+        whole[at.COMPLETED] = whole[at.LEARNT] = self._carried = 0
         if planner is None or not len(planner._completed):
             return
         waiting = planner._completed.all()
@@ -337,7 +328,7 @@ class CompiledEngine:
         rows.actions[:count] = waiting.actions.reshape(count)
         for name in ("rewards", "dones", "discounts", "phases"):
             getattr(rows, name)[:count] = getattr(waiting, name)
-        c["completed"] = self._carried = count
+        whole[at.COMPLETED] = self._carried = count
 
     def _taken(self, first: int, end: int) -> Transitions:
         """Return a copy of completed transitions."""
@@ -356,25 +347,33 @@ class CompiledEngine:
 
     def after(self) -> None:
         """Take note of what compiled code has done."""
-        agent, c = self._agent, self._c
-        timesteps, updates, calls, syncs, seen, newest, averaged, moments = self._stands.tolist()
-        agent.num_timesteps, agent._n_updates = timesteps, updates
-        agent._n_calls, agent._syncs_due = calls, syncs
-        agent.last_td_loss = float(c["loss"])
+        agent, replay, control = self._agent, self.replay, self.control
+        (
+            agent.num_timesteps,
+            agent._n_updates,
+            agent._n_calls,
+            agent._syncs_due,
+            replay.seen,
+            replay.accumulator._newest,
+            averaged,
+            moments,
+        ) = at.STANDS.read(control)
+        agent.last_td_loss = control.broken[at.LOSS]
         if self._learnt is not None:
             agent.weight_average.updates = averaged
-            self._learnt.array[:] = self._online.array
-        if c["adam"]:
-            self._moment_counts[:] = moments
-        self.replay.seen, self.replay.accumulator._newest = seen, newest
-        self.replay._set_cursor()
+        if self._adam:
+            self._moment_counts.fill(moments)
+        replay._set_cursor()
+        if not self._parts.parts:
+            return
         self._parts.after()
-        if self._watchers and c["completed"] > self._carried:
-            played = self._taken(self._carried, int(c["completed"]))
+        whole = control.whole
+        learnt, completed = whole[at.LEARNT], whole[at.COMPLETED]
+        if self._watchers and completed > self._carried:
+            played = self._taken(self._carried, completed)
             for part in self._watchers:
                 part.completed(agent, played)
         planner = self._parts.planner
-        learnt, completed = int(c["learnt"]), int(c["completed"])
         if planner is not None and learnt < completed:
             planner.completed(agent, self._taken(learnt, completed))
 
@@ -385,20 +384,36 @@ class CompiledEngine:
             steps: Steps of a loop.
             train_every: Steps after which it is learnt from at the latest.
         """
+        if steps == 1 and not self._parts.parts:
+            return  # of which there is room for all that a step completes
         kept = steps if self._watchers else min(steps, train_every)
-        rows = int(self._c["completed"]) + (kept + self.replay.n_steps) * self._agent.n_envs
+        rows = self.control.whole[at.COMPLETED] + (kept + self.replay.n_steps) * self._agent.n_envs
         if self._parts.planner is not None:
             rows += self._agent.batch_size  # nothing is learnt before replay holds a batch
             self._make_room(self._agent.batch_size + rows)
         if rows > len(self._completed.rewards):
-            waiting, count = self._completed, int(self._c["completed"])
+            waiting, count = self._completed, self.control.whole[at.COMPLETED]
             self._make_completed(rows)
             for name in COLUMNS:
                 getattr(self._completed, name)[:count] = getattr(waiting, name)[:count]
 
+    def give_room(self) -> None:
+        """Let a balanced memory make room for the phases of completed transitions."""
+        replay, whole = self.replay, self.control.whole
+        assert isinstance(replay, BalancedReplayBuffer)
+        replay.seen = whole[at.SEEN]
+        replay.make_room_for(self._completed.phases[whole[at.FRESH] : whole[at.COMPLETED]])
+
+    def stored(self) -> tuple[Transitions, tuple[Ints, Ints]]:
+        """Return what was stored last, as the replay memory tells it."""
+        whole, rows = self.control.whole, self._completed
+        first, placed = whole[at.FRESH], whole[at.PLACED]
+        where = last_in_each(rows.placed_rows[:placed] - first, rows.placed_slots[:placed].copy())
+        return self._taken(first, whole[at.COMPLETED]), where
+
     # Learning.
 
-    def train(self, gradient_steps: int, batch_size: int) -> tuple[int, float | None]:
+    def train(self, gradient_steps: int, batch_size: int) -> int:
         """Learn what is to be learnt after a step of the environments.
 
         Args:
@@ -406,19 +421,19 @@ class CompiledEngine:
             batch_size: Transitions of a batch.
 
         Returns:
-            ``DONE`` or ``DIVERGED``, and the mean loss; None if there was nothing to learn.
+            ``DONE`` or ``DIVERGED``.
         """
         self.before(gradient_steps, batch_size)
         view = self.view()
         if self._learn is None or self._learn.arguments.agent is not view:
-            self._learn = _learn_entry().prepared(update.ToLearn(self.control, view))
-        status = update.DONE
+            self._learn = _learn_entry().prepared(update.ToLearn(self.control.array, view))
+        status: int = update.DONE
         try:
             status = self._learn()
         finally:  # also if Ctrl-C comes in the meantime
             self.after()
         self.check_plan(status)
-        return status, self.mean_loss
+        return status
 
     def check_plan(self, status: int) -> None:
         """Raise an error if compiled code returned because a plan makes no sense."""
@@ -429,23 +444,26 @@ class CompiledEngine:
     @property
     def mean_loss(self) -> float | None:
         """Mean TD loss of what was last learnt after a step; None if nothing was."""
-        losses = int(self._c["losses"])
-        return float(self._c["sum_of_losses"]) / losses if losses else None
+        losses: int = self.control.whole[at.LOSSES]
+        total: float = self.control.broken[at.SUM_OF_LOSSES]
+        return total / losses if losses else None
 
     @property
     def loss(self) -> float:
         """TD loss of the last batch."""
-        return float(self._c["loss"])
+        loss: float = self.control.broken[at.LOSS]
+        return loss
 
     @property
     def norm(self) -> float:
         """Norm of the last gradient, before it was clipped."""
-        return float(self._c["norm"])
+        norm: float = self.control.broken[at.NORM]
+        return norm
 
     @property
     def clip_factor(self) -> float | None:
         """How much of the gradient was left when it was measured; None if the call did not."""
-        factor = float(self._c["clip_factor"])
+        factor: float = self.control.broken[at.CLIP_FACTOR]
         return None if factor < 0 else factor
 
     # Acting.
@@ -466,7 +484,7 @@ class CompiledEngine:
         self, observations: npt.NDArray[Any], averaged: bool
     ) -> npt.NDArray[np.int64]:
         if averaged:
-            self._follow_network()
+            self._agent.weight_average.follow(self._agent.q_net)
         rows = len(observations)
         self._make_room(rows)
         act = self._acts.get(averaged)
@@ -475,7 +493,7 @@ class CompiledEngine:
         given = act.arguments
         given.net.inputs[:rows] = observations
         given.net.stale[:] = 1
-        self._c["rows"] = rows
+        self.control.whole[at.ROWS] = rows
         act()
         chosen: npt.NDArray[np.int64] = given.chosen[:rows].copy()
         return chosen
@@ -486,14 +504,7 @@ class CompiledEngine:
             assert self._average is not None
             transposed = np.zeros_like(self._transposed)
             net = net._replace(online=self._average.array, transposed=transposed)
-        return ToAct(self.control, net, np.zeros(len(self._inputs), np.int64))
-
-
-def _of(names: tuple[str, ...]) -> slice:
-    """Return where fields of the control record lie, which follow one another."""
-    first = update.CONTROL.names.index(names[0])  # type: ignore[union-attr]
-    assert update.CONTROL.names[first : first + len(names)] == names  # type: ignore[index]
-    return slice(first, first + len(names))
+        return ToAct(self.control.array, net, np.zeros(len(self._inputs), np.int64))
 
 
 @cache

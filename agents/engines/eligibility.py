@@ -114,9 +114,13 @@ def why_not_compiled(agent: Any) -> str | None:
     return next(filter(None, (check(agent) for check in checks)), None)
 
 
+def known_kind(agent: Any) -> type:
+    """Return the class that compiled code was written for, of which the agent's may be derived."""
+    return next(kind for kind in type(agent).__mro__ if kind.__name__ == "ContinualDQN")
+
+
 def _agent(agent: Any) -> str | None:
-    known = next(kind for kind in type(agent).__mro__ if kind.__name__ == "ContinualDQN")
-    name = changed(agent, known, _OF_AGENT)
+    name = changed(agent, known_kind(agent), _OF_AGENT)
     if name is not None:
         return f"{name}() of the agent was changed; supported: ContinualDQN as it is"
     if agent.device.type != "cpu":

@@ -14,9 +14,10 @@ import numpy as np
 import numpy.typing as npt
 from numba import njit
 from stable_baselines3.common.callbacks import BaseCallback
-from stable_baselines3.common.type_aliases import RolloutReturn
+from stable_baselines3.common.type_aliases import RolloutReturn, TrainFrequencyUnit
 from stable_baselines3.common.utils import ConstantSchedule, FloatSchedule, LinearSchedule
 
+from continual_arcade.agents.engines import control as at
 from continual_arcade.agents.engines.callback_schedule import (
     skip,
     steps_until_due,
@@ -29,7 +30,6 @@ from continual_arcade.agents.kernels import update
 from continual_arcade.agents.kernels.loop import Acting, GameState, Play, ToPlay, play_and_learn
 from continual_arcade.agents.kernels.random import stream_of
 from continual_arcade.agents.methods.base import Part
-from continual_arcade.agents.replay import BalancedReplayBuffer
 from continual_arcade.agents.vec_env import GymnasiumVecEnv
 from continual_arcade.envs.arcade_vector_env import ArcadeVectorEnv, Outlook
 from continual_arcade.envs.compiling import plain, rebind
@@ -64,7 +64,7 @@ class GameLoop:
         """Methods that are replaced in one object alone are attributes more of it."""
         game = self._games.game
         self._entry = _loop_entry(game.rules, game.name, game.num_actions)
-        self._prepared: tuple[int, Prepared | None] = (-1, None)
+        self._prepared: Prepared | None = None
         self._seen: tuple[Any, ...] = ()
         self._pace = 64 / _INTERVAL
         """Steps per second that the last loops have made."""
@@ -104,7 +104,14 @@ class GameLoop:
         self._phases = np.zeros(_LONGEST, np.int64)
         self._boundaries = np.zeros(_LONGEST, np.bool_)
         self._exploration_rates = np.zeros(_LONGEST + 1)
+        self._rates = at.table(self._exploration_rates)
         self._learning_rates = np.zeros(_LONGEST)
+        self._known: tuple[Any, Any] = (None, None)
+        """What compiled code knows of the next steps, and where replay counts their phases."""
+        self._has_begun = True
+        """Whether compiled code may have noted that episodes have begun."""
+        self._names: tuple[Any, list[dict[str, float]]] = (None, [])
+        """Parameters of the running episodes, as an array and by name."""
 
     def is_of(self, engine: CompiledEngine, env: Any) -> bool:
         """Return whether it was made for this engine, which knows the agent, and environment."""
@@ -152,9 +159,10 @@ class GameLoop:
             if log_interval is not None:
                 until_log = log_interval - agent._episode_num % log_interval
             played = self.run(rollouts * rollout, rollout, gradient_steps, until_log, owed)
-            agent.check_finite(played.status == update.DONE, self._engine.loss, self._engine.norm)
             agent.logger.record("rollout/exploration_rate", agent.exploration_rate)
-            self._log_training()
+            agent.tell_training(played.status, self._engine)
+            if self._engine.control.whole[at.LOSSES]:
+                agent.logger.record("train/learning_rate", self._engine.control.broken[at.RATE])
             skip(callback, played.steps - 1, count)
             callback.update_locals({**self._last_step(played), "self": agent, "env": self.env})
             goes_on = callback.on_step()
@@ -185,16 +193,6 @@ class GameLoop:
             and self.is_of(self._engine, agent.env)
         )
 
-    def _log_training(self) -> None:
-        """Record how the last learning of the loop went, as if it had been told of."""
-        agent, engine = self._agent, self._engine
-        loss = engine.mean_loss
-        if loss is not None:
-            agent.log_training(loss)
-            agent.logger.record("train/learning_rate", float(engine.control[0]["rate"]))
-            if engine.clip_factor is not None:
-                agent.logger.record("train/clip_factor", engine.clip_factor)
-
     def run(
         self,
         steps: int,
@@ -218,51 +216,62 @@ class GameLoop:
         begun = time.perf_counter()
         agent, engine, games = self._agent, self._engine, self._games
         engine.before(gradient_steps, agent.batch_size)
-        c = engine.control[0]
+        whole = engine.control.whole
         phases = agent.phase_tracker.phases
         outlook = games.outlook(steps)
-        rates, learning_rates = self._rates(steps)
-        c["losses"], c["owed"] = 0, owed
-        c["steps"], c["played"], c["halfway"], c["episodes"] = steps, 0, 0, 0
-        c["train_every"], c["phase"] = train_every, min(phases.tolist())
-        c["clock"] = games.clock.step
-        c["episodes_wanted"] = min(episodes, _NEVER)
+        self._set_rates(steps)
+        whole[at.LOSSES], whole[at.OWED] = 0, owed
+        whole[at.STEPS], whole[at.PLAYED], whole[at.HALFWAY], whole[at.EPISODES] = steps, 0, 0, 0
+        whole[at.TRAIN_EVERY], whole[at.PHASE] = train_every, min(phases.tolist())
+        whole[at.CLOCK] = games.clock.step
+        whole[at.EPISODES_WANTED] = int(min(episodes, _NEVER))
         if gradient_steps == 0:
-            c["learning_starts"] = _NEVER
+            whole[at.LEARNING_STARTS] = _NEVER
         play = self._ready(steps, phases)
-        agent.replay.expect_phases(outlook.phases)
+        self._look_ahead(outlook, steps)
         engine.make_room_for(steps, train_every)
-        self._params[:steps] = games.context.rows(outlook.params, outlook.phases)
-        self._phases[:steps] = outlook.phases
-        self._boundaries[:steps] = outlook.boundaries
-        self._exploration_rates[: steps + 1] = rates
-        self._learning_rates[:steps] = learning_rates
-        view = engine.view()
         status = update.DONE
         try:
-            status = self._compiled(view, play)()
+            status = self._compiled(engine.view(), play)()
             while status == update.LACKS_ROOM:
-                view = self._with_room(view)
-                status = self._compiled(view, play)()
+                engine.give_room()
+                status = self._compiled(engine.view(), play)()
         finally:  # also if Ctrl-C comes in the meantime
-            played = int(c["played"])
+            played = whole[at.PLAYED]
             engine.after()
             self._catch_up(outlook, play, played)
-            agent.exploration_rate = float(rates[played])
+            agent.exploration_rate = self._rates[played]
         engine.check_plan(status)
         elapsed = time.perf_counter() - begun
         self._pace += 0.5 * (played / elapsed - self._pace)
-        return Played(status, played, int(c["episodes"]), outlook)
+        return Played(status, played, whole[at.EPISODES], outlook)
+
+    def _look_ahead(self, outlook: Outlook, steps: int) -> None:
+        """Let compiled code know of what the next steps will hold."""
+        replay = self._agent.replay
+        if outlook is self._known[0] and replay.drawn_phases is self._known[1]:
+            return
+        replay.expect_phases(outlook.phases)
+        self._params[:steps] = self._games.context.rows(outlook.params, outlook.phases)
+        self._phases[:steps] = outlook.phases
+        self._boundaries[:steps] = outlook.boundaries
+        self._known = outlook, replay.drawn_phases
 
     def _compiled(self, view: update.Agent, play: Play) -> Prepared:
         """Return the loop with all that it works on, as it lies now."""
         engine, games = self._engine, self._games
-        version, prepared = self._prepared
-        now = (view, play, games.core.blocks, games.limit)
-        if prepared is None or version != engine.version or not same(now, self._seen):
+        seen, prepared = self._seen, self._prepared
+        blocks, limit = games.core.blocks, games.limit
+        if not (
+            prepared is not None
+            and view is seen[0]
+            and play is seen[1]
+            and blocks is seen[2]
+            and limit == seen[3]
+        ):
             state = GameState(
-                blocks=games.core.blocks,
-                limit=games.limit,
+                blocks=blocks,
+                limit=limit,
                 params=self._params,
                 held=games.core.held,
                 phases=self._phases,
@@ -276,34 +285,20 @@ class GameLoop:
                 draws=self._draws,
                 buffer=self._buffer,
             )
-            given = ToPlay(engine.control, view, engine.pending, state, play, acting)
+            given = ToPlay(engine.control.array, view, engine.pending, state, play, acting)
             prepared = self._entry.prepared(given)
-            self._prepared, self._seen = (engine.version, prepared), now
+            self._prepared, self._seen = prepared, (view, play, blocks, limit)
         return prepared
 
-    def _with_room(self, view: update.Agent) -> update.Agent:
-        """Let a balanced memory make room for the phases of completed transitions."""
-        engine, replay = self._engine, self._agent.replay
-        assert isinstance(replay, BalancedReplayBuffer)
-        c = engine.control[0]
-        fresh = view.completed.phases[int(c["fresh"]) : int(c["completed"])]
-        replay.seen = int(c["seen"])
-        replay.make_room_for(fresh)
-        return engine.view()
-
-    def _rates(self, steps: int) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
-        """Return how much is explored before, and how fast is learnt after, each step.
-
-        Returns:
-            Shapes ``(steps + 1,)`` and ``(steps,)``.
-        """
+    def _set_rates(self, steps: int) -> None:
+        """Let compiled code know how much is explored before, and how fast learnt after, a step."""
         agent, count = self._agent, self.env.num_envs
-        rates, learning_rates = np.empty(steps + 1), np.empty(steps)
-        rates[0] = agent.exploration_rate
-        if steps == 1:  # arrays of one element cost more than what is in them
+        self._rates[0] = agent.exploration_rate
+        if steps == 1:  # nothing is learnt after the last step, and arrays would cost more
             left = 1.0 - float(agent.num_timesteps + count) / float(agent._total_timesteps)
-            rates[1], learning_rates[0] = agent.epsilon_at(left, count), agent.lr_schedule(left)
-            return rates, learning_rates
+            self._rates[1] = agent.epsilon_at(left, count)
+            return
+        rates, learning_rates = self._exploration_rates, self._learning_rates
         moved = count * np.arange(1, steps + 1)
         remaining = 1.0 - (agent.num_timesteps + moved) / float(agent._total_timesteps)
         # What does not change, which is most often the case, is computed once.
@@ -312,17 +307,16 @@ class GameLoop:
             or _is_over(agent.exploration_schedule, remaining)
         )
         if rests:
-            rates[1:] = agent.epsilon_at(remaining[0], count)
+            rates[1 : steps + 1] = agent.epsilon_at(remaining[0], count)
         else:
-            rates[1:] = [
+            rates[1 : steps + 1] = [
                 agent.epsilon_at(left, ahead)
                 for left, ahead in zip(remaining.tolist(), moved.tolist(), strict=True)
             ]
         if _is_constant(agent.lr_schedule):
-            learning_rates[:] = agent.lr_schedule(remaining[0])
+            learning_rates[:steps] = agent.lr_schedule(remaining[0])
         else:
-            learning_rates[:] = [agent.lr_schedule(left) for left in remaining.tolist()]
-        return rates, learning_rates
+            learning_rates[:steps] = [agent.lr_schedule(left) for left in remaining.tolist()]
 
     def _ready(self, steps: int, phases: npt.NDArray[np.int64]) -> Play:
         most = steps * self.env.num_envs
@@ -337,23 +331,29 @@ class GameLoop:
         play = self._play
         play.observations[:] = self._agent._last_obs
         play.phases[:] = phases
-        play.begun[:] = play.former[:] = -1
+        if self._has_begun:
+            play.begun[:] = play.former[:] = -1
+            self._has_begun = False
         return play
 
     def _catch_up(self, outlook: Outlook, play: Play, played: int) -> None:
         """Let agent and games know of the steps that were played."""
-        agent, games, c = self._agent, self._games, self._engine.control[0]
+        agent, games = self._agent, self._games
         before, count = games.clock.step, self.env.num_envs
         self._conditions = games.conditions
-        games.catch_up(outlook, played, play.begun)
+        episodes = self._engine.control.whole[at.EPISODES]
+        if episodes:
+            games.catch_up(outlook, played, play.begun)
+        else:  # nothing else holds than before
+            games.clock.advance(count, played)
         agent.phase_tracker.catch_up(games.clock.step, play.phases)
         agent._last_obs = play.observations.copy()
         agent._current_progress_remaining = 1.0 - float(agent.num_timesteps) / float(
             agent._total_timesteps
         )
-        episodes = int(c["episodes"])
         if not episodes:
             return
+        self._has_begun = True
         for i in np.flatnonzero(play.begun >= 0).tolist():
             k = int(play.begun[i])
             self.env.reset_infos[i] = {
@@ -375,16 +375,19 @@ class GameLoop:
         """Return what a callback may look at of the last step, by the names it looks for."""
         play, games = self._play, self._games
         (phases, rows), before = games.conditions, self._conditions
+        if rows is not self._names[0]:  # which is never changed in place
+            self._names = rows, [*map(self._named, rows)]
         infos: list[dict[str, Any]] = []
-        for i in range(self.env.num_envs):
+        told = (phases.tolist(), self._names[1], play.scores.tolist(), play.ended.tolist())
+        for i, (phase, params, score, ended) in enumerate(zip(*told, strict=True)):
             info: dict[str, Any] = {
-                "phase": int(phases[i]),
-                "params": self._named(rows[i]),
+                "phase": phase,
+                "params": params.copy(),
                 "lifetime_step": games.clock.step,
-                "score": int(play.scores[i]),
+                "score": score,
                 "phase_changed": False,
             }
-            if play.ended[i]:
+            if ended:
                 former = int(play.former[i])
                 if former >= 0:
                     info["phase"] = int(played.outlook.phases[former])
@@ -409,7 +412,7 @@ class GameLoop:
         """Return the sums of the episode that a game has just ended."""
         # They are the last ones noted, game by game.
         after = int(self._play.ended[env + 1 :].sum())
-        return self._ended(int(self._engine.control[0]["episodes"]) - 1 - after)
+        return self._ended(self._engine.control.whole[at.EPISODES] - 1 - after)
 
     def _ended(self, episode: int) -> dict[str, Any]:
         """Return the sums of an episode that ended in the last loop."""
@@ -432,13 +435,6 @@ class Played(NamedTuple):
     """Episodes that ended."""
     outlook: Outlook
     """What the steps held."""
-
-
-def same(one: tuple[Any, ...], other: tuple[Any, ...]) -> bool:
-    """Return whether two tuples hold the same objects, or equal numbers."""
-    return len(one) == len(other) and all(
-        a is b or (type(a) is float and a == b) for a, b in zip(one, other, strict=True)
-    )
 
 
 def _is_over(schedule: Any, remaining: npt.NDArray[np.float64]) -> bool:
@@ -473,7 +469,7 @@ def _tells_labels(games: ArcadeVectorEnv, agent: Any) -> bool:
 
 
 def _plays_single_steps(agent: Any) -> bool:
-    return agent.train_freq.unit.value == "step" and agent.action_noise is None
+    return agent.train_freq.unit is TrainFrequencyUnit.STEP and agent.action_noise is None
 
 
 @cache

@@ -7,18 +7,21 @@ is compared object by object, because that takes microseconds; what an agent may
 :mod:`~continual_arcade.agents.engines.eligibility`, when something has changed.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from itertools import chain
-from operator import attrgetter, is_
+from operator import attrgetter, call, is_
 from typing import Any
 
 from continual_arcade.agents.engines.eligibility import OPTIONS, hooks
 
 _OF_AGENT = attrgetter(
+    "parts",
     "policy",
     "q_net",
     "q_net_target",
     "policy.optimizer",
+    "policy.optimizer.state",
+    "policy.optimizer.param_groups",
     "replay_buffer",
     "weight_average",
     "exploration",
@@ -39,6 +42,7 @@ _OF_REPLAY = attrgetter(
 _OF_ACCUMULATOR = attrgetter(
     "_observations", "_actions", "_returns", "_phases", "_counts", "_weights", "_discounts"
 )
+_OF_PART = attrgetter("rng")
 _OF_PARAMETER = attrgetter("requires_grad", "_backward_hooks", "_post_accumulate_grad_hooks")
 _NUMBERS_OF_AGENT = attrgetter("n_envs", "learning_starts")
 _NUMBERS_OF_REPLAY = attrgetter("buffer_size", "handle_timeout_termination")
@@ -84,13 +88,16 @@ class Snapshot:
         self._settings = [_getter(part, part.settings) for part in agent.parts]
         own = ("fifo_size", "long_term_fraction")
         self._settings.append(_getter(replay, [name for name in own if hasattr(replay, name)]))
-        self._sizes, self._things = self._sized(), self._looked_at(agent)
+        self._values = [*self._lists, *map(dict.values, self._tables)]  # which follow the tables
+        self._end = (object(),)
+        """Stands behind all that is looked at: elsewhere if there is more of it, or less."""
+        self._sizes, self._things = [*map(len, self._own)], [*self._looked_at(agent)]
         self._numbers = self._numbered(agent)
 
     def holds(self, agent: Any) -> bool:
         """Return whether the agent is still the same."""
         return (
-            self._sized() == self._sizes
+            [*map(len, self._own)] == self._sizes
             and not any(self._empty)
             and not any(self._hooks)
             and all(map(is_, self._looked_at(agent), self._things))
@@ -99,20 +106,17 @@ class Snapshot:
             and not any(map(self._group.get, OPTIONS))
         )
 
-    def _sized(self) -> list[int]:
-        return [*map(len, self._lists), *map(len, self._own), *map(len, self._tables)]
-
-    def _looked_at(self, agent: Any) -> list[Any]:
-        """Return what must be the very same objects, as many as there were if all sizes are."""
+    def _looked_at(self, agent: Any) -> Iterator[Any]:
+        """Return what must be the very same objects, in the same order."""
         replay = agent.replay_buffer
-        return [
-            *_OF_AGENT(agent),
-            *_OF_REPLAY(replay),
-            *_OF_ACCUMULATOR(replay.accumulator),
-            *chain.from_iterable(self._lists),
-            *[part.rng for part in agent.parts],
-            *chain.from_iterable(map(dict.values, self._tables)),
-        ]
+        return chain(
+            _OF_AGENT(agent),
+            _OF_REPLAY(replay),
+            _OF_ACCUMULATOR(replay.accumulator),
+            map(_OF_PART, agent.parts),
+            chain.from_iterable(self._values),
+            self._end,
+        )
 
     def _numbered(self, agent: Any) -> list[Any]:
         """Return settings that compiled code is told once, and where the parameters lie.
@@ -122,14 +126,13 @@ class Snapshot:
         return [
             _NUMBERS_OF_AGENT(agent),
             _NUMBERS_OF_REPLAY(agent.replay_buffer),
-            *[place() for place in self._places],
-            *[settings() for settings in self._settings],
+            *map(call, self._places),
+            *map(call, self._settings),
         ]
 
 
 def _averages(agent: Any) -> list[Any]:
-    average = agent.weight_average
-    return [] if average is None else [*average.parameters, *average.seen]
+    return [] if agent.weight_average is None else agent.weight_average.parameters
 
 
 def _getter(owner: Any, names: Sequence[str] | dict[str, Any]) -> Callable[[], Any]:

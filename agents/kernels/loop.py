@@ -20,6 +20,8 @@ from continual_arcade.agents.kernels.update import (
     LACKS_ROOM,
     UNPLANNED,
     Agent,
+    arrive,
+    leave,
     synchronise,
     train,
 )
@@ -131,16 +133,17 @@ def play_and_learn(given: Any) -> int:
     c, a, pending = given.control[0], given.agent, given.pending
     state, play, acting = given.state, given.play, given.acting
     stop = False
+    arrive(c, a.net)
     if c.owed:
         c.owed = 0
         status = train(c, a)
         if status != DONE:
-            return status
+            return leave(a.net, status)
         _forget_learnt(c)
     while True:
         k = c.played
         if not c.halfway:
-            _choose(c, a.net, play, acting, k)
+            choose(c, a.net, play, acting, k)
             play.before[:] = play.observations
             read_labels(state.blocks, play.labels)
             step_batch(
@@ -166,9 +169,9 @@ def play_and_learn(given: Any) -> int:
             _complete(c, a.completed, pending, play)
         if lacks_room(a.memory, c.kind, a.completed, c.fresh, c.completed):
             c.halfway = 1
-            return LACKS_ROOM
+            return leave(a.net, LACKS_ROOM)
         c.halfway = 0
-        _store(c, a)
+        store(c, a)
         stop = _end_episodes(c, play, state.phases[k], k) or stop
         c.calls += 1
         if c.calls % c.sync_every == 0:
@@ -177,12 +180,12 @@ def play_and_learn(given: Any) -> int:
         c.played += 1
         is_whole = c.played % c.train_every == 0
         if c.played == c.steps or (stop and is_whole):
-            return DONE
+            return leave(a.net, DONE)
         if is_whole and c.timesteps > c.learning_starts:
             c.rate = acting.learning_rates[k]
             status = train(c, a)
             if status != DONE:
-                return status
+                return leave(a.net, status)
         _forget_learnt(c)
 
 
@@ -194,7 +197,7 @@ def _forget_learnt(c: Any) -> None:
 
 
 @inner()
-def _choose(c: Any, net: Any, play: Any, acting: Any, k: int) -> None:
+def choose(c: Any, net: Any, play: Any, acting: Any, k: int) -> None:
     """Choose actions: first all coins are thrown, then an exploratory action drawn for each."""
     explores_always = c.timesteps < c.learning_starts
     if not explores_always:
@@ -242,10 +245,11 @@ def _complete(c: Any, completed: Any, pending: Any, play: Any) -> None:
 
 
 @inner()
-def _store(c: Any, a: Any) -> None:
+def store(c: Any, a: Any) -> None:
     """Store what was completed, with its values if they are kept."""
     completed = a.completed
     placed = place(a.memory, c.kind, c.fifo_size, c.seen, completed, c.fresh, c.completed)
+    c.placed = placed
     count = c.completed - c.fresh
     c.seen += count
     if c.values_after >= 0 and c.timesteps > c.values_after and count:

@@ -58,6 +58,8 @@ class Network(NamedTuple):
     """Another gradient, to be added to it."""
     average: npt.NDArray[np.float32]
     """The average of the parameters along the way, or no element where none is kept."""
+    learnt: npt.NDArray[np.float32]
+    """The parameters as learning has left them, where an average is kept."""
     inputs: npt.NDArray[np.float32]
     """Observations, shape ``(2 * rows, features)``: those of a batch, then the next ones."""
     activations: npt.NDArray[np.float32]

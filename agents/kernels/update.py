@@ -81,12 +81,16 @@ _WHOLE = (
     "completed",
     "learnt",
     "losses",
+    # What a call is to do between two steps.
+    "stores",
+    "chooses",
     # A chunk of training.
     "owed",
     "steps",
     "played",
     "halfway",
     "fresh",
+    "placed",
     "episodes",
     "episodes_wanted",
     "phase",
@@ -160,7 +164,27 @@ class ToLearn(NamedTuple):
 
 def learn(given: Any) -> int:
     """Learn once; see :func:`train`, of which this is the way in from Python."""
-    return train(given.control[0], given.agent)
+    c, a = given.control[0], given.agent
+    arrive(c, a.net)
+    return leave(a.net, train(c, a))
+
+
+@inner()
+def arrive(c: Any, net: Any) -> None:
+    """Let the average begin again if Python has changed the network, as ``WeightAverage`` does."""
+    is_changed = False
+    for i in range(len(net.learnt)):
+        is_changed |= net.online[i] != net.learnt[i]
+    if is_changed:
+        copy(net.online, net.average)
+        c.averaged = 0
+
+
+@inner()
+def leave(net: Any, status: int) -> int:
+    """Note how learning has left the network."""
+    copy(net.online, net.learnt)
+    return status
 
 
 @inner()

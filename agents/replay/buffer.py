@@ -152,17 +152,43 @@ class TransitionReplayBuffer(ReplayBuffer):
         self.seen = 0
         """Transitions that were offered so far."""
         self._known: Any = None
+        self._tell: Callable[[], tuple[Transitions, tuple[Ints, Ints]]] | None = None
         self._forget()
 
     def _forget(self) -> None:
         nothing = np.zeros(0, np.int64)
-        self.latest: Transitions = self.stored(nothing)
-        """The transitions that the last call of :meth:`add` completed."""
-        self.placed: tuple[Ints, Ints] = (nothing, nothing)
-        """Rows of ``latest``, and the slots in which these lie now."""
+        self._told: tuple[Transitions, tuple[Ints, Ints]]
+        self._told = self.stored(nothing), (nothing, nothing)
+        self._tell = None
         self.sampled: Ints = nothing
         """Slots of the last batch, shape ``(batch_size,)``."""
         self.reset_batch_counts()
+
+    @property
+    def latest(self) -> Transitions:
+        """The transitions that the last step of the sub-environments completed."""
+        self.settle()
+        return self._told[0]
+
+    @property
+    def placed(self) -> tuple[Ints, Ints]:
+        """Rows of ``latest``, and the slots in which these lie now."""
+        self.settle()
+        return self._told[1]
+
+    def tells(self, tell: Callable[[], tuple[Transitions, tuple[Ints, Ints]]]) -> None:
+        """Have somebody else tell ``latest`` and ``placed``, when they are asked for.
+
+        Args:
+            tell: Returns both. Who stores transitions without :meth:`add` has it asked by
+                :meth:`settle` before it cannot tell any more.
+        """
+        self._tell = tell
+
+    def settle(self) -> None:
+        """Be told of ``latest`` and ``placed`` now."""
+        if self._tell is not None:
+            self._told, self._tell = self._tell(), None
 
     @property
     def n_steps(self) -> int:
@@ -223,6 +249,7 @@ class TransitionReplayBuffer(ReplayBuffer):
         return streams
 
     def __getstate__(self) -> dict[str, Any]:
+        self.settle()
         return {**vars(self), "_known": None}  # a copy has generators of its own
 
     def add_column(
@@ -279,7 +306,7 @@ class TransitionReplayBuffer(ReplayBuffer):
         phases = np.array([info.get("phase", 0) for info in infos], np.int64)
         self.expect_phases(phases)
         latest = self.accumulator.push(obs, action, reward, next_obs, done, timeouts, phases)
-        rows, slots = _last_in_each(*self._place(latest))
+        rows, slots = last_in_each(*self._place(latest))
         kept = latest if len(rows) == len(latest) == 1 else latest.take(rows)
         self.observations[slots, 0] = kept.observations
         self.next_observations[slots, 0] = kept.next_observations
@@ -291,7 +318,7 @@ class TransitionReplayBuffer(ReplayBuffer):
         for name, column in self.columns.items():
             column[slots] = self._fills[name]
         self.seen += len(latest)
-        self.latest, self.placed = latest, (rows, slots)
+        self._told, self._tell = (latest, (rows, slots)), None
         self._set_cursor()
 
     def expect_phases(self, phases: Ints) -> None:
@@ -573,7 +600,7 @@ def _check_room(buffer_size: int, observation_space: spaces.Space[Any]) -> None:
     check_memory(f"buffer_size = {buffer_size:,} transitions", buffer_size * each, each)
 
 
-def _last_in_each(rows: Ints, slots: Ints) -> tuple[Ints, Ints]:
+def last_in_each(rows: Ints, slots: Ints) -> tuple[Ints, Ints]:
     """Leave out the rows whose slot a later row takes."""
     if len(set(slots.tolist())) == len(slots):
         return rows, slots

@@ -12,5 +12,4 @@ class FIFOReplayBuffer(TransitionReplayBuffer):
     kind: ClassVar[int] = FIFO
 
     def _set_cursor(self) -> None:
-        super()._set_cursor()
-        self.pos = self.seen % self.buffer_size
+        self.pos, self.full = self.seen % self.buffer_size, self.seen >= self.buffer_size

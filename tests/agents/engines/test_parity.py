@@ -356,8 +356,8 @@ def test_an_engine_that_means_something_else_is_found_out(
     def wrongly(self: Any, *args: Any) -> None:
         before(self, *args)
         for name, value in wrong.items():
-            if name in self.control.dtype.names:
-                self.control[name] = value
+            if name in self.control.array.dtype.names:
+                self.control.array[name] = value
             for binding in self._parts.parts:
                 if name in binding.what.numbers:
                     binding.numbers[binding.what.numbers.index(name)] = value

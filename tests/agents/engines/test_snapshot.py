@@ -123,6 +123,13 @@ def reload_moments(agent: ContinualDQN) -> None:
     agent.optimizer.load_state_dict(copy.deepcopy(agent.optimizer.state_dict()))
 
 
+def turn_moments(agent: ContinualDQN) -> None:
+    state = copy.deepcopy(agent.optimizer.state_dict())
+    for moments in state["state"].values():
+        moments["exp_avg"].mul_(-3.0)
+    agent.optimizer.load_state_dict(state)
+
+
 def double_td_loss(agent: Any) -> None:
     agent.td_loss = lambda samples: 2 * ContinualDQN.td_loss(agent, samples)
 
@@ -160,6 +167,7 @@ SEEN: dict[str, Callable[[Any], object]] = {
     "rewards": set_rewards,
     "all moments forgotten": forget_all,
     "moments loaded": reload_moments,
+    "other moments loaded": turn_moments,
     "betas": lambda agent: set_rate(agent, 0.5),
     "data": lambda agent: setattr(
         agent.q_net.q_net[0].weight, "data", 0.5 * agent.q_net.q_net[0].weight.data
@@ -170,6 +178,7 @@ SEEN: dict[str, Callable[[Any], object]] = {
     "weight of cloning": lambda agent: setattr(agent.parts[2], "alpha", 0.5),
     "what is cloned": lambda agent: setattr(agent.parts[2], "what", "policy"),
     "parts": lambda agent: agent.parts.pop(),
+    "another list of parts": lambda agent: setattr(agent, "parts", agent.parts[1:]),
     "share of the long term": lambda agent: setattr(agent.replay, "long_term_fraction", 0.1),
     "exploration": lambda agent: setattr(agent, "exploration", Exploration(prior=(0.9, 0.1))),
     "exploration rate": lambda agent: setattr(agent, "exploration_schedule", lambda left: left),

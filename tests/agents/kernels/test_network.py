@@ -71,6 +71,7 @@ def shown(network: nn.Sequential, inputs: Any) -> Network:
         np.zeros_like(parameters),
         np.zeros_like(parameters),
         np.zeros(0, np.float32),
+        np.zeros(0, np.float32),
         np.ascontiguousarray(inputs, np.float32),
         *buffers,
     )

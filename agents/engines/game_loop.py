@@ -458,6 +458,7 @@ def is_served(env: Any, agent: Any) -> TypeGuard[GymnasiumVecEnv]:
         and type(env.env) is ArcadeVectorEnv
         and changed(env, GymnasiumVecEnv, _OF_ENV) is None
         and changed(env.env, ArcadeVectorEnv, _OF_ENV) is None
+        and env.env.pictures is None  # which the loop does not draw
         and env.env.render_mode != "rgb_array_list"  # which keeps a picture of every step
         and agent.exploration is not None
         and _tells_labels(env.env, agent)

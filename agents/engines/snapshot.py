@@ -7,10 +7,12 @@ is compared object by object, because that takes microseconds; what an agent may
 :mod:`~continual_arcade.agents.engines.eligibility`, when something has changed.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from itertools import chain
 from operator import attrgetter, is_
 from typing import Any
+
+from torch import nn
 
 from continual_arcade.agents.engines.eligibility import OPTIONS, hooks
 
@@ -40,6 +42,11 @@ _OF_ACCUMULATOR = attrgetter(
     "_observations", "_actions", "_returns", "_phases", "_counts", "_weights", "_discounts"
 )
 _OF_PARAMETER = attrgetter("requires_grad", "_backward_hooks", "_post_accumulate_grad_hooks")
+_LAYERS: Mapping[type[nn.Module], Sequence[str]] = {
+    nn.Conv2d: ("stride", "padding", "dilation", "groups", "transposed"),
+    nn.Flatten: ("start_dim", "end_dim"),
+}
+"""Settings of layers that decide what these compute."""
 _NUMBERS_OF_AGENT = attrgetter("n_envs", "learning_starts")
 _NUMBERS_OF_REPLAY = attrgetter("buffer_size", "handle_timeout_termination")
 
@@ -84,6 +91,13 @@ class Snapshot:
         self._settings = [_getter(part, part.settings) for part in agent.parts]
         own = ("fifo_size", "long_term_fraction")
         self._settings.append(_getter(replay, [name for name in own if hasattr(replay, name)]))
+        self._settings += [
+            _getter(network, ["normalize_images"]) for network in (policy.q_net, policy.q_net_target)
+        ]
+        for module in networks:
+            for kind, names in _LAYERS.items():
+                if isinstance(module, kind):
+                    self._settings.append(_getter(module, names))
         self._sizes, self._things = self._sized(), self._looked_at(agent)
         self._numbers = self._numbered(agent)
 

@@ -12,7 +12,7 @@ import numpy.typing as npt
 
 from continual_arcade.agents.kernels.inner import inner
 from continual_arcade.agents.kernels.losses import TD
-from continual_arcade.agents.kernels.network import ONLINE, best, forward
+from continual_arcade.agents.kernels.network import ONLINE, best, forward, show
 from continual_arcade.agents.kernels.random import Stream, below, fraction
 from continual_arcade.agents.kernels.replay import Pending, lacks_room, place, push
 from continual_arcade.agents.kernels.update import (
@@ -250,8 +250,8 @@ def _store(c: Any, a: Any) -> None:
     c.seen += count
     if c.values_after >= 0 and c.timesteps > c.values_after and count:
         for row in range(count):
-            for j in range(a.net.inputs.shape[1]):
-                a.net.inputs[row, j] = completed.observations[c.fresh + row, j]
+            seen = completed.observations[c.fresh + row]
+            show(a.net.shape.pictures, seen, a.net.inputs[row])
         values = forward(a.net, ONLINE, a.net.inputs[:count], a.net.activations)
         for i in range(placed):
             a.memory.q_values[completed.placed_slots[i]] = values[

@@ -168,11 +168,12 @@ class CompiledEngine:
         if rows <= self._rows:
             return
         self._rows = rows
-        units = int(self.widths[1:].sum())
-        returning = units
+        units = returning = int(self.widths[1:].sum())
         if self._pictures is not None:
             returning += int(self.widths[0])
             units += numbers_of(self._pictures)
+        self.units = units
+        """Numbers that one observation leaves in a buffer on its way through a network."""
         self._inputs = np.zeros((2 * rows, self._features), np.float32)
         self._activations = np.zeros(2 * rows * units, np.float32)
         self._others = np.zeros(rows * units, np.float32)

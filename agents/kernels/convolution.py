@@ -25,6 +25,7 @@ import numpy.typing as npt
 from continual_arcade.agents.kernels.activations import NOTHING
 from continual_arcade.agents.kernels.inner import WIDE, inner
 from continual_arcade.agents.kernels.products import (
+    add_pieces,
     add_scattered_gradient,
     scattered_dense,
     through_layer,
@@ -326,7 +327,7 @@ def _add_rows(rows: Any, sums: Any, is_first: bool) -> None:
             sums[j] += rows[i, j]
 
 
-@inner(WIDE)
+@inner()
 def _spread(pictures: Any, layer: Any, slopes: Any, seen: Any, below: Any) -> None:
     """Compute derivatives by what a layer saw, before the ReLU that it came from.
 
@@ -338,19 +339,17 @@ def _spread(pictures: Any, layer: Any, slopes: Any, seen: Any, below: Any) -> No
         below: Filled, of the same shape.
     """
     depth, places = layer.channels * layer.pixels, layer.places
-    scratch, tables = pictures.scratch, pictures.tables
+    scratch = pictures.scratch
+    spans_at = pictures.tables[layer.spans_at : layer.spans_at + places * layer.spans]
     turned = scratch[layer.turned_at : layer.turned_at + layer.filters * depth]
     weights = turned.reshape(layer.filters, depth)
     room = scratch[layer.patches_at : layer.patches_at + places * depth]
     patches = room.reshape(places, depth)
-    for j in range(len(below)):
-        below[j] = np.float32(0.0)
+    below[:] = np.float32(0.0)
     for row in range(len(slopes) // places):
         one = slopes[row * places : (row + 1) * places]
         through_layer(one, weights, patches, patches, NOTHING)
-        for piece in range(places * layer.spans):
-            at = row * layer.seen + tables[layer.spans_at + piece]
-            for j in range(layer.span):
-                below[at + j] += room[piece * layer.span + j]
-    for j in range(len(below)):
+        into = below[row * layer.seen : (row + 1) * layer.seen]
+        add_pieces(room.reshape(places * layer.spans, layer.span), into, spans_at)
+    for j in range(len(below)):  # where ReLU gave nothing, or NaN
         below[j] = below[j] if seen[j] > np.float32(0.0) else np.float32(0.0)

@@ -63,6 +63,7 @@ WIDTH, FUSES = _vectors(_features(), platform.machine())
 BLOCKS = [(4, 4 if WIDTH == 16 else 2, WIDTH)]
 """Rows, vectors in a row and floats in a vector of the blocks that columns are cut into: the first
 fills the registers, and what is left goes into ever narrower ones."""
+BLOCKS += [(8, 2, WIDTH)] * (WIDTH == 16)  # where there are 32 registers
 BLOCKS += [(8, 1, width) for width in (16, 8, 4, 2, 1) if width <= WIDTH]
 
 GATE = TANH + 1
@@ -491,6 +492,47 @@ def add_scattered_gradient(
     _multiply_scattered(
         a, step_table, row_table, b, c, n_in, n_out, rows, begin, n_out, NOTHING
     )
+
+
+@intrinsic
+def _add_pieces(
+    context: Any, pieces: Any, rows: Any, columns: Any, result: Any, rows_at: Any
+) -> Any:
+    """Add rows to pieces of a vector: addresses, and the shape of the rows."""
+
+    def generate(context: Any, builder: Any, signature: Any, arguments: Sequence[Any]) -> Any:
+        given, rows, columns, result, rows_at = arguments
+        size = _number(_SIZE)
+        source = _Matrix(builder, given, builder.mul(columns, size), size)
+        target = _Scattered(builder, result, rows_at, rows_at)
+        row, column = (cgutils.alloca_once(builder, _I64) for _ in range(2))
+        builder.store(_number(0), row)
+        with _counting(builder, row, rows, 1) as this:
+            begin, into = source.begin(this), target.begin(this)
+            builder.store(_number(0), column)
+            for width in dict.fromkeys(width for _, _, width in BLOCKS):
+                on = _Writer(builder, width)
+                with _counting(builder, column, columns, width) as first:
+                    beyond = builder.mul(first, size)
+                    there = builder.add(into, beyond)
+                    added = on.load(builder.add(begin, beyond))
+                    on.store(builder.fadd(on.load(there), added), there)
+        return context.get_dummy_value()
+
+    return types.void(*[types.int64] * 5), generate
+
+
+@inner()
+def add_pieces(pieces: Any, result: Any, rows_at: Any) -> None:
+    """Add each row to the piece of a vector that begins where a table says.
+
+    Args:
+        pieces: Shape ``(rows, columns)``; all arrays are contiguous.
+        result: The vector.
+        rows_at: Shape ``(rows,)``, of int64.
+    """
+    rows, columns = pieces.shape
+    _add_pieces(_address(pieces), rows, columns, _address(result), _table(rows_at))
 
 
 @inner()

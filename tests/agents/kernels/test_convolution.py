@@ -167,14 +167,18 @@ EDGES = [
 CHANNELS_FIRST = "deep, down, right = rows * columns, columns, 1"
 FILTERS_FIRST = "turn(shown, flat.reshape(layer.filters, layer.places))"
 GATE = "below[j] = below[j] if seen[j] > np.float32(0.0) else np.float32(0.0)"
-ADDED = "below[at + j] += room[piece * layer.span + j]"
+ADDED = "into = below[row * layer.seen : (row + 1) * layer.seen]"
 TABLE = 'layer["rows_at"] = listed(np.arange(AT_ONCE)[:, None] * seen + places)'
 WRONG = {
     "channels_last": (CHANNELS_FIRST, "pass"),
     "places_first": (FILTERS_FIRST, "flat[:] = shown.reshape(-1)"),
     "no_gate": (GATE, "pass"),
     "gate_open_at_0": (GATE, GATE.replace(">", ">=")),
-    "not_added": (ADDED, ADDED.replace("+=", "=")),
+    "one_picture_s_for_all": (ADDED, "into = below[: layer.seen]"),
+    "filters_of_other_channels": (
+        "one.reshape(layer.channels, layer.pixels)",
+        "one.reshape(layer.pixels, layer.channels)",
+    ),
     "strides_exchanged": ("for s, n in zip(stride,", "for s, n in zip(stride[::-1],"),
     "one_picture_over_and_over": (TABLE, TABLE.replace("* seen", "* 0")),
     "sums_begin_anew": ("sums_of, first == 0)", "sums_of, True)"),

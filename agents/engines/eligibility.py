@@ -199,13 +199,15 @@ def _looks(network: QNetwork) -> tuple[list[Size], float] | None:
     return sizes, 255.0 if network.normalize_images else 1.0
 
 
-def _convolutions(extractor: SmallConvolutions) -> list[Any]:
-    return list(extractor.layers)[:-1:2]
+def _convolutions(extractor: Any) -> list[Any]:
+    """Return the convolutions of what sees observations; none if it leaves them as they are."""
+    return list(extractor.layers)[:-1:2] if isinstance(extractor, SmallConvolutions) else []
 
 
 def _extractor(network: Any) -> str | None:
     """Return what is in the way of what sees the observations."""
-    extractor, space = network.features_extractor, network.observation_space
+    extractor: Any = network.features_extractor
+    space = network.observation_space
     serves = "supported: features as they are, and SmallConvolutions over pictures"
     is_picture = is_image_space(space)
     if type(extractor) is not (SmallConvolutions if is_picture else FlattenExtractor):
@@ -220,7 +222,8 @@ def _extractor(network: Any) -> str | None:
     kinds = [nn.Conv2d, nn.ReLU, nn.Conv2d, nn.ReLU, nn.Flatten]
     if type(layers) is not nn.Sequential or [type(layer) for layer in layers] != kinds:
         return f"the layers of the convolutions were changed; {serves}"
-    if (layers[-1].start_dim, layers[-1].end_dim) != (1, -1):
+    flatten: Any = layers[-1]
+    if (flatten.start_dim, flatten.end_dim) != (1, -1):
         return f"the convolutions are not flattened as a whole; {serves}"
     shape = tuple(space.shape)
     for layer in _convolutions(extractor):
@@ -266,9 +269,7 @@ def _layers(network: Any) -> str | None:
         return f"the network mixes {names}; {serves}"
     if any(layer.bias is None for layer in layers[::2]) or len(layers) % 2 == 0:
         return f"the network has a layer without biases, or ends with an activation; {serves}"
-    seeing = [] if type(network.features_extractor) is FlattenExtractor else (
-        _convolutions(network.features_extractor)
-    )
+    seeing = _convolutions(network.features_extractor)
     own = [tensor for layer in [*seeing, *layers[::2]] for tensor in (layer.weight, layer.bias)]
     found = list(network.parameters())
     if len(own) != len(found) or any(a is not b for a, b in zip(own, found, strict=True)):

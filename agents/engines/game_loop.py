@@ -77,7 +77,8 @@ class GameLoop:
         self._pace = 64 / _INTERVAL
         """Steps per second that the last loops have made."""
         count, space = env.num_envs, self._games.single_observation_space
-        self._shape: tuple[int, ...] = space.shape
+        assert space.shape is not None
+        self._shape = space.shape
         """Of an observation."""
         seen = (count, math.prod(self._shape))
         self._play = Play(

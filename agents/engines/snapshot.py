@@ -92,7 +92,8 @@ class Snapshot:
         own = ("fifo_size", "long_term_fraction")
         self._settings.append(_getter(replay, [name for name in own if hasattr(replay, name)]))
         self._settings += [
-            _getter(network, ["normalize_images"]) for network in (policy.q_net, policy.q_net_target)
+            _getter(network, ["normalize_images"])
+            for network in (policy.q_net, policy.q_net_target)
         ]
         for module in networks:
             for kind, names in _LAYERS.items():

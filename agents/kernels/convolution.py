@@ -147,7 +147,7 @@ def parameters_of(pictures: Convolutions) -> int:
 
 
 def numbers_of(pictures: Convolutions) -> int:
-    """Return how many numbers a picture leaves behind: what each layer gives, the last one twice."""
+    """Return how many numbers a picture leaves behind: of each layer, of the last one twice."""
     given = pictures.layers["places"] * pictures.layers["filters"]
     return int(given.sum() + given[-1])
 

@@ -122,9 +122,7 @@ def refresh_filters(pictures: Any, parameters: Any, transposed: Any) -> None:
     raise NotImplementedError
 
 
-def first_inputs(
-    pictures: Any, parameters: Any, transposed: Any, inputs: Any, behind: Any
-) -> Any:
+def first_inputs(pictures: Any, parameters: Any, transposed: Any, inputs: Any, behind: Any) -> Any:
     """Return what the first layer is given for some observations.
 
     Args:
@@ -182,9 +180,7 @@ def _refresh_filters(pictures: Any, parameters: Any, transposed: Any) -> Any:
 
 
 @overload(first_inputs, strict=False)
-def _first_inputs(
-    pictures: Any, parameters: Any, transposed: Any, inputs: Any, behind: Any
-) -> Any:
+def _first_inputs(pictures: Any, parameters: Any, transposed: Any, inputs: Any, behind: Any) -> Any:
     if isinstance(pictures, types.NoneType):
         return lambda pictures, parameters, transposed, inputs, behind: inputs
     return lambda pictures, parameters, transposed, inputs, behind: look(

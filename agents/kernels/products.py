@@ -466,9 +466,7 @@ def scattered_dense(
     rows, n_out = outputs.shape
     a, b, c, bias = _address(inputs), _address(weights), _address(outputs), _address(biases)
     row_table, step_table, depth = _table(rows_at), _table(steps_at), len(steps_at)
-    _multiply_scattered(
-        a, row_table, step_table, b, c, rows, n_out, depth, bias, 0, RELU
-    )
+    _multiply_scattered(a, row_table, step_table, b, c, rows, n_out, depth, bias, 0, RELU)
 
 
 @inner()
@@ -489,9 +487,7 @@ def add_scattered_gradient(
     a, b, c = _address(inputs), _address(deltas), _address(gradient)
     row_table, step_table, n_in = _table(rows_at), _table(steps_at), len(steps_at)
     begin = 0 if is_first else c
-    _multiply_scattered(
-        a, step_table, row_table, b, c, n_in, n_out, rows, begin, n_out, NOTHING
-    )
+    _multiply_scattered(a, step_table, row_table, b, c, n_in, n_out, rows, begin, n_out, NOTHING)
 
 
 @intrinsic

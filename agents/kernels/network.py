@@ -122,15 +122,18 @@ def refresh_filters(pictures: Any, parameters: Any, transposed: Any) -> None:
     raise NotImplementedError
 
 
-def first_inputs(pictures: Any, parameters: Any, transposed: Any, inputs: Any, behind: Any) -> Any:
+def first_inputs(
+    pictures: Any, shape: Any, parameters: Any, transposed: Any, inputs: Any, buffer: Any
+) -> Any:
     """Return what the first layer is given for some observations.
 
     Args:
         pictures: The convolutions, or None.
+        shape: Of the network.
         parameters: Of the network.
         transposed: Its transposed weights.
         inputs: The observations, shape ``(rows, numbers)``.
-        behind: What the layers leave of the buffer.
+        buffer: Filled with what convolutions give, behind what the layers will.
     """
     raise NotImplementedError
 
@@ -141,7 +144,7 @@ def inputs_again(pictures: Any, net: Any, rows: int, passed: int) -> Any:
 
 
 def through_pictures(
-    pictures: Any, net: Any, rows: int, passed: int, delta: Any, below: Any, gradient: Any
+    pictures: Any, net: Any, rows: int, passed: int, delta: Any, free: Any, gradient: Any
 ) -> None:
     """Compute the gradient of the convolutions, if there are any.
 
@@ -151,7 +154,7 @@ def through_pictures(
         rows: Observations that have a part in it.
         passed: Observations that passed.
         delta: Derivatives by what the first layer gave, before its activation.
-        below: Room for those by what it was given.
+        free: Where there is room for those by what it was given, among ``net.deltas``.
         gradient: Filled, shape ``(parameters,)``.
     """
     raise NotImplementedError
@@ -180,12 +183,19 @@ def _refresh_filters(pictures: Any, parameters: Any, transposed: Any) -> Any:
 
 
 @overload(first_inputs, strict=False)
-def _first_inputs(pictures: Any, parameters: Any, transposed: Any, inputs: Any, behind: Any) -> Any:
+def _first_inputs(
+    pictures: Any, shape: Any, parameters: Any, transposed: Any, inputs: Any, buffer: Any
+) -> Any:
     if isinstance(pictures, types.NoneType):
-        return lambda pictures, parameters, transposed, inputs, behind: inputs
-    return lambda pictures, parameters, transposed, inputs, behind: look(
-        pictures, parameters, transposed, inputs, behind
-    )
+        return lambda pictures, shape, parameters, transposed, inputs, buffer: inputs
+
+    def shown(
+        pictures: Any, shape: Any, parameters: Any, transposed: Any, inputs: Any, buffer: Any
+    ) -> Any:
+        behind = buffer[len(inputs) * units_of(shape) :]
+        return look(pictures, parameters, transposed, inputs, behind)
+
+    return shown
 
 
 @overload(inputs_again, strict=False)
@@ -201,17 +211,17 @@ def _inputs_again(pictures: Any, net: Any, rows: Any, passed: Any) -> Any:
 
 @overload(through_pictures, strict=False)
 def _through_pictures(
-    pictures: Any, net: Any, rows: Any, passed: Any, delta: Any, below: Any, gradient: Any
+    pictures: Any, net: Any, rows: Any, passed: Any, delta: Any, free: Any, gradient: Any
 ) -> Any:
     if isinstance(pictures, types.NoneType):
-        return lambda pictures, net, rows, passed, delta, below, gradient: None
+        return lambda pictures, net, rows, passed, delta, free, gradient: None
 
     def back(
-        pictures: Any, net: Any, rows: Any, passed: Any, delta: Any, below: Any, gradient: Any
+        pictures: Any, net: Any, rows: Any, passed: Any, delta: Any, free: Any, gradient: Any
     ) -> None:
         seen = net.activations[passed * units_of(net.shape) :]
         x = shown_in(pictures, passed, seen)[:rows]
-        deltas = below[: rows * x.shape[1]].reshape(x.shape)
+        deltas = net.deltas[free : free + rows * x.shape[1]].reshape(x.shape)
         through_layer(delta, weights_of(net.shape, net.online, 0), x, deltas, RELU)
         through_look(pictures, net.online, net.inputs[:rows], seen, passed, deltas, gradient)
 
@@ -275,8 +285,7 @@ def pass_through(net: Any, which: int, inputs: Any, buffer: Any, sparse: bool) -
     last = len(shape.starts) - 1
     refresh(net, which)
     rows = len(inputs)
-    behind = buffer[rows * units_of(shape) :]
-    x = first_inputs(shape.pictures, parameters, transposed, inputs, behind)
+    x = first_inputs(shape.pictures, shape, parameters, transposed, inputs, buffer)
     at = 0
     for layer in range(last + 1):
         n_out = shape.widths[layer + 1]
@@ -333,7 +342,7 @@ def backward(net: Any, rows: int, passed: int, slopes: Any, gradient: Any) -> No
             through_layer(delta, weights, x, below, shape.activation)
             free += rows * n_in
             delta = below
-    through_pictures(shape.pictures, net, rows, passed, delta, net.deltas[free:], gradient)
+    through_pictures(shape.pictures, net, rows, passed, delta, free, gradient)
 
 
 @njit(error_model="numpy")

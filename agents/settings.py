@@ -47,8 +47,8 @@ class DQNSettings:
     """
 
     engine: Engine = "auto"
-    """What computes: torch serves everything; compiled serves networks without layer_norm and
-    dropout, many times as fast; auto is compiled where that can serve."""
+    """What computes: torch serves everything; compiled serves networks without layer_norm,
+    dropout and large convolutions, many times as fast; auto is compiled where that can serve."""
     num_envs: AtOnce = 8
     """Games that are played side by side."""
     hidden: tuple[Count, ...] = (64, 64)

@@ -28,6 +28,7 @@ os.environ.update(ONE_THREAD, JAX_PLATFORMS="cpu", PYGAME_HIDE_SUPPORT_PROMPT="1
 
 import importlib
 import json
+import math
 import multiprocessing
 import re
 import subprocess
@@ -38,6 +39,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, dataclass, replace
 from functools import partial
+from itertools import pairwise
 from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any, ClassVar, Literal
@@ -55,7 +57,9 @@ from torch import nn
 from continual_arcade.agents import METHODS, ContinualDQN, DQNSettings, Exploration, build_agent
 from continual_arcade.agents.methods import Method, Part
 from continual_arcade.agents.methods.rules import rule
+from continual_arcade.agents.networks import SmallConvolutions
 from continual_arcade.agents.replay import FIFOReplayBuffer
+from continual_arcade.agents.settings import Engine
 from continual_arcade.envs import IDS, make_game
 from continual_arcade.envs.curricula import as_schedule
 from continual_arcade.envs.schedules import Schedule
@@ -89,6 +93,8 @@ LIKE_SETTINGS: dict[str, Any] = {
     "device": "cpu",
 }
 """The same for agents of Stable-Baselines3; all else is as they have it."""
+MEMORY_OF_PICTURES = 5_000
+"""Transitions in memory, of pictures."""
 GROWN_UP, BEGUN = 60_000, 300
 """Steps before a contestant is measured: replay is full then, or the slow ones learn from it."""
 RUN_STEPS = 20_000
@@ -101,6 +107,8 @@ LEAN = "lean loop in torch, by hand"
 SBX = "sbx DQN (JAX)"
 OURS = "ours, compiled"
 CALLBACK = "ours, compiled, a callback at each step"
+SINGLE_Q = "ours, compiled, without Double Q-learning, as SB3's DQN"
+SB3_PICTURES = "stable-baselines3 DQN, CnnPolicy with the same network"
 SB3_CARTPOLE = f"stable-baselines3 DQN, {CARTPOLE}"
 OUR_CARTPOLE = f"ours, compiled, {CARTPOLE}"
 MER = "mer-faithful, compiled"
@@ -134,7 +142,13 @@ PACKAGES = (
     *("sbx-rl", "jax"),
 )
 
-Section = Literal["learner", "presets", "cores", "blas", "runs", "growth"]
+PICTURES: Mapping[str, Mapping[str, Any]] = {
+    f"{side}x{side}x{stack}": {"observation": "pixels", "screen_size": side, "stack": stack}
+    for side, stack in ((21, 2), (42, 4))
+}
+"""Pictures that are learnt from, by their size and number."""
+
+Section = Literal["learner", "pictures", "presets", "cores", "blas", "runs", "growth"]
 
 
 @dataclass(frozen=True)
@@ -155,7 +169,7 @@ class Args:
     @property
     def sections(self) -> tuple[Section, ...]:
         """What is measured."""
-        default: tuple[Section, ...] = ("learner", "presets", "cores", "blas")
+        default: tuple[Section, ...] = ("learner", "pictures", "presets", "cores", "blas")
         return self.only or (*default, *(("runs", "growth") if self.runs else ()))
 
 
@@ -212,6 +226,58 @@ def ours(
     if not torch_only and agent.engine_report != "compiled":
         raise RuntimeError(f"not compiled, but {agent.engine_report}")
     return run
+
+
+def our_pictures(size: str, engine: Engine, **changes: Any) -> Run:
+    """Set up an agent of this suite that sees pictures."""
+    schedule = as_schedule("shrink", make_game(GAME, **PICTURES[size]))
+    settings = replace(SETTINGS, engine=engine, buffer_size=MEMORY_OF_PICTURES, **changes)
+    agent = build_agent(GAME, schedule, settings, SEED, **PICTURES[size])
+    run = begun(agent, BEGUN if engine == "torch" else MEMORY_OF_PICTURES)
+    if engine == "compiled" and agent.engine_report != "compiled":
+        raise RuntimeError(f"not compiled, but {agent.engine_report}")
+    return run
+
+
+def sb3_pictures(size: str) -> Run:
+    """Set up an agent of Stable-Baselines3 that sees pictures, with the same network."""
+    schedule = as_schedule("shrink", make_game(GAME, **PICTURES[size]))
+    policy = {"features_extractor_class": SmallConvolutions, "net_arch": [HIDDEN, HIDDEN]}
+    env = gym.make(IDS[GAME], schedule=schedule, **PICTURES[size])
+    options = {**LIKE_SETTINGS, "buffer_size": MEMORY_OF_PICTURES, "policy_kwargs": policy}
+    return begun(DQN("CnnPolicy", env, **options), BEGUN)
+
+
+def lookers(size: str) -> list[Contestant]:
+    """Return who learns from pictures, and the core's peak."""
+    return [
+        Contestant(name=SB3_PICTURES, make=partial(sb3_pictures, size)),
+        Contestant(name=TORCH, make=partial(our_pictures, size, "torch")),
+        Contestant(name=OURS, make=partial(our_pictures, size, "compiled")),
+        Contestant(name=SINGLE_Q, make=partial(our_pictures, size, "compiled", double_q=False)),
+        Contestant(name=PEAK, make=partial(at_the_peak, picture_operations(size))),
+    ]
+
+
+def picture_operations(size: str) -> int:
+    """Return how many floating-point operations the products of a step need.
+
+    As those of a perceptron: an update of a batch, and the choice of an action.
+    """
+    game = make_game(GAME, **PICTURES[size])
+    assert game.pictures is not None
+    extractor = SmallConvolutions(gym.spaces.Box(0, 255, game.pictures.shape, np.uint8))
+    across, seen = game.pictures.shape[1:], []
+    for layer in extractor.modules():
+        if isinstance(layer, nn.Conv2d):
+            sides = zip(across, layer.kernel_size, layer.stride, strict=True)
+            across = [(side - kernel) // step + 1 for side, kernel, step in sides]
+            seen.append(layer.weight.numel() * math.prod(across))
+    widths = (extractor.features_dim, HIDDEN, HIDDEN, game.num_actions)
+    weights = [*seen, *(n_in * n_out for n_in, n_out in pairwise(widths))]
+    # Three passes forward; gradients of all weights, and deltas of all but the pictures.
+    rows = 4 * sum(weights) + sum(weights[1:])
+    return 2 * (BATCH * rows + sum(weights))
 
 
 def our_cartpole() -> Run:
@@ -608,6 +674,21 @@ def judge_learners(results: Sequence[Result]) -> Iterator[Verdict]:
     yield at_most(f"{MER}: time of a step / that of {OURS}", compiled.ratio_to(by_name[MER]), 1.5)
 
 
+def pictures_table(size: str, results: Sequence[Result]) -> str:
+    """Lay out who learns how fast from pictures of one size."""
+    return table(f"training in {GAME}, seen in pictures of {size}", "steps/s", results, results[0])
+
+
+def judge_pictures(size: str, results: Sequence[Result]) -> Iterator[Verdict]:
+    """Judge what is promised of pictures of one size."""
+    by_name = {result.name: result for result in results}
+    for name in (OURS, SINGLE_Q):
+        ratio = by_name[name].ratio_to(by_name[SB3_PICTURES])
+        yield at_least(f"{name}, {size} / {SB3_PICTURES}", ratio, 5)
+    share = 100 * by_name[OURS].ratio_to(by_name[PEAK])
+    yield at_least(f"{OURS}, {size}: operations / those of the core's peak", share, 40, "%")
+
+
 def judge_methods(results: Sequence[Result]) -> Iterator[Verdict]:
     """Judge what is promised of the presets."""
     base = next(result for result in results if result.name == FINETUNE)
@@ -643,6 +724,15 @@ def main(args: Args) -> None:
         results = race(learners(), args.rounds, args.seconds)
         show("learner", learners_tables(results), results)
         judged += judge_learners(results)
+    if "pictures" in args.sections:
+        found: list[Result] = []
+        texts = []
+        for size in PICTURES:
+            results = race(lookers(size), args.rounds, args.seconds)
+            texts.append(pictures_table(size, results))
+            judged += judge_pictures(size, results)
+            found += [replace(result, name=f"{result.name}, {size}") for result in results]
+        show("pictures", "\n\n".join(texts), found)
     if "presets" in args.sections:
         results = race(methods(), args.rounds, args.seconds)
         times = [per_step(result) for result in results]

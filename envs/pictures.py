@@ -4,7 +4,7 @@ A picture is drawn once, when its scene is new, and kept for as long as it is se
 a run depends on are the scenes.
 """
 
-from typing import Any
+from typing import Any, NamedTuple
 
 import gymnasium as gym
 import numpy as np
@@ -17,6 +17,15 @@ from continual_arcade.envs.raster import BEGIN, FOLLOW, REST, STAY, Frame, show
 Scenes = npt.NDArray[np.float32]
 Seen = npt.NDArray[np.uint8]
 Moves = npt.NDArray[np.int64]
+
+
+class Drawing(NamedTuple):
+    """What pictures are drawn with, for compiled code: see ``raster.show``."""
+
+    frame: Frame
+    newest: npt.NDArray[np.int64]
+    recent: Scenes
+    pictures: Seen
 
 
 class Pictures:
@@ -54,6 +63,11 @@ class Pictures:
     def space(self) -> "gym.spaces.Box[Any]":
         """The space of what is seen of one game."""
         return gym.spaces.Box(0, 255, self.format.shape, np.uint8)
+
+    @property
+    def drawing(self) -> Drawing:
+        """What they are drawn with, which does not move."""
+        return Drawing(self._frame, self._newest, self._recent, self._pictures)
 
     def follow(self, scenes: Scenes, moves: Moves | None = None) -> Seen:
         """Return what is seen after a step.

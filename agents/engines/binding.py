@@ -43,14 +43,15 @@ from continual_arcade.agents.methods.rules import (
 )
 
 _TRANSITIONS = (
-    ("observations", np.float32),
+    ("observations", None),
     ("actions", np.int64),
     ("rewards", np.float32),
-    ("next_observations", np.float32),
+    ("next_observations", None),
     ("dones", np.float32),
     ("discounts", np.float32),
 )
-"""Columns of kept transitions that a gradient of the TD loss is computed from."""
+"""Columns of kept transitions that a gradient of the TD loss is computed from, and their types;
+observations are of that in which replay remembers them."""
 
 
 class PartBinding:
@@ -116,6 +117,7 @@ class Source:
         result: The vector or matrix that is filled, if it is one.
         features: Numbers of an observation.
         actions: Actions.
+        kind: Type of these numbers, as replay remembers them.
     """
 
     def __init__(
@@ -126,9 +128,10 @@ class Source:
         result: FlatVector | FlatMatrix | None,
         features: int,
         actions: int,
+        kind: npt.DTypeLike,
     ) -> None:
         self.part, self.step, self._entry = part, step, entry
-        self._features, self._actions = features, actions
+        self._features, self._actions, self._kind = features, actions, kind
         self._result = result
         self._ends = np.zeros(1, np.int64)
         self._shown: list[Any] = []
@@ -203,7 +206,7 @@ class Source:
         count = len(kept["observations"])
         kinds: dict[str, Any] = dict(_TRANSITIONS)
         if isinstance(self.step, Slope):
-            kinds = {"observations": np.float32, "values": np.float32}
+            kinds = {"observations": None, "values": np.float32}
         widths = {
             "observations": (self._features,),
             "next_observations": (self._features,),
@@ -220,7 +223,8 @@ class Source:
                     "its state is damaged, or that of another network"
                 )
             columns[name] = np.require(
-                array.reshape(shape).astype(kind, copy=False), requirements=["C", "W"]
+                array.reshape(shape).astype(kind or self._kind, copy=False),
+                requirements=["C", "W"],
             )
         actions = columns.get("actions")
         if actions is not None and not (actions.min() >= 0 and actions.max() < self._actions):
@@ -365,9 +369,9 @@ class PartsBinding:
         number = len(self._sources)
         results: dict[str, FlatVector | FlatMatrix] = {**binding.vectors, **binding.matrices}
         result = results[step.writes] if isinstance(step, KeptGradient) else None
-        self._sources.append(
-            Source(binding.part, step, self._entries[number], result, self._features, self._actions)
-        )
+        kind = self._agent.replay.observations.dtype
+        seen = (self._features, self._actions, kind)
+        self._sources.append(Source(binding.part, step, self._entries[number], result, *seen))
         return number
 
     def _planned(self, steps: int, draws: int) -> Plan:

@@ -4,6 +4,7 @@ It works on the agent's own memory: parameters, moments, replay, state of the ga
 What the agent is can be looked at, saved and changed between two calls as if there were no engine.
 """
 
+import math
 from functools import cache
 from operator import attrgetter, is_
 from threading import Lock
@@ -19,10 +20,11 @@ from continual_arcade.agents.engines import control as at
 from continual_arcade.agents.engines.binding import PartsBinding
 from continual_arcade.agents.engines.compilation import Entry, Prepared
 from continual_arcade.agents.engines.control import Control, table
-from continual_arcade.agents.engines.eligibility import REPLAYS, activation_of
+from continual_arcade.agents.engines.eligibility import REPLAYS, activation_of, pictures_of
 from continual_arcade.agents.engines.flat import FlatVector
 from continual_arcade.agents.engines.snapshot import Snapshot
 from continual_arcade.agents.kernels import update
+from continual_arcade.agents.kernels.convolution import numbers_of, parameters_of
 from continual_arcade.agents.kernels.network import Network, Shape, ToAct, act
 from continual_arcade.agents.kernels.replay import Completed, Memory, Pending
 from continual_arcade.agents.methods.base import MEASURED, Part
@@ -63,12 +65,16 @@ class CompiledEngine:
         """The average of the weights, and the weights when it was brought up to date."""
         self._moment_counts = np.zeros(len(like), np.float32)
         self._steps = list(torch.from_numpy(self._moment_counts))
+        self._pictures = pictures_of(agent.q_net)
+        """The convolutions, if it looks at pictures."""
         widths = [agent.q_net.q_net[0].in_features]
         widths += [layer.out_features for layer in list(agent.q_net.q_net)[::2]]
         self.widths = np.array(widths, np.int64)
+        self._features = math.prod(agent.observation_space.shape)
+        """Numbers of an observation."""
         self._gradients = np.zeros((2, len(self._online.array)), np.float32)
         self._parts = PartsBinding(
-            agent, like, self._c, self._online.array, self._gradients[0], widths[0], widths[-1]
+            agent, like, self._c, self._online.array, self._gradients[0], self._features, widths[-1]
         )
         self._rows = 0
         self._places: tuple[Any, ...] = (None,) * 5
@@ -123,9 +129,10 @@ class CompiledEngine:
         self._most_completed = n_envs * n_steps
         self._make_room(agent.batch_size + self._most_completed)
         self._make_completed(self._most_completed)
-        starts = np.cumsum([0, *((self.widths[:-1] + 1) * self.widths[1:])])[:-1]
+        first = 0 if self._pictures is None else parameters_of(self._pictures)
+        starts = np.cumsum([first, *((self.widths[:-1] + 1) * self.widths[1:])])[:-1]
         activation = activation_of(agent.q_net)
-        self._shape = Shape(self.widths, starts.astype(np.int64), activation)
+        self._shape = Shape(self.widths, starts.astype(np.int64), activation, self._pictures)
         size = len(self._online.array)
         self._transposed, self._stale = np.zeros((2, size), np.float32), np.ones(2, np.int64)
         self._stale_now = table(self._stale)
@@ -141,7 +148,7 @@ class CompiledEngine:
             "q_values": replay.columns.get("q_values", np.zeros((0, self.widths[-1]), np.float32)),
         }
         pending = self.replay.accumulator
-        features = self.widths[0]
+        features = self._features
         self.pending = Pending(
             observations=pending._observations.reshape(n_envs, n_steps, features),
             actions=pending._actions.reshape(n_envs, n_steps),
@@ -157,11 +164,16 @@ class CompiledEngine:
         if rows <= self._rows:
             return
         self._rows = rows
-        units = int(self.widths[1:].sum())
-        self._inputs = np.zeros((2 * rows, self.widths[0]), np.float32)
+        units = returning = int(self.widths[1:].sum())
+        if self._pictures is not None:
+            returning += int(self.widths[0])
+            units += numbers_of(self._pictures)
+        self.units = units
+        """Numbers that one observation leaves in a buffer on its way through a network."""
+        self._inputs = np.zeros((2 * rows, self._features), np.float32)
         self._activations = np.zeros(2 * rows * units, np.float32)
         self._others = np.zeros(rows * units, np.float32)
-        self._deltas = np.zeros(rows * units, np.float32)
+        self._deltas = np.zeros(rows * returning, np.float32)
         self._batch = update.Batch(
             actions=np.zeros(rows, np.int64),
             rewards=np.zeros(rows, np.float32),
@@ -174,7 +186,7 @@ class CompiledEngine:
 
     def _make_completed(self, rows: int) -> None:
         replay = self.replay
-        features = int(self.widths[0])
+        features = self._features
         kind = replay.observations.dtype
         placed = 2 * rows  # a mixed memory stores what it takes twice
         self._completed = Completed(
@@ -272,7 +284,8 @@ class CompiledEngine:
         parts, whole = self._parts, self.control.whole
         parts.before(gradient_steps, batch_size)
         singles = whole[at.PLANNED] == update.ONE_BY_ONE
-        whole[at.ALONE] = singles and parts.acts_alone and not self._adam
+        perceptron = self._pictures is None
+        whole[at.ALONE] = singles and parts.acts_alone and not self._adam and perceptron
         rows: int = 2 * whole[at.STEPS_PLANNED] if singles else batch_size + self._most_completed
         return max(rows, batch_size, parts.most_rows(batch_size))
 
@@ -491,12 +504,18 @@ class CompiledEngine:
         if act is None or act.arguments.net.inputs is not self._inputs:
             act = self._acts[averaged] = _acting_entry().prepared(self._to_act(averaged))
         given = act.arguments
-        given.net.inputs[:rows] = observations
+        self._show(np.asarray(observations), given.net.inputs[:rows])
         given.net.stale[:] = 1
         self.control.whole[at.ROWS] = rows
         act()
         chosen: npt.NDArray[np.int64] = given.chosen[:rows].copy()
         return chosen
+
+    def _show(self, observations: npt.NDArray[Any], inputs: npt.NDArray[np.float32]) -> None:
+        """Put observations into rows of the inputs, as compiled code does (``show``)."""
+        inputs[:] = observations.reshape(inputs.shape)
+        if self._pictures is not None:
+            inputs /= self._pictures.divisor
 
     def _to_act(self, averaged: bool) -> ToAct:
         net = self._network()

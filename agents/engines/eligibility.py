@@ -4,6 +4,7 @@ Everything that is not known to be honoured is in the way: a method that was cha
 that matters, unless it is listed among those that Python calls whichever engine computes.
 """
 
+import math
 from collections.abc import Iterator, Mapping
 from functools import cache
 from itertools import pairwise
@@ -12,6 +13,7 @@ from typing import Any
 
 import torch
 from gymnasium import spaces
+from stable_baselines3.common.preprocessing import is_image_space
 from stable_baselines3.common.torch_layers import FlattenExtractor
 from stable_baselines3.dqn.policies import DQNPolicy, QNetwork
 from torch import nn
@@ -20,12 +22,13 @@ from torch.optim.optimizer import _global_optimizer_post_hooks, _global_optimize
 
 from continual_arcade.agents.engines.binding import compile_rules
 from continual_arcade.agents.kernels.activations import RELU, TANH
+from continual_arcade.agents.kernels.convolution import Convolutions, Size, convolutions
 from continual_arcade.agents.kernels.functions import RuleError
 from continual_arcade.agents.kernels.program import HOOKS
 from continual_arcade.agents.methods.base import Part
 from continual_arcade.agents.methods.plans import Planner
 from continual_arcade.agents.methods.rules import Slope, declared
-from continual_arcade.agents.networks import ContinualPolicy
+from continual_arcade.agents.networks import ContinualPolicy, SmallConvolutions
 from continual_arcade.agents.replay import (
     BalancedReplayBuffer,
     FIFOReplayBuffer,
@@ -130,8 +133,12 @@ def _agent(agent: Any) -> str | None:
 
 def _spaces(agent: Any) -> str | None:
     space = agent.observation_space
-    if not isinstance(space, spaces.Box) or len(space.shape) != 1:
-        return f"the observation space is {space}; supported: Box spaces of one dimension"
+    is_row = isinstance(space, spaces.Box) and len(space.shape) == 1
+    if not is_row and not is_image_space(space):
+        return (
+            f"the observation space is {space}; supported: Box spaces of one dimension, and "
+            "pictures of uint8, from 0 to 255"
+        )
     if agent.action_space.start != 0:
         return f"the first action is {agent.action_space.start}; supported: those that begin with 0"
     if agent._vec_normalize_env is not None:
@@ -142,11 +149,11 @@ def _spaces(agent: Any) -> str | None:
 def _network(agent: Any) -> str | None:
     policy = agent.policy
     if not isinstance(policy, DQNPolicy):
-        return f"the policy is {type(policy).__name__}; supported: 'MlpPolicy'"
+        return f"the policy is {type(policy).__name__}; supported: 'MlpPolicy' and 'CnnPolicy'"
     known = ContinualPolicy if isinstance(policy, ContinualPolicy) else DQNPolicy
     name = changed(policy, known, _OF_POLICY)
     if name is not None:
-        return f"{name}() of the policy was changed; supported: 'MlpPolicy' as it is"
+        return f"{name}() of the policy was changed; supported: policies as they are"
     for name in ("q_net", "q_net_target"):
         if getattr(agent, name) is not getattr(policy, name):
             return f"{name} of the agent and of its policy are two networks; supported: one"
@@ -158,6 +165,8 @@ def _network(agent: Any) -> str | None:
         return "the target network has another shape than the network"
     if activation_of(policy.q_net) != activation_of(policy.q_net_target):
         return "the target network has another activation than the network"
+    if _looks(policy.q_net) != _looks(policy.q_net_target):
+        return "the target network looks at pictures in another way than the network"
     if any(not parameter.requires_grad for parameter in policy.q_net.parameters()):
         return "a parameter is frozen (requires_grad is off); supported: networks learnt as a whole"
     tensors = [*policy.q_net.parameters(), *policy.q_net_target.parameters()]
@@ -176,6 +185,71 @@ def activation_of(network: QNetwork) -> int:
     return ACTIVATIONS[type(layers[1])] if len(layers) > 1 else RELU
 
 
+def pictures_of(network: QNetwork) -> Convolutions | None:
+    """Return the convolutions of a supported network, None if it has none."""
+    looks = _looks(network)
+    return None if looks is None else convolutions(network.observation_space.shape, *looks)  # type: ignore[arg-type]
+
+
+def _looks(network: QNetwork) -> tuple[list[Size], float] | None:
+    """Return how a network looks at pictures: its convolutions, and what pixels are divided by."""
+    extractor = network.features_extractor
+    if not isinstance(extractor, SmallConvolutions):
+        return None
+    sizes = []
+    for layer in _convolutions(extractor):
+        filters, _, *kernel = layer.weight.shape
+        sizes.append(Size(filters, (kernel[0], kernel[1]), tuple(layer.stride)))
+    return sizes, 255.0 if network.normalize_images else 1.0
+
+
+def _convolutions(extractor: Any) -> list[Any]:
+    """Return the convolutions of what sees observations; none if it leaves them as they are."""
+    return list(extractor.layers)[:-1:2] if isinstance(extractor, SmallConvolutions) else []
+
+
+def _extractor(network: Any) -> str | None:
+    """Return what is in the way of what sees the observations."""
+    extractor: Any = network.features_extractor
+    space = network.observation_space
+    serves = "supported: features as they are, and SmallConvolutions over pictures"
+    is_picture = is_image_space(space)
+    if type(extractor) is not (SmallConvolutions if is_picture else FlattenExtractor):
+        what = "pictures" if is_picture else "features"
+        return f"the network has a {type(extractor).__name__} over {what}; {serves}"
+    if not is_picture:
+        return None
+    name = changed(extractor, SmallConvolutions, frozenset())
+    if name is not None:
+        return f"{name}() of the convolutions was changed; {serves}"
+    layers: Any = extractor.layers
+    kinds = [nn.Conv2d, nn.ReLU, nn.Conv2d, nn.ReLU, nn.Flatten]
+    if type(layers) is not nn.Sequential or [type(layer) for layer in layers] != kinds:
+        return f"the layers of the convolutions were changed; {serves}"
+    flatten: Any = layers[-1]
+    if (flatten.start_dim, flatten.end_dim) != (1, -1):
+        return f"the convolutions are not flattened as a whole; {serves}"
+    shape = tuple(space.shape)
+    for layer in _convolutions(extractor):
+        plain = {"padding": (0, 0), "dilation": (1, 1), "groups": 1, "transposed": False}
+        for option, usual in plain.items():
+            if getattr(layer, option) != usual:
+                return f"a convolution has {option} = {getattr(layer, option)}; supported: {usual}"
+        if layer.bias is None:
+            return f"a convolution has no biases; {serves}"
+        filters, channels, *kernel = layer.weight.shape
+        places = [
+            (side - k) // step + 1
+            for side, k, step in zip(shape[1:], kernel, layer.stride, strict=True)
+        ]
+        if channels != shape[0] or layer.bias.shape != (filters,) or min(places) < 1:
+            return f"a convolution of {tuple(layer.weight.shape)} does not fit what it sees"
+        shape = filters, *places
+    if math.prod(shape) != network.features_dim:
+        return f"the convolutions give {math.prod(shape)} numbers, not {network.features_dim}"
+    return None
+
+
 def _layers(network: Any) -> str | None:
     """Return what is in the way of one of the two networks."""
     serves = "supported: linear layers with ReLU, or with Tanh, between them"
@@ -184,8 +258,9 @@ def _layers(network: Any) -> str | None:
     name = changed(network, QNetwork, _OF_POLICY)
     if name is not None:
         return f"{name}() of the network was changed; {serves}"
-    if type(network.features_extractor) is not FlattenExtractor:
-        return f"the network has a {type(network.features_extractor).__name__}; {serves}"
+    why = _extractor(network)
+    if why is not None:
+        return why
     if type(network.q_net) is not nn.Sequential:
         return f"the network's layers are a {type(network.q_net).__name__}; {serves}"
     layers = list(network.q_net)
@@ -198,7 +273,8 @@ def _layers(network: Any) -> str | None:
         return f"the network mixes {names}; {serves}"
     if any(layer.bias is None for layer in layers[::2]) or len(layers) % 2 == 0:
         return f"the network has a layer without biases, or ends with an activation; {serves}"
-    own = [tensor for layer in layers[::2] for tensor in (layer.weight, layer.bias)]
+    seeing = _convolutions(network.features_extractor)
+    own = [tensor for layer in [*seeing, *layers[::2]] for tensor in (layer.weight, layer.bias)]
     found = list(network.parameters())
     if len(own) != len(found) or any(a is not b for a, b in zip(own, found, strict=True)):
         return f"the network has other parameters than those of its layers; {serves}"

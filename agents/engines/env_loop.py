@@ -320,6 +320,7 @@ def is_served_between(agent: Any) -> bool:
         # They want to be told of each step before anything is learnt from it.
         and not any(part.watches_replay for part in agent.parts)
         and not agent.replay.columns
+        and len(agent.observation_space.shape) == 1  # pictures are another kind of numbers
     )
 
 

@@ -27,7 +27,14 @@ from continual_arcade.agents.engines.compilation import Entry, Prepared
 from continual_arcade.agents.engines.compiled import CompiledEngine
 from continual_arcade.agents.engines.eligibility import changed
 from continual_arcade.agents.kernels import update
-from continual_arcade.agents.kernels.loop import Acting, GameState, Play, ToPlay, play_and_learn
+from continual_arcade.agents.kernels.loop import (
+    Acting,
+    Drawn,
+    GameState,
+    Play,
+    ToPlay,
+    play_and_learn,
+)
 from continual_arcade.agents.kernels.random import stream_of
 from continual_arcade.agents.methods.base import Part
 from continual_arcade.agents.vec_env import GymnasiumVecEnv
@@ -60,6 +67,7 @@ class GameLoop:
         self._engine = engine
         self._agent = agent
         self._games = env.env
+        self._pictures = env.env.pictures
         self._sizes = len(vars(env)), len(vars(env.env))
         """Methods that are replaced in one object alone are attributes more of it."""
         game = self._games.game
@@ -68,11 +76,16 @@ class GameLoop:
         self._seen: tuple[Any, ...] = ()
         self._pace = 64 / _INTERVAL
         """Steps per second that the last loops have made."""
-        count, features = env.num_envs, self._games.core.width
+        count, space = env.num_envs, self._games.single_observation_space
+        assert space.shape is not None
+        self._shape = space.shape
+        """Of an observation."""
+        seen = (count, math.prod(self._shape))
         self._play = Play(
-            observations=np.zeros((count, features), np.float32),
-            before=np.zeros((count, features), np.float32),
-            final_observations=np.zeros((count, features), np.float32),
+            observations=np.zeros(seen, space.dtype),
+            before=np.zeros(seen, space.dtype),
+            final_observations=np.zeros(seen, space.dtype),
+            drawn=self._drawn(),
             actions=np.zeros(count, np.int64),
             labels=np.zeros(count, np.int64),
             rewards=np.zeros(count),
@@ -97,7 +110,7 @@ class GameLoop:
         self._now = 0.0
         """When the last episodes ended, since the environment was made [s]."""
         self._draws = stream_of(agent._exploration_rng)
-        self._buffer = np.zeros(count * int(sum(engine.widths[1:])), np.float32)
+        self._buffer = np.zeros(count * engine.units, np.float32)
         # Of each step of the longest loop: filled for each, and always at one place.
         tunables, shown = len(game.tunables), len(self._games.context.features)
         self._params = np.zeros((_LONGEST, tunables + shown))
@@ -113,6 +126,15 @@ class GameLoop:
         self._names: tuple[Any, list[dict[str, float]]] = (None, [])
         """Parameters of the running episodes, as an array and by name."""
 
+    def _drawn(self) -> Drawn | None:
+        """Return what pictures are drawn from, None if there are none."""
+        pictures, core = self._games.pictures, self._games.core
+        if pictures is None:
+            return None
+        count = self.env.num_envs
+        scenes, final_scenes = (np.zeros((count, core.width), np.float32) for _ in range(2))
+        return Drawn(scenes, final_scenes, np.zeros(count, np.int64), pictures.drawing)
+
     def is_of(self, engine: CompiledEngine, env: Any) -> bool:
         """Return whether it was made for this engine, which knows the agent, and environment."""
         return (
@@ -120,6 +142,7 @@ class GameLoop:
             and env is self.env
             and env.env is self._games
             and (len(vars(env)), len(vars(env.env))) == self._sizes
+            and env.env.pictures is self._pictures
             and _plays_single_steps(self._agent)
             and _tells_labels(self._games, self._agent)
         )
@@ -329,7 +352,7 @@ class GameLoop:
                 returns=self.env.episode_returns, lengths=self.env.episode_lengths
             )
         play = self._play
-        play.observations[:] = self._agent._last_obs
+        play.observations[:] = self._agent._last_obs.reshape(play.observations.shape)
         play.phases[:] = phases
         if self._has_begun:
             play.begun[:] = play.former[:] = -1
@@ -347,7 +370,7 @@ class GameLoop:
         else:  # nothing else holds than before
             games.clock.advance(count, played)
         agent.phase_tracker.catch_up(games.clock.step, play.phases)
-        agent._last_obs = play.observations.copy()
+        agent._last_obs = play.observations.reshape(-1, *self._shape).copy()
         agent._current_progress_remaining = 1.0 - float(agent.num_timesteps) / float(
             agent._total_timesteps
         )
@@ -396,7 +419,8 @@ class GameLoop:
                     info["phase"] = int(before[0][i])
                     info["params"] = self._named(before[1][i])
                 info["score"] = int(play.final_scores[i])
-                info["terminal_observation"] = play.final_observations[i].copy()
+                last = play.final_observations[i].reshape(self._shape)
+                info["terminal_observation"] = last.copy()
                 info["TimeLimit.truncated"] = bool(play.truncated[i] and not play.terminated[i])
                 info["episode"] = self._ended_now(i)
             infos.append(info)

@@ -7,10 +7,12 @@ is compared object by object, because that takes microseconds; what an agent may
 :mod:`~continual_arcade.agents.engines.eligibility`, when something has changed.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from itertools import chain
 from operator import attrgetter, call, is_
 from typing import Any
+
+from torch import nn
 
 from continual_arcade.agents.engines.eligibility import OPTIONS, hooks
 
@@ -44,6 +46,11 @@ _OF_ACCUMULATOR = attrgetter(
 )
 _OF_PART = attrgetter("rng")
 _OF_PARAMETER = attrgetter("requires_grad", "_backward_hooks", "_post_accumulate_grad_hooks")
+_LAYERS: Mapping[type[nn.Module], Sequence[str]] = {
+    nn.Conv2d: ("stride", "padding", "dilation", "groups", "transposed"),
+    nn.Flatten: ("start_dim", "end_dim"),
+}
+"""Settings of layers that decide what these compute."""
 _NUMBERS_OF_AGENT = attrgetter("n_envs", "learning_starts")
 _NUMBERS_OF_REPLAY = attrgetter("buffer_size", "handle_timeout_termination")
 
@@ -88,6 +95,14 @@ class Snapshot:
         self._settings = [_getter(part, part.settings) for part in agent.parts]
         own = ("fifo_size", "long_term_fraction")
         self._settings.append(_getter(replay, [name for name in own if hasattr(replay, name)]))
+        self._settings += [
+            _getter(network, ["normalize_images"])
+            for network in (policy.q_net, policy.q_net_target)
+        ]
+        for module in networks:
+            for kind, names in _LAYERS.items():
+                if isinstance(module, kind):
+                    self._settings.append(_getter(module, names))
         self._values = [*self._lists, *map(dict.values, self._tables)]  # which follow the tables
         self._end = (object(),)
         """Stands behind all that is looked at: elsewhere if there is more of it, or less."""

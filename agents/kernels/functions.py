@@ -74,6 +74,12 @@ def floats_at(address: Any, count: Any) -> Any:
 
 
 @inner()
+def like_at(array: Any, address: Any, count: Any) -> Any:
+    """Return the numbers at an address, of the type of those of an array, shape ``(count,)``."""
+    return carray(_pointer(address, array.dtype), (count,))
+
+
+@inner()
 def doubles_at(address: Any, count: Any) -> Any:
     """Return the numbers of double precision at an address, shape ``(count,)``."""
     return carray(_pointer(address, np.float64), (count,))

@@ -9,10 +9,12 @@ from typing import Any, NamedTuple, NoReturn
 
 import numpy as np
 import numpy.typing as npt
+from numba import types
+from numba.extending import overload
 
 from continual_arcade.agents.kernels.inner import inner
 from continual_arcade.agents.kernels.losses import TD
-from continual_arcade.agents.kernels.network import ONLINE, best, forward
+from continual_arcade.agents.kernels.network import ONLINE, best, forward, show
 from continual_arcade.agents.kernels.random import Stream, below, fraction
 from continual_arcade.agents.kernels.replay import Pending, lacks_room, place, push
 from continual_arcade.agents.kernels.update import (
@@ -25,6 +27,8 @@ from continual_arcade.agents.kernels.update import (
     synchronise,
     train,
 )
+from continual_arcade.envs import raster
+from continual_arcade.envs.raster import BEGIN, FOLLOW, REST
 
 
 def step_batch(*_: Any) -> NoReturn:
@@ -54,14 +58,28 @@ class GameState(NamedTuple):
     """Whether a phase ends with the step."""
 
 
+class Drawn(NamedTuple):
+    """Where the pictures of the games come from."""
+
+    scenes: npt.NDArray[np.float32]
+    """What the games look like now, shape ``(num_envs, numbers)``."""
+    final_scenes: npt.NDArray[np.float32]
+    moves: npt.NDArray[np.int64]
+    """What each scene is to those before it, shape ``(num_envs,)``."""
+    drawing: Any
+    """:class:`~continual_arcade.envs.pictures.Drawing`."""
+
+
 class Play(NamedTuple):
     """What happens in the games, step by step; most have shape ``(num_envs,)``."""
 
-    observations: npt.NDArray[np.float32]
-    """What is seen now, shape ``(num_envs, features)``."""
-    before: npt.NDArray[np.float32]
+    observations: npt.NDArray[Any]
+    """What is seen now, shape ``(num_envs, numbers)``: features, or the pixels of pictures."""
+    before: npt.NDArray[Any]
     """What was seen before the step."""
-    final_observations: npt.NDArray[np.float32]
+    final_observations: npt.NDArray[Any]
+    drawn: Any
+    """:class:`Drawn`, if they are seen in pictures, or None."""
     actions: npt.NDArray[np.int64]
     labels: npt.NDArray[np.int64]
     """The right answers, of labelled examples."""
@@ -116,6 +134,92 @@ class ToPlay(NamedTuple):
     acting: Acting
 
 
+# What depends on whether there are pictures: the first argument is what there is of them.
+
+
+def told_now(drawn: Any, observations: Any) -> Any:
+    """Return where games write what they look like now."""
+    raise NotImplementedError
+
+
+def told_last(drawn: Any, final_observations: Any) -> Any:
+    """Return where games write what they looked like when they ended."""
+    raise NotImplementedError
+
+
+def draw(drawn: Any, ended: Any, observations: Any, final_observations: Any) -> None:
+    """Draw what is seen after a step, first of episodes that have ended, as environments do."""
+    raise NotImplementedError
+
+
+def as_inputs(pictures: Any, inputs: Any, observations: Any) -> Any:
+    """Return observations as a network is given them."""
+    raise NotImplementedError
+
+
+@overload(told_now, strict=False)
+def _told_now(drawn: Any, observations: Any) -> Any:
+    if isinstance(drawn, types.NoneType):
+        return lambda drawn, observations: observations
+    return lambda drawn, observations: drawn.scenes
+
+
+@overload(told_last, strict=False)
+def _told_last(drawn: Any, final_observations: Any) -> Any:
+    if isinstance(drawn, types.NoneType):
+        return lambda drawn, final_observations: final_observations
+    return lambda drawn, final_observations: drawn.final_scenes
+
+
+@overload(draw, strict=False)
+def _draw(drawn: Any, ended: Any, observations: Any, final_observations: Any) -> Any:
+    if isinstance(drawn, types.NoneType):
+        return lambda drawn, ended, observations, final_observations: None
+
+    def drawing(drawn: Any, ended: Any, observations: Any, final_observations: Any) -> None:
+        moves, with_ = drawn.moves, drawn.drawing
+        some = False
+        for env in range(len(ended)):
+            moves[env] = FOLLOW if ended[env] else REST
+            some = some or ended[env]
+        if some:
+            raster.show(
+                drawn.final_scenes,
+                moves,
+                with_.frame,
+                with_.newest,
+                with_.recent,
+                with_.pictures,
+                final_observations,
+            )
+        for env in range(len(ended)):
+            moves[env] = BEGIN if ended[env] else FOLLOW
+        raster.show(
+            drawn.scenes,
+            moves,
+            with_.frame,
+            with_.newest,
+            with_.recent,
+            with_.pictures,
+            observations,
+        )
+
+    return drawing
+
+
+@overload(as_inputs, strict=False)
+def _as_inputs(pictures: Any, inputs: Any, observations: Any) -> Any:
+    if isinstance(pictures, types.NoneType):
+        return lambda pictures, inputs, observations: observations
+
+    def shown(pictures: Any, inputs: Any, observations: Any) -> Any:
+        for row in range(len(observations)):
+            show(pictures, observations[row], inputs[row])
+        return inputs[: len(observations)]
+
+    return shown
+
+
 def play_and_learn(given: Any) -> int:
     """Play some steps in all games, and learn after each but the last.
 
@@ -155,16 +259,17 @@ def play_and_learn(given: Any) -> int:
                 True,
                 c.clock + (k + 1) * c.num_envs,
                 state.held,
-                play.observations,
+                told_now(play.drawn, play.observations),
                 play.rewards,
                 play.terminated,
                 play.truncated,
                 play.ended,
                 play.lifetime_steps,
                 play.scores,
-                play.final_observations,
+                told_last(play.drawn, play.final_observations),
                 play.final_scores,
             )
+            draw(play.drawn, play.ended, play.observations, play.final_observations)
             c.timesteps += c.num_envs
             _complete(c, a.completed, pending, play)
         if lacks_room(a.memory, c.kind, a.completed, c.fresh, c.completed):
@@ -201,7 +306,8 @@ def choose(c: Any, net: Any, play: Any, acting: Any, k: int) -> None:
     """Choose actions: first all coins are thrown, then an exploratory action drawn for each."""
     explores_always = c.timesteps < c.learning_starts
     if not explores_always:
-        values = forward(net, ONLINE, play.observations, acting.buffer)
+        seen = as_inputs(net.shape.pictures, net.inputs, play.observations)
+        values = forward(net, ONLINE, seen, acting.buffer)
         for env in range(c.num_envs):
             play.actions[env] = -1 - best(values, env)
         for env in range(c.num_envs):
@@ -254,8 +360,8 @@ def store(c: Any, a: Any) -> None:
     c.seen += count
     if c.values_after >= 0 and c.timesteps > c.values_after and count:
         for row in range(count):
-            for j in range(a.net.inputs.shape[1]):
-                a.net.inputs[row, j] = completed.observations[c.fresh + row, j]
+            seen = completed.observations[c.fresh + row]
+            show(a.net.shape.pictures, seen, a.net.inputs[row])
         values = forward(a.net, ONLINE, a.net.inputs[:count], a.net.activations)
         for i in range(placed):
             a.memory.q_values[completed.placed_slots[i]] = values[

@@ -1,5 +1,9 @@
 """A multi-layer perceptron on flat memory: values, and gradients by hand.
 
+It is given observations, or what convolutions see in them (``convolution.py``). Which of the two is
+known when it is compiled, by the type of ``Shape.pictures``, so that one takes nothing from the
+other.
+
 All parameters lie in one vector, layer by layer, weights (out x in) before biases: the order of
 ``network.parameters()``. What a pass computes lies in buffers that are allocated once. Forward
 passes read the weights transposed, from a copy that is made when the parameters have changed.
@@ -12,9 +16,16 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
-from numba import njit
+from numba import njit, types
+from numba.extending import overload
 
-from continual_arcade.agents.kernels.activations import NOTHING
+from continual_arcade.agents.kernels.activations import NOTHING, RELU
+from continual_arcade.agents.kernels.convolution import (
+    look,
+    shown_in,
+    through_look,
+    transpose_filters,
+)
 from continual_arcade.agents.kernels.inner import WIDE, inner, numbered
 from continual_arcade.agents.kernels.products import (
     dense,
@@ -29,11 +40,15 @@ class Shape(NamedTuple):
     """Of a network."""
 
     widths: npt.NDArray[np.int64]
-    """Units of each layer, the input first, shape ``(layers + 1,)``."""
+    """Units of each layer, the input first, shape ``(layers + 1,)``: an observation, or what
+    convolutions see in it."""
     starts: npt.NDArray[np.int64]
     """Where the weights of each layer begin, shape ``(layers,)``."""
     activation: int
     """What follows each layer but the last: ``RELU`` or ``TANH`` of ``activations.py``."""
+    pictures: Any = None
+    """:class:`~continual_arcade.agents.kernels.convolution.Convolutions` that observations go
+    through first, or None. Their parameters come before those of the layers."""
 
 
 ONLINE, TARGET = numbered(2)
@@ -63,11 +78,12 @@ class Network(NamedTuple):
     inputs: npt.NDArray[np.float32]
     """Observations, shape ``(2 * rows, features)``: those of a batch, then the next ones."""
     activations: npt.NDArray[np.float32]
-    """Outputs of each layer, ``2 * rows`` of each."""
+    """Outputs of each layer, ``2 * rows`` of each, and behind them those of convolutions."""
     others: npt.NDArray[np.float32]
     """The same of the target network, ``rows`` of each."""
     deltas: npt.NDArray[np.float32]
-    """Derivatives by the inputs of each layer's activation, ``rows`` of each."""
+    """Derivatives by the inputs of each layer's activation, ``rows`` of each, and of what
+    convolutions have seen."""
 
 
 @inner()
@@ -92,6 +108,147 @@ def biases_of(shape: Any, parameters: Any, layer: int) -> Any:
 
 
 @inner()
+def units_of(shape: Any) -> int:
+    """Return how many numbers the layers give for one observation."""
+    units = 0
+    for layer in range(len(shape.starts)):
+        units += shape.widths[layer + 1]
+    return units
+
+
+# What depends on whether there are convolutions: the first argument is what there is of them.
+
+
+def refresh_filters(pictures: Any, parameters: Any, transposed: Any) -> None:
+    """Bring the transposed filters of convolutions up to date."""
+    raise NotImplementedError
+
+
+def first_inputs(
+    pictures: Any, shape: Any, parameters: Any, transposed: Any, inputs: Any, buffer: Any
+) -> Any:
+    """Return what the first layer is given for some observations.
+
+    Args:
+        pictures: The convolutions, or None.
+        shape: Of the network.
+        parameters: Of the network.
+        transposed: Its transposed weights.
+        inputs: The observations, shape ``(rows, numbers)``.
+        buffer: Filled with what convolutions give, behind what the layers will.
+    """
+    raise NotImplementedError
+
+
+def inputs_again(pictures: Any, net: Any, rows: int, passed: int) -> Any:
+    """Return what the first layer was given for the first rows of those that passed."""
+    raise NotImplementedError
+
+
+def through_pictures(
+    pictures: Any, net: Any, rows: int, passed: int, delta: Any, free: Any, gradient: Any
+) -> None:
+    """Compute the gradient of the convolutions, if there are any.
+
+    Args:
+        pictures: The convolutions, or None.
+        net: The network.
+        rows: Observations that have a part in it.
+        passed: Observations that passed.
+        delta: Derivatives by what the first layer gave, before its activation.
+        free: Where there is room for those by what it was given, among ``net.deltas``.
+        gradient: Filled, shape ``(parameters,)``.
+    """
+    raise NotImplementedError
+
+
+def show(pictures: Any, observation: Any, inputs: Any) -> None:
+    """Put an observation, as it is remembered, into a row of the inputs of a network.
+
+    Pixels are divided as Stable-Baselines3's ``preprocess_obs`` divides them.
+
+    Args:
+        pictures: The convolutions, or None.
+        observation: The observation, shape ``(numbers,)``.
+        inputs: Filled, of the same shape.
+    """
+    raise NotImplementedError
+
+
+@overload(refresh_filters, strict=False)
+def _refresh_filters(pictures: Any, parameters: Any, transposed: Any) -> Any:
+    if isinstance(pictures, types.NoneType):
+        return lambda pictures, parameters, transposed: None
+    return lambda pictures, parameters, transposed: transpose_filters(
+        pictures, parameters, transposed
+    )
+
+
+@overload(first_inputs, strict=False)
+def _first_inputs(
+    pictures: Any, shape: Any, parameters: Any, transposed: Any, inputs: Any, buffer: Any
+) -> Any:
+    if isinstance(pictures, types.NoneType):
+        return lambda pictures, shape, parameters, transposed, inputs, buffer: inputs
+
+    def shown(
+        pictures: Any, shape: Any, parameters: Any, transposed: Any, inputs: Any, buffer: Any
+    ) -> Any:
+        behind = buffer[len(inputs) * units_of(shape) :]
+        return look(pictures, parameters, transposed, inputs, behind)
+
+    return shown
+
+
+@overload(inputs_again, strict=False)
+def _inputs_again(pictures: Any, net: Any, rows: Any, passed: Any) -> Any:
+    if isinstance(pictures, types.NoneType):
+        return lambda pictures, net, rows, passed: net.inputs[:rows]
+
+    def shown(pictures: Any, net: Any, rows: Any, passed: Any) -> Any:
+        return shown_in(pictures, passed, net.activations[passed * units_of(net.shape) :])[:rows]
+
+    return shown
+
+
+@overload(through_pictures, strict=False)
+def _through_pictures(
+    pictures: Any, net: Any, rows: Any, passed: Any, delta: Any, free: Any, gradient: Any
+) -> Any:
+    if isinstance(pictures, types.NoneType):
+        return lambda pictures, net, rows, passed, delta, free, gradient: None
+
+    def back(
+        pictures: Any, net: Any, rows: Any, passed: Any, delta: Any, free: Any, gradient: Any
+    ) -> None:
+        seen = net.activations[passed * units_of(net.shape) :]
+        x = shown_in(pictures, passed, seen)[:rows]
+        deltas = net.deltas[free : free + rows * x.shape[1]].reshape(x.shape)
+        through_layer(delta, weights_of(net.shape, net.online, 0), x, deltas, RELU)
+        through_look(pictures, net.online, net.inputs[:rows], seen, passed, deltas, gradient)
+
+    return back
+
+
+@overload(show, strict=False)
+def _show(pictures: Any, observation: Any, inputs: Any) -> Any:
+    if isinstance(pictures, types.NoneType):
+
+        def copied(pictures: Any, observation: Any, inputs: Any) -> None:
+            for j in range(len(inputs)):
+                inputs[j] = observation[j]
+
+        return copied
+
+    def divided(pictures: Any, observation: Any, inputs: Any) -> None:
+        divisor = pictures.divisor
+        for j in range(len(inputs)):
+            inputs[j] = np.float32(observation[j]) / divisor
+
+    return divided
+
+
+@inner()
 def refresh(net: Any, which: int) -> None:
     """Bring the transposed weights of a network up to date."""
     if not net.stale[which]:
@@ -101,6 +258,7 @@ def refresh(net: Any, which: int) -> None:
     for layer in range(len(shape.starts)):
         transposed = transposed_of(shape, net.transposed[which], layer)
         turn(weights_of(shape, parameters, layer), transposed)
+    refresh_filters(shape.pictures, parameters, net.transposed[which])
     net.stale[which] = 0
 
 
@@ -129,7 +287,7 @@ def pass_through(net: Any, which: int, inputs: Any, buffer: Any, sparse: bool) -
     last = len(shape.starts) - 1
     refresh(net, which)
     rows = len(inputs)
-    x = inputs
+    x = first_inputs(shape.pictures, shape, parameters, transposed, inputs, buffer)
     at = 0
     for layer in range(last + 1):
         n_out = shape.widths[layer + 1]
@@ -172,7 +330,7 @@ def backward(net: Any, rows: int, passed: int, slopes: Any, gradient: Any) -> No
             at -= passed * n_in
             x = net.activations[at : at + rows * n_in].reshape(rows, n_in)
         else:
-            x = net.inputs[:rows]
+            x = inputs_again(shape.pictures, net, rows, passed)
         weights_gradient(delta, x, weights_of(shape, gradient, layer))
         biases = biases_of(shape, gradient, layer)
         for unit in range(n_out):
@@ -186,6 +344,7 @@ def backward(net: Any, rows: int, passed: int, slopes: Any, gradient: Any) -> No
             through_layer(delta, weights, x, below, shape.activation)
             free += rows * n_in
             delta = below
+    through_pictures(shape.pictures, net, rows, passed, delta, free, gradient)
 
 
 @njit(error_model="numpy")

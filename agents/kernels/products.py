@@ -63,6 +63,7 @@ WIDTH, FUSES = _vectors(_features(), platform.machine())
 BLOCKS = [(4, 4 if WIDTH == 16 else 2, WIDTH)]
 """Rows, vectors in a row and floats in a vector of the blocks that columns are cut into: the first
 fills the registers, and what is left goes into ever narrower ones."""
+BLOCKS += [(8, 2, WIDTH)] * (WIDTH == 16)  # where there are 32 registers
 BLOCKS += [(8, 1, width) for width in (16, 8, 4, 2, 1) if width <= WIDTH]
 
 GATE = TANH + 1
@@ -86,9 +87,32 @@ class _Matrix:
 
     def at(self, row: Any, column: Any) -> Any:
         """Return the address of an element."""
+        return self.builder.add(self.begin(row), self.beyond(column))
+
+    def begin(self, row: Any) -> Any:
+        """Return the address of the first element of a row."""
+        return self.builder.add(self.address, self.builder.mul(row, self.row))
+
+    def beyond(self, column: Any) -> Any:
+        """Return how far an element lies beyond the first one of its row [bytes]."""
+        return self.builder.mul(column, self.column)
+
+
+class _Scattered(_Matrix):
+    """An address, and tables that say where each row and each column begins [elements]."""
+
+    def begin(self, row: Any) -> Any:
+        """Return the address of the first element of a row."""
+        return self.builder.add(self.address, self._looked_up(self.row, row))
+
+    def beyond(self, column: Any) -> Any:
+        """Return how far an element lies beyond the first one of its row [bytes]."""
+        return self._looked_up(self.column, column)
+
+    def _looked_up(self, table: Any, index: Any) -> Any:
         builder = self.builder
-        down, right = builder.mul(row, self.row), builder.mul(column, self.column)
-        return builder.add(self.address, builder.add(down, right))
+        place = builder.gep(builder.inttoptr(table, _I64.as_pointer()), [index])
+        return builder.mul(builder.load(place, align=8), _number(_SIZE))
 
 
 class _Writer:
@@ -170,11 +194,13 @@ def _write_block(
         for (r, v), place in zip(places, sums, strict=True):
             builder.store(on.load(given["begin"].at(rows_of[r], columns_of[v])), place)
 
+    begins = [given["left"].begin(row) for row in rows_of]
     step = cgutils.alloca_once(builder, _I64)
     builder.store(_number(0), step)
     with _counting(builder, step, given["depth"], 1) as k:
         right = [on.load(given["right"].at(k, column)) for column in columns_of]
-        left = [on.splat(given["left"].at(row, k)) for row in rows_of]
+        beyond = given["left"].beyond(k)
+        left = [on.splat(builder.add(begin, beyond)) for begin in begins]
         for (r, v), place in zip(places, sums, strict=True):
             builder.store(on.multiply_add(left[r], right[v], builder.load(place)), place)
 
@@ -191,6 +217,41 @@ def _write_block(
                     gate = on.load(given["gate"].at(*end))
                     value = builder.select(builder.fcmp_ordered(">", gate, on.zero), value, on.zero)
                 on.store(value, given["result"].at(*end))
+
+
+def _write_product(
+    builder: Any, left: _Matrix, arguments: Sequence[Any], begin_row: Any, finish: Any, gate: Any
+) -> None:
+    """Write the code that multiplies matrices, see :func:`_multiply`.
+
+    Args:
+        builder: Where to.
+        left: The left factor.
+        arguments: The right factor, the result, rows, columns, depth, and what sums begin with.
+        begin_row: Distance of the rows of the last of these [elements].
+        finish: What is done to the results.
+        gate: Of :data:`GATE`.
+    """
+    right, result, rows, columns, depth, begin = arguments
+    size = _number(_SIZE)
+    wide = builder.mul(columns, size)
+    given = {
+        "left": left,
+        "right": _Matrix(builder, right, wide, size),
+        "result": _Matrix(builder, result, wide, size),
+        "begin": _Matrix(builder, begin, builder.mul(begin_row, size), size),
+        "gate": _Matrix(builder, gate, wide, size),
+        "depth": depth,
+        "finish": finish,
+    }
+    column, row = cgutils.alloca_once(builder, _I64), cgutils.alloca_once(builder, _I64)
+    builder.store(_number(0), column)
+    for many, vectors, width in BLOCKS:
+        with _counting(builder, column, columns, vectors * width) as first_column:
+            builder.store(_number(0), row)
+            for high in (many, 1):
+                with _counting(builder, row, rows, high) as first_row:
+                    _write_block(builder, (high, vectors, width), first_row, first_column, given)
 
 
 @intrinsic
@@ -231,43 +292,74 @@ def _multiply(
     """
 
     def generate(context: Any, builder: Any, signature: Any, arguments: Sequence[Any]) -> Any:
-        a, a_row, a_step, b, c, rows, columns, depth, begin, begin_row, finish, gate = arguments
+        a, a_row, a_step, *others, begin_row, finish, gate = arguments
         size = _number(_SIZE)
-        wide = builder.mul(columns, size)
-        given = {
-            "left": _Matrix(builder, a, builder.mul(a_row, size), builder.mul(a_step, size)),
-            "right": _Matrix(builder, b, wide, size),
-            "result": _Matrix(builder, c, wide, size),
-            "begin": _Matrix(builder, begin, builder.mul(begin_row, size), size),
-            "gate": _Matrix(builder, gate, wide, size),
-            "depth": depth,
-            "finish": finish,
-        }
-        column, row = cgutils.alloca_once(builder, _I64), cgutils.alloca_once(builder, _I64)
-        builder.store(_number(0), column)
-        for many, vectors, width in BLOCKS:
-            with _counting(builder, column, columns, vectors * width) as first_column:
-                builder.store(_number(0), row)
-                for high in (many, 1):
-                    with _counting(builder, row, rows, high) as first_row:
-                        size_of_block = (high, vectors, width)
-                        _write_block(builder, size_of_block, first_row, first_column, given)
+        left = _Matrix(builder, a, builder.mul(a_row, size), builder.mul(a_step, size))
+        _write_product(builder, left, others, begin_row, finish, gate)
         return context.get_dummy_value()
 
     return types.void(*[types.int64] * 12), generate
 
 
 @intrinsic
-def _address(context: Any, array: Any) -> Any:
-    """Return where the first element of an array lies, which has no gaps."""
-    if array.layout != "C" or array.dtype != types.float32:
-        raise TypingError(f"{array} must be a contiguous array of float32")
+def _multiply_scattered(
+    context: Any,
+    left: Any,
+    left_rows: Any,
+    left_steps: Any,
+    right: Any,
+    result: Any,
+    rows: Any,
+    columns: Any,
+    depth: Any,
+    begin: Any,
+    begin_row: Any,
+    finish: Any,
+) -> Any:
+    """Multiply matrices as :func:`_multiply`, the left one of which lies here and there.
+
+    Args:
+        context: Of numba.
+        left: Shape ``(rows, depth)``: an element lies at the sum of what two tables say.
+        left_rows: Address of where its rows begin [elements], shape ``(rows,)``.
+        left_steps: Address of how far beyond its columns lie [elements], shape ``(depth,)``.
+        right: As all that follow it is there.
+        result: ...
+        rows: ...
+        columns: ...
+        depth: ...
+        begin: ...
+        begin_row: ...
+        finish: ``NOTHING`` or ``RELU``.
+    """
 
     def generate(context: Any, builder: Any, signature: Any, arguments: Sequence[Any]) -> Any:
-        data = context.make_array(signature.args[0])(context, builder, arguments[0]).data
-        return builder.ptrtoint(data, _I64)
+        a, a_rows, a_steps, *others, begin_row, finish = arguments
+        left = _Scattered(builder, a, a_rows, a_steps)
+        _write_product(builder, left, others, begin_row, finish, _number(0))
+        return context.get_dummy_value()
 
-    return types.int64(array), generate
+    return types.void(*[types.int64] * 11), generate
+
+
+def _addresses_of(kind: Any) -> Any:
+    """Return what tells where the first element of an array of a type lies, which has no gaps."""
+
+    @intrinsic
+    def address(context: Any, array: Any) -> Any:
+        if array.layout != "C" or array.dtype != kind:
+            raise TypingError(f"{array} must be a contiguous array of {kind}")
+
+        def generate(context: Any, builder: Any, signature: Any, arguments: Sequence[Any]) -> Any:
+            data = context.make_array(signature.args[0])(context, builder, arguments[0]).data
+            return builder.ptrtoint(data, _I64)
+
+        return types.int64(array), generate
+
+    return address
+
+
+_address, _table = _addresses_of(types.float32), _addresses_of(types.int64)
 
 
 @inner()
@@ -331,7 +423,7 @@ def through_layer(deltas: Any, weights: Any, outputs: Any, below: Any, activatio
         weights: Of that layer, as PyTorch has them, shape ``(n_out, n_in)``.
         outputs: Of the activation, shape ``(rows, n_in)``.
         below: Filled, shape ``(rows, n_in)``.
-        activation: ``RELU`` or ``TANH``.
+        activation: ``RELU`` or ``TANH``; with ``NOTHING`` the outputs do not matter.
     """
     rows, n_out = deltas.shape
     n_in = outputs.shape[1]
@@ -354,6 +446,89 @@ def weights_gradient(deltas: Any, inputs: Any, gradient: Any) -> None:
     n_in = inputs.shape[1]
     a, b, c = _address(deltas), _address(inputs), _address(gradient)
     _multiply(a, 1, n_out, b, c, n_out, n_in, rows, 0, 0, NOTHING, 0)
+
+
+@inner()
+def scattered_dense(
+    inputs: Any, rows_at: Any, steps_at: Any, weights: Any, biases: Any, outputs: Any
+) -> None:
+    """Compute ``outputs = relu(x weights + biases)``, where ``x`` lies here and there.
+
+    Args:
+        inputs: Where it lies; element ``(r, k)`` of it at ``rows_at[r] + steps_at[k]``. As all
+            arrays here it is contiguous.
+        rows_at: Shape ``(rows,)`` or longer, of int64.
+        steps_at: Shape ``(n_in,)``, of int64.
+        weights: Shape ``(n_in, n_out)``.
+        biases: Shape ``(n_out,)``.
+        outputs: Filled, shape ``(rows, n_out)``.
+    """
+    rows, n_out = outputs.shape
+    a, b, c, bias = _address(inputs), _address(weights), _address(outputs), _address(biases)
+    row_table, step_table, depth = _table(rows_at), _table(steps_at), len(steps_at)
+    _multiply_scattered(a, row_table, step_table, b, c, rows, n_out, depth, bias, 0, RELU)
+
+
+@inner()
+def add_scattered_gradient(
+    inputs: Any, rows_at: Any, steps_at: Any, deltas: Any, gradient: Any, is_first: bool
+) -> None:
+    """Add the gradient of the weights of :func:`scattered_dense`: ``gradient += x^T deltas``.
+
+    Args:
+        inputs: As there.
+        rows_at: As there.
+        steps_at: As there.
+        deltas: Derivatives by what was given, shape ``(rows, n_out)``.
+        gradient: Shape ``(n_in, n_out)``.
+        is_first: Whether it is filled instead, whatever it holds.
+    """
+    rows, n_out = deltas.shape
+    a, b, c = _address(inputs), _address(deltas), _address(gradient)
+    row_table, step_table, n_in = _table(rows_at), _table(steps_at), len(steps_at)
+    begin = 0 if is_first else c
+    _multiply_scattered(a, step_table, row_table, b, c, n_in, n_out, rows, begin, n_out, NOTHING)
+
+
+@intrinsic
+def _add_pieces(
+    context: Any, pieces: Any, rows: Any, columns: Any, result: Any, rows_at: Any
+) -> Any:
+    """Add rows to pieces of a vector: addresses, and the shape of the rows."""
+
+    def generate(context: Any, builder: Any, signature: Any, arguments: Sequence[Any]) -> Any:
+        given, rows, columns, result, rows_at = arguments
+        size = _number(_SIZE)
+        source = _Matrix(builder, given, builder.mul(columns, size), size)
+        target = _Scattered(builder, result, rows_at, rows_at)
+        row, column = (cgutils.alloca_once(builder, _I64) for _ in range(2))
+        builder.store(_number(0), row)
+        with _counting(builder, row, rows, 1) as this:
+            begin, into = source.begin(this), target.begin(this)
+            builder.store(_number(0), column)
+            for width in dict.fromkeys(width for _, _, width in BLOCKS):
+                on = _Writer(builder, width)
+                with _counting(builder, column, columns, width) as first:
+                    beyond = builder.mul(first, size)
+                    there = builder.add(into, beyond)
+                    added = on.load(builder.add(begin, beyond))
+                    on.store(builder.fadd(on.load(there), added), there)
+        return context.get_dummy_value()
+
+    return types.void(*[types.int64] * 5), generate
+
+
+@inner()
+def add_pieces(pieces: Any, result: Any, rows_at: Any) -> None:
+    """Add each row to the piece of a vector that begins where a table says.
+
+    Args:
+        pieces: Shape ``(rows, columns)``; all arrays are contiguous.
+        result: The vector.
+        rows_at: Shape ``(rows,)``, of int64.
+    """
+    rows, columns = pieces.shape
+    _add_pieces(_address(pieces), rows, columns, _address(result), _table(rows_at))
 
 
 @inner()

@@ -10,11 +10,24 @@ import numpy as np
 import numpy.typing as npt
 
 from continual_arcade.agents.kernels.arithmetic import drawn_back, share_of_average
-from continual_arcade.agents.kernels.functions import address_of, call, floats_at, words_at
+from continual_arcade.agents.kernels.functions import (
+    address_of,
+    call,
+    floats_at,
+    like_at,
+    words_at,
+)
 from continual_arcade.agents.kernels.inner import FUSED, WIDE, inner
 from continual_arcade.agents.kernels.losses import TD, loss_gradient, passed_rows
 from continual_arcade.agents.kernels.mixture import mix
-from continual_arcade.agents.kernels.network import ONLINE, TARGET, Network, backward, forward
+from continual_arcade.agents.kernels.network import (
+    ONLINE,
+    TARGET,
+    Network,
+    backward,
+    forward,
+    show,
+)
 from continual_arcade.agents.kernels.per_example import finish_examples, sgd_one_example
 from continual_arcade.agents.kernels.program import (
     ADD_GRADIENT,
@@ -244,10 +257,9 @@ def _draw(c: Any, a: Any, slots: Any) -> None:
 @inner()
 def _take(a: Any, source: Any, index: int, row: int, rows: int) -> None:
     """Put a transition into a batch of so many rows."""
-    inputs = a.net.inputs
-    for j in range(inputs.shape[1]):
-        inputs[row, j] = source.observations[index, j]
-        inputs[rows + row, j] = source.next_observations[index, j]
+    net, pictures = a.net, a.net.shape.pictures
+    show(pictures, source.observations[index], net.inputs[row])
+    show(pictures, source.next_observations[index], net.inputs[rows + row])
     _take_rest(a, source, index, row)
 
 
@@ -341,11 +353,10 @@ def _learn_alone(c: Any, a: Any, current: int) -> int:
 
 @inner()
 def _take_pair(a: Any, source: Any, index: int, row: int, rows: int) -> None:
-    inputs = a.net.inputs
-    for j in range(inputs.shape[1]):
-        inputs[2 * row, j] = source.observations[index, j]
-        inputs[2 * row + 1, j] = source.next_observations[index, j]
-        inputs[2 * rows + row, j] = source.next_observations[index, j]
+    net, pictures = a.net, a.net.shape.pictures
+    show(pictures, source.observations[index], net.inputs[2 * row])
+    show(pictures, source.next_observations[index], net.inputs[2 * row + 1])
+    show(pictures, source.next_observations[index], net.inputs[2 * rows + row])
     _take_rest(a, source, index, row)
 
 
@@ -458,13 +469,14 @@ def _kept_slope(a: Any, operation: Any, source: Any) -> None:
         return
     rows, inputs = source.batch, a.net.inputs
     features, actions = inputs.shape[1], a.old.shape[1]
-    states = floats_at(source.observations, source.count * features)
+    # In the kind in which replay remembers observations, too.
+    states = like_at(a.memory.observations, source.observations, source.count * features)
     kept = floats_at(source.values, source.count * actions)
     stream = Stream(source.state, source.next_uint32, source.next_double)
     for row in range(rows):
         drawn = below(stream, source.count)
-        for j in range(features):
-            inputs[row, j] = states[drawn * features + j]
+        state = states[drawn * features : (drawn + 1) * features]
+        show(a.net.shape.pictures, state, inputs[row])
         for action in range(actions):
             a.old[row, action] = kept[drawn * actions + action]
     values = forward(a.net, ONLINE, inputs[:rows], a.net.activations)
@@ -479,8 +491,9 @@ def _kept_gradients(c: Any, a: Any, source: Any) -> None:
     net = a.net
     features = net.inputs.shape[1]
     size = source.count * features
-    observations = floats_at(source.observations, size)
-    next_observations = floats_at(source.next_observations, size)
+    kind, pictures = a.memory.observations, net.shape.pictures
+    observations = like_at(kind, source.observations, size)
+    next_observations = like_at(kind, source.next_observations, size)
     actions = words_at(source.actions, source.count)
     rewards = floats_at(source.rewards, source.count)
     dones = floats_at(source.dones, source.count)
@@ -494,9 +507,9 @@ def _kept_gradients(c: Any, a: Any, source: Any) -> None:
         rows = source.batch if source.batch > 0 else held
         for row in range(rows):
             chosen = first + (below(stream, held) if source.batch > 0 else row)
-            for j in range(features):
-                net.inputs[row, j] = observations[chosen * features + j]
-                net.inputs[rows + row, j] = next_observations[chosen * features + j]
+            here = slice(chosen * features, (chosen + 1) * features)
+            show(pictures, observations[here], net.inputs[row])
+            show(pictures, next_observations[here], net.inputs[rows + row])
             a.batch.actions[row] = actions[chosen]
             a.batch.rewards[row] = rewards[chosen]
             a.batch.dones[row] = dones[chosen]

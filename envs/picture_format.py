@@ -79,6 +79,10 @@ class PictureFormat:
         apart = first.reshape(self.stack, self.planes, *self.screen_size)
         return np.moveaxis(apart, 1, -1)
 
+    def newest(self, seen: npt.NDArray[Any]) -> npt.NDArray[Any]:
+        """Return the newest picture of what is seen, shape ``(rows, columns, 1 or 3)``."""
+        return self.frames(seen)[-1]
+
 
 SETTINGS = tuple(field.name for field in fields(PictureFormat))
 """Names of the settings."""

@@ -76,8 +76,9 @@ class Tunable:
             value: The value.
             digits: How many of it are written.
         """
-        if self.unit == COLOUR and value.is_integer() and self.low <= value <= self.high:
-            return f"#{int(value):06x}"
+        if self.unit == COLOUR:
+            is_colour = value.is_integer() and self.low <= value <= self.high
+            return f"#{int(value):06x}" if is_colour else f"{value:.{digits}g}"
         return f"{value:.{digits}g} {self.unit}".rstrip()
 
 

@@ -292,6 +292,7 @@ def with_head(
         np.zeros_like(parameters),
         np.zeros_like(parameters),
         np.zeros(0, np.float32),
+        np.zeros(0, np.float32),
         inputs.astype(np.float32),
         *buffers,
     )

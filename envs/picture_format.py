@@ -81,7 +81,8 @@ class PictureFormat:
 
     def newest(self, seen: npt.NDArray[Any]) -> npt.NDArray[Any]:
         """Return the newest picture of what is seen, shape ``(rows, columns, 1 or 3)``."""
-        return self.frames(seen)[-1]
+        newest: npt.NDArray[Any] = self.frames(seen)[-1]
+        return newest
 
 
 SETTINGS = tuple(field.name for field in fields(PictureFormat))

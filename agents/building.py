@@ -139,6 +139,11 @@ def build_agent(
             f"loss = {s.loss!r} learns the right answers, and {game} has no labels: choose "
             "loss = 'td', or a stream of labelled examples"
         )
+    if made.pictures is None and s.convolutions != DQNSettings.convolutions:
+        raise ValueError(
+            f"convolutions = {s.convolutions!r} look at pictures, and of {game} features are seen: "
+            "leave it out, or choose observation = 'pixels'"
+        )
     replay, replay_settings = method.make_replay()
     sees = {} if made.pictures is None else _sees(s.convolutions, made.pictures)
     return ContinualDQN(

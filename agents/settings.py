@@ -57,7 +57,7 @@ class DQNSettings:
     """What follows each hidden layer."""
     convolutions: Convolutions = "small"
     """What looks at pictures, before the hidden layers: two small convolutions, or the three of
-    Mnih et al. 2015 with their 512 units (nature). Of features it says nothing."""
+    Mnih et al. 2015 with their 512 units (nature); only of agents that see pictures."""
     layer_norm: bool = False
     """Normalise each hidden layer."""
     dropout: Annotated[float, PROBABILITY] = 0.0

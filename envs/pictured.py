@@ -106,6 +106,20 @@ def check_context_of(game: Game, context: str) -> None:
         )
 
 
+def check_channels_of(game: Game) -> None:
+    """Make sure that a run can be made of training in a game.
+
+    Raises:
+        ValueError: If its pictures have their channels last: Stable-Baselines3 turns them in a
+            wrapper of its own, which has no state that could be saved.
+    """
+    if game.pictures is not None and game.pictures.channels == "last":
+        raise ValueError(
+            "channels = 'last': pictures would be turned by a wrapper of Stable-Baselines3 that "
+            "cannot be saved, so that the run could not be resumed; leave it out"
+        )
+
+
 def _stand_in(*_: Any) -> None:
     raise NotImplementedError("a template runs only with the rules of a game")
 

@@ -138,13 +138,18 @@ class Camera:
 
         Raises:
             TypeError: If it is no policy.
-            ValueError: If ``seconds`` or ``every`` is not positive, or the policy cannot play what
-                it would see.
+            ValueError: If ``seconds`` or ``every`` is not positive, the policy cannot play what it
+                would see, or something is to be marked where nothing shows it.
         """
         if seconds is not None and not seconds > 0:
             raise ValueError(f"seconds = {seconds} must be positive")
         if every < 1:
             raise ValueError(f"every = {every} must be at least 1")
+        if weighs is not None and self._panel is None:
+            raise ValueError(
+                "weighs marks what the agent sees, which is not shown: make the camera with "
+                "shows_observation=True"
+            )
         most = None if seconds is None else max(1, round(seconds * FRAMES_PER_SECOND / every))
         actor = Actor(
             policy,
@@ -161,7 +166,7 @@ class Camera:
         observation, self._info = self.env.reset(seed=seed)
         seen = actor.begin(observation[np.newaxis])
         self.over = False
-        yield self._picture(observation, weighs)
+        yield self._picture(observation, seen, weighs)
         steps = 0
         while not self.over:
             (action,) = np.ravel(actor.act(seen))
@@ -170,16 +175,16 @@ class Camera:
             self.over = terminated or truncated
             steps += 1
             if self.over or steps % every == 0:
-                yield self._picture(observation, weighs)
+                yield self._picture(observation, seen, weighs)
 
-    def _picture(self, observation: Any, weighs: Weighs | None) -> Picture:
+    def _picture(self, observation: Any, seen: npt.NDArray[Any], weighs: Weighs | None) -> Picture:
         status = self.status
         if self._brief:
             status = Status(status.score, None, status.phase, status.phases)
         picture = self._screen.picture(self._bare.state, status)
         if self._panel is None:
             return picture
-        weights = None if weighs is None else weighs(observation[np.newaxis])[0]
+        weights = None if weighs is None else weighs(seen)[0]
         return np.concatenate([picture, self._panel.draw(observation, weights)], axis=1)
 
 

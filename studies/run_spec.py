@@ -21,8 +21,9 @@ from continual_arcade.agents.building import (
 from continual_arcade.agents.continual_dqn import ContinualDQN, DivergedError
 from continual_arcade.agents.methods import METHODS, Method
 from continual_arcade.agents.settings import DQNSettings
-from continual_arcade.envs import IDS
+from continual_arcade.envs import IDS, make_game
 from continual_arcade.envs.context import HIDDEN, ContextKind, check_context
+from continual_arcade.envs.pictured import check_channels_of
 from continual_arcade.envs.schedules import Schedule
 from continual_arcade.evaluation.callback import EvaluationCallback
 from continual_arcade.evaluation.evaluator import Played
@@ -241,6 +242,7 @@ class Training:
             ValueError: If something makes no sense.
         """
         spec.check_evaluation()
+        check_channels_of(make_game(spec.game, **spec.options))
         agent = spec.build()
         # What runs is written down, so that the run is resumed with it anywhere.
         agent.engine = "compiled" if agent.runs_compiled else "torch"

@@ -29,7 +29,7 @@ from continual_arcade.envs.context import HIDDEN, ContextKind
 from continual_arcade.envs.curricula import as_schedule
 from continual_arcade.envs.game import Game
 from continual_arcade.envs.messages import shown, unknown
-from continual_arcade.envs.pictured import check_context_of
+from continual_arcade.envs.pictured import check_channels_of, check_context_of
 from continual_arcade.envs.schedule_files import SUFFIXES
 from continual_arcade.envs.schedules import Schedule
 from continual_arcade.studies.file_values import check_name, only, value_of
@@ -90,6 +90,7 @@ class Scenario:
                 raise ValueError(unknown("game", self.game, ENVIRONMENTS))
             game = self.make_game()
             check_context_of(game, self.context)
+            check_channels_of(game)
             self.schedule.check(game.tunables)
             rules = rules_of(DQNSettings)
             for name in self.settings:

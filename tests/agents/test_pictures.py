@@ -77,6 +77,13 @@ def test_nature_is_that_of_stable_baselines3() -> None:
         agent(seen={**SEEN, "screen_size": 35}, convolutions="nature")
 
 
+def test_convolutions_are_not_asked_of_who_sees_features() -> None:
+    settings = DQNSettings(convolutions="nature")
+    schedule = shipped("conflict", make_game("Catcher"))
+    with pytest.raises(ValueError, match="convolutions = 'nature' look at pictures, and of Catche"):
+        build_agent("Catcher", schedule, settings)
+
+
 def test_initial_weights_are_those_that_are_asked_for_in_convolutions_too() -> None:
     learner = agent(initial="xavier")
     layers = [

@@ -244,3 +244,21 @@ def test_side_by_side_wants_players_in_pictures_of_one_size() -> None:
         side_by_side([])
     with pytest.raises(ValueError, match="episodes = 0"):
         side_by_side([shot(FALLS)], episodes=0)
+
+
+def test_what_weighs_is_what_the_policy_sees() -> None:
+    """And it is refused where nothing shows it."""
+    asked: list[npt.NDArray[Any]] = []
+
+    def weighs(seen: npt.NDArray[Any]) -> npt.NDArray[np.float64]:
+        asked.append(seen)
+        return np.ones(seen.shape)
+
+    camera = Camera("FlappyBird", schedule("FlappyBird"), 0, shows_observation=True)
+    pictures = list(camera.film(aims(), seconds=0.2, weighs=weighs))
+    assert [seen.shape for seen in asked] == [(1, 8)] * len(pictures)
+    assert all(picture.shape[:2] == camera.size[::-1] for picture in pictures)
+    bare = Camera("FlappyBird", schedule("FlappyBird"), 0)
+    assert camera.size[0] > bare.size[0]
+    with pytest.raises(ValueError, match="shows_observation=True"):
+        bare.film(aims(), weighs=weighs)

@@ -20,10 +20,11 @@ from continual_arcade.envs import IDS, make_game, shipped
 from continual_arcade.envs.context import CONTEXTS
 from continual_arcade.envs.schedule_files import save as save_schedule
 from continual_arcade.evaluation import EvaluationSettings, Protocol, runs
+from continual_arcade.evaluation.run_folder import RunFolder
 from continual_arcade.evaluation.score_range import score_range
 from continual_arcade.studies import scenario as scenarios
 from continual_arcade.studies.references import measure
-from continual_arcade.studies.run_spec import RunSpec
+from continual_arcade.studies.run_spec import RunSpec, Training
 from continual_arcade.studies.scenario import (
     SHIPPED,
     VARIABLE,
@@ -259,6 +260,14 @@ MISTAKES: list[tuple[dict[str, Any], str]] = [
     ({"phase_steps": [1, 2, 2.5]}, "steps = 2.5 must be a whole number, at least 1"),
     ({"phase_steps": "12"}, "phases, and steps = '12' are"),
     ({"context": "hiden"}, "scenario 'night': unknown context 'hiden': did you mean 'hidden'"),
+    (
+        {"context": "params", "options": {"observation": "pixels"}},
+        "scenario 'night': context = 'params' appends numbers to features",
+    ),
+    (
+        {"context": "hidden", "options": {"observation": "pixels", "channels": "last"}},
+        "scenario 'night': channels = 'last': pictures would be turned by a wrapper",
+    ),
     ({"about": 3}, "scenario 'night': about = 3 must be text"),
     ({"memory": 0.0}, "scenario 'night': memory = 0.0 must be above 0 and at most 1"),
     ({"memory": 1.5}, "scenario 'night': memory = 1.5 must be above 0 and at most 1"),
@@ -327,6 +336,16 @@ def test_a_folder_of_ones_own_adds_its_scenarios(
     monkeypatch.setenv(VARIABLE, str(tmp_path / "nowhere"))
     with pytest.raises(ValueError, match=r"CONTINUAL_ARCADE_SCENARIOS names .*nowhere, and it is"):
         names()
+
+
+def test_a_run_that_could_not_be_resumed_is_refused_before_it_begins(tmp_path: Path) -> None:
+    """Its environments would lie in a wrapper of Stable-Baselines3 that has no state."""
+    seen = {"observation": "pixels", "screen_size": 21, "channels": "last"}
+    schedule = shipped("conflict", make_game("Catcher", **seen)).with_steps(2_000)
+    folder = RunFolder.new(tmp_path, "Catcher", "conflict", "finetune", 0)
+    with pytest.raises(ValueError, match="could not be resumed; leave it out"):
+        Training.prepare(RunSpec("Catcher", schedule, options=seen), folder)
+    assert list(tmp_path.iterdir()) == []
 
 
 def spec(scenario: Scenario, **changes: Any) -> RunSpec:

@@ -344,7 +344,7 @@ def test_a_run_that_could_not_be_resumed_is_refused_before_it_begins(tmp_path: P
     schedule = shipped("conflict", make_game("Catcher", **seen)).with_steps(2_000)
     folder = RunFolder.new(tmp_path, "Catcher", "conflict", "finetune", 0)
     with pytest.raises(ValueError, match="could not be resumed; leave it out"):
-        Training.prepare(RunSpec("Catcher", schedule, options=seen), folder)
+        Training.prepare(RunSpec(game="Catcher", schedule=schedule, options=seen), folder)
     assert list(tmp_path.iterdir()) == []
 
 

@@ -21,6 +21,7 @@ import numpy.typing as npt
 
 from continual_arcade.agents.settings import BEFORE
 from continual_arcade.envs import IDS
+from continual_arcade.envs.messages import shown
 from continual_arcade.evaluation.comparison import adjusted
 from continual_arcade.evaluation.protocol import EvaluationSettings
 from continual_arcade.evaluation.record import Record
@@ -290,15 +291,23 @@ FOLDER = "cards"
 
 
 def check_game(scenario: Scenario) -> None:
-    """Check that there can be a card of a scenario.
+    """Check that there can be a card of a scenario, before anything is trained for it.
 
     Raises:
-        ValueError: If it is of labelled examples.
+        ValueError: If it is of labelled examples, or of a game without references.
     """
-    if scenario.make_game().rules.labelled:
+    game = scenario.make_game()
+    if game.rules.labelled:
         raise ValueError(
             f"{scenario.name} has no card, since it is of labelled examples: the scale of a card "
             "is random play and the oracle of a game"
+        )
+    if scenario.options or not game.oracle:
+        what = f"options = {shown(dict(scenario.options))}" if scenario.options else "no oracle"
+        raise ValueError(
+            f"{scenario.name} has no card, since {game.name} has {what}: the scale of a card is "
+            "random play and the oracle, which are known of games with their usual options alone; "
+            "compare its methods in a study"
         )
 
 

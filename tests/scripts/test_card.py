@@ -81,3 +81,23 @@ def test_streams_of_labelled_examples_have_no_card(
     printed = capsys.readouterr().out
     assert refused in printed
     assert "to measure it" not in printed
+
+
+@pytest.mark.parametrize(
+    ("options", "what"),
+    [
+        ({"lives": 1}, "options = {'lives': 1}"),
+        ({"observation": "pixels", "screen_size": 21}, "options = {'observation': 'pixels'"),
+    ],
+)
+def test_what_has_no_scale_is_refused_before_anything_is_trained(
+    options: dict[str, Any], what: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = tmp_path / "tiny.toml"
+    data = {**SCENARIO, "game": "Catcher", "options": options, "schedule": "conflict"}
+    file.write_text(tomli_w.dumps({**data, "context": "hidden"}), "utf-8")
+    assert card(file, "--seeds", "0..1") == 2
+    refused = capsys.readouterr().err
+    assert "tiny has no card, since Catcher has " + what in refused
+    assert "compare its methods in a study" in refused
+    assert [path.name for path in tmp_path.iterdir()] == ["tiny.toml"]

@@ -74,16 +74,14 @@ class Pictures:
 
         Args:
             scenes: What each game looks like now, shape ``(num_envs, numbers)``.
-            moves: ``FOLLOW``, ``BEGIN``, ``STAY`` or ``REST`` for each game; None if all of them
-                follow what was before.
+            moves: ``FOLLOW``, ``BEGIN`` or ``STAY`` for each game; None if all of them follow what
+                was before.
 
         Returns:
-            Shape ``(num_envs, *format.shape)``, a fresh array; 0 where a game rests.
+            Shape ``(num_envs, *format.shape)``, a fresh array.
         """
-        moves = self._follow if moves is None else moves
-        seen = np.zeros((len(scenes), self._size), np.uint8)
-        show(scenes, moves, self._frame, self._newest, self._recent, self._pictures, seen)
-        return seen.reshape(-1, *self.format.shape)
+        seen = np.empty((len(scenes), self._size), np.uint8)
+        return self._show(scenes, self._follow if moves is None else moves, seen)
 
     def begin(self, scenes: Scenes, begins: npt.NDArray[np.bool_]) -> Seen:
         """Return what is seen where some episodes begin, and the others stay as they are."""
@@ -91,7 +89,14 @@ class Pictures:
 
     def finish(self, scenes: Scenes, ends: npt.NDArray[np.bool_]) -> Seen:
         """Return what is seen last of the episodes that end, 0 of the others."""
-        return self.follow(scenes, np.where(ends, FOLLOW, REST))
+        # Memory that nobody writes to is never touched.
+        seen = np.zeros((len(scenes), self._size), np.uint8)
+        return self._show(scenes, np.where(ends, FOLLOW, REST), seen)
+
+    def _show(self, scenes: Scenes, moves: Moves, seen: Seen) -> Seen:
+        """Fill in what is seen, but of games that rest."""
+        show(scenes, moves, *self.drawing, seen)
+        return seen.reshape(-1, *self.format.shape)
 
     def state(self) -> Scenes:
         """Return the scenes that are seen, oldest first, shape ``(num_envs, stack, numbers)``."""

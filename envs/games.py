@@ -60,7 +60,9 @@ for _point in entry_points(group=GROUP):
         warnings.warn(f"an entry point of {GROUP} is left out: {_error}", stacklevel=2)
 
 
-OPTIONS = ("observation", "frame_skip", *SETTINGS)
+SEEN = ("observation", *SETTINGS)
+"""Options of what an agent sees; on the same seeds the same happens, whatever they are."""
+OPTIONS = (*SEEN, "frame_skip")
 """Options that every game has."""
 
 

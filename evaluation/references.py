@@ -8,7 +8,8 @@ from typing import Any, Literal, get_args
 import numpy as np
 
 from continual_arcade.envs.curricula import schedules_of, shipped
-from continual_arcade.envs.games import GAMES, make_game
+from continual_arcade.envs.game import Game
+from continual_arcade.envs.games import GAMES, SEEN, make_game
 from continual_arcade.envs.tunables import Params, resolve
 from continual_arcade.evaluation.protocol import Protocol
 from continual_arcade.evaluation.record import Floats, Value
@@ -128,18 +129,17 @@ class References:
         """
         phases, limit = protocol.schedule.distinct, protocol.evaluation.max_steps
         zero, one = np.full(len(phases), np.nan), np.full(len(phases), np.nan)
-        if protocol.game not in GAMES or protocol.options:
+        if protocol.game not in GAMES or changes_of_play(protocol.options):
             played = f"{protocol.env} with {dict(protocol.options)}" if protocol.options else ""
             reason = f"there are no references for {played or protocol.env}: only for the games of"
             return Scale(zero, one, f"{reason} the suite with their usual options")
         game = make_game(protocol.game)
-        tunables = game.tunables
         if not game.oracle:
             reason = f"{game.name} has no oracle to measure scores by, so they are not normalised"
             return Scale(zero, one, reason)
         missing, reasons = [], []
         for column, phase in enumerate(phases):
-            found = self.find(protocol.env, limit, resolve(tunables, phase.params))
+            found = self.find(protocol.env, limit, params_of_play(game, phase.params))
             if found is None:
                 missing.append(phase.name)
                 continue
@@ -161,6 +161,23 @@ class References:
         return Scale(zero, one, "; ".join(reasons))
 
 
+def changes_of_play(options: Mapping[str, Any]) -> dict[str, Any]:
+    """Return those options of a game that change what happens in it.
+
+    Pictures do not: on the same seeds they show the game that there is with features.
+    """
+    return {
+        name: value
+        for name, value in options.items()
+        if name not in SEEN and (name, value) != ("frame_skip", 1)
+    }
+
+
+def params_of_play(game: Game, params: Params) -> Params:
+    """Return every parameter of a bare game that is in a phase; looks change no score."""
+    return resolve(game.tunables, {name: params[name] for name in params if name in game.tunables})
+
+
 def _key(env: str, max_steps: int, params: Params) -> Key:
     return env, max_steps, tuple(sorted(params.items()))
 
@@ -177,7 +194,7 @@ def _command(protocol: Protocol) -> str:
 def _name_of_shipped(protocol: Protocol) -> str:
     """Return the name of a shipped schedule with all the phases, or what stands for a file."""
     game = make_game(protocol.game)
-    wanted = [resolve(game.tunables, phase.params) for phase in protocol.schedule.distinct]
+    wanted = [params_of_play(game, phase.params) for phase in protocol.schedule.distinct]
     for name in ("stationary", *schedules_of(game)):
         has = [resolve(game.tunables, phase.params) for phase in shipped(name, game).distinct]
         if all(params in has for params in wanted):

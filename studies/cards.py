@@ -25,7 +25,7 @@ from continual_arcade.envs.messages import shown
 from continual_arcade.evaluation.comparison import adjusted
 from continual_arcade.evaluation.protocol import EvaluationSettings
 from continual_arcade.evaluation.record import Record
-from continual_arcade.evaluation.references import Scale
+from continual_arcade.evaluation.references import Scale, changes_of_play
 from continual_arcade.evaluation.runs import Run
 from continual_arcade.evaluation.score_range import score_range
 from continual_arcade.reports.method_results import MethodResults
@@ -302,12 +302,13 @@ def check_game(scenario: Scenario) -> None:
             f"{scenario.name} has no card, since it is of labelled examples: the scale of a card "
             "is random play and the oracle of a game"
         )
-    if scenario.options or not game.oracle:
-        what = f"options = {shown(dict(scenario.options))}" if scenario.options else "no oracle"
+    other = changes_of_play(scenario.options)
+    if other or not game.oracle:
+        what = f"options = {shown(other)}" if other else "no oracle"
         raise ValueError(
             f"{scenario.name} has no card, since {game.name} has {what}: the scale of a card is "
-            "random play and the oracle, which are known of games with their usual options alone; "
-            "compare its methods in a study"
+            "random play and the oracle, which are known of games that are played as usual, however "
+            "they are seen; compare its methods in a study"
         )
 
 

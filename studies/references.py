@@ -10,12 +10,19 @@ from gymnasium import spaces
 
 from continual_arcade.envs import GAMES, IDS, PhaseSpec, Schedule, make_game
 from continual_arcade.envs.oracles import Oracle
-from continual_arcade.envs.tunables import Params, resolve
+from continual_arcade.envs.tunables import Params
 from continual_arcade.evaluation.evaluator import FIRST_SEED, MAX_STEPS, Evaluator
 from continual_arcade.evaluation.policies import Policy
 from continual_arcade.evaluation.protocol import Protocol
 from continual_arcade.evaluation.record import Value
-from continual_arcade.evaluation.references import Outcome, Player, Reference, References
+from continual_arcade.evaluation.references import (
+    Outcome,
+    Player,
+    Reference,
+    References,
+    changes_of_play,
+    params_of_play,
+)
 
 EPISODES = 200
 """Ten times those of an evaluation: the standard error of a mean is below 0.1 points."""
@@ -119,11 +126,12 @@ def completed(
     found: dict[Any, Reference] = {}
     for protocol in protocols:
         game = make_game(protocol.game)
-        if not game.oracle or protocol.options or protocol.game not in GAMES:
+        other = changes_of_play(protocol.options)
+        if not game.oracle or other or protocol.game not in GAMES:
             continue  # there is no scale without one, and reports say so
-        limit, tunables = protocol.evaluation.max_steps, game.tunables
+        limit = protocol.evaluation.max_steps
         for phase in protocol.schedule.distinct:
-            params = resolve(tunables, phase.params)
+            params = params_of_play(game, phase.params)
             reference = known.find(protocol.env, limit, params)
             if reference is None:
                 reference = measure(protocol.game, params, max_steps=limit, making={**making})

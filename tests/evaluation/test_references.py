@@ -12,10 +12,13 @@ import tyro
 from schedules_of_games import PAIRS
 from tables import gaps, record_of
 
-from continual_arcade.envs import GAMES, IDS, Schedule, make_game, shipped
+from continual_arcade.envs import GAMES, IDS, PhaseSpec, Schedule, make_game, shipped
+from continual_arcade.envs.oracles import Oracle
 from continual_arcade.envs.tunables import resolve
 from continual_arcade.evaluation import (
     EvaluationSettings,
+    Evaluator,
+    FunctionPolicy,
     Protocol,
     Reference,
     References,
@@ -133,6 +136,53 @@ def test_a_scale_as_small_as_its_noise_is_refused(
         assert (
             f"the score of the oracle is {distance:.2f} above that of random play" in scale.reason
         )
+
+
+def random_player(env: Any) -> FunctionPolicy:
+    """Return who chooses at random, the same in each environment, and sees nothing."""
+    rng = np.random.default_rng(0)
+    return FunctionPolicy(lambda seen: rng.integers(env.single_action_space.n, size=len(seen)))
+
+
+PIXELS = {"observation": "pixels", "screen_size": 42, "stack": 2}
+
+
+def seen(schedule: Schedule, **options: Any) -> Protocol:
+    return replace(protocol(schedule), options=options)
+
+
+def test_a_game_in_pictures_has_the_scale_of_the_same_game_with_features() -> None:
+    references = References([reference(100, 2.0, 42.0), reference(90, 1.0, 21.0)])
+    looks = {"sky_rgb": 0x102040, "inverted": 1.0, "noise": 10.0}
+    phases = (
+        PhaseSpec(name="day", steps=10, params={"gap": 100}),
+        PhaseSpec(name="night", steps=10, params={"gap": 100, **looks}),
+        PhaseSpec(name="narrow", steps=10, params={"gap": 90}),
+    )
+    scale = references.scale(seen(Schedule("looks", phases), **PIXELS))
+    assert scale.reason == ""
+    assert scale.zero.tolist() == [2.0, 2.0, 1.0]
+    assert scale.one.tolist() == [42.0, 42.0, 21.0]
+    plain = gaps(100, 90)
+    for other in ({**PIXELS, "frame_skip": 2}, {"frame_skip": 2}, {"rewards": "catch"}):
+        refused = references.scale(seen(plain, **other))
+        assert np.isnan(refused.zero).all()
+        assert "there are no references" in refused.reason
+
+
+@pytest.mark.parametrize("game", ["FlappyBird", "Catcher"])
+def test_who_plays_by_the_state_scores_the_same_however_the_game_is_seen(game: str) -> None:
+    """That is what allows the one scale for both."""
+    phases = Schedule("two", tuple(shipped("conflict", make_game(game)).with_steps(9).phases[:2]))
+    looks = {"noise": 9.0, "mirrored": 1.0, "distractor": 30.0}
+    other = Schedule("seen", tuple(replace(p, params={**p.params, **looks}) for p in phases.phases))
+    features = Evaluator(game, phases, episodes=3, max_steps=300)
+    pictures = Evaluator(game, other, episodes=3, max_steps=300, **PIXELS)
+    for make in (Oracle, random_player):
+        by_features, by_pictures = (one.play(make(one.env)) for one in (features, pictures))
+        np.testing.assert_array_equal(by_features.scores, by_pictures.scores)
+        np.testing.assert_array_equal(by_features.returns, by_pictures.returns)
+        assert by_features.steps == by_pictures.steps > 100
 
 
 def test_references_belong_to_one_limit_and_one_version_of_the_rules() -> None:

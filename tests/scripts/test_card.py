@@ -87,7 +87,7 @@ def test_streams_of_labelled_examples_have_no_card(
     ("options", "what"),
     [
         ({"lives": 1}, "options = {'lives': 1}"),
-        ({"observation": "pixels", "screen_size": 21}, "options = {'observation': 'pixels'"),
+        ({"observation": "pixels", "frame_skip": 4}, "options = {'frame_skip': 4}"),
     ],
 )
 def test_what_has_no_scale_is_refused_before_anything_is_trained(

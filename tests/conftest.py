@@ -2,6 +2,7 @@
 
 import gc
 import os
+from collections import Counter
 from collections.abc import Iterator
 
 import pytest
@@ -31,6 +32,25 @@ settings.register_profile("unhurried", deadline=None, suppress_health_check=[Hea
 settings.load_profile("unhurried")
 
 pytest_plugins = ["undrawn", "watched_pages"]
+
+
+@pytest.hookimpl(tryfirst=True)  # before pytest leaves out what is slow
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Of what `one_in(n)` marks, every n-th case is quick, the first among them; others are slow.
+
+    For cases that are alike, each of which takes long for what it adds. Where they vary in two
+    ways, n should divide the number of neither, so that each way meets each other one.
+    """
+    counts: Counter[str] = Counter()
+    for item in items:
+        mark = item.get_closest_marker("one_in")
+        if mark is None:
+            continue
+        (n,) = mark.args
+        of_it = item.nodeid.partition("[")[0]
+        if counts[of_it] % n:
+            item.add_marker(pytest.mark.slow)
+        counts[of_it] += 1
 
 
 def pytest_collection_finish() -> None:

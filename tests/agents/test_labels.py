@@ -171,6 +171,7 @@ COMPOSED = {
 }
 
 
+@pytest.mark.one_in(3)
 @pytest.mark.parametrize(
     ("name", "loss"),
     [

@@ -62,6 +62,7 @@ def assert_same(one: Any, other: Any) -> None:
         assert one == other
 
 
+@pytest.mark.one_in(3)
 @EVERY_SCHEDULE
 @pytest.mark.parametrize("phase", [None, 1])
 def test_check_env(env_id: str, schedule: str | None, phase: int | None) -> None:

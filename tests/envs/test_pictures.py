@@ -165,6 +165,7 @@ def read_off(
     return read, phases
 
 
+@pytest.mark.one_in(4)
 @pytest.mark.parametrize(("game", "name"), PICTURED_PAIRS)
 @SIZES
 def test_places_can_be_read_off_in_every_phase(game: str, name: str, size: int) -> None:
@@ -238,6 +239,7 @@ def things(game: str, state: Any) -> Iterator[tuple[str, int, Any]]:
         yield "paddle", 1, without(state, "paddle_x")
 
 
+@pytest.mark.one_in(3)
 @pytest.mark.parametrize(
     ("game", "which"), [("FlappyBird", 0), ("Catcher", 1), ("Tour", 0), ("Tour", 1)]
 )

@@ -119,6 +119,7 @@ def by_stable_baselines(model: Any, wrap: Wrap, phase: int, seed: int) -> tuple[
     return total, steps
 
 
+@pytest.mark.one_in(2)
 @pytest.mark.parametrize("name", WRAPS)
 def test_it_sees_what_it_saw_in_training(name: str) -> None:
     model, evaluator = a_model(name), make_evaluator()

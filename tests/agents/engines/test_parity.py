@@ -180,6 +180,7 @@ def test_another_activation_is_found(wrong: str, monkeypatch: pytest.MonkeyPatch
         assert_same(torchs, compiled)
 
 
+@pytest.mark.one_in(2)
 @pytest.mark.parametrize(
     "text",
     [
@@ -237,6 +238,7 @@ def test_single_examples_with_tanh_too() -> None:
     assert_same(lived("torch", method, life, **sgd), lived("compiled", method, life, **sgd))
 
 
+@pytest.mark.one_in(2)
 @pytest.mark.parametrize(
     ("schedule", "method", "changes"),
     [

@@ -100,6 +100,7 @@ def assert_same(torchs: ContinualDQN, compiled: ContinualDQN) -> None:
                 assert float((a - b).abs().max()) < 1e-3 * scale, (part.name, name)
 
 
+@pytest.mark.one_in(2)
 @pytest.mark.filterwarnings("ignore::UserWarning")  # penalties that dominate, A-GEM over Adam
 @pytest.mark.parametrize(
     "name", ["finetune", "ewc", "si", "mas", "mer", "clear", "agem", "clone", "reservoir"]
@@ -109,6 +110,7 @@ def test_both_engines_lead_the_same_life(name: str) -> None:
     assert_same(lived("torch", method), lived("compiled", method))
 
 
+@pytest.mark.one_in(2)
 @pytest.mark.parametrize(
     ("changes", "pixels"),
     [

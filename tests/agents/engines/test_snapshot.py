@@ -276,6 +276,7 @@ def without_parts() -> ContinualDQN:
     return tiny.live(tiny.agent(engine="torch"))
 
 
+@pytest.mark.one_in(2)
 @pytest.mark.parametrize("name", SEEN)
 def test_a_change_is_seen_at_once(name: str, unchanged: ContinualDQN) -> None:
     torchs, compiled = (trained(engine, SEEN[name]) for engine in ("torch", "auto"))
@@ -294,6 +295,7 @@ def test_another_number_of_layers_is_seen() -> None:
     assert distance(*agents) < 1e-5
 
 
+@pytest.mark.one_in(2)
 @pytest.mark.parametrize("name", SAID)
 def test_or_pytorch_goes_on_and_it_is_said(name: str) -> None:
     do, why = SAID[name]

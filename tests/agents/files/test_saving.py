@@ -259,6 +259,7 @@ def test_going_on_twice_is_going_on_once(tmp_path: Path) -> None:
         assert bits(loaded) == bits(whole)
 
 
+@pytest.mark.one_in(2)
 @pytest.mark.parametrize(
     "omitted", ["torch", "numpy", "actions", "replay", "env", "moments", "counters"]
 )

@@ -89,6 +89,7 @@ class Watch(Part):
             self.untouched.append(found.tobytes() == given.tobytes())
 
 
+@pytest.mark.one_in(2)
 @pytest.mark.parametrize(
     ("settings", "policy", "rate"),
     [

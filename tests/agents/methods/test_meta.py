@@ -407,6 +407,7 @@ def test_without_interpolation_it_is_replay_of_the_same_batches_bit_for_bit() ->
     assert tiny.bits(by_hand) != tiny.bits(reservoir_life())
 
 
+@pytest.mark.one_in(2)
 @pytest.mark.parametrize(
     ("settings", "kwargs"),
     [
@@ -509,6 +510,7 @@ def check_mer_targets(part: MER, waits: bool, kind: type[ContinualDQN] = Continu
     assert (in_blocks >= 4) == waits
 
 
+@pytest.mark.one_in(2)
 @pytest.mark.parametrize("waits", [False, True])
 def test_the_target_network_only_sees_blocks_of_mer_that_are_drawn_back(
     waits: bool, monkeypatch: pytest.MonkeyPatch

@@ -143,6 +143,7 @@ def inclusion(
     return Counter(course(script)[1] for script in product(*map(range, bounds)))
 
 
+@pytest.mark.one_in(2)
 @pytest.mark.parametrize("n_envs", [1, 2, 3, 6])
 @pytest.mark.parametrize(("kind", "kwargs", "capacity", "part"), LONG_TERM)
 def test_every_pair_is_kept_in_equally_many_of_all_courses(
@@ -222,6 +223,7 @@ def variance_ratio(kind: type[Any], capacity: int, part: slice, runs: int) -> fl
     return float(np.var(kept, ddof=1) / (held * 0.25 * (count - held) / (count - 1)))
 
 
+@pytest.mark.one_in(2)
 @pytest.mark.parametrize(
     ("kind", "capacity", "part"),
     [(ReservoirReplayBuffer, 50, slice(None)), (MixReplayBuffer, 100, slice(50, None))],
@@ -360,6 +362,7 @@ def test_nothing_is_completed_before_there_are_enough_steps(kind: Kind) -> None:
 # --- mix
 
 
+@pytest.mark.one_in(2)
 @pytest.mark.parametrize("batch", [1, 2, 5, 8, 33])
 @pytest.mark.parametrize("fraction", [0.0, 0.25, 0.5, 0.9, 1.0])
 def test_a_mixed_batch_has_its_fraction_of_the_long_term(fraction: float, batch: int) -> None:

@@ -26,6 +26,8 @@ _OPTIMIZERS: Mapping[str, type[torch.optim.Optimizer]] = {
 
 SMALLEST_OF_NATURE = 36
 """Rows and columns that are left with a place after three convolutions [pixels]."""
+STEP_OF_NATURE = 8
+"""So many pixels more are one place more; those between would not be seen."""
 
 
 def make_training_env(
@@ -164,6 +166,7 @@ def build_agent(
             "layer_norm": s.layer_norm,
             "dropout": s.dropout,
             "initial": s.initial,
+            **_heads(s, schedule, context),
             "optimizer_class": _OPTIMIZERS[s.optimizer],
         },
         learning_rate=s.learning_rate,
@@ -185,17 +188,43 @@ def build_agent(
     )
 
 
+def _heads(settings: DQNSettings, schedule: Schedule, context: ContextKind) -> dict[str, Any]:
+    """Return how many output layers there are, if there are several.
+
+    Raises:
+        ValueError: If nothing tells which phase it is.
+    """
+    if settings.heads == "shared":
+        return {}
+    if context != "one-hot":
+        raise ValueError(
+            f"heads = {settings.heads!r}: which output layer acts is chosen by the phase, and with "
+            f"context = {context!r} no observation says which one it is: choose context = 'one-hot'"
+        )
+    return {"heads": len(schedule.distinct)}
+
+
 def _sees(convolutions: Convolutions, pictures: PictureFormat) -> dict[str, Any]:
     """Return which part of a policy looks at pictures.
 
     Raises:
-        ValueError: If they are too small for it.
+        ValueError: If they are too small for it, or it would not see their edges.
     """
-    if convolutions == "nature" and min(pictures.screen_size) < SMALLEST_OF_NATURE:
-        rows, columns = pictures.screen_size
-        raise ValueError(
-            f"convolutions = 'nature' needs pictures of at least {SMALLEST_OF_NATURE}x"
-            f"{SMALLEST_OF_NATURE} pixels, and these have {rows}x{columns}: choose convolutions = "
-            "'small', or a larger screen_size"
-        )
+    rows, columns = pictures.screen_size
+    if convolutions == "nature":
+        if min(rows, columns) < SMALLEST_OF_NATURE:
+            raise ValueError(
+                f"convolutions = 'nature' needs pictures of at least {SMALLEST_OF_NATURE}x"
+                f"{SMALLEST_OF_NATURE} pixels, and these have {rows}x{columns}: choose "
+                "convolutions = 'small', or a larger screen_size"
+            )
+        missed = [(side - SMALLEST_OF_NATURE) % STEP_OF_NATURE for side in (rows, columns)]
+        if any(missed):
+            # Silent in PyTorch; and Catcher's paddle is at the lower edge.
+            raise ValueError(
+                f"convolutions = 'nature' would not see the last {missed[0]} rows and {missed[1]} "
+                f"columns of pictures of {rows}x{columns} pixels, since their strides do not reach "
+                "them: choose convolutions = 'small', which sees all, or a screen_size of 36, 44, "
+                "52, ..., 84"
+            )
     return {"features_extractor_class": CONVOLUTIONS[convolutions]}

@@ -12,7 +12,7 @@ from stable_baselines3.dqn.policies import DQNPolicy, QNetwork
 from torch import nn
 
 from continual_arcade.agents.settings import PROBABILITY, Initial
-from continual_arcade.envs.checks import OneOf, flag
+from continual_arcade.envs.checks import OneOf, Whole, flag
 
 ACTIVATIONS: Mapping[str, type[nn.Module]] = {"relu": nn.ReLU, "tanh": nn.Tanh}
 """What may follow each hidden layer, by name."""
@@ -31,11 +31,12 @@ class ContinualPolicy(DQNPolicy):
         initial: How weights are drawn: ``"default"`` as PyTorch does, from a range that the inputs
             of a layer decide about, biases too; ``"xavier"`` from one that inputs and outputs
             decide about, with biases of 0 (Glorot and Bengio 2010, eq. 16).
+        heads: How many output layers there are; see :class:`MultiHeadQNetwork`.
         **kwargs: As in the parent.
 
     Raises:
-        ValueError: If ``layer_norm`` is no truth value, ``dropout`` no probability below 1, or
-            ``initial`` unknown.
+        ValueError: If ``layer_norm`` is no truth value, ``dropout`` no probability below 1,
+            ``initial`` unknown, or observations do not end with what could choose among the heads.
     """
 
     def __init__(
@@ -44,8 +45,10 @@ class ContinualPolicy(DQNPolicy):
         layer_norm: bool = False,
         dropout: float = 0.0,
         initial: Initial = "default",
+        heads: int = 1,
         **kwargs: Any,
     ) -> None:
+        self.heads = Whole(1)("heads", heads)
         self.layer_norm = flag("layer_norm", layer_norm)
         self.dropout = PROBABILITY("dropout", dropout)
         OneOf(get_args(Initial))("initial", initial)
@@ -54,8 +57,12 @@ class ContinualPolicy(DQNPolicy):
 
     def make_q_net(self) -> QNetwork:
         """Make a Q-network."""
-        network = super().make_q_net()
         # Without the options the network is the parent's, down to the draws of its parameters.
+        if self.heads == 1:
+            network = super().make_q_net()
+        else:
+            given = self._update_features_extractor(self.net_args, features_extractor=None)
+            network = MultiHeadQNetwork(**given, heads=self.heads).to(self.device)
         if self.layer_norm or self.dropout:
             between: list[Any] = []
             if self.layer_norm:
@@ -65,7 +72,7 @@ class ContinualPolicy(DQNPolicy):
                 between.append(partial(_dropout, self.dropout))
             layers: list[nn.Module] = create_mlp(
                 network.features_dim,
-                int(network.action_space.n),
+                self.heads * int(network.action_space.n),
                 network.net_arch,
                 network.activation_fn,
                 post_linear_modules=between,
@@ -88,16 +95,75 @@ class ContinualPolicy(DQNPolicy):
 
     def _get_constructor_parameters(self) -> dict[str, Any]:
         data = super()._get_constructor_parameters()
-        own = {"layer_norm": self.layer_norm, "dropout": self.dropout, "initial": self.initial}
+        own = {
+            "layer_norm": self.layer_norm,
+            "dropout": self.dropout,
+            "initial": self.initial,
+            "heads": self.heads,
+        }
         return {**data, **own}
+
+
+class MultiHeadQNetwork(QNetwork):
+    """A Q-network with an output layer for each phase, of which each observation chooses one.
+
+    The baseline of learning task by task when the task is told: all hidden layers are shared, none
+    of the outputs. The last features say which phase it is, as ``context="one-hot"`` appends them:
+    the head is that of the largest, the first of equals. So what acts, is replayed or evaluated
+    tells its phase itself. Hidden layers see these features, too.
+
+    Args:
+        *args: As in the parent.
+        heads: How many, and so many features.
+        **kwargs: As in the parent.
+
+    Raises:
+        ValueError: If observations are no rows of numbers, or the last of them could be others than
+            0 to 1.
+    """
+
+    def __init__(self, *args: Any, heads: int, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        space = self.observation_space
+        tells = (
+            isinstance(space, spaces.Box)
+            and len(space.shape) == 1
+            and space.shape[0] > heads
+            and bool((space.low[-heads:] == 0.0).all() and (space.high[-heads:] == 1.0).all())
+        )
+        if not tells:
+            raise ValueError(
+                f"heads = {heads}: the last {heads} features must say which phase it is, each "
+                f"from 0 to 1, and the observation space is {space}: make the environment with "
+                "context='one-hot'"
+            )
+        self.heads = heads
+        self.q_net = nn.Sequential(
+            *create_mlp(
+                self.features_dim,
+                heads * int(self.action_space.n),
+                self.net_arch,
+                self.activation_fn,
+            )
+        )
+
+    def forward(self, obs: Any) -> th.Tensor:
+        """Return the values by the head that each observation chooses, ``(batch, actions)``."""
+        of_all = super().forward(obs)
+        told = obs[..., -self.heads :].argmax(-1)
+        by_head = of_all.unflatten(-1, (self.heads, int(self.action_space.n)))
+        index = told[..., None, None].expand(*by_head.shape[:-2], 1, by_head.shape[-1])
+        return by_head.gather(-2, index).squeeze(-2)
 
 
 class SmallConvolutions(BaseFeaturesExtractor):
     """Two convolutions, as small as these games allow; what comes out is flat.
 
-    The first one cuts a picture into about ten by ten places, whatever its size: filters of twice
-    its stride, so that they overlap by half. The second one has filters of 3x3 places and stride 2.
-    Pictures of 21x21, 42x42 and 84x84 pixels so have the same second layer, and those behind it.
+    The first one cuts a picture into about ten by ten places, whatever its size: filters of at
+    least twice its stride, so that they overlap by half. The second one has filters of at least 3x3
+    places and stride 2. In both they are as much larger as it takes to see the last row and column,
+    too: what lies at the lower edge, as Catcher's paddle does, is not to be missed. Pictures of
+    21x21, 42x42 and 84x84 pixels have the same second layer, and those behind it.
 
     Args:
         observation_space: Space of the pictures, channels first.
@@ -117,10 +183,17 @@ class SmallConvolutions(BaseFeaturesExtractor):
                 f"pictures of {rows}x{columns} pixels are too small for two convolutions"
             )
         super().__init__(observation_space, features_dim=filters[1] * height * width)
+        first, second = (
+            tuple(side - (places - 1) * step for side, places in zip(sides, counts, strict=True))
+            for sides, counts, step in (
+                ((rows, columns), across, stride),
+                (across, (height, width), 2),
+            )
+        )
         self.layers = nn.Sequential(
-            nn.Conv2d(channels, filters[0], kernel_size=2 * stride, stride=stride),
+            nn.Conv2d(channels, filters[0], kernel_size=first, stride=stride),
             nn.ReLU(),
-            nn.Conv2d(filters[0], filters[1], kernel_size=3, stride=2),
+            nn.Conv2d(filters[0], filters[1], kernel_size=second, stride=2),
             nn.ReLU(),
             nn.Flatten(),
         )

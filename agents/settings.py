@@ -20,6 +20,7 @@ Engine = Literal["auto", "torch", "compiled"]
 ENGINES: tuple[Engine, ...] = get_args(Engine)
 Initial = Literal["default", "xavier"]
 Convolutions = Literal["small", "nature"]
+Heads = Literal["shared", "per_phase"]
 Loss = Literal["td", "cross_entropy", "squared"]
 LOSSES: tuple[Loss, ...] = get_args(Loss)
 """In the order of their numbers, which control records of compiled code hold."""
@@ -34,6 +35,7 @@ BEFORE = {
     "loss": "td",
     "initial": "default",
     "convolutions": "small",
+    "heads": "shared",
 }
 """What there was before there were the settings, which older files lack."""
 
@@ -58,6 +60,9 @@ class DQNSettings:
     convolutions: Convolutions = "small"
     """What looks at pictures, before the hidden layers: two small convolutions, or the three of
     Mnih et al. 2015 with their 512 units (nature); only of agents that see pictures."""
+    heads: Heads = "shared"
+    """Whether all phases share one output layer, or each has one of its own (per_phase), which the
+    observation chooses: only with the context one-hot."""
     layer_norm: bool = False
     """Normalise each hidden layer."""
     dropout: Annotated[float, PROBABILITY] = 0.0

@@ -307,8 +307,8 @@ def check_game(scenario: Scenario) -> None:
         what = f"options = {shown(other)}" if other else "no oracle"
         raise ValueError(
             f"{scenario.name} has no card, since {game.name} has {what}: the scale of a card is "
-            "random play and the oracle, which are known of games that are played as usual, however "
-            "they are seen; compare its methods in a study"
+            "random play and the oracle, which are known of games that are played as usual, "
+            "however they are seen; compare its methods in a study"
         )
 
 
@@ -358,7 +358,7 @@ def card_data(
     }
 
 
-_ADDED = ("loss", "initial", "convolutions")
+_ADDED = ("loss", "initial", "convolutions", "heads")
 """Settings that came when there were cards."""
 
 

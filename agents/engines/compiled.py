@@ -20,7 +20,12 @@ from continual_arcade.agents.engines import control as at
 from continual_arcade.agents.engines.binding import PartsBinding
 from continual_arcade.agents.engines.compilation import Entry, Prepared
 from continual_arcade.agents.engines.control import Control, table
-from continual_arcade.agents.engines.eligibility import REPLAYS, activation_of, pictures_of
+from continual_arcade.agents.engines.eligibility import (
+    REPLAYS,
+    activation_of,
+    heads_of,
+    pictures_of,
+)
 from continual_arcade.agents.engines.flat import FlatVector
 from continual_arcade.agents.engines.snapshot import Snapshot
 from continual_arcade.agents.kernels import update
@@ -70,11 +75,19 @@ class CompiledEngine:
         widths = [agent.q_net.q_net[0].in_features]
         widths += [layer.out_features for layer in list(agent.q_net.q_net)[::2]]
         self.widths = np.array(widths, np.int64)
+        self._heads = heads_of(agent.q_net)
+        self._actions = widths[-1] // self._heads
         self._features = math.prod(agent.observation_space.shape)
         """Numbers of an observation."""
         self._gradients = np.zeros((2, len(self._online.array)), np.float32)
         self._parts = PartsBinding(
-            agent, like, self._c, self._online.array, self._gradients[0], self._features, widths[-1]
+            agent,
+            like,
+            self._c,
+            self._online.array,
+            self._gradients[0],
+            self._features,
+            self._actions,
         )
         self._rows = 0
         self._places: tuple[Any, ...] = (None,) * 5
@@ -132,7 +145,9 @@ class CompiledEngine:
         first = 0 if self._pictures is None else parameters_of(self._pictures)
         starts = np.cumsum([first, *((self.widths[:-1] + 1) * self.widths[1:])])[:-1]
         activation = activation_of(agent.q_net)
-        self._shape = Shape(self.widths, starts.astype(np.int64), activation, self._pictures)
+        self._shape = Shape(
+            self.widths, starts.astype(np.int64), activation, self._pictures, self._heads
+        )
         size = len(self._online.array)
         self._transposed, self._stale = np.zeros((2, size), np.float32), np.ones(2, np.int64)
         self._stale_now = table(self._stale)
@@ -145,7 +160,7 @@ class CompiledEngine:
             "dones": replay.dones.reshape(count),
             "discounts": replay.discounts,
             "phases": replay.phases,
-            "q_values": replay.columns.get("q_values", np.zeros((0, self.widths[-1]), np.float32)),
+            "q_values": replay.columns.get("q_values", np.zeros((0, self._actions), np.float32)),
         }
         pending = self.replay.accumulator
         features = self._features
@@ -180,9 +195,9 @@ class CompiledEngine:
             dones=np.zeros(rows, np.float32),
             discounts=np.zeros(rows, np.float32),
             slots=np.zeros(rows, np.int64),
-            slopes=np.zeros((rows, self.widths[-1]), np.float32),
+            slopes=np.zeros((rows, self._actions), np.float32),
         )
-        self._old = np.zeros((rows, self.widths[-1]), np.float32)
+        self._old = np.zeros((rows, self._actions), np.float32)
 
     def _make_completed(self, rows: int) -> None:
         replay = self.replay

@@ -28,7 +28,11 @@ from continual_arcade.agents.kernels.program import HOOKS
 from continual_arcade.agents.methods.base import Part
 from continual_arcade.agents.methods.plans import Planner
 from continual_arcade.agents.methods.rules import Slope, declared
-from continual_arcade.agents.networks import ContinualPolicy, SmallConvolutions
+from continual_arcade.agents.networks import (
+    ContinualPolicy,
+    MultiHeadQNetwork,
+    SmallConvolutions,
+)
 from continual_arcade.agents.replay import (
     BalancedReplayBuffer,
     FIFOReplayBuffer,
@@ -163,6 +167,8 @@ def _network(agent: Any) -> str | None:
     shapes = [[p.shape for p in net.parameters()] for net in (policy.q_net, policy.q_net_target)]
     if shapes[0] != shapes[1]:
         return "the target network has another shape than the network"
+    if heads_of(policy.q_net) != heads_of(policy.q_net_target):
+        return "the target network has another number of heads than the network"
     if activation_of(policy.q_net) != activation_of(policy.q_net_target):
         return "the target network has another activation than the network"
     if _looks(policy.q_net) != _looks(policy.q_net_target):
@@ -183,6 +189,11 @@ def activation_of(network: QNetwork) -> int:
     """Return which activation a supported network has; ReLU if there is no place for one."""
     layers: Any = network.q_net
     return ACTIVATIONS[type(layers[1])] if len(layers) > 1 else RELU
+
+
+def heads_of(network: QNetwork) -> int:
+    """Return how many output layers a supported network has."""
+    return network.heads if isinstance(network, MultiHeadQNetwork) else 1
 
 
 def pictures_of(network: QNetwork) -> Convolutions | None:
@@ -255,7 +266,8 @@ def _layers(network: Any) -> str | None:
     serves = "supported: linear layers with ReLU, or with Tanh, between them"
     if not isinstance(network, QNetwork):
         return f"the network is a {type(network).__name__}; {serves}"
-    name = changed(network, QNetwork, _OF_POLICY)
+    known = MultiHeadQNetwork if isinstance(network, MultiHeadQNetwork) else QNetwork
+    name = changed(network, known, _OF_POLICY)
     if name is not None:
         return f"{name}() of the network was changed; {serves}"
     why = _extractor(network)
@@ -282,8 +294,9 @@ def _layers(network: Any) -> str | None:
     for layer, (inputs, outputs) in zip(layers[::2], pairwise(widths), strict=True):
         if layer.weight.shape != (outputs, inputs) or layer.bias.shape != (outputs,):
             return f"a layer of {layer.weight.shape} does not fit its neighbours"
-    if widths[-1] != int(network.action_space.n):
-        return f"the network has {widths[-1]} outputs for {network.action_space.n} actions"
+    outputs = heads_of(network) * int(network.action_space.n)
+    if widths[-1] != outputs:
+        return f"the network has {widths[-1]} outputs where there should be {outputs}"
     for module in network.modules():
         if not isinstance(module, QNetwork | FlattenExtractor) and "forward" in vars(module):
             return f"forward() of a layer was changed; {serves}"

@@ -49,6 +49,9 @@ class Shape(NamedTuple):
     pictures: Any = None
     """:class:`~continual_arcade.agents.kernels.convolution.Convolutions` that observations go
     through first, or None. Their parameters come before those of the layers."""
+    heads: int = 1
+    """Output layers, side by side in the last one, of which each observation chooses one: that of
+    the largest of its last features, of which there are as many."""
 
 
 ONLINE, TARGET = numbered(2)
@@ -273,7 +276,8 @@ def forward(net: Any, which: int, inputs: Any, buffer: Any) -> Any:
         buffer: Filled with the outputs of each layer.
 
     Returns:
-        Those of the last layer, shape ``(rows, actions)``, in the buffer.
+        Those of the last layer, by the head that each observation chooses, shape
+        ``(rows, actions)``, in the buffer.
     """
     return pass_through(net, which, inputs, buffer, False)
 
@@ -303,7 +307,47 @@ def pass_through(net: Any, which: int, inputs: Any, buffer: Any, sparse: bool) -
             dense(x, weights, biases, y, then)
         at += rows * n_out
         x = y
-    return x
+    if shape.heads == 1:
+        return x
+    # To the front, each row over rows that are read already.
+    outputs = shape.widths[last + 1]
+    actions = outputs // shape.heads
+    flat = buffer[at - rows * outputs : at]
+    for row in range(rows):
+        start = row * outputs + head_of(shape, inputs[row]) * actions
+        for action in range(actions):
+            flat[row * actions + action] = flat[start + action]
+    return flat[: rows * actions].reshape(rows, actions)
+
+
+@inner()
+def head_of(shape: Any, observation: Any) -> int:
+    """Return which head an observation chooses: that of the largest, the first of equals."""
+    first = len(observation) - shape.heads
+    chosen = 0
+    for head in range(1, shape.heads):
+        if observation[first + head] > observation[first + chosen]:
+            chosen = head
+    return chosen
+
+
+@inner()
+def slopes_of_heads(net: Any, rows: int, slopes: Any) -> Any:
+    """Return derivatives by the outputs of all heads, those of the chosen ones being given."""
+    shape = net.shape
+    if shape.heads == 1:
+        return slopes
+    outputs = shape.widths[len(shape.starts)]
+    actions = outputs // shape.heads
+    # Behind what comes back to the layers: there the last one has room, too.
+    spread = net.deltas[len(net.deltas) - rows * outputs :].reshape(rows, outputs)
+    for row in range(rows):
+        start = head_of(shape, net.inputs[row]) * actions
+        for unit in range(outputs):
+            spread[row, unit] = np.float32(0.0)
+        for action in range(actions):
+            spread[row, start + action] = slopes[row, action]
+    return spread
 
 
 @njit(error_model="numpy", fastmath=set(WIDE))
@@ -314,7 +358,7 @@ def backward(net: Any, rows: int, passed: int, slopes: Any, gradient: Any) -> No
         net: The network.
         rows: How many of the observations of the pass, from the first, have a part in it.
         passed: How many there were.
-        slopes: Derivatives of the loss by the values, shape ``(rows, actions)``.
+        slopes: Derivatives of the loss by the values, shape ``(rows, actions)``; in one piece.
         gradient: Filled, shape ``(parameters,)``.
     """
     shape = net.shape
@@ -322,7 +366,7 @@ def backward(net: Any, rows: int, passed: int, slopes: Any, gradient: Any) -> No
     at = 0  # where the outputs of the layer below begin
     for layer in range(last):
         at += passed * shape.widths[layer + 1]
-    delta = slopes
+    delta = slopes_of_heads(net, rows, slopes)
     free = 0  # where deltas of the layer below may be written
     for layer in range(last, -1, -1):
         n_in, n_out = shape.widths[layer], shape.widths[layer + 1]

@@ -16,6 +16,7 @@ from continual_arcade.agents.kernels.network import (
     ONLINE,
     best,
     biases_of,
+    head_of,
     pass_through,
     transposed_of,
     weights_of,
@@ -68,15 +69,18 @@ def sgd_one_example(
         ends += shape.widths[layer + 1]
     at = ends - shape.widths[last + 1]
     out = net.deltas[at:ends]
+    for other in range(len(out)):
+        out[other] = np.float32(0.0)
+    head = head_of(shape, pair[0]) * values.shape[1] if shape.heads > 1 else 0
     if c.loss_kind == TD:
         chosen = best(values, 1) if c.double_q else best(values_after, 0)
         error = td_error(batch, row, values[0, action], values_after[0, chosen])
-        for other in range(len(out)):
-            out[other] = np.float32(0.0)
-        out[action] = share * huber_slope(error)
+        out[head + action] = share * huber_slope(error)
         c.loss = weight * huber(error)
     else:
-        c.loss = weight * label_slopes(c.loss_kind, values[0], action, share, out)
+        c.loss = weight * label_slopes(
+            c.loss_kind, values[0], action, share, out[head : head + values.shape[1]]
+        )
     x_at = passed * at
     square = np.float32(0.0)
     for layer in range(last, -1, -1):

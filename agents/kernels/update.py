@@ -451,7 +451,7 @@ def _add_slope(a: Any, operation: Any, rows: int, passed: int, count: int, value
 def _replayed_slope(c: Any, a: Any, operation: Any, rows: int) -> None:
     """Add the gradient of a loss of the batch; its values were just computed."""
     widths = a.net.shape.widths
-    actions = widths[-1]
+    actions = widths[-1] // a.net.shape.heads
     passed = passed_rows(c, rows)
     start = passed * np.sum(widths[1:-1])
     values = a.net.activations[start : start + rows * actions].reshape(rows, actions)

@@ -7,6 +7,9 @@ import numpy as np
 import pytest
 import tiny
 import torch
+from gymnasium import spaces
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
 from stable_baselines3.common.torch_layers import NatureCNN
 from torch import nn
 
@@ -18,8 +21,8 @@ SEEN: dict[str, Any] = {"observation": "pixels", "screen_size": 21, "stack": 2}
 CONFLICT = shipped("conflict", make_game("Catcher", **SEEN)).with_steps(80)
 
 
-def agent(method: str = "finetune", seen: dict[str, Any] = SEEN, **settings: Any) -> ContinualDQN:
-    chosen = {**vars(tiny.SETTINGS), "engine": "torch", **settings}
+def agent(method: str = "finetune", seen: dict[str, Any] = SEEN, **changes: Any) -> ContinualDQN:
+    chosen = {**vars(tiny.SETTINGS), "engine": "torch", **changes}
     return build_agent("Catcher", CONFLICT, DQNSettings(**chosen), method=METHODS[method], **seen)
 
 
@@ -59,16 +62,41 @@ def test_a_saved_agent_acts_as_before(tmp_path: Path) -> None:
     assert np.array_equal(learner.predict(seen)[0], loaded.predict(seen)[0])
 
 
-@pytest.mark.parametrize("size", [17, 21, 42, 84, 100])
-def test_small_convolutions_see_about_ten_by_ten_places(size: int) -> None:
-    learner = agent(seen={**SEEN, "screen_size": size})
-    sees: Any = learner.q_net.features_extractor
-    assert isinstance(sees, SmallConvolutions)
-    first = sees.layers[0](torch.zeros(1, 2, size, size))
-    assert 7 <= first.shape[-1] <= 10
-    # Neighbouring filters overlap by half, so that an edge of a picture is never lost.
-    assert sees.layers[0].kernel_size[0] == 2 * sees.layers[0].stride[0]
-    assert learner.q_net.q_net[0].in_features == sees.features_dim
+def unseen(sees: Any, rows: int, columns: int) -> int:
+    """Return how many pixels have no influence on what convolutions give, by autograd."""
+    seen = torch.zeros(1, 2, rows, columns, requires_grad=True)
+    given = seen
+    for layer in sees:
+        if isinstance(layer, nn.Conv2d):
+            given = nn.functional.conv2d(given, torch.ones_like(layer.weight), stride=layer.stride)
+    given.sum().backward()
+    assert seen.grad is not None
+    return int((seen.grad == 0).sum()) // 2
+
+
+@settings(max_examples=60)
+@given(rows=st.integers(9, 130), columns=st.integers(9, 130))
+@example(21, 21)
+@example(42, 42)
+@example(84, 84)
+def test_small_convolutions_see_every_pixel_from_about_ten_by_ten_places(
+    rows: int, columns: int
+) -> None:
+    sees = SmallConvolutions(spaces.Box(0, 255, (2, rows, columns), np.uint8))
+    first: Any = sees.layers[0]
+    assert unseen(sees.layers, rows, columns) == 0
+    given = sees.layers(torch.zeros(1, 2, rows, columns))
+    assert given.shape == (1, sees.features_dim)
+    places = sees.layers[0](torch.zeros(1, 2, rows, columns)).shape[-2:]
+    assert 6 <= min(places) <= 14
+    for side in (0, 1):  # neighbours overlap by half at least
+        assert 2 <= first.kernel_size[side] / first.stride[side] < 3
+
+
+def test_convolutions_that_miss_an_edge_are_found_out() -> None:
+    """As those of twice their stride do, which there were before: Catcher's paddle was unseen."""
+    narrow = [nn.Conv2d(2, 16, 4, 2), nn.Conv2d(16, 32, 3, 2)]
+    assert unseen(narrow, 21, 21) == 21 + 20
 
 
 def test_nature_is_that_of_stable_baselines3() -> None:
@@ -78,11 +106,24 @@ def test_nature_is_that_of_stable_baselines3() -> None:
         agent(seen={**SEEN, "screen_size": 35}, convolutions="nature")
 
 
+@pytest.mark.parametrize("size", [36, 42, 43, 44, 64, 80, 84])
+def test_nature_is_refused_where_it_would_miss_an_edge(size: int) -> None:
+    sees = NatureCNN(spaces.Box(0, 255, (2, size, size), np.uint8)).cnn
+    if not unseen(sees, size, size):
+        assert size in (36, 44, 84)
+        agent(seen={**SEEN, "screen_size": size}, convolutions="nature")
+        return
+    missed = (size - 36) % 8
+    assert unseen(sees, size, size) == size**2 - (size - missed) ** 2
+    with pytest.raises(ValueError, match=f"would not see the last {missed} rows and {missed} col"):
+        agent(seen={**SEEN, "screen_size": size}, convolutions="nature")
+
+
 def test_convolutions_are_not_asked_of_who_sees_features() -> None:
-    settings = DQNSettings(convolutions="nature")
+    of_pictures = DQNSettings(convolutions="nature")
     schedule = shipped("conflict", make_game("Catcher"))
     with pytest.raises(ValueError, match="convolutions = 'nature' look at pictures, and of Catche"):
-        build_agent("Catcher", schedule, settings)
+        build_agent("Catcher", schedule, of_pictures)
 
 
 def test_initial_weights_are_those_that_are_asked_for_in_convolutions_too() -> None:

@@ -140,7 +140,8 @@ def cases(draw: Any) -> dict[str, Any]:
 def small(side: int, depth: int, rows: int, more: int) -> dict[str, Any]:
     """Those that agents have: ``SmallConvolutions``."""
     stride = round(side / 10)
-    sizes = [Size(16, (2 * stride,) * 2, (stride,) * 2), Size(32, (3, 3), (2, 2))]
+    first = side - 8 * stride  # from nine places, to the last pixel
+    sizes = [Size(16, (first, first), (stride, stride)), Size(32, (3, 3), (2, 2))]
     return {"shape": (depth, side, side), "sizes": sizes, "rows": rows, "more": more, "seed": 7}
 
 

@@ -77,13 +77,17 @@ class WeightAverage:
         """Begin again if the network is not as learning has left it."""
         if not all(map(torch.equal, network.parameters(), self.seen)):
             self.restart(network)
+        self._take_buffers(network)
+
+    def _take_buffers(self, network: nn.Module) -> None:
+        for kept, buffer in zip(self.network.buffers(), network.buffers(), strict=True):
+            kept.copy_(buffer)
 
     def _look(self, network: nn.Module) -> None:
         with torch.no_grad():
             for seen, now in zip(self.seen, network.parameters(), strict=True):
                 seen.copy_(now)
-            for kept, buffer in zip(self.network.buffers(), network.buffers(), strict=True):
-                kept.copy_(buffer)
+            self._take_buffers(network)
 
     def state_dict(self) -> dict[str, Any]:
         """Return how many updates it is over, and the weights."""

@@ -147,13 +147,15 @@ def build_agent(
             "leave it out, or choose observation = 'pixels'"
         )
     replay, replay_settings = method.make_replay()
+    all_parts = [*method.make_parts(), *parts]
+    told = check_told(s, all_parts, context)
     sees = {} if made.pictures is None else _sees(s.convolutions, made.pictures)
     return ContinualDQN(
         "MlpPolicy" if made.pictures is None else "CnnPolicy",
         make_training_env(
             game, training_schedule(method, schedule, context), s.num_envs, context, **options
         ),
-        parts=[*method.make_parts(), *parts],
+        parts=all_parts,
         double_q=s.double_q,
         loss=s.loss,
         exploration=Exploration(s.epsilon, made.action_prior),
@@ -166,7 +168,7 @@ def build_agent(
             "layer_norm": s.layer_norm,
             "dropout": s.dropout,
             "initial": s.initial,
-            **_heads(s, schedule, context),
+            **dict.fromkeys(told, len(schedule.distinct)),
             "optimizer_class": _OPTIMIZERS[s.optimizer],
         },
         learning_rate=s.learning_rate,
@@ -188,20 +190,26 @@ def build_agent(
     )
 
 
-def _heads(settings: DQNSettings, schedule: Schedule, context: ContextKind) -> dict[str, Any]:
-    """Return how many output layers there are, if there are several.
+def check_told(settings: DQNSettings, parts: Sequence[Part], context: ContextKind) -> list[str]:
+    """Return which options of the policy want to know of how many phases they are told.
+
+    Args:
+        settings: How an agent learns.
+        parts: Its parts.
+        context: What of its phase an observation shows.
 
     Raises:
-        ValueError: If nothing tells which phase it is.
+        ValueError: If there are some, and no observation tells the phase.
     """
-    if settings.heads == "shared":
-        return {}
-    if context != "one-hot":
+    who = {part.told: f"part {part.name!r}" for part in parts if part.told}
+    if settings.heads != "shared":
+        who["heads"] = f"heads = {settings.heads!r}"
+    if who and context != "one-hot":
         raise ValueError(
-            f"heads = {settings.heads!r}: which output layer acts is chosen by the phase, and with "
+            f"{next(iter(who.values()))} must be told the phase whenever the agent acts, and with "
             f"context = {context!r} no observation says which one it is: choose context = 'one-hot'"
         )
-    return {"heads": len(schedule.distinct)}
+    return list(who)
 
 
 def _sees(convolutions: Convolutions, pictures: PictureFormat) -> dict[str, Any]:

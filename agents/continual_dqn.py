@@ -53,7 +53,12 @@ from continual_arcade.agents.kernels.arithmetic import huber, huber_slope, td_ta
 from continual_arcade.agents.kernels.update import DONE
 from continual_arcade.agents.methods.base import MEASURED, Batch, Part, all_or_none
 from continual_arcade.agents.methods.catalogue import check_together
-from continual_arcade.agents.networks import ContinualCnnPolicy, ContinualPolicy, evaluation_mode
+from continual_arcade.agents.networks import (
+    ContinualCnnPolicy,
+    ContinualPolicy,
+    SubnetworksQNetwork,
+    evaluation_mode,
+)
 from continual_arcade.agents.phase_tracker import PhaseTracker
 from continual_arcade.agents.replay import TransitionReplayBuffer
 from continual_arcade.agents.settings import DECAY, ENGINES, LOSSES, Engine, Loss
@@ -743,6 +748,8 @@ class ContinualDQN(DQN):
         shape = self.observation_space.shape
         if self._compiled is None or np.shape(observation)[1:] != shape:
             return None
+        if isinstance(self.q_net, SubnetworksQNetwork) and not self.q_net.sees_all(observation):
+            return None  # compiled code knows the network of the phase that is learnt
         return self._compiled.best_actions(observation, averaged)
 
     def _best_actions(self, observation: Any, state: Any, episode_start: Any) -> tuple[Any, Any]:

@@ -32,11 +32,14 @@ class ContinualPolicy(DQNPolicy):
             of a layer decide about, biases too; ``"xavier"`` from one that inputs and outputs
             decide about, with biases of 0 (Glorot and Bengio 2010, eq. 16).
         heads: How many output layers there are; see :class:`MultiHeadQNetwork`.
+        subnetworks: Of how many phases each may have a part of the weights of its own; see
+            :class:`SubnetworksQNetwork`.
         **kwargs: As in the parent.
 
     Raises:
         ValueError: If ``layer_norm`` is no truth value, ``dropout`` no probability below 1,
-            ``initial`` unknown, or observations do not end with what could choose among the heads.
+            ``initial`` unknown, observations do not end with what could tell the phase, or both
+            heads and subnetworks are asked for.
     """
 
     def __init__(
@@ -46,9 +49,16 @@ class ContinualPolicy(DQNPolicy):
         dropout: float = 0.0,
         initial: Initial = "default",
         heads: int = 1,
+        subnetworks: int = 1,
         **kwargs: Any,
     ) -> None:
         self.heads = Whole(1)("heads", heads)
+        self.subnetworks = Whole(1)("subnetworks", subnetworks)
+        if heads > 1 and subnetworks > 1:
+            raise ValueError(
+                f"heads = {heads} and subnetworks = {subnetworks}: the part of the weights that a "
+                "phase has is its head, too; leave one out"
+            )
         self.layer_norm = flag("layer_norm", layer_norm)
         self.dropout = PROBABILITY("dropout", dropout)
         OneOf(get_args(Initial))("initial", initial)
@@ -58,11 +68,7 @@ class ContinualPolicy(DQNPolicy):
     def make_q_net(self) -> QNetwork:
         """Make a Q-network."""
         # Without the options the network is the parent's, down to the draws of its parameters.
-        if self.heads == 1:
-            network = super().make_q_net()
-        else:
-            given = self._update_features_extractor(self.net_args, features_extractor=None)
-            network = MultiHeadQNetwork(**given, heads=self.heads).to(self.device)
+        network = super().make_q_net() if self.heads * self.subnetworks == 1 else self._told()
         if self.layer_norm or self.dropout:
             between: list[Any] = []
             if self.layer_norm:
@@ -100,8 +106,52 @@ class ContinualPolicy(DQNPolicy):
             "dropout": self.dropout,
             "initial": self.initial,
             "heads": self.heads,
+            "subnetworks": self.subnetworks,
         }
         return {**data, **own}
+
+    def _told(self) -> QNetwork:
+        """Return a network that is told the phase."""
+        given = self._update_features_extractor(self.net_args, features_extractor=None)
+        if self.heads > 1:
+            return MultiHeadQNetwork(**given, heads=self.heads).to(self.device)
+        return SubnetworksQNetwork(**given, subnetworks=self.subnetworks).to(self.device)
+
+
+def check_told(what: str, count: int, space: spaces.Space[Any]) -> None:
+    """Make sure that the last features of an observation can say which phase it is.
+
+    Args:
+        what: What needs to know it, for the message.
+        count: How many phases there are, and so many features.
+        space: The space of observations.
+
+    Raises:
+        ValueError: If observations are no rows of numbers, or the last of them could be others than
+            0 to 1.
+    """
+    tells = (
+        isinstance(space, spaces.Box)
+        and len(space.shape) == 1
+        and space.shape[0] > count
+        and bool((space.low[-count:] == 0.0).all() and (space.high[-count:] == 1.0).all())
+    )
+    if not tells:
+        raise ValueError(
+            f"{what} = {count}: the last {count} features must say which phase it is, each from 0 "
+            f"to 1, and the observation space is {space}: make the environment with context = "
+            "'one-hot'"
+        )
+
+
+def told_phase(observations: th.Tensor, count: int) -> th.Tensor:
+    """Return which phase each observation tells, whole numbers: that of the largest feature.
+
+    Args:
+        observations: Shape ``(..., features)``.
+        count: How many phases there are: so many of the last features tell.
+    """
+    return observations[..., -count:].argmax(-1)
 
 
 class MultiHeadQNetwork(QNetwork):
@@ -124,19 +174,7 @@ class MultiHeadQNetwork(QNetwork):
 
     def __init__(self, *args: Any, heads: int, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        space = self.observation_space
-        tells = (
-            isinstance(space, spaces.Box)
-            and len(space.shape) == 1
-            and space.shape[0] > heads
-            and bool((space.low[-heads:] == 0.0).all() and (space.high[-heads:] == 1.0).all())
-        )
-        if not tells:
-            raise ValueError(
-                f"heads = {heads}: the last {heads} features must say which phase it is, each "
-                f"from 0 to 1, and the observation space is {space}: make the environment with "
-                "context='one-hot'"
-            )
+        check_told("heads", heads, self.observation_space)
         self.heads = heads
         self.q_net = nn.Sequential(
             *create_mlp(
@@ -150,10 +188,82 @@ class MultiHeadQNetwork(QNetwork):
     def forward(self, obs: Any) -> th.Tensor:
         """Return the values by the head that each observation chooses, ``(batch, actions)``."""
         of_all = super().forward(obs)
-        told = obs[..., -self.heads :].argmax(-1)
+        told = told_phase(obs, self.heads)
         by_head = of_all.unflatten(-1, (self.heads, int(self.action_space.n)))
         index = told[..., None, None].expand(*by_head.shape[:-2], 1, by_head.shape[-1])
         return by_head.gather(-2, index).squeeze(-2)
+
+
+class SubnetworksQNetwork(QNetwork):
+    """A Q-network whose weights belong to phases, of which each sees those of earlier ones.
+
+    Weights of linear layers belong to a phase or are free; whoever drives it
+    (``methods/packnet.py``) says which. An observation of a phase that is finished sees the weights
+    of that phase and of earlier ones, and all others as 0; one of the phase that is being learnt
+    sees all there are. The last features say which phase it is, as ``context="one-hot"`` appends
+    them. Biases and what else there is belong to the first phase.
+
+    Args:
+        *args: As in the parent.
+        subnetworks: Of how many phases, and so many features tell.
+        **kwargs: As in the parent.
+
+    Raises:
+        ValueError: If observations do not tell the phase.
+    """
+
+    finished: th.Tensor
+    """How many phases are finished, shape ``()``."""
+
+    def __init__(self, *args: Any, subnetworks: int, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        check_told("subnetworks", subnetworks, self.observation_space)
+        self.subnetworks = subnetworks
+        self.register_buffer("finished", th.zeros((), dtype=th.int64))
+        for place, layer in self._linear():
+            free = th.full_like(layer.weight, -1, dtype=th.int64)
+            self.register_buffer(f"owner_{place}", free)
+
+    @property
+    def owners(self) -> list[th.Tensor]:
+        """Which phase each weight belongs to, -1 for none, one tensor for each linear layer."""
+        return [getattr(self, f"owner_{place}") for place, _ in self._linear()]
+
+    def _linear(self) -> list[tuple[int, nn.Linear]]:
+        layers: Any = self.q_net
+        return [(i, layer) for i, layer in enumerate(layers) if isinstance(layer, nn.Linear)]
+
+    def sees_all(self, obs: Any) -> bool:
+        """Return whether all observations are of the phase that is being learnt."""
+        told = told_phase(th.as_tensor(obs), self.subnetworks)
+        return bool((told >= self.finished.to(told.device)).all())
+
+    def forward(self, obs: Any) -> th.Tensor:
+        """Return the values that the weights of its phase give each observation."""
+        told = told_phase(obs, self.subnetworks)
+        features = self.extract_features(obs, self.features_extractor)
+        if len(features) == 1:  # nothing is asked of the numbers: so gradients one by one go, too
+            return self._seen_from(told[0], features)
+        if self.sees_all(obs):
+            return self.q_net(features)  # type: ignore[no-any-return]
+        values = features.new_empty(len(features), int(self.action_space.n))
+        for phase in told.unique().tolist():
+            rows = told == phase
+            values[rows] = self._seen_from(phase, features[rows])
+        return values
+
+    def _seen_from(self, phase: int | th.Tensor, features: th.Tensor) -> th.Tensor:
+        layers: Any = self.q_net
+        owners = dict(zip((place for place, _ in self._linear()), self.owners, strict=True))
+        learns = th.as_tensor(phase) >= self.finished
+        for place, layer in enumerate(layers):
+            if place in owners:
+                seen = ((owners[place] >= 0) & (owners[place] <= phase)) | learns
+                weight = th.where(seen, layer.weight, th.zeros_like(layer.weight))
+                features = nn.functional.linear(features, weight, layer.bias)
+            else:
+                features = layer(features)
+        return features
 
 
 class SmallConvolutions(BaseFeaturesExtractor):

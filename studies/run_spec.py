@@ -14,6 +14,7 @@ from stable_baselines3.common.logger import Logger
 
 from continual_arcade.agents.building import (
     build_agent,
+    check_told,
     make_training_env,
     settings_of,
     training_schedule,
@@ -82,6 +83,7 @@ class RunSpec:
         if self.scenario is not None:
             self._check_scenario(self.scenario)
         settings = settings_of(self.method, self.settings, self.schedule)
+        check_told(settings, self.method.make_parts(), self.context)
         object.__setattr__(self, "settings", settings)
         object.__setattr__(self, "seed", check_seed(self.seed))
         if self.save_every < 0:

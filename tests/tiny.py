@@ -1,6 +1,6 @@
 """Agents so small, and lives so short, that tests can live through many of them."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, ClassVar
@@ -14,6 +14,7 @@ from continual_arcade.agents import ContinualDQN, DQNSettings, Exploration, make
 from continual_arcade.agents.methods import Part
 from continual_arcade.agents.replay import FIFOReplayBuffer
 from continual_arcade.envs import Schedule, make_game, shipped
+from continual_arcade.envs.context import HIDDEN, ContextKind
 
 NUM_ENVS = 4
 PHASE = 120
@@ -33,8 +34,15 @@ SETTINGS = DQNSettings(
 )
 
 
-def life(schedule: Schedule = CONFLICT, num_envs: int = NUM_ENVS) -> Any:
-    return make_training_env("FlappyBird", schedule, num_envs)
+def life(
+    schedule: Schedule = CONFLICT, num_envs: int = NUM_ENVS, context: ContextKind = HIDDEN
+) -> Any:
+    return make_training_env("FlappyBird", schedule, num_envs, context)
+
+
+def context_of(parts: Iterable[Part]) -> ContextKind:
+    """Return what observations must show where parts are told the phase, or not."""
+    return "one-hot" if any(part.told for part in parts) else HIDDEN
 
 
 def agent(
@@ -57,14 +65,15 @@ def agent(
         "exploration_fraction": 0.5,
         "n_steps": 3,
     }
+    told = {part.told: len(CONFLICT.distinct) for part in parts if part.told}
     return kind(
         "MlpPolicy",
-        life() if env is None else env,
+        life(context=context_of(parts)) if env is None else env,
         parts=parts,
         double_q=True,
         exploration=Exploration(),
         replay_buffer_class=replay,
-        policy_kwargs={"net_arch": [8], **(policy or {})},
+        policy_kwargs={"net_arch": [8], **told, **(policy or {})},
         device="cpu",
         seed=seed,
         **{**settings, **kwargs},

@@ -32,6 +32,7 @@ from continual_arcade.agents.networks import (
     ContinualPolicy,
     MultiHeadQNetwork,
     SmallConvolutions,
+    SubnetworksQNetwork,
 )
 from continual_arcade.agents.replay import (
     BalancedReplayBuffer,
@@ -43,6 +44,8 @@ from continual_arcade.agents.replay import (
 REPLAYS = (FIFOReplayBuffer, ReservoirReplayBuffer, MixReplayBuffer, BalancedReplayBuffer)
 ACTIVATIONS: Mapping[type[nn.Module], int] = {nn.ReLU: RELU, nn.Tanh: TANH}
 """The activations that there are compiled, one of which stands between all layers."""
+_NETWORKS = (MultiHeadQNetwork, SubnetworksQNetwork, QNetwork)
+"""Networks that there are compiled, derived ones first."""
 OPTIONS = (
     "weight_decay",
     "momentum",
@@ -266,7 +269,7 @@ def _layers(network: Any) -> str | None:
     serves = "supported: linear layers with ReLU, or with Tanh, between them"
     if not isinstance(network, QNetwork):
         return f"the network is a {type(network).__name__}; {serves}"
-    known = MultiHeadQNetwork if isinstance(network, MultiHeadQNetwork) else QNetwork
+    known = next(kind for kind in _NETWORKS if isinstance(network, kind))
     name = changed(network, known, _OF_POLICY)
     if name is not None:
         return f"{name}() of the network was changed; {serves}"

@@ -141,6 +141,10 @@ class Part:
     """What it is called on the command line and in files."""
     needs_boundaries: ClassVar[bool] = False
     """Whether it needs task boundaries: to know where phases end."""
+    told: ClassVar[str] = ""
+    """Which option of the policy it needs, if the network is to be told the phase whenever it acts:
+    one that takes the number of phases, such as ``subnetworks``. The last features of observations
+    tell it, as ``context="one-hot"`` appends them."""
     conflicts: ClassVar[frozenset[str]] = frozenset()
     """Names of parts it cannot be combined with."""
     defers: ClassVar[str] = ""

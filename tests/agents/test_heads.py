@@ -177,7 +177,8 @@ def test_it_is_saved_and_resumed(tmp_path: Path) -> None:
 
 def test_what_nothing_tells_is_refused() -> None:
     for context in ("hidden", "params"):
-        with pytest.raises(ValueError, match=f"context = '{context}' no observation says which"):
+        said = f"heads = 'per_phase' must be told the phase.*context = '{context}' no observation"
+        with pytest.raises(ValueError, match=said):
             build_agent("FlappyBird", CONFLICT, SETTINGS, context=context)
     with pytest.raises(ValueError, match=r"heads = 5: the last 5 features must say which phase"):
         ContinualDQN("MlpPolicy", tiny.life(), policy_kwargs={"heads": 5})

@@ -31,7 +31,9 @@ def weights(learner: ContinualDQN) -> torch.Tensor:
 
 
 @pytest.mark.one_in(2)
-@pytest.mark.parametrize("method", [name for name in METHODS if name != "mer-faithful"])
+@pytest.mark.parametrize(
+    "method", [name for name in METHODS if name not in ("mer-faithful", "packnet")]
+)
 def test_every_method_learns_from_pictures(method: str) -> None:
     learner = agent(method)
     before = weights(learner).clone()
@@ -117,6 +119,11 @@ def test_nature_is_refused_where_it_would_miss_an_edge(size: int) -> None:
     assert unseen(sees, size, size) == size**2 - (size - missed) ** 2
     with pytest.raises(ValueError, match=f"would not see the last {missed} rows and {missed} col"):
         agent(seen={**SEEN, "screen_size": size}, convolutions="nature")
+
+
+def test_a_method_that_is_told_the_phase_by_features_is_refused() -> None:
+    with pytest.raises(ValueError, match=r"part 'packnet' must be told.*context = 'hidden'"):
+        agent("packnet")
 
 
 def test_convolutions_are_not_asked_of_who_sees_features() -> None:

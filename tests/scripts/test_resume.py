@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import tiny
 from holders import held
 from processes import heeding_signals, started, wait_for
 from undrawn import without_drawing
@@ -44,7 +45,9 @@ FEW = {"mer-faithful": ["--part=si:lam=0.001"], "ewc": ["--dqn.dropout=0.1", "--
 
 
 def arguments(method: str, out: Path, engine: str = "auto") -> list[str]:
+    context = tiny.context_of(METHODS[method].make_parts())
     chosen = [f"--method={method}", f"--dqn.engine={engine}", *FEW.get(method, [])]
+    chosen.append(f"--context={context}")
     return [*SHORT, *chosen, f"--out={out}", "--seed=3"]
 
 

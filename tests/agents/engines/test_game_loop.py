@@ -48,8 +48,10 @@ def agent(engine: Any = "compiled", method: str = "finetune", **changes: Any) ->
         "engine": engine,
         **changes,
     }
+    chosen = METHODS_HERE[method]
+    context = tiny.context_of(chosen.make_parts())
     return build_agent(
-        "FlappyBird", tiny.CONFLICT, DQNSettings(**settings), 0, METHODS_HERE[method]
+        "FlappyBird", tiny.CONFLICT, DQNSettings(**settings), 0, chosen, context=context
     )
 
 

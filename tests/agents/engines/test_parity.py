@@ -83,7 +83,9 @@ def lived(
     settings = replace(SETTINGS, engine=engine, **changes)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # penalties that dominate, A-GEM over Adam: not the point
-        agent = build_agent("FlappyBird", schedule, settings, 3, method, parts)
+        made = [*method.make_parts(), *parts]
+        context = tiny.context_of(made)
+        agent = build_agent("FlappyBird", schedule, settings, 3, method, parts, context)
         agent.learn(schedule.total_steps)
     return agent
 

@@ -31,6 +31,7 @@ from tiny import (
     SaveAt,
     agent,
     bits,
+    context_of,
     differences,
     inside,
     life,
@@ -196,6 +197,7 @@ def small(name: str) -> Method:
         "gem": ("gem:transitions=20",),
         "clone": ("clone:states=40,batch=16",),
         "l2": ("l2:lam=0.01",),
+        "packnet": ("packnet:retrain=9",),
     }
     return replace(method, parts=parts.get(name, method.parts))
 
@@ -204,7 +206,9 @@ def of_method(name: str, engine: Any = "torch") -> ContinualDQN:
     """An agent of a method; what draws from PyTorch's generator only PyTorch computes."""
     drawing = {"dropout": 0.1, "layer_norm": True} if engine == "torch" else {}
     settings = replace(SETTINGS, engine=engine, **drawing)
-    return build_agent("FlappyBird", CONFLICT, settings, 3, small(name))
+    method = small(name)
+    context = context_of(method.make_parts())
+    return build_agent("FlappyBird", CONFLICT, settings, 3, method, context=context)
 
 
 # What a method keeps is kept in the same way with either engine; what PyTorch keeps, with any.
@@ -225,7 +229,7 @@ def test_every_method_goes_on_bit_for_bit(engine: str, name: str, tmp_path: Path
     whole = live(of_method(name, engine), steps, callback=SaveAt(SAVED, path))
     assert whole.runs_compiled == (engine == "compiled")
     disturb()
-    resumed = ContinualDQN.load(path, life(), "cpu")
+    resumed = ContinualDQN.load(path, life(context=context_of(whole.parts)), "cpu")
     assert resumed.num_timesteps == SAVED
     live(resumed, steps - SAVED, reset_num_timesteps=False)
     assert not list(differences(inside(resumed), inside(whole)))

@@ -20,6 +20,7 @@ from tiny import (
     Spy,
     agent,
     bits,
+    context_of,
     differences,
     inside,
     life,
@@ -248,13 +249,17 @@ def test_each_hook_finds_the_gradient_that_it_is_told_of() -> None:
 # --- what is refused ----------------------------------------------------------------------------
 
 TASK_AWARE = sorted(name for name, part in PARTS.items() if part.needs_boundaries)
+TOLD = ["packnet"]
+"""Parts that must also be told the phase whenever the agent acts."""
 
 
 def test_which_parts_are_aware_of_phases() -> None:
-    assert TASK_AWARE == ["agem", "clone", "ewc", "gem", "l2", "mas", "online-ewc", "reset", "si"]
+    penalties = ["ewc", "l2", "mas", "online-ewc", "si"]
+    assert sorted({*TASK_AWARE}) == sorted(["agem", "clone", "gem", "packnet", "reset", *penalties])
+    assert sorted(name for name, part in PARTS.items() if part.told) == TOLD
 
 
-@pytest.mark.parametrize("name", TASK_AWARE)
+@pytest.mark.parametrize("name", sorted(set(TASK_AWARE) - set(TOLD)))
 def test_parts_that_need_phases_are_refused_where_there_are_none(name: str) -> None:
     for schedule in (shipped("drift", make_game("FlappyBird")), None):
         env = life(schedule) if schedule else life(shipped("stationary", make_game("FlappyBird")))
@@ -379,6 +384,7 @@ SMALL: dict[str, dict[str, Any]] = {
     "mer": {},
     "online": {"replayed": True},
     "online-ewc": {"lam": 0.01, "samples": 20, "fisher": "policy"},
+    "packnet": {"retrain": 5},
     "reptile": {"every": 7},
     "reset": {},
     "si": {"lam": 0.01},
@@ -391,8 +397,11 @@ CONFLICTS = {
     ("l2", "reset"),
     ("mas", "reset"),
     ("mer", "online"),
+    ("mer", "packnet"),
     ("mer", "reptile"),
     ("online-ewc", "reset"),
+    ("packnet", "reptile"),
+    ("packnet", "reset"),
     ("reptile", "reset"),
     ("reset", "si"),
 }
@@ -437,7 +446,8 @@ def test_every_pair_trains_and_goes_on_from_a_file(pair: tuple[str, str], tmp_pa
     model = agent(*(make_part(name, SMALL[name]) for name in pair), replay=MixReplayBuffer)
     live(model, 2 * PHASE, callback=SaveAt(200, path))
     assert all(bool(torch.isfinite(t).all()) for t in model.q_net.parameters())
-    loaded = ContinualDQN.load(path, life(schedule), "cpu")
+    env = life(schedule, context=context_of(model.parts))
+    loaded = ContinualDQN.load(path, env, "cpu")
     assert [part.settings for part in loaded.parts] == [part.settings for part in model.parts]
     live(loaded, 2 * PHASE - loaded.num_timesteps, reset_num_timesteps=False)
     assert loaded.num_timesteps == model.num_timesteps == 2 * PHASE

@@ -1,0 +1,139 @@
+"""PackNet: each phase gets a part of the weights of its own, and sees those of earlier ones."""
+
+from dataclasses import dataclass
+from typing import Annotated, Any, ClassVar
+
+import torch
+
+from continual_arcade.agents.methods.base import Learner
+from continual_arcade.agents.methods.mask import HardMask
+from continual_arcade.agents.methods.preset import Preset
+from continual_arcade.agents.methods.tensors import parameters
+from continual_arcade.agents.networks import SubnetworksQNetwork
+from continual_arcade.agents.replay.n_step import Transitions
+from continual_arcade.envs.checks import Whole
+
+
+@dataclass
+class PackNet(HardMask):
+    """Prunes what a phase has learnt to its share of the weights, retrains that, and freezes it.
+
+    At the end of a phase the largest of the weights that are still free become its own, in each
+    layer as many as leave all later phases as many; the others become 0 and are free again. What
+    was kept is retrained on the phase's replay, and never moves again. Later phases see it, too.
+    Biases belong to the first phase. The last phase has all that is left.
+
+    An observation of a finished phase sees the weights of that phase and of earlier ones: so what
+    the agent does there is what it did at the end of its retraining, to the bit. For that it must
+    be told the phase whenever it acts.
+    """
+
+    name: ClassVar[str] = "packnet"
+    needs_boundaries: ClassVar[bool] = True
+    told: ClassVar[str] = "subnetworks"
+    conflicts: ClassVar[frozenset[str]] = frozenset({"mer", "reptile", "reset"})
+
+    retrain: Annotated[int, Whole(0)] = 2_000
+    """Gradient steps on what was kept, after the rest was pruned."""
+
+    def __post_init__(self) -> None:
+        self.check_settings()
+
+    def bind(self, learner: Learner, rng: Any) -> None:
+        """Get ready for a network whose weights can belong to phases."""
+        if not isinstance(learner.q_net, SubnetworksQNetwork):
+            raise ValueError(
+                "part 'packnet' must be told the phase whenever the agent acts: build the agent "
+                "with context = 'one-hot', or give policy_kwargs={'subnetworks': 3}, for three "
+                "phases, and observations whose last three features say which one it is"
+            )
+        super().bind(learner, rng)
+
+    def completed(self, learner: Learner, transitions: Transitions) -> None:
+        """Refuse a phase that was finished before, which has no weights left to learn."""
+        network = _network(learner)
+        if not network.sees_all(transitions.observations):
+            raise ValueError(
+                f"packnet: a phase begins again after {int(network.finished)} were finished, and "
+                "its weights are frozen: choose a schedule in which no phase recurs, or another "
+                "method"
+            )
+
+    def phase_end(self, learner: Learner, phase: int) -> None:
+        """Prune, retrain and freeze."""
+        network = _network(learner)
+        finished, phases = int(network.finished), network.subnetworks
+        if finished + 1 >= phases:
+            raise ValueError(
+                f"packnet: phase {finished + 2} begins, and the weights are for {phases} phases "
+                f"(subnetworks = {phases}): make the agent for as many as there are"
+            )
+        # What values are learnt from while the network is not what it was.
+        learner.q_net_target.load_state_dict(network.state_dict())
+        with torch.no_grad():
+            for weight, owner in zip(_weights(network), network.owners, strict=True):
+                _keep_largest(weight, owner, finished, 1 / (phases - finished))
+        self._retrain(learner, finished)
+        network.finished += 1
+        taken = [owner >= 0 for owner in network.owners]
+        self.freeze(learner, _of_all(network, taken, others=True))
+        learner.q_net_target.load_state_dict(network.state_dict())
+        learner.reinitialise(network=False, optimizer=True, replay=True)
+
+    def _retrain(self, learner: Learner, phase: int) -> None:
+        """Learn on, by what the phase has kept and nothing else, from its own replay."""
+        network = _network(learner)
+        own = [owner == phase for owner in network.owners]
+        moves = _of_all(network, own, others=phase == 0)
+        learner.reinitialise(network=False, optimizer=True, replay=False)
+        for _ in range(self.retrain):
+            loss = learner.td_loss(learner.sample(learner.batch_size).samples)
+            learner.optimizer.zero_grad()
+            torch.autograd.backward(loss)
+            before = [tensor.detach().clone() for tensor in parameters(learner)]
+            for tensor, free in zip(parameters(learner), moves, strict=True):
+                assert tensor.grad is not None
+                tensor.grad *= free
+            learner.optimizer.step()
+            with torch.no_grad():  # to the bit, whatever the optimiser is
+                for tensor, free, there in zip(parameters(learner), moves, before, strict=True):
+                    tensor.copy_(torch.where(free, tensor, there))
+
+
+def _network(learner: Learner) -> SubnetworksQNetwork:
+    assert isinstance(learner.q_net, SubnetworksQNetwork)
+    return learner.q_net
+
+
+def _weights(network: SubnetworksQNetwork) -> list[torch.Tensor]:
+    layers: Any = network.q_net
+    return [layer.weight for layer in layers if isinstance(layer, torch.nn.Linear)]
+
+
+def _keep_largest(weight: torch.Tensor, owner: torch.Tensor, phase: int, share: float) -> None:
+    """Give a share of the free weights to a phase, the largest of them; the others become 0."""
+    flat, owners = weight.view(-1), owner.view(-1)
+    free = torch.nonzero(owners < 0).flatten()
+    order = torch.argsort(flat[free].abs(), descending=True, stable=True)
+    kept = free[order[: round(share * len(free))]]
+    owners[kept] = phase
+    flat[owners < 0] = 0.0
+
+
+def _of_all(
+    network: SubnetworksQNetwork, of_weights: list[torch.Tensor], *, others: bool
+) -> list[torch.Tensor]:
+    """Return booleans for all parameters, those of the weights of linear layers being given."""
+    given = dict(zip(map(id, _weights(network)), of_weights, strict=True))
+    every = network.parameters()
+    return [given.get(id(one), torch.full_like(one, others, dtype=torch.bool)) for one in every]
+
+
+PRESETS = (
+    Preset(
+        "packnet",
+        "Each phase gets a part of the weights of its own, which is frozen at its end.",
+        source="Mallya and Lazebnik 2018; Wolczyk et al. 2021 for RL",
+        parts=("packnet",),
+    ),
+)

@@ -1,0 +1,256 @@
+"""PackNet: what belongs to whom, and that nobody's own ever moves again."""
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, ClassVar
+
+import numpy as np
+import pytest
+import tiny
+import torch
+from gymnasium import spaces
+from torch import nn
+
+from continual_arcade.agents import METHODS, ContinualDQN, build_agent
+from continual_arcade.agents.building import make_training_env
+from continual_arcade.agents.methods import Method
+from continual_arcade.agents.methods.packnet import PackNet
+from continual_arcade.agents.methods.rules import rule
+from continual_arcade.agents.networks import ContinualPolicy, SubnetworksQNetwork
+from continual_arcade.envs import Schedule, make_game, shipped
+
+CONFLICT = shipped("conflict", make_game("FlappyBird")).with_steps(120)
+"""Three phases."""
+SETTINGS = replace(tiny.SETTINGS, hidden=(12, 8), learning_rate=1e-3)
+PLAIN = METHODS["finetune"]
+ENGINES = ("torch", "compiled")
+
+
+@dataclass
+class Noted(PackNet):
+    """Notes what finished phases say of fixed observations, at the end of each phase."""
+
+    name: ClassVar[str] = "noted"
+
+    def phase_end(self, learner: Any, phase: int) -> None:
+        super().phase_end(learner, phase)
+        seen = vars(self).setdefault("said", {})
+        finished = int(learner.q_net.finished)
+        seen[finished - 1] = of_phase(learner.q_net, finished - 1)
+
+
+@dataclass
+class Leaky(Noted):
+    """Masks the gradient, as the original does, and leaves it to the optimiser to stand still."""
+
+    name: ClassVar[str] = "leaky"
+
+    @rule("constrain")
+    def put_back(theta: Any, frozen: Any, held: Any) -> Any:
+        return theta
+
+
+@dataclass
+class Forgets(Noted):
+    """Does not freeze what later phases see as well."""
+
+    name: ClassVar[str] = "forgets"
+
+    def freeze(self, learner: Any, frozen: Any) -> None:
+        newest = int(learner.q_net.finished) - 1
+        owners = learner.q_net.owners
+        only = iter([owner == newest for owner in owners])
+        super().freeze(learner, [next(only) if f.ndim == 2 else f for f in frozen])
+
+
+def of_phase(net: Any, phase: int) -> torch.Tensor:
+    rng = np.random.default_rng(phase)
+    width = net.observation_space.shape[0] - 3
+    rows = np.concatenate([rng.normal(size=(40, width)), np.eye(3)[[phase] * 40]], 1)
+    with torch.no_grad():
+        values: torch.Tensor = net(torch.from_numpy(rows.astype(np.float32))).clone()
+    return values
+
+
+def agent(part: PackNet, engine: Any, schedule: Schedule = CONFLICT, **changes: Any) -> Any:
+    settings = replace(SETTINGS, engine=engine, **changes)
+    return build_agent("FlappyBird", schedule, settings, 3, PLAIN, [part], context="one-hot")
+
+
+def changed(part: PackNet, engine: Any) -> list[int]:
+    """Return of which finished phases something was not, to the bit, as it had been."""
+    learner = agent(part, engine)
+    learner.learn(CONFLICT.total_steps)
+    assert learner.runs_compiled == (engine == "compiled")
+    nets = [learner.q_net, learner.averaged.q_net]
+    said: dict[int, torch.Tensor] = vars(part)["said"]
+    assert sorted(said) == [0, 1]
+    return [
+        p for p, then in said.items() for net in nets if not torch.equal(of_phase(net, p), then)
+    ]
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+def test_finished_phases_stay_as_they_are_to_the_bit(engine: Any) -> None:
+    """By the last weights and by their average; which a leak, of any kind, is not."""
+    assert changed(Noted(retrain=20), engine) == []
+    assert changed(Leaky(retrain=20), engine) == []  # the optimiser was reset, and is Adam
+    assert 0 in changed(Forgets(retrain=20), engine)
+
+
+def test_momentum_of_the_optimiser_would_move_what_is_frozen(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """So it is put back, and the moments are forgotten: either would do, neither does not."""
+    reset = ContinualDQN.reinitialise
+
+    def without(self: Any, network: bool, optimizer: bool, replay: bool) -> None:
+        reset(self, network, optimizer=False, replay=replay)
+
+    monkeypatch.setattr(ContinualDQN, "reinitialise", without)
+    assert changed(Noted(retrain=20), "torch") == []
+    assert 0 in changed(Leaky(retrain=20), "torch")
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+def test_each_phase_gets_the_same_share_of_each_layer(engine: Any) -> None:
+    learner = agent(PackNet(retrain=5), engine)
+    learner.learn(240)
+    assert int(learner.q_net.finished) == 1
+    for owner in learner.q_net.owners:
+        assert int((owner == 0).sum()) == round(owner.numel() / 3)
+        assert set(owner.unique().tolist()) == {-1, 0}
+    learner.learn(CONFLICT.total_steps - 240, reset_num_timesteps=False)
+    for owner in learner.q_net.owners:
+        counts = [int((owner == p).sum()) for p in (-1, 0, 1)]
+        assert sum(counts) == owner.numel()
+        assert max(counts) - min(counts) <= 1
+    target = learner.q_net_target
+    assert all(map(torch.equal, learner.q_net.owners, target.owners))
+
+
+def test_it_keeps_the_largest_and_the_rest_begins_at_zero() -> None:
+    part = PackNet(retrain=0)
+    learner = agent(part, "torch")
+    learner.learn(120)
+    before = [p.detach().clone() for p in learner.q_net.parameters() if p.ndim == 2]
+    biases = [p.detach().clone() for p in learner.q_net.parameters() if p.ndim == 1]
+    part.phase_end(learner, 0)
+    now = [p for p in learner.q_net.parameters() if p.ndim == 2]
+    for old, new, owner in zip(before, now, learner.q_net.owners, strict=True):
+        kept = owner == 0
+        assert old[kept].abs().min() >= old[~kept].abs().max()
+        assert torch.equal(new[kept], old[kept])
+        assert not new[~kept].any()
+    found = [p for p in learner.q_net.parameters() if p.ndim == 1]
+    assert all(map(torch.equal, biases, found))
+
+
+def test_retraining_moves_what_was_kept_and_nothing_else() -> None:
+    part = PackNet(retrain=30)
+    learner = agent(part, "torch")
+    learner.learn(240)
+    first = [p.detach().clone() for p in learner.q_net.parameters()]
+    owners = [owner.clone() for owner in learner.q_net.owners]
+    part.phase_end(learner, 1)
+    now = list(learner.q_net.parameters())
+    for old, new, owner in zip(first[::2], now[::2], owners, strict=True):
+        new_owner = learner.q_net.owners[[o.shape for o in owners].index(owner.shape)]
+        assert torch.equal(new[owner == 0], old[owner == 0])
+        assert not new[new_owner < 0].any()
+        assert not torch.equal(new[new_owner == 1], old[new_owner == 1])
+    assert all(map(torch.equal, first[1::2], now[1::2]))  # biases are the first phase's
+
+
+def test_an_observation_sees_the_weights_of_its_phase_and_of_earlier_ones() -> None:
+    low, high = (np.float32([side] * 4 + [end] * 3) for side, end in ((-9, 0), (9, 1)))
+    net: Any = ContinualPolicy(
+        spaces.Box(low, high),
+        spaces.Discrete(2),
+        lambda _: 1e-3,
+        net_arch=[6, 5],
+        subnetworks=3,
+    ).q_net
+    assert isinstance(net, SubnetworksQNetwork)
+    rng = np.random.default_rng(0)
+    for owner in net.owners:
+        owner.copy_(torch.from_numpy(rng.integers(-1, 2, tuple(owner.shape))))
+    net.finished += 2
+    told = rng.integers(3, size=30)
+    rows = np.concatenate([rng.normal(size=(30, 4)), np.eye(3)[told]], 1).astype(np.float32)
+    with torch.no_grad():
+        values = net(torch.from_numpy(rows)).numpy()
+        alone = np.concatenate([net(torch.from_numpy(row[None])).numpy() for row in rows])
+    np.testing.assert_allclose(alone, values, atol=1e-6)
+    for row, phase, found in zip(rows, told, values, strict=True):
+        for mistaken in (False, True):
+            x = row
+            sees = phase + 1 if mistaken else phase
+            for layer, owner in zip(list(net.q_net)[::2], net.owners, strict=True):
+                weight = layer.weight.detach().numpy().copy()
+                if sees < 2:
+                    mask = owner.numpy()
+                    weight[(mask < 0) | (mask > sees)] = 0.0
+                x = weight @ x + layer.bias.detach().numpy()
+                x = x if len(x) == 2 else np.maximum(x, 0.0)
+            assert np.allclose(x, found, atol=1e-5) == (not mistaken or phase == 2)
+
+
+def test_both_engines_learn_the_same() -> None:
+    of_both = [agent(PackNet(retrain=10), engine, learning_rate=3e-4) for engine in ENGINES]
+    for learner in of_both:
+        learner.learn(CONFLICT.total_steps)
+    apart = [
+        float((a - b).detach().abs().max())
+        for a, b in zip(*(one.q_net.parameters() for one in of_both), strict=True)
+    ]
+    assert max(apart) < 2e-4
+    rows = of_both[0].replay.observations[:30, 0]
+    np.testing.assert_array_equal(*(one.predict(rows, deterministic=True)[0] for one in of_both))
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+def test_what_is_resumed_ends_with_the_same_bits(engine: Any, tmp_path: Path) -> None:
+    path, steps = tmp_path / "half.zip", CONFLICT.total_steps
+    whole = agent(PackNet(retrain=10), engine)
+    whole.learn(steps, callback=tiny.SaveAt(200, path))
+    env = make_training_env("FlappyBird", CONFLICT, SETTINGS.num_envs, "one-hot")
+    resumed = ContinualDQN.load(path, env, "cpu", engine=engine)
+    resumed.learn(steps - resumed.num_timesteps, reset_num_timesteps=False)
+    assert not list(tiny.differences(tiny.inside(whole), tiny.inside(resumed)))
+    whole.save(tmp_path / "end.zip")
+    loaded = ContinualDQN.load(tmp_path / "end.zip")
+    for phase in (0, 1, 2):
+        assert torch.equal(of_phase(whole.q_net, phase), of_phase(loaded.q_net, phase))
+
+
+def test_bad_input() -> None:
+    with pytest.raises(ValueError, match=r"part 'packnet' must be told the phase.*context = 'hidd"):
+        build_agent("FlappyBird", CONFLICT, SETTINGS, method=METHODS["packnet"])
+    with pytest.raises(ValueError, match=r"give policy_kwargs=\{'subnetworks': 3\}"):
+        tiny.agent(PackNet(), policy={"subnetworks": 1})
+    with pytest.raises(ValueError, match="heads = 3 and subnetworks = 3"):
+        tiny.agent(policy={"heads": 3, "subnetworks": 3})
+    with pytest.raises(ValueError, match="packnet: retrain = -1 must be"):
+        PackNet(retrain=-1)
+    for other in ("mer", "reptile", "reset"):
+        with pytest.raises(ValueError, match=r"cannot be combined|exclude"):
+            Method("both", "", parts=("packnet", other))
+    again = Schedule("again", (*CONFLICT.phases, CONFLICT.phases[0]))
+    with pytest.raises(ValueError, match=r"phase begins again after|are for 3 phases"):
+        agent(PackNet(retrain=0), "torch", again).learn(again.total_steps)
+
+
+def test_of_one_phase_it_is_the_dqn() -> None:
+    """Bit for bit: nothing is pruned before a phase ends, and the last one never is."""
+    alone = Schedule("alone", CONFLICT.phases[:1])
+    plain = build_agent("FlappyBird", alone, SETTINGS, 3, PLAIN, context="one-hot")
+    two = Schedule("two", CONFLICT.phases[:2])
+    packed = agent(PackNet(), "torch", two)
+    other = build_agent(
+        "FlappyBird", two, replace(SETTINGS, engine="torch"), 3, PLAIN, context="one-hot"
+    )
+    for learner in (packed, other):
+        learner.learn(118)
+    assert all(map(torch.equal, packed.q_net.parameters(), other.q_net.parameters()))
+    assert isinstance(plain.q_net, nn.Module)

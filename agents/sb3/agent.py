@@ -5,7 +5,8 @@ runs need: they end at the last step of a schedule, draw from generators of thei
 saved so that training is resumed bit for bit; and they can be trained from scratch in each phase.
 """
 
-from contextlib import nullcontext
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
 from typing import Any, ClassVar
 
 import numpy as np
@@ -218,18 +219,30 @@ class SB3Agent(BaseAlgorithm):
             DivergedError: If so.
         """
         before = {name: each.clone() for name, each in self.policy.state_dict().items()}
-        learn()
-        parameters = list(self.policy.parameters())
-        if all(bool(each.isfinite().all()) for each in parameters):
-            return
-        self.policy.load_state_dict(before)
-        self.policy.optimizer.state.clear()  # which is not finite either
-        raise self._diverged()
+        try:
+            with self._noting_divergence():
+                learn()
+                if not all(bool(each.isfinite().all()) for each in self.policy.parameters()):
+                    raise self._diverged()
+        except DivergedError:
+            self.policy.load_state_dict(before)
+            self.policy.optimizer.state.clear()  # which is not finite either
+            raise
+
+    @contextmanager
+    def _noting_divergence(self) -> Iterator[None]:
+        """Let what PyTorch says of probabilities that are none be what it means here."""
+        try:
+            yield
+        except ValueError as error:
+            if "of distribution" not in str(error):
+                raise
+            raise self._diverged() from error
 
     def _diverged(self) -> DivergedError:
         return DivergedError(
-            f"learning of {self.algorithm.name} diverged at step {self.num_timesteps:,}: the "
-            f"network is not finite any more; try a smaller learning_rate"
+            f"learning of {self.algorithm.name} diverged at step {self.num_timesteps:,}: what the "
+            "network says is not finite any more; try a smaller learning_rate"
         )
 
 
@@ -256,13 +269,8 @@ class OnPolicyAgent(SB3Agent, OnPolicyAlgorithm):
         left = -(-(self._network_ends - self.num_timesteps) // env.num_envs)
         length = min(n_rollout_steps, left)
         self.rollout_buffer = self._whole if length == n_rollout_steps else self._buffer(length)
-        try:
+        with self._noting_divergence():
             return super().collect_rollouts(env, callback, self.rollout_buffer, length)
-        except ValueError as error:
-            # What PyTorch says of probabilities that are none.
-            if "of distribution" in str(error):
-                raise self._diverged() from error
-            raise
 
     def _buffer(self, length: int) -> RolloutBuffer:
         return type(self._whole)(
@@ -305,7 +313,8 @@ class OffPolicyAgent(SB3Agent, OffPolicyAlgorithm):
         self._learnt(lambda: super(OffPolicyAgent, self).train(gradient_steps, batch_size))
 
     def _forget(self) -> None:
-        self.replay_buffer = None
+        # Which of both it is to be, Stable-Baselines3 says anew.
+        self.replay_buffer = self.replay_buffer_class = None
 
     @property
     def _replay(self) -> ReplayBuffer:

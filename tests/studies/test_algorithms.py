@@ -1,17 +1,18 @@
 """Studies whose methods learn by other algorithms than the DQN."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
-from small_studies import changed, run, small, write
+from small_studies import changed, made, small
 
 from continual_arcade.agents.settings import DQNSettings
-from continual_arcade.evaluation.runs import gather
 from continual_arcade.studies.forecast import forecast
 from continual_arcade.studies.grid import cells
 from continual_arcade.studies.study import Study, read
+from continual_arcade.studies.work import Job, work
 
 PPO = {"n_steps": 5, "batch_size": 10, "n_epochs": 1}
 METHODS: dict[str, Any] = {
@@ -56,11 +57,17 @@ def test_what_makes_no_sense_is_refused(methods: dict[str, Any], message: str) -
         read(changed(methods=methods), Path())
 
 
-def test_a_study_is_run_and_its_runs_stand_side_by_side(tmp_path: Path) -> None:
-    file = write(tmp_path / "study.toml", methods=METHODS, seeds="0")
-    run("run", str(file), "--out", str(tmp_path), "--jobs", "1", "--cluster", "threading")
-    (comparison,) = gather(sorted((tmp_path / "small" / "runs").iterdir())).comparisons
-    assert sorted(group.method for group in comparison.groups) == ["finetune", "ppo", "ppo-joint"]
+def test_workers_train_it_and_find_it_again(tmp_path: Path) -> None:
+    study = small(tmp_path, methods={"ppo": METHODS["ppo"]}, seeds="0", settings=None)
+    (cell,) = cells(study)
+    job = Job(cell.name, tmp_path / cell.name, cell.make().to_config(), made())
+    outcome = work(job)
+    assert outcome.state == "finished", outcome.reason
+    assert work(job).digest == outcome.digest
+    other = small(tmp_path, methods={"ppo": {"preset": "finetune"}}, seeds="0", settings=None)
+    (cell,) = cells(other)
+    job = replace(job, spec=cell.make().to_config())
+    assert "another algorithm" in work(job).reason
 
 
 def test_what_it_will_cost_is_measured(tmp_path: Path) -> None:

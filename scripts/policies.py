@@ -22,7 +22,7 @@ def load_agent(path: Path) -> "Agent":
 
     from continual_arcade.agents.continual_dqn import ContinualDQN
     from continual_arcade.agents.files.state_files import is_foreign, kind_of
-    from continual_arcade.agents.sb3 import saving as sb3_saving
+    from continual_arcade.agents.sb3 import loading, saving
 
     if is_foreign(path):
         raise ValueError(
@@ -31,8 +31,8 @@ def load_agent(path: Path) -> "Agent":
             "phase).film(PPO.load(path)) or replay_phases(..., load=PPO.load)"
         )
     torch.set_num_threads(1)  # a network of this size gains nothing from more
-    if kind_of(path) == sb3_saving.KIND:
-        return sb3_saving.load_agent(path)
+    if kind_of(path) == saving.KIND:
+        return loading.load_agent(path)
     return ContinualDQN.load(path, device="cpu")
 
 

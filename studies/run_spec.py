@@ -28,7 +28,7 @@ from continual_arcade.agents.continual_dqn import ContinualDQN, DivergedError
 from continual_arcade.agents.methods import METHODS, Method
 from continual_arcade.agents.sb3.agent import SB3Agent
 from continual_arcade.agents.sb3.building import build_sb3_agent
-from continual_arcade.agents.sb3.saving import load_agent as load_sb3_agent
+from continual_arcade.agents.sb3.loading import load_agent as load_sb3_agent
 from continual_arcade.agents.settings import DQNSettings
 from continual_arcade.envs import IDS, make_game
 from continual_arcade.envs.context import HIDDEN, ContextKind, check_context

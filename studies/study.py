@@ -355,7 +355,7 @@ def read(data: Mapping[str, Any], folder: Path) -> Study:
     methods = value_of(data, "methods", dict, "a study")
     entries = [method_from(label, table, shared) for label, table in methods.items()]
     references = texts_of(data, "references", "a study", [*REFERENCES])
-    for name in () if references else data.get("settings", {}):
+    for name in data.get("settings", {}) if entries and not references else ():
         if not any(entry.settings.takes(name) for entry in entries):
             raise ValueError(
                 f"{name} of settings is that of a DQN, and no method or reference of this study is "

@@ -27,6 +27,7 @@ from continual_arcade.agents.networks import ACTIVATIONS, CONVOLUTIONS
 from continual_arcade.agents.phase_tracker import PhaseTracker
 from continual_arcade.agents.sb3.callbacks import Outside
 from continual_arcade.agents.sb3.generators import OwnGenerators
+from continual_arcade.agents.sb3.saving import check_memory_state, save_agent
 from continual_arcade.envs.schedules import Schedule
 
 
@@ -135,8 +136,6 @@ class SB3Agent(BaseAlgorithm):
             ValueError: If something is to be left out or added: a file has what it has.
             OSError: If the file cannot be written.
         """
-        from continual_arcade.agents.sb3.saving import save_agent
-
         if exclude is not None or include is not None:
             raise ValueError("exclude and include are for files of Stable-Baselines3's own format")
         save_agent(self, path, resumable=False)
@@ -148,8 +147,6 @@ class SB3Agent(BaseAlgorithm):
             ValueError: If there is nothing to resume.
             OSError: If the file cannot be written.
         """
-        from continual_arcade.agents.sb3.saving import save_agent
-
         save_agent(self, path, resumable=True)
 
     @classmethod
@@ -160,7 +157,7 @@ class SB3Agent(BaseAlgorithm):
             NotImplementedError: Always.
         """
         raise NotImplementedError(
-            "read it with continual_arcade.agents.sb3.saving.load_agent(path), or a file in "
+            "read it with continual_arcade.agents.sb3.loading.load_agent(path), or a file in "
             "Stable-Baselines3's own format with the load() of its own class"
         )
 
@@ -334,8 +331,6 @@ class OffPolicyAgent(SB3Agent, OffPolicyAlgorithm):
         Raises:
             ValueError: If it makes no sense.
         """
-        from continual_arcade.agents.sb3.saving import check_memory_state
-
         replay = self._replay
         check_memory_state(state, {name: getattr(replay, name) for name in _COLUMNS})
         replay.pos, replay.full = state["position"], state["full"]
@@ -353,4 +348,6 @@ def agent_class(algorithm: Algorithm) -> type[SB3Agent]:
     learner = algorithm.load()
     kind = OnPolicyAgent if issubclass(learner, OnPolicyAlgorithm) else OffPolicyAgent
     about = {"algorithm": algorithm, "__module__": __name__, "__doc__": algorithm.about}
-    return type(learner.__name__, (kind, learner), about)
+    made: Any = type(learner.__name__, (kind, learner), about)
+    found: type[SB3Agent] = made
+    return found

@@ -64,7 +64,8 @@ def test_workers_train_it_and_find_it_again(tmp_path: Path) -> None:
     outcome = work(job)
     assert outcome.state == "finished", outcome.reason
     assert work(job).digest == outcome.digest
-    other = small(tmp_path, methods={"ppo": {"preset": "finetune"}}, seeds="0", settings=None)
+    dqn = {"preset": "finetune", "settings": {"learning_starts": 40}}
+    other = small(tmp_path, methods={"ppo": dqn}, seeds="0", settings=None)
     (cell,) = cells(other)
     job = replace(job, spec=cell.make().to_config())
     assert "another algorithm" in work(job).reason

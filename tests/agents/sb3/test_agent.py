@@ -23,7 +23,8 @@ from continual_arcade.agents.networks import ACTIVATIONS, CONVOLUTIONS
 from continual_arcade.agents.sb3.agent import SB3Agent
 from continual_arcade.agents.sb3.building import build_sb3_agent
 from continual_arcade.agents.sb3.generators import OwnGenerators
-from continual_arcade.agents.sb3.saving import KIND, load_agent
+from continual_arcade.agents.sb3.loading import load_agent
+from continual_arcade.agents.sb3.saving import KIND
 from continual_arcade.envs import Schedule, make_game, shipped
 
 SMALL: dict[str, dict[str, Any]] = {
@@ -188,10 +189,10 @@ def test_what_is_not_resumed_is_found_out(
         monkeypatch.setattr(f"{where}.agent.OffPolicyAgent.load_memory_state", nothing)
     elif lost == "counters":
         monkeypatch.setattr(
-            f"{where}.saving.check_values", lambda values, rules: {**values, "_n_calls": 0}
+            f"{where}.loading.check_values", lambda values, rules: {**values, "_n_calls": 0}
         )
     elif lost == "optimizer":
-        monkeypatch.setattr(f"{where}.saving.restore_optimizer", nothing)
+        monkeypatch.setattr(f"{where}.loading.restore_optimizer", nothing)
     else:
         monkeypatch.setattr(
             "continual_arcade.agents.vec_env.GymnasiumVecEnv.load_state_dict", nothing

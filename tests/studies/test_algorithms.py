@@ -68,7 +68,7 @@ def test_workers_train_it_and_find_it_again(tmp_path: Path) -> None:
     other = small(tmp_path, methods={"ppo": dqn}, seeds="0", settings=None)
     (cell,) = cells(other)
     job = replace(job, spec=cell.make().to_config())
-    assert "another algorithm" in work(job).reason
+    assert "it has another settings, algorithm" in work(job).reason
 
 
 def test_what_it_will_cost_is_measured(tmp_path: Path) -> None:

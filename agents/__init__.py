@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from continual_arcade.agents.building import build_agent, make_training_env
     from continual_arcade.agents.continual_dqn import ContinualDQN, DivergedError
     from continual_arcade.agents.methods import METHODS, Method, compose
+    from continual_arcade.agents.sb3.building import build_sb3_agent
     from continual_arcade.agents.vec_env import GymnasiumVecEnv
 
 __all__ = [
@@ -21,6 +22,7 @@ __all__ = [
     "GymnasiumVecEnv",
     "Method",
     "build_agent",
+    "build_sb3_agent",
     "compose",
     "make_training_env",
 ]
@@ -32,6 +34,7 @@ _LOADED_WHEN_USED = {
     "GymnasiumVecEnv": "vec_env",
     "Method": "methods",
     "build_agent": "building",
+    "build_sb3_agent": "sb3.building",
     "compose": "methods",
     "make_training_env": "building",
 }

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import fields, replace
-from typing import Any
+from typing import Any, TypeVar
 
 import gymnasium as gym
 import torch
@@ -11,14 +11,16 @@ from continual_arcade.agents.continual_dqn import SEED, ContinualDQN
 from continual_arcade.agents.exploration import Exploration
 from continual_arcade.agents.methods import METHODS, Method, Part
 from continual_arcade.agents.networks import ACTIVATIONS, CONVOLUTIONS
-from continual_arcade.agents.settings import Convolutions, DQNSettings
+from continual_arcade.agents.settings import Convolutions, DQNSettings, LearnerSettings
 from continual_arcade.agents.vec_env import GymnasiumVecEnv
 from continual_arcade.envs import IDS, Schedule, make_game
 from continual_arcade.envs.checks import Instance
 from continual_arcade.envs.context import HIDDEN, ContextKind
+from continual_arcade.envs.game import Game
 from continual_arcade.envs.messages import unknown
-from continual_arcade.envs.picture_format import PictureFormat
 
+Learner = TypeVar("Learner", bound=LearnerSettings)
+"""Settings of some algorithm."""
 _OPTIMIZERS: Mapping[str, type[torch.optim.Optimizer]] = {
     "adam": torch.optim.Adam,
     "sgd": torch.optim.SGD,
@@ -78,7 +80,7 @@ def training_schedule(
     return mixed
 
 
-def settings_of(method: Method, settings: DQNSettings, schedule: Schedule) -> DQNSettings:
+def settings_of(method: Method, settings: Learner, schedule: Schedule) -> Learner:
     """Return the settings with those that belong to a method.
 
     A setting that is not at its default was chosen on purpose, and stays.
@@ -88,17 +90,19 @@ def settings_of(method: Method, settings: DQNSettings, schedule: Schedule) -> DQ
         settings: What was set.
         schedule: The schedule; it says how much there is to remember.
     """
-    default = DQNSettings()
-    known = {field.name for field in fields(default)}
-    for name in method.settings:
-        if name not in known:
-            raise ValueError(f"method {method.name!r}: {unknown('setting', name, known)}")
-    changes = {
-        name: value
-        for name, value in method.settings.items()
-        if getattr(settings, name) == getattr(default, name)
-    }
-    if method.remembers_all:
+    changes: dict[str, Any] = {}
+    if isinstance(settings, DQNSettings):  # of which alone a method says something
+        default = DQNSettings()
+        known = {field.name for field in fields(default)}
+        for name in method.settings:
+            if name not in known:
+                raise ValueError(f"method {method.name!r}: {unknown('setting', name, known)}")
+        changes = {
+            name: value
+            for name, value in method.settings.items()
+            if getattr(settings, name) == getattr(default, name)
+        }
+    if method.remembers_all and settings.takes("buffer_size"):
         changes["buffer_size"] = schedule.total_steps + settings.num_envs
     return replace(settings, **changes)
 
@@ -141,15 +145,11 @@ def build_agent(
             f"loss = {s.loss!r} learns the right answers, and {game} has no labels: choose "
             "loss = 'td', or a stream of labelled examples"
         )
-    if made.pictures is None and s.convolutions != DQNSettings.convolutions:
-        raise ValueError(
-            f"convolutions = {s.convolutions!r} look at pictures, and of {game} features are seen: "
-            "leave it out, or choose observation = 'pixels'"
-        )
+    check_convolutions(game, made, s.convolutions)
     replay, replay_settings = method.make_replay()
     all_parts = [*method.make_parts(), *parts]
     told = check_told(s, all_parts, context)
-    sees = {} if made.pictures is None else _sees(s.convolutions, made.pictures)
+    sees = {"features_extractor_class": CONVOLUTIONS[s.convolutions]}
     return ContinualDQN(
         "MlpPolicy" if made.pictures is None else "CnnPolicy",
         make_training_env(
@@ -162,7 +162,7 @@ def build_agent(
         replay_buffer_class=replay,
         replay_buffer_kwargs={"n_steps": s.n_steps, **replay_settings},
         policy_kwargs={
-            **sees,
+            **({} if made.pictures is None else sees),
             "net_arch": list(s.hidden),
             "activation_fn": ACTIVATIONS[s.activation],
             "layer_norm": s.layer_norm,
@@ -212,27 +212,39 @@ def check_told(settings: DQNSettings, parts: Sequence[Part], context: ContextKin
     return list(who)
 
 
-def _sees(convolutions: Convolutions, pictures: PictureFormat) -> dict[str, Any]:
-    """Return which part of a policy looks at pictures.
+def check_convolutions(name: str, game: Game, convolutions: Convolutions) -> None:
+    """Check that what looks at pictures suits what is seen of a game.
+
+    Args:
+        name: Name of the game.
+        game: The game.
+        convolutions: What looks at its pictures.
 
     Raises:
-        ValueError: If they are too small for it, or it would not see their edges.
+        ValueError: If there are none, they are too small, or their edges would not be seen.
     """
-    rows, columns = pictures.screen_size
-    if convolutions == "nature":
-        if min(rows, columns) < SMALLEST_OF_NATURE:
+    if game.pictures is None:
+        if convolutions != DQNSettings.convolutions:
             raise ValueError(
-                f"convolutions = 'nature' needs pictures of at least {SMALLEST_OF_NATURE}x"
-                f"{SMALLEST_OF_NATURE} pixels, and these have {rows}x{columns}: choose "
-                "convolutions = 'small', or a larger screen_size"
+                f"convolutions = {convolutions!r} look at pictures, and of {name} features are "
+                "seen: leave it out, or choose observation = 'pixels'"
             )
-        missed = [(side - SMALLEST_OF_NATURE) % STEP_OF_NATURE for side in (rows, columns)]
-        if any(missed):
-            # Silent in PyTorch; and Catcher's paddle is at the lower edge.
-            raise ValueError(
-                f"convolutions = 'nature' would not see the last {missed[0]} rows and {missed[1]} "
-                f"columns of pictures of {rows}x{columns} pixels, since their strides do not reach "
-                "them: choose convolutions = 'small', which sees all, or a screen_size of 36, 44, "
-                "52, ..., 84"
-            )
-    return {"features_extractor_class": CONVOLUTIONS[convolutions]}
+        return
+    rows, columns = game.pictures.screen_size
+    if convolutions != "nature":
+        return
+    if min(rows, columns) < SMALLEST_OF_NATURE:
+        raise ValueError(
+            f"convolutions = 'nature' needs pictures of at least {SMALLEST_OF_NATURE}x"
+            f"{SMALLEST_OF_NATURE} pixels, and these have {rows}x{columns}: choose convolutions = "
+            "'small', or a larger screen_size"
+        )
+    missed = [(side - SMALLEST_OF_NATURE) % STEP_OF_NATURE for side in (rows, columns)]
+    if any(missed):
+        # Silent in PyTorch; and Catcher's paddle is at the lower edge.
+        raise ValueError(
+            f"convolutions = 'nature' would not see the last {missed[0]} rows and {missed[1]} "
+            f"columns of pictures of {rows}x{columns} pixels, since their strides do not reach "
+            "them: choose convolutions = 'small', which sees all, or a screen_size of 36, 44, "
+            "52, ..., 84"
+        )

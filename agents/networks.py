@@ -189,9 +189,9 @@ class MultiHeadQNetwork(QNetwork):
         """Return the values by the head that each observation chooses, ``(batch, actions)``."""
         of_all = super().forward(obs)
         told = told_phase(obs, self.heads)
-        by_head = of_all.unflatten(-1, (self.heads, int(self.action_space.n)))
+        by_head = of_all.reshape(*of_all.shape[:-1], self.heads, int(self.action_space.n))
         index = told[..., None, None].expand(*by_head.shape[:-2], 1, by_head.shape[-1])
-        return by_head.gather(-2, index).squeeze(-2)
+        return th.gather(by_head, -2, index).squeeze(-2)
 
 
 class SubnetworksQNetwork(QNetwork):
@@ -247,7 +247,7 @@ class SubnetworksQNetwork(QNetwork):
         if self.sees_all(obs):
             return self.q_net(features)  # type: ignore[no-any-return]
         values = features.new_empty(len(features), int(self.action_space.n))
-        for phase in told.unique().tolist():
+        for phase in sorted(set(told.tolist())):
             rows = told == phase
             values[rows] = self._seen_from(phase, features[rows])
         return values
@@ -293,13 +293,8 @@ class SmallConvolutions(BaseFeaturesExtractor):
                 f"pictures of {rows}x{columns} pixels are too small for two convolutions"
             )
         super().__init__(observation_space, features_dim=filters[1] * height * width)
-        first, second = (
-            tuple(side - (places - 1) * step for side, places in zip(sides, counts, strict=True))
-            for sides, counts, step in (
-                ((rows, columns), across, stride),
-                (across, (height, width), 2),
-            )
-        )
+        first = rows - (across[0] - 1) * stride, columns - (across[1] - 1) * stride
+        second = across[0] - (height - 1) * 2, across[1] - (width - 1) * 2
         self.layers = nn.Sequential(
             nn.Conv2d(channels, filters[0], kernel_size=first, stride=stride),
             nn.ReLU(),

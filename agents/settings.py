@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
-from typing import Annotated, Any, Literal, get_args
+from typing import Annotated, Any, ClassVar, Literal, Protocol, get_args
 
 from continual_arcade.agents.exploration import EpsilonRule
 from continual_arcade.envs.checks import (
@@ -40,6 +40,31 @@ BEFORE = {
 """What there was before there were the settings, which older files lack."""
 
 
+class LearnerSettings(Protocol):
+    """What the settings of every algorithm have."""
+
+    __dataclass_fields__: ClassVar[dict[str, Any]]
+    algorithm: ClassVar[str]
+    """Name of the algorithm."""
+
+    @property
+    def num_envs(self) -> int:
+        """Games that are played side by side."""
+        ...
+
+    def takes(self, name: str) -> bool:
+        """Say whether it is concerned where a setting of a DQN is decided about."""
+        ...
+
+    def check_length(self, total_steps: int) -> None:
+        """Check that something is learnt in so many steps.
+
+        Raises:
+            ValueError: If not.
+        """
+        ...
+
+
 @dataclass(frozen=True)
 class DQNSettings:
     """How the agent learns.
@@ -47,6 +72,9 @@ class DQNSettings:
     Raises:
         ValueError: If a setting makes no sense; the message says which.
     """
+
+    algorithm: ClassVar[str] = "dqn"
+    """Name of the algorithm."""
 
     engine: Engine = "auto"
     """What computes: torch serves everything; compiled serves networks without layer_norm,
@@ -131,4 +159,20 @@ class DQNSettings:
             raise ValueError(
                 f"buffer_size = {self.buffer_size} is smaller than batch_size = "
                 f"{self.batch_size}: there would never be enough to learn from"
+            )
+
+    def takes(self, name: str) -> bool:
+        """Say whether it is concerned where a setting of a DQN is decided about: of any."""
+        return True
+
+    def check_length(self, total_steps: int) -> None:
+        """Check that learning starts before the end.
+
+        Raises:
+            ValueError: If not.
+        """
+        if self.learning_starts >= total_steps:
+            raise ValueError(
+                f"learning_starts = {self.learning_starts:,}, but the schedule ends after "
+                f"{total_steps:,} steps: nothing would be learnt"
             )

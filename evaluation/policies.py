@@ -53,7 +53,7 @@ def playing_by(policy: Any, network: Network | None = None) -> Any:
     if chosen not in known:
         raise ValueError(
             f"{type(policy).__name__} keeps no average of its weights: let it play by network "
-            "'last', or train it with average=0.999"
+            "'last', or train a DQN with average=0.999"
         )
     return policy.averaged if chosen == "average" else policy
 

@@ -128,9 +128,13 @@ class Run:
         if self.is_external:
             return dict(self.config["settings"])
         spec = self.config["method_spec"]
+        if "algorithm" in self.config:  # of which no replay and no part of the DQN is
+            name = self.config["algorithm"]
+            of_method = {"from_scratch": bool(spec["parts"]), "interleaved": spec["interleaved"]}
+            return {"algorithm": name, **self.config["settings"], **of_method}
         added = {name: spec[name] for name in ("replay", "parts", "remembers_all", "interleaved")}
         added["parts"] = "+".join(added["parts"]) or "none"
-        return {**_ONCE, **self.config["settings"], **added}
+        return {"algorithm": "dqn", **_ONCE, **self.config["settings"], **added}
 
     @cached_property
     def network(self) -> Network:

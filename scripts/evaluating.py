@@ -8,8 +8,6 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from continual_arcade.agents.continual_dqn import ContinualDQN
-from continual_arcade.agents.methods import Method
 from continual_arcade.evaluation import network_diagnostics
 from continual_arcade.evaluation.network_diagnostics import Diagnostic
 from continual_arcade.evaluation.replaying import replay_phases
@@ -22,7 +20,7 @@ from continual_arcade.scripts.options import Evaluate
 from continual_arcade.scripts.policies import load_agent
 from continual_arcade.studies.probes import NORM, PROBES
 from continual_arcade.studies.provenance import other_versions, provenance
-from continual_arcade.studies.run_spec import RunSpec, check_agent
+from continual_arcade.studies.run_spec import Agent, RunSpec, check_agent
 
 
 def evaluate(args: Evaluate) -> int | None:
@@ -104,14 +102,14 @@ def evaluate(args: Evaluate) -> int | None:
     return NOTICE
 
 
-def _load(steps: Mapping[Path, int], config: Mapping[str, Any], path: Path) -> ContinualDQN:
+def _load(steps: Mapping[Path, int], config: Mapping[str, Any], path: Path) -> Agent:
     """Load a checkpoint, and see that it is the one that it is called.
 
     Raises:
         ValueError: If it is damaged, or another agent.
     """
     agent = load_agent(path)
-    check_agent(agent, path, config["seed"], Method.from_dict(config["method_spec"]))
+    check_agent(agent, path, RunSpec.from_config(config))
     if agent.num_timesteps != steps[path]:
         raise ValueError(
             f"it is no checkpoint of step {steps[path]:,}: the agent was trained for "

@@ -19,7 +19,7 @@ _Name = Annotated[str, tyro.conf.Positional]
 
 @dataclass(frozen=True)
 class Train:
-    """Train a DQN through a schedule of phases; evaluate it on the way; show what it forgot."""
+    """Train an agent through a schedule of phases; evaluate it on the way; show what it forgot."""
 
     game: GameName = FIRST
     """What is played."""
@@ -46,6 +46,10 @@ class Train:
     there is that of the scenario, but for what is said here."""
     only_phase: str | None = None
     """Train in this phase alone, index or name: an expert, to which whole runs are compared."""
+    algorithm: str = "dqn"
+    """What learns: the DQN of this suite, or an algorithm of Stable-Baselines3 with its settings,
+    such as ppo or ppo:n_steps=128,hidden=64x64; they are listed above. Those take the methods
+    finetune, from-scratch and joint, and no parts."""
     method: str = "finetune"
     """Continual-learning method; they are listed above."""
     replay: str | None = None
@@ -78,7 +82,7 @@ class Train:
     progress: bool = True
     """Show a progress bar, and each evaluation."""
     dqn: Annotated[DQNSettings, tyro.conf.arg(name="dqn")] = field(default_factory=DQNSettings)
-    """How the agent learns."""
+    """How the agent learns, if it is a DQN."""
 
 
 @dataclass(frozen=True)

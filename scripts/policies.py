@@ -8,10 +8,10 @@ from continual_arcade.evaluation.policies import Policy
 from continual_arcade.studies.references import RandomPlayer
 
 if TYPE_CHECKING:
-    from continual_arcade.agents.continual_dqn import ContinualDQN
+    from continual_arcade.studies.run_spec import Agent
 
 
-def load_agent(path: Path) -> "ContinualDQN":
+def load_agent(path: Path) -> "Agent":
     """Load an agent from a checkpoint, to play and not to learn: on one thread.
 
     Raises:
@@ -21,7 +21,8 @@ def load_agent(path: Path) -> "ContinualDQN":
     import torch
 
     from continual_arcade.agents.continual_dqn import ContinualDQN
-    from continual_arcade.agents.files.state_files import is_foreign
+    from continual_arcade.agents.files.state_files import is_foreign, kind_of
+    from continual_arcade.agents.sb3 import loading, saving
 
     if is_foreign(path):
         raise ValueError(
@@ -30,6 +31,8 @@ def load_agent(path: Path) -> "ContinualDQN":
             "phase).film(PPO.load(path)) or replay_phases(..., load=PPO.load)"
         )
     torch.set_num_threads(1)  # a network of this size gains nothing from more
+    if kind_of(path) == saving.KIND:
+        return loading.load_agent(path)
     return ContinualDQN.load(path, device="cpu")
 
 

@@ -6,6 +6,8 @@ python -m continual_arcade.scripts.train --scenario catcher-conflict --method ew
 
 python -m continual_arcade.scripts.train --replay reservoir --part ewc:lam=10 --part reptile
 
+python -m continual_arcade.scripts.train --scenario catcher-conflict --algorithm ppo
+
 python -m continual_arcade.scripts.train --seeds 0..19 --jobs 4
 
 python -m continual_arcade.scripts.train --resume runs/RUN

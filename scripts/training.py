@@ -9,7 +9,16 @@ from typing import Any
 from stable_baselines3.common.callbacks import BaseCallback
 from tqdm import tqdm
 
+from continual_arcade.agents.algorithms.catalogue import (
+    DQN,
+    AnySettings,
+    check_method,
+    find,
+    named,
+    parse_algorithm,
+)
 from continual_arcade.agents.methods import compose
+from continual_arcade.agents.settings import DQNSettings
 from continual_arcade.envs import make_game
 from continual_arcade.envs.curricula import as_schedule
 from continual_arcade.envs.pictured import check_context_of
@@ -54,11 +63,14 @@ def carry_out(args: TrainMany, given: Sequence[str]) -> int | None:
     """
     if args.resume is not None:
         _check_alone(given)
+    algorithm, told = parse_algorithm(args.algorithm)
+    if algorithm != DQN:
+        _refuse_beside_algorithm(algorithm, _named(given))
     if args.scenario is not None:
         _refuse_beside_scenario(name.replace("-", "_") for name in _named(given))
         settings = {name.removeprefix("dqn.") for name in _named(given) if "dqn." in name}
         written = [name.removeprefix("no-").replace("-", "_") for name in settings]
-        scenarios.find(args.scenario).check_given(written, args.dqn)
+        scenarios.find(args.scenario).check_given([*written, *told], settings_asked_for(args))
     if args.seeds is not None or args.jobs is not None:
         return _train_many(args, given)
     print(f"the run is in {train(args, given).path}")
@@ -91,8 +103,28 @@ def train(args: Train, given: Sequence[str] | None = None) -> RunFolder:
     training.write({**command, **provenance()})
     with training.folder.lock.hold():
         print(f"the run will be in {training.folder.path}", flush=True)
-        print(f"engine: {training.agent.engine_report}", flush=True)
+        _say_what_learns(training)
         return _train(training, args)
+
+
+def _say_what_learns(training: Training) -> None:
+    """Print what computes, and what of a scenario holds for another algorithm than the DQN."""
+    spec = training.spec
+    print(f"engine: {training.agent.engine_report}", flush=True)
+    if spec.algorithm == DQN:
+        return
+    print("the network is not measured: that is for those of a DQN", flush=True)
+    if spec.scenario is None:
+        return
+    told = spec.scenario.overrides
+    for names, what in (
+        ([name for name in told if spec.settings.takes(name)], "settings of the scenario"),
+        (
+            [name for name in told if not spec.settings.takes(name)],
+            f"settings of the scenario for a DQN, which do not concern {spec.algorithm}",
+        ),
+    ):
+        print(f"{what}: {', '.join(names) or 'none'}", flush=True)
 
 
 _OBSERVED = ("observation", "screen_size", "stack", "colour", "frame_skip")
@@ -118,6 +150,10 @@ def spec_of(args: Train) -> RunSpec:
         max_steps=args.eval_max_steps,
     )
     method = compose(args.method, args.replay, args.part)
+    settings = settings_asked_for(args)
+    if settings.algorithm != DQN:
+        check_method(settings.algorithm, method)
+        method = replace(method, name=named(settings.algorithm, method))
     scenario = None if args.scenario is None else scenarios.find(args.scenario)
     if scenario is None and names_scenario(args.schedule):
         raise ValueError(
@@ -125,7 +161,7 @@ def spec_of(args: Train) -> RunSpec:
             "with --scenario"
         )
     if scenario is None:
-        game, context, settings = args.game, args.context, args.dqn
+        game, context = args.game, args.context
         changed = _changed(args, Train())
         options = {name: getattr(args, name) for name in _OBSERVED if name in changed}
         made = make_game(game, **options)
@@ -136,7 +172,7 @@ def spec_of(args: Train) -> RunSpec:
     else:
         game, context, schedule = scenario.game, scenario.context, scenario.schedule
         options = dict(scenario.options)
-        settings = scenario.learner(args.dqn, method)
+        settings = scenario.learner(settings, method)
     return RunSpec(
         game=game,
         schedule=_only(args.only_phase, schedule),
@@ -150,6 +186,21 @@ def spec_of(args: Train) -> RunSpec:
         scenario=scenario,
         probes=args.probes,
     )
+
+
+def settings_asked_for(args: Train) -> AnySettings:
+    """Return how the agent is to learn, and by which algorithm.
+
+    Raises:
+        ValueError: If there is no such algorithm or setting, it makes no sense, or there are
+            settings of a DQN beside another algorithm.
+    """
+    name, given = parse_algorithm(args.algorithm)
+    if name == DQN:
+        return args.dqn
+    if args.dqn != DQNSettings():
+        _refuse_beside_algorithm(name, ["dqn.SETTING"])
+    return find(name).settings(**given)
 
 
 def prepare(args: Train) -> Training:
@@ -188,6 +239,26 @@ def _refuse_beside_scenario(names: Iterable[str]) -> None:
                 f"--{name.replace('_', '-')} cannot be given with --scenario, which says it "
                 "itself: leave one out, or give a scenario of your own (scenario show NAME --out "
                 "mine.toml writes one to begin with)"
+            )
+
+
+def _refuse_beside_algorithm(algorithm: str, names: Iterable[str]) -> None:
+    """Refuse arguments that are those of a DQN alone.
+
+    Args:
+        algorithm: Name of another algorithm.
+        names: Arguments that are given.
+    """
+    for name in names:
+        if name.removeprefix("no-") == "probes":
+            raise ValueError(
+                f"--{name} cannot be given with --algorithm {algorithm}: what is measured of "
+                "networks is of those of a DQN; leave it out"
+            )
+        if name.startswith("dqn."):
+            raise ValueError(
+                f"--{name} cannot be given with --algorithm {algorithm}, which has settings of its "
+                f"own: give them as --algorithm {algorithm}:NAME=VALUE,..."
             )
 
 
@@ -282,7 +353,7 @@ def _train_many(args: TrainMany, given: Sequence[str]) -> int | None:
     jobs = jobs_at_a_time(args.jobs)
     training = prepare(replace(args, seed=seeds[0]))
     training.folder.make_root()
-    print(f"engine: {training.agent.engine_report}", flush=True)
+    _say_what_learns(training)
     of_all, made = without(("--seeds", "--jobs"), given), provenance()
     runs = SeedRuns(
         args.out,

@@ -230,6 +230,12 @@ def _weighs(agent: Any, network: Network | None) -> Weighs:
     """Return what says how much each number that an agent sees weighs in its choice."""
     from continual_arcade.agents.probes.saliency import saliency  # takes seconds
 
+    if not hasattr(agent, "q_net"):
+        raise ValueError(
+            "--saliency is the gradient of the value of an action, of which a DQN has one for "
+            f"each, and {type(agent).__name__} has none: leave it out"
+        )
+
     return lambda seen: saliency(playing_by(agent, network).q_net, seen)
 
 

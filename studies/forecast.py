@@ -9,13 +9,12 @@ from tempfile import TemporaryDirectory
 
 from stable_baselines3.common.logger import Logger
 
-from continual_arcade.agents.continual_dqn import ContinualDQN
 from continual_arcade.evaluation.policies import networks_of
 from continual_arcade.evaluation.run_folder import RunFolder
 from continual_arcade.evaluation.table import append, rows
 from continual_arcade.evaluation.threads import one_thread
 from continual_arcade.studies.grid import Cell
-from continual_arcade.studies.run_spec import RunSpec, warm_up
+from continual_arcade.studies.run_spec import Agent, RunSpec, warm_up
 
 SAMPLE = 4_000
 """Length of the runs that are measured, after learning has begun [lifetime steps]."""
@@ -62,7 +61,10 @@ def _measure(spec: RunSpec) -> tuple[float, float, int]:
     protocol = spec.protocol
     schedule, evaluation, settings = spec.schedule, spec.evaluation, spec.settings
     evaluations = len(protocol.timetable.due)
-    each = math.ceil((settings.learning_starts + SAMPLE) / len(schedule))
+    # What happens before the first update costs next to nothing, but where rollouts are collected.
+    free: int = getattr(settings, "learning_starts", 0)
+    rollout: int = getattr(settings, "rollout", 0)
+    each = math.ceil((free + rollout + SAMPLE) / len(schedule))
     short = replace(
         spec,
         # All phases of it, because methods may have work to do where one ends.
@@ -75,16 +77,15 @@ def _measure(spec: RunSpec) -> tuple[float, float, int]:
         begun = time.perf_counter()
         agent.learn(short.schedule.total_steps)
         seconds = time.perf_counter() - begun
-    # What happens before the first update costs next to nothing.
-    rate = (short.schedule.total_steps - settings.learning_starts) / seconds
+    rate = (short.schedule.total_steps - free) / seconds
     steps = evaluations * len(schedule.distinct) * evaluation.episodes * evaluation.max_steps
     disk = evaluations * _evaluation_bytes(short, agent)
     if spec.save_every:
-        disk += _TRANSITION * min(settings.buffer_size, schedule.total_steps)
+        disk += _TRANSITION * min(getattr(settings, "buffer_size", 0), schedule.total_steps)
     return schedule.total_steps / rate, steps * _evaluation_step_seconds(spec), disk
 
 
-def _evaluation_bytes(spec: RunSpec, agent: ContinualDQN) -> int:
+def _evaluation_bytes(spec: RunSpec, agent: Agent) -> int:
     """Return what an evaluation takes on the disk: a checkpoint and lines of the table."""
     evaluator = spec.protocol.make_evaluator()
     with TemporaryDirectory(prefix="forecast-") as root:

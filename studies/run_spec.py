@@ -12,6 +12,12 @@ from typing import Any
 from stable_baselines3.common.callbacks import BaseCallback, CallbackList
 from stable_baselines3.common.logger import Logger
 
+from continual_arcade.agents.algorithms.catalogue import (
+    DQN,
+    AnySettings,
+    check_method,
+    settings_class,
+)
 from continual_arcade.agents.building import (
     build_agent,
     check_told,
@@ -21,6 +27,9 @@ from continual_arcade.agents.building import (
 )
 from continual_arcade.agents.continual_dqn import ContinualDQN, DivergedError
 from continual_arcade.agents.methods import METHODS, Method
+from continual_arcade.agents.sb3.agent import SB3Agent
+from continual_arcade.agents.sb3.building import build_sb3_agent
+from continual_arcade.agents.sb3.loading import load_agent as load_sb3_agent
 from continual_arcade.agents.settings import DQNSettings
 from continual_arcade.envs import IDS, make_game
 from continual_arcade.envs.context import HIDDEN, ContextKind, check_context
@@ -40,6 +49,9 @@ from continual_arcade.studies.progress import ProgressLog
 from continual_arcade.studies.scenario import Scenario
 from continual_arcade.studies.seeds import check_seed
 
+Agent = ContinualDQN | SB3Agent
+"""What is trained."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class RunSpec:
@@ -49,7 +61,8 @@ class RunSpec:
         game: Name of the game.
         schedule: The phases.
         method: The continual-learning method.
-        settings: How the agent learns; those that belong to the method are filled in.
+        settings: How the agent learns, and by which algorithm; those that belong to the method are
+            filled in.
         seed: Seed of everything that is random.
         evaluation: How it is evaluated.
         save_every: Interval between the states from which the run can be resumed [lifetime steps];
@@ -59,17 +72,19 @@ class RunSpec:
         options: Options of the game that are not as usual.
         scenario: The scenario that game, schedule, context and settings are of, if they are of one.
             It is written down, and decides about nothing.
-        probes: Whether the network is measured at each evaluation, too.
+        probes: Whether the network is measured at each evaluation, too; that of other algorithms
+            than the DQN never is.
 
     Raises:
-        ValueError: If nothing would be learnt, the interval or the seed makes no sense, or game,
-            schedule and context are not those of the scenario.
+        ValueError: If nothing would be learnt, the interval or the seed makes no sense, game,
+            schedule and context are not those of the scenario, or the algorithm cannot be trained
+            by the method.
     """
 
     game: str
     schedule: Schedule
     method: Method = METHODS["finetune"]
-    settings: DQNSettings = field(default_factory=DQNSettings)
+    settings: AnySettings = field(default_factory=DQNSettings)
     seed: int = 0
     evaluation: EvaluationSettings = field(default_factory=EvaluationSettings)
     save_every: int = SAVE_EVERY
@@ -82,17 +97,17 @@ class RunSpec:
         check_context(self.context)
         if self.scenario is not None:
             self._check_scenario(self.scenario)
+        if self.algorithm != DQN:
+            check_method(self.algorithm, self.method)
+            object.__setattr__(self, "probes", False)
         settings = settings_of(self.method, self.settings, self.schedule)
-        check_told(settings, self.method.make_parts(), self.context)
+        if isinstance(settings, DQNSettings):
+            check_told(settings, self.method.make_parts(), self.context)
         object.__setattr__(self, "settings", settings)
         object.__setattr__(self, "seed", check_seed(self.seed))
         if self.save_every < 0:
             raise ValueError(f"save_every = {self.save_every} must not be negative; 0 is for never")
-        if settings.learning_starts >= self.schedule.total_steps:
-            raise ValueError(
-                f"learning_starts = {settings.learning_starts:,}, but the schedule ends after "
-                f"{self.schedule.total_steps:,} steps: nothing would be learnt"
-            )
+        settings.check_length(self.schedule.total_steps)
 
     def _check_scenario(self, scenario: Scenario) -> None:
         """Check that the run is one of a scenario: in all of its phases, or in one alone."""
@@ -110,6 +125,11 @@ class RunSpec:
                     "there, or leave the scenario out"
                 )
 
+    @property
+    def algorithm(self) -> str:
+        """Name of the algorithm that learns."""
+        return self.settings.algorithm
+
     @cached_property
     def protocol(self) -> Protocol:
         """What its numbers depend on beside the agent."""
@@ -124,6 +144,7 @@ class RunSpec:
             # As runs were written before there was any scenario, or any choice of probes.
             **({} if self.scenario is None else {"scenario": self.scenario.to_dict()}),
             **({} if self.probes else {"probes": False}),
+            **({} if self.algorithm == DQN else {"algorithm": self.algorithm}),
             "method": self.method.name,
             "method_spec": self.method.to_dict(),
             "seed": self.seed,
@@ -154,8 +175,13 @@ class RunSpec:
             ValueError: If it makes no sense, or was written by another version.
         """
         there, asked = RunSpec.from_config(config), self
-        if asked.settings.engine == "auto":
-            asked = replace(asked, settings=replace(asked.settings, engine=there.settings.engine))
+        found, settings = there.settings, asked.settings
+        if (
+            isinstance(settings, DQNSettings)
+            and isinstance(found, DQNSettings)
+            and settings.engine == "auto"
+        ):
+            asked = replace(asked, settings=replace(settings, engine=found.engine))
         return there.identity == asked.identity
 
     @classmethod
@@ -176,7 +202,7 @@ class RunSpec:
             game=protocol.game,
             schedule=protocol.schedule,
             method=Method.from_dict(config["method_spec"]),
-            settings=DQNSettings.from_dict(config["settings"]),
+            settings=settings_class(config.get("algorithm", DQN)).from_dict(config["settings"]),
             seed=config["seed"],
             evaluation=protocol.evaluation,
             save_every=config["save_every"],
@@ -195,21 +221,41 @@ class RunSpec:
         _ = self.protocol.timetable.due
         self.protocol.make_evaluator()
 
-    def build(self) -> ContinualDQN:
+    def build(self) -> Agent:
         """Make the agent, and the games it is trained in.
 
         Raises:
-            ValueError: If something makes no sense.
+            ValueError: If something makes no sense, or the library of the algorithm is not
+                installed.
         """
-        return build_agent(
-            self.game,
-            self.schedule,
-            self.settings,
-            self.seed,
-            self.method,
-            context=self.context,
-            **self.options,
+        settings = self.settings
+        what = (self.seed, self.method)
+        if isinstance(settings, DQNSettings):
+            return build_agent(
+                self.game, self.schedule, settings, *what, context=self.context, **self.options
+            )
+        return build_sb3_agent(
+            self.game, self.schedule, settings, *what, context=self.context, **self.options
         )
+
+    def load(self, path: Path) -> Agent:
+        """Read the agent of a state from which training is resumed.
+
+        Raises:
+            ValueError: If the file is damaged, or belongs to another run.
+            OSError: If it cannot be read.
+        """
+        schedule = training_schedule(self.method, self.schedule, self.context)
+        env = make_training_env(
+            self.game, schedule, self.settings.num_envs, self.context, **self.options
+        )
+        if isinstance(self.settings, DQNSettings):
+            engine = self.settings.engine
+            agent: Agent = ContinualDQN.load(path, env=env, device="cpu", engine=engine)
+        else:
+            agent = load_sb3_agent(path, env)
+        check_agent(agent, path, self)
+        return agent
 
 
 def _as_text(options: Mapping[str, Any]) -> str:
@@ -233,7 +279,7 @@ class Training:
     """A run that is ready to be trained, and where it is written down."""
 
     spec: RunSpec
-    agent: ContinualDQN
+    agent: Agent
     folder: RunFolder
 
     @classmethod
@@ -246,10 +292,11 @@ class Training:
         spec.check_evaluation()
         check_channels_of(make_game(spec.game, **spec.options))
         agent = spec.build()
-        # What runs is written down, so that the run is resumed with it anywhere.
-        agent.engine = "compiled" if agent.runs_compiled else "torch"
-        settings = replace(spec.settings, engine=agent.engine)
-        return cls(replace(spec, settings=settings), agent, folder)
+        if isinstance(agent, ContinualDQN) and isinstance(spec.settings, DQNSettings):
+            # What runs is written down, so that the run is resumed with it anywhere.
+            agent.engine = "compiled" if agent.runs_compiled else "torch"
+            spec = replace(spec, settings=replace(spec.settings, engine=agent.engine))
+        return cls(spec, agent, folder)
 
     @classmethod
     def resume(cls, folder: RunFolder) -> "Training":
@@ -273,12 +320,7 @@ class Training:
             # It was cut off before anything was kept, and is trained from scratch.
             rewind(folder, 0)
             return cls(spec, spec.build(), folder)
-        schedule = training_schedule(spec.method, spec.schedule, spec.context)
-        env = make_training_env(
-            spec.game, schedule, spec.settings.num_envs, spec.context, **spec.options
-        )
-        agent = ContinualDQN.load(state, env=env, device="cpu", engine=spec.settings.engine)
-        check_agent(agent, state, spec.seed, spec.method)
+        agent = spec.load(state)
         training = cls(spec, agent, folder)
         if not training.is_over:
             rewind(folder, agent.num_timesteps)
@@ -369,24 +411,33 @@ def _is_whole(folder: RunFolder) -> bool:
         return False
 
 
-def check_agent(agent: ContinualDQN, path: Path, seed: int, method: Method) -> None:
+def check_agent(agent: Agent, path: Path, spec: RunSpec) -> None:
     """Check that an agent is that of a run.
 
     Args:
         agent: The agent.
         path: Where it was read from, for the message.
-        seed: Seed of the run.
-        method: Method of the run.
+        spec: The run.
 
     Raises:
-        ValueError: If it has another seed or other parts.
+        ValueError: If it has another seed, other parts, or another algorithm or settings of it.
     """
-    asked = [(part.name, part.settings) for part in method.make_parts()]
-    found = [(part.name, part.settings) for part in agent.parts]
-    if (agent.seed, found) != (seed, asked):
+    asked: Any = [(part.name, part.settings) for part in spec.method.make_parts()]
+    what = "parts"
+    if isinstance(agent, ContinualDQN) and isinstance(spec.settings, DQNSettings):
+        found: Any = [(part.name, part.settings) for part in agent.parts]
+    else:
+        what = "settings"
+        found = agent.settings if isinstance(agent, SB3Agent) else DQN
+        asked = spec.settings
+        if isinstance(agent, SB3Agent) and agent.from_scratch != bool(spec.method.parts):
+            raise ValueError(
+                f"{path} belongs to another run: method {spec.method.name!r} is another one"
+            )
+    if (agent.seed, found) != (spec.seed, asked):
         raise ValueError(
-            f"{path} belongs to another run: it has seed {agent.seed} and parts {found}, this run "
-            f"has seed {seed} and parts {asked}"
+            f"{path} belongs to another run: it has seed {agent.seed} and {what} {found}, this run "
+            f"has seed {spec.seed} and {what} {asked}"
         )
 
 
@@ -398,7 +449,11 @@ def warm_up(spec: RunSpec) -> None:
     Args:
         spec: One of the runs; of the same kind are all with this game, engine and size.
     """
-    agent = replace(spec, settings=replace(spec.settings, learning_starts=1)).build()
+    soon: dict[str, Any] = (
+        {"learning_starts": 1} if hasattr(spec.settings, "learning_starts") else {}
+    )
+    spec = replace(spec, settings=replace(spec.settings, **soon))
+    agent = spec.build()
     agent.learn(2 * spec.settings.num_envs)
     env = agent.get_env()
     assert env is not None
@@ -436,7 +491,7 @@ class _Saves(BaseCallback):
 
     def _save(self) -> None:
         agent = self.model
-        assert isinstance(agent, ContinualDQN)
+        assert isinstance(agent, ContinualDQN | SB3Agent)
         agent.save_training(self.path)
 
     def _on_step(self) -> bool:

@@ -10,11 +10,11 @@ import tomllib
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, TypeVar, overload
 
 import tomli_w
 
-from continual_arcade.agents.settings import DQNSettings
+from continual_arcade.agents.settings import DQNSettings, LearnerSettings
 from continual_arcade.envs import ENVIRONMENTS, make_game
 from continual_arcade.envs import schedules as envs_schedules
 from continual_arcade.envs.checks import (
@@ -45,6 +45,8 @@ SHIPPED = Path(__file__).parent / "scenarios"
 VARIABLE = "CONTINUAL_ARCADE_SCENARIOS"
 """Names folders of scenarios of one's own."""
 
+Learner = TypeVar("Learner", bound=LearnerSettings)
+"""Settings of some algorithm."""
 _DEFAULT = DQNSettings()
 
 
@@ -130,12 +132,19 @@ class Scenario:
             return dict(self.settings)
         return {**self.settings, "buffer_size": round(self.memory * self.schedule.total_steps)}
 
+    @overload
+    def learner(self, settings: None = None, method: "Method | None" = None) -> DQNSettings: ...
+
+    @overload
+    def learner(self, settings: Learner, method: "Method | None" = None) -> Learner: ...
+
     def learner(
-        self, settings: DQNSettings | None = None, method: "Method | None" = None
-    ) -> DQNSettings:
+        self, settings: LearnerSettings | None = None, method: "Method | None" = None
+    ) -> LearnerSettings:
         """Return the settings of its learner.
 
-        A setting that is not at its default was chosen on purpose, and stays.
+        A setting that is not at its default was chosen on purpose, and stays. An algorithm other
+        than the DQN takes those settings of the scenario that mean the same to it.
 
         Args:
             settings: What was set; nothing if not given.
@@ -146,14 +155,18 @@ class Scenario:
             ValueError: If the settings make no sense together, such as a memory that holds less
                 than a batch.
         """
-        settings = settings or _DEFAULT
+        settings = _DEFAULT if settings is None else settings
+        default = type(settings)()
         kept = method.settings if method is not None and "optimizer" in method.settings else {}
         changes = {
             name: value
             for name, value in self.overrides.items()
-            if getattr(settings, name) == getattr(_DEFAULT, name) and name not in kept
+            if settings.takes(name)
+            and getattr(settings, name) == getattr(default, name)
+            and name not in kept
         }
-        size, batch = changes.get("buffer_size"), changes.get("batch_size", settings.batch_size)
+        size = changes.get("buffer_size")
+        batch = changes.get("batch_size", getattr(settings, "batch_size", 1))
         if self.memory is not None and size is not None and size < batch:
             raise ValueError(
                 f"scenario {self.name!r}: memory = {self.memory:g} of "
@@ -166,7 +179,7 @@ class Scenario:
         except ValueError as error:
             raise ValueError(f"scenario {self.name!r}: {error}") from error
 
-    def check_given(self, names: Iterable[str], settings: DQNSettings) -> None:
+    def check_given(self, names: Iterable[str], settings: LearnerSettings) -> None:
         """Refuse settings that were written down, and would not count.
 
         A setting at its default gives way to that of the scenario; whoever wrote it down did not
@@ -179,11 +192,12 @@ class Scenario:
         Raises:
             ValueError: If there is one; the message names it, and the way out.
         """
+        default = type(settings)()
         for name in names:
-            if name not in self.overrides:
+            if name not in self.overrides or not settings.takes(name):
                 continue
             value, ours = getattr(settings, name), self.overrides[name]
-            if value == getattr(_DEFAULT, name) and value != ours:
+            if value == getattr(default, name) and value != ours:
                 what = f"memory = {self.memory:g}" if name not in self.settings else f"{ours}"
                 raise ValueError(
                     f"{name} = {value} is the default, which gives way to that of scenario "

@@ -5,8 +5,16 @@ from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, fields, replace
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
+from continual_arcade.agents.algorithms.catalogue import (
+    ALGORITHMS,
+    DQN,
+    METHODS_OF_ALL,
+    AnySettings,
+    check_method,
+    settings_class,
+)
 from continual_arcade.agents.methods import METHODS, Method, compose
 from continual_arcade.agents.settings import DQNSettings
 from continual_arcade.envs import ENVIRONMENTS, GAMES, make_game
@@ -21,6 +29,8 @@ from continual_arcade.studies.run_spec import RunSpec
 from continual_arcade.studies.scenario import Scenario, as_scenario
 from continual_arcade.studies.seeds import check_seed, parse_seeds
 
+Settings = TypeVar("Settings", bound=AnySettings)
+"""Settings of some algorithm."""
 FORMAT = 1
 SHIPPED = Path(__file__).parent / "shipped"
 """Studies that come with the suite."""
@@ -43,7 +53,8 @@ class Entry:
 
     method: Method
     """Under the name that it has in the study."""
-    settings: DQNSettings
+    settings: AnySettings
+    """How it learns, and by which algorithm."""
     scenarios: tuple[str, ...] = ()
     """Names of the scenarios that it is trained in; none for all."""
 
@@ -225,6 +236,11 @@ class Study:
             "methods": {
                 entry.label: {
                     "method": entry.method.to_dict(),
+                    **(
+                        {}
+                        if entry.settings.algorithm == DQN
+                        else {"algorithm": entry.settings.algorithm}
+                    ),
                     "settings": asdict(entry.settings),
                     # As studies were written before there was a choice.
                     **({"scenarios": list(entry.scenarios)} if entry.scenarios else {}),
@@ -261,7 +277,7 @@ class Study:
                 entries=tuple(
                     Entry(
                         Method.from_dict(entry["method"]),
-                        DQNSettings.from_dict(entry["settings"]),
+                        settings_class(entry.get("algorithm", DQN)).from_dict(entry["settings"]),
                         tuple(entry.get("scenarios", ())),
                     )
                     for entry in data["methods"].values()
@@ -338,6 +354,13 @@ def read(data: Mapping[str, Any], folder: Path) -> Study:
     shared = settings_from(data.get("settings", {}), DQNSettings(), "settings")
     methods = value_of(data, "methods", dict, "a study")
     entries = [method_from(label, table, shared) for label, table in methods.items()]
+    references = texts_of(data, "references", "a study", [*REFERENCES])
+    for name in data.get("settings", {}) if entries and not references else ():
+        if not any(entry.settings.takes(name) for entry in entries):
+            raise ValueError(
+                f"{name} of settings is that of a DQN, and no method or reference of this study is "
+                "one: leave it out, or set what the algorithm has in the settings of the method"
+            )
     for scenario in scenarios:
         scenario.check_given(data.get("settings", {}), shared)
         for (label, table), entry in zip(methods.items(), entries, strict=True):
@@ -347,7 +370,6 @@ def read(data: Mapping[str, Any], folder: Path) -> Study:
                 scenario.check_given(table.get("settings", {}), entry.settings)
             except ValueError as error:
                 raise ValueError(f"method {label!r}: {error}") from error
-    references = texts_of(data, "references", "a study", [*REFERENCES])
     for reference in references:
         if reference not in REFERENCES:
             raise ValueError(unknown("reference", reference, REFERENCES))
@@ -404,8 +426,10 @@ def method_from(label: str, table: Any, shared: DQNSettings) -> Entry:
     Args:
         label: What it is called.
         table: ``name`` (the label, if not given), ``preset`` (the name, if not given), ``replay``,
-            ``parts``, ``settings`` and ``scenarios``.
-        shared: Settings where it does not say otherwise.
+            ``parts``, ``settings`` and ``scenarios``; and ``algorithm`` (dqn, if not given), whose
+            ``settings`` they are then, and whose ``preset`` is finetune if not given.
+        shared: Settings where it does not say otherwise; those of a DQN, of which another algorithm
+            takes what means the same to it.
 
     Raises:
         ValueError: If something makes no sense.
@@ -413,26 +437,50 @@ def method_from(label: str, table: Any, shared: DQNSettings) -> Entry:
     where = f"method {label!r}"
     if not isinstance(table, Mapping):
         raise ValueError(f"{where} must be a table, not {table!r}: write {label} = {{}} at least")
-    only(table, ("name", "preset", "replay", "parts", "settings", "scenarios"), where)
+    known = ("name", "algorithm", "preset", "replay", "parts", "settings", "scenarios")
+    only(table, known, where)
     name = value_of(table, "name", str, where, label)
-    preset = value_of(table, "preset", str, where, name)
+    algorithm = value_of(table, "algorithm", str, where, DQN)
+    of_all = name if algorithm == DQN else METHODS_OF_ALL[0]
+    preset = value_of(table, "preset", str, where, of_all)
     if preset not in METHODS:
         hint = "" if "preset" in table else "; one with a name of its own says preset = ..."
+        if name in ALGORITHMS and "preset" not in table:
+            hint = f"; one of another algorithm says algorithm = {name!r}"
         raise ValueError(f"{unknown('method', preset, METHODS)}{hint}")
     parts = texts_of(table, "parts", where, [])
     replay = value_of(table, "replay", str, where, "") or None
     try:
         method = replace(compose(preset, replay, parts), name=name)
+        base: AnySettings = shared
+        if algorithm != DQN:
+            check_method(algorithm, method)
+            base = shared_with(algorithm, shared)
     except (TypeError, ValueError) as error:
         raise ValueError(f"{where}: {error}") from error
     return Entry(
         method,
-        settings_from(table.get("settings", {}), shared, f"settings of {where}"),
+        settings_from(table.get("settings", {}), base, f"settings of {where}"),
         tuple(texts_of(table, "scenarios", where, [])),
     )
 
 
-def settings_from(table: Any, base: DQNSettings, where: str) -> DQNSettings:
+def shared_with(algorithm: str, shared: DQNSettings) -> AnySettings:
+    """Return the settings of an algorithm, with those of a DQN that mean the same to it.
+
+    Raises:
+        ValueError: If there is no such algorithm, or they make no sense for it.
+    """
+    settings, usual = settings_class(algorithm)(), DQNSettings()
+    changes: dict[str, Any] = {
+        field.name: getattr(shared, field.name)
+        for field in fields(usual)
+        if settings.takes(field.name) and getattr(shared, field.name) != getattr(usual, field.name)
+    }
+    return replace(settings, **changes)
+
+
+def settings_from(table: Any, base: Settings, where: str) -> Settings:
     """Read settings of the learner, and take those that are not given from others.
 
     Raises:
@@ -444,6 +492,10 @@ def settings_from(table: Any, base: DQNSettings, where: str) -> DQNSettings:
     only(table, known, where)
     given: dict[str, Any] = {}
     for name, value in table.items():
+        # What may be nothing has no default to go by: the settings look at it themselves.
+        if known[name] is None:
+            given[name] = value
+            continue
         kind: type = list if name == "hidden" else type(known[name])
         given[name] = value_of(table, name, kind, where)
         if kind is list:

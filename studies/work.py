@@ -153,7 +153,8 @@ def check_is(folder: Path, spec: RunSpec) -> None:
     config = RunFolder.open(folder).read_config()
     if not spec.matches(config):
         asked, there = spec.identity, RunSpec.from_config(config).identity
-        other = ", ".join(name for name in asked if asked[name] != there[name])
+        both = {**asked, **there}  # only other algorithms than the DQN are named
+        other = ", ".join(name for name in both if asked.get(name) != there.get(name))
         raise ValueError(
             f"{folder} holds another run, which is not written over: it has another {other}; move "
             "it away"

@@ -15,6 +15,7 @@ from typing import Any
 import pytest
 
 from continual_arcade.agents import METHODS, DQNSettings
+from continual_arcade.agents.algorithms.catalogue import ALGORITHMS
 from continual_arcade.agents.methods import PARTS, REPLAYS, parse_part
 from continual_arcade.agents.methods.catalogue import PRESETS, setting_types
 from continual_arcade.agents.replay import TransitionReplayBuffer
@@ -281,6 +282,20 @@ def test_every_setting_of_the_learner_is_documented_with_its_default() -> None:
     options = documented(METHOD_PAGES / "network_options.md")
     named = ("activation", "heads", "layer_norm", "dropout")
     assert options == {name: defaults[name] for name in named}
+
+
+def test_every_algorithm_is_documented_with_its_settings() -> None:
+    page = ROOT / "docs" / "algorithms.md"
+    (listed, *others) = tables(page)
+    of_settings = [table for table in others if table[0] == ["setting", "default", "meaning"]]
+    assert [row[0] for row in listed[2:]] == ["`dqn` (default)", *(f"`{n}`" for n in ALGORITHMS)]
+    for cells, algorithm, table in zip(listed[3:], ALGORITHMS.values(), of_settings, strict=True):
+        assert cells[1:3] == [algorithm.about, algorithm.source]
+        assert ("[contrib]" in cells[3]) == (algorithm.extra == "contrib")
+        default = algorithm.settings()
+        assert [tuple(each[:2]) for each in table[2:]] == [
+            (f"`{f.name}`", str(getattr(default, f.name))) for f in fields(default)
+        ]
 
 
 def test_every_kind_of_replay_is_documented_with_its_settings() -> None:

@@ -269,8 +269,8 @@ def _layers(network: Any) -> str | None:
     serves = "supported: linear layers with ReLU, or with Tanh, between them"
     if not isinstance(network, QNetwork):
         return f"the network is a {type(network).__name__}; {serves}"
-    known = next(kind for kind in _NETWORKS if isinstance(network, kind))
-    name = changed(network, known, _OF_POLICY)
+    kind = next(kind for kind in _NETWORKS if isinstance(network, kind))
+    name = changed(network, kind, _OF_POLICY)
     if name is not None:
         return f"{name}() of the network was changed; {serves}"
     why = _extractor(network)

@@ -8,13 +8,12 @@ what becomes of classes and functions.
 import dataclasses
 import inspect
 import warnings
-from collections import deque
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager, nullcontext
+from collections.abc import Iterable
+from contextlib import nullcontext
 from difflib import get_close_matches
 from functools import partial
 from pathlib import Path
-from typing import IO, Any, TypeAlias
+from typing import Any
 
 import numpy as np
 import torch
@@ -24,24 +23,36 @@ from stable_baselines3.common.utils import get_system_info
 from stable_baselines3.her import HerReplayBuffer
 
 from continual_arcade.agents.exploration import Exploration
+from continual_arcade.agents.files.between_steps import KEYS as BETWEEN_STEPS
+from continual_arcade.agents.files.between_steps import (
+    between_steps,
+    stand_between_steps,
+    warn_of_other_versions,
+)
 from continual_arcade.agents.files.checks import (
     COUNTERS,
-    check_episodes,
     check_mersenne,
-    check_moments,
     check_network,
-    check_options,
     check_part,
     check_phases,
     limited,
-    moments_after_a_step,
+)
+from continual_arcade.agents.files.network_data import (
+    COMPILED,
+    network_of,
+    optimizer_of,
+    parameters,
+    plain_name,
+    put_network,
+    restore_optimizer,
 )
 from continual_arcade.agents.files.plain import from_plain, name_of, settled, to_plain
+from continual_arcade.agents.files.reading import check_keys, naming
 from continual_arcade.agents.files.space_data import check_spaces, space_from_data, space_to_data
 from continual_arcade.agents.files.state_files import (
+    AnyFile,
     check_state,
     load_state,
-    other_versions,
     save_state,
     versions,
 )
@@ -116,25 +127,13 @@ _AVERAGE = "average"
 files that were written before there was one."""
 _NORMALISED = "normalised"
 """Only in files of agents that were trained on observations normalised by ``VecNormalize``."""
-_TRAINING_KEYS = (
-    "replay",
-    "env",
-    "last_obs",
-    "episode_starts",
-    "episodes",
-    "actions",
-    "numpy",
-    "torch",
-)
+_TRAINING_KEYS = (*BETWEEN_STEPS, "replay", "numpy", "torch")
 _LAST_KEYS = ("last_obs", "last_original_obs", "episode_starts")
 """What the agent saw last, to resume from there."""
 _DEFAULT = {"default": None}
 """Stands for an argument that the file leaves out."""
 _REMAKE = frozenset({"policy", "policy_kwargs"})
 """Arguments that say what the network and its optimiser are."""
-_COMPILED = "_orig_mod"
-"""What ``torch.compile`` puts into the names of what it has wrapped."""
-AnyFile: TypeAlias = str | Path | IO[bytes]
 
 
 def save_agent(agent: Any, path: AnyFile, *, resumable: bool, exclude: Iterable[str] = ()) -> None:
@@ -164,12 +163,12 @@ def save_agent(agent: Any, path: AnyFile, *, resumable: bool, exclude: Iterable[
         "spaces": [space_to_data(agent.observation_space), space_to_data(agent.action_space)],
         "n_envs": agent.n_envs,
         "counters": {name: getattr(agent, name) for name in COUNTERS},
-        "network": _network(agent.policy),
+        "network": network_of(agent.policy),
         "exchanged": exchanged,
         "frozen": [
-            name for name, each in _parameters(agent.policy).items() if not each.requires_grad
+            name for name, each in parameters(agent.policy).items() if not each.requires_grad
         ],
-        "optimizer": _optimizer(agent.policy),
+        "optimizer": optimizer_of(agent.policy),
         "generators": [
             rng.bit_generator.state for rng in (agent._exploration_rng, agent._network_rng)
         ],
@@ -283,7 +282,7 @@ def load_agent(
         if name not in known:
             raise TypeError(unknown(f"argument of {cls.__name__}", name, sorted(known)))
     state = load_state(path, KIND)
-    with _naming(path):
+    with naming(path):
         normalised = flag(_NORMALISED, state.pop(_NORMALISED, False))
         average = state.pop(_AVERAGE, None)
         arguments = Instance((dict,))("arguments", state.get("arguments", {}))
@@ -305,12 +304,12 @@ def load_agent(
     with all_or_none(agent.parts):
         # What somebody hands in may make whatever it likes beside the network.
         is_theirs = not _REMAKE.isdisjoint(overrides)
-        with _naming(path), nullcontext() if is_theirs else limited(state["network"]):
+        with naming(path), nullcontext() if is_theirs else limited(state["network"]):
             agent._setup_model()
         if env is not None:
-            with _naming(path):
+            with naming(path):
                 agent.set_env(env)
-    with _naming(path):
+    with naming(path):
         _restore(agent, state, remade=is_theirs)
         _restore_average(agent, average, remade=is_theirs)
         training = state["training"] or {}
@@ -324,8 +323,8 @@ def load_agent(
 
 def _made(cls: Any, state: dict[str, Any], device: Any, given: dict[str, Any]) -> Any:
     """Make the agent, without its network."""
-    _check_keys(state, _KEYS, "it")
-    _check_keys(state["arguments"], _ALL_ARGUMENTS, "its arguments")
+    check_keys(state, _KEYS, "it")
+    check_keys(state["arguments"], _ALL_ARGUMENTS, "its arguments")
     Instance((dict,))("network", state["network"])
     if flag("exchanged", state["exchanged"]) and _REMAKE.isdisjoint(given):
         raise ValueError(
@@ -358,172 +357,26 @@ def _made(cls: Any, state: dict[str, Any], device: Any, given: dict[str, Any]) -
     Instance((spaces.Discrete,))("the action space", agent.action_space)
     check_spaces(agent.observation_space, agent.action_space)
     agent.n_envs = Whole(1, MOST_AT_ONCE)("n_envs", state["n_envs"])
-    agent._network = partial(_put_network, state["network"])
+    agent._network = partial(put_network, state["network"])
     return agent
-
-
-class _OtherVersionError(ValueError):
-    """A file is laid out in another way than this version does."""
-
-
-_DAMAGE = (
-    LookupError,
-    TypeError,
-    AttributeError,
-    ArithmeticError,
-    AssertionError,
-    MemoryError,
-    RuntimeError,  # of PyTorch, and NotImplementedError and RecursionError
-)
-"""What may be raised by what a file holds, where something else was expected."""
-
-
-@contextmanager
-def _naming(path: AnyFile) -> Iterator[None]:
-    """Let every error name the file; one that nobody foresaw is that of a damaged file."""
-    try:
-        yield
-    except _OtherVersionError as error:
-        raise ValueError(f"{path} {error}{_of_version(path)}") from error
-    except ValueError as error:
-        raise ValueError(f"{path}: {error}") from error
-    except _DAMAGE as error:
-        what = f"{type(error).__name__}: {error}"
-        raise ValueError(f"{path} cannot be loaded, perhaps it is damaged: {what}") from error
-
-
-def _of_version(path: AnyFile) -> str:
-    """Say which version wrote a file, if it tells."""
-    try:
-        wrote, here = other_versions(path)["continual-arcade"]
-    except (KeyError, ValueError, OSError):
-        return ""
-    return f" (continual-arcade {wrote} wrote it, and this is {here})"
-
-
-def _check_keys(found: Iterable[str], expected: Iterable[str], what: str) -> None:
-    """Check that a table of a file has what this version writes, and nothing else."""
-    lacking, more = set(expected) - set(found), set(found) - set(expected)
-    if lacking or more:
-        raise _OtherVersionError(
-            f"was written by another version: {what} "
-            + " and ".join(
-                f"{verb} {', '.join(sorted(names))}"
-                for verb, names in (("lacks", lacking), ("has", more))
-                if names
-            )
-            + ". Load it with that version, or make it again"
-        )
 
 
 def architecture(policy: torch.nn.Module) -> list[tuple[str, str, str]]:
     """Return what a network is made of: name, class and settings of each of its modules."""
     return [
-        (_plain_name(name), name_of(type(module)), module.extra_repr())
+        (plain_name(name), name_of(type(module)), module.extra_repr())
         for name, module in policy.named_modules(remove_duplicate=False)
-        if _COMPILED not in module._modules
+        if COMPILED not in module._modules
     ]
-
-
-def _plain_name(name: str) -> str:
-    """Return the name that a tensor or module had before anything was compiled."""
-    return ".".join(piece for piece in name.split(".") if piece != _COMPILED)
-
-
-def _network(policy: torch.nn.Module) -> dict[str, torch.Tensor]:
-    return {_plain_name(name): tensor for name, tensor in policy.state_dict().items()}
-
-
-def _parameters(policy: torch.nn.Module) -> dict[str, torch.nn.Parameter]:
-    return {_plain_name(name): each for name, each in policy.named_parameters()}
-
-
-def _put_network(network: dict[str, torch.Tensor], policy: Any) -> None:
-    check_network(network, policy)
-    policy.load_state_dict(network)
-
-
-def _optimizer(policy: Any) -> dict[str, Any]:
-    """Return what an optimiser is, and what it keeps of each parameter."""
-    optimizer: torch.optim.Optimizer = policy.optimizer
-    names = {id(parameter): name for name, parameter in _parameters(policy).items()}
-    groups = []
-    for group in optimizer.param_groups:
-        options = {name: to_plain(value) for name, value in group.items() if name != "params"}
-        # Of a parameter that is none of the network any more no moments are kept.
-        moved = [names[id(each)] for each in group["params"] if id(each) in names]
-        groups.append({"parameters": moved, "options": options})
-    state = {
-        names[id(parameter)]: {
-            key: value if isinstance(value, torch.Tensor) else to_plain(value)
-            for key, value in kept.items()
-        }
-        for parameter, kept in optimizer.state.items()
-        if id(parameter) in names
-    }
-    return {"class": to_plain(type(optimizer)), "groups": groups, "state": state}
-
-
-def _restore_optimizer(policy: Any, saved: dict[str, Any], *, remade: bool) -> None:
-    """Let the optimiser be what it was, also one that was exchanged or set in another way.
-
-    Args:
-        policy: The policy, with the optimiser that the arguments make.
-        saved: What the file has.
-        remade: Whether load() was handed other arguments of the policy: then these say what the
-            optimiser is, and only if it is of the same kind the moments are taken over.
-    """
-    _check_keys(saved, ("class", "groups", "state"), "its optimizer")
-    named, optimizer = _parameters(policy), policy.optimizer
-    names = {id(parameter): name for name, parameter in named.items()}
-    groups = [[names[id(each)] for each in group["params"]] for group in optimizer.param_groups]
-    is_same = to_plain(type(optimizer)) == saved["class"]
-    is_same &= groups == [group["parameters"] for group in saved["groups"]]
-    if remade and not is_same:
-        return
-    options = [
-        {name: from_plain(value, "policy_kwargs") for name, value in group["options"].items()}
-        for group in saved["groups"]
-    ]
-    if not is_same:
-        groups = [group["parameters"] for group in saved["groups"]]
-        kind = from_plain(saved["class"], "policy_kwargs")
-        optimizer = policy.optimizer = kind(
-            [
-                {**kept, "params": [named[name] for name in group]}
-                for group, kept in zip(groups, options, strict=True)
-            ]
-        )
-    now = optimizer.state_dict()["param_groups"]
-    for group, kept in zip(now, options, strict=True):
-        check_options(kept, group)
-        group.update({"lr": kept["lr"]} if remade else kept)
-    optimizer.load_state_dict({"state": {}, "param_groups": now})
-    order = [name for group in groups for name in group]
-    layout = moments_after_a_step(optimizer)
-    check_moments(
-        saved["state"],
-        order,
-        None if layout is None else dict(zip(order, layout, strict=True)),
-    )
-    moments = {
-        number: {
-            key: value if isinstance(value, torch.Tensor) else from_plain(value, "policy_kwargs")
-            for key, value in saved["state"][name].items()
-        }
-        for number, name in enumerate(order)
-        if name in saved["state"]
-    }
-    optimizer.load_state_dict({"state": moments, "param_groups": now})
 
 
 def _restore(agent: Any, state: dict[str, Any], *, remade: bool) -> None:
-    _restore_optimizer(agent.policy, state["optimizer"], remade=remade)
-    parameters = _parameters(agent.policy)
+    restore_optimizer(agent.policy, state["optimizer"], remade=remade)
+    named = parameters(agent.policy)
     for name in state["frozen"]:
-        parameters[name].requires_grad_(False)
-    _check_keys(state["counters"], COUNTERS, "its counters")
-    _check_keys(state["life"], agent.phase_tracker.state_dict(), "its phase tracker")
+        named[name].requires_grad_(False)
+    check_keys(state["counters"], COUNTERS, "its counters")
+    check_keys(state["life"], agent.phase_tracker.state_dict(), "its phase tracker")
     for name, value in check_values(state["counters"], COUNTERS).items():
         setattr(agent, name, value)
     generators = (agent._exploration_rng, agent._network_rng)
@@ -540,7 +393,7 @@ def _restore(agent: Any, state: dict[str, Any], *, remade: bool) -> None:
         # What others keep may depend on what they learnt.
         if _is_ours(part) and settled(by_name[part.name]["class"]) == name_of(type(part)):
             fresh = part.state_dict()
-            _check_keys(kept, fresh, f"the state of {part.name}")
+            check_keys(kept, fresh, f"the state of {part.name}")
             try:
                 check_part(kept, fresh, agent, getattr(part, "every", None))
             except ValueError as error:
@@ -556,7 +409,7 @@ def _restore_average(agent: Any, kept: Any, *, remade: bool) -> None:
     average = agent.weight_average
     if average is None or kept is None or remade:
         return
-    _check_keys(Instance((dict,))(_AVERAGE, kept), ("updates", "network"), "its average")
+    check_keys(Instance((dict,))(_AVERAGE, kept), ("updates", "network"), "its average")
     check_network(kept["network"], average.network)
     average.load_state_dict(kept, agent.q_net)
 
@@ -588,7 +441,7 @@ def _last(agent: Any) -> dict[str, Any] | None:
 def _go_on(agent: Any, last: dict[str, Any], count: int) -> None:
     """Let the agent resume from what it saw last, in so many environments."""
     if last.keys() != set(_LAST_KEYS):
-        _check_keys(last, _TRAINING_KEYS, "its training")
+        check_keys(last, _TRAINING_KEYS, "its training")
     if agent.env is not None and count != agent.env.num_envs:
         raise ValueError(
             f"it was saved in {count} environments, this has {agent.env.num_envs}, so that it "
@@ -612,7 +465,7 @@ def _seen(name: str, value: Any, space: spaces.Space[Any], count: int) -> Any:
     """
     if isinstance(space, spaces.Dict):
         table = Instance((dict,))(name, value)
-        _check_keys(table, space.spaces, name)
+        check_keys(table, space.spaces, name)
         return {key: _seen(key, table[key], each, count) for key, each in space.spaces.items()}
     expected = (count, *(space.shape or ()))
     shape = Instance((np.ndarray,))(name, value).shape
@@ -624,49 +477,22 @@ def _seen(name: str, value: Any, space: spaces.Space[Any], count: int) -> Any:
 
 def _training(agent: Any) -> dict[str, Any]:
     """Return what only training needs."""
-    if agent._vec_normalize_env is not None:
-        raise ValueError("a VecNormalize cannot be saved for resuming: save it on its own")
-    if agent.env is None or agent._last_obs is None:
-        raise ValueError("there is nothing to resume: learn() was not called yet")
-    # Of the class: a wrapper hands on what its env has, and would leave its own state out.
-    if not hasattr(type(agent.env), "state_dict"):
-        raise TypeError(
-            f"{type(agent.env).__name__} has no state_dict(), so that training in it cannot be "
-            "resumed: train in a GymnasiumVecEnv around a vector environment of this suite"
-        )
+    stands = between_steps(agent)
     legacy = np.random.get_state(legacy=False)  # noqa: NPY002  # the parent's draws come from it
     return {
         "replay": agent.replay.state_dict(),
-        "env": agent.env.state_dict(),
-        "last_obs": agent._last_obs,
-        "episode_starts": agent._last_episode_starts,
-        "episodes": list(agent.ep_info_buffer or []),
-        "actions": agent.action_space.np_random.bit_generator.state,
+        **stands,
         "numpy": legacy,
         "torch": torch.get_rng_state(),
     }
 
 
 def _resume(agent: Any, training: dict[str, Any], path: AnyFile) -> None:
-    _check_keys(training, _TRAINING_KEYS, "its training")
-    if changed := other_versions(path):
-        listed = ", ".join(f"{name} {then} ({now} here)" for name, (then, now) in changed.items())
-        warnings.warn(
-            f"{path} was written with {listed}: training is resumed, but perhaps not bit for bit "
-            "as it would have there",
-            stacklevel=2,
-        )
+    check_keys(training, _TRAINING_KEYS, "its training")
+    warn_of_other_versions(path)
     agent.replay.load_state_dict(training["replay"])
-    agent.env.load_state_dict(training["env"])
-    space, count = agent.observation_space, agent.n_envs
-    agent._last_obs = Array((count, *space.shape), space.dtype)("last_obs", training["last_obs"])
-    starts = Array((count,), np.bool_)("episode_starts", training["episode_starts"])
-    agent._last_episode_starts = starts
-    check_episodes(training["episodes"])
+    stand_between_steps(agent, training)
     check_mersenne(training["numpy"])
-    agent.ep_info_buffer = deque(training["episodes"], maxlen=agent._stats_window_size)
-    agent.ep_success_buffer = deque(maxlen=agent._stats_window_size)
-    agent.action_space.np_random.bit_generator.state = training["actions"]
     # Last, and PyTorch first, which looks at what it gets: a file that is refused changes nothing
     # that others draw from.
     torch.set_rng_state(training["torch"])
@@ -746,5 +572,5 @@ def _make_part(kept: dict[str, Any]) -> Part:
         )
     told = {key: from_plain(value, "parts") for key, value in kept["settings"].items()}
     settings = {**settings_before(PARTS[name]), **told}
-    _check_keys(settings, setting_types(PARTS[name]), f"part {name!r}")
+    check_keys(settings, setting_types(PARTS[name]), f"part {name!r}")
     return make_part(name, settings)

@@ -25,7 +25,7 @@ from contextlib import contextmanager, suppress
 from functools import cache
 from importlib import metadata
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, Any, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
@@ -34,6 +34,7 @@ import torch
 from continual_arcade.agents.machine_memory import check_memory
 
 AnyArray = npt.NDArray[Any]
+AnyFile: TypeAlias = str | Path | IO[bytes]
 
 _FORMAT = 1
 _HEAD = "state.json"
@@ -71,7 +72,7 @@ _PER_BYTE = 32
 """Bytes of memory that one byte of JSON may take as Python's objects: of a list in a list."""
 
 
-def save_state(path: str | Path | IO[bytes], state: dict[str, Any], kind: str) -> None:
+def save_state(path: AnyFile, state: dict[str, Any], kind: str) -> None:
     """Write a state tree to a file, in place of an older one of that name.
 
     The file is there as a whole or not at all, even if the process is killed or the machine stops:
@@ -123,7 +124,7 @@ def _unfinished(name: str) -> str:
     return f".unfinished-{hashlib.sha256(os.fsencode(name)).hexdigest()}"
 
 
-def load_state(path: str | Path | IO[bytes], kind: str) -> dict[str, Any]:
+def load_state(path: AnyFile, kind: str) -> dict[str, Any]:
     """Read a state tree from a file.
 
     Args:
@@ -160,7 +161,20 @@ def check_state(tree: Any, where: str) -> None:
     _pack(tree, where, [])
 
 
-def versions(path: str | Path | IO[bytes]) -> dict[str, Any]:
+def kind_of(path: AnyFile) -> str:
+    """Return what the tree of a file describes.
+
+    Raises:
+        ValueError: If the file is damaged, is none of ours, or was written by a newer version.
+        OSError: If the file cannot be read.
+    """
+    with _opened(path) as file:
+        _, head = _open(path, file)
+    found: str = head["kind"]
+    return found
+
+
+def versions(path: AnyFile) -> dict[str, Any]:
     """Return the versions of the libraries that a file was written with, by name.
 
     Raises:
@@ -173,7 +187,7 @@ def versions(path: str | Path | IO[bytes]) -> dict[str, Any]:
     return found
 
 
-def other_versions(path: str | Path | IO[bytes]) -> dict[str, tuple[Any, str]]:
+def other_versions(path: AnyFile) -> dict[str, tuple[Any, str]]:
     """Return the libraries that a file was written with in other versions: (then, now) by name.
 
     Raises:
@@ -185,7 +199,7 @@ def other_versions(path: str | Path | IO[bytes]) -> dict[str, tuple[Any, str]]:
     return {name: (then.get(name), now[name]) for name in now if then.get(name) != now[name]}
 
 
-def is_foreign(path: str | Path | IO[bytes]) -> bool:
+def is_foreign(path: AnyFile) -> bool:
     """Say whether a file is in Stable-Baselines3's own format, which can run code when loaded.
 
     Raises:
@@ -283,7 +297,7 @@ def _sync_folder(folder: Path) -> None:
 
 
 @contextmanager
-def _opened(path: str | Path | IO[bytes]) -> Iterator[IO[bytes]]:
+def _opened(path: AnyFile) -> Iterator[IO[bytes]]:
     if isinstance(path, str | Path):
         with Path(path).open("rb") as file:
             yield file
@@ -293,7 +307,7 @@ def _opened(path: str | Path | IO[bytes]) -> Iterator[IO[bytes]]:
         path.seek(0)
 
 
-def _open(path: str | Path | IO[bytes], file: IO[bytes]) -> tuple[zipfile.ZipFile, dict[str, Any]]:
+def _open(path: AnyFile, file: IO[bytes]) -> tuple[zipfile.ZipFile, dict[str, Any]]:
     """Open a file, and read what it says of itself."""
     with _damage_named(path):
         archive = zipfile.ZipFile(file)
@@ -361,7 +375,7 @@ def _is_sb3(archive: zipfile.ZipFile) -> bool:
 
 
 @contextmanager
-def _damage_named(path: str | Path | IO[bytes]) -> Iterator[None]:
+def _damage_named(path: AnyFile) -> Iterator[None]:
     try:
         yield
     except (*_DAMAGE, OSError) as error:

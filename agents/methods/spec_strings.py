@@ -48,10 +48,16 @@ def _value(kind: Any, text: str, where: str) -> Any:
             return {"true": True, "false": False}[text.lower()]
         if kind in (int, float):
             return kind(text)
+        if kind == tuple[int, ...]:
+            return tuple(int(number) for number in text.split("x"))
         if kind in (float | None, int | None):
             number: type[float] = int if kind == int | None else float
             return None if text.lower() == "none" else number(text)
     except (KeyError, ValueError):
-        expected = {bool: "true or false", int: "a whole number"}.get(kind, "a number")
+        expected = {
+            bool: "true or false",
+            int: "a whole number",
+            tuple[int, ...]: "whole numbers with x between them",
+        }.get(kind, "a number")
         raise ValueError(f"{where} = {text!r} must be {expected}") from None
     return text

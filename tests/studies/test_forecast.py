@@ -42,7 +42,8 @@ def test_each_kind_of_run_is_counted_once(tmp_path: Path) -> None:
 def test_every_method_can_be_forecast(method: str, tmp_path: Path) -> None:
     changes: dict[str, Any] = {}
     if any(part.told for part in METHODS[method].make_parts()):
-        changes = {"games": None, "schedules": None, "phase_steps": None, "settings": None, "scenarios": [{**SCENARIO, "context": "one-hot"}]}
+        changes = dict.fromkeys(("games", "schedules", "phase_steps", "settings"))
+        changes["scenarios"] = [{**SCENARIO, "context": "one-hot"}]
     short = {"at_end": 3, "spacing": 9}
     study = small(tmp_path, methods={method: {}}, seeds="0", evaluation=short, **changes)
     study.check()

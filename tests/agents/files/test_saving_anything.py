@@ -381,7 +381,7 @@ def test_a_difference_is_seen(tmp_path: Path) -> None:
     for lost in (set_otherwise, exchange, freeze):
         with pytest.MonkeyPatch.context() as patch:
             patch.setattr(
-                "continual_arcade.agents.files.saving._restore_optimizer", lambda *a, **k: None
+                "continual_arcade.agents.files.saving.restore_optimizer", lambda *a, **k: None
             )
             patch.setattr(nn.Parameter, "requires_grad_", lambda self, flag: self, raising=False)
             with pytest.raises(AssertionError):

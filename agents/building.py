@@ -1,7 +1,7 @@
 """Makes an agent of a method, and the games it is trained in."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import fields, replace
+from dataclasses import dataclass, fields, replace
 from typing import Any
 
 import gymnasium as gym
@@ -16,8 +16,10 @@ from continual_arcade.agents.vec_env import GymnasiumVecEnv
 from continual_arcade.envs import IDS, Schedule, make_game
 from continual_arcade.envs.checks import Instance
 from continual_arcade.envs.context import HIDDEN, ContextKind
+from continual_arcade.envs.games import OTHER
 from continual_arcade.envs.messages import unknown
-from continual_arcade.envs.picture_format import PictureFormat
+from continual_arcade.envs.other_games import other_games
+from continual_arcade.envs.other_vector_env import OtherVectorEnv
 
 _OPTIMIZERS: Mapping[str, type[torch.optim.Optimizer]] = {
     "adam": torch.optim.Adam,
@@ -38,13 +40,15 @@ def make_training_env(
     """Make the games that an agent is trained in.
 
     Args:
-        game: Name of the game.
+        game: Name of the game; ``OTHER`` for environments of other people, which options name.
         schedule: Their schedule.
         num_envs: Games that are played side by side.
         context: What of its phase an observation shows; see
             :class:`~continual_arcade.envs.context.Context`.
         **options: Options of the game.
     """
+    if game == OTHER:
+        return GymnasiumVecEnv(OtherVectorEnv(options, num_envs, schedule, context=context))
     env = gym.make_vec(IDS[game], num_envs=num_envs, schedule=schedule, context=context, **options)
     return GymnasiumVecEnv(env)
 
@@ -128,33 +132,34 @@ def build_agent(
         ValueError: If there is no such game, the seed is out of range, or the method does not suit
             the schedule.
     """
-    made = make_game(game, **options)
+    facts = _facts(game, options)
     if not isinstance(method, Method):
         raise TypeError(f"method = {method!r} is no method: use METHODS[...] or compose(...)")
     Instance((Schedule,))("schedule", schedule)
     seed = SEED("seed", seed)
     s = settings_of(method, settings or DQNSettings(), schedule)
-    if s.loss != "td" and not made.rules.labelled:
+    if s.loss != "td" and not facts.labelled:
         raise ValueError(
             f"loss = {s.loss!r} learns the right answers, and {game} has no labels: choose "
             "loss = 'td', or a stream of labelled examples"
         )
-    if made.pictures is None and s.convolutions != DQNSettings.convolutions:
+    if facts.screen_size is None and s.convolutions != DQNSettings.convolutions:
+        way_out = "" if game == OTHER else ", or choose observation = 'pixels'"
         raise ValueError(
             f"convolutions = {s.convolutions!r} look at pictures, and of {game} features are seen: "
-            "leave it out, or choose observation = 'pixels'"
+            f"leave it out{way_out}"
         )
     replay, replay_settings = method.make_replay()
-    sees = {} if made.pictures is None else _sees(s.convolutions, made.pictures)
+    sees = {} if facts.screen_size is None else _sees(s.convolutions, facts.screen_size)
     return ContinualDQN(
-        "MlpPolicy" if made.pictures is None else "CnnPolicy",
+        "MlpPolicy" if facts.screen_size is None else "CnnPolicy",
         make_training_env(
             game, training_schedule(method, schedule, context), s.num_envs, context, **options
         ),
         parts=[*method.make_parts(), *parts],
         double_q=s.double_q,
         loss=s.loss,
-        exploration=Exploration(s.epsilon, made.action_prior),
+        exploration=Exploration(s.epsilon, facts.action_prior),
         replay_buffer_class=replay,
         replay_buffer_kwargs={"n_steps": s.n_steps, **replay_settings},
         policy_kwargs={
@@ -185,14 +190,37 @@ def build_agent(
     )
 
 
-def _sees(convolutions: Convolutions, pictures: PictureFormat) -> dict[str, Any]:
+@dataclass(frozen=True)
+class _Facts:
+    """What an agent must be made for."""
+
+    labelled: bool = False
+    """Whether there are right answers to learn."""
+    screen_size: tuple[int, int] | None = None
+    """Rows and columns of the pictures that are seen; None if it is features."""
+    action_prior: tuple[float, ...] | None = None
+    """Probability of each action in exploration; None for a uniform choice."""
+
+
+def _facts(game: str, options: Mapping[str, Any]) -> _Facts:
+    """Return the facts of a game, or of other people's."""
+    if game == OTHER:
+        games = other_games(options)
+        _, *size = games.observation_space.shape
+        return _Facts(screen_size=(size[0], size[1]) if games.are_pictures else None)
+    made = make_game(game, **options)
+    size_of = None if made.pictures is None else made.pictures.screen_size
+    return _Facts(made.rules.labelled, size_of, made.action_prior)
+
+
+def _sees(convolutions: Convolutions, screen_size: tuple[int, int]) -> dict[str, Any]:
     """Return which part of a policy looks at pictures.
 
     Raises:
         ValueError: If they are too small for it.
     """
-    if convolutions == "nature" and min(pictures.screen_size) < SMALLEST_OF_NATURE:
-        rows, columns = pictures.screen_size
+    if convolutions == "nature" and min(screen_size) < SMALLEST_OF_NATURE:
+        rows, columns = screen_size
         raise ValueError(
             f"convolutions = 'nature' needs pictures of at least {SMALLEST_OF_NATURE}x"
             f"{SMALLEST_OF_NATURE} pixels, and these have {rows}x{columns}: choose convolutions = "

@@ -118,9 +118,11 @@ def completed(
     """
     found: dict[Any, Reference] = {}
     for protocol in protocols:
+        if protocol.options or protocol.game not in GAMES:
+            continue  # there is no scale without an oracle, and reports say so
         game = make_game(protocol.game)
-        if not game.oracle or protocol.options or protocol.game not in GAMES:
-            continue  # there is no scale without one, and reports say so
+        if not game.oracle:
+            continue
         limit, tunables = protocol.evaluation.max_steps, game.tunables
         for phase in protocol.schedule.distinct:
             params = resolve(tunables, phase.params)

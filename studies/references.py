@@ -38,7 +38,8 @@ class RandomPlayer:
 
     def predict(self, observation: Any, *, deterministic: bool = True) -> tuple[Any, None]:
         """Return an action for each observation."""
-        shape = np.shape(observation)[:-1]
+        shape = np.shape(observation)
+        shape = shape[:-1] if len(shape) <= 2 else shape[:1]  # features; pictures, one for each
         return self._rng.integers(self.actions.n, size=shape), None
 
 

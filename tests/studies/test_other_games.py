@@ -320,6 +320,14 @@ def test_the_commands_take_it(tmp_path: Path, capsys: Any) -> None:
         cards.check_game(swap())
 
 
+def test_chance_plays_where_pictures_are_seen(tmp_path: Path) -> None:
+    pytest.importorskip("ale_py", reason="the extra [atari] is not installed")
+    film = tmp_path / "film.gif"
+    schedule = "--schedule=freeway-modes-pictures"
+    watch.main(["random", schedule, "--phase=1", f"--record={film}", "--seconds=0.2"])
+    assert film.stat().st_size > 100
+
+
 def test_a_study_takes_it() -> None:
     data = {
         "format": 1,

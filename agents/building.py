@@ -1,7 +1,7 @@
 """Makes an agent of a method, and the games it is trained in."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import fields, replace
+from dataclasses import dataclass, fields, replace
 from typing import Any, TypeVar
 
 import gymnasium as gym
@@ -16,8 +16,10 @@ from continual_arcade.agents.vec_env import GymnasiumVecEnv
 from continual_arcade.envs import IDS, Schedule, make_game
 from continual_arcade.envs.checks import Instance
 from continual_arcade.envs.context import HIDDEN, ContextKind
-from continual_arcade.envs.game import Game
+from continual_arcade.envs.games import OTHER
 from continual_arcade.envs.messages import unknown
+from continual_arcade.envs.other_games import other_games
+from continual_arcade.envs.other_vector_env import OtherVectorEnv
 
 Learner = TypeVar("Learner", bound=LearnerSettings)
 """Settings of some algorithm."""
@@ -42,13 +44,15 @@ def make_training_env(
     """Make the games that an agent is trained in.
 
     Args:
-        game: Name of the game.
+        game: Name of the game; ``OTHER`` for environments of other people, which options name.
         schedule: Their schedule.
         num_envs: Games that are played side by side.
         context: What of its phase an observation shows; see
             :class:`~continual_arcade.envs.context.Context`.
         **options: Options of the game.
     """
+    if game == OTHER:
+        return GymnasiumVecEnv(OtherVectorEnv(options, num_envs, schedule, context=context))
     env = gym.make_vec(IDS[game], num_envs=num_envs, schedule=schedule, context=context, **options)
     return GymnasiumVecEnv(env)
 
@@ -134,35 +138,35 @@ def build_agent(
         ValueError: If there is no such game, the seed is out of range, or the method does not suit
             the schedule.
     """
-    made = make_game(game, **options)
+    facts = facts_of(game, options)
     if not isinstance(method, Method):
         raise TypeError(f"method = {method!r} is no method: use METHODS[...] or compose(...)")
     Instance((Schedule,))("schedule", schedule)
     seed = SEED("seed", seed)
     s = settings_of(method, settings or DQNSettings(), schedule)
-    if s.loss != "td" and not made.rules.labelled:
+    if s.loss != "td" and not facts.labelled:
         raise ValueError(
             f"loss = {s.loss!r} learns the right answers, and {game} has no labels: choose "
             "loss = 'td', or a stream of labelled examples"
         )
-    check_convolutions(game, made, s.convolutions)
+    check_convolutions(game, facts.screen_size, s.convolutions)
     replay, replay_settings = method.make_replay()
     all_parts = [*method.make_parts(), *parts]
     told = check_told(s, all_parts, context)
     sees = {"features_extractor_class": CONVOLUTIONS[s.convolutions]}
     return ContinualDQN(
-        "MlpPolicy" if made.pictures is None else "CnnPolicy",
+        "MlpPolicy" if facts.screen_size is None else "CnnPolicy",
         make_training_env(
             game, training_schedule(method, schedule, context), s.num_envs, context, **options
         ),
         parts=all_parts,
         double_q=s.double_q,
         loss=s.loss,
-        exploration=Exploration(s.epsilon, made.action_prior),
+        exploration=Exploration(s.epsilon, facts.action_prior),
         replay_buffer_class=replay,
         replay_buffer_kwargs={"n_steps": s.n_steps, **replay_settings},
         policy_kwargs={
-            **({} if made.pictures is None else sees),
+            **({} if facts.screen_size is None else sees),
             "net_arch": list(s.hidden),
             "activation_fn": ACTIVATIONS[s.activation],
             "layer_norm": s.layer_norm,
@@ -190,6 +194,29 @@ def build_agent(
     )
 
 
+@dataclass(frozen=True)
+class Facts:
+    """What an agent must be made for."""
+
+    labelled: bool = False
+    """Whether there are right answers to learn."""
+    screen_size: tuple[int, int] | None = None
+    """Rows and columns of the pictures that are seen; None if it is features."""
+    action_prior: tuple[float, ...] | None = None
+    """Probability of each action in exploration; None for a uniform choice."""
+
+
+def facts_of(game: str, options: Mapping[str, Any]) -> Facts:
+    """Return the facts of a game, or of other people's."""
+    if game == OTHER:
+        games = other_games(options)
+        _, *size = games.observation_space.shape
+        return Facts(screen_size=(size[0], size[1]) if games.are_pictures else None)
+    made = make_game(game, **options)
+    size_of = None if made.pictures is None else made.pictures.screen_size
+    return Facts(made.rules.labelled, size_of, made.action_prior)
+
+
 def check_told(settings: DQNSettings, parts: Sequence[Part], context: ContextKind) -> list[str]:
     """Return which options of the policy want to know of how many phases they are told.
 
@@ -212,27 +239,30 @@ def check_told(settings: DQNSettings, parts: Sequence[Part], context: ContextKin
     return list(who)
 
 
-def check_convolutions(name: str, game: Game, convolutions: Convolutions) -> None:
+def check_convolutions(
+    game: str, screen_size: tuple[int, int] | None, convolutions: Convolutions
+) -> None:
     """Check that what looks at pictures suits what is seen of a game.
 
     Args:
-        name: Name of the game.
-        game: The game.
-        convolutions: What looks at its pictures.
+        game: Name of the game.
+        screen_size: Rows and columns of the pictures; None if features are seen.
+        convolutions: What looks at pictures.
 
     Raises:
         ValueError: If there are none, they are too small, or their edges would not be seen.
     """
-    if game.pictures is None:
+    if screen_size is None:
         if convolutions != DQNSettings.convolutions:
+            way_out = "" if game == OTHER else ", or choose observation = 'pixels'"
             raise ValueError(
-                f"convolutions = {convolutions!r} look at pictures, and of {name} features are "
-                "seen: leave it out, or choose observation = 'pixels'"
+                f"convolutions = {convolutions!r} look at pictures, and of {game} features are "
+                f"seen: leave it out{way_out}"
             )
         return
-    rows, columns = game.pictures.screen_size
     if convolutions != "nature":
         return
+    rows, columns = screen_size
     if min(rows, columns) < SMALLEST_OF_NATURE:
         raise ValueError(
             f"convolutions = 'nature' needs pictures of at least {SMALLEST_OF_NATURE}x"

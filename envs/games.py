@@ -47,14 +47,18 @@ are made, registered, trained in and evaluated like games, in scenarios and stud
 ENVIRONMENTS: Mapping[str, Callable[..., Game] | str] = ChainMap(GAMES, STREAMS)
 """Both."""
 
+OTHER = "Gymnasium"
+"""Stands in place of a game where a scenario names environments of other people
+(``other_games.py``)."""
+
 GROUP = "continual_arcade.games"
 """Entry points of installed packages that name further games. A package cannot replace a game."""
 
 for _point in entry_points(group=GROUP):
     try:
         check_name(_point.name)
-        if _point.name in STREAMS:
-            raise ValueError(f"there is a stream {_point.name} already")
+        if _point.name in (*STREAMS, OTHER):
+            raise ValueError(f"there is something called {_point.name} already")
         GAMES.setdefault(_point.name, _point.value)
     except ValueError as _error:  # the others are there all the same
         warnings.warn(f"an entry point of {GROUP} is left out: {_error}", stacklevel=2)

@@ -227,16 +227,21 @@ def switching(
         ValueError: If the spaces differ, or the schedule names an environment that is not there.
     """
     switch = SwitchEnv(envs)
-    which = Tunable(
+    which = which_env(len(switch.envs))
+    return PhasedEnv(switch, schedule, {"env": which}, _switch, phase, context)
+
+
+def which_env(count: int) -> Tunable:
+    """Return the parameter that says which of so many environments is played."""
+    return Tunable(
         default=0,
         low=0,
-        high=len(switch.envs) - 1,
+        high=count - 1,
         unit="",
         harder="either",
         about="index of the environment that is played",
         integer=True,
     )
-    return PhasedEnv(switch, schedule, {"env": which}, _switch, phase, context)
 
 
 def _made(env: AnyEnv | EnvSpec | Mapping[str, Any]) -> AnyEnv:

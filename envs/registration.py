@@ -6,7 +6,7 @@ from typing import NoReturn
 import gymnasium as gym
 
 from continual_arcade.envs.game import Game, check_name
-from continual_arcade.envs.games import ENVIRONMENTS, GAMES, GROUP, STREAMS
+from continual_arcade.envs.games import ENVIRONMENTS, GAMES, GROUP, OTHER, STREAMS
 from continual_arcade.envs.messages import unknown
 
 MAX_EPISODE_STEPS = 10_000
@@ -58,6 +58,6 @@ def register_game(name: str, maker: Callable[..., Game] | str) -> None:
         ValueError: If the name is no such word, or that of another game.
     """
     check_name(name)
-    if name in STREAMS or GAMES.setdefault(name, maker) != maker:
+    if name in (*STREAMS, OTHER) or GAMES.setdefault(name, maker) != maker:
         raise ValueError(f"there is a game {name} already: choose another name")
     register()

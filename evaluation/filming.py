@@ -1,5 +1,6 @@
 """Films of agents at play: pictures of an episode, and of several episodes side by side."""
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import chain, islice
@@ -32,85 +33,40 @@ HOLD = FRAMES_PER_SECOND
 """So many pictures show that all episodes are over, before the next ones begin."""
 
 
-class Camera:
-    """Films episodes of one phase of a run, played as the evaluator plays them.
+class PhaseCamera(ABC):
+    """Films episodes of one phase of a run, played as the evaluator plays them."""
 
-    An episode of a seed is the one that :class:`Evaluator` plays with that seed. Whatever can be
-    evaluated can be filmed, a batch of one; ``Oracle(camera.env)`` is one that needs the
-    environment.
+    env: gym.Env[Any, Any]
+    """Where the phase is played; it stays in it."""
+    played: str
+    """What is played, for messages."""
+    shows_observation = False
+    """Whether what the agent sees stands beside the game."""
 
-    Args:
-        game: Name of the game.
-        schedule: The schedule of the run.
-        phase: Index or name of the phase.
-        width: Width of the pictures [px]; the height follows. As large as the game if not given.
-        hud: What the heads-up display shows.
-        title: Name of the policy, for the full heads-up display.
-        context: What of its phase an observation shows, as in the run.
-        shows_observation: Whether what the agent sees stands beside the game.
-        **options: Options of the game.
-
-    Raises:
-        ValueError: If there is no such game or phase, or the width is not positive.
-    """
-
-    def __init__(
-        self,
-        game: str,
-        schedule: Schedule,
-        phase: int | str,
-        *,
-        width: int | None = None,
-        hud: HUD = "full",
-        title: str = "",
-        context: ContextKind = HIDDEN,
-        shows_observation: bool = False,
-        **options: Any,
-    ) -> None:
-        if width is not None and width < 1:
-            raise ValueError(f"width = {width} must be at least 1")
-        self.env: gym.Env[Any, Any] = gym.make(
-            IDS[game],
-            disable_env_checker=True,
-            schedule=schedule,
-            phase=phase,
-            context=context,
-            **options,
-        )
-        bare = self.env.unwrapped
-        assert isinstance(bare, ArcadeEnv)
-        self._bare = bare
-        self._screen = Screen(bare.game, hud=hud != "none", width=width)
-        self._panel: ObservationPanel | None = None
-        if shows_observation:
-            self._panel = ObservationPanel(bare.game, bare.context.features, self._screen.size[1])
-        self._brief = hud == "brief"
-        self._title = title
+    def __init__(self) -> None:
         self._info: dict[str, Any] = {}
         self.over = False
         """Whether the episode is over."""
 
     @property
+    @abstractmethod
     def size(self) -> tuple[int, int]:
         """Width and height of the pictures [px]."""
-        width, height = self._screen.size
-        return width + (self._panel.size[0] if self._panel else 0), height
 
     @property
+    @abstractmethod
     def points(self) -> str:
         """What the score counts."""
-        return self._bare.game.points
+
+    @property
+    @abstractmethod
+    def status(self) -> Status:
+        """The state of the episode, for the heads-up display."""
 
     @property
     def score(self) -> int:
         """Score of the episode so far."""
         return int(self._info["score"])
-
-    @property
-    def status(self) -> Status:
-        """The state of the episode, for the heads-up display."""
-        info, clock = self._info, self._bare.clock
-        return status_of(clock, info["phase"], info["params"], info["score"], self._title)
 
     def film(
         self,
@@ -145,7 +101,7 @@ class Camera:
             raise ValueError(f"seconds = {seconds} must be positive")
         if every < 1:
             raise ValueError(f"every = {every} must be at least 1")
-        if weighs is not None and self._panel is None:
+        if weighs is not None and not self.shows_observation:
             raise ValueError(
                 "weighs marks what the agent sees, which is not shown: make the camera with "
                 "shows_observation=True"
@@ -153,7 +109,7 @@ class Camera:
         most = None if seconds is None else max(1, round(seconds * FRAMES_PER_SECOND / every))
         actor = Actor(
             policy,
-            played=self._bare.game.name,
+            played=self.played,
             observation_space=self.env.observation_space,
             action_space=self.env.action_space,
             network=network,
@@ -177,6 +133,86 @@ class Camera:
             if self.over or steps % every == 0:
                 yield self._picture(observation, seen, weighs)
 
+    @abstractmethod
+    def _picture(self, observation: Any, seen: npt.NDArray[Any], weighs: Weighs | None) -> Picture:
+        """Draw where the episode stands."""
+
+
+class Camera(PhaseCamera):
+    """Films episodes of one phase of a run, played as the evaluator plays them.
+
+    An episode of a seed is the one that :class:`Evaluator` plays with that seed. Whatever can be
+    evaluated can be filmed, a batch of one; ``Oracle(camera.env)`` is one that needs the
+    environment.
+
+    Args:
+        game: Name of the game.
+        schedule: The schedule of the run.
+        phase: Index or name of the phase.
+        width: Width of the pictures [px]; the height follows. As large as the game if not given.
+        hud: What the heads-up display shows.
+        title: Name of the policy, for the full heads-up display.
+        context: What of its phase an observation shows, as in the run.
+        shows_observation: Whether what the agent sees stands beside the game.
+        **options: Options of the game.
+
+    Raises:
+        ValueError: If there is no such game or phase, or the width is not positive.
+    """
+
+    def __init__(
+        self,
+        game: str,
+        schedule: Schedule,
+        phase: int | str,
+        *,
+        width: int | None = None,
+        hud: HUD = "full",
+        title: str = "",
+        context: ContextKind = HIDDEN,
+        shows_observation: bool = False,
+        **options: Any,
+    ) -> None:
+        super().__init__()
+        if width is not None and width < 1:
+            raise ValueError(f"width = {width} must be at least 1")
+        self.env = gym.make(
+            IDS[game],
+            disable_env_checker=True,
+            schedule=schedule,
+            phase=phase,
+            context=context,
+            **options,
+        )
+        bare = self.env.unwrapped
+        assert isinstance(bare, ArcadeEnv)
+        self._bare = bare
+        self.played = bare.game.name
+        self._screen = Screen(bare.game, hud=hud != "none", width=width)
+        self._panel: ObservationPanel | None = None
+        self.shows_observation = shows_observation
+        if shows_observation:
+            self._panel = ObservationPanel(bare.game, bare.context.features, self._screen.size[1])
+        self._brief = hud == "brief"
+        self._title = title
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """Width and height of the pictures [px]."""
+        width, height = self._screen.size
+        return width + (self._panel.size[0] if self._panel else 0), height
+
+    @property
+    def points(self) -> str:
+        """What the score counts."""
+        return self._bare.game.points
+
+    @property
+    def status(self) -> Status:
+        """The state of the episode, for the heads-up display."""
+        info, clock = self._info, self._bare.clock
+        return status_of(clock, info["phase"], info["params"], info["score"], self._title)
+
     def _picture(self, observation: Any, seen: npt.NDArray[Any], weighs: Weighs | None) -> Picture:
         status = self.status
         if self._brief:
@@ -192,7 +228,7 @@ class Camera:
 class Shot:
     """One of the films that are shown side by side."""
 
-    camera: Camera
+    camera: PhaseCamera
     """Films this one only."""
     policy: Policy
     headline: str

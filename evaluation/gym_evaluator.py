@@ -1,6 +1,6 @@
 """The evaluator of third-party environments, which are stepped side by side."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import gymnasium as gym
@@ -10,7 +10,9 @@ from gymnasium.vector import AutoresetMode, VectorEnv
 from gymnasium.vector.utils import batch_space
 
 from continual_arcade.envs.clock import LifetimeClock
-from continual_arcade.envs.context import HIDDEN, Context
+from continual_arcade.envs.context import HIDDEN, Context, ContextKind
+from continual_arcade.envs.games import OTHER
+from continual_arcade.envs.other_games import phase_env
 from continual_arcade.envs.phased_env import AnyEnv
 from continual_arcade.envs.schedules import Phase, Schedule
 from continual_arcade.envs.seeds import plain_seeds
@@ -174,6 +176,45 @@ class GymEvaluator(PhaseEvaluator[SideBySide]):
             self.action_masks = self.env.action_masks
         spec = envs[0].spec
         self.name = type(envs[0].unwrapped).__name__ if spec is None else spec.id
+
+
+class OthersEvaluator(GymEvaluator):
+    """Plays the phases of a scenario of other people's environments.
+
+    Each phase and each episode has an environment of its own, built for it; what is wrapped is
+    wrapped as in training, since both are made from the same data.
+
+    Args:
+        options: The options of the run, which name the environments.
+        schedule: The schedule whose phases are played; a phase that recurs is played once.
+        episodes: Episodes in each phase.
+        max_steps: Limit of an episode, beside the environment's own [steps].
+        first_seed: Seed of the first episode; each one has the next.
+        context: What of its phase an observation shows.
+
+    Raises:
+        ValueError: If a number is not positive, or an environment cannot be made.
+    """
+
+    def __init__(
+        self,
+        options: Mapping[str, Any],
+        schedule: Schedule,
+        *,
+        episodes: int = EPISODES,
+        max_steps: int = MAX_STEPS,
+        first_seed: int = FIRST_SEED,
+        context: ContextKind = HIDDEN,
+    ) -> None:
+        super().__init__(
+            lambda phase: phase_env(options, schedule, phase, context),
+            schedule,
+            episodes=episodes,
+            max_steps=max_steps,
+            first_seed=first_seed,
+        )
+        self.name, self.options, self.context = OTHER, options, context
+        self.wrappers = ()
 
 
 def _check_stays(env: AnyEnv, phase: Phase) -> None:

@@ -8,7 +8,8 @@ from typing import Any
 
 from continual_arcade.envs.checks import AtOnce, Count, check_fields
 from continual_arcade.envs.context import HIDDEN, ContextKind, check_context
-from continual_arcade.envs.games import make_game
+from continual_arcade.envs.games import OTHER, make_game
+from continual_arcade.envs.other_games import ids_of
 from continual_arcade.envs.registration import IDS
 from continual_arcade.envs.schedules import Schedule
 from continual_arcade.evaluation.evaluator import (
@@ -18,6 +19,7 @@ from continual_arcade.evaluation.evaluator import (
     Evaluator,
     PhaseEvaluator,
 )
+from continual_arcade.evaluation.gym_evaluator import OthersEvaluator
 from continual_arcade.evaluation.timetable import Timetable
 
 EVERY = 10_000
@@ -54,6 +56,15 @@ class EvaluationSettings:
 
     def __post_init__(self) -> None:
         check_fields(self, "evaluation")
+
+
+def env_id(game: str, options: Mapping[str, Any]) -> str:
+    """Return what Gymnasium calls a game; of other people's games all that are played.
+
+    Raises:
+        ValueError: If there is no such game.
+    """
+    return ids_of(options) if game == OTHER else IDS[game]
 
 
 @dataclass(frozen=True)
@@ -95,8 +106,10 @@ class Protocol:
             max_steps=evaluator.max_steps,
             first_seed=evaluator.seeds[0],
         )
-        env = IDS.get(evaluator.name, evaluator.name)
         options, context = evaluator.options, evaluator.context
+        env = evaluator.name
+        if env in (OTHER, *IDS):
+            env = env_id(env, options)
         return cls(evaluator.name, env, schedule, settings, options, context)
 
     @classmethod
@@ -145,13 +158,22 @@ class Protocol:
         settings = self.evaluation
         return Timetable(self.schedule, settings.every, settings.at_end, settings.spacing)
 
-    def make_evaluator(self) -> Evaluator:
+    def make_evaluator(self) -> PhaseEvaluator[Any]:
         """Make what plays the evaluations.
 
         Raises:
             ValueError: If the game cannot be evaluated so.
         """
         settings = self.evaluation
+        if self.game == OTHER:
+            return OthersEvaluator(
+                self.options,
+                self.schedule,
+                episodes=settings.episodes,
+                max_steps=settings.max_steps,
+                first_seed=settings.first_seed,
+                context=self.context,
+            )
         if settings.episodes > 1 and make_game(self.game, **self.options).rules.labelled:
             raise ValueError(
                 f"episodes = {settings.episodes} of an evaluation must be 1 in {self.game}: each "

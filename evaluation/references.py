@@ -9,7 +9,7 @@ import numpy as np
 
 from continual_arcade.envs.curricula import schedules_of, shipped
 from continual_arcade.envs.game import Game
-from continual_arcade.envs.games import GAMES, SEEN, make_game
+from continual_arcade.envs.games import GAMES, OTHER, SEEN, make_game
 from continual_arcade.envs.tunables import Params, resolve
 from continual_arcade.evaluation.protocol import Protocol
 from continual_arcade.evaluation.record import Floats, Value
@@ -130,8 +130,9 @@ class References:
         phases, limit = protocol.schedule.distinct, protocol.evaluation.max_steps
         zero, one = np.full(len(phases), np.nan), np.full(len(phases), np.nan)
         if protocol.game not in GAMES or changes_of_play(protocol.options):
-            played = f"{protocol.env} with {dict(protocol.options)}" if protocol.options else ""
-            reason = f"there are no references for {played or protocol.env}: only for the games of"
+            options = {} if protocol.game == OTHER else dict(protocol.options)
+            played = f"{protocol.env} with {options}" if options else protocol.env
+            reason = f"there are no references for {played}: only for the games of"
             return Scale(zero, one, f"{reason} the suite with their usual options")
         game = make_game(protocol.game)
         if not game.oracle:

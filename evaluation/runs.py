@@ -242,8 +242,7 @@ class Comparison:
     @property
     def points(self) -> str:
         """What the score counts."""
-        game, options = self.protocol.game, self.protocol.options
-        return make_game(game, **options).points if game in ENVIRONMENTS else "score"
+        return points_of(self.protocol)
 
     @property
     def labels(self) -> list[str]:
@@ -335,6 +334,12 @@ def gather(paths: Iterable[Path], *, unfinished: bool = False) -> Gathered:
         group.runs = dict(sorted(group.runs.items()))
     _distinguish(list(comparisons.values()))
     return Gathered(list(comparisons.values()), left_out)
+
+
+def points_of(protocol: Protocol) -> str:
+    """Return what the score of a game counts; of those that are not the suite's it is a score."""
+    game, options = protocol.game, protocol.options
+    return make_game(game, **options).points if game in ENVIRONMENTS else "score"
 
 
 def _distinguish(comparisons: Sequence[Comparison]) -> None:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from continual_arcade.envs import GAMES, make_game
 from continual_arcade.envs.arcade_env import FRAMES_PER_SECOND
 from continual_arcade.envs.drawing import film
+from continual_arcade.envs.games import OTHER
 from continual_arcade.evaluation.filming import Camera
 from continual_arcade.evaluation.runs import Comparison, Run
 from continual_arcade.reports.method_results import MethodResults
@@ -28,6 +29,8 @@ LONGEST = 20.0
 
 def why_not_filmed(game: str) -> str:
     """Say why a game cannot be drawn here; empty if it can."""
+    if game == OTHER:
+        return "environments of other people are filmed by watch --record alone"
     if game not in GAMES:
         return f"there is no game {game} here"
     return "" if make_game(game).painter else f"{game} has no painter"

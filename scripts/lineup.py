@@ -7,13 +7,13 @@ from pathlib import Path
 from typing import Any
 
 from continual_arcade.envs.context import HIDDEN, ContextKind, check_context
-from continual_arcade.envs.games import make_game
+from continual_arcade.envs.games import OTHER, make_game
 from continual_arcade.envs.schedules import Phase, Schedule
 from continual_arcade.evaluation.checkpoints import Checkpoints
 from continual_arcade.evaluation.run_folder import RunFolder
 from continual_arcade.scripts.games import FIRST
 from continual_arcade.scripts.policies import SCRIPTED
-from continual_arcade.scripts.schedules import schedule_for
+from continual_arcade.scripts.schedules import scenario_of_others, schedule_for
 
 
 @dataclass(frozen=True)
@@ -111,13 +111,27 @@ def line_up(
     if checkpoints is not None and all(s.folder is None or s.path is not None for s in sources):
         raise ValueError(f"checkpoints = {checkpoints!r}, but no run is given that has any")
     trained = [source for source in sources if source.folder is not None]
+    others = None if schedule is None else scenario_of_others(schedule)
+    if others is not None and game is None:
+        game = others.game
     game = game or _common_game(trained)
     options = _common_options(trained, game)
-    whole = (
-        schedule_for(make_game(game, **options), schedule or "shrink")
-        if schedule is not None or not trained
-        else trained[0].schedule
-    )
+    if others is not None and game == OTHER:
+        if trained and options != others.options:
+            raise ValueError(
+                f"scenario {others.name!r} has other environments than those that the players were "
+                "trained in: leave --schedule out"
+            )
+        whole, options = others.schedule, others.options
+    elif schedule is None and trained:
+        whole = trained[0].schedule
+    elif game == OTHER:
+        raise ValueError(
+            f"schedule = {schedule!r} is none of environments of other people, in which the "
+            "players were trained: leave it out, or name a scenario of these"
+        )
+    else:
+        whole = schedule_for(make_game(game, **options), schedule or "shrink")
     index = int(phase) if phase.isdecimal() else phase
     played = whole.frozen(index)
     if schedule is None:

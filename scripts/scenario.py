@@ -20,6 +20,7 @@ from rich.console import Console
 
 from continual_arcade.envs import schedule_files
 from continual_arcade.envs.context import Context
+from continual_arcade.envs.other_games import ids_of, other_games, tunables_of
 from continual_arcade.evaluation.terminal import TerminalTable, plain_console
 from continual_arcade.scripts import schedule as schedules
 from continual_arcade.scripts.cli import run
@@ -98,15 +99,22 @@ def show(args: Show, console: Console) -> None:
 
 def described(scenario: Scenario) -> Iterator[str]:
     """Return all of a scenario, line by line."""
-    game, schedule = scenario.make_game(), scenario.schedule
-    yield f"scenario {scenario.name}: {game.title}"
+    schedule = scenario.schedule
+    if scenario.is_of_others:
+        title, begins, tunables = ids_of(scenario.options), 0, tunables_of(scenario.options)
+    else:
+        game = scenario.make_game()
+        title, begins, tunables = game.title, len(game.features), game.tunables
+    yield f"scenario {scenario.name}: {title}"
     yield scenario.about
     yield ""
     yield str(schedule)
     yield ""
-    context = Context(scenario.context, schedule, game.tunables)
+    if scenario.is_of_others:
+        yield from _environments(scenario)
+    context = Context(scenario.context, schedule, tunables)
     yield f"context {scenario.context}: observations show {_shown(context)}"
-    for place, feature in enumerate(context.features, start=len(game.features)):
+    for place, feature in enumerate(context.features, start=begins):
         yield f"  {place}  {feature.name}: {feature.about}"
     yield ""
     learner = scenario.learner()
@@ -120,6 +128,26 @@ def described(scenario: Scenario) -> Iterator[str]:
     yield "learner (* set by the scenario):"
     for name, value in asdict(learner).items():
         yield f"{'*' if name in scenario.overrides else ' '} {name} = {value}"
+
+
+def _environments(scenario: Scenario) -> Iterator[str]:
+    """Return which environments of other people are played, and what all of them share.
+
+    Raises:
+        ValueError: If one cannot be made, or their spaces do not fit.
+    """
+    games = other_games(scenario.options)
+    for index, game in enumerate(games.games):
+        yield f"env {index}: {game.id}"
+        for name, value in game.kwargs.items():
+            yield f"  {name} = {value!r}"
+        for wrapper in game.wrappers:
+            yield f"  wrapper {wrapper.to_data()}"
+        yield f"  its actions are {list(games.actions_of(index))}"
+    shape = "x".join(map(str, games.observation_space.shape))
+    what = "pictures of" if games.are_pictures else "rows of numbers, padded with zeros to"
+    yield f"all of them show {what} {shape}, and have {games.num_actions} actions"
+    yield ""
 
 
 def _shown(context: Context) -> str:

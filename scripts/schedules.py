@@ -2,11 +2,15 @@
 
 import tomllib
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from continual_arcade.envs.curricula import SHIPPED, as_schedule
 from continual_arcade.envs.game import Game
 from continual_arcade.envs.schedule_files import SUFFIXES
 from continual_arcade.envs.schedules import Schedule
+
+if TYPE_CHECKING:
+    from continual_arcade.studies.scenario import Scenario
 
 
 def schedule_for(game: Game, name: str) -> Schedule:
@@ -35,6 +39,21 @@ def schedule_for(game: Game, name: str) -> Schedule:
     return scenario.schedule
 
 
+def scenario_of_others(name: str) -> "Scenario | None":
+    """Return the scenario of other people's environments that a name means; None if it means none.
+
+    Raises:
+        ValueError: If it is that of a scenario which makes no sense.
+        OSError: If the file cannot be read.
+    """
+    if not names_scenario(name):
+        return None
+    from continual_arcade.studies import scenario as scenarios
+
+    found = scenarios.find(name)
+    return found if found.is_of_others else None
+
+
 def names_scenario(name: str) -> bool:
     """Say whether a name, or the path of a file, is that of a scenario and not of a schedule."""
     if name.partition(":")[0] in ("stationary", *SHIPPED):
@@ -48,11 +67,14 @@ def names_scenario(name: str) -> bool:
 
 
 def _holds_scenario(path: Path) -> bool:
-    """Say whether a file names a game, as that of a schedule does not.
+    """Say whether a file names a game or environments, as that of a schedule does not.
 
     One that cannot be read does not, either: whoever reads it then says why.
     """
     try:
-        return "game" in tomllib.loads(path.read_text("utf-8"))
-    except (OSError, ValueError, RecursionError):
+        data = tomllib.loads(path.read_text("utf-8"))
+        phases = data.get("phases", [])
+        names = [phase for phase in phases if isinstance(phase, dict) and "id" in phase]
+        return bool(names) or not data.keys().isdisjoint({"game", "environment"})
+    except (OSError, ValueError, TypeError, RecursionError):
         return False

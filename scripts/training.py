@@ -30,7 +30,7 @@ from continual_arcade.evaluation.protocol import (
     Protocol,
 )
 from continual_arcade.evaluation.run_folder import RunFolder
-from continual_arcade.evaluation.runs import Run
+from continual_arcade.evaluation.runs import Run, points_of
 from continual_arcade.evaluation.terminal import plain_console
 from continual_arcade.reports.run_pictures import show
 from continual_arcade.scripts.cli import NOTICE
@@ -309,7 +309,7 @@ class _Progress(BaseCallback):
     def __init__(self, protocol: Protocol, *, shown: bool) -> None:
         super().__init__()
         self.schedule = schedule = protocol.schedule
-        self.points = make_game(protocol.game, **protocol.options).points
+        self.points = points_of(protocol)
         self.shown = shown
         # None: no bar where the output is no terminal; the evaluations are printed there, too.
         self.bar: tqdm[Any] = tqdm(

@@ -25,10 +25,12 @@ from continual_arcade.envs.drawing.panels import Panels
 from continual_arcade.envs.drawing.screen import Screen
 from continual_arcade.envs.drawing.status import Notice
 from continual_arcade.envs.drawing.window import Window
-from continual_arcade.envs.games import make_game
+from continual_arcade.envs.games import OTHER, make_game
 from continual_arcade.envs.oracles import Oracle
+from continual_arcade.envs.other_games import ids_of
 from continual_arcade.evaluation.evaluator import FIRST_SEED
-from continual_arcade.evaluation.filming import Camera, Shot, Weighs, side_by_side
+from continual_arcade.evaluation.filming import Camera, PhaseCamera, Shot, Weighs, side_by_side
+from continual_arcade.evaluation.filming_others import OthersCamera
 from continual_arcade.evaluation.policies import Network, Policy, playing_by
 from continual_arcade.scripts.cli import run
 from continual_arcade.scripts.games import GameName
@@ -116,6 +118,8 @@ def watch(args: Watch) -> None:
         checkpoints=args.checkpoints,
         context=args.context,
     )
+    if playing.game == OTHER:
+        _check_others(playing, args)
     if args.observation or args.saliency:
         player, *others = playing.members
         if others:
@@ -147,6 +151,23 @@ def watch(args: Watch) -> None:
         print(f"{count} pictures are in {args.record}")
 
 
+def _check_others(playing: Lineup, args: Watch) -> None:
+    """Refuse what is not there of environments of other people.
+
+    Raises:
+        ValueError: If that is asked for.
+    """
+    if args.observation or args.saliency:
+        raise ValueError(
+            "--observation and --saliency show features and pictures of games of this suite: of "
+            f"{ids_of(playing.options)} there is only what they draw themselves"
+        )
+    if any(member.path is None and member.name != "random" for member in playing.members):
+        raise ValueError(
+            f"there is no oracle of {ids_of(playing.options)}: name random, a run or a checkpoint"
+        )
+
+
 def _say(name: str) -> None:
     print(f"loading {name} ...", file=sys.stderr, flush=True)
 
@@ -166,7 +187,13 @@ def _show(pictures: Iterator[Picture], window: Window) -> None:
 
 def _size(playing: Lineup, args: Watch) -> tuple[int, int]:
     """Return width and height of the pictures [px], before anything is loaded to draw them."""
-    game, count = make_game(playing.game, **playing.options), len(playing.members)
+    count = len(playing.members)
+    if playing.game == OTHER:
+        camera = _others_camera(playing, playing.members[0], "")
+        if count == 1 and not args.hud:
+            return camera.size
+        return Panels(camera.size, count, camera.points).size
+    game = make_game(playing.game, **playing.options)
     if count == 1:
         width, height = Screen(game, hud=args.hud).size
         return width + (panel_width(height) if _shows(args) else 0), height
@@ -192,6 +219,8 @@ def _width(playing: Lineup) -> int:
             f"{count} games side by side would be too narrow to follow: choose at most "
             f"{WIDEST // NARROWEST}"
         )
+    if playing.game == OTHER:
+        return width
     return min(width, make_game(playing.game, **playing.options).size[0])
 
 
@@ -202,7 +231,7 @@ def _pictures(playing: Lineup, args: Watch, say: Say) -> Iterator[Picture]:
         say("PyTorch")
         import torch  # noqa: F401  # which takes seconds, in which this is what is said
     say(playing.game)
-    if len(members) == 1:
+    if len(members) == 1 and (playing.game != OTHER or not args.hud):
         camera = _camera(playing, members[0], args)
         policy = _policy(members[0], camera, args, say)
         network = args.network if members[0].path else None
@@ -212,7 +241,7 @@ def _pictures(playing: Lineup, args: Watch, say: Say) -> Iterator[Picture]:
             camera.film(policy, seed=seed, network=network, weighs=weighs) for seed in seeds
         )
     width = _width(playing)
-    shared = len({member.name for member in members}) == 1
+    shared = len(members) > 1 and len({member.name for member in members}) == 1
     shots = []
     for member in members:
         # A name that all share stands above all of them, and over each when it played.
@@ -239,8 +268,22 @@ def _weighs(agent: Any, network: Network | None) -> Weighs:
     return lambda seen: saliency(playing_by(agent, network).q_net, seen)
 
 
-def _camera(playing: Lineup, member: Member, args: Watch) -> Camera:
+def _others_camera(playing: Lineup, member: Member, title: str) -> OthersCamera:
+    """Return what films one of those that play environments of other people."""
+    return OthersCamera(
+        playing.options,
+        playing.schedule,
+        playing.phase.index,
+        width=_width(playing),
+        title=title,
+        context=member.context,
+    )
+
+
+def _camera(playing: Lineup, member: Member, args: Watch) -> PhaseCamera:
     """Return what films the only one that plays."""
+    if playing.game == OTHER:
+        return _others_camera(playing, member, member.title)
     return Camera(
         playing.game,
         playing.schedule,
@@ -253,8 +296,10 @@ def _camera(playing: Lineup, member: Member, args: Watch) -> Camera:
     )
 
 
-def _narrow_camera(playing: Lineup, member: Member, title: str, width: int) -> Camera:
+def _narrow_camera(playing: Lineup, member: Member, title: str, width: int) -> PhaseCamera:
     """Return what films one of several, in pictures of a width."""
+    if playing.game == OTHER:
+        return _others_camera(playing, member, title)
     return Camera(
         playing.game,
         playing.schedule,
@@ -267,7 +312,7 @@ def _narrow_camera(playing: Lineup, member: Member, title: str, width: int) -> C
     )
 
 
-def _policy(member: Member, camera: Camera, args: Watch, say: Say) -> Policy:
+def _policy(member: Member, camera: PhaseCamera, args: Watch, say: Say) -> Policy:
     """Let a player take its seat.
 
     Raises:

@@ -294,8 +294,15 @@ def check_game(scenario: Scenario) -> None:
     """Check that there can be a card of a scenario, before anything is trained for it.
 
     Raises:
-        ValueError: If it is of labelled examples, or of a game without references.
+        ValueError: If it is of labelled examples, of other people's environments, or of a game
+            without references.
     """
+    if scenario.is_of_others:
+        raise ValueError(
+            f"{scenario.name} has no card, since its environments are other people's: the scale of "
+            "a card is random play and the oracle, and there is no oracle of theirs; compare its "
+            "methods in a study"
+        )
     game = scenario.make_game()
     if game.rules.labelled:
         raise ValueError(

@@ -7,6 +7,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
+import numpy as np
+from gymnasium.vector import AutoresetMode
 from stable_baselines3.common.logger import Logger
 
 from continual_arcade.evaluation.policies import networks_of
@@ -111,10 +113,18 @@ def _evaluation_step_seconds(spec: RunSpec) -> float:
     agent = spec.build()
     env = spec.protocol.make_evaluator().env
     observations, _ = env.reset(seed=0)
-    count = 200
     agent.predict(observations, deterministic=True)
+    waits = env.metadata["autoreset_mode"] is AutoresetMode.DISABLED
+    running, played = np.ones(env.num_envs, np.bool_), 0
     begun = time.perf_counter()
-    for _ in range(count):
+    for _ in range(200):
+        played += int(running.sum())
         actions, _ = agent.predict(observations, deterministic=True)
-        observations, *_ = env.step(actions)
-    return (time.perf_counter() - begun) / (count * env.num_envs)
+        observations, _, terminated, truncated, _ = env.step(actions)
+        if waits:
+            running &= ~(terminated | truncated)
+            if not running.any():
+                observations, _ = env.reset(seed=0)
+                running[:] = True
+    seconds: float = time.perf_counter() - begun
+    return seconds / played

@@ -45,7 +45,8 @@ class RandomPlayer:
 
     def predict(self, observation: Any, *, deterministic: bool = True) -> tuple[Any, None]:
         """Return an action for each observation."""
-        shape = np.shape(observation)[:-1]
+        shape = np.shape(observation)
+        shape = shape[:-1] if len(shape) <= 2 else shape[:1]  # features; pictures, one for each
         return self._rng.integers(self.actions.n, size=shape), None
 
 
@@ -125,10 +126,11 @@ def completed(
     """
     found: dict[Any, Reference] = {}
     for protocol in protocols:
+        if protocol.game not in GAMES or changes_of_play(protocol.options):
+            continue  # there is no scale without an oracle, and reports say so
         game = make_game(protocol.game)
-        other = changes_of_play(protocol.options)
-        if not game.oracle or other or protocol.game not in GAMES:
-            continue  # there is no scale without one, and reports say so
+        if not game.oracle:
+            continue
         limit = protocol.evaluation.max_steps
         for phase in protocol.schedule.distinct:
             params = params_of_play(game, phase.params)

@@ -31,13 +31,15 @@ from continual_arcade.agents.sb3.agent import SB3Agent
 from continual_arcade.agents.sb3.building import build_sb3_agent
 from continual_arcade.agents.sb3.loading import load_agent as load_sb3_agent
 from continual_arcade.agents.settings import DQNSettings
-from continual_arcade.envs import IDS, make_game
+from continual_arcade.envs import make_game
 from continual_arcade.envs.context import HIDDEN, ContextKind, check_context
+from continual_arcade.envs.games import OTHER
+from continual_arcade.envs.other_games import packages_of
 from continual_arcade.envs.pictured import check_channels_of
 from continual_arcade.envs.schedules import Schedule
 from continual_arcade.evaluation.callback import EvaluationCallback
 from continual_arcade.evaluation.evaluator import Played
-from continual_arcade.evaluation.protocol import EvaluationSettings, Protocol
+from continual_arcade.evaluation.protocol import EvaluationSettings, Protocol, env_id
 from continual_arcade.evaluation.rewinding import rewind
 from continual_arcade.evaluation.run_folder import RunFolder
 from continual_arcade.evaluation.runs import Run
@@ -133,9 +135,8 @@ class RunSpec:
     @cached_property
     def protocol(self) -> Protocol:
         """What its numbers depend on beside the agent."""
-        return Protocol(
-            self.game, IDS[self.game], self.schedule, self.evaluation, self.options, self.context
-        )
+        env = env_id(self.game, self.options)
+        return Protocol(self.game, env, self.schedule, self.evaluation, self.options, self.context)
 
     def to_config(self) -> dict[str, Any]:
         """Return plain data, as the configuration of a run has it."""
@@ -219,7 +220,10 @@ class RunSpec:
             ValueError: If not.
         """
         _ = self.protocol.timetable.due
-        self.protocol.make_evaluator()
+        protocol = self.protocol
+        if self.game == OTHER:  # its episodes are environments of their own, and all alike
+            protocol = replace(protocol, evaluation=replace(self.evaluation, episodes=1))
+        protocol.make_evaluator().env.close()
 
     def build(self) -> Agent:
         """Make the agent, and the games it is trained in.
@@ -290,7 +294,8 @@ class Training:
             ValueError: If something makes no sense.
         """
         spec.check_evaluation()
-        check_channels_of(make_game(spec.game, **spec.options))
+        if spec.game != OTHER:
+            check_channels_of(make_game(spec.game, **spec.options))
         agent = spec.build()
         if isinstance(agent, ContinualDQN) and isinstance(spec.settings, DQNSettings):
             # What runs is written down, so that the run is resumed with it anywhere.
@@ -342,7 +347,9 @@ class Training:
         """
         self.folder.make()
         with self.folder.lock.hold():
-            self.folder.write_config({**self.spec.to_config(), **about})
+            spec = self.spec
+            others = {"packages": packages_of(spec.options)} if spec.game == OTHER else {}
+            self.folder.write_config({**spec.to_config(), **others, **about})
 
     def train(
         self,

@@ -25,13 +25,15 @@ from continual_arcade.envs.checks import (
     check_values,
     rules_of,
 )
-from continual_arcade.envs.context import HIDDEN, ContextKind
+from continual_arcade.envs.context import HIDDEN, ContextKind, check_context
 from continual_arcade.envs.curricula import as_schedule
 from continual_arcade.envs.game import Game
+from continual_arcade.envs.games import OTHER
 from continual_arcade.envs.messages import shown, unknown
+from continual_arcade.envs.other_games import OtherGame, games_of, of_phases, tunables_of
 from continual_arcade.envs.pictured import check_channels_of, check_context_of
 from continual_arcade.envs.schedule_files import SUFFIXES
-from continual_arcade.envs.schedules import Schedule
+from continual_arcade.envs.schedules import PhaseSpec, Schedule
 from continual_arcade.studies.file_values import check_name, only, value_of
 
 if TYPE_CHECKING:  # PyTorch, which it loads, takes seconds
@@ -64,14 +66,15 @@ class Scenario:
     name: str
     """What to call it; fit for the name of a folder."""
     game: str
-    """Name of the game."""
+    """Name of the game; ``OTHER`` if each phase names an environment of somebody else's."""
     schedule: Schedule
     """The phases."""
     context: ContextKind = HIDDEN
     """What of its phase an observation shows; see
     :class:`~continual_arcade.envs.context.Context`."""
     options: Mapping[str, Any] = field(default_factory=dict)
-    """Options of the game that are not as usual, such as Catcher's ``lives``."""
+    """Options of the game that are not as usual, such as Catcher's ``lives``; the environments, if
+    they are somebody else's."""
     about: str = ""
     """What it is, and what for: one paragraph."""
     memory: Annotated[float, Number(above=0, high=1)] | None = None
@@ -88,12 +91,17 @@ class Scenario:
         check_fields(self, where)
         check_name(self.name, "scenario")
         try:
-            if self.game not in ENVIRONMENTS:
-                raise ValueError(unknown("game", self.game, ENVIRONMENTS))
-            game = self.make_game()
-            check_context_of(game, self.context)
-            check_channels_of(game)
-            self.schedule.check(game.tunables)
+            if self.is_of_others:
+                # None is made: whoever lists scenarios need not have installed all of them.
+                self.schedule.check(tunables_of(self.options))
+                check_context(self.context)
+            else:
+                if self.game not in ENVIRONMENTS:
+                    raise ValueError(unknown("game", self.game, ENVIRONMENTS))
+                game = self.make_game()
+                check_context_of(game, self.context)
+                check_channels_of(game)
+                self.schedule.check(game.tunables)
             rules = rules_of(DQNSettings)
             for name in self.settings:
                 if name not in rules:
@@ -108,8 +116,22 @@ class Scenario:
             raise _located(error, where) from error
         self.learner()  # which checks what settings say together
 
+    @property
+    def is_of_others(self) -> bool:
+        """Whether its phases name environments of other people, and it has no game."""
+        return self.game == OTHER
+
     def make_game(self) -> Game:
-        """Return the game."""
+        """Return the game.
+
+        Raises:
+            ValueError: If its environments are other people's.
+        """
+        if self.is_of_others:
+            raise ValueError(
+                f"scenario {self.name!r} is of environments of other people, and of no game of "
+                "this suite: train, evaluate, compare, report, watch and studies take it"
+            )
         return make_game(self.game, **Instance((Mapping,))("options", self.options))
 
     @property
@@ -212,10 +234,13 @@ class Scenario:
         data: dict[str, Any] = {"format": FORMAT, "name": self.name}
         if self.about:
             data["about"] = self.about
-        data |= {"game": self.game, "schedule": self.schedule.to_dict()}
+        if self.is_of_others:
+            data["phases"] = self._phases()
+        else:
+            data |= {"game": self.game, "schedule": self.schedule.to_dict()}
         if self.context != HIDDEN:
             data["context"] = self.context
-        if self.options:
+        if self.options and not self.is_of_others:
             data["options"] = dict(self.options)
         if self.memory is not None:
             data["memory"] = self.memory
@@ -226,6 +251,14 @@ class Scenario:
             }
         return data
 
+    def _phases(self) -> list[dict[str, Any]]:
+        """Return its phases, each with the environment that it names."""
+        games = games_of(self.options)
+        return [
+            {"name": spec.name, "steps": spec.steps, **games[int(spec.params["env"])].to_dict()}
+            for spec in self.schedule.phases
+        ]
+
     @classmethod
     def from_dict(cls, data: Mapping[str, Any], folder: Path = Path()) -> "Scenario":
         """Read a scenario from plain data, as :meth:`to_dict` returns it or a file has it.
@@ -234,7 +267,9 @@ class Scenario:
             data: The fields of a scenario, and ``format``. The schedule is the name of a shipped
                 one, the path of a file, or what such a file says; a shipped one, or one of a file,
                 has then the name of the scenario. ``phase_steps`` is the length of each phase, or
-                a list with that of each [lifetime steps].
+                a list with that of each [lifetime steps]. In place of game, schedule and options
+                it may have ``phases``, each with an environment of somebody else's, and
+                ``environment``, what holds of all of them where they say nothing else.
             folder: Where the files of schedules are looked for.
 
         Raises:
@@ -248,9 +283,16 @@ class Scenario:
                 f"a scenario says format = {FORMAT}; this says {shown(data.get('format'))}"
             )
         known = [each.name for each in fields(cls) if each.compare]
-        only(data, ("format", "phase_steps", *known), "a scenario")
+        only(data, ("format", "phase_steps", "phases", "environment", *known), "a scenario")
         name = value_of(data, "name", str, "a scenario")
         where = f"scenario {name!r}"
+        if "phases" in data or "environment" in data:
+            try:
+                schedule, options = _of_others(data, name)
+            except (TypeError, ValueError) as error:
+                raise _located(error, where) from error
+            told = {key: data[key] for key in known if key in data}
+            return cls(**told, game=OTHER, schedule=schedule, options=options)
         game = value_of(data, "game", str, where)
         try:
             schedule = _schedule(data, name, game, folder)
@@ -287,6 +329,50 @@ def _schedule(data: Mapping[str, Any], name: str, game: str, folder: Path) -> Sc
         )
     steps = data.get("phase_steps")
     return schedule if steps is None else schedule.with_steps(steps)
+
+
+def _of_others(data: Mapping[str, Any], name: str) -> tuple[Schedule, dict[str, Any]]:
+    """Read the phases of a scenario of other people's environments.
+
+    Returns:
+        The schedule, and the options, which name the environments.
+    """
+    for key in ("game", "schedule", "options"):
+        if key in data:
+            raise ValueError(
+                f"{key} = {shown(data[key])} beside phases that name environments: leave one out"
+            )
+    of_all = value_of(data, "environment", dict, "it", {})
+    phases = value_of(data, "phases", list, "it")
+    of_env = [each.name for each in fields(OtherGame)]
+    only(of_all, of_env, "its environment")
+    specs, made = [], []
+    for index, phase in enumerate(phases):
+        where = f"phase {index}"
+        if not isinstance(phase, Mapping):
+            raise WrongTypeError(f"{where} = {shown(phase)} must be a table")
+        only(phase, ("name", "steps", *of_env), where)
+        called = value_of(phase, "name", str, where, where)
+        steps = value_of(phase, "steps", int, f"phase {called!r}")
+        specs.append((called, steps))
+        own = {key: phase[key] for key in of_env if key in phase}
+        kwargs: dict[str, Any] = {}
+        for table in (of_all, own):
+            kwargs |= value_of(table, "kwargs", dict, f"phase {called!r}", {})
+        try:
+            made.append(OtherGame.from_dict({**of_all, **own, "kwargs": kwargs}).to_dict())
+        except ValueError as error:
+            raise type(error)(f"phase {called!r}: {error}") from error
+    envs, played = of_phases(made)
+    schedule = Schedule(
+        name,
+        tuple(
+            PhaseSpec(name=called, steps=steps, params={"env": index})
+            for (called, steps), index in zip(specs, played, strict=True)
+        ),
+    )
+    lengths = data.get("phase_steps")
+    return schedule if lengths is None else schedule.with_steps(lengths), {"envs": envs}
 
 
 def dumps(scenario: Scenario) -> str:

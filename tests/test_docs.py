@@ -9,6 +9,7 @@ import tomllib
 from collections.abc import Iterator, Mapping
 from dataclasses import fields, replace
 from fnmatch import fnmatch
+from inspect import Parameter
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +23,7 @@ from continual_arcade.agents.replay import TransitionReplayBuffer
 from continual_arcade.envs import GAMES, SHIPPED, STREAMS, make_game
 from continual_arcade.envs.digits import SOURCE
 from continual_arcade.envs.images import SOURCES
+from continual_arcade.envs.wrappers import WRAPPERS
 from continual_arcade.evaluation.metrics import METRICS
 from continual_arcade.scripts.scenario import HEADINGS, row
 from continual_arcade.studies import cards
@@ -69,7 +71,7 @@ def test_toml_in_the_documentation_is_what_it_says(text: str) -> None:
     data = tomllib.loads(text)
     if "seeds" in data:
         read(data, ROOT).check()
-    elif "game" in data:
+    elif not data.keys().isdisjoint({"game", "environment"}):
         Scenario.from_dict(data)
     elif "methods" in data:  # of a tuning, whose search is no part of a study
         (method,) = data["methods"].values()
@@ -132,6 +134,20 @@ def test_every_scenario_is_documented_as_it_is() -> None:
     (table,) = (t for t in tables(ROOT / "docs" / "scenarios.md") if t[0] == [*HEADINGS])
     assert [tuple(cells) for cells in table[2:]] == [
         (f"`{name}`", *row(scenarios.find(name))[1:]) for name in scenarios.names()
+    ]
+
+
+def test_every_wrapper_that_data_may_name_is_documented_as_it_is() -> None:
+    head = ["wrapper", "arguments", "what it does"]
+    (table,) = (t for t in tables(ROOT / "docs" / "other-games.md") if t[0] == head)
+
+    def shown(parameter: Parameter) -> str:
+        default = parameter.default
+        return f"`{parameter.name}`" + ("" if default is Parameter.empty else f" ({default:g})")
+
+    assert table[2:] == [
+        [f"`{name}`", ", ".join(map(shown, kind.arguments.values())), kind.about]
+        for name, kind in WRAPPERS.items()
     ]
 
 

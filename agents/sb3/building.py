@@ -6,12 +6,13 @@ from continual_arcade.agents.algorithms.catalogue import check_method, find
 from continual_arcade.agents.algorithms.settings import AlgorithmSettings
 from continual_arcade.agents.building import (
     check_convolutions,
+    facts_of,
     make_training_env,
     training_schedule,
 )
 from continual_arcade.agents.methods import METHODS, Method
 from continual_arcade.agents.sb3.agent import SB3Agent, agent_class
-from continual_arcade.envs import Schedule, make_game
+from continual_arcade.envs import Schedule
 from continual_arcade.envs.context import HIDDEN, ContextKind
 
 
@@ -40,8 +41,8 @@ def build_sb3_agent(
     """
     check_method(settings.algorithm, method)
     kind = agent_class(find(settings.algorithm))
-    made = make_game(game, **options)
-    check_convolutions(game, made, settings.convolutions)
+    facts = facts_of(game, options)
+    check_convolutions(game, facts.screen_size, settings.convolutions)
     env = make_training_env(
         game, training_schedule(method, schedule, context), settings.num_envs, context, **options
     )
@@ -49,6 +50,6 @@ def build_sb3_agent(
         settings,
         env,
         seed=seed,
-        sees_pictures=made.pictures is not None,
+        sees_pictures=facts.screen_size is not None,
         from_scratch=bool(method.parts),
     )

@@ -22,3 +22,10 @@ def shown(value: object) -> str:
         return f"a number of about {int(value.bit_length() * 0.30103) + 1} digits"
     text = " ".join(repr(value).split())
     return text if len(text) <= _LONGEST else f"{text[: _LONGEST - 3]}..."
+
+
+def value_of_parameter(name: str, value: float) -> str:
+    """Return the value of a parameter for people to read; of a colour as ``#rrggbb``."""
+    if name.endswith("_rgb") and float(value).is_integer() and value >= 0:
+        return f"#{int(value):06x}"
+    return f"{value:g}"

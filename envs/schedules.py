@@ -18,7 +18,7 @@ from continual_arcade.envs.checks import (
     WrongTypeError,
     check_fields,
 )
-from continual_arcade.envs.messages import shown, unknown
+from continual_arcade.envs.messages import shown, unknown, value_of_parameter
 from continual_arcade.envs.tunables import Params, Tunables, resolve
 
 
@@ -273,8 +273,9 @@ class Schedule:
                 for name, value in (spec.until or {}).items():
                     if tunables[name].integer and value != spec.params[name]:
                         raise ValueError(
-                            f"{name} moves from {spec.params[name]:g} until {value:g}, and only "
-                            "whole numbers make sense: let it change from phase to phase"
+                            f"{name} moves from {value_of_parameter(name, spec.params[name])} "
+                            f"until {value_of_parameter(name, value)}, and only whole numbers make "
+                            "sense: let it change from phase to phase"
                         )
                 resolve(tunables, spec.params_at(0.5))  # what acts at both ends may not on the way
             except (TypeError, ValueError) as error:
@@ -286,11 +287,13 @@ class Schedule:
         """Lay the schedule out as a table."""
         lines = [("phase", "name", "steps", "from", "to", "parameters")]
         for index, (spec, end) in enumerate(zip(self.phases, self.ends, strict=True)):
-            values = [f"{name} = {value:g}" for name, value in spec.params.items()]
+            values = [
+                f"{name} = {value_of_parameter(name, value)}" for name, value in spec.params.items()
+            ]
             if spec.until is not None:
                 values = [
-                    f"{name} = {value:g} until {spec.until[name]:g}"
-                    for name, value in spec.params.items()
+                    f"{text} until {value_of_parameter(name, spec.until[name])}"
+                    for name, text in zip(spec.params, values, strict=True)
                 ]
             lines.append(
                 (

@@ -1,11 +1,12 @@
 """Provenance: settings, runs, commits, and what evaluation has cost."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
 
+from continual_arcade.envs.messages import value_of_parameter
 from continual_arcade.evaluation.commands import for_anybody
 from continual_arcade.evaluation.runs import Comparison, Gathered, LeftOut, Run
 from continual_arcade.reports.method_results import MethodResults, fitting
@@ -56,12 +57,8 @@ def protocol(comparison: Comparison) -> DataTable:
             (
                 f"phase {index}",
                 f"{stretch.name}: {stretch.steps:,} steps, "
-                + (", ".join(f"{k} = {v:g}" for k, v in stretch.params.items()) or "defaults")
-                + (
-                    " until " + ", ".join(f"{k} = {v:g}" for k, v in stretch.until.items())
-                    if stretch.until
-                    else ""
-                ),
+                + (_listed(stretch.params) or "defaults")
+                + (f" until {_listed(stretch.until)}" if stretch.until else ""),
             )
             for index, stretch in enumerate(found.schedule.phases)
         ),
@@ -208,3 +205,7 @@ def left_out(found: Sequence[LeftOut]) -> DataTable:
 def _reason(left: LeftOut) -> str:
     """Return it as a page can say it to others, who have no such folder."""
     return left.reason.replace(str(left.path), left.path.name)
+
+
+def _listed(params: Mapping[str, float]) -> str:
+    return ", ".join(f"{name} = {value_of_parameter(name, v)}" for name, v in params.items())

@@ -2,6 +2,7 @@
 
 import gc
 import os
+import sys
 from collections import Counter
 from collections.abc import Iterator
 
@@ -63,6 +64,16 @@ def pytest_collection_finish() -> None:
 def strict(pytestconfig: pytest.Config) -> list[str]:
     """Options of Python with which warnings are errors, but those that the tests let through."""
     return [f"-W{one}" for one in ("error", *(pytestconfig.getoption("pythonwarnings") or ()))]
+
+
+@pytest.fixture(autouse=True)
+def _charts_as_they_were() -> Iterator[None]:
+    """Find out who leaves the style of a chart behind, and let the others not suffer for it."""
+    yield
+    matplotlib = sys.modules.get("matplotlib")
+    if matplotlib is not None and matplotlib.rcParams["figure.constrained_layout.use"]:
+        matplotlib.rcdefaults()
+        pytest.fail("the style of charts was left behind")
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -80,6 +80,11 @@ class PackNet(HardMask):
         learner.q_net_target.load_state_dict(network.state_dict())
         learner.reinitialise(network=False, optimizer=True, replay=True)
 
+    def log(self, learner: Learner) -> None:
+        """Record which share of the weights belongs to no phase yet."""
+        owners = torch.cat([owner.flatten() for owner in _network(learner).owners])
+        learner.logger.record(f"{self.name}/free", float((owners < 0).float().mean()))
+
     def _retrain(self, learner: Learner, phase: int) -> None:
         """Learn on, by what the phase has kept and nothing else, from its own replay."""
         network = _network(learner)

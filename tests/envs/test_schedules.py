@@ -364,3 +364,10 @@ def test_turns_are_about_as_long_as_they_are_asked_for() -> None:
     assert whole.fingerprint == schedule.fingerprint
     with pytest.raises(ValueError, match="turn = 0 must be a whole number, at least 1"):
         schedule.interleaved(0)
+
+
+def test_colours_are_written_as_colours() -> None:
+    night = PhaseSpec(name="night", steps=5, params={"sky_rgb": 0x102040, "gap": 90.0})
+    text = str(Schedule("looks", (night,)))
+    assert "sky_rgb = #102040, gap = 90" in text
+    assert "e+" not in text

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from typing import Annotated, Any, ClassVar
 
 import torch
+from torch.nn import functional
 
 from continual_arcade.agents.methods.base import Learner
 from continual_arcade.agents.methods.mask import HardMask
@@ -20,7 +21,8 @@ class PackNet(HardMask):
 
     At the end of a phase the largest of the weights that are still free become its own, in each
     layer as many as leave all later phases as many; the others become 0 and are free again. What
-    was kept is retrained on the phase's replay, and never moves again. Later phases see it, too.
+    was kept is retrained, to give the values from before pruning on the phase's replay, and never
+    moves again. Later phases see it, too.
     Biases belong to the first phase. The last phase has all that is left.
 
     An observation of a finished phase sees the weights of that phase and of earlier ones: so what
@@ -68,7 +70,7 @@ class PackNet(HardMask):
                 f"packnet: phase {finished + 2} begins, and the weights are for {phases} phases "
                 f"(subnetworks = {phases}): make the agent for as many as there are"
             )
-        # What values are learnt from while the network is not what it was.
+        # It teaches the network what that was.
         learner.q_net_target.load_state_dict(network.state_dict())
         with torch.no_grad():
             for weight, owner in zip(_weights(network), network.owners, strict=True):
@@ -86,13 +88,20 @@ class PackNet(HardMask):
         learner.logger.record(f"{self.name}/free", float((owners < 0).float().mean()))
 
     def _retrain(self, learner: Learner, phase: int) -> None:
-        """Learn on, by what the phase has kept and nothing else, from its own replay."""
+        """Learn the values from before pruning again, by what the phase has kept and no more.
+
+        Of all actions: what replay holds was played greedily, so that TD targets, which are of the
+        actions that were taken, would leave all others to chance.
+        """
         network = _network(learner)
         own = [owner == phase for owner in network.owners]
         moves = _of_all(network, own, others=phase == 0)
         learner.reinitialise(network=False, optimizer=True, replay=False)
         for _ in range(self.retrain):
-            loss = learner.td_loss(learner.sample(learner.batch_size).samples)
+            seen = learner.sample(learner.batch_size).samples.observations
+            with torch.no_grad():
+                values = learner.q_net_target(seen)
+            loss = functional.mse_loss(network(seen), values)
             learner.optimizer.zero_grad()
             torch.autograd.backward(loss)
             before = [tensor.detach().clone() for tensor in parameters(learner)]

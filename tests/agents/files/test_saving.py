@@ -197,6 +197,7 @@ def small(name: str) -> Method:
         "gem": ("gem:transitions=20",),
         "clone": ("clone:states=40,batch=16",),
         "l2": ("l2:lam=0.01",),
+        "lwf": ("lwf:states=40,every=28,batch=16",),
         "packnet": ("packnet:retrain=9",),
     }
     return replace(method, parts=parts.get(name, method.parts))

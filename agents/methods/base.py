@@ -215,6 +215,18 @@ class Part:
         watches = kind.stored is not Part.stored or kind.completed is not Part.completed
         return watches or bool(self.values_after)
 
+    def next_due(self, num_timesteps: int) -> int | None:
+        """Return the lifetime step at which :meth:`completed` is to be called next; None if any do.
+
+        It is called at that step or, if that lies within a step of all sub-environments, at its
+        end, before that is learnt from; and perhaps before. The compiled engine, which plays many
+        steps in one loop, ends a loop there.
+
+        Args:
+            num_timesteps: Where the agent stands [lifetime steps].
+        """
+        return None
+
     @property
     def defers_target(self) -> bool:
         """Whether the target network must not be synchronised now."""

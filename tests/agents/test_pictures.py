@@ -32,7 +32,8 @@ def weights(learner: ContinualDQN) -> torch.Tensor:
 
 @pytest.mark.one_in(2)
 @pytest.mark.parametrize(
-    "method", [name for name in METHODS if name not in ("mer-faithful", "packnet")]
+    "method",
+    [name for name in METHODS if name not in ("generative-replay", "mer-faithful", "packnet")],
 )
 def test_every_method_learns_from_pictures(method: str) -> None:
     learner = agent(method)

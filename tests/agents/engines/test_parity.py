@@ -191,6 +191,8 @@ def test_another_activation_is_found(wrong: str, monkeypatch: pytest.MonkeyPatch
         "balanced clear:after=60,what=advantage agem si",
         "fifo clone:batch=8,what=policy",
         "fifo clone:batch=40,what=advantage",
+        "mix generative-replay:states=60,samples=90,components=3 clear",
+        "fifo lwf:every=20,states=60,batch=8,what=policy",
         "fifo agem:what=gradient",
         "fifo gem:transitions=30,batch=8,what=gradient",
         "mix gem:transitions=20 agem si",
@@ -199,6 +201,7 @@ def test_another_activation_is_found(wrong: str, monkeypatch: pytest.MonkeyPatch
         "reservoir ewc:fisher=td online-ewc",
         "mix agem ewc reptile:every=7,eps=0.3",
         "balanced clone mer ewc",
+        "mix lwf:every=8 mer clone",
     ],
 )
 @pytest.mark.parametrize("steps", [150, pytest.param(250, marks=pytest.mark.slow)])

@@ -506,6 +506,8 @@ def test_every_part_there_is_does_the_same_in_both_engines(
         "reptile": {"every": 7},
         "agem": {"batch": 2},
         "gem": {"batch": 2},
+        "generative-replay": {"alpha": 5.0, "components": 3},
+        "lwf": {"alpha": 5.0, "every": 20},
     }.get(name, {})
     agents = []
     for engine in ("torch", "compiled"):

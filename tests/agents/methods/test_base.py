@@ -255,7 +255,8 @@ TOLD = ["packnet"]
 
 def test_which_parts_are_aware_of_phases() -> None:
     penalties = ["ewc", "l2", "mas", "online-ewc", "si"]
-    assert sorted({*TASK_AWARE}) == sorted(["agem", "clone", "gem", "packnet", "reset", *penalties])
+    others = ["agem", "clone", "gem", "generative-replay", "lwf", "packnet", "reset"]
+    assert sorted({*TASK_AWARE}) == sorted([*others, *penalties])
     assert sorted(name for name, part in PARTS.items() if part.told) == TOLD
 
 
@@ -379,7 +380,9 @@ SMALL: dict[str, dict[str, Any]] = {
     "clone": {"states": 40, "batch": 8},
     "ewc": {"lam": 0.01, "samples": 20, "anchor": "ema"},
     "gem": {"transitions": 20},
+    "generative-replay": {"states": 40, "samples": 60, "components": 3, "batch": 8},
     "l2": {"lam": 1e-3},
+    "lwf": {"states": 40, "every": 20, "batch": 8},
     "mas": {"lam": 0.01, "samples": 20},
     "mer": {},
     "online": {"replayed": True},

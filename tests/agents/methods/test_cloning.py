@@ -20,8 +20,9 @@ from continual_arcade.agents.methods.base import q_values
 from continual_arcade.agents.methods.clear import Clear
 from continual_arcade.agents.methods.clone import Clone
 from continual_arcade.agents.methods.compiled_rules import slope_function
+from continual_arcade.agents.methods.online import Online
 from continual_arcade.agents.methods.rules import numbers_for, slope_of_kept
-from continual_arcade.agents.replay import FIFOReplayBuffer, MixReplayBuffer
+from continual_arcade.agents.replay import FIFOReplayBuffer, MixReplayBuffer, ReservoirReplayBuffer
 
 WHATS = ("q", "advantage", "policy")
 each_what = pytest.mark.parametrize("what", WHATS)
@@ -300,6 +301,45 @@ def test_nothing_is_held_where_nothing_is_known() -> None:
 def test_clear_needs_replay_that_tells_slots() -> None:
     with pytest.raises(ValueError, match="does not tell where transitions are stored"):
         agent(Clear(), replay=None, n_steps=1)  # type: ignore[arg-type]
+
+
+@dataclass
+class DarkExperience(Part):
+    """Compares each gradient with that of the loss of DER++, of one draw."""
+
+    name: ClassVar[str] = "dark-experience"
+    beta: float | None = None
+    """Weight of the labels of what is replayed; as many as there are to each new one if None."""
+    compared: int = 0
+
+    def loss(self, learner: Any, batch: Batch) -> None:
+        assert batch.slots is not None
+        new, old = (np.flatnonzero(side) for side in (batch.slots < 0, batch.slots >= 0))
+        of_new, of_old = (
+            type(batch.samples)(*(column[torch.from_numpy(rows)] for column in batch.samples))
+            for rows in (new, old)
+        )
+        share = len(old) / len(new)
+        said = torch.as_tensor(learner.replay.columns["q_values"][batch.slots[old]])
+        held = functional.mse_loss(learner.q_net(of_old.observations), said)
+        beta = share if self.beta is None else self.beta
+        loss = learner.td_loss(of_new) + share * 0.5 * held + beta * learner.td_loss(of_old)
+        self.expected = pulled(learner, loss * len(new) / len(batch.slots))
+
+    def add_gradient(self, learner: Any) -> None:
+        found = [parameter.grad.numpy().reshape(-1) for parameter in learner.q_net.parameters()]
+        np.testing.assert_allclose(np.concatenate(found), self.expected, rtol=1e-3, atol=1e-5)
+        self.compared += 1
+
+
+def test_with_what_comes_and_a_reservoir_it_is_dark_experience_replay() -> None:
+    def check(part: DarkExperience) -> None:
+        parts = [Online(replayed=True), Clear(alpha=0.5, after=0), part]
+        live(agent(*parts, replay=ReservoirReplayBuffer, learning_starts=0, n_steps=1), PHASE)
+        assert part.compared > 20
+
+    check(DarkExperience())
+    fails(lambda: check(DarkExperience(beta=1.0)))
 
 
 def pulled(model: Any, loss: Any) -> np.ndarray:

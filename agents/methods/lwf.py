@@ -1,0 +1,133 @@
+"""Learning without forgetting: what a network said of new inputs when a phase ended is held."""
+
+from dataclasses import dataclass, field
+from typing import Any, ClassVar
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch.func import functional_call
+
+from continual_arcade.agents.methods.base import Learner, State
+from continual_arcade.agents.methods.cloning import Cloning, cloning_slope
+from continual_arcade.agents.methods.importance import Parameters
+from continual_arcade.agents.methods.phase_memory import Recent
+from continual_arcade.agents.methods.preset import Preset
+from continual_arcade.agents.methods.rules import slope_of_kept, vector
+from continual_arcade.agents.methods.tensors import copies, parameters
+from continual_arcade.agents.networks import evaluation_mode
+from continual_arcade.agents.replay.n_step import Transitions
+from continual_arcade.envs.checks import AtOnce, Count
+
+
+@dataclass
+class LwF(Cloning):
+    """Holds what the network of the last phase end says of what is observed now.
+
+    At a phase end the network becomes the teacher. The newest observations of the phase that
+    follows are given the teacher's values, and a batch of them is learnt together with the TD loss
+    (Li and Hoiem 2017). Nothing that was observed in earlier phases is kept.
+    """
+
+    name: ClassVar[str] = "lwf"
+    needs_boundaries: ClassVar[bool] = True
+
+    states: Count = 2_000
+    """Newest observations of the phase that a batch is drawn from."""
+    every: Count = 200
+    """Lifetime steps after which new observations join them [steps]."""
+    batch: AtOnce | None = None
+    """States of a batch; as many as the learner's if not given."""
+
+    teacher: Parameters = vector(late=True)
+    """The network at the end of the last phase; there is none in the first one."""
+    observations: npt.NDArray[np.generic] | None = field(init=False, repr=False, default=None)
+    """Newest observations of the phase, shape ``(count, *obs_shape)``."""
+    values: npt.NDArray[np.float32] | None = field(init=False, repr=False, default=None)
+    """What the teacher says of them, shape ``(count, actions)``."""
+    phase: int = field(init=False, repr=False, default=0)
+    """The phase that is learnt, or the first of those that drift into one another."""
+    due: int = field(init=False, repr=False, default=0)
+    """Lifetime step at which observations join next."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        self.waiting = Recent(self.states)
+        """Transitions whose observations have not joined yet."""
+
+    def phase_start(self, learner: Learner, phase: int) -> None:
+        """Begin with none of the observations of earlier phases."""
+        self.phase, self.due = phase, learner.num_timesteps
+        self.observations = self.values = None
+        self.waiting.clear()
+
+    def phase_end(self, learner: Learner, phase: int) -> None:
+        """Make the network the teacher."""
+        self.teacher = copies(parameters(learner))
+
+    def next_due(self, num_timesteps: int) -> int | None:
+        """Return when observations join next; at once if the count of steps was set back."""
+        if not self.teacher:
+            return None
+        return self.due if self.due - self.every <= num_timesteps else num_timesteps
+
+    def completed(self, learner: Learner, transitions: Transitions) -> None:
+        """Take note of what was observed in the phase, and give it values when it is time."""
+        if not self.teacher:
+            return
+        self.waiting.add(transitions.take(np.flatnonzero(transitions.phases >= self.phase)))
+        now = learner.num_timesteps
+        if self.due - self.every <= now < self.due or not len(self.waiting):
+            return
+        self.due = now + self.every
+        new = self.waiting.all()
+        self.waiting.clear()
+        observations, values = new.observations, self.said(learner, new)
+        if self.observations is not None and self.values is not None:
+            observations = np.concatenate([self.observations, observations])[-self.states :]
+            values = np.concatenate([self.values, values])[-self.states :]
+        self.observations, self.values = observations, values
+
+    def said(self, learner: Learner, transitions: Transitions) -> npt.NDArray[np.float32]:
+        """Return the teacher's values of the observations, shape ``(count, actions)``."""
+        names = (name for name, _ in learner.q_net.named_parameters())
+        teacher = dict(zip(names, self.teacher, strict=True))
+        seen = learner.replay.as_samples(transitions).observations
+        with evaluation_mode(learner.q_net), torch.no_grad():
+            values: npt.NDArray[np.float32] = (
+                functional_call(learner.q_net, teacher, (seen,)).cpu().numpy()
+            )
+        return values
+
+    @slope_of_kept("observations", "values", size="batch", when="alpha")
+    def distil(now: Any, old: Any, slope: Any, alpha: Any, what: Any, temperature: Any) -> None:
+        """Hold a batch of the newest observations."""
+        cloning_slope(now, old, slope, alpha, what, temperature)
+
+    def state_dict(self) -> State:
+        """Return the teacher, and what it has said of this phase."""
+        return {
+            **super().state_dict(),
+            "observations": self.observations,
+            "values": self.values,
+            "phase": self.phase,
+            "due": self.due,
+            "completed": self.waiting.state_dict(),
+        }
+
+    def load_state_dict(self, state: State) -> None:
+        """Put it back."""
+        super().load_state_dict(state)
+        self.observations, self.values = state["observations"], state["values"]
+        self.phase, self.due = state["phase"], state["due"]
+        self.waiting.load_state_dict(state["completed"])
+
+
+PRESETS = (
+    Preset(
+        "lwf",
+        "What the network of the last phase end says of new observations is held.",
+        source="Li and Hoiem 2017, for Q",
+        parts=("lwf:alpha=0.001",),
+    ),
+)

@@ -176,6 +176,7 @@ class GameLoop:
                 self._longest(),
                 -(-(agent._total_timesteps - agent.num_timesteps) // count),
                 steps_until_due(callback, agent.num_timesteps, count, agent.callback_every),
+                max(1, -(-(agent.next_due - agent.num_timesteps) // count)),
             )
             rollouts = max(1, -(-int(steps) // rollout))
             until_log = math.inf
@@ -209,7 +210,7 @@ class GameLoop:
         """
         agent = self._agent
         return (
-            agent.num_timesteps < agent._total_timesteps
+            agent.num_timesteps < min(agent._total_timesteps, agent.next_due)
             and not agent.phase_tracker.has_news
             and agent.runs_compiled
             and agent._compiled is self._engine

@@ -93,8 +93,10 @@ class ContinualBackprop(Recycler):
         super().load_state_dict(state)
         for name in _OF_UNITS:
             setattr(self, name, [tensor.clone() for tensor in state[name]])
-            if any(bool((tensor < 0).any()) for tensor in state[name]):
-                raise ValueError(f"part {self.name!r}: {name} makes no sense")
+        negative = [n for n in _OF_UNITS if any(bool((t < 0).any()) for t in state[n])]
+        if negative or self.before > self.updates:
+            what = ", ".join(negative) or "before"
+            raise ValueError(f"{what} of {self.name} makes no sense")
 
 
 PRESETS = (

@@ -10,9 +10,10 @@ from stable_baselines3.common.torch_layers import FlattenExtractor
 from torch import nn
 
 from continual_arcade.agents.hidden_units import hidden_units
-from continual_arcade.agents.methods.base import Learner, Part
-from continual_arcade.agents.methods.rules import number
-from continual_arcade.envs.checks import Count
+from continual_arcade.agents.methods.base import Learner, Part, State
+from continual_arcade.agents.methods.rules import declared, number
+from continual_arcade.envs.checks import Count, Whole
+from continual_arcade.envs.schedules import LONGEST
 
 
 @dataclass
@@ -162,6 +163,12 @@ class Recycler(Part):
         hidden.out.weight[:, units] = leaving.to(hidden.out.weight)
         for norm in hidden.norms:
             norm.weight[units], norm.bias[units] = 1.0, 0.0
+
+    def load_state_dict(self, state: State) -> None:
+        """Put back what was counted."""
+        super().load_state_dict(state)
+        for name in declared(type(self)).kept_numbers:
+            Whole(0, LONGEST)(f"{name} of {self.name}", state[name])
 
     def log(self, learner: Learner) -> None:
         """Record how many units began again."""

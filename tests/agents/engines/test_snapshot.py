@@ -506,6 +506,7 @@ def test_every_part_there_is_does_the_same_in_both_engines(
         "reptile": {"every": 7},
         "agem": {"batch": 2},
         "gem": {"batch": 2},
+        "hare-tortoise": {"every": 40, "decay": 0.9},
         "redo": {"every": 40, "tau": 0.5},
         "neurogenesis": {"every": 40, "rate": 0.1},
         "continual-backprop": {"every": 40, "rate": 0.01, "maturity": 9},

@@ -197,6 +197,7 @@ def small(name: str) -> Method:
         "gem": ("gem:transitions=20",),
         "clone": ("clone:states=40,batch=16",),
         "l2": ("l2:lam=0.01",),
+        "hare-tortoise": ("hare-tortoise:every=40,decay=0.9",),
         "redo": ("redo:every=40,batch=20,tau=0.5",),
         "continual-backprop": ("continual-backprop:every=40,rate=0.01,maturity=9",),
         "neurogenesis": ("neurogenesis:every=40,rate=0.1",),

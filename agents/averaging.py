@@ -28,7 +28,7 @@ class WeightAverage:
     It is brought up to date when the updates that follow a step of the environments have been made,
     as if nothing had changed before the last of them. If the network is changed by anything else
     than learning (``set_parameters``, a part at a phase's end), the average begins again from what
-    it is then.
+    it is then; if a part changes single weights between two updates, theirs alone does.
 
     Args:
         network: The network that learns.
@@ -66,6 +66,18 @@ class WeightAverage:
         """Begin again from the weights of the network."""
         self.updates = 0
         self.network.load_state_dict(network.state_dict())
+        self._look(network)
+
+    def jump(self, network: nn.Module) -> None:
+        """Follow single weights that something else than learning has changed.
+
+        Of these the average begins again from what they are; that of all others goes on.
+        """
+        with torch.no_grad():
+            for average, seen, now in zip(
+                self.network.parameters(), self.seen, network.parameters(), strict=True
+            ):
+                average.copy_(torch.where(now == seen, average, now))
         self._look(network)
 
     def suits(self, network: nn.Module) -> bool:

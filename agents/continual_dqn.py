@@ -799,6 +799,7 @@ class ContinualDQN(DQN):
         games of this suite until something is due, elsewhere as long as nobody is to be told of it.
         """
         self._tell_phases()
+        self._tell_due()
         callback.on_rollout_start()
         engine = self._current_engine()  # a callback may change anything
         fused = None if engine is None else self._current_loop(engine, env)
@@ -847,6 +848,24 @@ class ContinualDQN(DQN):
                     part.phase_end(self, ended)
             for part in self.parts:
                 part.phase_start(self, begun)
+
+    @property
+    def next_due(self) -> int:
+        """The lifetime step at which the first of the parts has something to do, if ever."""
+        steps = (part.next_due(self) for part in self.parts)
+        return min((step for step in steps if step is not None), default=sys.maxsize)
+
+    def _tell_due(self) -> None:
+        steps = [(part, part.next_due(self)) for part in self.parts]
+        due = [part for part, step in steps if step is not None and step <= self.num_timesteps]
+        if not due:
+            return
+        self.policy.set_training_mode(False)
+        self.follow_network()
+        for part in due:
+            part.between(self)
+        if self.weight_average is not None:
+            self.weight_average.jump(self.q_net)
 
     def _store_transition(
         self,

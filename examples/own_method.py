@@ -15,7 +15,7 @@ from continual_arcade.evaluation import Evaluator
 class ShrinkPerturb(Part):
     """Forgets a little where a phase begins (Ash and Adams 2020, arXiv 1910.08475)."""
 
-    name = "shrink-perturb"
+    name = "my-shrink-perturb"
     needs_boundaries = True
     shrink: float = 0.4  # what has a type is a setting
     noise: float = 0.01

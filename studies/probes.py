@@ -10,12 +10,12 @@ import numpy as np
 import numpy.typing as npt
 
 from continual_arcade.agents.continual_dqn import ContinualDQN
+from continual_arcade.agents.hidden_units import hidden_units
 from continual_arcade.agents.probes.interference import alignment
 from continual_arcade.agents.probes.overlap import fisher_informations, overlaps
 from continual_arcade.agents.probes.plasticity import (
     dormant_share,
     effective_rank,
-    hidden_units,
     weight_norm,
 )
 from continual_arcade.evaluation.experience import Experience

@@ -407,7 +407,7 @@ class CompiledEngine:
             planner.completed(agent, self._taken(learnt, completed))
 
     def _is_due(self, part: Part) -> bool:
-        due = part.next_due(self._agent.num_timesteps)
+        due = part.next_completed(self._agent.num_timesteps)
         return due is not None and due <= self._agent.num_timesteps
 
     def make_room_for(self, steps: int, train_every: int) -> None:

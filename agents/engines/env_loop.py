@@ -208,7 +208,7 @@ class EnvLoop:
         agent = self._agent
         return (
             self._goes_on
-            and agent.num_timesteps < agent._total_timesteps
+            and agent.num_timesteps < min(agent._total_timesteps, agent.next_due)
             and agent.train_freq is train_freq
             and not agent.phase_tracker.has_news
             and agent.action_noise is None

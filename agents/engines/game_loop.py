@@ -179,6 +179,7 @@ class GameLoop:
                 -(-(agent._total_timesteps - agent.num_timesteps) // count),
                 steps_until_due(callback, agent.num_timesteps, count, agent.callback_every),
                 *_steps_until_parts_are_due(agent),
+                max(1, -(-(agent.next_due - agent.num_timesteps) // count)),
             )
             rollouts = max(1, -(-int(steps) // rollout))
             until_log = math.inf
@@ -212,7 +213,7 @@ class GameLoop:
         """
         agent = self._agent
         return (
-            agent.num_timesteps < agent._total_timesteps
+            agent.num_timesteps < min(agent._total_timesteps, agent.next_due)
             and not agent.phase_tracker.has_news
             and agent.runs_compiled
             and agent._compiled is self._engine
@@ -503,14 +504,14 @@ def _plays_single_steps(agent: Any) -> bool:
 def _tells_parts_in_time(agent: Any) -> bool:
     """Return whether each part can be told when it wants to be: a loop consists of rollouts."""
     single = agent.train_freq.frequency == 1
-    return single or all(type(part).next_due is Part.next_due for part in agent.parts)
+    return single or all(type(part).next_completed is Part.next_completed for part in agent.parts)
 
 
 def _steps_until_parts_are_due(agent: Any) -> Iterator[int]:
     """Yield in how many steps of all sub-environments parts want to be told."""
     now = agent.num_timesteps
     for part in agent.parts:
-        due = part.next_due(now)
+        due = part.next_completed(now)
         if due is not None:
             yield max(1, -(-(due - now) // agent.n_envs))
 

@@ -217,6 +217,7 @@ def check_part(
         ValueError: If it does not suit the agent's network and replay, or makes no sense.
     """
     shapes = [tuple(parameter.shape) for parameter in agent.q_net.parameters()]
+    expected = [f"{shape} of {torch.float32}" for shape in shapes]
     for name, value in state.items():
         if name == "rng":
             continue  # the generator looks at it itself
@@ -236,7 +237,7 @@ def check_part(
             # The average of another anchor is left out by the part itself.
             if fresh[name] and not value and name != "average":
                 raise ValueError(f"{name} is empty")
-            _check_tensors(name, value, shapes)
+            _check_tensors(name, value, [*map(_kind, fresh[name])] or expected)
         else:
             _FINITE(name, value)
     lengths = {name: len(state[name]) for name in ("omega", "center") if name in state}
@@ -247,10 +248,9 @@ def check_part(
         raise ValueError("there are not as many values as observations")
 
 
-def _check_tensors(name: str, tensors: Sequence[Any], shapes: list[tuple[int, ...]]) -> None:
-    expected = [f"{shape} of {torch.float32}" for shape in shapes]
+def _check_tensors(name: str, tensors: Sequence[Any], expected: list[str]) -> None:
     if tensors and [_kind(tensor) for tensor in tensors] != expected:
-        raise ValueError(f"{name} does not have the shapes of the network's parameters")
+        raise ValueError(f"{name} does not have the shapes that suit the network's parameters")
     if not all(bool(tensor.isfinite().all()) for tensor in tensors):
         raise ValueError(f"{name} is not finite")
 

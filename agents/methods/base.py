@@ -17,7 +17,8 @@ One gradient step of a learner with parts goes::
 
 and around it, during training: ``phase_start``, ``stored`` after each step of the environments,
 ``completed`` before parts are asked for anything else, ``phase_end`` when all transitions of a
-phase are stored and learnt from, before anything is reset.
+phase are stored and learnt from, before anything is reset, and ``between`` at the lifetime steps
+that a part asks for by ``next_due``, when all that was stored until then is learnt from.
 
 What happens within a gradient step is best declared as rules
 (:mod:`continual_arcade.agents.methods.rules`), which both engines run. Whoever overrides a hook of
@@ -215,7 +216,7 @@ class Part:
         watches = kind.stored is not Part.stored or kind.completed is not Part.completed
         return watches or bool(self.values_after)
 
-    def next_due(self, num_timesteps: int) -> int | None:
+    def next_completed(self, num_timesteps: int) -> int | None:
         """Return the lifetime step at which :meth:`completed` is to be called next; None if any do.
 
         It is called at that step or, if that lies within a step of all sub-environments, at its
@@ -234,6 +235,20 @@ class Part:
 
     def phase_start(self, learner: Learner, phase: int) -> None:
         """A phase begins."""
+
+    def next_due(self, learner: Learner) -> int | None:
+        """Return the lifetime step at which :meth:`between` is to be called next; None for never.
+
+        It may depend on nothing but the part's state and settings.
+        """
+        return None
+
+    def between(self, learner: Learner) -> None:
+        """Between two gradient steps, something is due; parameters may be changed.
+
+        Called once a rollout at most, the first time that a lifetime step of :meth:`next_due` is
+        reached, with either engine. The part must then have another one, or none.
+        """
 
     def phase_end(self, learner: Learner, phase: int) -> None:
         """A phase has ended, and another one follows.

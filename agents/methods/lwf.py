@@ -65,7 +65,7 @@ class LwF(Cloning):
         """Make the network the teacher."""
         self.teacher = copies(parameters(learner))
 
-    def next_due(self, num_timesteps: int) -> int | None:
+    def next_completed(self, num_timesteps: int) -> int | None:
         """Return when observations join next; at once if the count of steps was set back."""
         if not self.teacher:
             return None

@@ -23,11 +23,11 @@ Normalisation = Literal["mean", "trace", "none"]
 
 
 @dataclass
-class QuadraticPenalty(Part):
+class AnchoredPenalty(Part):
     r"""Adds :math:`\lambda \sum_i \frac{1}{2} \Omega_i (\theta_i - \theta^*_i)^2` to the loss.
 
-    At the end of each phase a subclass says how much each parameter mattered in it
-    (:meth:`importance`). The penalties of several phases are kept as one, in two vectors:
+    A subclass says by :meth:`add_anchor` what is held and where. Several penalties are kept as one,
+    in two vectors:
 
     - ``merge="sum"``: the sum of all penalties, each with an anchor of its own. It is again a
       quadratic, :math:`\bar\Omega (\theta - \bar\theta)^2 / 2 + c` with
@@ -39,27 +39,16 @@ class QuadraticPenalty(Part):
     1, moving every one of ``P`` parameters by 0.1 costs ``lam * P * 0.005``.
     """
 
-    needs_boundaries: ClassVar[bool] = True
-
     lam: NotNegative = 0.1
     """Strength of the penalty; 0 for none."""
-    anchor: Literal["last", "ema"] = "last"
-    """What is held: the parameters at the end of the phase, or their moving average."""
-    ema_decay: Share = 0.999
-    """Decay of the moving average, per gradient step."""
-
     merge: ClassVar[Literal["sum", "latest"]] = "sum"
 
     omega: Parameters = vector(late=True)
-    """Merged importance; there is none before the first phase end."""
+    """Merged importance; there is none before the first anchor."""
     center: Parameters = vector(late=True)
     """Merged anchor."""
     constant: float = number(0.0)
     """What the merged quadratic lacks to the sum of the penalties, before ``lam``."""
-    average: Parameters = vector(late=True)
-    """Moving average of the parameters; kept only if it is the anchor."""
-    average_rate: float = number(0.0, kept=False)
-    """How far the moving average goes in a gradient step."""
     energy: float = number(0.0, kept=False)
     """The penalty when it was last measured, before ``lam`` and without ``constant``."""
     own: float = number(0.0, kept=False)
@@ -81,16 +70,6 @@ class QuadraticPenalty(Part):
     def pull(theta: Any, omega: Any, center: Any, lam: Any) -> Any:
         """Pull towards the anchor."""
         return (theta - center) * omega * lam
-
-    @count("after_update", writes="average_rate")
-    def rate(ema_decay: Any) -> Any:
-        """Compute it in double precision."""
-        return 1.0 - ema_decay
-
-    @rule("after_update", writes="average", when="anchor")
-    def follow(theta: Any, average: Any, average_rate: Any) -> Any:
-        """Update the moving average."""
-        return average + average_rate * (theta - average)
 
     @total(MEASURE, writes="energy")
     def half_squares(theta: Any, omega: Any, center: Any) -> Any:
@@ -123,42 +102,6 @@ class QuadraticPenalty(Part):
     def of_gradient(share_of_gradient: Any, own: Any, others: Any) -> Any:
         """Add its share of the gradient's norm."""
         return share_of_gradient + own**0.5 / max(own**0.5 + others**0.5, 1e-30)
-
-    @abstractmethod
-    def importance(self, learner: Learner, phase: int) -> Parameters:
-        """Return how much each parameter matters for the phase that ends.
-
-        While it is asked the network holds the parameters that become the anchor.
-        """
-
-    def bind(self, learner: Learner, rng: Any) -> None:
-        """Start the moving average, if there is to be one."""
-        super().bind(learner, rng)
-        if self.anchor == "ema":
-            self.average = copies(parameters(learner))
-
-    def phase_end(self, learner: Learner, phase: int) -> None:
-        """Anchor the phase that ends."""
-        now = parameters(learner)
-        before = copies(now)
-        anchor = [a.clone() for a in self.average] if self.anchor == "ema" else before
-        _set(now, anchor)
-        try:
-            importance = self.importance(learner, phase)
-        finally:
-            _set(now, before)
-        self.add_anchor(importance, anchor)
-        self._warned = False
-
-    def log_zeros(self, learner: Learner, estimate: Parameters) -> None:
-        """Record which share of each layer's parameters has no importance for the phase that ends.
-
-        Args:
-            learner: The learner.
-            estimate: The importance of this phase alone.
-        """
-        for layer, share in enumerate(importance.zero_shares(learner.q_net, estimate)):
-            learner.logger.record(f"{self.name}/zero_importance_layer_{layer}", share)
 
     def add_anchor(self, importance: Parameters, anchor: Parameters) -> None:
         """Add the penalty of one phase to those before it.
@@ -210,6 +153,72 @@ class QuadraticPenalty(Part):
                 f"{share:.0%} of the gradient: little can be learnt; lower lam = {self.lam:g}",
                 stacklevel=2,
             )
+
+
+@dataclass
+class QuadraticPenalty(AnchoredPenalty):
+    """A penalty for each phase that ends, anchored where the parameters were then.
+
+    A subclass says how much each parameter mattered in it (:meth:`importance`).
+    """
+
+    needs_boundaries: ClassVar[bool] = True
+
+    anchor: Literal["last", "ema"] = "last"
+    """What is held: the parameters at the end of the phase, or their moving average."""
+    ema_decay: Share = 0.999
+    """Decay of the moving average, per gradient step."""
+
+    average: Parameters = vector(late=True)
+    """Moving average of the parameters; kept only if it is the anchor."""
+    average_rate: float = number(0.0, kept=False)
+    """How far the moving average goes in a gradient step."""
+
+    @count("after_update", writes="average_rate")
+    def rate(ema_decay: Any) -> Any:
+        """Compute it in double precision."""
+        return 1.0 - ema_decay
+
+    @rule("after_update", writes="average", when="anchor")
+    def follow(theta: Any, average: Any, average_rate: Any) -> Any:
+        """Update the moving average."""
+        return average + average_rate * (theta - average)
+
+    @abstractmethod
+    def importance(self, learner: Learner, phase: int) -> Parameters:
+        """Return how much each parameter matters for the phase that ends.
+
+        While it is asked the network holds the parameters that become the anchor.
+        """
+
+    def bind(self, learner: Learner, rng: Any) -> None:
+        """Start the moving average, if there is to be one."""
+        super().bind(learner, rng)
+        if self.anchor == "ema":
+            self.average = copies(parameters(learner))
+
+    def phase_end(self, learner: Learner, phase: int) -> None:
+        """Anchor the phase that ends."""
+        now = parameters(learner)
+        before = copies(now)
+        anchor = [a.clone() for a in self.average] if self.anchor == "ema" else before
+        _set(now, anchor)
+        try:
+            importance = self.importance(learner, phase)
+        finally:
+            _set(now, before)
+        self.add_anchor(importance, anchor)
+        self._warned = False
+
+    def log_zeros(self, learner: Learner, estimate: Parameters) -> None:
+        """Record which share of each layer's parameters has no importance for the phase that ends.
+
+        Args:
+            learner: The learner.
+            estimate: The importance of this phase alone.
+        """
+        for layer, share in enumerate(importance.zero_shares(learner.q_net, estimate)):
+            learner.logger.record(f"{self.name}/zero_importance_layer_{layer}", share)
 
     def load_state_dict(self, state: State) -> None:
         """Put anchors and averages back; an average is left out if another anchor was set."""

@@ -19,6 +19,8 @@ from continual_arcade.envs import make_game, shipped
 
 SEEN: dict[str, Any] = {"observation": "pixels", "screen_size": 21, "stack": 2}
 CONFLICT = shipped("conflict", make_game("Catcher", **SEEN)).with_steps(80)
+OF_FEATURES = ("redo", "continual-backprop", "neurogenesis")
+"""Methods that recycle hidden units of perceptrons."""
 
 
 def agent(method: str = "finetune", seen: dict[str, Any] = SEEN, **changes: Any) -> ContinualDQN:
@@ -33,7 +35,11 @@ def weights(learner: ContinualDQN) -> torch.Tensor:
 @pytest.mark.one_in(2)
 @pytest.mark.parametrize(
     "method",
-    [name for name in METHODS if name not in ("generative-replay", "mer-faithful", "packnet")],
+    [
+        name
+        for name in METHODS
+        if name not in ("generative-replay", "mer-faithful", "packnet", *OF_FEATURES)
+    ],
 )
 def test_every_method_learns_from_pictures(method: str) -> None:
     learner = agent(method)
@@ -120,6 +126,12 @@ def test_nature_is_refused_where_it_would_miss_an_edge(size: int) -> None:
     assert unseen(sees, size, size) == size**2 - (size - missed) ** 2
     with pytest.raises(ValueError, match=f"would not see the last {missed} rows and {missed} col"):
         agent(seen={**SEEN, "screen_size": size}, convolutions="nature")
+
+
+@pytest.mark.parametrize("method", OF_FEATURES)
+def test_filters_are_not_recycled(method: str) -> None:
+    with pytest.raises(ValueError, match=f"part '{method}' recycles units of perceptrons, and the"):
+        agent(method)
 
 
 def test_a_method_that_is_told_the_phase_by_features_is_refused() -> None:

@@ -10,12 +10,12 @@ import tiny
 from stable_baselines3.common.callbacks import BaseCallback
 
 from continual_arcade.agents import ContinualDQN
+from continual_arcade.agents.hidden_units import hidden_units
 from continual_arcade.agents.probes.interference import alignment
 from continual_arcade.agents.probes.overlap import fisher_informations, overlaps
 from continual_arcade.agents.probes.plasticity import (
     dormant_share,
     effective_rank,
-    hidden_units,
     weight_norm,
 )
 from continual_arcade.envs import make_game, shipped

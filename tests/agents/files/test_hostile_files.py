@@ -26,9 +26,13 @@ from continual_arcade.agents.files.state_files import load_state, save_state
 from continual_arcade.agents.methods.agem import AGEM
 from continual_arcade.agents.methods.clear import Clear
 from continual_arcade.agents.methods.clone import Clone
+from continual_arcade.agents.methods.continual_backprop import ContinualBackprop
 from continual_arcade.agents.methods.ewc import EWC
 from continual_arcade.agents.methods.gem import GEM
+from continual_arcade.agents.methods.hare_tortoise import HareTortoise
+from continual_arcade.agents.methods.l2_init import L2Init
 from continual_arcade.agents.methods.mer import MER
+from continual_arcade.agents.methods.neurogenesis import Neurogenesis
 from continual_arcade.agents.methods.reptile import Reptile
 from continual_arcade.agents.methods.si import SI
 from continual_arcade.agents.replay import (
@@ -208,6 +212,13 @@ KINDS: dict[str, Callable[..., ContinualDQN]] = {
         **kwargs,
     ),
     "gem": lambda **kwargs: agent(GEM(transitions=20), **kwargs),
+    "l2-init, recyclers": lambda **kwargs: agent(
+        L2Init(lam=0.1),
+        ContinualBackprop(every=20, rate=0.01, maturity=9),
+        Neurogenesis(every=20, rate=0.1),
+        **kwargs,
+    ),
+    "hare-tortoise": lambda **kwargs: agent(HareTortoise(every=20, decay=0.9), **kwargs),
     "reptile, clear": lambda **kwargs: agent(
         Reptile(every=7), Clear(after=0), replay=BalancedReplayBuffer, **kwargs
     ),
@@ -347,6 +358,27 @@ def test_what_no_training_can_lead_to(lie: str, trees: Any, tmp_path: Path) -> N
     path = tmp_path / "agent.zip"
     tree = copy.deepcopy(trees("ewc, si, clone, agem", "torch"))
     LIES[lie](tree)
+    save_state(path, tree, "agent")
+    with pytest.raises(ValueError, match=rf"agent\.zip.*({lie})"):
+        ContinualDQN.load(path, life(), "cpu")
+
+
+OF_UNITS: dict[str, Callable[[dict[str, Any]], Any]] = {
+    "looked": lambda t: t["parts"][2]["state"].update(looked=0.5),
+    "looks of": lambda t: t["parts"][2]["state"].update(looks=2**62),
+    "updates": lambda t: t["parts"][1]["state"].update(updates=1e300),
+    "before": lambda t: t["parts"][1]["state"].update(before=10**6),
+    "born": lambda t: t["parts"][1]["state"]["born"][0].fill_(-1),
+    "owed": lambda t: t["parts"][1]["state"]["owed"][0].fill_(np.nan),
+    "utility": lambda t: t["parts"][1]["state"].update(utility=[torch.zeros(3)]),
+}
+
+
+@pytest.mark.parametrize("lie", OF_UNITS)
+def test_what_is_not_known_of_any_unit(lie: str, trees: Any, tmp_path: Path) -> None:
+    path = tmp_path / "agent.zip"
+    tree = copy.deepcopy(trees("l2-init, recyclers", "torch"))
+    OF_UNITS[lie](tree)
     save_state(path, tree, "agent")
     with pytest.raises(ValueError, match=rf"agent\.zip.*({lie})"):
         ContinualDQN.load(path, life(), "cpu")

@@ -199,6 +199,10 @@ def small(name: str) -> Method:
         "generative-replay": ("generative-replay:states=40,samples=60,components=3,batch=16",),
         "l2": ("l2:lam=0.01",),
         "lwf": ("lwf:states=40,every=28,batch=16",),
+        "hare-tortoise": ("hare-tortoise:every=40,decay=0.9",),
+        "redo": ("redo:every=40,batch=20,tau=0.5",),
+        "continual-backprop": ("continual-backprop:every=40,rate=0.01,maturity=9",),
+        "neurogenesis": ("neurogenesis:every=40,rate=0.1",),
         "packnet": ("packnet:retrain=9",),
     }
     return replace(method, parts=parts.get(name, method.parts))

@@ -256,6 +256,7 @@ TOLD = ["packnet"]
 def test_which_parts_are_aware_of_phases() -> None:
     penalties = ["ewc", "l2", "mas", "online-ewc", "si"]
     others = ["agem", "clone", "gem", "generative-replay", "lwf", "packnet", "reset"]
+    others += ["shrink-perturb"]
     assert sorted({*TASK_AWARE}) == sorted([*others, *penalties])
     assert sorted(name for name, part in PARTS.items() if part.told) == TOLD
 
@@ -378,26 +379,40 @@ SMALL: dict[str, dict[str, Any]] = {
     "agem": {"transitions": 40, "batch": 8},
     "clear": {"after": 60},
     "clone": {"states": 40, "batch": 8},
+    "continual-backprop": {"every": 30, "batch": 20, "rate": 0.01, "maturity": 9},
     "ewc": {"lam": 0.01, "samples": 20, "anchor": "ema"},
     "gem": {"transitions": 20},
     "generative-replay": {"states": 40, "samples": 60, "components": 3, "batch": 8},
+    "hare-tortoise": {"every": 30, "decay": 0.9},
     "l2": {"lam": 1e-3},
+    "l2-init": {"lam": 1e-3},
     "lwf": {"states": 40, "every": 20, "batch": 8},
     "mas": {"lam": 0.01, "samples": 20},
     "mer": {},
+    "neurogenesis": {"every": 30, "batch": 20, "rate": 0.1},
     "online": {"replayed": True},
     "online-ewc": {"lam": 0.01, "samples": 20, "fisher": "policy"},
     "packnet": {"retrain": 5},
+    "redo": {"every": 30, "batch": 20, "tau": 0.5},
     "reptile": {"every": 7},
     "reset": {},
+    "shrink-perturb": {},
     "si": {"lam": 0.01},
 }
 PAIRS = list(itertools.combinations(SMALL, 2))
+HOLDING = ("l2", "ewc", "online-ewc", "si", "mas", "reptile", "packnet")
+"""Parts that hold on to parameters."""
+CHANGING = ("redo", "continual-backprop", "neurogenesis", "shrink-perturb")
+"""Parts that change parameters otherwise than by learning."""
 CONFLICTS = {
+    *(tuple(sorted(pair)) for pair in itertools.product(HOLDING, CHANGING)),
     ("clear", "clone"),
     ("clear", "mer"),
+    *(tuple(sorted(("hare-tortoise", other))) for other in ("reptile", "packnet", *CHANGING)),
     ("ewc", "reset"),
+    ("hare-tortoise", "reset"),
     ("l2", "reset"),
+    ("l2-init", "reset"),
     ("mas", "reset"),
     ("mer", "online"),
     ("mer", "packnet"),

@@ -96,7 +96,7 @@ class Untimely(LwF):
 
     name: ClassVar[str] = "untimely"
 
-    def next_due(self, num_timesteps: int) -> None:
+    def next_completed(self, num_timesteps: int) -> None:
         return None
 
 
@@ -227,8 +227,10 @@ def test_another_run_and_steps_counted_anew() -> None:
     assert all(map(torch.equal, teacher, part.teacher))
     assert part.observations is not None
     assert len(part.observations) == NUM_ENVS + 24
-    assert part.next_due(0) == 0  # it is due in steps that are further away than it ever waits
-    assert part.next_due(model.num_timesteps) == part.due
+    assert (
+        part.next_completed(0) == 0
+    )  # it is due in steps that are further away than it ever waits
+    assert part.next_completed(model.num_timesteps) == part.due
 
 
 def test_settings_that_make_no_sense() -> None:

@@ -16,11 +16,11 @@ from stable_baselines3.common.torch_layers import BaseFeaturesExtractor, NatureC
 from stable_baselines3.dqn.policies import QNetwork
 from torch import nn
 
+from continual_arcade.agents.hidden_units import hidden_units
 from continual_arcade.agents.networks import ContinualPolicy, SmallConvolutions
 from continual_arcade.agents.probes.plasticity import (
     dormant_share,
     effective_rank,
-    hidden_units,
     weight_norm,
 )
 

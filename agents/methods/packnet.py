@@ -35,7 +35,7 @@ class PackNet(HardMask):
     told: ClassVar[str] = "subnetworks"
     conflicts: ClassVar[frozenset[str]] = frozenset({"mer", "reptile", "reset"})
 
-    retrain: Annotated[int, Whole(0)] = 2_000
+    retrain: Annotated[int, Whole(0)] = 10_000
     """Gradient steps on what was kept, after the rest was pruned."""
 
     def __post_init__(self) -> None:

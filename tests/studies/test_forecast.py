@@ -45,7 +45,8 @@ def test_every_method_can_be_forecast(method: str, tmp_path: Path) -> None:
         changes = dict.fromkeys(("games", "schedules", "phase_steps", "settings"))
         changes["scenarios"] = [{**SCENARIO, "context": "one-hot"}]
     short = {"at_end": 3, "spacing": 9}
-    study = small(tmp_path, methods={method: {}}, seeds="0", evaluation=short, **changes)
+    entry = {"parts": ["packnet:retrain=9"], "preset": "finetune"} if method == "packnet" else {}
+    study = small(tmp_path, methods={method: entry}, seeds="0", evaluation=short, **changes)
     study.check()
     (cost,) = forecast(list(cells(study)))
     assert (cost.method, cost.runs) == (method, 1)

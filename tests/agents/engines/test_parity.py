@@ -81,6 +81,8 @@ def lived(
     **changes: Any,
 ) -> ContinualDQN:
     settings = replace(SETTINGS, engine=engine, **changes)
+    if method.name == "packnet":
+        method = replace(method, parts=("packnet:retrain=50",))
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # penalties that dominate, A-GEM over Adam: not the point
         made = [*method.make_parts(), *parts]

@@ -387,6 +387,18 @@ def test_both_engines_call_between_the_same_steps(
     assert calls("compiled", env, train_freq=train_freq) != torchs
 
 
+def test_how_long_a_compiled_loop_lasts_makes_no_difference(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """It depends on the clock on the wall."""
+    found = set()
+    for longest in (1, 5, 4096):
+        monkeypatch.setattr(GameLoop, "_longest", lambda _, steps=longest: steps)
+        part = make_part("continual-backprop", BUSY["continual-backprop"])
+        found.add(tiny.bits(tiny.live(tiny.agent(part, engine="compiled"))))
+    assert len(found) == 1
+
+
 @ENGINES
 @pytest.mark.parametrize("name", NEUTRAL)
 def test_what_recycles_nothing_is_the_dqn_bit_for_bit(name: str, engine: Any) -> None:

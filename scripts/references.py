@@ -18,12 +18,12 @@ from continual_arcade.envs.curricula import schedules_of
 from continual_arcade.envs.game import Game
 from continual_arcade.envs.schedule_files import SUFFIXES
 from continual_arcade.envs.schedules import Schedule
-from continual_arcade.envs.tunables import Params, resolve
+from continual_arcade.envs.tunables import Params
 from continual_arcade.evaluation.commands import command_of, for_anybody
 from continual_arcade.evaluation.evaluator import FIRST_SEED, MAX_STEPS
 from continual_arcade.evaluation.locks import Lock
 from continual_arcade.evaluation.reference_files import load, save
-from continual_arcade.evaluation.references import References
+from continual_arcade.evaluation.references import References, changes_of_play, params_of_play
 from continual_arcade.scripts.cli import run
 from continual_arcade.scripts.games import GameName
 from continual_arcade.scripts.schedules import schedule_for
@@ -114,9 +114,8 @@ def _asked(args: MakeReferences) -> Iterator[tuple[str, Params]]:
         game.require("oracle")
         seen: list[Params] = []
         for schedule in _schedules(args.schedule, game):
-            schedule.check(game.tunables)
             for phase in schedule.distinct:
-                params = resolve(game.tunables, phase.params)
+                params = params_of_play(game, phase.params)
                 if params not in seen:
                     seen.append(params)
                     yield game_name, params
@@ -125,13 +124,15 @@ def _asked(args: MakeReferences) -> Iterator[tuple[str, Params]]:
 def _schedules(names: Sequence[str], game: Game) -> Iterator[Schedule]:
     """Return the schedules of these names, or all of a game."""
     for name in names or ("stationary", *schedules_of(game)):
-        yield schedule_for(game, name)
+        schedule = schedule_for(game, name)
+        schedule.check(game.tunables)
+        yield schedule
     if not names:
         # Only now: scenarios know learners, and so PyTorch, which takes seconds to load.
         from continual_arcade.studies import scenario as scenarios
 
         for scenario in map(scenarios.find, scenarios.names()):
-            if scenario.game == game.name:
+            if scenario.game == game.name and not changes_of_play(scenario.options):
                 yield scenario.schedule
 
 

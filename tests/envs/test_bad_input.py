@@ -114,7 +114,7 @@ def looking(until: dict[str, float] | None = None, **params: float) -> Schedule:
         (
             FLAPPY,
             {"schedule": looking({"sky_rgb": 255}, sky_rgb=0), **PIXELS},
-            "sky_rgb moves from 0 until 255, and only whole numbers make sense",
+            "sky_rgb moves from #000000 until #0000ff, and only whole numbers make sense",
         ),
     ],
 )

@@ -85,6 +85,7 @@ def test_shipped_scenarios_make_sense(name: str) -> None:
             schedule=schedule,
             settings=learner,
             context=scenario.context,
+            options=scenario.options,
             scenario=scenario,
             evaluation=EvaluationSettings(episodes=1 if labelled else 2),
         ).check_evaluation()

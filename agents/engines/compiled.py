@@ -397,18 +397,13 @@ class CompiledEngine:
         self._parts.after()
         whole = control.whole
         learnt, completed = whole[at.LEARNT], whole[at.COMPLETED]
-        # Some want to be told at certain steps, also of no transition.
-        if completed > self._carried or any(map(self._is_due, self._watchers)):
+        if self._watchers and completed > self._carried:
             played = self._taken(self._carried, completed)
             for part in self._watchers:
                 part.completed(agent, played)
         planner = self._parts.planner
         if planner is not None and learnt < completed:
             planner.completed(agent, self._taken(learnt, completed))
-
-    def _is_due(self, part: Part) -> bool:
-        due = part.next_completed(self._agent.num_timesteps)
-        return due is not None and due <= self._agent.num_timesteps
 
     def make_room_for(self, steps: int, train_every: int) -> None:
         """Make room for what is completed in so many steps of all games, if it must be kept.

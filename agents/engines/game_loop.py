@@ -7,7 +7,6 @@ no difference to what is learnt.
 
 import math
 import time
-from collections.abc import Iterator
 from functools import cache
 from typing import Any, NamedTuple, TypeGuard
 
@@ -146,7 +145,6 @@ class GameLoop:
             and env.env.pictures is self._pictures
             and _plays_single_steps(self._agent)
             and _tells_labels(self._games, self._agent)
-            and _tells_parts_in_time(self._agent)
         )
 
     def __reduce__(self) -> Any:
@@ -178,7 +176,6 @@ class GameLoop:
                 self._longest(),
                 -(-(agent._total_timesteps - agent.num_timesteps) // count),
                 steps_until_due(callback, agent.num_timesteps, count, agent.callback_every),
-                *_steps_until_parts_are_due(agent),
                 max(1, -(-(agent.next_due - agent.num_timesteps) // count)),
             )
             rollouts = max(1, -(-int(steps) // rollout))
@@ -486,7 +483,6 @@ def is_served(env: Any, agent: Any) -> TypeGuard[GymnasiumVecEnv]:
         and agent.exploration is not None
         and _tells_labels(env.env, agent)
         and _plays_single_steps(agent)
-        and _tells_parts_in_time(agent)
         # Which is called after each step of the environments.
         and all(type(part).stored is Part.stored for part in agent.parts)
     )
@@ -499,21 +495,6 @@ def _tells_labels(games: ArcadeVectorEnv, agent: Any) -> bool:
 
 def _plays_single_steps(agent: Any) -> bool:
     return agent.train_freq.unit is TrainFrequencyUnit.STEP and agent.action_noise is None
-
-
-def _tells_parts_in_time(agent: Any) -> bool:
-    """Return whether each part can be told when it wants to be: a loop consists of rollouts."""
-    single = agent.train_freq.frequency == 1
-    return single or all(type(part).next_completed is Part.next_completed for part in agent.parts)
-
-
-def _steps_until_parts_are_due(agent: Any) -> Iterator[int]:
-    """Yield in how many steps of all sub-environments parts want to be told."""
-    now = agent.num_timesteps
-    for part in agent.parts:
-        due = part.next_completed(now)
-        if due is not None:
-            yield max(1, -(-(due - now) // agent.n_envs))
 
 
 @cache

@@ -216,18 +216,6 @@ class Part:
         watches = kind.stored is not Part.stored or kind.completed is not Part.completed
         return watches or bool(self.values_after)
 
-    def next_completed(self, num_timesteps: int) -> int | None:
-        """Return the lifetime step at which :meth:`completed` is to be called next; None if any do.
-
-        It is called at that step or, if that lies within a step of all sub-environments, at its
-        end, before that is learnt from; and perhaps before. The compiled engine, which plays many
-        steps in one loop, ends a loop there.
-
-        Args:
-            num_timesteps: Where the agent stands [lifetime steps].
-        """
-        return None
-
     @property
     def defers_target(self) -> bool:
         """Whether the target network must not be synchronised now."""
@@ -376,3 +364,17 @@ def q_values(learner: Learner, transitions: Transitions) -> npt.NDArray[np.float
     with evaluation_mode(learner.q_net), torch.no_grad():
         values: npt.NDArray[np.float32] = learner.q_net(samples.observations).cpu().numpy()
     return values
+
+
+def begin_from(learner: Learner, *, target: bool, optimizer: bool) -> None:
+    """Let a learner go on from parameters that were moved by hand.
+
+    Args:
+        learner: The learner.
+        target: Whether the target network becomes the network as it is now.
+        optimizer: Whether the optimiser's moments, which led elsewhere, are forgotten.
+    """
+    if target:
+        learner.q_net_target.load_state_dict(learner.q_net.state_dict())
+    if optimizer:
+        learner.reinitialise(network=False, optimizer=True, replay=False)

@@ -1,21 +1,19 @@
 """Cloning of finished phases: states of each keep the values that they had at its end."""
 
-from dataclasses import dataclass, field
-from typing import Any, ClassVar
+from dataclasses import dataclass
+from typing import ClassVar
 
 import numpy as np
-import numpy.typing as npt
 
-from continual_arcade.agents.methods.base import Learner, State, q_values
-from continual_arcade.agents.methods.cloning import Cloning, cloning_slope
+from continual_arcade.agents.methods.base import Learner, q_values
+from continual_arcade.agents.methods.cloning import KeptCloning
 from continual_arcade.agents.methods.phase_memory import PhaseMemory
 from continual_arcade.agents.methods.preset import Preset
-from continual_arcade.agents.methods.rules import slope_of_kept
-from continual_arcade.envs.checks import AtOnce, Count
+from continual_arcade.envs.checks import Count
 
 
 @dataclass
-class Clone(PhaseMemory, Cloning):
+class Clone(PhaseMemory, KeptCloning):
     """Holds the values that the network had at the end of each phase, on states of that phase.
 
     At each phase end some of its last states are kept with their values; later phases are learnt
@@ -29,14 +27,6 @@ class Clone(PhaseMemory, Cloning):
 
     states: Count = 2_000
     """States kept of each phase."""
-    batch: AtOnce | None = None
-    """States of a cloning batch, drawn from all kept ones; as many as the learner's batch if not
-    given."""
-
-    observations: npt.NDArray[np.generic] | None = field(init=False, repr=False, default=None)
-    """Kept states, shape ``(count, *obs_shape)``."""
-    values: npt.NDArray[np.float32] | None = field(init=False, repr=False, default=None)
-    """Their values at the end of their phase, shape ``(count, actions)``."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -51,24 +41,6 @@ class Clone(PhaseMemory, Cloning):
         else:
             self.observations = np.concatenate([self.observations, played.observations])
             self.values = np.concatenate([self.values, values])
-
-    @slope_of_kept("observations", "values", size="batch", when="alpha")
-    def hold(now: Any, old: Any, slope: Any, alpha: Any, what: Any, temperature: Any) -> None:
-        """Hold a batch of the kept states."""
-        cloning_slope(now, old, slope, alpha, what, temperature)
-
-    def state_dict(self) -> State:
-        """Return what is kept."""
-        return {
-            **super().state_dict(),
-            "observations": self.observations,
-            "values": self.values,
-        }
-
-    def load_state_dict(self, state: State) -> None:
-        """Put it back."""
-        super().load_state_dict(state)
-        self.observations, self.values = state["observations"], state["values"]
 
 
 PRESETS = (

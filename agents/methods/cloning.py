@@ -1,13 +1,15 @@
 """Cloning: the values of earlier phases are held, not the parameters."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Literal
 
 import numpy as np
+import numpy.typing as npt
 from numba.extending import register_jitable
 
-from continual_arcade.agents.methods.base import Part
-from continual_arcade.envs.checks import Divisor, NotNegative
+from continual_arcade.agents.methods.base import Part, State
+from continual_arcade.agents.methods.rules import slope_of_kept
+from continual_arcade.envs.checks import AtOnce, Divisor, NotNegative
 
 What = Literal["q", "advantage", "policy"]
 VALUES, ADVANTAGE, POLICY = range(3)
@@ -65,3 +67,33 @@ def cloning_slope(now: Any, old: Any, slope: Any, alpha: Any, what: Any, tempera
         shift /= actions
     for a in range(actions):
         slope[a] = 2.0 * alpha * (now[a] - old[a] - shift) / actions
+
+
+@dataclass
+class KeptCloning(Cloning):
+    """Holds the values of states that a part keeps, a batch of them in each gradient step.
+
+    A subclass says which states these are, and what their values.
+    """
+
+    batch: AtOnce | None = None
+    """States of a batch, drawn from all kept ones; as many as the learner's batch if not given."""
+
+    observations: npt.NDArray[np.generic] | None = field(init=False, repr=False, default=None)
+    """Kept states, shape ``(count, *obs_shape)``."""
+    values: npt.NDArray[np.float32] | None = field(init=False, repr=False, default=None)
+    """What is held of them, shape ``(count, actions)``."""
+
+    @slope_of_kept("observations", "values", size="batch", when="alpha")
+    def hold(now: Any, old: Any, slope: Any, alpha: Any, what: Any, temperature: Any) -> None:
+        """Hold a batch of the kept states."""
+        cloning_slope(now, old, slope, alpha, what, temperature)
+
+    def state_dict(self) -> State:
+        """Return what is kept."""
+        return super().state_dict() | {"observations": self.observations, "values": self.values}
+
+    def load_state_dict(self, state: State) -> None:
+        """Put it back."""
+        super().load_state_dict(state)
+        self.observations, self.values = state["observations"], state["values"]

@@ -2,7 +2,7 @@
 
 import math
 import warnings
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from typing import Any, ClassVar
 
 import numpy as np
@@ -10,12 +10,12 @@ import numpy.typing as npt
 from gymnasium import spaces
 from stable_baselines3.common.preprocessing import is_image_space
 
-from continual_arcade.agents.methods.base import Learner, State, q_values
-from continual_arcade.agents.methods.cloning import Cloning, cloning_slope
+from continual_arcade.agents.methods.base import Learner, q_values
+from continual_arcade.agents.methods.cloning import KeptCloning
 from continual_arcade.agents.methods.gaussian_mixture import fit
 from continual_arcade.agents.methods.phase_memory import PhaseMemory
 from continual_arcade.agents.methods.preset import Preset
-from continual_arcade.agents.methods.rules import number, slope_of_kept
+from continual_arcade.agents.methods.rules import number
 from continual_arcade.envs.checks import AtOnce, Count
 
 Observations = npt.NDArray[Any]
@@ -26,7 +26,7 @@ _TAKES_ALL, _HAS_SHRUNK = 0.99, 0.5
 
 
 @dataclass
-class GenerativeReplay(PhaseMemory, Cloning):
+class GenerativeReplay(PhaseMemory, KeptCloning):
     """Holds the values of generated states of all finished phases.
 
     At each phase end a mixture of Gaussians is fitted to what the phase looked like, and to states
@@ -44,13 +44,7 @@ class GenerativeReplay(PhaseMemory, Cloning):
     """States that are generated at a phase end."""
     components: AtOnce = 16
     """Gaussians of the mixture."""
-    batch: AtOnce | None = None
-    """States of a batch, drawn from the generated ones; as many as the learner's if not given."""
 
-    observations: Observations | None = field(init=False, repr=False, default=None)
-    """Generated states, shape ``(samples, *obs_shape)``."""
-    values: npt.NDArray[np.float32] | None = field(init=False, repr=False, default=None)
-    """What the network said of them when they were generated, shape ``(samples, actions)``."""
     finished: int = number(0)
     """Phases that have ended."""
     likelihood: float = number(0.0)
@@ -118,25 +112,11 @@ class GenerativeReplay(PhaseMemory, Cloning):
                 stacklevel=3,
             )
 
-    @slope_of_kept("observations", "values", size="batch", when="alpha")
-    def distil(now: Any, old: Any, slope: Any, alpha: Any, what: Any, temperature: Any) -> None:
-        """Hold a batch of the generated states."""
-        cloning_slope(now, old, slope, alpha, what, temperature)
-
     def log(self, learner: Learner) -> None:
         """Record how well the mixture fits, and whether it is as wide as what it was fitted to."""
         if self.finished:
             learner.logger.record(f"{self.name}/log_likelihood", self.likelihood)
             learner.logger.record(f"{self.name}/spread", self.spread)
-
-    def state_dict(self) -> State:
-        """Return what was generated."""
-        return super().state_dict() | {"observations": self.observations, "values": self.values}
-
-    def load_state_dict(self, state: State) -> None:
-        """Put it back."""
-        super().load_state_dict(state)
-        self.observations, self.values = state["observations"], state["values"]
 
 
 PRESETS = (

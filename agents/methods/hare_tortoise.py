@@ -5,18 +5,18 @@ from typing import Annotated, Any, ClassVar
 
 import torch
 
-from continual_arcade.agents.methods.base import Learner, Part, State
+from continual_arcade.agents.methods.base import Learner, begin_from
 from continual_arcade.agents.methods.importance import Parameters
+from continual_arcade.agents.methods.periodic import Periodic
 from continual_arcade.agents.methods.preset import Preset
 from continual_arcade.agents.methods.rules import count, number, rule, vector
 from continual_arcade.agents.methods.tensors import copies, parameters
 from continual_arcade.agents.settings import DECAY
-from continual_arcade.envs.checks import Count, Whole
-from continual_arcade.envs.schedules import LONGEST
+from continual_arcade.envs.checks import Count
 
 
 @dataclass
-class HareTortoise(Part):
+class HareTortoise(Periodic):
     """Puts the network back to a moving average of itself, every so many lifetime steps.
 
     The hare learns and acts, the tortoise is the average; where the hare is put back it loses what
@@ -42,8 +42,6 @@ class HareTortoise(Part):
     """The tortoise."""
     rate: float = number(0.0, kept=False)
     """How far it goes in a gradient step."""
-    returned: int = number(0)
-    """Lifetime step of the last return."""
 
     def __post_init__(self) -> None:
         self.check_settings()
@@ -63,30 +61,13 @@ class HareTortoise(Part):
         """Let the tortoise follow the hare."""
         return slow + rate * (theta - slow)
 
-    def phase_start(self, learner: Learner, phase: int) -> None:
-        """Follow the clock, if another run begins."""
-        self.returned = min(self.returned, learner.num_timesteps)
-
-    def next_due(self, learner: Learner) -> int:
-        """Return the next multiple of ``every`` at which something has been learnt."""
-        return (max(self.returned, learner.learning_starts) // self.every + 1) * self.every
-
-    def load_state_dict(self, state: State) -> None:
-        """Put the tortoise back."""
-        super().load_state_dict(state)
-        Whole(0, LONGEST)(f"returned of {self.name}", self.returned)
-
-    def between(self, learner: Learner) -> None:
+    def act(self, learner: Learner) -> None:
         """Put the hare back."""
-        self.returned = learner.num_timesteps
         with torch.no_grad():
             for tensor, slow in zip(parameters(learner), self.slow, strict=True):
                 if tensor.requires_grad:
                     tensor.copy_(slow)
-        if self.target:
-            learner.q_net_target.load_state_dict(learner.q_net.state_dict())
-        if self.optimizer:
-            learner.reinitialise(network=False, optimizer=True, replay=False)
+        begin_from(learner, target=self.target, optimizer=self.optimizer)
 
 
 PRESETS = (

@@ -1,7 +1,7 @@
 """Learning without forgetting: what a network said of new inputs when a phase ended is held."""
 
 from dataclasses import dataclass, field
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import numpy as np
 import numpy.typing as npt
@@ -9,19 +9,20 @@ import torch
 from torch.func import functional_call
 
 from continual_arcade.agents.methods.base import Learner, State
-from continual_arcade.agents.methods.cloning import Cloning, cloning_slope
+from continual_arcade.agents.methods.cloning import KeptCloning
 from continual_arcade.agents.methods.importance import Parameters
+from continual_arcade.agents.methods.periodic import Periodic
 from continual_arcade.agents.methods.phase_memory import Recent
 from continual_arcade.agents.methods.preset import Preset
-from continual_arcade.agents.methods.rules import slope_of_kept, vector
+from continual_arcade.agents.methods.rules import vector
 from continual_arcade.agents.methods.tensors import copies, parameters
 from continual_arcade.agents.networks import evaluation_mode
 from continual_arcade.agents.replay.n_step import Transitions
-from continual_arcade.envs.checks import AtOnce, Count
+from continual_arcade.envs.checks import Count
 
 
 @dataclass
-class LwF(Cloning):
+class LwF(Periodic, KeptCloning):
     """Holds what the network of the last phase end says of what is observed now.
 
     At a phase end the network becomes the teacher. The newest observations of the phase that
@@ -36,19 +37,10 @@ class LwF(Cloning):
     """Newest observations of the phase that a batch is drawn from."""
     every: Count = 200
     """Lifetime steps after which new observations join them [steps]."""
-    batch: AtOnce | None = None
-    """States of a batch; as many as the learner's if not given."""
-
     teacher: Parameters = vector(late=True)
     """The network at the end of the last phase; there is none in the first one."""
-    observations: npt.NDArray[np.generic] | None = field(init=False, repr=False, default=None)
-    """Newest observations of the phase, shape ``(count, *obs_shape)``."""
-    values: npt.NDArray[np.float32] | None = field(init=False, repr=False, default=None)
-    """What the teacher says of them, shape ``(count, actions)``."""
     phase: int = field(init=False, repr=False, default=0)
     """The phase that is learnt, or the first of those that drift into one another."""
-    due: int = field(init=False, repr=False, default=0)
-    """Lifetime step at which observations join next."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -57,7 +49,8 @@ class LwF(Cloning):
 
     def phase_start(self, learner: Learner, phase: int) -> None:
         """Begin with none of the observations of earlier phases."""
-        self.phase, self.due = phase, learner.num_timesteps
+        super().phase_start(learner, phase)
+        self.phase = phase
         self.observations = self.values = None
         self.waiting.clear()
 
@@ -65,21 +58,19 @@ class LwF(Cloning):
         """Make the network the teacher."""
         self.teacher = copies(parameters(learner))
 
-    def next_completed(self, num_timesteps: int) -> int | None:
-        """Return when observations join next; at once if the count of steps was set back."""
-        if not self.teacher:
-            return None
-        return self.due if self.due - self.every <= num_timesteps else num_timesteps
+    def next_due(self, learner: Learner) -> int | None:
+        """Return when observations join next; never without a teacher."""
+        return super().next_due(learner) if self.teacher else None
 
     def completed(self, learner: Learner, transitions: Transitions) -> None:
-        """Take note of what was observed in the phase, and give it values when it is time."""
-        if not self.teacher:
+        """Take note of what was observed in the phase."""
+        if self.teacher:
+            self.waiting.add(transitions.take(np.flatnonzero(transitions.phases >= self.phase)))
+
+    def act(self, learner: Learner) -> None:
+        """Give values to what was observed since the last time."""
+        if not len(self.waiting):
             return
-        self.waiting.add(transitions.take(np.flatnonzero(transitions.phases >= self.phase)))
-        now = learner.num_timesteps
-        if self.due - self.every <= now < self.due or not len(self.waiting):
-            return
-        self.due = now + self.every
         new = self.waiting.all()
         self.waiting.clear()
         observations, values = new.observations, self.said(learner, new)
@@ -99,27 +90,15 @@ class LwF(Cloning):
             )
         return values
 
-    @slope_of_kept("observations", "values", size="batch", when="alpha")
-    def distil(now: Any, old: Any, slope: Any, alpha: Any, what: Any, temperature: Any) -> None:
-        """Hold a batch of the newest observations."""
-        cloning_slope(now, old, slope, alpha, what, temperature)
-
     def state_dict(self) -> State:
-        """Return the teacher, and what it has said of this phase."""
-        return {
-            **super().state_dict(),
-            "observations": self.observations,
-            "values": self.values,
-            "phase": self.phase,
-            "due": self.due,
-            "completed": self.waiting.state_dict(),
-        }
+        """Return what has not been asked of the teacher yet, too."""
+        more = {"phase": self.phase, "completed": self.waiting.state_dict()}
+        return super().state_dict() | more
 
     def load_state_dict(self, state: State) -> None:
         """Put it back."""
         super().load_state_dict(state)
-        self.observations, self.values = state["observations"], state["values"]
-        self.phase, self.due = state["phase"], state["due"]
+        self.phase = state["phase"]
         self.waiting.load_state_dict(state["completed"])
 
 

@@ -6,7 +6,7 @@ from typing import Annotated, Any, ClassVar
 import torch
 from torch.nn import functional
 
-from continual_arcade.agents.methods.base import Learner
+from continual_arcade.agents.methods.base import Learner, begin_from
 from continual_arcade.agents.methods.mask import HardMask
 from continual_arcade.agents.methods.preset import Preset
 from continual_arcade.agents.methods.tensors import parameters
@@ -71,7 +71,7 @@ class PackNet(HardMask):
                 f"(subnetworks = {phases}): make the agent for as many as there are"
             )
         # It teaches the network what that was.
-        learner.q_net_target.load_state_dict(network.state_dict())
+        begin_from(learner, target=True, optimizer=True)
         with torch.no_grad():
             for weight, owner in zip(_weights(network), network.owners, strict=True):
                 _keep_largest(weight, owner, finished, 1 / (phases - finished))
@@ -79,8 +79,8 @@ class PackNet(HardMask):
         network.finished += 1
         taken = [owner >= 0 for owner in network.owners]
         self.freeze(learner, _of_all(network, taken, others=True))
-        learner.q_net_target.load_state_dict(network.state_dict())
-        learner.reinitialise(network=False, optimizer=True, replay=True)
+        begin_from(learner, target=True, optimizer=True)
+        learner.reinitialise(network=False, optimizer=False, replay=True)
 
     def log(self, learner: Learner) -> None:
         """Record which share of the weights belongs to no phase yet."""
@@ -96,7 +96,6 @@ class PackNet(HardMask):
         network = _network(learner)
         own = [owner == phase for owner in network.owners]
         moves = _of_all(network, own, others=phase == 0)
-        learner.reinitialise(network=False, optimizer=True, replay=False)
         for _ in range(self.retrain):
             seen = learner.sample(learner.batch_size).samples.observations
             with torch.no_grad():

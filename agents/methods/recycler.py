@@ -10,7 +10,8 @@ from stable_baselines3.common.torch_layers import FlattenExtractor
 from torch import nn
 
 from continual_arcade.agents.hidden_units import hidden_units
-from continual_arcade.agents.methods.base import Learner, Part, State
+from continual_arcade.agents.methods.base import Learner, State
+from continual_arcade.agents.methods.periodic import Periodic
 from continual_arcade.agents.methods.rules import declared, number
 from continual_arcade.envs.checks import Count, Whole
 from continual_arcade.envs.schedules import LONGEST
@@ -35,7 +36,7 @@ class Hidden:
 
 
 @dataclass
-class Recycler(Part):
+class Recycler(Periodic):
     """Lets hidden units begin again, every so many lifetime steps.
 
     Their incoming weights are drawn again, their biases become 0, and what they give to the next
@@ -52,15 +53,11 @@ class Recycler(Part):
     draws_outgoing: ClassVar[bool] = False
     """Whether outgoing weights are drawn, too, instead of becoming 0."""
 
-    every: Count = 1_000
-    """Lifetime steps from one look at the units to the next."""
     batch: Count = 256
     """Observations that they are looked at by."""
     target: bool = True
     """Do the same in the target network."""
 
-    looked: int = number(0)
-    """Lifetime step of the last look."""
     recycled: int = number(0, kept=False)
     """Units that were recycled since the last line of the log."""
 
@@ -105,17 +102,8 @@ class Recycler(Part):
             for into, out in pairwise(places)
         ]
 
-    def phase_start(self, learner: Learner, phase: int) -> None:
-        """Follow the clock, if another run begins."""
-        self.looked = min(self.looked, learner.num_timesteps)
-
-    def next_due(self, learner: Learner) -> int:
-        """Return the next multiple of ``every`` at which something has been learnt."""
-        return (max(self.looked, learner.learning_starts) // self.every + 1) * self.every
-
-    def between(self, learner: Learner) -> None:
+    def act(self, learner: Learner) -> None:
         """Look at the units, and recycle some."""
-        self.looked = learner.num_timesteps
         slots = learner.replay.stored_slots()
         if not len(slots):
             return

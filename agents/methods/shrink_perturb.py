@@ -5,7 +5,7 @@ from typing import ClassVar
 
 import torch
 
-from continual_arcade.agents.methods.base import Learner, Part
+from continual_arcade.agents.methods.base import Learner, Part, begin_from
 from continual_arcade.agents.methods.preset import Preset
 from continual_arcade.agents.methods.tensors import parameters
 from continual_arcade.envs.checks import NotNegative, Share
@@ -48,10 +48,7 @@ class ShrinkPerturb(Part):
                 if self.noise:  # adding 0 would change the sign of a zero
                     drawn = self.rng.normal(scale=self.noise, size=tuple(tensor.shape))
                     tensor.add_(torch.from_numpy(drawn).to(tensor))
-        if self.target:
-            learner.q_net_target.load_state_dict(learner.q_net.state_dict())
-        if self.optimizer:
-            learner.reinitialise(network=False, optimizer=True, replay=False)
+        begin_from(learner, target=self.target, optimizer=self.optimizer)
 
 
 PRESETS = (

@@ -364,7 +364,7 @@ def test_what_no_training_can_lead_to(lie: str, trees: Any, tmp_path: Path) -> N
 
 
 OF_UNITS: dict[str, Callable[[dict[str, Any]], Any]] = {
-    "looked": lambda t: t["parts"][2]["state"].update(looked=0.5),
+    "last": lambda t: t["parts"][2]["state"].update(last=0.5),
     "looks of": lambda t: t["parts"][2]["state"].update(looks=2**62),
     "updates": lambda t: t["parts"][1]["state"].update(updates=1e300),
     "before": lambda t: t["parts"][1]["state"].update(before=10**6),

@@ -76,7 +76,7 @@ def test_without_returns_it_is_the_dqn_bit_for_bit(engine: Any) -> None:
         agent = tiny.live(tiny.agent(part, engine=engine))
         assert agent.runs_compiled == (engine == "compiled")
         assert (tiny.bits(agent) == plain) == same
-        assert part.returned == (0 if same else 300)
+        assert part.last == (0 if same else 300)
         assert not all(map(torch.equal, part.slow, parameters(agent)))
 
 

@@ -30,14 +30,13 @@ class Witness(Part):
     network: Any = None
     seen: list[np.ndarray] = field(default_factory=list)
     begun: int = 0
-    joined: int = 0
     held: list[tuple[int, int]] = field(default_factory=list)
 
     def phase_end(self, learner: Any, phase: int) -> None:
         self.network = copy.deepcopy(learner.q_net).eval()
 
     def phase_start(self, learner: Any, phase: int) -> None:
-        self.begun, self.joined = learner.num_timesteps, 0
+        self.begun = learner.num_timesteps
         self.seen.clear()
 
     def stored(self, learner: Any, transitions: Any, rows: Any, slots: Any) -> None:
@@ -46,15 +45,17 @@ class Witness(Part):
         if self.network is None:
             assert lwf.observations is None
             return
-        # With the first step of the phase, and then every so many.
-        if (learner.num_timesteps - self.begun - NUM_ENVS) % lwf.every == 0:
-            self.joined = len(self.seen)
-        expected = np.stack(self.seen[: self.joined][-lwf.states :])
+        # Before this step, at the last multiple.
+        joined = (learner.num_timesteps - NUM_ENVS) // lwf.every * lwf.every - self.begun
+        if joined <= 0:
+            assert lwf.observations is None
+            return
+        expected = np.stack(self.seen[:joined][-lwf.states :])
         np.testing.assert_array_equal(lwf.observations, expected)
         with torch.no_grad():
             values = self.network(torch.from_numpy(expected)).numpy()
         np.testing.assert_allclose(lwf.values, values, rtol=1e-5, atol=1e-6)
-        self.held.append((self.joined, len(expected)))
+        self.held.append((joined, len(expected)))
 
 
 @dataclass
@@ -92,20 +93,26 @@ class Hoarder(LwF):
 
 @dataclass
 class Untimely(LwF):
-    """A mistake: it does not say when it wants to be told, and waits until it is."""
+    """A mistake: it does not say when it is due, and acts when it is next told of anything."""
 
     name: ClassVar[str] = "untimely"
 
-    def next_completed(self, num_timesteps: int) -> None:
+    def next_due(self, learner: Any) -> None:
         return None
+
+    def completed(self, learner: Any, transitions: Any) -> None:
+        super().completed(learner, transitions)
+        due = super().next_due(learner)
+        if due is not None and due <= learner.num_timesteps:
+            self.between(learner)
 
 
 def check_witnessed(kind: type[LwF], dropout: float) -> None:
     witness = Witness()
     live(agent(kind(**SMALL), witness, policy={"dropout": dropout}, learning_rate=3e-3, n_steps=1))
-    assert len(witness.held) == 2 * PHASE // NUM_ENVS
-    assert min(witness.held) == (NUM_ENVS, NUM_ENVS)
-    assert max(witness.held) == (4 * 24 + NUM_ENVS, 50)
+    assert len(witness.held) == 2 * (PHASE - 24) // NUM_ENVS
+    assert min(witness.held) == (24, 24)
+    assert max(witness.held) == (4 * 24, 50)
 
 
 @pytest.mark.parametrize("dropout", [0.0, 0.5])
@@ -132,6 +139,7 @@ def test_just_after_a_boundary_it_pulls_nowhere(kind: Any, what: Any) -> None:
     part.phase_end(model, 0)
     part.phase_start(model, 0)
     part.completed(model, model.replay.stored(np.arange(40)))
+    part.between(model)
     assert (pull(model) < 1e-6) == (kind is LwF)
     model.train(1, 16)
     assert pull(model) > 1e-5
@@ -187,7 +195,7 @@ def test_both_engines_ask_at_the_same_steps(changes: Any, kwargs: Any) -> None:
     assert [model.runs_compiled for model in lives] == [False, True]
     np.testing.assert_array_equal(held[0].observations, held[1].observations)
     np.testing.assert_allclose(held[0].values, held[1].values, atol=1e-5)
-    assert held[0].due == held[1].due
+    assert held[0].last == held[1].last
     assert held[0].rng.bit_generator.state == held[1].rng.bit_generator.state
     assert apart(*lives) < 1e-5
 
@@ -217,20 +225,16 @@ def test_what_is_resumed_ends_with_the_same_bits(engine: Any, tmp_path: Path) ->
 
 
 def test_another_run_and_steps_counted_anew() -> None:
-    """It goes on with its teacher, and asks it at once."""
+    """It goes on with its teacher, by the clock of the other run."""
     part = LwF(**SMALL)
     model = live(agent(part, n_steps=1))
     teacher = [tensor.clone() for tensor in part.teacher]
     model.set_env(life())
-    live(model, 10 * NUM_ENVS)
+    live(model, 15 * NUM_ENVS)
     assert part.phase == 0
     assert all(map(torch.equal, teacher, part.teacher))
     assert part.observations is not None
-    assert len(part.observations) == NUM_ENVS + 24
-    assert (
-        part.next_completed(0) == 0
-    )  # it is due in steps that are further away than it ever waits
-    assert part.next_completed(model.num_timesteps) == part.due
+    assert part.last == len(part.observations) == 48  # the first multiple at which it learns
 
 
 def test_settings_that_make_no_sense() -> None:
@@ -243,12 +247,3 @@ def test_settings_that_make_no_sense() -> None:
     ):
         with pytest.raises(ValueError, match=message):
             LwF(**settings)  # type: ignore[arg-type]
-
-
-def test_it_begins_with_the_first_transition_that_is_complete() -> None:
-    """Over several steps that is not the first step; it does not wait until it is due again."""
-    for engine in ENGINES:
-        part = LwF(states=50, every=10_000, batch=8)
-        live(agent(part, engine=engine, n_steps=3), PHASE + 4 * NUM_ENVS)
-        assert part.observations is not None
-        assert len(part.observations) == NUM_ENVS

@@ -337,7 +337,7 @@ def test_gradient_steps_are_counted(engine: Any) -> None:
     part = ContinualBackprop(every=36)
     agent = tiny.live(tiny.agent(part, engine=engine, gradient_steps=3))
     assert part.updates == agent._n_updates > 100
-    assert part.before == part.updates - 3 * ((agent.num_timesteps - part.looked) // 4)
+    assert part.before == part.updates - 3 * ((agent.num_timesteps - part.last) // 4)
 
 
 # --- when it acts, in both engines ----------------------------------------------------------------
@@ -408,7 +408,7 @@ def test_what_recycles_nothing_is_the_dqn_bit_for_bit(name: str, engine: Any) ->
         assert (tiny.bits(agent) == plain) == same
         part: Any = agent.parts[0]
         assert bool(part.recycled) != same
-        assert part.looked > 300
+        assert part.last > 300
 
 
 @pytest.mark.parametrize("name", BUSY)
@@ -417,7 +417,7 @@ def test_another_run_is_looked_at_from_its_start(name: str) -> None:
     part: Any = agent.parts[0]
     agent.set_env(tiny.life())
     tiny.live(agent, 100)
-    assert 72 <= part.looked <= 100
+    assert 72 <= part.last <= 100
 
 
 @pytest.mark.parametrize("name", BUSY)

@@ -56,12 +56,12 @@ from continual_arcade.agents.methods.catalogue import check_together
 from continual_arcade.agents.networks import (
     ContinualCnnPolicy,
     ContinualPolicy,
-    SubnetworksQNetwork,
     evaluation_mode,
 )
 from continual_arcade.agents.phase_tracker import PhaseTracker
 from continual_arcade.agents.replay import TransitionReplayBuffer
 from continual_arcade.agents.settings import DECAY, ENGINES, LOSSES, Engine, Loss
+from continual_arcade.agents.told_networks import SubnetworksQNetwork
 from continual_arcade.agents.vec_env import GymnasiumVecEnv
 from continual_arcade.envs.checks import (
     MOST_AT_ONCE,

@@ -30,9 +30,7 @@ from continual_arcade.agents.methods.plans import Planner
 from continual_arcade.agents.methods.rules import Slope, declared
 from continual_arcade.agents.networks import (
     ContinualPolicy,
-    MultiHeadQNetwork,
     SmallConvolutions,
-    SubnetworksQNetwork,
 )
 from continual_arcade.agents.replay import (
     BalancedReplayBuffer,
@@ -40,6 +38,7 @@ from continual_arcade.agents.replay import (
     MixReplayBuffer,
     ReservoirReplayBuffer,
 )
+from continual_arcade.agents.told_networks import MultiHeadQNetwork, SubnetworksQNetwork
 
 REPLAYS = (FIFOReplayBuffer, ReservoirReplayBuffer, MixReplayBuffer, BalancedReplayBuffer)
 ACTIVATIONS: Mapping[type[nn.Module], int] = {nn.ReLU: RELU, nn.Tanh: TANH}

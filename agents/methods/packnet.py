@@ -10,8 +10,8 @@ from continual_arcade.agents.methods.base import Learner, begin_from
 from continual_arcade.agents.methods.mask import HardMask
 from continual_arcade.agents.methods.preset import Preset
 from continual_arcade.agents.methods.tensors import parameters
-from continual_arcade.agents.networks import SubnetworksQNetwork
 from continual_arcade.agents.replay.n_step import Transitions
+from continual_arcade.agents.told_networks import SubnetworksQNetwork
 from continual_arcade.envs.checks import Whole
 
 
@@ -73,7 +73,7 @@ class PackNet(HardMask):
         # It teaches the network what that was.
         begin_from(learner, target=True, optimizer=True)
         with torch.no_grad():
-            for weight, owner in zip(_weights(network), network.owners, strict=True):
+            for weight, owner in zip(network.weights, network.owners, strict=True):
                 _keep_largest(weight, owner, finished, 1 / (phases - finished))
         self._retrain(learner, finished)
         network.finished += 1
@@ -118,11 +118,6 @@ def _network(learner: Learner) -> SubnetworksQNetwork:
     return learner.q_net
 
 
-def _weights(network: SubnetworksQNetwork) -> list[torch.Tensor]:
-    layers: Any = network.q_net
-    return [layer.weight for layer in layers if isinstance(layer, torch.nn.Linear)]
-
-
 def _keep_largest(weight: torch.Tensor, owner: torch.Tensor, phase: int, share: float) -> None:
     """Give a share of the free weights to a phase, the largest of them; the others become 0."""
     flat, owners = weight.view(-1), owner.view(-1)
@@ -137,7 +132,7 @@ def _of_all(
     network: SubnetworksQNetwork, of_weights: list[torch.Tensor], *, others: bool
 ) -> list[torch.Tensor]:
     """Return booleans for all parameters, those of the weights of linear layers being given."""
-    given = dict(zip(map(id, _weights(network)), of_weights, strict=True))
+    given = dict(zip(map(id, network.weights), of_weights, strict=True))
     every = network.parameters()
     return [given.get(id(one), torch.full_like(one, others, dtype=torch.bool)) for one in every]
 

@@ -14,7 +14,8 @@ from torch import nn
 
 from continual_arcade.agents import ContinualDQN, build_agent
 from continual_arcade.agents.methods import METHODS
-from continual_arcade.agents.networks import ContinualPolicy, MultiHeadQNetwork
+from continual_arcade.agents.networks import ContinualPolicy
+from continual_arcade.agents.told_networks import MultiHeadQNetwork
 from continual_arcade.envs import Schedule, make_game, shipped
 
 ACTIONS, FEATURES = 2, 7

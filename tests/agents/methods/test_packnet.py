@@ -16,7 +16,8 @@ from continual_arcade.agents.building import make_training_env
 from continual_arcade.agents.methods import Method
 from continual_arcade.agents.methods.packnet import PackNet
 from continual_arcade.agents.methods.rules import rule
-from continual_arcade.agents.networks import ContinualPolicy, SubnetworksQNetwork
+from continual_arcade.agents.networks import ContinualPolicy
+from continual_arcade.agents.told_networks import SubnetworksQNetwork
 from continual_arcade.envs import Schedule, make_game, shipped
 
 CONFLICT = shipped("conflict", make_game("FlappyBird")).with_steps(120)

@@ -1,0 +1,165 @@
+"""Q-networks that are told the phase: by the last features of each observation.
+
+So what acts, is replayed or is evaluated tells its phase itself, and nothing else needs to know it.
+"""
+
+from typing import Any
+
+import torch as th
+from gymnasium import spaces
+from stable_baselines3.common.torch_layers import create_mlp
+from stable_baselines3.dqn.policies import QNetwork
+from torch import nn
+
+
+def check_told(what: str, count: int, space: spaces.Space[Any]) -> None:
+    """Make sure that the last features of an observation can say which phase it is.
+
+    Args:
+        what: What needs to know it, for the message.
+        count: How many phases there are, and so many features.
+        space: The space of observations.
+
+    Raises:
+        ValueError: If observations are no rows of numbers, or the last of them could be others than
+            0 to 1.
+    """
+    tells = (
+        isinstance(space, spaces.Box)
+        and len(space.shape) == 1
+        and space.shape[0] > count
+        and bool((space.low[-count:] == 0.0).all() and (space.high[-count:] == 1.0).all())
+    )
+    if not tells:
+        raise ValueError(
+            f"{what} = {count}: the last {count} features must say which phase it is, each from 0 "
+            f"to 1, and the observation space is {space}: make the environment with context = "
+            "'one-hot'"
+        )
+
+
+def told_phase(observations: th.Tensor, count: int) -> th.Tensor:
+    """Return which phase each observation tells, whole numbers: that of the largest feature.
+
+    Args:
+        observations: Shape ``(..., features)``.
+        count: How many phases there are: so many of the last features tell.
+    """
+    return observations[..., -count:].argmax(-1)
+
+
+class MultiHeadQNetwork(QNetwork):
+    """A Q-network with an output layer for each phase, of which each observation chooses one.
+
+    The baseline of learning task by task when the task is told: all hidden layers are shared, none
+    of the outputs. The last features say which phase it is, as ``context="one-hot"`` appends them:
+    the head is that of the largest, the first of equals. So what acts, is replayed or evaluated
+    tells its phase itself. Hidden layers see these features, too.
+
+    Args:
+        *args: As in the parent.
+        heads: How many, and so many features.
+        **kwargs: As in the parent.
+
+    Raises:
+        ValueError: If observations are no rows of numbers, or the last of them could be others than
+            0 to 1.
+    """
+
+    def __init__(self, *args: Any, heads: int, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        check_told("heads", heads, self.observation_space)
+        self.heads = heads
+        self.q_net = nn.Sequential(
+            *create_mlp(
+                self.features_dim,
+                heads * int(self.action_space.n),
+                self.net_arch,
+                self.activation_fn,
+            )
+        )
+
+    def forward(self, obs: Any) -> th.Tensor:
+        """Return the values by the head that each observation chooses, ``(batch, actions)``."""
+        of_all = super().forward(obs)
+        told = told_phase(obs, self.heads)
+        by_head = of_all.reshape(*of_all.shape[:-1], self.heads, int(self.action_space.n))
+        index = told[..., None, None].expand(*by_head.shape[:-2], 1, by_head.shape[-1])
+        return th.gather(by_head, -2, index).squeeze(-2)
+
+
+class SubnetworksQNetwork(QNetwork):
+    """A Q-network whose weights belong to phases, of which each sees those of earlier ones.
+
+    Weights of linear layers belong to a phase or are free; whoever drives it
+    (``methods/packnet.py``) says which. An observation of a phase that is finished sees the weights
+    of that phase and of earlier ones, and all others as 0; one of the phase that is being learnt
+    sees all there are. The last features say which phase it is, as ``context="one-hot"`` appends
+    them. Biases and what else there is belong to the first phase.
+
+    Args:
+        *args: As in the parent.
+        subnetworks: Of how many phases, and so many features tell.
+        **kwargs: As in the parent.
+
+    Raises:
+        ValueError: If observations do not tell the phase.
+    """
+
+    finished: th.Tensor
+    """How many phases are finished, shape ``()``."""
+
+    def __init__(self, *args: Any, subnetworks: int, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        check_told("subnetworks", subnetworks, self.observation_space)
+        self.subnetworks = subnetworks
+        self.register_buffer("finished", th.zeros((), dtype=th.int64))
+        for place, layer in self._linear():
+            free = th.full_like(layer.weight, -1, dtype=th.int64)
+            self.register_buffer(f"owner_{place}", free)
+
+    @property
+    def owners(self) -> list[th.Tensor]:
+        """Which phase each weight belongs to, -1 for none, one tensor for each linear layer."""
+        return [getattr(self, f"owner_{place}") for place, _ in self._linear()]
+
+    @property
+    def weights(self) -> list[th.Tensor]:
+        """The weights that can belong to phases, one tensor for each linear layer."""
+        return [layer.weight for _, layer in self._linear()]
+
+    def _linear(self) -> list[tuple[int, nn.Linear]]:
+        layers: Any = self.q_net
+        return [(i, layer) for i, layer in enumerate(layers) if isinstance(layer, nn.Linear)]
+
+    def sees_all(self, obs: Any) -> bool:
+        """Return whether all observations are of the phase that is being learnt."""
+        told = told_phase(th.as_tensor(obs), self.subnetworks)
+        return bool((told >= self.finished.to(told.device)).all())
+
+    def forward(self, obs: Any) -> th.Tensor:
+        """Return the values that the weights of its phase give each observation."""
+        told = told_phase(obs, self.subnetworks)
+        features = self.extract_features(obs, self.features_extractor)
+        if len(features) == 1:  # nothing is asked of the numbers: so gradients one by one go, too
+            return self._seen_from(told[0], features)
+        if self.sees_all(obs):
+            return self.q_net(features)  # type: ignore[no-any-return]
+        values = features.new_empty(len(features), int(self.action_space.n))
+        for phase in sorted(set(told.tolist())):
+            rows = told == phase
+            values[rows] = self._seen_from(phase, features[rows])
+        return values
+
+    def _seen_from(self, phase: int | th.Tensor, features: th.Tensor) -> th.Tensor:
+        layers: Any = self.q_net
+        owners = dict(zip((place for place, _ in self._linear()), self.owners, strict=True))
+        learns = th.as_tensor(phase) >= self.finished
+        for place, layer in enumerate(layers):
+            if place in owners:
+                seen = ((owners[place] >= 0) & (owners[place] <= phase)) | learns
+                weight = th.where(seen, layer.weight, th.zeros_like(layer.weight))
+                features = nn.functional.linear(features, weight, layer.bias)
+            else:
+                features = layer(features)
+        return features

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields, replace
-from typing import Any, TypeVar
+from typing import Any
 
 import gymnasium as gym
 import torch
@@ -11,7 +11,7 @@ from continual_arcade.agents.continual_dqn import SEED, ContinualDQN
 from continual_arcade.agents.exploration import Exploration
 from continual_arcade.agents.methods import METHODS, Method, Part
 from continual_arcade.agents.networks import ACTIVATIONS, CONVOLUTIONS
-from continual_arcade.agents.settings import Convolutions, DQNSettings, LearnerSettings
+from continual_arcade.agents.settings import AnySettings, Convolutions, DQNSettings
 from continual_arcade.agents.vec_env import GymnasiumVecEnv
 from continual_arcade.envs import IDS, Schedule, make_game
 from continual_arcade.envs.checks import Instance
@@ -21,8 +21,6 @@ from continual_arcade.envs.messages import unknown
 from continual_arcade.envs.other_games import other_games
 from continual_arcade.envs.other_vector_env import OtherVectorEnv
 
-Learner = TypeVar("Learner", bound=LearnerSettings)
-"""Settings of some algorithm."""
 _OPTIMIZERS: Mapping[str, type[torch.optim.Optimizer]] = {
     "adam": torch.optim.Adam,
     "sgd": torch.optim.SGD,
@@ -84,7 +82,7 @@ def training_schedule(
     return mixed
 
 
-def settings_of(method: Method, settings: Learner, schedule: Schedule) -> Learner:
+def settings_of(method: Method, settings: AnySettings, schedule: Schedule) -> AnySettings:
     """Return the settings with those that belong to a method.
 
     A setting that is not at its default was chosen on purpose, and stays.

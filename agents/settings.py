@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
-from typing import Annotated, Any, ClassVar, Literal, Protocol, get_args
+from typing import Annotated, Any, ClassVar, Literal, Protocol, TypeVar, get_args
 
 from continual_arcade.agents.exploration import EpsilonRule
 from continual_arcade.envs.checks import (
@@ -63,6 +63,10 @@ class LearnerSettings(Protocol):
             ValueError: If not.
         """
         ...
+
+
+AnySettings = TypeVar("AnySettings", bound=LearnerSettings)
+"""Settings of some algorithm, the same that were given."""
 
 
 @dataclass(frozen=True)

@@ -25,7 +25,14 @@ from continual_arcade.envs.arcade_env import (
     status_of,
 )
 from continual_arcade.envs.attributes import FixedAttributes
-from continual_arcade.envs.checks import MOST_AT_ONCE, OrNone, Whole, WrongTypeError, flag
+from continual_arcade.envs.checks import (
+    MOST_AT_ONCE,
+    OrNone,
+    Whole,
+    WrongTypeError,
+    flag,
+    whole_actions,
+)
 from continual_arcade.envs.clock import LifetimeClock
 from continual_arcade.envs.context import HIDDEN, Context, ContextKind
 from continual_arcade.envs.core import Core, Floats, Mask, Snapshot
@@ -442,16 +449,8 @@ class ArcadeVectorEnv(FixedAttributes, VectorEnv[Observations, Actions, Any]):
         self._waiting = np.array(state.get("waiting", self._conditions.no_one))
 
     def _checked(self, actions: Any) -> Actions:
-        array = np.asarray(actions)
-        if array.dtype.kind not in "iu":
-            raise TypeError(f"actions must be whole numbers, not {array.dtype}")
-        if array.shape != (self.num_envs,):
-            raise ValueError(
-                f"actions have shape {array.shape}; one for each sub-environment is "
-                f"({self.num_envs},)"
-            )
         # One compiled version suffices: int64 is what policies and spaces return.
-        return np.ascontiguousarray(array, np.int64)
+        return np.ascontiguousarray(whole_actions(actions, self.num_envs), np.int64)
 
     def _mask(self, given: Any) -> Mask:
         """Return in which sub-environments an episode is to begin."""

@@ -383,3 +383,20 @@ def _rule(hint: Any) -> Rule | None:
     if is_known and not getattr(hint, "_is_protocol", False):
         return Instance((hint,))
     return None
+
+
+def whole_actions(actions: Any, count: int) -> npt.NDArray[Any]:
+    """Return the actions of a batch of environments as an array, shape ``(count,)``.
+
+    Raises:
+        TypeError: If they are no whole numbers.
+        ValueError: If there is not one for each.
+    """
+    array = np.asarray(actions)
+    if array.dtype.kind not in "iu":
+        raise TypeError(f"actions must be whole numbers, not {array.dtype}")
+    if array.shape != (count,):
+        raise ValueError(
+            f"actions have shape {array.shape}; one for each sub-environment is ({count},)"
+        )
+    return array

@@ -15,7 +15,7 @@ from gymnasium.error import ResetNeeded
 from gymnasium.vector import AutoresetMode, VectorEnv
 from gymnasium.vector.utils import batch_space
 
-from continual_arcade.envs.checks import MOST_AT_ONCE, Array, Instance, Whole
+from continual_arcade.envs.checks import MOST_AT_ONCE, Array, Instance, Whole, whole_actions
 from continual_arcade.envs.clock import LifetimeClock
 from continual_arcade.envs.context import HIDDEN, Context, ContextKind
 from continual_arcade.envs.other_games import Fitted, other_games, tunables_of
@@ -209,15 +209,7 @@ class OtherVectorEnv(VectorEnv[Any, Any, Any]):
         return self._seen(), rewards, terminated, truncated, now
 
     def _checked(self, actions: Any) -> list[int]:
-        array = np.asarray(actions)
-        if array.dtype.kind not in "iu":
-            raise TypeError(f"actions must be whole numbers, not {array.dtype}")
-        if array.shape != (self.num_envs,):
-            raise ValueError(
-                f"actions have shape {array.shape}; one for each sub-environment is "
-                f"({self.num_envs},)"
-            )
-        chosen: list[int] = array.tolist()
+        chosen: list[int] = whole_actions(actions, self.num_envs).tolist()
         for i, action in enumerate(chosen):
             if not 0 <= action < self.games.num_actions:
                 raise ValueError(

@@ -165,30 +165,21 @@ class Protocol:
             ValueError: If the game cannot be evaluated so.
         """
         settings = self.evaluation
+        played: dict[str, Any] = {
+            "episodes": settings.episodes,
+            "max_steps": settings.max_steps,
+            "first_seed": settings.first_seed,
+            "context": self.context,
+        }
         if self.game == OTHER:
-            return OthersEvaluator(
-                self.options,
-                self.schedule,
-                episodes=settings.episodes,
-                max_steps=settings.max_steps,
-                first_seed=settings.first_seed,
-                context=self.context,
-            )
+            return OthersEvaluator(self.options, self.schedule, **played)
         if settings.episodes > 1 and make_game(self.game, **self.options).rules.labelled:
             raise ValueError(
                 f"episodes = {settings.episodes} of an evaluation must be 1 in {self.game}: each "
                 "would be the same exam (train --eval-episodes 1; in a study, episodes = 1 of "
                 "[evaluation])"
             )
-        return Evaluator(
-            self.game,
-            self.schedule,
-            episodes=settings.episodes,
-            max_steps=settings.max_steps,
-            first_seed=settings.first_seed,
-            context=self.context,
-            **self.options,
-        )
+        return Evaluator(self.game, self.schedule, **played, **self.options)
 
     @cached_property
     def key(self) -> tuple[Any, ...]:

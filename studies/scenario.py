@@ -10,11 +10,11 @@ import tomllib
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, TypeVar, overload
+from typing import TYPE_CHECKING, Annotated, Any, overload
 
 import tomli_w
 
-from continual_arcade.agents.settings import DQNSettings, LearnerSettings
+from continual_arcade.agents.settings import AnySettings, DQNSettings, LearnerSettings
 from continual_arcade.envs import ENVIRONMENTS, make_game
 from continual_arcade.envs import schedules as envs_schedules
 from continual_arcade.envs.checks import (
@@ -47,8 +47,6 @@ SHIPPED = Path(__file__).parent / "scenarios"
 VARIABLE = "CONTINUAL_ARCADE_SCENARIOS"
 """Names folders of scenarios of one's own."""
 
-Learner = TypeVar("Learner", bound=LearnerSettings)
-"""Settings of some algorithm."""
 _DEFAULT = DQNSettings()
 
 
@@ -158,7 +156,7 @@ class Scenario:
     def learner(self, settings: None = None, method: "Method | None" = None) -> DQNSettings: ...
 
     @overload
-    def learner(self, settings: Learner, method: "Method | None" = None) -> Learner: ...
+    def learner(self, settings: AnySettings, method: "Method | None" = None) -> AnySettings: ...
 
     def learner(
         self, settings: LearnerSettings | None = None, method: "Method | None" = None

@@ -15,6 +15,7 @@ from stable_baselines3.dqn.policies import QNetwork
 from torch import nn
 
 from continual_arcade.agents.networks import SmallConvolutions, evaluation_mode
+from continual_arcade.agents.told_networks import SubnetworksQNetwork, told_phase
 
 
 def hidden_units(network: QNetwork, observations: npt.ArrayLike) -> list[torch.Tensor]:
@@ -40,6 +41,8 @@ def hidden_units(network: QNetwork, observations: npt.ArrayLike) -> list[torch.T
             f"observations have shape {tuple(states.shape)}: it must be (count, "
             f"{', '.join(map(str, space.shape or ()))}), with at least one"
         )
+    if isinstance(network, SubnetworksQNetwork) and not network.sees_all(states):
+        return _by_phase(network, states)
     hidden: list[torch.Tensor] = []
     weighted = False
     with evaluation_mode(network), torch.no_grad():
@@ -55,6 +58,15 @@ def hidden_units(network: QNetwork, observations: npt.ArrayLike) -> list[torch.T
             if not isinstance(layer, nn.Flatten):  # which makes many units of each filter
                 units = signal
     return hidden
+
+
+def _by_phase(network: SubnetworksQNetwork, states: torch.Tensor) -> list[torch.Tensor]:
+    """Compute the same where observations of each phase see other weights."""
+    told = told_phase(states, network.subnetworks)
+    phases = sorted(set(told.tolist()))
+    groups = [hidden_units(network.seen_from(p), states[told == p].cpu()) for p in phases]
+    order = torch.cat([torch.nonzero(told == phase).flatten() for phase in phases]).argsort()
+    return [torch.cat(layer)[order] for layer in zip(*groups, strict=True)]
 
 
 _WEIGHTED = nn.Linear, nn.Conv2d

@@ -3,6 +3,7 @@
 So what acts, is replayed or is evaluated tells its phase itself, and nothing else needs to know it.
 """
 
+from copy import deepcopy
 from typing import Any
 
 import torch as th
@@ -137,6 +138,19 @@ class SubnetworksQNetwork(QNetwork):
         told = told_phase(th.as_tensor(obs), self.subnetworks)
         return bool((told >= self.finished.to(told.device)).all())
 
+    @th.no_grad()
+    def seen_from(self, phase: int) -> "SubnetworksQNetwork":
+        """Return a copy of what observations of a phase see, to which all else is 0."""
+        seen = deepcopy(self)
+        for weight, owner in zip(seen.weights, self.owners, strict=True):
+            weight[~self._sees(phase, owner)] = 0.0
+        seen.finished.zero_()  # so that it is seen as a whole
+        return seen
+
+    def _sees(self, phase: int | th.Tensor, owner: th.Tensor) -> th.Tensor:
+        """Return which weights of a layer observations of a phase see."""
+        return ((owner >= 0) & (owner <= phase)) | (th.as_tensor(phase) >= self.finished)
+
     def forward(self, obs: Any) -> th.Tensor:
         """Return the values that the weights of its phase give each observation."""
         told = told_phase(obs, self.subnetworks)
@@ -154,10 +168,9 @@ class SubnetworksQNetwork(QNetwork):
     def _seen_from(self, phase: int | th.Tensor, features: th.Tensor) -> th.Tensor:
         layers: Any = self.q_net
         owners = dict(zip((place for place, _ in self._linear()), self.owners, strict=True))
-        learns = th.as_tensor(phase) >= self.finished
         for place, layer in enumerate(layers):
             if place in owners:
-                seen = ((owners[place] >= 0) & (owners[place] <= phase)) | learns
+                seen = self._sees(phase, owners[place])
                 weight = th.where(seen, layer.weight, th.zeros_like(layer.weight))
                 features = nn.functional.linear(features, weight, layer.bias)
             else:

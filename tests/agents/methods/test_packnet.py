@@ -13,6 +13,7 @@ from torch import nn
 
 from continual_arcade.agents import METHODS, ContinualDQN, build_agent
 from continual_arcade.agents.building import make_training_env
+from continual_arcade.agents.hidden_units import hidden_units
 from continual_arcade.agents.methods import Method
 from continual_arcade.agents.methods.packnet import PackNet
 from continual_arcade.agents.methods.rules import rule
@@ -183,6 +184,16 @@ def test_an_observation_sees_the_weights_of_its_phase_and_of_earlier_ones() -> N
         values = net(torch.from_numpy(rows)).numpy()
         alone = np.concatenate([net(torch.from_numpy(row[None])).numpy() for row in rows])
     np.testing.assert_allclose(alone, values, atol=1e-6)
+    # What probes are told of hidden units is of the same weights.
+    last = hidden_units(net, rows)[-1]
+    head, owner = net.q_net[-1], net.owners[-1]
+    for mistaken in (False, True):
+        given = []
+        for units, phase in zip(last.roll(1, 0) if mistaken else last, told.tolist(), strict=True):
+            sees = (owner >= 0) & (owner <= phase) if phase < 2 else torch.ones_like(owner).bool()
+            given.append(units @ torch.where(sees, head.weight, 0.0).T + head.bias)
+        close = np.allclose(torch.stack(given).detach().numpy(), values, atol=1e-5)
+        assert close != mistaken
     for row, phase, found in zip(rows, told, values, strict=True):
         for mistaken in (False, True):
             x = row

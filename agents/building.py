@@ -11,7 +11,7 @@ from continual_arcade.agents.continual_dqn import SEED, ContinualDQN
 from continual_arcade.agents.exploration import Exploration
 from continual_arcade.agents.methods import METHODS, Method, Part
 from continual_arcade.agents.networks import ACTIVATIONS, CONVOLUTIONS
-from continual_arcade.agents.settings import AnySettings, Convolutions, DQNSettings
+from continual_arcade.agents.settings import Convolutions, DQNSettings, Settings
 from continual_arcade.agents.vec_env import GymnasiumVecEnv
 from continual_arcade.envs import IDS, Schedule, make_game
 from continual_arcade.envs.checks import Instance
@@ -82,7 +82,7 @@ def training_schedule(
     return mixed
 
 
-def settings_of(method: Method, settings: AnySettings, schedule: Schedule) -> AnySettings:
+def settings_of(method: Method, settings: Settings, schedule: Schedule) -> Settings:
     """Return the settings with those that belong to a method.
 
     A setting that is not at its default was chosen on purpose, and stays.

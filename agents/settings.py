@@ -65,7 +65,7 @@ class LearnerSettings(Protocol):
         ...
 
 
-AnySettings = TypeVar("AnySettings", bound=LearnerSettings)
+Settings = TypeVar("Settings", bound=LearnerSettings)
 """Settings of some algorithm, the same that were given."""
 
 

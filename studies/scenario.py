@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Annotated, Any, overload
 
 import tomli_w
 
-from continual_arcade.agents.settings import AnySettings, DQNSettings, LearnerSettings
+from continual_arcade.agents.settings import DQNSettings, LearnerSettings, Settings
 from continual_arcade.envs import ENVIRONMENTS, make_game
 from continual_arcade.envs import schedules as envs_schedules
 from continual_arcade.envs.checks import (
@@ -156,7 +156,7 @@ class Scenario:
     def learner(self, settings: None = None, method: "Method | None" = None) -> DQNSettings: ...
 
     @overload
-    def learner(self, settings: AnySettings, method: "Method | None" = None) -> AnySettings: ...
+    def learner(self, settings: Settings, method: "Method | None" = None) -> Settings: ...
 
     def learner(
         self, settings: LearnerSettings | None = None, method: "Method | None" = None

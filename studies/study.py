@@ -5,7 +5,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, fields, replace
 from functools import cached_property
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 from continual_arcade.agents.algorithms.catalogue import (
     ALGORITHMS,
@@ -16,7 +16,7 @@ from continual_arcade.agents.algorithms.catalogue import (
     settings_class,
 )
 from continual_arcade.agents.methods import METHODS, Method, compose
-from continual_arcade.agents.settings import DQNSettings
+from continual_arcade.agents.settings import DQNSettings, Settings
 from continual_arcade.envs import ENVIRONMENTS, GAMES, make_game
 from continual_arcade.envs.context import HIDDEN, check_context
 from continual_arcade.envs.curricula import as_schedule
@@ -29,8 +29,6 @@ from continual_arcade.studies.run_spec import RunSpec
 from continual_arcade.studies.scenario import Scenario, as_scenario
 from continual_arcade.studies.seeds import check_seed, parse_seeds
 
-Settings = TypeVar("Settings", bound=AnySettings)
-"""Settings of some algorithm."""
 FORMAT = 1
 SHIPPED = Path(__file__).parent / "shipped"
 """Studies that come with the suite."""

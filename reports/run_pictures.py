@@ -4,9 +4,9 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
-import matplotlib as mpl
 from rich.console import Console
 
+from continual_arcade.envs.drawing.chart_style import chart_style
 from continual_arcade.evaluation.matrix import as_text, forgetting_matrix
 from continual_arcade.evaluation.runs import Comparison, Group, Run
 from continual_arcade.reports.curves import learning_curves, matrix_chart
@@ -66,5 +66,5 @@ def write_chart(chart: Chart, title: str, results: Sequence[MethodResults], path
         OSError: If it cannot be written.
     """
     figure = draw(replace(chart, title=title), method_styles(tuple(one.label for one in results)))
-    with mpl.rc_context(STYLE):
+    with chart_style(STYLE):
         figure.savefig(path, dpi=120)

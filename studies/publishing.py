@@ -11,10 +11,10 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import matplotlib as mpl
 import pandas as pd
 from matplotlib.figure import Figure
 
+from continual_arcade.envs.drawing.chart_style import chart_style
 from continual_arcade.evaluation.bounded import Range
 from continual_arcade.evaluation.commands import for_anybody
 from continual_arcade.evaluation.comparison import Difference, adjusted, paired_difference
@@ -171,7 +171,7 @@ def compute(
     means, apart = methods(table, known), differences(table, known, base)
     means.to_csv(out / f"{name}-methods.csv", index=False, float_format="%.6g")
     apart.to_csv(out / f"{name}-differences.csv", index=False, float_format="%.6g")
-    with mpl.rc_context(STYLE):
+    with chart_style(STYLE):
         picture(table, known, points).savefig(out / f"{name}.png", dpi=110)
 
 
@@ -355,7 +355,7 @@ def picture(table: pd.DataFrame, known: pd.DataFrame, points: Mapping[str, str])
     names = list(dict.fromkeys(table["method"]))
     styles = method_styles(tuple(names))
     means: Any = methods(table, known).set_index(["in", "method", "metric"])
-    with mpl.rc_context(STYLE):
+    with chart_style(STYLE):
         figure = Figure(figsize=(9, (0.24 * len(names) + 0.9) * len(scenarios)))
         axes = figure.subplots(len(scenarios), 2, squeeze=False, sharey=True)
         for row, scenario in enumerate(scenarios):

@@ -12,10 +12,10 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import matplotlib as mpl
 import pandas as pd
 from matplotlib.figure import Figure
 
+from continual_arcade.envs.drawing.chart_style import chart_style
 from continual_arcade.evaluation.csv_table import read_csv
 from continual_arcade.evaluation.network_diagnostics import OVERLAP, read
 from continual_arcade.reports.pages.static import STYLE
@@ -45,7 +45,7 @@ def layers(folder: StudyFolder) -> pd.DataFrame:
 
 def picture(table: pd.DataFrame) -> Figure:
     """Draw the overlap by layer, run by run, a panel for each method."""
-    with mpl.rc_context(STYLE):
+    with chart_style(STYLE):
         figure = Figure(figsize=(8, 3.2), layout="constrained")
         axes: Any = figure.subplots(1, len(METHODS), sharey=True)
         for axis, (method, title) in zip(axes, METHODS.items(), strict=True):

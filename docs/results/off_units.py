@@ -11,10 +11,10 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import matplotlib as mpl
 import pandas as pd
 from matplotlib.figure import Figure
 
+from continual_arcade.envs.drawing.chart_style import chart_style
 from continual_arcade.evaluation.comparison import Difference, adjusted
 from continual_arcade.evaluation.csv_table import read_csv
 from continual_arcade.reports.pages.static import STYLE
@@ -53,7 +53,7 @@ def columns(kind: str) -> list[tuple[str, str]]:
 
 def picture(table: pd.DataFrame) -> Figure:
     """Draw the scores of both phases at the end, run by run, by strength of the penalty."""
-    with mpl.rc_context(STYLE):
+    with chart_style(STYLE):
         figure = Figure(figsize=(9, 3.5), layout="constrained")
         axes: Any = figure.subplots(1, len(KINDS), sharey=True)
         for axis, (kind, title) in zip(axes, KINDS.items(), strict=True):

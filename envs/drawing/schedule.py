@@ -3,6 +3,7 @@
 from pathlib import Path
 from typing import Any
 
+from continual_arcade.envs.drawing.chart_style import chart_style
 from continual_arcade.envs.schedules import Schedule
 
 
@@ -13,11 +14,8 @@ def draw(schedule: Schedule, path: str | Path) -> None:
         schedule: The schedule.
         path: Picture to write; the suffix says which kind.
     """
-    # Environments are made in many processes that never draw; matplotlib takes half a second.
-    import matplotlib as mpl
-
     # Users name phases: a dollar sign in a name begins no formula.
-    with mpl.rc_context({"text.parse_math": False}):
+    with chart_style({"text.parse_math": False}):
         _figure(schedule).savefig(path)
 
 

@@ -11,8 +11,7 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-import matplotlib as mpl
-
+from continual_arcade.envs.drawing.chart_style import chart_style
 from continual_arcade.reports.pages.html import GENERATOR, render
 from continual_arcade.reports.pages.latex import as_latex
 from continual_arcade.reports.pages.numbers import cells_of, numbers_of
@@ -136,7 +135,7 @@ def _write_files(page: Page, folder: Path) -> None:
 
 def _write_pictures(chart: Chart, styles: dict[str, MethodStyle], path: Path) -> None:
     figure = draw(chart, styles)
-    with mpl.rc_context(STYLE):
+    with chart_style(STYLE):
         # What goes where is found once, for both files.
         engine = figure.get_layout_engine()
         if engine is not None:

@@ -3,7 +3,6 @@
 from collections.abc import Sequence
 from typing import Any
 
-import matplotlib as mpl
 import numpy as np
 from matplotlib.cm import ScalarMappable
 from matplotlib.colors import LinearSegmentedColormap, Normalize
@@ -11,6 +10,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch, Rectangle
 
+from continual_arcade.envs.drawing.chart_style import chart_style
 from continual_arcade.reports.pages import style
 from continual_arcade.reports.pages.limits import (
     Limits,
@@ -65,7 +65,7 @@ _FRAMES = 3
 def draw(chart: Chart, styles: dict[str, MethodStyle]) -> Figure:
     """Draw a chart; of matrices with many frames the first, the middle and the last.
 
-    Save it under ``mpl.rc_context(STYLE)``.
+    Save it under ``chart_style(STYLE)``.
 
     Args:
         chart: What to draw.
@@ -74,7 +74,7 @@ def draw(chart: Chart, styles: dict[str, MethodStyle]) -> Figure:
     Raises:
         TypeError: If there is no such kind of chart.
     """
-    with mpl.rc_context(STYLE):
+    with chart_style(STYLE):
         match chart:
             case LineChart():
                 figure = _lines(chart, styles)

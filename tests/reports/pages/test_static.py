@@ -8,6 +8,7 @@ import pytest
 import sample_pages as samples
 from matplotlib.figure import Figure
 
+from continual_arcade.envs.drawing.chart_style import chart_style
 from continual_arcade.reports.pages.page_model import BarChart, Chart, LineChart, LinePanel, Series
 from continual_arcade.reports.pages.static import STYLE, draw
 from continual_arcade.reports.pages.style import method_styles
@@ -17,7 +18,7 @@ STYLES = method_styles(samples.METHODS)
 
 def drawn(chart: Chart) -> Figure:
     figure = draw(chart, STYLES)
-    with mpl.rc_context(STYLE):
+    with chart_style(STYLE):
         figure.savefig(BytesIO(), format="svg")
     return figure
 
@@ -105,7 +106,7 @@ def test_charts_without_data_say_so(chart: Chart) -> None:
 def test_many_methods_and_long_names() -> None:
     methods = tuple(f"{samples.LONG}, number={i}" for i in range(16))
     figure = draw(samples.lines(methods=methods), method_styles(methods))
-    with mpl.rc_context(STYLE):
+    with chart_style(STYLE):
         figure.savefig(BytesIO(), format="png")
     width, height = figure.get_size_inches() * figure.dpi
     for axes in figure.axes:

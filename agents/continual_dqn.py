@@ -4,6 +4,7 @@ import io
 import math
 import os
 import sys
+import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -240,6 +241,8 @@ class ContinualDQN(DQN):
             check_spaces(self.observation_space, self.action_space)
         self.measures = False
         self.last_td_loss = 0.0
+        self.boundary_seconds = 0.0
+        """What parts have taken where phases end and begin, since the agent was made [s]."""
         self._syncs_due = 0
         self.trained_normalised = False
         """Whether its file says that it was trained under ``VecNormalize``, whose statistics are
@@ -843,11 +846,13 @@ class ContinualDQN(DQN):
         if news is not None:
             self.policy.set_training_mode(False)  # what parts compute now is without dropout
             ended, begun = news
+            told = time.perf_counter()
             if ended is not None:
                 for part in self.parts:
                     part.phase_end(self, ended)
             for part in self.parts:
                 part.phase_start(self, begun)
+            self.boundary_seconds += time.perf_counter() - told
 
     @property
     def next_due(self) -> int:

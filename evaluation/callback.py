@@ -7,12 +7,13 @@ from typing import Any
 
 from stable_baselines3.common.callbacks import BaseCallback
 
-from continual_arcade.evaluation import costs, network_diagnostics
+from continual_arcade.evaluation import costs, footprints, network_diagnostics
 from continual_arcade.evaluation.atomic_files import write_whole
 from continual_arcade.evaluation.costs import Cost
 from continual_arcade.evaluation.evaluator import PhaseEvaluator, Played
 from continual_arcade.evaluation.experience import KEEP
 from continual_arcade.evaluation.external_runs import external_config
+from continual_arcade.evaluation.footprints import Footprint, Measure
 from continual_arcade.evaluation.network_diagnostics import Probe
 from continual_arcade.evaluation.policies import Network, Policy, networks_of
 from continual_arcade.evaluation.protocol import Protocol
@@ -47,6 +48,8 @@ class EvaluationCallback(BaseCallback):
             method whose settings differ are not put together.
         policy: Makes what is evaluated of the model, where that is not the model itself.
         probes: Measure the agent each time; their readings go to a table of their own.
+        footprint: Says what the model holds, for a table of its own; nothing is written if not
+            given.
         report: Called after each evaluation with the lifetime step and the result.
 
     Raises:
@@ -66,6 +69,7 @@ class EvaluationCallback(BaseCallback):
         settings: Mapping[str, Any] | None = None,
         policy: Callable[[Any], Policy] = lambda model: model,
         probes: Sequence[Probe] = (),
+        footprint: Measure | None = None,
         report: Callable[[int, Played], None] = lambda step, played: None,
     ) -> None:
         super().__init__()
@@ -77,6 +81,7 @@ class EvaluationCallback(BaseCallback):
         self.settings = dict(settings or {})
         self.policy = policy
         self.probes = probes
+        self.footprint = footprint
         self.report = report
         self.seconds = 0.0
         """What evaluation has cost since training began or was resumed [s]."""
@@ -209,6 +214,9 @@ class EvaluationCallback(BaseCallback):
         steps = sum(each.steps for each in all_played.values())
         cost = Cost(step, begun - self._trained_since, steps, ended - begun)
         costs.append(self.folder.costs, [cost])
+        if self.footprint is not None:
+            held = Footprint(step, **self.footprint(self.model))
+            footprints.append(self.folder.footprints, [held])
         self._trained_since = ended
         self.seconds += ended - begun
         self.steps += steps

@@ -16,7 +16,7 @@ def rewind(folder: RunFolder, step: int) -> None:
         step: The last lifetime step that stays; 0 to start from scratch, with nothing left.
     """
     last = step if step else -1
-    for table in (folder.table, folder.diagnostics, folder.costs):
+    for table in (folder.table, folder.diagnostics, folder.costs, folder.footprints):
         _keep_lines(table, "lifetime_step", last)
     for log in folder.path.glob("progress*.csv"):
         _keep_lines(log, "time/total_timesteps", last)

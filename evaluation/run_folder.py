@@ -49,8 +49,9 @@ class RunFolder:
     """The folder of one run.
 
     ``config.json`` says what was run, ``evaluations.csv`` is the tidy table, ``diagnostics.csv``
-    has the network diagnostics, ``costs.csv`` the cost of evaluation, ``progress.csv`` the log of
-    training, and ``checkpoints/`` holds the agent at each evaluation.
+    has the network diagnostics, ``costs.csv`` the cost of evaluation, ``footprints.csv`` what the
+    agent takes and keeps, ``progress.csv`` the log of training, and ``checkpoints/`` holds the
+    agent at each evaluation.
     """
 
     path: Path
@@ -135,6 +136,11 @@ class RunFolder:
     def costs(self) -> Path:
         """The table of what evaluation has cost."""
         return self.path / "costs.csv"
+
+    @property
+    def footprints(self) -> Path:
+        """The table of what the agent takes and keeps."""
+        return self.path / "footprints.csv"
 
     @property
     def training_state(self) -> Path:

@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 
 from continual_arcade.envs.games import ENVIRONMENTS, make_game
-from continual_arcade.evaluation import costs, network_diagnostics
+from continual_arcade.evaluation import costs, footprints, network_diagnostics
 from continual_arcade.evaluation.policies import Network
 from continual_arcade.evaluation.protocol import Protocol
 from continual_arcade.evaluation.record import Record, Value
@@ -36,6 +36,8 @@ class Run:
     """The network diagnostics, None if none were measured."""
     costs: pd.DataFrame | None = None
     """What evaluation has cost, None if it was not written down."""
+    footprints: pd.DataFrame | None = None
+    """What the agent took and kept, None if it was not written down."""
     progress: pd.DataFrame | None = None
     """The log of training, None if there is none."""
 
@@ -54,12 +56,13 @@ class Run:
         # In the reverse of the order in which a run writes them, so that none is ahead of the table
         # of evaluations while it is being written. One that is damaged says nothing to be trusted.
         progress = folder.read_progress()
+        held = footprints.read(folder.footprints) if folder.footprints.exists() else None
         cost = costs.read(folder.costs) if folder.costs.exists() else None
         readings = (
             network_diagnostics.read(folder.diagnostics) if folder.diagnostics.exists() else None
         )
         table, protocol = read(folder.table), Protocol.from_config(config)
-        run = cls(folder, config, protocol, table, readings, cost, progress)
+        run = cls(folder, config, protocol, table, readings, cost, held, progress)
         seeds = run.table["seed"].unique().tolist()
         if seeds != [config["seed"]]:
             raise ValueError(

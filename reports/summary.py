@@ -18,6 +18,7 @@ from continual_arcade.reports.pages.page_model import (
     Section,
 )
 from continual_arcade.reports.pages.page_model import Series as Line
+from continual_arcade.reports.resources import resources
 from continual_arcade.reports.text import INTERVALS, UNSEEN, Notes, played_by
 
 HEADLINES = {
@@ -43,6 +44,7 @@ def summary(results: Sequence[MethodResults], points: str) -> Section:
     tables = [_headlines(results, points, normalised=False)]
     if results[0].context.references is not None:
         tables.append(_headlines(results, points, normalised=True))
+    tables.append(resources(results))
     return Section(
         "about-summary",
         "Summary",

@@ -79,12 +79,15 @@ def _measure(spec: RunSpec) -> tuple[float, float, int]:
         begun = time.perf_counter()
         agent.learn(short.schedule.total_steps)
         seconds = time.perf_counter() - begun
-    rate = (short.schedule.total_steps - free) / seconds
+    # What parts do where phases end does not grow with the phases.
+    at_boundaries: float = getattr(agent, "boundary_seconds", 0.0)
+    rate = (short.schedule.total_steps - free) / (seconds - at_boundaries)
     steps = evaluations * len(schedule.distinct) * evaluation.episodes * evaluation.max_steps
     disk = evaluations * _evaluation_bytes(short, agent)
     if spec.save_every:
         disk += _TRANSITION * min(getattr(settings, "buffer_size", 0), schedule.total_steps)
-    return schedule.total_steps / rate, steps * _evaluation_step_seconds(spec), disk
+    training = schedule.total_steps / rate + at_boundaries
+    return training, steps * _evaluation_step_seconds(spec), disk
 
 
 def _evaluation_bytes(spec: RunSpec, agent: Agent) -> int:

@@ -26,6 +26,7 @@ from continual_arcade.agents.building import (
     training_schedule,
 )
 from continual_arcade.agents.continual_dqn import ContinualDQN, DivergedError
+from continual_arcade.agents.footprint import footprint
 from continual_arcade.agents.methods import METHODS, Method
 from continual_arcade.agents.sb3.agent import SB3Agent
 from continual_arcade.agents.sb3.building import build_sb3_agent
@@ -380,6 +381,7 @@ class Training:
             folder,
             seed=spec.seed,
             probes=PROBES if spec.probes else (),
+            footprint=footprint,
             report=report,
         )
         saves = _Saves(folder.training_state, spec.save_every)

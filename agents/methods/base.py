@@ -217,6 +217,11 @@ class Part:
         return watches or bool(self.values_after)
 
     @property
+    def earlier_observations(self) -> int:
+        """How many observations of phases that have ended it keeps as they were seen."""
+        return 0
+
+    @property
     def defers_target(self) -> bool:
         """Whether the target network must not be synchronised now."""
         return bool(self.defers) and getattr(self, self.defers) != 0

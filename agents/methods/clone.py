@@ -42,6 +42,11 @@ class Clone(PhaseMemory, KeptCloning):
             self.observations = np.concatenate([self.observations, played.observations])
             self.values = np.concatenate([self.values, values])
 
+    @property
+    def earlier_observations(self) -> int:
+        """How many states are kept."""
+        return 0 if self.observations is None else len(self.observations)
+
 
 PRESETS = (
     Preset(

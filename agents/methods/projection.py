@@ -74,6 +74,11 @@ class Projection(PhaseMemory):
             self.kept[name] = np.concatenate([*kept, column])
         self.remembered = len(self.kept["rewards"])
 
+    @property
+    def earlier_observations(self) -> int:
+        """How many transitions are kept."""
+        return self.remembered
+
     @rule("project", writes="before", when="remembered")
     def remember_start(theta: Any) -> Any:
         """Remember where the step begins."""

@@ -12,8 +12,15 @@ import pytest
 from full_disks import files_of_at_most
 from stable_baselines3.common.logger import CSVOutputFormat
 
-from continual_arcade.evaluation import costs, csv_table, network_diagnostics, table
+from continual_arcade.evaluation import (
+    costs,
+    csv_table,
+    footprints,
+    network_diagnostics,
+    table,
+)
 from continual_arcade.evaluation.costs import Cost
+from continual_arcade.evaluation.footprints import Footprint
 from continual_arcade.evaluation.network_diagnostics import Reading
 from continual_arcade.evaluation.rewinding import rewind
 from continual_arcade.evaluation.run_folder import RunFolder
@@ -23,6 +30,10 @@ from continual_arcade.studies.progress import ProgressLog
 
 def cost(step: int) -> Cost:
     return Cost(step, 1.25, 7, 0.5)
+
+
+def held(step: int) -> Footprint:
+    return Footprint(step, 90, 1080, 9600, 0, float("nan"))
 
 
 def episode(step: int) -> Row:
@@ -38,6 +49,7 @@ def reading(step: int) -> Any:
 
 KINDS: dict[str, tuple[Any, Callable[[int], Any]]] = {
     "costs": (costs, cost),
+    "footprints": (footprints, held),
     "evaluations": (table, episode),
     "diagnostics": (network_diagnostics, reading),
 }

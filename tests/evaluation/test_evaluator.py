@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from continual_arcade.agents import DQNSettings, build_agent, compose
+from continual_arcade.agents.footprint import footprint
 from continual_arcade.envs import IDS, Schedule, make_game, shipped
 from continual_arcade.envs.oracles import Oracle
 from continual_arcade.evaluation import (
@@ -17,6 +18,7 @@ from continual_arcade.evaluation import (
     FunctionPolicy,
     RunFolder,
     Timetable,
+    footprints,
 )
 from continual_arcade.evaluation.costs import read
 from continual_arcade.studies.probes import PROBES
@@ -116,7 +118,9 @@ def test_evaluation_does_not_change_training(tmp_path: Any, engine: Any, method:
             folder.make()
             evaluator = Evaluator("FlappyBird", schedule, episodes=2, max_steps=100)
             timetable = Timetable(schedule, every, at_end=2, spacing=18)
-            callback = EvaluationCallback(evaluator, timetable, folder, seed=3, probes=probes)
+            callback = EvaluationCallback(
+                evaluator, timetable, folder, seed=3, probes=probes, footprint=footprint
+            )
         agent.learn(schedule.total_steps, callback=callback)
         agent.save_training(tmp_path / f"{name}.zip")
         with zipfile.ZipFile(tmp_path / f"{name}.zip") as state:
@@ -126,6 +130,7 @@ def test_evaluation_does_not_change_training(tmp_path: Any, engine: Any, method:
     assert len(ends[0]) > 1
     assert ends[0] == ends[1] == ends[2]
     assert len(read(tmp_path / "probed" / "costs.csv")) == 1 + 6 * 5
+    assert len(footprints.read(tmp_path / "probed" / "footprints.csv")) == 1 + 6 * 5
     assert (tmp_path / "probed" / "diagnostics.csv").exists()
     assert not (tmp_path / "ends" / "diagnostics.csv").exists()
 

@@ -235,6 +235,7 @@ def drop_rows(path: Path, keep: Callable[[list[str]], bool]) -> None:
         ),
         (lambda p: (p / "diagnostics.csv").write_text(FOREIGN), "is that of another run"),
         (lambda p: (p / "costs.csv").write_text("1,2"), "is not a table of costs|has the columns"),
+        (lambda p: (p / "footprints.csv").write_text("1,2\n3,4\n"), "a table of footprints has"),
         (lambda p: edit(p, lambda c: c.update(settings=[])), "damaged: settings"),
         (lambda p: edit(p, lambda c: c.update(seed="0")), "damaged: seed"),
         (lambda p: edit(p, lambda c: c["schedule"]["phases"][0].update(params={"gap": "x"})), "is"),

@@ -377,6 +377,12 @@ def test_what_goes_on_inside(tmp_path: Path) -> None:
             "lifetime_step,training_seconds,evaluation_steps,evaluation_seconds\n"
             "0,0.0,0,0.0\n100,3.0,50,0.5\n200,3.0,50,0.5\n"
         )
+        (path / "footprints.csv").write_text(
+            "lifetime_step,parameters,network_bytes,replay_bytes,method_bytes,"
+            "earlier_observations\n"
+            f"0,90,720,9600,0,0\n100,90,1440,9600,{2000 + seed * 3000},0\n"
+            f"200,90,1440,9600,0,{10 * seed}\n"
+        )
     page = page_of(paths)
     interference = item(page, "interference")
     assert isinstance(interference, HeatMap)
@@ -405,11 +411,17 @@ def test_what_goes_on_inside(tmp_path: Path) -> None:
     costs = cells(page, "costs")["finetune"]
     assert costs["training [s]"] == "6.0"
     assert costs["evaluation's share of the time"] == "14%"
+    taken = cells(page, "resources")["finetune"]
+    assert list(taken.values()) == [
+        "finetune", "30000.0", "1.00", "90", "1", "10", "5", "10"
+    ]  # fmt: skip
     # A run that did not write them down makes them unknown, and nothing else.
     (paths[0] / "costs.csv").unlink()
+    (paths[1] / "footprints.csv").unlink()
     (paths[0] / "diagnostics.csv").unlink()
     without = page_of(paths)
     assert cells(without, "costs")["finetune"]["training [s]"] == "\N{EN DASH}"
+    assert set(cells(without, "resources")["finetune"].values()) == {"finetune", "\N{EN DASH}"}
     assert "interference" not in [found.key for found in without.items()]
     # Beside another method that has them, it is said who lacks what.
     others = runs(tmp_path, BETTER, "ewc")
@@ -417,6 +429,15 @@ def test_what_goes_on_inside(tmp_path: Path) -> None:
     assert isinstance(partly, HeatMap)
     assert [panel.label for panel in partly.panels] == ["finetune"]
     assert "Without ewc: 3 runs of 3 wrote no diagnostics.csv" in partly.caption
+    # The fastest of each method: twice as long as finetune took.
+    for path in others:
+        (path / "costs.csv").write_text(
+            "lifetime_step,training_seconds,evaluation_steps,evaluation_seconds\n"
+            f"0,0.0,0,0.0\n100,{9 if path == others[0] else 6}.0,50,0.5\n200,6.0,50,0.5\n"
+        )
+    both = cells(page_of([*paths[1:], *others]), "resources")
+    assert both["ewc"]["times finetune"] == "2.00"
+    assert cells(page_of(others), "resources")["ewc"]["times finetune"] == "\N{EN DASH}"
 
 
 def test_a_phase_that_comes_back(tmp_path: Path) -> None:

@@ -1,5 +1,6 @@
 """What a study will cost: every kind of run is measured; what can be trained is not refused."""
 
+import time
 from pathlib import Path
 from typing import Any
 
@@ -7,6 +8,7 @@ import pytest
 from small_studies import SCENARIO, InTurn, made, small
 
 from continual_arcade.agents import METHODS
+from continual_arcade.agents.methods.ewc import EWC
 from continual_arcade.studies import forecast as forecasting
 from continual_arcade.studies.folder import StudyFolder
 from continual_arcade.studies.forecast import forecast
@@ -50,6 +52,25 @@ def test_every_method_can_be_forecast(method: str, tmp_path: Path) -> None:
     study.check()
     (cost,) = forecast(list(cells(study)))
     assert (cost.method, cost.runs) == (method, 1)
+
+
+def test_what_is_done_where_phases_end_does_not_grow_with_the_phases(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    end = EWC.phase_end
+
+    def slow(part: EWC, learner: Any, phase: int) -> None:
+        time.sleep(0.5)
+        end(part, learner, phase)
+
+    monkeypatch.setattr(EWC, "phase_end", slow)
+    study = small(tmp_path, methods={"ewc": {}}, seeds="0", phase_steps=1_000_000)
+    (cost,) = forecast(list(cells(study)))
+    # Two phases end: 1 s of millions of steps; as a cost of each of them it would be hours.
+    fast = 3_000_000 / cost.train_seconds
+    monkeypatch.setattr(EWC, "phase_end", end)
+    (without,) = forecast(list(cells(study)))
+    assert fast > 0.2 * 3_000_000 / without.train_seconds
 
 
 def test_longer_lives_cost_more_and_more_evaluations_take_more_room(tmp_path: Path) -> None:

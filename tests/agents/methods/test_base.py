@@ -453,6 +453,66 @@ def test_only_one_part_plans_the_batches() -> None:
     assert model._n_updates == 2 * (PHASE - LEARNING_STARTS) // NUM_ENVS
 
 
+# --- what they keep ------------------------------------------------------------------------------
+
+
+class Seen(Part):
+    """Remembers every observation, by the phase in which it was made."""
+
+    name: ClassVar[str] = "seen"
+
+    def __init__(self) -> None:
+        self.of_phase: dict[int, set[bytes]] = {0: set(), 1: set()}
+
+    def completed(self, learner: Any, transitions: Any) -> None:
+        for row, phase in zip(transitions.observations, transitions.phases.tolist(), strict=True):
+            self.of_phase[phase].add(row.tobytes())
+
+
+def rows_of(tree: Any, width: int) -> list[bytes]:
+    """Return all rows of the arrays of a tree that are as wide as an observation.
+
+    Of transitions the observation counts, and not the next one.
+    """
+    if isinstance(tree, torch.Tensor):
+        tree = tree.numpy()
+    if isinstance(tree, np.ndarray):
+        is_rows = tree.ndim == 2 and tree.shape[1] == width and tree.dtype == np.float32
+        return [row.tobytes() for row in tree] if is_rows else []
+    if isinstance(tree, dict):
+        tree = [value for key, value in tree.items() if key != "next_observations"]
+    if isinstance(tree, list | tuple):
+        return [row for each in tree for row in rows_of(each, width)]
+    return []
+
+
+def kept_of_an_earlier_phase(part: Part) -> tuple[int, int]:
+    """Return how many observations of the first phase a part has in the second, and says it has."""
+    seen = Seen()
+    model = live(agent(part, seen, engine="torch"), PHASE + 60)
+    rows = rows_of(part.state_dict(), model.observation_space.shape[0])
+    first, second = seen.of_phase[0], seen.of_phase[1]
+    of_first = sum(row in first for row in rows)
+    # Where episodes begin both phases look alike.
+    only_first = sum(row in first - second for row in rows)
+    return (of_first if only_first else 0), part.earlier_observations
+
+
+@pytest.mark.parametrize("name", SMALL)
+def test_a_part_says_what_it_keeps_of_earlier_phases(name: str) -> None:
+    has, says = kept_of_an_earlier_phase(make_part(name, SMALL[name]))
+    assert has == says
+    assert (says > 0) == (name in {"agem", "clone", "gem"})
+
+
+def test_a_part_that_does_not_say_what_it_keeps_is_found() -> None:
+    class Silent(Clone):
+        earlier_observations = 0  # type: ignore[assignment]
+
+    has, says = kept_of_an_earlier_phase(Silent(states=40))
+    assert (has, says) == (40, 0)
+
+
 # --- they combine -------------------------------------------------------------------------------
 
 

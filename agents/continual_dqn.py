@@ -702,7 +702,16 @@ class ContinualDQN(DQN):
         if self.exploration is not None and self.num_timesteps < learning_starts:
             actions = self.exploration.draw(self._exploration_rng, self._actions, n_envs)
             return actions, actions
+        part = self._choosing_part()
+        if part is not None:
+            seen: Any = self._last_obs
+            actions = part.actions(self, seen)
+            return actions, actions
         return super()._sample_action(learning_starts, action_noise, n_envs)
+
+    def _choosing_part(self) -> Part | None:
+        """Return the part that chooses the actions now, the first if several would."""
+        return next((part for part in self.parts if part.chooses(self)), None)
 
     def predict(
         self,
@@ -815,6 +824,8 @@ class ContinualDQN(DQN):
 
     def _current_loop(self, engine: CompiledEngine, env: VecEnv) -> GameLoop | EnvLoop | None:
         """Return the loop that plays and learns in one, if there can be one."""
+        if self._choosing_part() is not None:
+            return None
         if self._fused is None or not self._fused.is_of(engine, env):
             self._fused = None
             if is_served(env, self):

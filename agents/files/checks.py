@@ -229,6 +229,11 @@ def check_part(
             _check_transitions(value, agent)
         elif name in ("observations", "values"):
             _check_states(name, value, agent)
+        elif name == "archive":
+            numbers = sum(parameter.numel() for parameter in agent.q_net.parameters())
+            Array((None, numbers), np.float32)(name, value)
+        elif name == "tried":
+            Array((len(state["archive"]), 2), np.float64)(name, value)
         elif name == "ends":
             _check_ends(value, state["kept"])
         elif name == "steps":

@@ -243,6 +243,28 @@ class Part:
         reached, with either engine. The part must then have another one, or none.
         """
 
+    def chooses(self, learner: Learner) -> bool:
+        """Return whether it chooses the actions now, in place of the agent; see :meth:`actions`.
+
+        It may begin to where a phase starts, or in :meth:`between`, and end at any step; and may
+        depend on nothing but the part's state and settings, and the lifetime step.
+        """
+        return False
+
+    def actions(self, learner: Learner, observations: npt.NDArray[Any]) -> npt.NDArray[np.int64]:
+        """Return what is done next while training, if it chooses the actions.
+
+        They are stored and learnt from as the agent's own. In evaluation the agent chooses.
+
+        Args:
+            learner: The learner.
+            observations: What is seen, shape ``(num_envs, *obs_shape)``.
+
+        Returns:
+            An action for each, shape ``(num_envs,)``.
+        """
+        raise NotImplementedError(f"part {self.name!r} says that it chooses actions, and does not")
+
     def phase_end(self, learner: Learner, phase: int) -> None:
         """A phase has ended, and another one follows.
 

@@ -502,6 +502,7 @@ def test_every_part_there_is_does_the_same_in_both_engines(
     name: str, without_parts: ContinualDQN
 ) -> None:
     settings = {
+        "best-return": {"steps": 40, "trial": 8},
         "clear": {"after": 60},
         "reptile": {"every": 7},
         "agem": {"batch": 2},

@@ -196,6 +196,7 @@ def small(name: str) -> Method:
         "agem": ("agem:transitions=40,batch=16",),
         "gem": ("gem:transitions=20",),
         "clone": ("clone:states=40,batch=16",),
+        "clonex": ("clone:states=40,batch=16", "best-return:steps=40,trial=8"),
         "generative-replay": ("generative-replay:states=40,samples=60,components=3,batch=16",),
         "l2": ("l2:lam=0.01",),
         "lwf": ("lwf:states=40,every=28,batch=16",),

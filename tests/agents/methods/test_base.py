@@ -377,6 +377,7 @@ def test_a_part_is_not_given_twice() -> None:
 
 SMALL: dict[str, dict[str, Any]] = {
     "agem": {"transitions": 40, "batch": 8},
+    "best-return": {"steps": 40, "trial": 8},
     "clear": {"after": 60},
     "clone": {"states": 40, "batch": 8},
     "continual-backprop": {"every": 30, "batch": 20, "rate": 0.01, "maturity": 9},
@@ -408,6 +409,7 @@ CONFLICTS = {
     *(tuple(sorted(pair)) for pair in itertools.product(HOLDING, CHANGING)),
     ("clear", "clone"),
     ("clear", "mer"),
+    ("best-return", "packnet"),
     *(tuple(sorted(("hare-tortoise", other))) for other in ("reptile", "packnet", *CHANGING)),
     ("ewc", "reset"),
     ("hare-tortoise", "reset"),

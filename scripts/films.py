@@ -13,12 +13,16 @@ from continual_arcade.evaluation.runs import Comparison, Run
 from continual_arcade.reports.method_results import MethodResults
 from continual_arcade.reports.pages.page_model import Clip, FilmStrip
 from continual_arcade.reports.text import PLAYED, TRAINED
-from continual_arcade.scripts.policies import load_agent
+from continual_arcade.scripts.policies import load_agent, saliency_of
 
 THREADS = 2
 """Films that are made at a time: encoders are processes of their own."""
 WIDTH = 144
 """Of a film [px]."""
+WIDTH_WITH_SALIENCY = 288
+"""Of the game in a film in which what the agent sees stands beside it [px]."""
+_LARGER = 4
+"""So many times the room a film then takes."""
 EVERY = 2
 """A film shows every second step: it is half as large, and moves smoothly enough."""
 MOST_SECONDS = 880.0
@@ -36,6 +40,12 @@ def why_not_filmed(game: str) -> str:
     return "" if make_game(game).painter else f"{game} has no painter"
 
 
+_MARKED = (
+    " Beside the game stands what the agent sees; red is how much its choice depends on it (the "
+    "gradient of the value that it chooses)."
+)
+
+
 @dataclass(frozen=True)
 class Films:
     """Films the agents of a report.
@@ -43,6 +53,8 @@ class Films:
     Args:
         seconds: Length of a film [s]; 0 for none.
         comparisons: How many there are on the page, which share it.
+        saliency: Whether what the agent sees stands beside the game, and what its choice depends on
+            is marked there.
 
     Raises:
         ValueError: If the length is negative, too long or not finite.
@@ -50,8 +62,13 @@ class Films:
 
     seconds: float
     comparisons: int = 1
+    saliency: bool = False
 
     def __post_init__(self) -> None:
+        if self.saliency and not self.seconds:
+            raise ValueError(
+                "saliency is shown in films, and film_seconds = 0 leaves them out: leave one out"
+            )
         if not 0 <= self.seconds <= LONGEST:
             raise ValueError(
                 f"film_seconds = {self.seconds} must be from 0, for no films, to {LONGEST:g}: "
@@ -68,18 +85,29 @@ class Films:
         Args:
             comparison: The game and schedule in which they were trained.
             results: The methods.
+
+        Raises:
+            ValueError: If saliency is to be shown of an agent that has none.
         """
         # What opens the agents of others is not known here.
         results = [one for one in results if not one.runs[0].is_external]
         if not self.seconds or not results or why_not_filmed(comparison.protocol.game):
             return []
+        without = [one.label for one in results if one.runs[0].settings["algorithm"] != "dqn"]
+        if self.saliency and without:
+            raise ValueError(
+                "--saliency is the gradient of the value of an action, of which a DQN has one for "
+                f"each, and {', '.join(without)} has none: leave its runs out, or --saliency"
+            )
         schedule = comparison.protocol.schedule
         record = results[0].runs[0].scores
         names = record.stage_labels
         stages = dict(enumerate(("before", *names)))
         phases = len(schedule.distinct)
         left_out = ""
-        most = int(MOST_SECONDS / self.seconds / self.comparisons)
+        marked = _MARKED if self.saliency else ""
+        room = _LARGER if self.saliency else 1
+        most = int(MOST_SECONDS / self.seconds / self.comparisons / room)
         if len(results) * len(stages) * phases > most:
             stages = {stage: stages[stage] for stage in (0, 1, len(names))}
             left_out = " The agents after other phases are left out: the page would be too large."
@@ -91,7 +119,8 @@ class Films:
                 comparison.protocol.game,
                 schedule,
                 phase.index,
-                width=WIDTH,
+                width=WIDTH_WITH_SALIENCY if self.saliency else WIDTH,
+                shows_observation=self.saliency,
                 hud="brief",
                 context=comparison.protocol.context,
                 **comparison.protocol.options,
@@ -109,7 +138,7 @@ class Films:
                         key=f"films-{len(strips)}",
                         title=one.label,
                         caption=f"Seed {run.seed}, the first evaluation episode. Below each film: "
-                        f"mean {comparison.points} of that agent in that phase.{left_out}",
+                        f"mean {comparison.points} of that agent in that phase.{marked}{left_out}",
                         label=one.label,
                         rows=record.labels,
                         columns=tuple(stages.values()),
@@ -132,6 +161,7 @@ class Films:
         if path is None:
             return (None,) * len(cameras)
         agent = load_agent(path)
+        weighs = saliency_of(agent) if self.saliency else None
         stage = "before training" if row == 0 else f"after {record.stage_labels[row - 1]}"
 
         def clip(column: int, camera: Camera) -> Clip:
@@ -141,6 +171,7 @@ class Films:
                 seed=evaluation.first_seed,
                 seconds=min(self.seconds, evaluation.max_steps / FRAMES_PER_SECOND),
                 every=EVERY,
+                weighs=weighs,
             )
             data = film.clip(pictures, FRAMES_PER_SECOND // EVERY)
             mean = record.means[last, column]

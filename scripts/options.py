@@ -139,6 +139,9 @@ class Report:
     """What the runs are for, in a sentence below the heading."""
     film_seconds: float = 4.0
     """Length of each film [s]; 0 for none."""
+    saliency: bool = False
+    """Show in films what the agent sees, and mark in it what its choice depends on: the gradient of
+    the chosen value by what is seen."""
 
 
 @dataclass(frozen=True)
@@ -222,6 +225,8 @@ class MakeReport:
     """Report what is there, though runs are lacking."""
     film_seconds: float = 0.0
     """Length of each film [s]; 0 for none."""
+    saliency: bool = False
+    """Show in films what the agent sees, and mark in it what its choice depends on."""
 
 
 @dataclass(frozen=True)

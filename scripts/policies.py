@@ -4,7 +4,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from continual_arcade.envs.oracles import Oracle
-from continual_arcade.evaluation.policies import Policy
+from continual_arcade.evaluation.filming import Weighs
+from continual_arcade.evaluation.policies import Network, Policy, playing_by
 from continual_arcade.studies.references import RandomPlayer
 
 if TYPE_CHECKING:
@@ -34,6 +35,26 @@ def load_agent(path: Path) -> "Agent":
     if kind_of(path) == saving.KIND:
         return loading.load_agent(path)
     return ContinualDQN.load(path, device="cpu")
+
+
+def saliency_of(agent: Any, network: Network | None = None) -> Weighs:
+    """Return what says how much each number that an agent sees weighs in its choice.
+
+    Args:
+        agent: The agent.
+        network: By which of its weights it plays; what it is evaluated by if not given.
+
+    Raises:
+        ValueError: If it has no value of each action.
+    """
+    from continual_arcade.agents.probes.saliency import saliency  # takes seconds
+
+    if not hasattr(agent, "q_net"):
+        raise ValueError(
+            "--saliency is the gradient of the value of an action, of which a DQN has one for "
+            f"each, and {type(agent).__name__} has none: leave it out"
+        )
+    return lambda seen: saliency(playing_by(agent, network).q_net, seen)
 
 
 def scripted(name: str, env: Any, seed: int) -> Policy:

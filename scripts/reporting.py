@@ -1,6 +1,7 @@
 """What the command ``report`` does, once its arguments are read."""
 
 import time
+from dataclasses import replace
 
 from rich.console import Console
 
@@ -26,7 +27,8 @@ def report(args: Report, console: Console) -> list[LeftOut]:
         OSError: If there is no such run, or the page cannot be written.
     """
     begun = time.perf_counter()
-    Films(args.film_seconds)  # a mistake is said before anything is read
+    # A mistake is said before anything is read.
+    films = Films(args.film_seconds, saliency=args.saliency)
     references = (
         reference_files.load(args.references)
         if args.references
@@ -52,7 +54,7 @@ def report(args: Report, console: Console) -> list[LeftOut]:
         references=references,
         baselines=baselines,
         against=args.against,
-        film=Films(args.film_seconds, len(gathered.comparisons)).of,
+        film=replace(films, comparisons=len(gathered.comparisons)).of,
         title=args.title or "",
         about=args.about,
     )

@@ -257,6 +257,7 @@ def report_study(args: MakeReport, console: Console) -> int | None:
         title=f"Study {folder.study.name}",
         about=folder.study.about,
         film_seconds=args.film_seconds,
+        saliency=args.saliency,
     )
     left_out = report(given, console)
     print(f"the report is in {page}")

@@ -11,7 +11,7 @@ from contextlib import closing
 from dataclasses import dataclass
 from itertools import chain, islice
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import pygame
 import tyro
@@ -29,13 +29,13 @@ from continual_arcade.envs.games import OTHER, make_game
 from continual_arcade.envs.oracles import Oracle
 from continual_arcade.envs.other_games import ids_of
 from continual_arcade.evaluation.evaluator import FIRST_SEED
-from continual_arcade.evaluation.filming import Camera, PhaseCamera, Shot, Weighs, side_by_side
+from continual_arcade.evaluation.filming import Camera, PhaseCamera, Shot, side_by_side
 from continual_arcade.evaluation.filming_others import OthersCamera
-from continual_arcade.evaluation.policies import Network, Policy, playing_by
+from continual_arcade.evaluation.policies import Network, Policy
 from continual_arcade.scripts.cli import run
 from continual_arcade.scripts.games import GameName
 from continual_arcade.scripts.lineup import Lineup, Member, line_up
-from continual_arcade.scripts.policies import load_agent, scripted
+from continual_arcade.scripts.policies import load_agent, saliency_of, scripted
 
 FILM_SECONDS = {".gif": 20.0, ".mp4": 60.0}
 """Longest films where nothing else is said. Longer GIFs grow beyond what a page wants to load; an
@@ -235,7 +235,7 @@ def _pictures(playing: Lineup, args: Watch, say: Say) -> Iterator[Picture]:
         camera = _camera(playing, members[0], args)
         policy = _policy(members[0], camera, args, say)
         network = args.network if members[0].path else None
-        weighs = _weighs(policy, network) if args.saliency else None
+        weighs = saliency_of(policy, network) if args.saliency else None
         seeds = range(args.seed, args.seed + args.episodes)
         return chain.from_iterable(
             camera.film(policy, seed=seed, network=network, weighs=weighs) for seed in seeds
@@ -253,19 +253,6 @@ def _pictures(playing: Lineup, args: Watch, say: Say) -> Iterator[Picture]:
         network = args.network if member.path else None
         shots.append(Shot(camera, policy, headline, ", ".join(detail), network))
     return side_by_side(shots, seed=args.seed, episodes=args.episodes)
-
-
-def _weighs(agent: Any, network: Network | None) -> Weighs:
-    """Return what says how much each number that an agent sees weighs in its choice."""
-    from continual_arcade.agents.probes.saliency import saliency  # takes seconds
-
-    if not hasattr(agent, "q_net"):
-        raise ValueError(
-            "--saliency is the gradient of the value of an action, of which a DQN has one for "
-            f"each, and {type(agent).__name__} has none: leave it out"
-        )
-
-    return lambda seen: saliency(playing_by(agent, network).q_net, seen)
 
 
 def _others_camera(playing: Lineup, member: Member, title: str) -> OthersCamera:

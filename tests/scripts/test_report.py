@@ -1,5 +1,6 @@
 """Reports of real runs: written whole, never over different protocols, seen in a browser."""
 
+import base64
 import csv
 import json
 import re
@@ -8,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from films import frames
 from published import paths_in, paths_under
 from undrawn import without_drawing
 from watched_pages import drawn
@@ -205,6 +207,21 @@ def test_one_run_alone_without_checkpoints_has_neither_differences_nor_films(
     assert "ifferences from" not in text
 
 
+def test_films_mark_what_the_choice_depends_on(runs: list[Path], tmp_path: Path) -> None:
+    out = tmp_path / "seen.html"
+    report.main([str(runs[0]), "-o", str(out), "--film-seconds", "0.2", "--saliency"])
+    page = out.read_text("utf-8")
+    assert "red is how much its choice depends on it" in page
+    film = tmp_path / "film.mp4"
+    coded = re.findall(r'data-film="([^"]+)"', page)
+    assert len(coded) == 4 * 3  # stages, phases
+    film.write_bytes(base64.b64decode(coded[0]))
+    picture = frames(film)[0].astype(int)
+    assert picture.shape[1] > 288  # beside the game
+    red = (picture[..., 0] > picture[..., 1] + 60) & (picture[..., 0] > picture[..., 2] + 60)
+    assert red[:, 300:].any()
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
@@ -212,6 +229,10 @@ def test_one_run_alone_without_checkpoints_has_neither_differences_nor_films(
         (["nowhere"], "is no run"),
         (["RUN", "--film-seconds", "-1"], "film_seconds = -1"),
         (["RUN", "--film-seconds", "nan"], "film_seconds = nan"),
+        (
+            ["RUN", "--film-seconds", "0", "--saliency"],
+            "film_seconds = 0 leaves them out: leave one out",
+        ),
         (["RUN", "-o", "report.pdf"], "a report is an .html file"),
         (["RUN", "-o", "nowhere/report.html"], "there is no folder"),
         (["RUN", "--against", "mer"], "unknown method 'mer': known are finetune"),

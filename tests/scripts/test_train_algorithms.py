@@ -110,6 +110,10 @@ def test_it_is_evaluated_again_and_stands_beside_a_dqn(
     text = page.read_text("utf-8")
     (row,) = [piece for piece in text.split("<tr>") if ">algorithm<" in piece]
     assert row.count("ppo") == row.count("dqn") == 1
+    with pytest.raises(SystemExit):
+        report.main([*map(str, folders), f"--out={tmp_path / 'seen.html'}", "--saliency"])
+    said = " ".join(capsys.readouterr().err.split())
+    assert "of which a DQN has one for each, and ppo has none" in said
 
 
 REFUSED = [

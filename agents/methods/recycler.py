@@ -13,6 +13,7 @@ from continual_arcade.agents.hidden_units import hidden_units
 from continual_arcade.agents.methods.base import Learner, State
 from continual_arcade.agents.methods.periodic import Periodic
 from continual_arcade.agents.methods.rules import declared, number
+from continual_arcade.agents.methods.tensors import forget_moments
 from continual_arcade.envs.checks import Count, Whole
 from continual_arcade.envs.schedules import LONGEST
 
@@ -170,6 +171,4 @@ def forget(optimizer: torch.optim.Optimizer, hidden: Hidden, units: torch.Tensor
     rows += [tensor for norm in hidden.norms for tensor in (norm.weight, norm.bias)]
     places: list[tuple[torch.Tensor, Any]] = [(tensor, units) for tensor in rows]
     for tensor, where in [*places, (hidden.out.weight, (slice(None), units))]:
-        for moment in optimizer.state.get(tensor, {}).values():
-            if isinstance(moment, torch.Tensor) and moment.shape == tensor.shape:
-                moment[where] = 0.0
+        forget_moments(optimizer, tensor, where)

@@ -29,3 +29,16 @@ def gradients(learner: Any) -> list[torch.Tensor]:
             raise RuntimeError(f"{name} of the network has no gradient: it takes no part in Q")
         found.append(torch.zeros_like(parameter) if parameter.grad is None else parameter.grad)
     return found
+
+
+def forget_moments(optimizer: torch.optim.Optimizer, tensor: torch.Tensor, where: Any) -> None:
+    """Let an optimiser forget what it has kept of some numbers of a tensor.
+
+    Args:
+        optimizer: The optimiser.
+        tensor: One of those that it moves.
+        where: Which of its numbers, as an index.
+    """
+    for moment in optimizer.state.get(tensor, {}).values():
+        if isinstance(moment, torch.Tensor) and moment.shape == tensor.shape:
+            moment[where] = 0.0

@@ -201,6 +201,7 @@ def small(name: str) -> Method:
         "l2": ("l2:lam=0.01",),
         "lwf": ("lwf:states=40,every=28,batch=16",),
         "hare-tortoise": ("hare-tortoise:every=40,decay=0.9",),
+        "drop-and-grow": ("drop-and-grow:every=40,over=200,batch=20",),
         "redo": ("redo:every=40,batch=20,tau=0.5",),
         "continual-backprop": ("continual-backprop:every=40,rate=0.01,maturity=9",),
         "neurogenesis": ("neurogenesis:every=40,rate=0.1",),

@@ -381,6 +381,7 @@ SMALL: dict[str, dict[str, Any]] = {
     "clear": {"after": 60},
     "clone": {"states": 40, "batch": 8},
     "continual-backprop": {"every": 30, "batch": 20, "rate": 0.01, "maturity": 9},
+    "drop-and-grow": {"every": 30, "over": 200, "batch": 20},
     "ewc": {"lam": 0.01, "samples": 20, "anchor": "ema"},
     "gem": {"transitions": 20},
     "generative-replay": {"states": 40, "samples": 60, "components": 3, "batch": 8},
@@ -410,6 +411,10 @@ CONFLICTS = {
     ("clear", "clone"),
     ("clear", "mer"),
     ("best-return", "packnet"),
+    *(
+        tuple(sorted(("drop-and-grow", other)))
+        for other in ("packnet", "mer", "reptile", "reset", "hare-tortoise", *CHANGING)
+    ),
     *(tuple(sorted(("hare-tortoise", other))) for other in ("reptile", "packnet", *CHANGING)),
     ("ewc", "reset"),
     ("hare-tortoise", "reset"),

@@ -146,6 +146,8 @@ class Part:
     """Which option of the policy it needs, if the network is to be told the phase whenever it acts:
     one that takes the number of phases, such as ``subnetworks``. The last features of observations
     tell it, as ``context="one-hot"`` appends them."""
+    once: ClassVar[bool] = False
+    """Whether it can learn each phase once only, from its beginning to a boundary."""
     conflicts: ClassVar[frozenset[str]] = frozenset()
     """Names of parts it cannot be combined with."""
     defers: ClassVar[str] = ""

@@ -37,6 +37,7 @@ from stable_baselines3.common.logger import Logger
 from stable_baselines3.common.type_aliases import ReplayBufferSamples
 from stable_baselines3.dqn.policies import QNetwork
 
+from continual_arcade.agents.averaging import Averaged
 from continual_arcade.agents.methods import torch_rules
 from continual_arcade.agents.methods.rules import MEASURE, declared
 from continual_arcade.agents.methods.tensors import copies, parameters
@@ -91,6 +92,11 @@ class Learner(Protocol):
     @property
     def logger(self) -> Logger:
         """Where numbers are logged."""
+        ...
+
+    @property
+    def averaged(self) -> Averaged | None:
+        """The agent as it plays by the average of its weights; None if no average is kept."""
         ...
 
     @property

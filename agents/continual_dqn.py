@@ -392,6 +392,13 @@ class ContinualDQN(DQN):
                     f"{self.phase_tracker.description} has no phase that ends: choose another "
                     "schedule (shrink, conflict, ...), or leave the part out"
                 )
+            if part.once and not self.phase_tracker.each_once:
+                raise ValueError(
+                    f"part {part.name!r} freezes what a phase has learnt at its end, and in "
+                    f"{self.phase_tracker.description} a phase begins again after its end, or "
+                    "drifts into the next one: choose a schedule in which none does, or another "
+                    "method"
+                )
         # Last: another epsilon would not help a part.
         if self.exploration is not None and self.exploration.epsilon == "per_phase":
             self.phase_tracker.progress_of_phase()  # raises if no phase ends

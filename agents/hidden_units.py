@@ -1,7 +1,8 @@
 """What the hidden units of a Q-network say of observations.
 
 Hidden units are what enters each layer with weights but the first: with layer normalisation and
-activation, without dropout. A filter of a convolution is one unit, wherever it looks.
+activation, without dropout. A filter of a convolution is one unit, wherever it looks. Where each
+phase has a column of layers, they are those of the column that answers, without its adapters.
 """
 
 from typing import Any
@@ -15,6 +16,7 @@ from stable_baselines3.dqn.policies import QNetwork
 from torch import nn
 
 from continual_arcade.agents.networks import SmallConvolutions, evaluation_mode
+from continual_arcade.agents.progressive_network import ProgressiveQNetwork
 from continual_arcade.agents.told_networks import SubnetworksQNetwork, told_phase
 
 
@@ -41,6 +43,9 @@ def hidden_units(network: QNetwork, observations: npt.ArrayLike) -> list[torch.T
             f"observations have shape {tuple(states.shape)}: it must be (count, "
             f"{', '.join(map(str, space.shape or ()))}), with at least one"
         )
+    if isinstance(network, ProgressiveQNetwork):
+        with evaluation_mode(network), torch.no_grad():
+            return network.hidden_units(states)
     if isinstance(network, SubnetworksQNetwork) and not network.sees_all(states):
         return _by_phase(network, states)
     hidden: list[torch.Tensor] = []

@@ -11,6 +11,7 @@ from stable_baselines3.common.torch_layers import BaseFeaturesExtractor, NatureC
 from stable_baselines3.dqn.policies import DQNPolicy, QNetwork
 from torch import nn
 
+from continual_arcade.agents.progressive_network import ProgressiveQNetwork
 from continual_arcade.agents.settings import PROBABILITY, Initial
 from continual_arcade.agents.told_networks import MultiHeadQNetwork, SubnetworksQNetwork
 from continual_arcade.envs.checks import OneOf, Whole, flag
@@ -35,12 +36,14 @@ class ContinualPolicy(DQNPolicy):
         heads: How many output layers there are; see :class:`MultiHeadQNetwork`.
         subnetworks: Of how many phases each may have a part of the weights of its own; see
             :class:`SubnetworksQNetwork`.
+        columns: How many columns of layers there are, one for each phase; see
+            :class:`ProgressiveQNetwork`.
         **kwargs: As in the parent.
 
     Raises:
         ValueError: If ``layer_norm`` is no truth value, ``dropout`` no probability below 1,
-            ``initial`` unknown, observations do not end with what could tell the phase, or both
-            heads and subnetworks are asked for.
+            ``initial`` unknown, observations do not end with what could tell the phase, more than
+            one of heads, subnetworks and columns is asked for, or there is not the memory for them.
     """
 
     def __init__(
@@ -51,14 +54,18 @@ class ContinualPolicy(DQNPolicy):
         initial: Initial = "default",
         heads: int = 1,
         subnetworks: int = 1,
+        columns: int = 1,
         **kwargs: Any,
     ) -> None:
         self.heads = Whole(1)("heads", heads)
         self.subnetworks = Whole(1)("subnetworks", subnetworks)
-        if heads > 1 and subnetworks > 1:
+        self.columns = Whole(1)("columns", columns)
+        told = {"heads": heads, "subnetworks": subnetworks, "columns": columns}
+        asked = [f"{name} = {count}" for name, count in told.items() if count > 1]
+        if len(asked) > 1:
             raise ValueError(
-                f"heads = {heads} and subnetworks = {subnetworks}: the part of the weights that a "
-                "phase has is its head, too; leave one out"
+                f"{' and '.join(asked)}: each of them gives a phase an output of its own; leave "
+                "all but one out"
             )
         self.layer_norm = flag("layer_norm", layer_norm)
         self.dropout = PROBABILITY("dropout", dropout)
@@ -69,7 +76,8 @@ class ContinualPolicy(DQNPolicy):
     def make_q_net(self) -> QNetwork:
         """Make a Q-network."""
         # Without the options the network is the parent's, down to the draws of its parameters.
-        network = super().make_q_net() if self.heads * self.subnetworks == 1 else self._told()
+        is_plain = self.heads == self.subnetworks == self.columns == 1
+        network = super().make_q_net() if is_plain else self._told()
         if self.layer_norm or self.dropout:
             between: list[Any] = []
             if self.layer_norm:
@@ -87,12 +95,14 @@ class ContinualPolicy(DQNPolicy):
             if network.activation_fn is not nn.ReLU:
                 _drop_outputs(layers)
             network.q_net = nn.Sequential(*layers).to(self.device)
+        if isinstance(network, ProgressiveQNetwork):
+            network.add_columns()
         if self.initial == "xavier":
             for layer in network.modules():
                 if isinstance(layer, nn.Linear | nn.Conv2d):
                     nn.init.xavier_uniform_(layer.weight)
-                    assert layer.bias is not None
-                    nn.init.zeros_(layer.bias)
+                    if layer.bias is not None:  # adapters of columns have none
+                        nn.init.zeros_(layer.bias)
         return network
 
     def set_training_mode(self, mode: bool) -> None:
@@ -108,6 +118,7 @@ class ContinualPolicy(DQNPolicy):
             "initial": self.initial,
             "heads": self.heads,
             "subnetworks": self.subnetworks,
+            "columns": self.columns,
         }
         return {**data, **own}
 
@@ -116,6 +127,8 @@ class ContinualPolicy(DQNPolicy):
         given = self._update_features_extractor(self.net_args, features_extractor=None)
         if self.heads > 1:
             return MultiHeadQNetwork(**given, heads=self.heads).to(self.device)
+        if self.columns > 1:
+            return ProgressiveQNetwork(**given, columns=self.columns).to(self.device)
         return SubnetworksQNetwork(**given, subnetworks=self.subnetworks).to(self.device)
 
 

@@ -26,6 +26,8 @@ class PhaseTracker:
         self.has_boundaries = False
         self.has_phases = False
         """Whether there is a schedule of several phases."""
+        self.each_once = False
+        """Whether there is one whose phases all end at a boundary, and none comes again."""
         self.follows = False
         """Whether there is a schedule that the environments follow, and do not stay in a phase."""
         self.description = "this environment"
@@ -42,13 +44,15 @@ class PhaseTracker:
         if not isinstance(clock, LifetimeClock):
             self.schedule = None
             self.description = "this environment, which has no schedule,"
-            self.has_boundaries = self.has_phases = self.follows = False
+            self.has_boundaries = self.has_phases = self.follows = self.each_once = False
             return
         self.schedule = clock.schedule
         self.description = f"schedule {clock.schedule.name!r}"
         self.follows = clock.frozen is None
         self.has_boundaries = self.follows and bool(clock.schedule.boundaries)
         self.has_phases = self.follows and len(clock.schedule) > 1
+        apart = 1 + len(clock.schedule.boundaries)
+        self.each_once = apart == len(clock.schedule) == len(clock.schedule.distinct)
 
     def begin(self, env: VecEnv) -> None:
         """Begin, or resume, with environments that were just reset.

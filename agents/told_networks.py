@@ -49,6 +49,20 @@ def told_phase(observations: th.Tensor, count: int) -> th.Tensor:
     return observations[..., -count:].argmax(-1)
 
 
+def chosen(of_each: th.Tensor, which: th.Tensor) -> th.Tensor:
+    """Return the row that is chosen of each matrix.
+
+    Args:
+        of_each: Shape ``(..., rows, numbers)``.
+        which: Indices of rows, shape ``(...)``.
+
+    Returns:
+        Shape ``(..., numbers)``.
+    """
+    index = which[..., None, None].expand(*of_each.shape[:-2], 1, of_each.shape[-1])
+    return th.gather(of_each, -2, index).squeeze(-2)
+
+
 class MultiHeadQNetwork(QNetwork):
     """A Q-network with an output layer for each phase, of which each observation chooses one.
 
@@ -85,8 +99,7 @@ class MultiHeadQNetwork(QNetwork):
         of_all = super().forward(obs)
         told = told_phase(obs, self.heads)
         by_head = of_all.reshape(*of_all.shape[:-1], self.heads, int(self.action_space.n))
-        index = told[..., None, None].expand(*by_head.shape[:-2], 1, by_head.shape[-1])
-        return th.gather(by_head, -2, index).squeeze(-2)
+        return chosen(by_head, told)
 
 
 class SubnetworksQNetwork(QNetwork):

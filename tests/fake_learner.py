@@ -35,6 +35,7 @@ class FakeLearner:
     """
 
     loss = "td"
+    averaged = None
 
     def __init__(
         self,

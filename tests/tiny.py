@@ -22,6 +22,8 @@ LEARNING_STARTS = 32
 CONFLICT = shipped("conflict", make_game("FlappyBird")).with_steps(PHASE)
 """Three phases of contradicting physics."""
 LIFE = CONFLICT.total_steps
+UNCOMPILED = ("progressive",)
+"""Methods, and parts, whose networks PyTorch alone computes."""
 SETTINGS = DQNSettings(
     num_envs=NUM_ENVS,
     hidden=(8,),

@@ -32,6 +32,7 @@ from continual_arcade.agents.networks import (
     ContinualPolicy,
     SmallConvolutions,
 )
+from continual_arcade.agents.progressive_network import ProgressiveQNetwork
 from continual_arcade.agents.replay import (
     BalancedReplayBuffer,
     FIFOReplayBuffer,
@@ -268,6 +269,8 @@ def _layers(network: Any) -> str | None:
     serves = "supported: linear layers with ReLU, or with Tanh, between them"
     if not isinstance(network, QNetwork):
         return f"the network is a {type(network).__name__}; {serves}"
+    if isinstance(network, ProgressiveQNetwork):
+        return f"the network is a {type(network).__name__}, of several columns; {serves}"
     kind = next(kind for kind in _NETWORKS if isinstance(network, kind))
     name = changed(network, kind, _OF_POLICY)
     if name is not None:

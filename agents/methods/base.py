@@ -37,6 +37,7 @@ from stable_baselines3.common.logger import Logger
 from stable_baselines3.common.type_aliases import ReplayBufferSamples
 from stable_baselines3.dqn.policies import QNetwork
 
+from continual_arcade.agents.averaging import Averaged
 from continual_arcade.agents.methods import torch_rules
 from continual_arcade.agents.methods.rules import MEASURE, declared
 from continual_arcade.agents.methods.tensors import copies, parameters
@@ -94,6 +95,11 @@ class Learner(Protocol):
         ...
 
     @property
+    def averaged(self) -> Averaged | None:
+        """The agent as it plays by the average of its weights; None if no average is kept."""
+        ...
+
+    @property
     def optimizer(self) -> torch.optim.Optimizer:
         """What moves the parameters of ``q_net``."""
         ...
@@ -146,6 +152,8 @@ class Part:
     """Which option of the policy it needs, if the network is to be told the phase whenever it acts:
     one that takes the number of phases, such as ``subnetworks``. The last features of observations
     tell it, as ``context="one-hot"`` appends them."""
+    once: ClassVar[bool] = False
+    """Whether it can learn each phase once only, from its beginning to a boundary."""
     conflicts: ClassVar[frozenset[str]] = frozenset()
     """Names of parts it cannot be combined with."""
     defers: ClassVar[str] = ""

@@ -29,7 +29,7 @@ class BestReturn(Part):
 
     name: ClassVar[str] = "best-return"
     needs_boundaries: ClassVar[bool] = True
-    conflicts: ClassVar[frozenset[str]] = frozenset({"packnet"})
+    conflicts: ClassVar[frozenset[str]] = frozenset({"packnet", "hat", "progressive"})
 
     steps: Count = 5_000
     """Lifetime steps of a phase in which earlier networks act."""

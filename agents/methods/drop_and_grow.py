@@ -27,7 +27,16 @@ class DropAndGrow(Periodic, HardMask):
 
     name: ClassVar[str] = "drop-and-grow"
     conflicts: ClassVar[frozenset[str]] = frozenset(
-        {"packnet", "mer", "reptile", "reset", "shrink-perturb", "hare-tortoise"}
+        {
+            "packnet",
+            "hat",
+            "progressive",
+            "mer",
+            "reptile",
+            "reset",
+            "shrink-perturb",
+            "hare-tortoise",
+        }
         | {"redo", "continual-backprop", "neurogenesis"}
     )
 

@@ -33,6 +33,7 @@ class PackNet(HardMask):
     name: ClassVar[str] = "packnet"
     needs_boundaries: ClassVar[bool] = True
     told: ClassVar[str] = "subnetworks"
+    once: ClassVar[bool] = True
     conflicts: ClassVar[frozenset[str]] = frozenset({"mer", "reptile", "reset"})
 
     retrain: Annotated[int, Whole(0)] = 10_000

@@ -40,7 +40,10 @@ def saliency(network: QNetwork, observations: npt.ArrayLike) -> npt.NDArray[np.f
     with evaluation_mode(network), torch.enable_grad():
         seen: Any = preprocess_obs(states, space, normalize_images=network.normalize_images)
         seen = seen.detach().requires_grad_()
-        values = network.q_net(network.features_extractor(seen))
+        if states.ndim == 2:  # features: they may tell the phase, by which it is chosen who answers
+            values = network(seen)
+        else:
+            values = network.q_net(network.features_extractor(seen))
         (slopes,) = torch.autograd.grad(values.amax(1).sum(), seen)
     found: npt.NDArray[np.float64] = np.abs(slopes.cpu().numpy().astype(np.float64))
     return found

@@ -38,7 +38,7 @@ def weights(learner: ContinualDQN) -> torch.Tensor:
     [
         name
         for name in METHODS
-        if name not in ("generative-replay", "mer-faithful", "packnet", *OF_FEATURES)
+        if name not in ("generative-replay", "mer-faithful", "packnet", "progressive", *OF_FEATURES)
     ],
 )
 def test_every_method_learns_from_pictures(method: str) -> None:

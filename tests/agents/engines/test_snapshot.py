@@ -496,7 +496,11 @@ IN_PRESETS = {part.partition(":")[0] for method in METHODS.values() for part in 
 @pytest.mark.filterwarnings("ignore::UserWarning")
 @pytest.mark.parametrize(
     "name",
-    [pytest.param(n, marks=pytest.mark.slow if n in IN_PRESETS else ()) for n in PARTS],
+    [
+        pytest.param(n, marks=pytest.mark.slow if n in IN_PRESETS else ())
+        for n in PARTS
+        if n not in tiny.UNCOMPILED
+    ],
 )
 def test_every_part_there_is_does_the_same_in_both_engines(
     name: str, without_parts: ContinualDQN

@@ -249,14 +249,14 @@ def test_each_hook_finds_the_gradient_that_it_is_told_of() -> None:
 # --- what is refused ----------------------------------------------------------------------------
 
 TASK_AWARE = sorted(name for name, part in PARTS.items() if part.needs_boundaries)
-TOLD = ["packnet"]
+TOLD = ["packnet", "progressive"]
 """Parts that must also be told the phase whenever the agent acts."""
 
 
 def test_which_parts_are_aware_of_phases() -> None:
     penalties = ["ewc", "l2", "mas", "online-ewc", "si"]
     others = ["agem", "clone", "gem", "generative-replay", "lwf", "packnet", "reset"]
-    others += ["shrink-perturb"]
+    others += ["progressive", "shrink-perturb"]
     assert sorted({*TASK_AWARE}) == sorted([*others, *penalties])
     assert sorted(name for name, part in PARTS.items() if part.told) == TOLD
 
@@ -395,6 +395,7 @@ SMALL: dict[str, dict[str, Any]] = {
     "online": {"replayed": True},
     "online-ewc": {"lam": 0.01, "samples": 20, "fisher": "policy"},
     "packnet": {"retrain": 5},
+    "progressive": {},
     "redo": {"every": 30, "batch": 20, "tau": 0.5},
     "reptile": {"every": 7},
     "reset": {},
@@ -410,10 +411,14 @@ CONFLICTS = {
     *(tuple(sorted(pair)) for pair in itertools.product(HOLDING, CHANGING)),
     ("clear", "clone"),
     ("clear", "mer"),
-    ("best-return", "packnet"),
+    *(tuple(sorted(("best-return", other))) for other in ("packnet", "progressive")),
     *(
         tuple(sorted(("drop-and-grow", other)))
         for other in ("packnet", "mer", "reptile", "reset", "hare-tortoise", *CHANGING)
+    ),
+    *(
+        tuple(sorted(("progressive", other)))
+        for other in (*HOLDING, *CHANGING, "drop-and-grow", "hare-tortoise", "lwf", "mer", "reset")
     ),
     *(tuple(sorted(("hare-tortoise", other))) for other in ("reptile", "packnet", *CHANGING)),
     ("ewc", "reset"),

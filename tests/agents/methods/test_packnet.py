@@ -249,8 +249,14 @@ def test_bad_input() -> None:
         with pytest.raises(ValueError, match=r"cannot be combined|exclude"):
             Method("both", "", parts=("packnet", other))
     again = Schedule("again", (*CONFLICT.phases, CONFLICT.phases[0]))
-    with pytest.raises(ValueError, match=r"phase begins again after|are for 3 phases"):
-        agent(PackNet(retrain=0), "torch", again).learn(again.total_steps)
+    first, second, third = CONFLICT.phases
+    drifting = Schedule("drifting", (replace(first, until=second.params), second, third))
+    assert drifting.boundaries == (240,)
+    for schedule in (again, drifting):
+        with pytest.raises(
+            ValueError, match=rf"'{schedule.name}' a phase begins again.* or drifts"
+        ):
+            agent(PackNet(retrain=0), "torch", schedule)
 
 
 def test_of_one_phase_it_is_the_dqn() -> None:

@@ -97,3 +97,37 @@ def test_the_network_stays_as_it_was() -> None:
 def test_bad_observations_are_refused(states: np.ndarray) -> None:
     with pytest.raises(ValueError, match=r"must be \(count, 3\)"):
         saliency(perceptron([4]), states)
+
+
+def told(option: str) -> Any:
+    """A network that is told which of two phases it is, each of which knows something else."""
+    space = spaces.Box(np.float32([-9, -9, 0, 0]), np.float32([9, 9, 1, 1]))
+    torch.manual_seed(1)
+    options: Any = {option: 2}
+    policy = ContinualPolicy(space, spaces.Discrete(3), lambda _: 1e-3, net_arch=[6], **options)
+    network: Any = policy.q_net
+    if option == "subnetworks":
+        network.finished += 1
+        for owner in network.owners:
+            owner.copy_(torch.randint(2, owner.shape) - 1)
+    return network
+
+
+@pytest.mark.parametrize("option", ["heads", "subnetworks"])
+def test_who_answers_in_a_phase_is_who_is_asked(option: str) -> None:
+    """Against differences of what the network says; its layers as a whole say something else."""
+    network = told(option)
+    rows = torch.tensor([[0.5, -0.7, 1, 0], [0.5, -0.7, 0, 1]])
+    with torch.no_grad():
+        best = network(rows).argmax(1)
+        slopes = torch.stack(
+            [
+                (network(rows + step) - network(rows - step)).gather(1, best[:, None])[:, 0]
+                for step in 1e-2 * torch.eye(2, 4)
+            ],
+            1,
+        )
+        whole = network.q_net(rows).amax(1) - network(rows).amax(1)
+    found = saliency(network, rows.numpy())[:, :2]
+    np.testing.assert_allclose(found, slopes.abs() / 2e-2, atol=1e-4)
+    assert whole.abs().max() > 1e-3

@@ -27,6 +27,7 @@ from continual_arcade.agents.methods.compiled_rules import (
     mixture_function,
     numbers_read,
     slope_function,
+    tensor_function,
 )
 from continual_arcade.agents.methods.phase_memory import are_ends
 from continual_arcade.agents.methods.plans import Planner, plan_function
@@ -37,10 +38,12 @@ from continual_arcade.agents.methods.rules import (
     Mixture,
     Slope,
     Step,
+    TensorRule,
     declared,
     set_number,
     value_of,
 )
+from continual_arcade.agents.methods.tensors import roles
 
 _TRANSITIONS = (
     ("observations", None),
@@ -259,6 +262,35 @@ class MixtureRecord:
             self.record[5:] = matrix.shape[1], matrix.ctypes.data, self._vector.ctypes.data
 
 
+class TensorRecords:
+    """Shows a rule the tensors of the network, one after the other.
+
+    Args:
+        binding: The part.
+        like: Tensors of the shapes of the parameters.
+        roles: What each of them is.
+    """
+
+    def __init__(
+        self, binding: PartBinding, like: Sequence[torch.Tensor], roles: Sequence[int]
+    ) -> None:
+        self._whole = binding.record[2:]
+        self.records = np.zeros((len(like), 4 + len(self._whole)), np.int64)
+        first = 0
+        self._offsets = np.zeros((len(like), 1), np.int64)
+        for record, offset, tensor, role in zip(
+            self.records, self._offsets, like, roles, strict=True
+        ):
+            rows = len(tensor)
+            record[:4] = rows, tensor.numel() // rows, role, binding.numbers.ctypes.data
+            offset[0] = first * np.float32().itemsize
+            first += tensor.numel()
+
+    def before(self) -> None:
+        """Look at where the vectors lie."""
+        self.records[:, 4:] = np.where(self._whole == 0, 0, self._whole + self._offsets)
+
+
 class PartsBinding:
     """Makes a program of what the parts declare, and keeps it up to date.
 
@@ -294,7 +326,8 @@ class PartsBinding:
         steps = [step for part in parts for step in _steps(part)]
         needs = [step for step in steps if _needs_source(step)]
         self._sources: list[Source] = []
-        self._mixtures: list[MixtureRecord] = []
+        self._records: list[MixtureRecord | TensorRecords] = []
+        self._like = like
         self._entries = np.zeros(max(1, len(needs)), kernels.SOURCE)
         self._functions: list[CFunction] = []
         """Kept alive: compiled code knows their addresses."""
@@ -347,10 +380,19 @@ class PartsBinding:
                 continue
             condition = first + what.numbers.index(group.when) if group.when else -1
             if isinstance(group, Mixture):
-                self._mixtures.append(MixtureRecord(binding, group))
+                self._records.append(MixtureRecord(binding, group))
                 function = self._kept_alive(mixture_function(kind, group))
-                record = self._mixtures[-1].record.ctypes.data
+                record = self._records[-1].record.ctypes.data
                 found.append((kernels.MIXTURE, measured, function, record, first, 0, condition))
+                continue
+            if isinstance(group, TensorRule):
+                tensors = TensorRecords(binding, self._like, roles(self._agent.q_net))
+                self._records.append(tensors)
+                function = self._kept_alive(tensor_function(kind, group))
+                found += [
+                    (kernels.CALL, measured, function, record.ctypes.data, first, 0, condition)
+                    for record in tensors.records
+                ]
                 continue
             numbers = binding.numbers.ctypes.data
             source = self._source(binding, group) if _needs_source(group) else 0
@@ -391,8 +433,8 @@ class PartsBinding:
             binding.before()
         for source in self._sources:
             source.before(batch_size)
-        for mixture in self._mixtures:
-            mixture.before()
+        for record in self._records:
+            record.before()
         if self.planner is not None:
             self._plan(self.planner, gradient_steps, batch_size)
 
@@ -432,6 +474,8 @@ def compile_rules(part: Part) -> None:
                 slope_function(kind, group)
             elif isinstance(group, Mixture):
                 mixture_function(kind, group)
+            elif isinstance(group, TensorRule):
+                tensor_function(kind, group)
     if isinstance(part, Planner):
         plan_function(type(part))
 

@@ -13,21 +13,26 @@ from continual_arcade.agents.kernels.functions import (
     of_single_precision,
 )
 from continual_arcade.agents.methods.rules import (
+    OF_TENSOR,
     Count,
     KeptGradient,
     Mixture,
     Slope,
     Step,
+    TensorRule,
     Total,
     declared,
 )
 
+Group = tuple[Step, ...] | Slope | KeptGradient | Mixture | TensorRule
+"""What is compiled, or run, as one: arithmetic that belongs together, or a step by itself."""
 
-def groups(steps: Sequence[Step]) -> Iterator[tuple[Step, ...] | Slope | KeptGradient | Mixture]:
+
+def groups(steps: Sequence[Step]) -> Iterator[Group]:
     """Yield the steps of a hook as they are compiled: arithmetic that belongs together, or one."""
     together: list[Step] = []
     for step in steps:
-        if not isinstance(step, Slope | KeptGradient | Mixture):
+        if not isinstance(step, Slope | KeptGradient | Mixture | TensorRule):
             together.append(step)
             continue
         if together:
@@ -105,6 +110,37 @@ def run(record):
     for row in range(rows):
         weights[row] = 0.0
     numbers[{names.index(step.writes)}] = rule({", ".join(given[name] for name in step.reads)})
+"""
+    return c_function(text, {"rule": function}, step.function, [suspect])
+
+
+@cached
+def tensor_function(kind: type, step: TensorRule) -> CFunction:
+    """Compile a rule over one tensor.
+
+    Its record: rows, columns, role; addresses of the numbers, of ``theta`` and of ``gradient``; and
+    of the part's vectors, in order, 0 for those that are empty or not read.
+    """
+    function, what = of_double_precision(step.function), declared(kind)
+    grid = types.Array(types.float32, 2, "C")
+    place = {name: 4 + i for i, name in enumerate(("theta", "gradient", *what.vectors))}
+    types_of = {**dict.fromkeys(place, grid), OF_TENSOR: types.int64}
+    title = f"rule {step.function.__name__!r} of part {getattr(kind, 'name', kind.__name__)!r}"
+    suspect = (function, tuple(types_of.get(n, types.float64) for n in step.reads), title)
+    given = {name: f"numbers[{i}]" for i, name in enumerate(what.numbers)}
+    given |= {
+        name: f"floats_at(words[{at}], rows * columns).reshape(rows, columns)"
+        for name, at in place.items()
+    }
+    needed = [f"words[{place[name]}] != 0" for name in step.reads if name in place]
+    given[OF_TENSOR] = "words[2]"
+    text = f"""
+def run(record):
+    words = words_at(record, {4 + len(place)})
+    rows, columns = words[0], words[1]
+    numbers = doubles_at(words[3], {len(what.numbers)})
+    if {" and ".join(needed) or "True"}:
+        numbers[{what.numbers.index(step.writes)}] = rule({", ".join(given[n] for n in step.reads)})
 """
     return c_function(text, {"rule": function}, step.function, [suspect])
 

@@ -24,6 +24,8 @@ Where a rule must decide, it does so by
 :func:`~continual_arcade.agents.kernels.arithmetic.choose`. Settings come in single precision; what
 needs more, such as ``1 - decay``, is computed by a :func:`count` first.
 
+What looks at a layer's weights as a matrix is a :func:`tensor_rule`, called tensor by tensor.
+
 Gradients of several memories, one for each, are the rows of a :func:`matrix`. No rule reads it; a
 :func:`mixture` says how much of each row is added to a vector.
 
@@ -65,6 +67,8 @@ _WITH_GRADIENT = (MEASURE, "on_td_gradient", "add_gradient", "project")
 _WITH_KEPT = ("add_gradient", "project")
 """Hooks in which the gradient of kept transitions can be computed: the batch is no longer needed,
 and the parameters have not moved yet."""
+OF_TENSOR = "role"
+"""What a rule over a tensor may be given beside matrices and numbers."""
 OF_SLOPE, OF_MIXTURE = ("now", "old", "slope"), ("gram", "products", "weights")
 """What such a function is given beside numbers."""
 _STATE = "rules.state"
@@ -144,6 +148,10 @@ class Count(Step):
     """Arithmetic over plain numbers."""
 
 
+class TensorRule(Step):
+    """Loops over one tensor at a time, as a matrix."""
+
+
 @dataclass(frozen=True)
 class KeptGradient(Step):
     """The gradient of the mean TD loss of a batch of transitions that the part keeps."""
@@ -202,6 +210,26 @@ def total(hook: str, writes: str, when: str = "") -> Callable[[Callable[..., Any
 def count(hook: str, writes: str, when: str = "") -> Callable[[Callable[..., Any]], Any]:
     """Make a rule over plain numbers, which becomes a number of the part."""
     return lambda function: Count(hook, function, writes, when)
+
+
+def tensor_rule(hook: str, writes: str, when: str = "") -> Callable[[Callable[..., Any]], Any]:
+    """Make a rule over one tensor of the network at a time, as a matrix: both engines compile it.
+
+    The function is called for each tensor, in the order of the parameters. ``theta``, ``gradient``
+    and vectors of the part come as matrices of single precision, shape ``(rows, columns)``: a row
+    is what belongs to one unit, so that biases have one column. ``gradient`` and vectors are
+    changed in place, also where a plain rule would add to the gradient; ``theta`` must not be.
+    ``role`` says what the tensor is, by the constants of
+    :mod:`continual_arcade.agents.methods.tensors`. Further arguments are numbers, of double
+    precision.
+
+    Args:
+        hook: When.
+        writes: The number that becomes what the function returns. It may read it, too: so sums and
+            maxima over all tensors are made, from what a :func:`count` sets before.
+        when: A setting or number of the part; nothing is done while it is 0.
+    """
+    return lambda function: TensorRule(hook, function, writes, when)
 
 
 def kept_gradient(hook: str, writes: str, of: str, size: str) -> Any:
@@ -376,8 +404,15 @@ def _check(kind: type, name: str, step: Step, what: Declared) -> None:
         read = list(step.reads)
     with_gradient = ("gradient",) if step.hook in _WITH_GRADIENT else ()
     known = (*what.numbers,)
-    if isinstance(step, Rule | Total):
+    if isinstance(step, Rule | Total | TensorRule):
         known = ("theta", *with_gradient, *what.vectors, *what.numbers)
+    if isinstance(step, TensorRule):
+        known = (*known, OF_TENSOR)
+        if OF_TENSOR in {*what.vectors, *what.numbers}:
+            raise ValueError(
+                f"{where}: a field {OF_TENSOR!r} means something else in a rule over tensors: "
+                "rename it"
+            )
     if isinstance(step, Mixture):
         _check_mixture(where, step, what, with_gradient)
     for each in read:

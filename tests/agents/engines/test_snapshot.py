@@ -510,6 +510,7 @@ def test_every_part_there_is_does_the_same_in_both_engines(
         "lwf": {"alpha": 5.0, "every": 20},
         "hare-tortoise": {"every": 40, "decay": 0.9},
         "redo": {"every": 40, "tau": 0.5},
+        "spectral": {"lam": 1.0},
         "neurogenesis": {"every": 40, "rate": 0.1},
         "continual-backprop": {"every": 40, "rate": 0.01, "maturity": 9},
     }.get(name, {})

@@ -204,6 +204,7 @@ def small(name: str) -> Method:
         "continual-backprop": ("continual-backprop:every=40,rate=0.01,maturity=9",),
         "neurogenesis": ("neurogenesis:every=40,rate=0.1",),
         "packnet": ("packnet:retrain=9",),
+        "spectral": ("spectral:lam=0.01",),
     }
     return replace(method, parts=parts.get(name, method.parts))
 

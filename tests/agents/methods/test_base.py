@@ -398,6 +398,7 @@ SMALL: dict[str, dict[str, Any]] = {
     "reset": {},
     "shrink-perturb": {},
     "si": {"lam": 0.01},
+    "spectral": {"lam": 0.01},
 }
 PAIRS = list(itertools.combinations(SMALL, 2))
 HOLDING = ("l2", "ewc", "online-ewc", "si", "mas", "reptile", "packnet")

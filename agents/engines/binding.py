@@ -18,13 +18,14 @@ from continual_arcade.agents.engines.flat import FlatMatrix, FlatVector
 from continual_arcade.agents.kernels import program as kernels
 from continual_arcade.agents.kernels.functions import CFunction
 from continual_arcade.agents.kernels.mixture import WORDS
-from continual_arcade.agents.kernels.random import stream_of
+from continual_arcade.agents.kernels.random import generator_of, stream_of
 from continual_arcade.agents.kernels.update import ONE_BY_ONE, TOGETHER, UNPLANNED, Plan
 from continual_arcade.agents.methods.base import Part
 from continual_arcade.agents.methods.compiled_rules import (
     groups,
     hook_function,
     mixture_function,
+    normals_function,
     numbers_read,
     slope_function,
     tensor_function,
@@ -36,6 +37,7 @@ from continual_arcade.agents.methods.rules import (
     Declared,
     KeptGradient,
     Mixture,
+    Normals,
     Slope,
     Step,
     TensorRule,
@@ -88,7 +90,7 @@ class PartBinding:
         self.matrices = {name: FlatMatrix(like) for name in self.what.matrices}
         self.gradient = gradient
         size = len(online)
-        self.record = np.zeros(4 + len(self.vectors), np.int64)
+        self.record = np.zeros(4 + len(self.vectors) + len(self.what.rows), np.int64)
         self.record[:4] = size, numbers.ctypes.data, online.ctypes.data, gradient.ctypes.data
 
     def before(self) -> None:
@@ -101,6 +103,8 @@ class PartBinding:
                 if adopted is not None:
                     setattr(part, name, adopted)
             self.record[4 + i] = vector.array.ctypes.data if tensors else 0
+        for i, name in enumerate(self.what.rows):
+            self.record[4 + len(self.vectors) + i] = getattr(part, name).ctypes.data
         for i, name in self._read:
             self.numbers[i] = value_of(part, name, self._learner)
 
@@ -274,7 +278,7 @@ class TensorRecords:
     def __init__(
         self, binding: PartBinding, like: Sequence[torch.Tensor], roles: Sequence[int]
     ) -> None:
-        self._whole = binding.record[2:]
+        self._whole = binding.record[2 : 4 + len(binding.vectors)]
         self.records = np.zeros((len(like), 4 + len(self._whole)), np.int64)
         first = 0
         self._offsets = np.zeros((len(like), 1), np.int64)
@@ -327,6 +331,8 @@ class PartsBinding:
         needs = [step for step in steps if _needs_source(step)]
         self._sources: list[Source] = []
         self._records: list[MixtureRecord | TensorRecords] = []
+        self._drawing: list[npt.NDArray[np.int64]] = []
+        """Kept alive, as records are."""
         self._like = like
         self._entries = np.zeros(max(1, len(needs)), kernels.SOURCE)
         self._functions: list[CFunction] = []
@@ -393,6 +399,14 @@ class PartsBinding:
                     (kernels.CALL, measured, function, record.ctypes.data, first, 0, condition)
                     for record in tensors.records
                 ]
+                continue
+            if isinstance(group, Normals):
+                vector, rng = binding.vectors[group.writes].array, binding.part.rng
+                record = np.array([len(vector), generator_of(rng), vector.ctypes.data], np.int64)
+                self._drawing.append(record)
+                function = self._kept_alive(normals_function(group))
+                place = record.ctypes.data
+                found.append((kernels.CALL, measured, function, place, first, 0, condition))
                 continue
             numbers = binding.numbers.ctypes.data
             source = self._source(binding, group) if _needs_source(group) else 0
@@ -476,6 +490,8 @@ def compile_rules(part: Part) -> None:
                 mixture_function(kind, group)
             elif isinstance(group, TensorRule):
                 tensor_function(kind, group)
+            elif isinstance(group, Normals):
+                normals_function(group)
     if isinstance(part, Planner):
         plan_function(type(part))
 

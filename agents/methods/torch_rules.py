@@ -14,6 +14,7 @@ from continual_arcade.agents.methods.rules import (
     Count,
     KeptGradient,
     Mixture,
+    Normals,
     Slope,
     Step,
     TensorRule,
@@ -44,12 +45,16 @@ def run(part: Any, hook: str, learner: Any) -> None:
             _run_mixture(step, part, learner)
         elif isinstance(step, TensorRule):
             _run_tensors(step, part, learner)
+        elif isinstance(step, Normals):
+            for tensor in getattr(part, step.writes):
+                drawn = part.rng.standard_normal(tuple(tensor.shape), dtype=np.float32)
+                tensor.copy_(torch.from_numpy(drawn))
         else:
             _run(step, part, learner)
 
 
 def _run(step: Step, part: Any, learner: Any) -> None:
-    vectors = declared(type(part)).vectors
+    vectors, rows_of_numbers = declared(type(part)).vectors, declared(type(part)).rows
     columns: list[Any] = []
     tensors = parameters(learner)
     for name in step.reads:
@@ -61,6 +66,8 @@ def _run(step: Step, part: Any, learner: Any) -> None:
             columns.append(getattr(part, name))
             if not columns[-1]:
                 return  # it is late
+        elif name in rows_of_numbers:
+            columns.append([getattr(part, name)])
         else:
             columns.append([value_of(part, name, learner)] * len(tensors))
     if isinstance(step, Count):

@@ -386,9 +386,10 @@ class PartsBinding:
                 continue
             condition = first + what.numbers.index(group.when) if group.when else -1
             if isinstance(group, Mixture):
-                self._records.append(MixtureRecord(binding, group))
+                mixed = MixtureRecord(binding, group)
+                self._records.append(mixed)
                 function = self._kept_alive(mixture_function(kind, group))
-                record = self._records[-1].record.ctypes.data
+                record = mixed.record.ctypes.data
                 found.append((kernels.MIXTURE, measured, function, record, first, 0, condition))
                 continue
             if isinstance(group, TensorRule):
@@ -396,17 +397,17 @@ class PartsBinding:
                 self._records.append(tensors)
                 function = self._kept_alive(tensor_function(kind, group))
                 found += [
-                    (kernels.CALL, measured, function, record.ctypes.data, first, 0, condition)
-                    for record in tensors.records
+                    (kernels.CALL, measured, function, of_tensor.ctypes.data, first, 0, condition)
+                    for of_tensor in tensors.records
                 ]
                 continue
             if isinstance(group, Normals):
                 vector, rng = binding.vectors[group.writes].array, binding.part.rng
-                record = np.array([len(vector), generator_of(rng), vector.ctypes.data], np.int64)
-                self._drawing.append(record)
+                drawing = np.array([len(vector), generator_of(rng), vector.ctypes.data], np.int64)
+                self._drawing.append(drawing)
                 function = self._kept_alive(normals_function(group))
-                place = record.ctypes.data
-                found.append((kernels.CALL, measured, function, place, first, 0, condition))
+                record = drawing.ctypes.data
+                found.append((kernels.CALL, measured, function, record, first, 0, condition))
                 continue
             numbers = binding.numbers.ctypes.data
             source = self._source(binding, group) if _needs_source(group) else 0

@@ -149,13 +149,14 @@ def _run_mixture(step: Mixture, part: Any, learner: Any) -> None:
 
 def _run_tensors(step: TensorRule, part: Any, learner: Any) -> None:
     what = declared(type(part))
-    sources = {"theta": parameters, "gradient": gradients}
-    known = [*sources, *what.vectors]
-    read = {
-        name: sources[name](learner) if name in sources else getattr(part, name)
-        for name in known
-        if name in step.reads
+    known = ["theta", "gradient", *what.vectors]
+    read: dict[str, Any] = {
+        name: getattr(part, name) for name in what.vectors if name in step.reads
     }
+    if "theta" in step.reads:
+        read["theta"] = parameters(learner)
+    if "gradient" in step.reads:
+        read["gradient"] = gradients(learner)
     if not all(read.values()):
         return  # one is late
     for i, role in enumerate(roles(learner.q_net)):

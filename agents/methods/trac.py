@@ -51,7 +51,7 @@ class TRAC(Part):
     """How far the parameters are from where they were put."""
     along: float = number(0.0, kept=False)
     """Product of the gradient with the way so far."""
-    scale: float = number(0.0)
+    scale: float = number(0.0, kept=False)
     """The scale after the last step."""
 
     def __post_init__(self) -> None:

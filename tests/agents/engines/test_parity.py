@@ -38,6 +38,7 @@ from continual_arcade.agents.methods.l2 import L2
 from continual_arcade.agents.methods.mask import HardMask
 from continual_arcade.agents.methods.mer import MER
 from continual_arcade.agents.methods.reptile import Reptile
+from continual_arcade.agents.methods.rules import declared
 from continual_arcade.agents.replay import (
     BalancedReplayBuffer,
     FIFOReplayBuffer,
@@ -137,6 +138,8 @@ def assert_same(torchs: ContinualDQN, compiled: ContinualDQN) -> None:
         mine, its = part.state_dict(), twin.state_dict()
         constants = [state.pop("constant", 0.0) for state in (mine, its)]
         assert constants[0] == pytest.approx(constants[1], rel=1e-3)
+        for name in declared(type(part)).rows:  # computed, as vectors are
+            np.testing.assert_allclose(mine.pop(name), its.pop(name), rtol=1e-3, atol=1e-9)
         assert tree(mine) == tree(its), part.name
         for name in ("omega", "center", "average", "path", "base"):
             for a, b in zip(mine.get(name, []), its.get(name, []), strict=True):

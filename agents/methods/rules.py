@@ -121,6 +121,7 @@ def row(length: int, start: float = 0.0) -> Any:
     return field(
         init=False,
         repr=False,
+        compare=False,
         default_factory=lambda: np.full(length, start),
         metadata={_STATE: state},
     )

@@ -11,6 +11,7 @@ import torch
 from fake_learner import FakeLearner, Point
 
 from continual_arcade.agents import ContinualDQN
+from continual_arcade.agents.files.checks import check_part
 from continual_arcade.agents.methods import make_part
 from continual_arcade.agents.methods.rules import count, rule, total
 from continual_arcade.agents.methods.tensors import copies, parameters
@@ -175,3 +176,15 @@ def test_it_tells_its_scale() -> None:
     agent = tiny.live(tiny.agent(make_part("trac")))
     agent.parts[0].log(agent)
     assert agent.logger.name_to_value["trac/scale"] > 1e-7
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [("sums", np.zeros(5)), ("squares", np.full(6, np.nan)), ("sums", [0.0] * 6), ("sums", 0.0)],
+)
+def test_files_with_other_tuners_are_refused(name: str, value: Any) -> None:
+    model = tiny.agent(TRAC())
+    state = model.parts[0].state_dict()
+    check_part(state, model.parts[0].state_dict(), model, None)
+    with pytest.raises(ValueError, match=name):
+        check_part({**state, name: value}, model.parts[0].state_dict(), model, None)

@@ -207,6 +207,9 @@ def test_another_activation_is_found(wrong: str, monkeypatch: pytest.MonkeyPatch
         "mix agem ewc reptile:every=7,eps=0.3",
         "balanced clone mer ewc",
         "mix lwf:every=8 mer clone",
+        "mix spectral:lam=0.01 parseval:lam=0.01 agem mer",
+        "mix upgd:noise=0.01 si ewc reptile:every=7",
+        "balanced trac:epsilon=0.01 clear:after=60 si",
     ],
 )
 @pytest.mark.parametrize("steps", [150, pytest.param(250, marks=pytest.mark.slow)])

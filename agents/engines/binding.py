@@ -18,15 +18,17 @@ from continual_arcade.agents.engines.flat import FlatMatrix, FlatVector
 from continual_arcade.agents.kernels import program as kernels
 from continual_arcade.agents.kernels.functions import CFunction
 from continual_arcade.agents.kernels.mixture import WORDS
-from continual_arcade.agents.kernels.random import stream_of
+from continual_arcade.agents.kernels.random import generator_of, stream_of
 from continual_arcade.agents.kernels.update import ONE_BY_ONE, TOGETHER, UNPLANNED, Plan
 from continual_arcade.agents.methods.base import Part
 from continual_arcade.agents.methods.compiled_rules import (
     groups,
     hook_function,
     mixture_function,
+    normals_function,
     numbers_read,
     slope_function,
+    tensor_function,
 )
 from continual_arcade.agents.methods.phase_memory import are_ends
 from continual_arcade.agents.methods.plans import Planner, plan_function
@@ -35,12 +37,15 @@ from continual_arcade.agents.methods.rules import (
     Declared,
     KeptGradient,
     Mixture,
+    Normals,
     Slope,
     Step,
+    TensorRule,
     declared,
     set_number,
     value_of,
 )
+from continual_arcade.agents.methods.tensors import roles
 
 _TRANSITIONS = (
     ("observations", None),
@@ -85,7 +90,7 @@ class PartBinding:
         self.matrices = {name: FlatMatrix(like) for name in self.what.matrices}
         self.gradient = gradient
         size = len(online)
-        self.record = np.zeros(4 + len(self.vectors), np.int64)
+        self.record = np.zeros(4 + len(self.vectors) + len(self.what.rows), np.int64)
         self.record[:4] = size, numbers.ctypes.data, online.ctypes.data, gradient.ctypes.data
 
     def before(self) -> None:
@@ -98,6 +103,8 @@ class PartBinding:
                 if adopted is not None:
                     setattr(part, name, adopted)
             self.record[4 + i] = vector.array.ctypes.data if tensors else 0
+        for i, name in enumerate(self.what.rows):
+            self.record[4 + len(self.vectors) + i] = getattr(part, name).ctypes.data
         for i, name in self._read:
             self.numbers[i] = value_of(part, name, self._learner)
 
@@ -259,6 +266,35 @@ class MixtureRecord:
             self.record[5:] = matrix.shape[1], matrix.ctypes.data, self._vector.ctypes.data
 
 
+class TensorRecords:
+    """Shows a rule the tensors of the network, one after the other.
+
+    Args:
+        binding: The part.
+        like: Tensors of the shapes of the parameters.
+        roles: What each of them is.
+    """
+
+    def __init__(
+        self, binding: PartBinding, like: Sequence[torch.Tensor], roles: Sequence[int]
+    ) -> None:
+        self._whole = binding.record[2 : 4 + len(binding.vectors)]
+        self.records = np.zeros((len(like), 4 + len(self._whole)), np.int64)
+        first = 0
+        self._offsets = np.zeros((len(like), 1), np.int64)
+        for record, offset, tensor, role in zip(
+            self.records, self._offsets, like, roles, strict=True
+        ):
+            rows = len(tensor)
+            record[:4] = rows, tensor.numel() // rows, role, binding.numbers.ctypes.data
+            offset[0] = first * np.float32().itemsize
+            first += tensor.numel()
+
+    def before(self) -> None:
+        """Look at where the vectors lie."""
+        self.records[:, 4:] = np.where(self._whole == 0, 0, self._whole + self._offsets)
+
+
 class PartsBinding:
     """Makes a program of what the parts declare, and keeps it up to date.
 
@@ -294,7 +330,10 @@ class PartsBinding:
         steps = [step for part in parts for step in _steps(part)]
         needs = [step for step in steps if _needs_source(step)]
         self._sources: list[Source] = []
-        self._mixtures: list[MixtureRecord] = []
+        self._records: list[MixtureRecord | TensorRecords] = []
+        self._drawing: list[npt.NDArray[np.int64]] = []
+        """Kept alive, as records are."""
+        self._like = like
         self._entries = np.zeros(max(1, len(needs)), kernels.SOURCE)
         self._functions: list[CFunction] = []
         """Kept alive: compiled code knows their addresses."""
@@ -347,10 +386,28 @@ class PartsBinding:
                 continue
             condition = first + what.numbers.index(group.when) if group.when else -1
             if isinstance(group, Mixture):
-                self._mixtures.append(MixtureRecord(binding, group))
+                mixed = MixtureRecord(binding, group)
+                self._records.append(mixed)
                 function = self._kept_alive(mixture_function(kind, group))
-                record = self._mixtures[-1].record.ctypes.data
+                record = mixed.record.ctypes.data
                 found.append((kernels.MIXTURE, measured, function, record, first, 0, condition))
+                continue
+            if isinstance(group, TensorRule):
+                tensors = TensorRecords(binding, self._like, roles(self._agent.q_net))
+                self._records.append(tensors)
+                function = self._kept_alive(tensor_function(kind, group))
+                found += [
+                    (kernels.CALL, measured, function, of_tensor.ctypes.data, first, 0, condition)
+                    for of_tensor in tensors.records
+                ]
+                continue
+            if isinstance(group, Normals):
+                vector, rng = binding.vectors[group.writes].array, binding.part.rng
+                drawing = np.array([len(vector), generator_of(rng), vector.ctypes.data], np.int64)
+                self._drawing.append(drawing)
+                function = self._kept_alive(normals_function(group))
+                record = drawing.ctypes.data
+                found.append((kernels.CALL, measured, function, record, first, 0, condition))
                 continue
             numbers = binding.numbers.ctypes.data
             source = self._source(binding, group) if _needs_source(group) else 0
@@ -391,8 +448,8 @@ class PartsBinding:
             binding.before()
         for source in self._sources:
             source.before(batch_size)
-        for mixture in self._mixtures:
-            mixture.before()
+        for record in self._records:
+            record.before()
         if self.planner is not None:
             self._plan(self.planner, gradient_steps, batch_size)
 
@@ -432,6 +489,10 @@ def compile_rules(part: Part) -> None:
                 slope_function(kind, group)
             elif isinstance(group, Mixture):
                 mixture_function(kind, group)
+            elif isinstance(group, TensorRule):
+                tensor_function(kind, group)
+            elif isinstance(group, Normals):
+                normals_function(group)
     if isinstance(part, Planner):
         plan_function(type(part))
 

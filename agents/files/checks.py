@@ -238,6 +238,8 @@ def check_part(
             _check_ends(value, state["kept"])
         elif name == "steps":
             Whole(0, (every or 1) - 1)(name, value)
+        elif isinstance(fresh.get(name), np.ndarray):
+            Array(fresh[name].shape, fresh[name].dtype)(name, value)
         elif isinstance(value, list):
             # The average of another anchor is left out by the part itself.
             if fresh[name] and not value and name != "average":

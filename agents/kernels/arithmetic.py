@@ -8,6 +8,8 @@ from typing import Any
 import torch
 from numba.extending import overload, register_jitable
 
+from continual_arcade.agents.kernels.activations import tanh
+
 
 def choose(condition: Any, one: Any, other: Any) -> Any:
     """Return one of two numbers in a rule, as ``one if condition else other`` does for plain ones.
@@ -28,6 +30,16 @@ def choose(condition: Any, one: Any, other: Any) -> Any:
 @overload(choose, strict=False)
 def _choose(condition: Any, one: Any, other: Any) -> Any:
     return lambda condition, one, other: one if condition else other
+
+
+def logistic(x: Any) -> Any:
+    """Return 1 / (1 + e^-x) in a rule over one parameter."""
+    return torch.sigmoid(x)
+
+
+@overload(logistic, strict=False)
+def _logistic(x: Any) -> Any:
+    return lambda x: 0.5 + 0.5 * tanh(0.5 * x)
 
 
 @register_jitable

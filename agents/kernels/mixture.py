@@ -2,10 +2,9 @@
 
 from typing import Any
 
-import numpy as np
-
 from continual_arcade.agents.kernels.functions import call, doubles_at, floats_at, words_at
-from continual_arcade.agents.kernels.inner import FUSED, WIDE, inner
+from continual_arcade.agents.kernels.inner import WIDE, inner
+from continual_arcade.agents.kernels.vectors import add_multiple, dot
 
 WORDS = 8
 """Words of the record: rows; addresses of the Gram matrix, of the products with the vector, of the
@@ -34,7 +33,7 @@ def mix(function: Any, record: Any) -> None:
     call(function, record)
     for row in range(rows):
         if weights[row] != 0.0:
-            _add(vector, np.float32(weights[row]), matrix[row])
+            add_multiple(vector, weights[row], matrix[row])
 
 
 @inner(WIDE)
@@ -47,23 +46,9 @@ def _multiply(matrix: Any, vector: Any, gram: Any, products: Any) -> None:
         part = vector[first : first + _BLOCK]
         for one in range(rows):
             block = matrix[one, first : first + _BLOCK]
-            products[one] += _product(block, part)
+            products[one] += dot(block, part)
             for other in range(one + 1):
-                gram[one, other] += _product(block, matrix[other, first : first + _BLOCK])
+                gram[one, other] += dot(block, matrix[other, first : first + _BLOCK])
     for one in range(rows):
         for other in range(one):
             gram[other, one] = gram[one, other]
-
-
-@inner(WIDE)
-def _product(one: Any, other: Any) -> Any:
-    summed = 0.0
-    for i in range(len(one)):
-        summed += np.float64(one[i]) * np.float64(other[i])
-    return summed
-
-
-@inner(FUSED)
-def _add(vector: Any, weight: Any, row: Any) -> None:
-    for i in range(len(vector)):
-        vector[i] += weight * row[i]

@@ -98,7 +98,8 @@ class Program(NamedTuple):
     sources: npt.NDArray[Any]
     """Of type ``SOURCE``."""
     numbers: npt.NDArray[np.float64]
-    """Settings and plain numbers of all parts, part by part; the first of each is the TD loss."""
+    """Settings and plain numbers of all parts, part by part; the first two of each are the TD loss
+    and the learning rate."""
     deferring: npt.NDArray[np.int64]
     """Which numbers keep the target network waiting as long as they are not 0."""
 

@@ -8,13 +8,23 @@ many bits as its counterpart of ``np.random.Generator``, and returns the same.
 import ctypes
 from typing import Any, NamedTuple
 
+import llvmlite.binding
 import numpy as np
 from llvmlite import ir
 from numba import njit, types
 from numba.extending import intrinsic
+from numpy.random import _generator
 
 from continual_arcade.agents.kernels.inner import inner
 
+_types: Any = types
+_NORMALS = "random_standard_normal_fill_f"
+"""What NumPy calls the function that fills an array of single precision with normal numbers."""
+llvmlite.binding.add_symbol(
+    _NORMALS,
+    ctypes.cast(getattr(ctypes.CDLL(_generator.__file__), _NORMALS), ctypes.c_void_p).value or 0,
+)
+_fill_normals = _types.ExternalFunction(_NORMALS, types.void(*[types.int64] * 3))
 _LOW_32 = np.uint64(0xFFFFFFFF)
 _SHIFT_32 = np.uint64(32)
 
@@ -35,6 +45,23 @@ def stream_of(rng: np.random.Generator) -> Stream:
         for function in (interface.next_uint32, interface.next_double)
     )
     return Stream(int(interface.state_address), next_uint32 or 0, next_double or 0)
+
+
+def generator_of(rng: np.random.Generator) -> int:
+    """Return the address of NumPy's own view of a generator, which must be kept alive."""
+    return int(rng.bit_generator.ctypes.bit_generator.value)
+
+
+@inner()
+def fill_normals(generator: Any, count: Any, address: Any) -> None:
+    """Fill memory with normal numbers, as ``rng.standard_normal(count, dtype=np.float32)``.
+
+    Args:
+        generator: As :func:`generator_of` returns it.
+        count: How many numbers.
+        address: Where they go.
+    """
+    _fill_normals(generator, count, address)
 
 
 def _caller(result: Any) -> Any:

@@ -412,6 +412,7 @@ def _run(c: Any, a: Any, hook: int, rows: int, measures: bool, inner: float, out
         if operation.only_measured and not measures:
             continue
         program.numbers[operation.number] = c.loss
+        program.numbers[operation.number + 1] = c.rate
         if operation.condition >= 0 and program.numbers[operation.condition] == 0.0:
             continue
         if operation.kind == CALL:

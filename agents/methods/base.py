@@ -39,8 +39,8 @@ from stable_baselines3.dqn.policies import QNetwork
 
 from continual_arcade.agents.averaging import Averaged
 from continual_arcade.agents.methods import torch_rules
-from continual_arcade.agents.methods.rules import MEASURE, declared
-from continual_arcade.agents.methods.tensors import copies, parameters
+from continual_arcade.agents.methods.rules import MEASURE, TensorRule, declared
+from continual_arcade.agents.methods.tensors import copies, parameters, roles
 from continual_arcade.agents.networks import evaluation_mode
 from continual_arcade.agents.replay import TransitionReplayBuffer
 from continual_arcade.agents.replay.n_step import Transitions
@@ -191,7 +191,9 @@ class Part:
                 f"part {self.name!r} serves another agent, and knows what that one learnt: make a "
                 "new part for each agent"
             )
-        declared(type(self))  # raises if its rules make no sense
+        steps = declared(type(self)).steps.values()  # raises if its rules make no sense
+        if any(isinstance(step, TensorRule) for of_hook in steps for step in of_hook):
+            roles(learner.q_net)  # raises if it has tensors of an unknown kind
         self.rng = rng
         for name, state in declared(type(self)).vectors.items():
             if not state.late:
@@ -364,6 +366,7 @@ class Part:
         for name, state in what.vectors.items():
             if state.kept:
                 kept[name] = [tensor.clone() for tensor in getattr(self, name)]
+        kept |= {name: getattr(self, name).copy() for name in what.rows}
         return kept | {name: getattr(self, name) for name in what.kept_numbers}
 
     def load_state_dict(self, state: State) -> None:
@@ -377,6 +380,8 @@ class Part:
         for name, of_vector in what.vectors.items():
             if of_vector.kept:  # a copy: what is here is changed in place
                 setattr(self, name, [tensor.clone() for tensor in state[name]])
+        for name in what.rows:
+            setattr(self, name, state[name].copy())
         for name in what.kept_numbers:
             setattr(self, name, state[name])
 

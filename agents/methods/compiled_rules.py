@@ -12,22 +12,30 @@ from continual_arcade.agents.kernels.functions import (
     of_double_precision,
     of_single_precision,
 )
+from continual_arcade.agents.kernels.random import fill_normals
 from continual_arcade.agents.methods.rules import (
+    GIVEN,
+    OF_TENSOR,
     Count,
     KeptGradient,
     Mixture,
+    Normals,
     Slope,
     Step,
+    TensorRule,
     Total,
     declared,
 )
 
+Group = tuple[Step, ...] | Slope | KeptGradient | Mixture | TensorRule | Normals
+"""What is compiled, or run, as one: arithmetic that belongs together, or a step by itself."""
 
-def groups(steps: Sequence[Step]) -> Iterator[tuple[Step, ...] | Slope | KeptGradient | Mixture]:
+
+def groups(steps: Sequence[Step]) -> Iterator[Group]:
     """Yield the steps of a hook as they are compiled: arithmetic that belongs together, or one."""
     together: list[Step] = []
     for step in steps:
-        if not isinstance(step, Slope | KeptGradient | Mixture):
+        if not isinstance(step, Slope | KeptGradient | Mixture | TensorRule | Normals):
             together.append(step)
             continue
         if together:
@@ -40,12 +48,12 @@ def groups(steps: Sequence[Step]) -> Iterator[tuple[Step, ...] | Slope | KeptGra
 
 @cached
 def numbers_read(kind: type) -> frozenset[str]:
-    """Return which numbers of a part anything compiled reads, but for ``loss``."""
+    """Return which numbers of a part anything compiled reads, but for those that it is given."""
     what = declared(kind)
     steps = [step for of_hook in what.steps.values() for step in of_hook]
     names = {name for step in steps for name in (*step.reads, step.when, step.writes)}
     names |= {*what.written, *getattr(getattr(kind, "arrange", None), "numbers", ())}
-    return frozenset(names & set(what.numbers) - {"loss"})
+    return frozenset(names & set(what.numbers) - set(GIVEN))
 
 
 @cached
@@ -110,11 +118,53 @@ def run(record):
 
 
 @cached
+def normals_function(step: Normals) -> CFunction:
+    """Compile what draws normal numbers; its record: how many, the generator, and where they go."""
+    text = """
+def run(record):
+    words = words_at(record, 3)
+    fill_normals(words[1], words[0], words[2])
+"""
+    return c_function(text, {"fill_normals": fill_normals}, step.function, [])
+
+
+@cached
+def tensor_function(kind: type, step: TensorRule) -> CFunction:
+    """Compile a rule over one tensor.
+
+    Its record: rows, columns, role; addresses of the numbers, of ``theta`` and of ``gradient``; and
+    of the part's vectors, in order, 0 for those that are empty or not read.
+    """
+    function, what = of_double_precision(step.function), declared(kind)
+    grid = types.Array(types.float32, 2, "C")
+    place = {name: 4 + i for i, name in enumerate(("theta", "gradient", *what.vectors))}
+    types_of = {**dict.fromkeys(place, grid), OF_TENSOR: types.int64}
+    title = f"rule {step.function.__name__!r} of part {getattr(kind, 'name', kind.__name__)!r}"
+    suspect = (function, tuple(types_of.get(n, types.float64) for n in step.reads), title)
+    given = {name: f"numbers[{i}]" for i, name in enumerate(what.numbers)}
+    given |= {
+        name: f"floats_at(words[{at}], rows * columns).reshape(rows, columns)"
+        for name, at in place.items()
+    }
+    needed = [f"words[{place[name]}] != 0" for name in step.reads if name in place]
+    given[OF_TENSOR] = "words[2]"
+    text = f"""
+def run(record):
+    words = words_at(record, {4 + len(place)})
+    rows, columns = words[0], words[1]
+    numbers = doubles_at(words[3], {len(what.numbers)})
+    if {" and ".join(needed) or "True"}:
+        numbers[{what.numbers.index(step.writes)}] = rule({", ".join(given[n] for n in step.reads)})
+"""
+    return c_function(text, {"rule": function}, step.function, [suspect])
+
+
+@cached
 def hook_function(kind: type, steps: tuple[Step, ...]) -> CFunction:
     """Compile what a part does to its vectors and numbers in a hook.
 
-    Its record: how many parameters; addresses of the numbers, of ``theta`` and of ``gradient``; and
-    of the part's vectors, in order, 0 for those that are empty.
+    Its record: how many parameters; addresses of the numbers, of ``theta`` and of ``gradient``; of
+    the part's vectors, in order, 0 for those that are empty; and of its rows.
     """
     what = declared(kind)
     # Names of fields never become names of this text: one may be called as something in it.
@@ -123,20 +173,28 @@ def hook_function(kind: type, steps: tuple[Step, ...]) -> CFunction:
     place = {name: i for i, name in enumerate(what.numbers)}
     lines = [
         "def run(record):",
-        f"    words = words_at(record, {4 + len(what.vectors)})",
+        f"    words = words_at(record, {4 + len(what.vectors) + len(what.rows)})",
         "    count = words[0]",
         f"    numbers = doubles_at(words[1], {len(place)})",
         "    theta, gradient = floats_at(words[2], count), floats_at(words[3], count)",
     ]
     word = {name: f"words[{4 + i}]" for i, name in enumerate(what.vectors)}
     lines += [f"    {names[name]} = floats_at({at}, count)" for name, at in word.items()]
+    of_rows = {name: f"row_{i}" for i, name in enumerate(what.rows)}
+    lines += [
+        f"    row_{i} = doubles_at(words[{4 + len(word) + i}], {state.length})"
+        for i, state in enumerate(what.rows.values())
+    ]
     rules: dict[str, Any] = {}
     suspects: list[tuple[Any, tuple[Any, ...], str]] = []
     for i, step in enumerate(steps):
         is_count = isinstance(step, Count)
         function = (of_double_precision if is_count else of_single_precision)(step.function)
         title = f"rule {step.function.__name__!r} of part {getattr(kind, 'name', kind.__name__)!r}"
-        given_types = (types.float64 if is_count else types.float32,) * len(step.reads)
+        one = types.float64 if is_count else types.float32
+        given_types = tuple(
+            types.Array(types.float64, 1, "C") if name in of_rows else one for name in step.reads
+        )
         suspects.append((function, given_types, title))
         rules[f"rule_{i}"] = function
         needed = [name for name in (*step.reads, step.writes) if name in word]
@@ -148,6 +206,8 @@ def hook_function(kind: type, steps: tuple[Step, ...]) -> CFunction:
         for name in step.reads:
             if name in names:
                 given.append(f"{names[name]}[i]")
+            elif name in of_rows:
+                given.append(of_rows[name])
             elif is_count:
                 given.append(f"numbers[{place[name]}]")
             else:

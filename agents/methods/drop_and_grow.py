@@ -37,7 +37,7 @@ class DropAndGrow(Periodic, HardMask):
             "shrink-perturb",
             "hare-tortoise",
         }
-        | {"redo", "continual-backprop", "neurogenesis"}
+        | {"redo", "continual-backprop", "neurogenesis", "upgd", "trac"}
     )
 
     start: Share = 0.5

@@ -23,7 +23,7 @@ from continual_arcade.agents.kernels.random import Stream, stream_of
 from continual_arcade.agents.methods.base import Batch, Learner, Part, State
 from continual_arcade.agents.methods.importance import Parameters
 from continual_arcade.agents.methods.phase_memory import Recent
-from continual_arcade.agents.methods.rules import declared, numbers_for
+from continual_arcade.agents.methods.rules import GIVEN, declared, numbers_for
 from continual_arcade.agents.methods.tensors import copies, parameters
 from continual_arcade.agents.replay.n_step import Transitions
 
@@ -211,7 +211,7 @@ def plan_function(kind: type[Planner]) -> CFunction:
     for name in names:
         if name in _GIVEN:
             raise ValueError(f"{what}: a field {name!r} means something else in a plan: rename it")
-    known = names[1:]  # there is no loss yet
+    known = names[len(GIVEN) :]  # there is no loss yet
     for name in arrange.numbers:
         if name not in known:
             raise ValueError(f"{what} reads {name!r}, which is none of {', '.join(known)}")

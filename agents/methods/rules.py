@@ -17,12 +17,18 @@ read
 
 - ``theta``, the parameter, and in the hooks up to ``project`` its ``gradient``;
 - the part's vectors, fields made by :func:`vector`: a number for each parameter;
-- the part's settings, numbers made by :func:`number`, and ``loss``, the TD loss of the batch. A
-  setting that is one of several words is the index of the word in its ``Literal``.
+- the part's settings, numbers made by :func:`number`, ``loss``, the TD loss of the batch, and
+  ``learning_rate``, that of the optimiser. A setting that is one of several words is the index of
+  the word in its ``Literal``.
 
 Where a rule must decide, it does so by
 :func:`~continual_arcade.agents.kernels.arithmetic.choose`. Settings come in single precision; what
 needs more, such as ``1 - decay``, is computed by a :func:`count` first.
+
+Several plain numbers are a :func:`row`, which counts read and change in place. Normal noise comes
+from the part's generator by :func:`normals`.
+
+What looks at a layer's weights as a matrix is a :func:`tensor_rule`, called tensor by tensor.
 
 Gradients of several memories, one for each, are the rows of a :func:`matrix`. No rule reads it; a
 :func:`mixture` says how much of each row is added to a vector.
@@ -65,6 +71,10 @@ _WITH_GRADIENT = (MEASURE, "on_td_gradient", "add_gradient", "project")
 _WITH_KEPT = ("add_gradient", "project")
 """Hooks in which the gradient of kept transitions can be computed: the batch is no longer needed,
 and the parameters have not moved yet."""
+GIVEN = ("loss", "learning_rate")
+"""Numbers that are not the part's own, and which compiled code knows: they stand first."""
+OF_TENSOR = "role"
+"""What a rule over a tensor may be given beside matrices and numbers."""
 OF_SLOPE, OF_MIXTURE = ("now", "old", "slope"), ("gram", "products", "weights")
 """What such a function is given beside numbers."""
 _STATE = "rules.state"
@@ -102,11 +112,27 @@ def number(start: float = 0, *, kept: bool = True) -> Any:
     return field(init=False, repr=False, default=start, metadata={_STATE: state})
 
 
+def row(length: int, start: float = 0.0) -> Any:
+    """Make a field that holds several plain numbers, which counts may read and change in place.
+
+    They are an array of double precision, shape ``(length,)``, and are saved.
+    """
+    state = _State("row", late=False, kept=True, length=length)
+    return field(
+        init=False,
+        repr=False,
+        compare=False,
+        default_factory=lambda: np.full(length, start),
+        metadata={_STATE: state},
+    )
+
+
 @dataclass(frozen=True)
 class _State:
-    what: Literal["vector", "matrix", "number"]
+    what: Literal["vector", "matrix", "number", "row"]
     late: bool
     kept: bool
+    length: int = 0
 
 
 @dataclass(frozen=True)
@@ -142,6 +168,14 @@ class Total(Step):
 
 class Count(Step):
     """Arithmetic over plain numbers."""
+
+
+class Normals(Step):
+    """Normal numbers, drawn by the part's generator into a vector."""
+
+
+class TensorRule(Step):
+    """Loops over one tensor at a time, as a matrix."""
 
 
 @dataclass(frozen=True)
@@ -202,6 +236,31 @@ def total(hook: str, writes: str, when: str = "") -> Callable[[Callable[..., Any
 def count(hook: str, writes: str, when: str = "") -> Callable[[Callable[..., Any]], Any]:
     """Make a rule over plain numbers, which becomes a number of the part."""
     return lambda function: Count(hook, function, writes, when)
+
+
+def normals(hook: str, writes: str, when: str = "") -> Any:
+    """Fill a vector with standard normal numbers, drawn by the part's own generator."""
+    return Normals(hook, _no_rule, writes, when)
+
+
+def tensor_rule(hook: str, writes: str, when: str = "") -> Callable[[Callable[..., Any]], Any]:
+    """Make a rule over one tensor of the network at a time, as a matrix: both engines compile it.
+
+    The function is called for each tensor, in the order of the parameters. ``theta``, ``gradient``
+    and vectors of the part come as matrices of single precision, shape ``(rows, columns)``: a row
+    is what belongs to one unit, so that biases have one column. ``gradient`` and vectors are
+    changed in place, also where a plain rule would add to the gradient; ``theta`` must not be.
+    ``role`` says what the tensor is, by the constants of
+    :mod:`continual_arcade.agents.methods.tensors`. Further arguments are numbers, of double
+    precision.
+
+    Args:
+        hook: When.
+        writes: The number that becomes what the function returns. It may read it, too: so sums and
+            maxima over all tensors are made, from what a :func:`count` sets before.
+        when: A setting or number of the part; nothing is done while it is 0.
+    """
+    return lambda function: TensorRule(hook, function, writes, when)
 
 
 def kept_gradient(hook: str, writes: str, of: str, size: str) -> Any:
@@ -272,8 +331,10 @@ class Declared:
 
     vectors: Mapping[str, _State]
     matrices: tuple[str, ...]
+    rows: Mapping[str, _State]
     numbers: tuple[str, ...]
-    """Everything that is a plain number: ``loss``, settings, and those made by :func:`number`."""
+    """Everything that is a plain number: ``loss``, ``learning_rate``, settings, and those made by
+    :func:`number`."""
     written: tuple[str, ...]
     """Those of them that were made by :func:`number`."""
     kept_numbers: tuple[str, ...]
@@ -291,7 +352,10 @@ def declared(kind: type) -> Declared:
     """
     states = {f.name: f for f in fields(kind)} if is_dataclass(kind) else {}
     made: dict[str, Any] = {name: f.metadata.get(_STATE) for name, f in states.items()}
-    vectors = {name: state for name, state in made.items() if state and state.what == "vector"}
+    vectors, rows = (
+        {name: state for name, state in made.items() if state and state.what == what}
+        for what in ("vector", "row")
+    )
     matrices, written = (
         tuple(name for name, state in made.items() if state and state.what == what)
         for what in ("matrix", "number")
@@ -302,14 +366,15 @@ def declared(kind: type) -> Declared:
         steps.update({name: s for name, s in vars(base).items() if isinstance(s, Step)})
         steps = {name: s for name, s in steps.items() if isinstance(getattr(kind, name), Step)}
     by_hook: dict[str, list[Step]] = {}
-    for name in ("theta", "gradient", "now", "old", "slope"):
+    for name in ("theta", "gradient", "now", "old", "slope", "learning_rate"):
         if name in states:
             raise ValueError(
                 f"part {getattr(kind, 'name', kind.__name__)!r} has a field {name!r}, which means "
                 "something else in rules: rename it"
             )
     kept = tuple(name for name in written if made[name].kept)
-    result = Declared(vectors, matrices, ("loss", *settings, *written), written, kept, {})
+    numbers = (*GIVEN, *settings, *written)
+    result = Declared(vectors, matrices, rows, numbers, written, kept, {})
     for name, step in steps.items():
         _check(kind, name, step, result)
         by_hook.setdefault(step.hook, []).append(step)
@@ -344,7 +409,7 @@ def _check_fields(kind: Any, where: str, step: Step, what: Declared) -> None:
         if name not in known:
             raise ValueError(f"{where}: {unknown('field', name, known)}")
     hints = get_type_hints(kind)
-    for name in {*step.reads, step.when} & set(what.numbers) - {"loss"}:
+    for name in {*step.reads, step.when} & set(what.numbers) - set(GIVEN):
         if hints.get(name) is str:
             raise ValueError(
                 f"{where} reads {name!r}, which is text: give it the type Literal[...], of which "
@@ -370,14 +435,21 @@ def _check(kind: type, name: str, step: Step, what: Declared) -> None:
         if set(given) - set(step.reads):
             said = f"{', '.join(given[:-1])} and {given[-1]}"
             raise ValueError(f"{where}: it must take {said}, not {step.reads}")
-    elif isinstance(step, KeptGradient):
+    elif isinstance(step, KeptGradient | Normals):
         read = []
     else:
         read = list(step.reads)
     with_gradient = ("gradient",) if step.hook in _WITH_GRADIENT else ()
-    known = (*what.numbers,)
-    if isinstance(step, Rule | Total):
+    known = (*what.numbers, *(what.rows if isinstance(step, Count) else ()))
+    if isinstance(step, Rule | Total | TensorRule):
         known = ("theta", *with_gradient, *what.vectors, *what.numbers)
+    if isinstance(step, TensorRule):
+        known = (*known, OF_TENSOR)
+        if OF_TENSOR in {*what.vectors, *what.numbers}:
+            raise ValueError(
+                f"{where}: a field {OF_TENSOR!r} means something else in a rule over tensors: "
+                "rename it"
+            )
     if isinstance(step, Mixture):
         _check_mixture(where, step, what, with_gradient)
     for each in read:
@@ -388,6 +460,8 @@ def _check(kind: type, name: str, step: Step, what: Declared) -> None:
         may = (*what.vectors, *filter(None, (_WRITTEN[step.hook],)))
     elif isinstance(step, KeptGradient):
         may = what.matrices if step.ends else _ready(what)
+    elif isinstance(step, Normals):
+        may = _ready(what)
     if isinstance(step, Slope):
         return
     if step.writes not in may:
@@ -417,6 +491,8 @@ def value_of(part: Any, name: str, learner: Any) -> float:
     """Return a plain number of a part, as rules read it."""
     if name == "loss":
         return float(learner.last_td_loss)
+    if name == "learning_rate":
+        return float(learner.optimizer.param_groups[0]["lr"])
     value = getattr(part, name)
     if value is None:
         raise ValueError(f"part {part.name!r}: a rule reads {name!r}, which is None: give a number")

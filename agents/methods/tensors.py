@@ -1,8 +1,13 @@
-"""The tensors that are learnt, and their gradients."""
+"""The tensors that are learnt, their gradients, and what they are in the network."""
 
 from typing import Any
 
 import torch
+from torch import nn
+
+HIDDEN, OUTPUT, SHIFT, SCALE = range(4)
+"""What a tensor is: weights of a hidden layer or of the output layer, what is added to units
+(biases, and the shift of layer normalisation), or what they are multiplied by (its gain)."""
 
 
 def parameters(learner: Any) -> list[torch.nn.Parameter]:
@@ -42,3 +47,28 @@ def forget_moments(optimizer: torch.optim.Optimizer, tensor: torch.Tensor, where
     for moment in optimizer.state.get(tensor, {}).values():
         if isinstance(moment, torch.Tensor) and moment.shape == tensor.shape:
             moment[where] = 0.0
+
+
+def roles(network: nn.Module) -> list[int]:
+    """Return what each parameter of a network is, in their order.
+
+    Raises:
+        ValueError: If one is neither of a linear layer, nor of a convolution or a layer
+            normalisation.
+    """
+    found: dict[nn.Parameter, int] = {}
+    layers = [module for module in network.modules() if isinstance(module, nn.Linear | nn.Conv2d)]
+    for module in network.modules():
+        weights = OUTPUT if layers and module is layers[-1] else HIDDEN
+        for name, tensor in module.named_parameters(recurse=False):
+            role = SHIFT if name == "bias" else weights
+            if not isinstance(module, nn.Linear | nn.Conv2d | nn.LayerNorm):
+                raise ValueError(
+                    f"{name} of a {type(module).__name__} in the network is neither weights nor "
+                    "biases of a linear layer, a convolution or a layer normalisation: the part "
+                    "does not know what to do with it"
+                )
+            if isinstance(module, nn.LayerNorm) and name == "weight":
+                role = SCALE
+            found[tensor] = role
+    return [found[tensor] for tensor in network.parameters()]

@@ -5,20 +5,26 @@ from typing import Any
 import numpy as np
 import torch
 
-from continual_arcade.agents.methods.compiled_rules import mixture_function, slope_function
+from continual_arcade.agents.methods.compiled_rules import (
+    mixture_function,
+    slope_function,
+    tensor_function,
+)
 from continual_arcade.agents.methods.rules import (
     Count,
     KeptGradient,
     Mixture,
+    Normals,
     Slope,
     Step,
+    TensorRule,
     Total,
     declared,
     numbers_for,
     set_number,
     value_of,
 )
-from continual_arcade.agents.methods.tensors import copies, gradients, parameters
+from continual_arcade.agents.methods.tensors import copies, gradients, parameters, roles
 from continual_arcade.agents.replay.n_step import Transitions
 
 
@@ -37,12 +43,18 @@ def run(part: Any, hook: str, learner: Any) -> None:
             _run_kept(step, part, learner)
         elif isinstance(step, Mixture):
             _run_mixture(step, part, learner)
+        elif isinstance(step, TensorRule):
+            _run_tensors(step, part, learner)
+        elif isinstance(step, Normals):
+            for tensor in getattr(part, step.writes):
+                drawn = part.rng.standard_normal(tuple(tensor.shape), dtype=np.float32)
+                tensor.copy_(torch.from_numpy(drawn))
         else:
             _run(step, part, learner)
 
 
 def _run(step: Step, part: Any, learner: Any) -> None:
-    vectors = declared(type(part)).vectors
+    vectors, rows_of_numbers = declared(type(part)).vectors, declared(type(part)).rows
     columns: list[Any] = []
     tensors = parameters(learner)
     for name in step.reads:
@@ -54,6 +66,8 @@ def _run(step: Step, part: Any, learner: Any) -> None:
             columns.append(getattr(part, name))
             if not columns[-1]:
                 return  # it is late
+        elif name in rows_of_numbers:
+            columns.append([getattr(part, name)])
         else:
             columns.append([value_of(part, name, learner)] * len(tensors))
     if isinstance(step, Count):
@@ -131,6 +145,35 @@ def _run_mixture(step: Mixture, part: Any, learner: Any) -> None:
             if weight != 0:
                 for tensor, addend in zip(to, row, strict=True):
                     tensor.add_(addend, alpha=weight)
+
+
+def _run_tensors(step: TensorRule, part: Any, learner: Any) -> None:
+    what = declared(type(part))
+    known = ["theta", "gradient", *what.vectors]
+    read: dict[str, Any] = {
+        name: getattr(part, name) for name in what.vectors if name in step.reads
+    }
+    if "theta" in step.reads:
+        read["theta"] = parameters(learner)
+    if "gradient" in step.reads:
+        read["gradient"] = gradients(learner)
+    if not all(read.values()):
+        return  # one is late
+    for i, role in enumerate(roles(learner.q_net)):
+        numbers = numbers_for(part, step.reads, learner)
+        arrays = {
+            name: tensors[i].detach().cpu().numpy().astype(np.float32, "C")
+            for name, tensors in read.items()
+        }
+        rows = len(next(iter(arrays.values())))
+        columns = next(iter(arrays.values())).size // rows
+        places = [arrays[name].ctypes.data if name in arrays else 0 for name in known]
+        record = np.array([rows, columns, role, numbers.ctypes.data, *places], np.int64)
+        tensor_function(type(part), step)(record)
+        set_number(part, step.writes, numbers[what.numbers.index(step.writes)])
+        with torch.no_grad():
+            for name in arrays.keys() - {"theta"}:
+                read[name][i].copy_(torch.from_numpy(arrays[name]))
 
 
 def _flat(tensors: list[torch.Tensor]) -> torch.Tensor:

@@ -38,6 +38,7 @@ from continual_arcade.agents.methods.l2 import L2
 from continual_arcade.agents.methods.mask import HardMask
 from continual_arcade.agents.methods.mer import MER
 from continual_arcade.agents.methods.reptile import Reptile
+from continual_arcade.agents.methods.rules import declared
 from continual_arcade.agents.replay import (
     BalancedReplayBuffer,
     FIFOReplayBuffer,
@@ -138,6 +139,8 @@ def assert_same(torchs: ContinualDQN, compiled: ContinualDQN) -> None:
         mine, its = part.state_dict(), twin.state_dict()
         constants = [state.pop("constant", 0.0) for state in (mine, its)]
         assert constants[0] == pytest.approx(constants[1], rel=1e-3)
+        for name in declared(type(part)).rows:  # computed, as vectors are
+            np.testing.assert_allclose(mine.pop(name), its.pop(name), rtol=1e-3, atol=1e-9)
         assert tree(mine) == tree(its), part.name
         for name in ("omega", "center", "average", "path", "base"):
             for a, b in zip(mine.get(name, []), its.get(name, []), strict=True):
@@ -205,6 +208,9 @@ def test_another_activation_is_found(wrong: str, monkeypatch: pytest.MonkeyPatch
         "mix agem ewc reptile:every=7,eps=0.3",
         "balanced clone mer ewc",
         "mix lwf:every=8 mer clone",
+        "mix spectral:lam=0.01 parseval:lam=0.01 agem mer",
+        "mix upgd:noise=0.01 si ewc reptile:every=7",
+        "balanced trac:epsilon=0.01 clear:after=60 si",
     ],
 )
 @pytest.mark.parametrize("steps", [150, pytest.param(250, marks=pytest.mark.slow)])

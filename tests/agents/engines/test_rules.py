@@ -5,13 +5,14 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
+import numpy as np
 import pytest
 import tiny
 import torch
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
-from continual_arcade.agents.engines.binding import PartBinding
+from continual_arcade.agents.engines.binding import PartBinding, TensorRecords
 from continual_arcade.agents.kernels.arithmetic import choose
 from continual_arcade.agents.methods import Part
 from continual_arcade.agents.methods.importance import Parameters
@@ -23,10 +24,13 @@ from continual_arcade.agents.methods.rules import (
     kept_gradients,
     matrix,
     mixture,
+    normals,
     number,
+    row,
     rule,
     slope_of_kept,
     slope_of_replayed,
+    tensor_rule,
     total,
     vector,
 )
@@ -141,6 +145,86 @@ def test_a_binding_that_mixes_up_vectors_is_found_out(monkeypatch: pytest.Monkey
 
     monkeypatch.setattr(PartBinding, "before", wrongly)
     assert distance(torchs, trained("compiled")) > 1e-4
+
+
+@dataclass
+class Everything(Part):
+    """All that is no arithmetic over one parameter: tensors, rows, noise and the learning rate."""
+
+    name: ClassVar[str] = "everything"
+    drawn: Parameters = vector()
+    path: Parameters = vector()
+    sums: Any = row(3, start=0.5)
+    largest: float = number(0.0)
+    seen: float = number(0.0)
+
+    @count("add_gradient", writes="seen")
+    def nothing() -> Any:
+        return 0.0
+
+    @tensor_rule("add_gradient", writes="seen")
+    def push(theta: Any, gradient: Any, path: Any, role: Any, seen: Any) -> Any:
+        """Push weights away from the mean of their unit, and note the number of their layer."""
+        for i in range(theta.shape[0]):
+            for j in range(theta.shape[1]):
+                path[i, j] = role
+                if role < 2:
+                    gradient[i, j] += 0.1 * (theta[i, j] - theta[i, 0])
+        return seen + theta.shape[0]
+
+    noise = normals("project_update", writes="drawn")
+
+    @count("project_update", writes="largest")
+    def note(sums: Any, seen: Any, learning_rate: Any) -> Any:
+        for i in range(3):
+            sums[i] = 0.5 * sums[i] + i * learning_rate
+        return sums[2] + seen
+
+    @rule("project_update")
+    def shake(theta: Any, drawn: Any, learning_rate: Any) -> Any:
+        return theta + 0.1 * learning_rate * drawn
+
+
+def everything(engine: str) -> Any:
+    agent = tiny.agent(Everything(), engine=engine, learning_rate=lambda left: 1e-3 * left)
+    return tiny.live(agent, 200)
+
+
+def check_everything(torchs: Any, compiled: Any) -> None:
+    assert compiled.engine_report == "compiled"
+    assert distance(torchs, compiled) < 1e-5
+    one, other = torchs.parts[0], compiled.parts[0]
+    assert one.sums.tolist() == other.sums.tolist()
+    assert one.seen == other.seen == 8 + 8 + 2 + 2  # units of each tensor of the network
+    assert one.largest == other.largest
+    assert one.rng.bit_generator.state == other.rng.bit_generator.state
+    for name in ("drawn", "path"):
+        assert all(map(torch.equal, getattr(one, name), getattr(other, name)))
+
+
+def test_tensors_rows_noise_and_the_learning_rate_are_the_same_in_both_engines() -> None:
+    torchs = everything("torch")
+    check_everything(torchs, everything("compiled"))
+    assert [float(t.flatten()[0]) for t in torchs.parts[0].path] == [0.0, 2.0, 1.0, 2.0]
+
+
+@pytest.mark.parametrize("wrong", ["offset", "row"])
+def test_a_binding_that_shows_other_tensors_or_rows_is_found(
+    wrong: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    kind: Any = TensorRecords if wrong == "offset" else PartBinding
+    before, elsewhere = kind.before, np.zeros(3)
+
+    def wrongly(self: Any) -> None:
+        before(self)
+        if wrong == "offset":
+            self.records[1:, 4:] -= 4
+        else:
+            self.record[-1] = elsewhere.ctypes.data
+
+    monkeypatch.setattr(kind, "before", wrongly)
+    with pytest.raises(AssertionError):
+        check_everything(everything("torch"), everything("compiled"))
 
 
 @dataclass
@@ -380,6 +464,12 @@ def kind_with(**steps: Any) -> Any:
         (mixed(writes="rate")(mix_nothing), "may not write 'rate'"),
         (rule("constrain")(lambda theta, rows: theta), "unknown state 'rows'"),
         (slope_of_replayed("q_values")(lambda now, old, slope: None), "set values_after"),
+        (tensor_rule("project", writes="rate")(lambda theta: 0.0), "may not write 'rate'"),
+        (tensor_rule("project", writes="seen")(lambda theta, rol: 0.0), "unknown state 'rol'"),
+        (tensor_rule("constrain", writes="seen")(lambda gradient: 0.0), "unknown state 'gradient'"),
+        (rule("constrain")(lambda theta, role: theta), "unknown state 'role'"),
+        (normals("project", writes="theta"), "may not write 'theta'"),
+        (normals("projekt", writes="trace"), "unknown hook 'projekt'"),
     ],
 )
 def test_rules_that_make_no_sense_are_refused_by_name(step: Any, why: str) -> None:
@@ -401,6 +491,30 @@ class Weighing(Part):
 def test_a_field_that_hides_what_a_mixture_is_given_is_refused() -> None:
     with pytest.raises(ValueError, match="a field 'weights' means something else in a mixture"):
         tiny.agent(Weighing())
+
+
+@dataclass
+class Acting(Part):
+    """A field that is called as what a rule over tensors is given."""
+
+    name: ClassVar[str] = "acting"
+    role: float = 0.1
+    seen: int = number(0)
+    step = tensor_rule("project", writes="seen")(lambda theta: 0.0)
+
+
+@dataclass
+class Rated(Part):
+    """A field that is called as a number that all rules are given."""
+
+    name: ClassVar[str] = "rated"
+    learning_rate: float = 0.1
+
+
+@pytest.mark.parametrize(("kind", "name"), [(Acting, "role"), (Rated, "learning_rate")])
+def test_fields_that_hide_what_rules_are_given_are_refused(kind: Any, name: str) -> None:
+    with pytest.raises(ValueError, match=f"a field '{name}'.* means something else"):
+        tiny.agent(kind())
 
 
 @pytest.mark.parametrize("attribute", ["defers", "values_after"])

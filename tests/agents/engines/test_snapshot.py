@@ -516,6 +516,7 @@ def test_every_part_there_is_does_the_same_in_both_engines(
         "hare-tortoise": {"every": 40, "decay": 0.9},
         "drop-and-grow": {"every": 40, "over": 200},
         "redo": {"every": 40, "tau": 0.5},
+        "spectral": {"lam": 1.0},
         "neurogenesis": {"every": 40, "rate": 0.1},
         "continual-backprop": {"every": 40, "rate": 0.01, "maturity": 9},
     }.get(name, {})

@@ -207,6 +207,10 @@ def small(name: str) -> Method:
         "continual-backprop": ("continual-backprop:every=40,rate=0.01,maturity=9",),
         "neurogenesis": ("neurogenesis:every=40,rate=0.1",),
         "packnet": ("packnet:retrain=9",),
+        "parseval": ("parseval:lam=0.01",),
+        "spectral": ("spectral:lam=0.01",),
+        "trac": ("trac:epsilon=0.1",),
+        "upgd": ("upgd:noise=0.01",),
     }
     return replace(method, parts=parts.get(name, method.parts))
 

@@ -395,18 +395,28 @@ SMALL: dict[str, dict[str, Any]] = {
     "online": {"replayed": True},
     "online-ewc": {"lam": 0.01, "samples": 20, "fisher": "policy"},
     "packnet": {"retrain": 5},
+    "parseval": {"lam": 0.01},
     "progressive": {},
     "redo": {"every": 30, "batch": 20, "tau": 0.5},
     "reptile": {"every": 7},
     "reset": {},
     "shrink-perturb": {},
     "si": {"lam": 0.01},
+    "spectral": {"lam": 0.01},
+    "trac": {"epsilon": 0.1},
+    "upgd": {"noise": 0.01},
 }
 PAIRS = list(itertools.combinations(SMALL, 2))
 HOLDING = ("l2", "ewc", "online-ewc", "si", "mas", "reptile", "packnet")
 """Parts that hold on to parameters."""
 CHANGING = ("redo", "continual-backprop", "neurogenesis", "shrink-perturb")
 """Parts that change parameters otherwise than by learning."""
+TURNING = ("agem", "gem")
+"""Parts that change the optimiser's step, beside trac and upgd."""
+DRAWING = ("reset", "hare-tortoise", *CHANGING)
+"""Parts after which parameters are others."""
+MOVING = ("mer", "reptile", "packnet", "progressive")
+"""Parts that move parameters after the step."""
 CONFLICTS = {
     *(tuple(sorted(pair)) for pair in itertools.product(HOLDING, CHANGING)),
     ("clear", "clone"),
@@ -414,7 +424,7 @@ CONFLICTS = {
     *(tuple(sorted(("best-return", other))) for other in ("packnet", "progressive")),
     *(
         tuple(sorted(("drop-and-grow", other)))
-        for other in ("packnet", "mer", "reptile", "reset", "hare-tortoise", *CHANGING)
+        for other in ("packnet", "mer", "reptile", "trac", "upgd", *DRAWING)
     ),
     *(
         tuple(sorted(("progressive", other)))
@@ -434,6 +444,8 @@ CONFLICTS = {
     ("packnet", "reset"),
     ("reptile", "reset"),
     ("reset", "si"),
+    *(tuple(sorted(("upgd", other))) for other in (*TURNING, *DRAWING)),
+    *(tuple(sorted(("trac", other))) for other in (*TURNING, *DRAWING, "upgd", *MOVING)),
 }
 
 

@@ -5,6 +5,7 @@ PyTorch computes them tensor by tensor, compiled code number by number.
 
 from typing import Any
 
+import numpy as np
 import torch
 from numba.extending import overload, register_jitable
 
@@ -28,6 +29,16 @@ def choose(condition: Any, one: Any, other: Any) -> Any:
 @overload(choose, strict=False)
 def _choose(condition: Any, one: Any, other: Any) -> Any:
     return lambda condition, one, other: one if condition else other
+
+
+def cosh(x: Any) -> Any:
+    """Return the hyperbolic cosine in a rule; infinity where it is too large a number."""
+    return torch.cosh(x) if isinstance(x, torch.Tensor) else np.cosh(x)
+
+
+@overload(cosh, strict=False)
+def _cosh(x: Any) -> Any:
+    return lambda x: np.cosh(x)
 
 
 @register_jitable

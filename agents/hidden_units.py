@@ -1,7 +1,7 @@
 """What the hidden units of a Q-network say of observations.
 
-Hidden units are what enters each layer with weights but the first: with layer normalisation and
-activation, without dropout. A filter of a convolution is one unit, wherever it looks.
+Hidden units are what enters each layer with weights but the first: with layer normalisation,
+activation and gates, without dropout. A filter of a convolution is one unit, wherever it looks.
 """
 
 from typing import Any
@@ -15,7 +15,11 @@ from stable_baselines3.dqn.policies import QNetwork
 from torch import nn
 
 from continual_arcade.agents.networks import SmallConvolutions, evaluation_mode
-from continual_arcade.agents.told_networks import SubnetworksQNetwork, told_phase
+from continual_arcade.agents.told_networks import (
+    AttentionQNetwork,
+    SubnetworksQNetwork,
+    told_phase,
+)
 
 
 def hidden_units(network: QNetwork, observations: npt.ArrayLike) -> list[torch.Tensor]:
@@ -49,9 +53,13 @@ def hidden_units(network: QNetwork, observations: npt.ArrayLike) -> list[torch.T
         signal = preprocess_obs(states, space, normalize_images=network.normalize_images)
         assert isinstance(signal, torch.Tensor)
         units = signal
+        gated = isinstance(network, AttentionQNetwork)
+        gates = iter(network.gates(told_phase(states, network.phases)) if gated else ())
         for layer in layers:
             if isinstance(layer, _WEIGHTED):
                 if weighted:
+                    if gated:
+                        signal = units = units * next(gates)
                     hidden.append(_by_filter(units))
                 weighted = True
             signal = layer(signal)

@@ -12,7 +12,11 @@ from stable_baselines3.dqn.policies import DQNPolicy, QNetwork
 from torch import nn
 
 from continual_arcade.agents.settings import PROBABILITY, Initial
-from continual_arcade.agents.told_networks import MultiHeadQNetwork, SubnetworksQNetwork
+from continual_arcade.agents.told_networks import (
+    AttentionQNetwork,
+    MultiHeadQNetwork,
+    SubnetworksQNetwork,
+)
 from continual_arcade.envs.checks import OneOf, Whole, flag
 
 ACTIVATIONS: Mapping[str, type[nn.Module]] = {"relu": nn.ReLU, "tanh": nn.Tanh}
@@ -35,12 +39,14 @@ class ContinualPolicy(DQNPolicy):
         heads: How many output layers there are; see :class:`MultiHeadQNetwork`.
         subnetworks: Of how many phases each may have a part of the weights of its own; see
             :class:`SubnetworksQNetwork`.
+        attention: For how many phases each hidden unit has a gate, and the network a head; see
+            :class:`AttentionQNetwork`.
         **kwargs: As in the parent.
 
     Raises:
         ValueError: If ``layer_norm`` is no truth value, ``dropout`` no probability below 1,
-            ``initial`` unknown, observations do not end with what could tell the phase, or both
-            heads and subnetworks are asked for.
+            ``initial`` unknown, observations do not end with what could tell the phase, more than
+            one of heads, subnetworks and attention is asked for, or attention with ``layer_norm``.
     """
 
     def __init__(
@@ -51,16 +57,25 @@ class ContinualPolicy(DQNPolicy):
         initial: Initial = "default",
         heads: int = 1,
         subnetworks: int = 1,
+        attention: int = 1,
         **kwargs: Any,
     ) -> None:
         self.heads = Whole(1)("heads", heads)
         self.subnetworks = Whole(1)("subnetworks", subnetworks)
-        if heads > 1 and subnetworks > 1:
+        self.attention = Whole(1)("attention", attention)
+        given = {"heads": heads, "subnetworks": subnetworks, "attention": attention}
+        several = [f"{name} = {count}" for name, count in given.items() if count > 1]
+        if len(several) > 1:
             raise ValueError(
-                f"heads = {heads} and subnetworks = {subnetworks}: the part of the weights that a "
-                "phase has is its head, too; leave one out"
+                f"{' and '.join(several)}: each gives a phase what is its own, its head too; "
+                "leave all but one out"
             )
         self.layer_norm = flag("layer_norm", layer_norm)
+        if layer_norm and attention > 1:
+            raise ValueError(
+                f"layer_norm with attention = {attention}: the units that later phases change "
+                "would shift those of finished ones; leave layer_norm out"
+            )
         self.dropout = PROBABILITY("dropout", dropout)
         OneOf(get_args(Initial))("initial", initial)
         self.initial = initial
@@ -69,7 +84,7 @@ class ContinualPolicy(DQNPolicy):
     def make_q_net(self) -> QNetwork:
         """Make a Q-network."""
         # Without the options the network is the parent's, down to the draws of its parameters.
-        network = super().make_q_net() if self.heads * self.subnetworks == 1 else self._told()
+        network = super().make_q_net() if self._phases == 1 else self._told()
         if self.layer_norm or self.dropout:
             between: list[Any] = []
             if self.layer_norm:
@@ -79,7 +94,7 @@ class ContinualPolicy(DQNPolicy):
                 between.append(partial(_dropout, self.dropout))
             layers: list[nn.Module] = create_mlp(
                 network.features_dim,
-                self.heads * int(network.action_space.n),
+                max(self.heads, self.attention) * int(network.action_space.n),
                 network.net_arch,
                 network.activation_fn,
                 post_linear_modules=between,
@@ -108,12 +123,19 @@ class ContinualPolicy(DQNPolicy):
             "initial": self.initial,
             "heads": self.heads,
             "subnetworks": self.subnetworks,
+            "attention": self.attention,
         }
         return {**data, **own}
+
+    @property
+    def _phases(self) -> int:
+        return max(self.heads, self.subnetworks, self.attention)
 
     def _told(self) -> QNetwork:
         """Return a network that is told the phase."""
         given = self._update_features_extractor(self.net_args, features_extractor=None)
+        if self.attention > 1:
+            return AttentionQNetwork(**given, heads=self.attention).to(self.device)
         if self.heads > 1:
             return MultiHeadQNetwork(**given, heads=self.heads).to(self.device)
         return SubnetworksQNetwork(**given, subnetworks=self.subnetworks).to(self.device)

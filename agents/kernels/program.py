@@ -101,6 +101,8 @@ class Program(NamedTuple):
     """Settings and plain numbers of all parts, part by part; the first of each is the TD loss."""
     deferring: npt.NDArray[np.int64]
     """Which numbers keep the target network waiting as long as they are not 0."""
+    sharpening: npt.NDArray[np.int64]
+    """Which number says how sharp the gates of the network are in a gradient step, if one does."""
 
 
 @inner()

@@ -53,13 +53,14 @@ def hidden_units(network: QNetwork, observations: npt.ArrayLike) -> list[torch.T
         signal = preprocess_obs(states, space, normalize_images=network.normalize_images)
         assert isinstance(signal, torch.Tensor)
         units = signal
-        gated = isinstance(network, AttentionQNetwork)
-        gates = iter(network.gates(told_phase(states, network.phases)) if gated else ())
+        gates: list[torch.Tensor] = []
+        if isinstance(network, AttentionQNetwork):
+            gates = network.gates(told_phase(states, network.phases))
         for layer in layers:
             if isinstance(layer, _WEIGHTED):
                 if weighted:
-                    if gated:
-                        signal = units = units * next(gates)
+                    if gates:
+                        signal = units = units * gates[len(hidden)]
                     hidden.append(_by_filter(units))
                 weighted = True
             signal = layer(signal)

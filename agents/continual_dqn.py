@@ -62,7 +62,7 @@ from continual_arcade.agents.networks import (
 from continual_arcade.agents.phase_tracker import PhaseTracker
 from continual_arcade.agents.replay import TransitionReplayBuffer
 from continual_arcade.agents.settings import DECAY, ENGINES, LOSSES, Engine, Loss
-from continual_arcade.agents.told_networks import SubnetworksQNetwork
+from continual_arcade.agents.told_networks import FinishesPhases, annealed
 from continual_arcade.agents.vec_env import GymnasiumVecEnv
 from continual_arcade.envs.checks import (
     MOST_AT_ONCE,
@@ -636,18 +636,20 @@ class ContinualDQN(DQN):
         self.measures = bool(parts) and self._n_updates % MEASURED == 0
         for part in parts:
             part.before_update(self)
-        loss = self.td_loss(batch.samples)
-        if batch.weight != 1.0:
-            loss = batch.weight * loss
-        self.last_td_loss = loss.item()
-        self.policy.optimizer.zero_grad()
-        torch.autograd.backward(loss)
-        for part in parts:
-            part.on_td_gradient(self)
-        for part in parts:
-            extra = part.loss(self, batch)
-            if extra is not None:
-                torch.autograd.backward(extra)
+        sharpness = next((getattr(p, p.sharpens) for p in parts if p.sharpens), None)
+        with annealed(self.q_net, sharpness):
+            loss = self.td_loss(batch.samples)
+            if batch.weight != 1.0:
+                loss = batch.weight * loss
+            self.last_td_loss = loss.item()
+            self.policy.optimizer.zero_grad()
+            torch.autograd.backward(loss)
+            for part in parts:
+                part.on_td_gradient(self)
+            for part in parts:
+                extra = part.loss(self, batch)
+                if extra is not None:
+                    torch.autograd.backward(extra)
         for part in parts:
             part.add_gradient(self)
         for part in parts:
@@ -767,7 +769,7 @@ class ContinualDQN(DQN):
         shape = self.observation_space.shape
         if self._compiled is None or np.shape(observation)[1:] != shape:
             return None
-        if isinstance(self.q_net, SubnetworksQNetwork) and not self.q_net.sees_all(observation):
+        if isinstance(self.q_net, FinishesPhases) and not self.q_net.sees_all(observation):
             return None  # compiled code knows the network of the phase that is learnt
         return self._compiled.best_actions(observation, averaged)
 

@@ -1,8 +1,9 @@
 """What the hidden units of a Q-network say of observations.
 
-Hidden units are what enters each layer with weights but the first: with layer normalisation and
-activation, without dropout. A filter of a convolution is one unit, wherever it looks. Where each
-phase has a column of layers, they are those of the column that answers, without its adapters.
+Hidden units are what enters each layer with weights but the first: with layer normalisation,
+activation and gates, without dropout. A filter of a convolution is one unit, wherever it looks.
+Where each phase has a column of layers, they are those of the column that answers, without its
+adapters.
 """
 
 from typing import Any
@@ -17,7 +18,11 @@ from torch import nn
 
 from continual_arcade.agents.networks import SmallConvolutions, evaluation_mode
 from continual_arcade.agents.progressive_network import ProgressiveQNetwork
-from continual_arcade.agents.told_networks import SubnetworksQNetwork, told_phase
+from continual_arcade.agents.told_networks import (
+    AttentionQNetwork,
+    SubnetworksQNetwork,
+    told_phase,
+)
 
 
 def hidden_units(network: QNetwork, observations: npt.ArrayLike) -> list[torch.Tensor]:
@@ -54,9 +59,14 @@ def hidden_units(network: QNetwork, observations: npt.ArrayLike) -> list[torch.T
         signal = preprocess_obs(states, space, normalize_images=network.normalize_images)
         assert isinstance(signal, torch.Tensor)
         units = signal
+        gates: list[torch.Tensor] = []
+        if isinstance(network, AttentionQNetwork):
+            gates = network.gates(told_phase(states, network.phases))
         for layer in layers:
             if isinstance(layer, _WEIGHTED):
                 if weighted:
+                    if gates:
+                        signal = units = units * gates[len(hidden)]
                     hidden.append(_by_filter(units))
                 weighted = True
             signal = layer(signal)

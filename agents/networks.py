@@ -13,7 +13,11 @@ from torch import nn
 
 from continual_arcade.agents.progressive_network import ProgressiveQNetwork
 from continual_arcade.agents.settings import PROBABILITY, Initial
-from continual_arcade.agents.told_networks import MultiHeadQNetwork, SubnetworksQNetwork
+from continual_arcade.agents.told_networks import (
+    AttentionQNetwork,
+    MultiHeadQNetwork,
+    SubnetworksQNetwork,
+)
 from continual_arcade.envs.checks import OneOf, Whole, flag
 
 ACTIVATIONS: Mapping[str, type[nn.Module]] = {"relu": nn.ReLU, "tanh": nn.Tanh}
@@ -38,12 +42,15 @@ class ContinualPolicy(DQNPolicy):
             :class:`SubnetworksQNetwork`.
         columns: How many columns of layers there are, one for each phase; see
             :class:`ProgressiveQNetwork`.
+        attention: For how many phases each hidden unit has a gate, and the network a head; see
+            :class:`AttentionQNetwork`.
         **kwargs: As in the parent.
 
     Raises:
         ValueError: If ``layer_norm`` is no truth value, ``dropout`` no probability below 1,
             ``initial`` unknown, observations do not end with what could tell the phase, more than
-            one of heads, subnetworks and columns is asked for, or there is not the memory for them.
+            one of heads, subnetworks, columns and attention is asked for, attention with
+            ``layer_norm``, or there is not the memory for the columns.
     """
 
     def __init__(
@@ -55,12 +62,15 @@ class ContinualPolicy(DQNPolicy):
         heads: int = 1,
         subnetworks: int = 1,
         columns: int = 1,
+        attention: int = 1,
         **kwargs: Any,
     ) -> None:
         self.heads = Whole(1)("heads", heads)
         self.subnetworks = Whole(1)("subnetworks", subnetworks)
         self.columns = Whole(1)("columns", columns)
-        told = {"heads": heads, "subnetworks": subnetworks, "columns": columns}
+        self.attention = Whole(1)("attention", attention)
+        told = {"heads": heads, "subnetworks": subnetworks}
+        told |= {"columns": columns, "attention": attention}
         asked = [f"{name} = {count}" for name, count in told.items() if count > 1]
         if len(asked) > 1:
             raise ValueError(
@@ -68,6 +78,11 @@ class ContinualPolicy(DQNPolicy):
                 "all but one out"
             )
         self.layer_norm = flag("layer_norm", layer_norm)
+        if layer_norm and attention > 1:
+            raise ValueError(
+                f"layer_norm with attention = {attention}: the units that later phases change "
+                "would shift those of finished ones; leave layer_norm out"
+            )
         self.dropout = PROBABILITY("dropout", dropout)
         OneOf(get_args(Initial))("initial", initial)
         self.initial = initial
@@ -76,8 +91,7 @@ class ContinualPolicy(DQNPolicy):
     def make_q_net(self) -> QNetwork:
         """Make a Q-network."""
         # Without the options the network is the parent's, down to the draws of its parameters.
-        is_plain = self.heads == self.subnetworks == self.columns == 1
-        network = super().make_q_net() if is_plain else self._told()
+        network = super().make_q_net() if self._phases == 1 else self._told()
         if self.layer_norm or self.dropout:
             between: list[Any] = []
             if self.layer_norm:
@@ -87,7 +101,7 @@ class ContinualPolicy(DQNPolicy):
                 between.append(partial(_dropout, self.dropout))
             layers: list[nn.Module] = create_mlp(
                 network.features_dim,
-                self.heads * int(network.action_space.n),
+                max(self.heads, self.attention) * int(network.action_space.n),
                 network.net_arch,
                 network.activation_fn,
                 post_linear_modules=between,
@@ -119,12 +133,19 @@ class ContinualPolicy(DQNPolicy):
             "heads": self.heads,
             "subnetworks": self.subnetworks,
             "columns": self.columns,
+            "attention": self.attention,
         }
         return {**data, **own}
+
+    @property
+    def _phases(self) -> int:
+        return max(self.heads, self.subnetworks, self.columns, self.attention)
 
     def _told(self) -> QNetwork:
         """Return a network that is told the phase."""
         given = self._update_features_extractor(self.net_args, features_extractor=None)
+        if self.attention > 1:
+            return AttentionQNetwork(**given, heads=self.attention).to(self.device)
         if self.heads > 1:
             return MultiHeadQNetwork(**given, heads=self.heads).to(self.device)
         if self.columns > 1:

@@ -3,8 +3,10 @@
 So what acts, is replayed or is evaluated tells its phase itself, and nothing else needs to know it.
 """
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from copy import deepcopy
-from typing import Any
+from typing import Any, ClassVar
 
 import torch as th
 from gymnasium import spaces
@@ -63,6 +65,22 @@ def chosen(of_each: th.Tensor, which: th.Tensor) -> th.Tensor:
     return th.gather(of_each, -2, index).squeeze(-2)
 
 
+class FinishesPhases:
+    """A network in which phases that are finished are seen otherwise than the one being learnt."""
+
+    option: ClassVar[str]
+    """The option of the policy that makes such a network, and says for how many phases."""
+    finished: th.Tensor
+    """How many phases are finished, shape ``()``."""
+    phases: int
+    """How many there are at most: so many of the last features tell."""
+
+    def sees_all(self, obs: Any) -> bool:
+        """Return whether no observation is of a finished phase."""
+        told = told_phase(th.as_tensor(obs), self.phases)
+        return bool((told >= self.finished.to(told.device)).all())
+
+
 class MultiHeadQNetwork(QNetwork):
     """A Q-network with an output layer for each phase, of which each observation chooses one.
 
@@ -96,13 +114,17 @@ class MultiHeadQNetwork(QNetwork):
 
     def forward(self, obs: Any) -> th.Tensor:
         """Return the values by the head that each observation chooses, ``(batch, actions)``."""
-        of_all = super().forward(obs)
+        of_all = self.of_all_heads(obs)
         told = told_phase(obs, self.heads)
         by_head = of_all.reshape(*of_all.shape[:-1], self.heads, int(self.action_space.n))
         return chosen(by_head, told)
 
+    def of_all_heads(self, obs: Any) -> th.Tensor:
+        """Return the values by all heads, side by side, ``(batch, heads * actions)``."""
+        return super().forward(obs)
 
-class SubnetworksQNetwork(QNetwork):
+
+class SubnetworksQNetwork(FinishesPhases, QNetwork):
     """A Q-network whose weights belong to phases, of which each sees those of earlier ones.
 
     Weights of linear layers belong to a phase or are free; whoever drives it
@@ -120,13 +142,12 @@ class SubnetworksQNetwork(QNetwork):
         ValueError: If observations do not tell the phase.
     """
 
-    finished: th.Tensor
-    """How many phases are finished, shape ``()``."""
+    option: ClassVar[str] = "subnetworks"
 
     def __init__(self, *args: Any, subnetworks: int, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         check_told("subnetworks", subnetworks, self.observation_space)
-        self.subnetworks = subnetworks
+        self.subnetworks = self.phases = subnetworks
         self.register_buffer("finished", th.zeros((), dtype=th.int64))
         for place, layer in self._linear():
             free = th.full_like(layer.weight, -1, dtype=th.int64)
@@ -145,11 +166,6 @@ class SubnetworksQNetwork(QNetwork):
     def _linear(self) -> list[tuple[int, nn.Linear]]:
         layers: Any = self.q_net
         return [(i, layer) for i, layer in enumerate(layers) if isinstance(layer, nn.Linear)]
-
-    def sees_all(self, obs: Any) -> bool:
-        """Return whether all observations are of the phase that is being learnt."""
-        told = told_phase(th.as_tensor(obs), self.subnetworks)
-        return bool((told >= self.finished.to(told.device)).all())
 
     @th.no_grad()
     def seen_from(self, phase: int) -> "SubnetworksQNetwork":
@@ -189,3 +205,136 @@ class SubnetworksQNetwork(QNetwork):
             else:
                 features = layer(features)
         return features
+
+
+class AttentionQNetwork(FinishesPhases, MultiHeadQNetwork):
+    r"""A Q-network whose hidden units have a gate for each phase, and a head for each.
+
+    Behind its activation each hidden unit is multiplied by its gate
+    :math:`a = \sigma(s e)`, with an embedding :math:`e` for each phase and unit, which is learnt,
+    and a sharpness :math:`s` (Serra et al. 2018). Gates of finished phases are kept as they
+    were at their end (:meth:`finish`); observations of a phase that is still to come see those of
+    the phase being learnt. Whoever drives it (``methods/hat.py``) says when phases end.
+
+    Args:
+        *args: As in the parent.
+        heads: For how many phases, and so many features tell.
+        **kwargs: As in the parent.
+
+    Raises:
+        ValueError: If observations do not tell the phase, or there is no hidden unit.
+    """
+
+    option: ClassVar[str] = "attention"
+    sharpest: th.Tensor
+    """The sharpness by which it acts, shape ``()``."""
+    masks: th.Tensor
+    """Gates of finished phases, shape ``(phases, units)``."""
+    annealed: float | None = None
+    """The sharpness within a gradient step; None for the one by which it acts."""
+
+    def __init__(self, *args: Any, heads: int, **kwargs: Any) -> None:
+        super().__init__(*args, heads=heads, **kwargs)
+        self.phases = heads
+        self.sizes = list(self.net_arch)
+        """Units of each hidden layer."""
+        if not self.sizes:
+            raise ValueError(f"attention = {heads}: without hidden layers there is nothing to gate")
+        self.attention = Embeddings(heads, sum(self.sizes))
+        self.register_buffer("finished", th.zeros((), dtype=th.int64))
+        self.register_buffer("sharpest", th.ones(()))
+        self.register_buffer("masks", th.zeros(heads, sum(self.sizes)))
+
+    def gates(self, told: th.Tensor) -> list[th.Tensor]:
+        """Return the gates that observations see, of each hidden layer ``(*told.shape, units)``.
+
+        Args:
+            told: Which phase each of them tells.
+        """
+        sharpness = self.sharpest if self.annealed is None else self.annealed
+        # Not sigmoid(): its derivative is 0 in single precision where it should be very small.
+        now = nn.functional.logsigmoid(sharpness * self.attention.embedding).exp()
+        row = th.minimum(told, self.finished)
+        seen = th.where((told < self.finished)[..., None], self.masks[row], now[row])
+        return list(th.split(seen, self.sizes, -1))
+
+    def of_all_heads(self, obs: Any) -> th.Tensor:
+        """Return the values by all heads, side by side, ``(batch, heads * actions)``."""
+        gates = [None, *self.gates(told_phase(obs, self.heads))]
+        signal = self.extract_features(obs, self.features_extractor)
+        layers: Any = self.q_net
+        for layer in layers:
+            gate = gates.pop(0) if isinstance(layer, nn.Linear) else None
+            signal = layer(signal if gate is None else signal * gate)
+        return signal
+
+    @th.no_grad()
+    def finish(self, binarise: bool) -> None:
+        """Keep the gates of the phase being learnt as they are, and go on to the next one.
+
+        Args:
+            binarise: Whether they become 0 or 1, whichever is nearer.
+        """
+        gates = th.cat(self.gates(self.finished))
+        self.masks[self.finished] = (gates > 0.5).to(gates) if binarise else gates
+        self.attention.embedding[self.finished] = 0.0  # nothing reads it any more
+        self.finished += 1
+
+    def used(self) -> list[th.Tensor]:
+        """Return how far finished phases use each unit: the largest of their gates, by layer."""
+        return list(th.split(self.masks.amax(0), self.sizes))
+
+    def free(self) -> list[th.Tensor]:
+        """Return how far each parameter may move without changing the values of finished phases.
+
+        That is 1 - min(a_i, a_j) between units with these gates (Serra et al. 2018).
+        Features count as used by all phases, and each head by its own.
+        """
+        used, inputs, actions = self.used(), self.features_dim, int(self.action_space.n)
+        heads = (th.arange(self.heads, device=self.masks.device) < self.finished).float()
+        free = []
+        for into, out in zip(
+            [self.masks.new_ones(inputs), *used],
+            [*used, heads.repeat_interleave(actions)],
+            strict=True,
+        ):
+            free += [1 - th.minimum(out[:, None], into), 1 - out]
+        return [*free, self.current()[-1]]
+
+    def costs(self) -> list[th.Tensor]:
+        """Return what each gate of the phase being learnt costs, as a share; 0 for all else."""
+        costs, unused = self.current(), 1 - th.cat(self.used())
+        costs[-1] *= unused / unused.sum().clamp(min=1e-6)
+        return costs
+
+    def current(self) -> list[th.Tensor]:
+        """Return for each parameter 1 if it is an embedding of the phase being learnt, else 0."""
+        current = [th.zeros_like(tensor) for tensor in self.q_net.parameters()]
+        current.append(th.zeros_like(self.masks))
+        current[-1][self.finished] = 1.0
+        return current
+
+
+class Embeddings(nn.Module):
+    """What the gates of all phases are computed of.
+
+    Args:
+        phases: How many phases.
+        units: How many hidden units.
+    """
+
+    def __init__(self, phases: int, units: int) -> None:
+        super().__init__()
+        self.embedding = nn.Parameter(th.randn(phases, units))
+
+
+@contextmanager
+def annealed(network: Any, sharpness: float | None) -> Iterator[None]:
+    """Within, let the gates of a network be as sharp as is said; None for no change."""
+    if sharpness is not None:
+        network.annealed = sharpness
+    try:
+        yield
+    finally:
+        if sharpness is not None:
+            network.annealed = None

@@ -345,12 +345,18 @@ class PartsBinding:
             for first, binding in zip(starts[:-1], self.parts, strict=True)
             if binding.part.defers
         ]
+        sharpening = [
+            int(first) + binding.what.numbers.index(binding.part.sharpens)
+            for first, binding in zip(starts[:-1], self.parts, strict=True)
+            if binding.part.sharpens
+        ]
         self.program = kernels.Program(
             operations=np.array(operations, kernels.OPERATION),
             starts=np.cumsum([0, *map(len, by_hook)]),
             sources=self._entries,
             numbers=numbers,
             deferring=np.array(deferring, np.int64),
+            sharpening=np.array(sharpening, np.int64),
         )
         self.planner = next((part for part in parts if isinstance(part, Planner)), None)
         self.acts_alone = [op[0] for op in operations] == [kernels.DRAW_BACK]

@@ -23,6 +23,7 @@ from continual_arcade.agents.engines.control import Control, table
 from continual_arcade.agents.engines.eligibility import (
     REPLAYS,
     activation_of,
+    gated_of,
     heads_of,
     pictures_of,
 )
@@ -77,6 +78,9 @@ class CompiledEngine:
         self.widths = np.array(widths, np.int64)
         self._heads = heads_of(agent.q_net)
         self._actions = widths[-1] // self._heads
+        self._gated = gated_of(agent.q_net)
+        self._gating = np.zeros(3)
+        self._gates = np.zeros((2, 2, self._gated), np.float32)
         self._features = math.prod(agent.observation_space.shape)
         """Numbers of an observation."""
         self._gradients = np.zeros((2, len(self._online.array)), np.float32)
@@ -146,7 +150,12 @@ class CompiledEngine:
         starts = np.cumsum([first, *((self.widths[:-1] + 1) * self.widths[1:])])[:-1]
         activation = activation_of(agent.q_net)
         self._shape = Shape(
-            self.widths, starts.astype(np.int64), activation, self._pictures, self._heads
+            self.widths,
+            starts.astype(np.int64),
+            activation,
+            self._pictures,
+            self._heads,
+            self._gated,
         )
         size = len(self._online.array)
         self._transposed, self._stale = np.zeros((2, size), np.float32), np.ones(2, np.int64)
@@ -267,6 +276,8 @@ class CompiledEngine:
             activations=self._activations,
             others=self._others,
             deltas=self._deltas,
+            gating=self._gating,
+            gates=self._gates,
         )
 
     # Before and after each call.
@@ -275,6 +286,7 @@ class CompiledEngine:
         """Bring what compiled code reads up to date."""
         agent, replay, control = self._agent, self.replay, self.control
         self._stale_now[0] = self._stale_now[1] = 1  # Python may have changed anything
+        self._look_at_gates()
         moments = self._before_moments(gradient_steps > 0)
         every = max(agent.target_update_interval // agent.n_envs, 1)
         settings = (agent.learning_starts, agent.double_q, every, LOSSES.index(agent.loss))
@@ -290,6 +302,12 @@ class CompiledEngine:
             self._make_room(rows)
         self._load_waiting(batch_size)
 
+    def _look_at_gates(self) -> None:
+        """Let the gates, if there are any, be those by which the network acts."""
+        if self._gated:
+            network = self._agent.q_net
+            self._gating[:] = int(network.finished), *[float(network.sharpest)] * 2
+
     def _before_parts(self, gradient_steps: int, batch_size: int) -> int:
         """Bring up to date what compiled code reads of the parts.
 
@@ -299,7 +317,7 @@ class CompiledEngine:
         parts, whole = self._parts, self.control.whole
         parts.before(gradient_steps, batch_size)
         singles = whole[at.PLANNED] == update.ONE_BY_ONE
-        perceptron = self._pictures is None
+        perceptron = self._pictures is None and not self._gated
         whole[at.ALONE] = singles and parts.acts_alone and not self._adam and perceptron
         rows: int = 2 * whole[at.STEPS_PLANNED] if singles else batch_size + self._most_completed
         return max(rows, batch_size, parts.most_rows(batch_size))
@@ -521,6 +539,7 @@ class CompiledEngine:
         given = act.arguments
         self._show(np.asarray(observations), given.net.inputs[:rows])
         given.net.stale[:] = 1
+        self._look_at_gates()
         self.control.whole[at.ROWS] = rows
         act()
         chosen: npt.NDArray[np.int64] = given.chosen[:rows].copy()

@@ -39,12 +39,16 @@ from continual_arcade.agents.replay import (
     MixReplayBuffer,
     ReservoirReplayBuffer,
 )
-from continual_arcade.agents.told_networks import MultiHeadQNetwork, SubnetworksQNetwork
+from continual_arcade.agents.told_networks import (
+    AttentionQNetwork,
+    MultiHeadQNetwork,
+    SubnetworksQNetwork,
+)
 
 REPLAYS = (FIFOReplayBuffer, ReservoirReplayBuffer, MixReplayBuffer, BalancedReplayBuffer)
 ACTIVATIONS: Mapping[type[nn.Module], int] = {nn.ReLU: RELU, nn.Tanh: TANH}
 """The activations that there are compiled, one of which stands between all layers."""
-_NETWORKS = (MultiHeadQNetwork, SubnetworksQNetwork, QNetwork)
+_NETWORKS = (AttentionQNetwork, MultiHeadQNetwork, SubnetworksQNetwork, QNetwork)
 """Networks that there are compiled, derived ones first."""
 OPTIONS = (
     "weight_decay",
@@ -172,6 +176,8 @@ def _network(agent: Any) -> str | None:
         return "the target network has another shape than the network"
     if heads_of(policy.q_net) != heads_of(policy.q_net_target):
         return "the target network has another number of heads than the network"
+    if gated_of(policy.q_net) != gated_of(policy.q_net_target):
+        return "one of network and target network has gates, and not the other"
     if activation_of(policy.q_net) != activation_of(policy.q_net_target):
         return "the target network has another activation than the network"
     if _looks(policy.q_net) != _looks(policy.q_net_target):
@@ -197,6 +203,11 @@ def activation_of(network: QNetwork) -> int:
 def heads_of(network: QNetwork) -> int:
     """Return how many output layers a supported network has."""
     return network.heads if isinstance(network, MultiHeadQNetwork) else 1
+
+
+def gated_of(network: QNetwork) -> int:
+    """Return how many hidden units of a supported network have gates: all, or none."""
+    return sum(network.sizes) if isinstance(network, AttentionQNetwork) else 0
 
 
 def pictures_of(network: QNetwork) -> Convolutions | None:
@@ -292,6 +303,8 @@ def _layers(network: Any) -> str | None:
         return f"the network has a layer without biases, or ends with an activation; {serves}"
     seeing = _convolutions(network.features_extractor)
     own = [tensor for layer in [*seeing, *layers[::2]] for tensor in (layer.weight, layer.bias)]
+    if isinstance(network, AttentionQNetwork):
+        own.append(network.attention.embedding)
     found = list(network.parameters())
     if len(own) != len(found) or any(a is not b for a, b in zip(own, found, strict=True)):
         return f"the network has other parameters than those of its layers; {serves}"

@@ -5,6 +5,7 @@ PyTorch computes them tensor by tensor, compiled code number by number.
 
 from typing import Any
 
+import numpy as np
 import torch
 from numba.extending import overload, register_jitable
 
@@ -40,6 +41,16 @@ def logistic(x: Any) -> Any:
 @overload(logistic, strict=False)
 def _logistic(x: Any) -> Any:
     return lambda x: 0.5 + 0.5 * tanh(0.5 * x)
+
+
+def cosh(x: Any) -> Any:
+    """Return the hyperbolic cosine in a rule; infinity where it is too large a number."""
+    return torch.cosh(x) if isinstance(x, torch.Tensor) else np.cosh(x)
+
+
+@overload(cosh, strict=False)
+def _cosh(x: Any) -> Any:
+    return lambda x: np.cosh(x)
 
 
 @register_jitable

@@ -26,7 +26,7 @@ from continual_arcade.agents.kernels.convolution import (
     through_look,
     transpose_filters,
 )
-from continual_arcade.agents.kernels.inner import WIDE, inner, numbered
+from continual_arcade.agents.kernels.inner import FUSED, WIDE, inner, numbered
 from continual_arcade.agents.kernels.products import (
     dense,
     sparse_dense,
@@ -52,6 +52,9 @@ class Shape(NamedTuple):
     heads: int = 1
     """Output layers, side by side in the last one, of which each observation chooses one: that of
     the largest of its last features, of which there are as many."""
+    gated: int = 0
+    """Hidden units with a gate behind their activation: all, or 0 for none. What the gates are
+    computed of, the embeddings, lies behind the layers, shape ``(heads, gated)``."""
 
 
 ONLINE, TARGET = numbered(2)
@@ -87,6 +90,12 @@ class Network(NamedTuple):
     deltas: npt.NDArray[np.float32]
     """Derivatives by the inputs of each layer's activation, ``rows`` of each, and of what
     convolutions have seen."""
+    gating: npt.NDArray[np.float64]
+    """Which row of embeddings counts, and how sharp the gates of either network are, shape
+    ``(3,)``."""
+    gates: npt.NDArray[np.float32]
+    """Of either network the gates, and their derivatives by the embeddings, shape
+    ``(2, 2, gated)``."""
 
 
 @inner()
@@ -108,6 +117,13 @@ def biases_of(shape: Any, parameters: Any, layer: int) -> Any:
     """Return the biases of a layer, shape ``(n_out,)``."""
     n_in, n_out, start = shape.widths[layer], shape.widths[layer + 1], shape.starts[layer]
     return parameters[start + n_out * n_in : start + n_out * n_in + n_out]
+
+
+@inner()
+def embeddings_of(shape: Any, parameters: Any) -> Any:
+    """Return the embeddings of gates, shape ``(heads, gated)``."""
+    size = shape.heads * shape.gated
+    return parameters[len(parameters) - size :].reshape(shape.heads, shape.gated)
 
 
 @inner()
@@ -253,16 +269,98 @@ def _show(pictures: Any, observation: Any, inputs: Any) -> Any:
 
 @inner()
 def refresh(net: Any, which: int) -> None:
-    """Bring the transposed weights of a network up to date."""
+    """Bring the transposed weights of a network up to date, each times the gate of its input."""
     if not net.stale[which]:
         return
     shape = net.shape
     parameters = net.online if which == ONLINE else net.target
+    gates = open_gates(net, which, parameters)
+    unit = 0
     for layer in range(len(shape.starts)):
         transposed = transposed_of(shape, net.transposed[which], layer)
         turn(weights_of(shape, parameters, layer), transposed)
+        if layer > 0 and shape.gated > 0:
+            for j in range(len(transposed)):
+                times(transposed[j], gates[unit + j])
+            unit += len(transposed)
     refresh_filters(shape.pictures, parameters, net.transposed[which])
     net.stale[which] = 0
+
+
+@inner()
+def open_gates(net: Any, which: int, parameters: Any) -> Any:
+    """Compute the gates of a network, and their derivatives, which keep their digits near 0.
+
+    What is so small that no sum in single precision notices it becomes 0: denormal numbers, which
+    products with it would be, are slow to compute with.
+    """
+    gates, slopes = net.gates[which, 0], net.gates[which, 1]
+    if net.shape.gated == 0:
+        return gates
+    one, nothing = np.float32(1.0), np.float32(0.0)
+    least_gate, least_slope = np.float32(1e-12), np.float32(1e-30)
+    sharpness, row = np.float32(net.gating[1 + which]), np.int64(net.gating[0])
+    embeddings = embeddings_of(net.shape, parameters)[row]
+    for unit in range(len(embeddings)):
+        x = sharpness * embeddings[unit]
+        small = np.exp(-abs(x))
+        near, far = one / (one + small), small / (one + small)
+        gate, slope = near if x >= nothing else far, sharpness * near * far
+        gates[unit] = nothing if gate < least_gate else gate
+        slopes[unit] = nothing if slope < least_slope else slope
+    return gates
+
+
+@inner(FUSED)
+def times(row: Any, factor: Any) -> None:
+    """Multiply a row by a number, in place."""
+    for i in range(len(row)):
+        row[i] *= factor
+
+
+@inner(FUSED)
+def times_gates(slopes: Any, gates: Any) -> None:
+    """Multiply derivatives by gates, in place.
+
+    Those that no optimiser would move anything by become 0, as the square of one is denormal.
+    """
+    nothing, least = np.float32(0.0), np.float32(1e-15)
+    for i in range(len(slopes)):
+        slope = slopes[i] * gates[i]
+        slopes[i] = nothing if abs(slope) < least else slope
+
+
+@inner(FUSED)
+def add_products(sums: Any, one: Any, other: Any) -> None:
+    """Add the products of two rows, number by number."""
+    for i in range(len(sums)):
+        sums[i] += one[i] * other[i]
+
+
+@inner()
+def through_gates(net: Any, layer: int, unit: int, gradient: Any) -> None:
+    """Take the gradient of the weights of a layer through the gates of its inputs.
+
+    Args:
+        net: The network.
+        layer: The layer, whose inputs are hidden units.
+        unit: The first of them.
+        gradient: What it would be if weights times gates were the weights; becomes that of the
+            weights, and of the embeddings.
+    """
+    shape = net.shape
+    weights, slopes = (
+        weights_of(shape, net.online, layer),
+        weights_of(shape, gradient, layer),
+    )
+    these = slice(unit, unit + weights.shape[1])
+    of_gates = embeddings_of(shape, gradient)[np.int64(net.gating[0])][these]
+    for i in range(len(weights)):
+        add_products(of_gates, slopes[i], weights[i])
+        times_gates(slopes[i], net.gates[ONLINE, 0][these])
+    by_embedding = net.gates[ONLINE, 1][these]
+    for j in range(len(of_gates)):
+        of_gates[j] *= by_embedding[j]
 
 
 @njit(error_model="numpy")
@@ -368,6 +466,9 @@ def backward(net: Any, rows: int, passed: int, slopes: Any, gradient: Any) -> No
         at += passed * shape.widths[layer + 1]
     delta = slopes_of_heads(net, rows, slopes)
     free = 0  # where deltas of the layer below may be written
+    gate = shape.gated  # the first of those of the layer above
+    for i in range(len(gradient) - shape.heads * gate, len(gradient)):
+        gradient[i] = np.float32(0.0)
     for layer in range(last, -1, -1):
         n_in, n_out = shape.widths[layer], shape.widths[layer + 1]
         if layer:
@@ -386,6 +487,11 @@ def backward(net: Any, rows: int, passed: int, slopes: Any, gradient: Any) -> No
             below = net.deltas[free : free + rows * n_in].reshape(rows, n_in)
             weights = weights_of(shape, net.online, layer)
             through_layer(delta, weights, x, below, shape.activation)
+            if shape.gated > 0:
+                gate -= n_in
+                through_gates(net, layer, gate, gradient)
+                for row in range(rows):
+                    times_gates(below[row], net.gates[ONLINE, 0][gate : gate + n_in])
             free += rows * n_in
             delta = below
     through_pictures(shape.pictures, net, rows, passed, delta, free, gradient)

@@ -102,6 +102,8 @@ class Program(NamedTuple):
     and the learning rate."""
     deferring: npt.NDArray[np.int64]
     """Which numbers keep the target network waiting as long as they are not 0."""
+    sharpening: npt.NDArray[np.int64]
+    """Which number says how sharp the gates of the network are in a gradient step, if one does."""
 
 
 @inner()

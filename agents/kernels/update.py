@@ -378,6 +378,9 @@ def update(c: Any, a: Any, rows: int, weight: float, inner: float, outer: float)
     net = a.net
     measures = c.measure_every > 0 and c.updates % c.measure_every == 0
     _run(c, a, BEFORE_UPDATE, rows, measures, inner, outer)
+    for number in a.program.sharpening:
+        net.gating[1] = a.program.numbers[number]
+        net.stale[ONLINE] = 1
     c.loss = loss_gradient(c, net, a.batch, rows, weight, net.gradient)
     _run(c, a, ON_TD_GRADIENT, rows, measures, inner, outer)
     _run(c, a, LOSS, rows, measures, inner, outer)
@@ -396,6 +399,7 @@ def update(c: Any, a: Any, rows: int, weight: float, inner: float, outer: float)
         _descend(net.online, net.gradient, c.rate, scale)
     for hook in (PROJECT_UPDATE, CONSTRAIN, INTERPOLATE, AFTER_UPDATE):
         _run(c, a, hook, rows, measures, inner, outer)
+    net.gating[1] = net.gating[2]
     net.stale[ONLINE] = 1
     c.updates += 1
     c.losses += 1

@@ -160,6 +160,10 @@ class Part:
     """A number of the part, if there is one, that keeps the target network from being synchronised
     while it is not 0."""
 
+    sharpens: ClassVar[str] = ""
+    """A number of the part, if there is one, that says how sharp the gates of the network are in
+    the gradient step; see :class:`~continual_arcade.agents.told_networks.AttentionQNetwork`."""
+
     values_after: ClassVar[str] = ""
     """A setting of the part, if it needs the values of replayed transitions as they were when they
     were stored: the lifetime step from which on they are [steps]. They lie in the column

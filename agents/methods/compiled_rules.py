@@ -197,7 +197,7 @@ def hook_function(kind: type, steps: tuple[Step, ...]) -> CFunction:
         )
         suspects.append((function, given_types, title))
         rules[f"rule_{i}"] = function
-        needed = [name for name in (*step.reads, step.writes) if name in word]
+        needed = [name for name in (*step.reads, step.writes, step.where) if name in word]
         tests = [f"{word[name]} != 0" for name in dict.fromkeys(needed)]
         if step.when:
             tests.append(f"numbers[{place[step.when]}] != 0.0")
@@ -225,8 +225,10 @@ def hook_function(kind: type, steps: tuple[Step, ...]) -> CFunction:
             ]
         else:
             adds = step.hook == "add_gradient" and step.writes == "gradient"
+            test = f"if {names[step.where]}[i] != 0.0" if step.where else "if True"
             lines += [
                 "        for i in range(count):",
-                f"            {names[step.writes]}[i] {'+=' if adds else '='} {call}",
+                f"            {test}:",
+                f"                {names[step.writes]}[i] {'+=' if adds else '='} {call}",
             ]
     return c_function("\n".join(lines) + "\n", rules, steps[0].function, suspects)

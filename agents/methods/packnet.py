@@ -1,22 +1,22 @@
 """PackNet: each phase gets a part of the weights of its own, and sees those of earlier ones."""
 
 from dataclasses import dataclass
-from typing import Annotated, Any, ClassVar
+from typing import Annotated, ClassVar
 
 import torch
 from torch.nn import functional
 
 from continual_arcade.agents.methods.base import Learner, begin_from
+from continual_arcade.agents.methods.isolation import Isolation
 from continual_arcade.agents.methods.mask import HardMask
 from continual_arcade.agents.methods.preset import Preset
 from continual_arcade.agents.methods.tensors import parameters
-from continual_arcade.agents.replay.n_step import Transitions
 from continual_arcade.agents.told_networks import SubnetworksQNetwork
 from continual_arcade.envs.checks import Whole
 
 
 @dataclass
-class PackNet(HardMask):
+class PackNet(Isolation, HardMask):
     """Prunes what a phase has learnt to its share of the weights, retrains that, and freezes it.
 
     At the end of a phase the largest of the weights that are still free become its own, in each
@@ -31,9 +31,7 @@ class PackNet(HardMask):
     """
 
     name: ClassVar[str] = "packnet"
-    needs_boundaries: ClassVar[bool] = True
     told: ClassVar[str] = "subnetworks"
-    once: ClassVar[bool] = True
     conflicts: ClassVar[frozenset[str]] = frozenset({"mer", "reptile", "reset"})
 
     retrain: Annotated[int, Whole(0)] = 10_000
@@ -42,35 +40,11 @@ class PackNet(HardMask):
     def __post_init__(self) -> None:
         self.check_settings()
 
-    def bind(self, learner: Learner, rng: Any) -> None:
-        """Get ready for a network whose weights can belong to phases."""
-        if not isinstance(learner.q_net, SubnetworksQNetwork):
-            raise ValueError(
-                "part 'packnet' must be told the phase whenever the agent acts: build the agent "
-                "with context = 'one-hot', or give policy_kwargs={'subnetworks': 3}, for three "
-                "phases, and observations whose last three features say which one it is"
-            )
-        super().bind(learner, rng)
-
-    def completed(self, learner: Learner, transitions: Transitions) -> None:
-        """Refuse a phase that was finished before, which has no weights left to learn."""
-        network = _network(learner)
-        if not network.sees_all(transitions.observations):
-            raise ValueError(
-                f"packnet: a phase begins again after {int(network.finished)} were finished, and "
-                "its weights are frozen: choose a schedule in which no phase recurs, or another "
-                "method"
-            )
-
     def phase_end(self, learner: Learner, phase: int) -> None:
         """Prune, retrain and freeze."""
         network = _network(learner)
-        finished, phases = int(network.finished), network.subnetworks
-        if finished + 1 >= phases:
-            raise ValueError(
-                f"packnet: phase {finished + 2} begins, and the weights are for {phases} phases "
-                f"(subnetworks = {phases}): make the agent for as many as there are"
-            )
+        self.close(learner)
+        finished, phases = int(network.finished), network.phases
         # It teaches the network what that was.
         begin_from(learner, target=True, optimizer=True)
         with torch.no_grad():
@@ -80,8 +54,7 @@ class PackNet(HardMask):
         network.finished += 1
         taken = [owner >= 0 for owner in network.owners]
         self.freeze(learner, _of_all(network, taken, others=True))
-        begin_from(learner, target=True, optimizer=True)
-        learner.reinitialise(network=False, optimizer=False, replay=True)
+        self.leave(learner)
 
     def log(self, learner: Learner) -> None:
         """Record which share of the weights belongs to no phase yet."""

@@ -147,6 +147,8 @@ class Step:
     writes: str = ""
     when: str = ""
     """A setting or number; what is to be done only if it is not 0."""
+    where: str = ""
+    """A vector; what is to be done only where it is not 0."""
 
     def __call__(self, *arguments: Any) -> Any:
         """Compute it."""
@@ -215,7 +217,9 @@ class Slope(Step):
     """Field with the size of a batch of them; that of the learner if it is None."""
 
 
-def rule(hook: str, writes: str = "", when: str = "") -> Callable[[Callable[..., Any]], Any]:
+def rule(
+    hook: str, writes: str = "", when: str = "", where: str = ""
+) -> Callable[[Callable[..., Any]], Any]:
     """Make a rule over one parameter.
 
     Args:
@@ -224,8 +228,10 @@ def rule(hook: str, writes: str = "", when: str = "") -> Callable[[Callable[...,
             result is added to the gradient, in ``project`` it becomes the gradient, and from
             ``project_update`` on the parameter.
         when: A setting or number of the part; the rule is left out while it is 0.
+        where: A vector of the part; elsewhere than where it is not 0 nothing is computed or
+            changed, which is for what is expensive, and for few parameters.
     """
-    return lambda function: Rule(hook, function, writes or _WRITTEN.get(hook, ""), when)
+    return lambda function: Rule(hook, function, writes or _WRITTEN.get(hook, ""), when, where)
 
 
 def total(hook: str, writes: str, when: str = "") -> Callable[[Callable[..., Any]], Any]:
@@ -385,7 +391,11 @@ def declared(kind: type) -> Declared:
 def _check_names(kind: Any, what: Declared) -> None:
     """Check what a kind of part says by name outside of its rules."""
     where = f"part {getattr(kind, 'name', kind.__name__)!r}"
-    for attribute, known in (("defers", what.written), ("values_after", what.numbers)):
+    for attribute, known in (
+        ("defers", what.written),
+        ("sharpens", what.written),
+        ("values_after", what.numbers),
+    ):
         name = getattr(kind, attribute, "")
         if name and name not in known:
             raise ValueError(f"{where}: {attribute}: {unknown('number', name, known)}")
@@ -429,6 +439,8 @@ def _check(kind: type, name: str, step: Step, what: Declared) -> None:
     _check_fields(kind, where, step, what)
     if step.when and step.when not in what.numbers:
         raise ValueError(f"{where}: {unknown('number', step.when, what.numbers)}")
+    if step.where and step.where not in what.vectors:
+        raise ValueError(f"{where}: {unknown('vector', step.where, what.vectors)}")
     if isinstance(step, Slope | Mixture):
         given = OF_SLOPE if isinstance(step, Slope) else OF_MIXTURE
         read = [r for r in step.reads if r not in given]

@@ -90,8 +90,10 @@ def _run(step: Step, part: Any, learner: Any) -> None:
         if not target:
             return  # it is late
         adds = step.hook == "add_gradient" and step.writes == "gradient"
-        for tensor, result in zip(target, results, strict=True):
-            tensor.add_(result) if adds else tensor.copy_(result)
+        where = getattr(part, step.where) if step.where else [None] * len(tensors)
+        for tensor, result, here in zip(target, results, where, strict=bool(where)):
+            value = tensor + result if adds else result
+            tensor.copy_(value if here is None else torch.where(here != 0, value, tensor))
 
 
 def _run_kept(step: KeptGradient, part: Any, learner: Any) -> None:

@@ -21,6 +21,8 @@ SEEN: dict[str, Any] = {"observation": "pixels", "screen_size": 21, "stack": 2}
 CONFLICT = shipped("conflict", make_game("Catcher", **SEEN)).with_steps(80)
 OF_FEATURES = ("redo", "continual-backprop", "neurogenesis")
 """Methods that recycle hidden units of perceptrons."""
+TOLD = ("hat", "packnet", "progressive")
+"""Methods that features tell the phase."""
 
 
 def agent(method: str = "finetune", seen: dict[str, Any] = SEEN, **changes: Any) -> ContinualDQN:
@@ -38,7 +40,7 @@ def weights(learner: ContinualDQN) -> torch.Tensor:
     [
         name
         for name in METHODS
-        if name not in ("generative-replay", "mer-faithful", "packnet", "progressive", *OF_FEATURES)
+        if name not in ("generative-replay", "mer-faithful", *TOLD, *OF_FEATURES)
     ],
 )
 def test_every_method_learns_from_pictures(method: str) -> None:
@@ -134,9 +136,10 @@ def test_filters_are_not_recycled(method: str) -> None:
         agent(method)
 
 
-def test_a_method_that_is_told_the_phase_by_features_is_refused() -> None:
-    with pytest.raises(ValueError, match=r"part 'packnet' must be told.*context = 'hidden'"):
-        agent("packnet")
+@pytest.mark.parametrize("method", ["hat", "packnet"])
+def test_a_method_that_is_told_the_phase_by_features_is_refused(method: str) -> None:
+    with pytest.raises(ValueError, match=rf"part '{method}' must be told.*context = 'hidden'"):
+        agent(method)
 
 
 def test_convolutions_are_not_asked_of_who_sees_features() -> None:

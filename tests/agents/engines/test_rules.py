@@ -422,6 +422,7 @@ def kind_with(**steps: Any) -> Any:
         (count("after_update", writes="rate")(lambda theta: theta), "unknown state 'theta'"),
         (total("after_update", writes="rate")(lambda theta: theta), "may not write 'rate'"),
         (rule("constrain", when="never")(lambda theta: theta), "unknown number 'never'"),
+        (rule("constrain", where="rate")(lambda theta: theta), "unknown vector 'rate'"),
         (
             slope_of_kept("kept", "kept", "kept")(lambda now, old: None),
             "it must take now, old and slope",
@@ -517,10 +518,42 @@ def test_fields_that_hide_what_rules_are_given_are_refused(kind: Any, name: str)
         tiny.agent(kind())
 
 
-@pytest.mark.parametrize("attribute", ["defers", "values_after"])
+@pytest.mark.parametrize("attribute", ["defers", "sharpens", "values_after"])
 def test_names_of_numbers_that_there_are_not_are_refused(attribute: str) -> None:
     with pytest.raises(ValueError, match=f"part 'wrong': {attribute}: unknown number 'rat'"):
         tiny.agent(kind_with(**{attribute: "rat"})())
+
+
+@dataclass
+class Somewhere(Part):
+    """Moves some parameters, and adds to some gradients; everywhere it would be not finite."""
+
+    name: ClassVar[str] = "somewhere"
+    here: Parameters = vector()
+
+    @rule("add_gradient", where="here")
+    def push(theta: Any, here: Any) -> Any:
+        return 0.1 * theta / here
+
+    @rule("constrain", where="here")
+    def shrink(theta: Any, here: Any) -> Any:
+        return 0.99 * theta / here
+
+
+def test_a_rule_changes_nothing_but_where_it_is_said_to() -> None:
+    agents = []
+    for engine in ("torch", "compiled"):
+        part = Somewhere()
+        agent = tiny.agent(part, engine=engine)
+        part.here = [(tensor > 0).float() for tensor in part.here]
+        for tensor in part.here:
+            tensor.view(-1)[::3] = 1.0
+        before = [tensor.detach().clone() for tensor in agent.q_net.parameters()]
+        agents.append(tiny.live(agent, 200))
+        assert agent.runs_compiled == (engine == "compiled")
+        pairs = zip(agent.q_net.parameters(), before, strict=True)
+        assert all(bool(now.isfinite().all() and (now != then).any()) for now, then in pairs)
+    assert distance(*agents) < 1e-5
 
 
 def test_a_part_with_rules_must_be_a_dataclass() -> None:

@@ -211,13 +211,14 @@ def small(name: str) -> Method:
         "spectral": ("spectral:lam=0.01",),
         "trac": ("trac:epsilon=0.1",),
         "upgd": ("upgd:noise=0.01",),
+        "hat": ("hat:cycle=40",),
     }
     return replace(method, parts=parts.get(name, method.parts))
 
 
 def of_method(name: str, engine: Any = "torch") -> ContinualDQN:
     """An agent of a method; what draws from PyTorch's generator only PyTorch computes."""
-    drawing = {"dropout": 0.1, "layer_norm": True} if engine == "torch" else {}
+    drawing = {"dropout": 0.1, "layer_norm": name != "hat"} if engine == "torch" else {}
     settings = replace(SETTINGS, engine=engine, **drawing)
     method = small(name)
     context = context_of(method.make_parts())

@@ -301,6 +301,8 @@ def with_head(
         np.zeros(0, np.float32),
         inputs.astype(np.float32),
         *buffers,
+        np.zeros(3),
+        np.zeros((2, 2, 0), np.float32),
     )
     return whole, net
 

@@ -74,6 +74,8 @@ def shown(network: nn.Sequential, inputs: Any) -> Network:
         np.zeros(0, np.float32),
         np.ascontiguousarray(inputs, np.float32),
         *buffers,
+        np.zeros(3),
+        np.zeros((2, 2, 0), np.float32),
     )
 
 
@@ -120,6 +122,44 @@ def test_values_and_gradients_are_those_of_autograd(
     if np.abs(net.gradient).max() > 1e-2:
         with pytest.raises(AssertionError):
             np.testing.assert_allclose(wrong, found.numpy(), rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("activation", [nn.ReLU, nn.Tanh])
+def test_gates_are_those_of_autograd(activation: type[nn.Module]) -> None:
+    """Behind the activation, of the row of embeddings that counts, with a head for each."""
+    rng = np.random.default_rng(0)
+    network, rows, sharpness = perceptron([6, 7, 5, 6], 0, activation), 9, 1.5
+    features = [rng.standard_normal((rows, 4)), np.eye(2)[rng.integers(2, size=rows)]]
+    inputs = np.concatenate(features, 1).astype(np.float32)
+    slopes = rng.standard_normal((rows, 3)).astype(np.float32)
+    embeddings = rng.standard_normal((2, 12)).astype(np.float32)
+    net = shown(network, inputs)
+    net = net._replace(
+        shape=net.shape._replace(heads=2, gated=12),
+        online=np.concatenate([net.online, embeddings.ravel()]),
+        transposed=np.zeros((2, len(net.online) + 24), np.float32),
+        gradient=np.full(len(net.online) + 24, np.nan, np.float32),
+        gating=np.array([1.0, sharpness, 400.0]),
+        gates=np.zeros((2, 2, 12), np.float32),
+    )
+    values = compiled_forward(net, ONLINE, net.inputs, net.activations).copy()
+    compiled_backward(net, rows, rows, slopes, net.gradient)
+
+    learnt = torch.tensor(embeddings, requires_grad=True)
+    for row in (1, 0):  # the other one is what is planted
+        network.zero_grad()
+        learnt.grad = None
+        gates = torch.sigmoid(sharpness * learnt[row])
+        first, then, second, and_then, last = network
+        hidden = then(first(torch.tensor(inputs))) * gates[:7]
+        of_all = last(and_then(second(hidden)) * gates[7:]).reshape(rows, 2, 3)
+        expected = of_all[torch.arange(rows), torch.tensor(inputs[:, 4:]).argmax(1)]
+        (expected * torch.tensor(slopes)).sum().backward()
+        assert learnt.grad is not None
+        tensors = [*(p.grad for p in network.parameters()), learnt.grad]
+        found = torch.cat([g.reshape(-1) for g in tensors if g is not None]).numpy()
+        assert np.allclose(values, expected.detach().numpy(), atol=1e-5) == (row == 1)
+        assert np.allclose(net.gradient, found, rtol=1e-4, atol=1e-5) == (row == 1)
 
 
 def test_the_gradient_of_another_activation_is_found() -> None:

@@ -249,13 +249,13 @@ def test_each_hook_finds_the_gradient_that_it_is_told_of() -> None:
 # --- what is refused ----------------------------------------------------------------------------
 
 TASK_AWARE = sorted(name for name, part in PARTS.items() if part.needs_boundaries)
-TOLD = ["packnet", "progressive"]
+TOLD = ["hat", "packnet", "progressive"]
 """Parts that must also be told the phase whenever the agent acts."""
 
 
 def test_which_parts_are_aware_of_phases() -> None:
     penalties = ["ewc", "l2", "mas", "online-ewc", "si"]
-    others = ["agem", "clone", "gem", "generative-replay", "lwf", "packnet", "reset"]
+    others = ["agem", "clone", "gem", "generative-replay", "hat", "lwf", "packnet", "reset"]
     others += ["progressive", "shrink-perturb"]
     assert sorted({*TASK_AWARE}) == sorted([*others, *penalties])
     assert sorted(name for name, part in PARTS.items() if part.told) == TOLD
@@ -386,6 +386,7 @@ SMALL: dict[str, dict[str, Any]] = {
     "gem": {"transitions": 20},
     "generative-replay": {"states": 40, "samples": 60, "components": 3, "batch": 8},
     "hare-tortoise": {"every": 30, "decay": 0.9},
+    "hat": {"cycle": 30},
     "l2": {"lam": 1e-3},
     "l2-init": {"lam": 1e-3},
     "lwf": {"states": 40, "every": 20, "batch": 8},
@@ -433,6 +434,7 @@ CONFLICTS = {
     *(tuple(sorted(("hare-tortoise", other))) for other in ("reptile", "packnet", *CHANGING)),
     ("ewc", "reset"),
     ("hare-tortoise", "reset"),
+    *(tuple(sorted(("hat", other))) for other in SMALL if other not in ("hat", "clear", "online")),
     ("l2", "reset"),
     ("l2-init", "reset"),
     ("mas", "reset"),

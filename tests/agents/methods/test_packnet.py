@@ -131,12 +131,16 @@ def test_each_phase_gets_the_same_share_of_each_layer(engine: Any) -> None:
     assert all(map(torch.equal, learner.q_net.owners, target.owners))
 
 
-def test_it_keeps_the_largest_and_the_rest_begins_at_zero() -> None:
+@pytest.mark.parametrize("average", [0.0, 0.9])
+def test_it_keeps_the_largest_and_the_rest_begins_at_zero(average: float) -> None:
     part = PackNet(retrain=0)
-    learner = agent(part, "torch")
+    learner = agent(part, "torch", average=average)
     learner.learn(120)
-    before = [p.detach().clone() for p in learner.q_net.parameters() if p.ndim == 2]
-    biases = [p.detach().clone() for p in learner.q_net.parameters() if p.ndim == 1]
+    # With an average the agent is judged by it, and it is what is kept.
+    kept_of = learner.averaged.q_net if average else learner.q_net
+    before = [p.detach().clone() for p in kept_of.parameters() if p.ndim == 2]
+    biases = [p.detach().clone() for p in kept_of.parameters() if p.ndim == 1]
+    assert all(map(torch.equal, before, weights_of(learner.q_net))) == (not average)
     part.phase_end(learner, 0)
     now = [p for p in learner.q_net.parameters() if p.ndim == 2]
     for old, new, owner in zip(before, now, learner.q_net.owners, strict=True):
@@ -146,6 +150,10 @@ def test_it_keeps_the_largest_and_the_rest_begins_at_zero() -> None:
         assert not new[~kept].any()
     found = [p for p in learner.q_net.parameters() if p.ndim == 1]
     assert all(map(torch.equal, biases, found))
+
+
+def weights_of(network: Any) -> list[torch.Tensor]:
+    return [p for p in network.parameters() if p.ndim == 2]
 
 
 def test_retraining_moves_what_was_kept_and_nothing_else() -> None:

@@ -244,6 +244,18 @@ def log_predictive(counts: Floats, window: Floats) -> Floats:
 
 
 def log_frequencies(counts: Floats) -> Floats:
-    """Return the logarithm of the probability of each outcome; same shape as the counts."""
-    pseudo = counts + PRIOR
-    return np.asarray(np.log(pseudo) - np.log(pseudo.sum(axis=-1, keepdims=True)))
+    """Return how probable an outcome is to each of several tasks that are compared.
+
+    A context in which a task has not been says nothing of it: there it is thought to be as all
+    tasks together are. So pseudo-counts are as many as elsewhere, and distributed as theirs.
+
+    Args:
+        counts: Shape ``(tasks, contexts, outcomes)``.
+
+    Returns:
+        Logarithms, of the same shape.
+    """
+    together = counts.sum(axis=0) + PRIOR
+    together *= PRIOR * counts.shape[2] / together.sum(axis=1, keepdims=True)
+    pseudo = counts + together
+    return np.asarray(np.log(pseudo) - np.log(pseudo.sum(axis=2, keepdims=True)))

@@ -142,7 +142,17 @@ def test_outcomes_of_a_window_are_a_distribution() -> None:
     singles = [counted([(1, outcome)]) for outcome in range(OUTCOMES)]
     logs = np.array([segments.log_predictive(counts, one) for one in singles])
     np.testing.assert_allclose(np.exp(logs).sum(axis=0), 1.0)
-    np.testing.assert_allclose(logs.T, segments.log_frequencies(counts)[:, 1])
+    np.testing.assert_allclose(np.exp(segments.log_frequencies(counts)).sum(axis=2), 1.0)
+
+
+def test_where_a_task_has_not_been_it_is_as_all_are() -> None:
+    counts = np.zeros((2, CONTEXTS, OUTCOMES))
+    counts[0] = [[0, 9, 0], [5, 0, 0]]
+    counts[1, 1] = [0, 5, 0]
+    found = np.exp(segments.log_frequencies(counts))
+    pooled = np.array([0.1, 9.1, 0.1]) / 9.3
+    np.testing.assert_allclose(found[:, 0], [(np.array([0, 9, 0]) + 0.3 * pooled) / 9.3, pooled])
+    assert found[0, 1, 0] > 0.9 > 0.1 > found[1, 1, 0]
 
 
 A, B, C = ([0.8, 0.1, 0.1], [0.1, 0.1, 0.8]), ([0.1, 0.8, 0.1], [0.8, 0.1, 0.1]), ([1 / 3] * 3,) * 2

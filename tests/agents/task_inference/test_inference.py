@@ -18,6 +18,7 @@ from continual_arcade.agents import (
     compose,
     make_training_env,
 )
+from continual_arcade.agents.algorithms.catalogue import find as find_algorithm
 from continual_arcade.agents.replay import BalancedReplayBuffer
 from continual_arcade.agents.task_inference.inference import InferenceSettings, TaskInference
 from continual_arcade.agents.task_inference.transitions import TransitionBins
@@ -25,6 +26,8 @@ from continual_arcade.agents.task_inference.vec_env import InferringVecEnv
 from continual_arcade.envs import Schedule, make_game, shipped
 from continual_arcade.evaluation import Evaluator, FunctionPolicy
 from continual_arcade.evaluation.filming import Camera
+from continual_arcade.studies.run_spec import RunSpec
+from continual_arcade.studies.scenario import Scenario, find
 from tests import tiny
 
 CATCHER = make_game("Catcher")
@@ -447,3 +450,47 @@ def test_balanced_replay_and_hand_made_agents_infer() -> None:
     tiny.live(model, 3_200)
     assert model.task_inference is not None
     assert model.task_inference.task == 1
+
+
+# Beyond the games of the suite.
+
+
+def test_swapped_keys_of_cartpole_are_told_apart_and_known_again() -> None:
+    scenario = find("cartpole-swapped-keys")  # normal, swapped, normal
+    schedule = scenario.schedule.with_steps(3_000)
+    env = make_training_env(
+        scenario.game, schedule, 8, "inferred", DQNSettings(), **scenario.options
+    )
+    rng = np.random.default_rng(0)
+    env.seed(0)
+    env.reset()
+    for _ in range(schedule.total_steps // 8):
+        env.step(rng.integers(2, size=8))
+    assert isinstance(env, InferringVecEnv)
+    assert [(one.began, one.task) for one in env.inference.switches] == [(15, 1), (30, 0)]
+
+
+def test_a_scenario_says_that_its_task_is_inferred() -> None:
+    found = find("catcher-conflict")
+    settings = {name: value for name, value in found.settings.items() if name != "epsilon"}
+    inferred = replace(found, context="inferred", settings={**settings, "tasks": 3})
+    read = Scenario.from_dict(inferred.to_dict())
+    assert read == inferred
+    spec = RunSpec(
+        game=read.game,
+        schedule=read.schedule,
+        settings=read.learner(),
+        context=read.context,
+        scenario=read,
+    )
+    assert RunSpec.from_config(spec.to_config()).identity == spec.identity
+    assert spec.protocol.make_evaluator().context == "inferred"
+
+
+def test_other_algorithms_and_labels_are_refused() -> None:
+    ppo = find_algorithm("ppo").settings()
+    with pytest.raises(ValueError, match="is for a DQN, and ppo infers no task"):
+        RunSpec(game="Catcher", schedule=CONFLICT, settings=ppo, context="inferred")
+    facts = find("addition-facts")
+    with pytest.raises(ValueError, match="in AdditionFacts they do nothing"):
+        build_agent(facts.game, facts.schedule, context="inferred")

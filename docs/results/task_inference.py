@@ -72,7 +72,11 @@ def measure(args: Measure, seed: int, context: ContextKind) -> str:
     try:
         agent.learn(schedule.total_steps)
     except ValueError as error:  # such as one task more than there may be
-        return f"{args.method} {context} seed {seed}: refused at {agent.num_timesteps:,}: {error}"
+        found = [] if agent.task_inference is None else agent.task_inference.switches
+        return (
+            f"{args.method} {context} seed {seed}: after {found} refused at "
+            f"{agent.num_timesteps:,}: {error}"
+        )
     seconds = time.perf_counter() - begun
     policy = Noting(agent, TASKS[args.method] if context == "inferred" else 3)
     evaluator = Evaluator("Catcher", schedule, episodes=args.episodes, context=context)

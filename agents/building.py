@@ -6,16 +6,25 @@ from typing import Any
 
 import gymnasium as gym
 import torch
+from gymnasium.vector import VectorEnv
 
 from continual_arcade.agents.continual_dqn import SEED, ContinualDQN
 from continual_arcade.agents.exploration import Exploration
 from continual_arcade.agents.methods import METHODS, Method, Part
 from continual_arcade.agents.networks import ACTIVATIONS, CONVOLUTIONS
-from continual_arcade.agents.settings import Convolutions, DQNSettings, Settings
+from continual_arcade.agents.settings import (
+    BEFORE,
+    Convolutions,
+    DQNSettings,
+    LearnerSettings,
+    Settings,
+)
+from continual_arcade.agents.task_inference.inference import InferenceSettings
+from continual_arcade.agents.task_inference.vec_env import InferringVecEnv
 from continual_arcade.agents.vec_env import GymnasiumVecEnv
 from continual_arcade.envs import IDS, Schedule, make_game
 from continual_arcade.envs.checks import Instance
-from continual_arcade.envs.context import HIDDEN, ContextKind
+from continual_arcade.envs.context import HIDDEN, INFERRED, ContextKind
 from continual_arcade.envs.games import OTHER
 from continual_arcade.envs.messages import unknown
 from continual_arcade.envs.other_games import other_games
@@ -26,6 +35,8 @@ _OPTIMIZERS: Mapping[str, type[torch.optim.Optimizer]] = {
     "sgd": torch.optim.SGD,
 }
 
+_OF_INFERENCE = ("tasks", "task_window", "task_hazard", "task_sure", "task_memory")
+"""Settings that say how a task is inferred."""
 SMALLEST_OF_NATURE = 36
 """Rows and columns that are left with a place after three convolutions [pixels]."""
 STEP_OF_NATURE = 8
@@ -37,6 +48,7 @@ def make_training_env(
     schedule: Schedule,
     num_envs: int,
     context: ContextKind = HIDDEN,
+    settings: LearnerSettings | None = None,
     **options: Any,
 ) -> GymnasiumVecEnv:
     """Make the games that an agent is trained in.
@@ -47,12 +59,43 @@ def make_training_env(
         num_envs: Games that are played side by side.
         context: What of its phase an observation shows; see
             :class:`~continual_arcade.envs.context.Context`.
+        settings: How the agent learns, which says how a task is inferred where the context is
+            ``"inferred"``; as by default if not given.
         **options: Options of the game.
+
+    Raises:
+        ValueError: If a task is to be inferred, and the game or the agent cannot do so.
     """
+    env: VectorEnv[Any, Any, Any]
     if game == OTHER:
-        return GymnasiumVecEnv(OtherVectorEnv(options, num_envs, schedule, context=context))
-    env = gym.make_vec(IDS[game], num_envs=num_envs, schedule=schedule, context=context, **options)
+        env = OtherVectorEnv(options, num_envs, schedule, context=context)
+    else:
+        env = gym.make_vec(
+            IDS[game], num_envs=num_envs, schedule=schedule, context=context, **options
+        )
+    if context == INFERRED:
+        return InferringVecEnv(env, inference_settings(settings or DQNSettings()))
     return GymnasiumVecEnv(env)
+
+
+def inference_settings(settings: LearnerSettings) -> InferenceSettings:
+    """Return how an agent infers its task.
+
+    Raises:
+        ValueError: If it is none that can.
+    """
+    if not isinstance(settings, DQNSettings):
+        raise ValueError(
+            f"context = 'inferred' is for a DQN, and {settings.algorithm} infers no task: choose "
+            "another context, or algorithm = 'dqn'"
+        )
+    return InferenceSettings(
+        tasks=settings.tasks,
+        window=settings.task_window,
+        hazard=settings.task_hazard,
+        sure=settings.task_sure,
+        memory=settings.task_memory,
+    )
 
 
 def training_schedule(
@@ -147,6 +190,11 @@ def build_agent(
             f"loss = {s.loss!r} learns the right answers, and {game} has no labels: choose "
             "loss = 'td', or a stream of labelled examples"
         )
+    if context == INFERRED and facts.labelled:
+        raise ValueError(
+            f"context = 'inferred' reads tasks off what actions do, and in {game} they do nothing: "
+            "choose another context"
+        )
     check_convolutions(game, facts.screen_size, s.convolutions)
     replay, replay_settings = method.make_replay()
     all_parts = [*method.make_parts(), *parts]
@@ -155,7 +203,7 @@ def build_agent(
     return ContinualDQN(
         "MlpPolicy" if facts.screen_size is None else "CnnPolicy",
         make_training_env(
-            game, training_schedule(method, schedule, context), s.num_envs, context, **options
+            game, training_schedule(method, schedule, context), s.num_envs, context, s, **options
         ),
         parts=all_parts,
         double_q=s.double_q,
@@ -170,7 +218,7 @@ def build_agent(
             "layer_norm": s.layer_norm,
             "dropout": s.dropout,
             "initial": s.initial,
-            **dict.fromkeys(told, len(schedule.distinct)),
+            **dict.fromkeys(told, s.tasks if context == INFERRED else len(schedule.distinct)),
             "optimizer_class": _OPTIMIZERS[s.optimizer],
         },
         learning_rate=s.learning_rate,
@@ -218,21 +266,36 @@ def facts_of(game: str, options: Mapping[str, Any]) -> Facts:
 def check_told(settings: DQNSettings, parts: Sequence[Part], context: ContextKind) -> list[str]:
     """Return which options of the policy want to know of how many phases they are told.
 
+    The phase is told by the environment, or inferred by the agent.
+
     Args:
         settings: How an agent learns.
         parts: Its parts.
         context: What of its phase an observation shows.
 
     Raises:
-        ValueError: If there are some, and no observation tells the phase.
+        ValueError: If there are some, and no observation tells the phase; or a setting is for
+            another context.
     """
+    if context == INFERRED and settings.epsilon == "per_phase":
+        raise ValueError(
+            "epsilon = 'per_phase' knows when phases end, which with context = 'inferred' nobody "
+            "tells the agent: choose epsilon = 'global' or 'constant'"
+        )
+    changed = [name for name in _OF_INFERENCE if getattr(settings, name) != BEFORE[name]]
+    if context != INFERRED and changed:
+        raise ValueError(
+            f"{changed[0]} = {getattr(settings, changed[0])} says how a task is inferred, and with "
+            f"context = {context!r} none is: leave it out, or choose context = 'inferred'"
+        )
     who = {part.told: f"part {part.name!r}" for part in parts if part.told}
     if settings.heads != "shared":
         who["heads"] = f"heads = {settings.heads!r}"
-    if who and context != "one-hot":
+    if who and context not in ("one-hot", INFERRED):
         raise ValueError(
             f"{next(iter(who.values()))} must be told the phase whenever the agent acts, and with "
-            f"context = {context!r} no observation says which one it is: choose context = 'one-hot'"
+            f"context = {context!r} no observation says which one it is: choose context = "
+            "'one-hot', or 'inferred'"
         )
     return list(who)
 

@@ -62,6 +62,8 @@ from continual_arcade.agents.networks import (
 from continual_arcade.agents.phase_tracker import PhaseTracker
 from continual_arcade.agents.replay import TransitionReplayBuffer
 from continual_arcade.agents.settings import DECAY, ENGINES, LOSSES, Engine, Loss
+from continual_arcade.agents.task_inference.inference import TaskInference
+from continual_arcade.agents.task_inference.vec_env import InferringVecEnv
 from continual_arcade.agents.told_networks import FinishesPhases, annealed
 from continual_arcade.agents.vec_env import GymnasiumVecEnv
 from continual_arcade.envs.checks import (
@@ -239,6 +241,8 @@ class ContinualDQN(DQN):
         super().__init__(policy, env, _init_setup_model=False, **kwargs)
         if self.env is not None:  # it may have been made from its name
             check_spaces(self.observation_space, self.action_space)
+        self.task_inference: TaskInference | None = None
+        """What infers the task that it is in, if nobody tells it."""
         self.measures = False
         self.last_td_loss = 0.0
         self.boundary_seconds = 0.0
@@ -280,6 +284,9 @@ class ContinualDQN(DQN):
                 part.bind(self, np.random.default_rng(stream))
             check_savable(self.parts)
             if self.env is not None:
+                games = self.env.unwrapped
+                if isinstance(games, InferringVecEnv):
+                    self.task_inference = games.inference
                 self._check_env(self.env)
             self._choose_engine()
             self._check_engine()
@@ -370,12 +377,31 @@ class ContinualDQN(DQN):
                 raise
             raise ValueError(
                 f"{error}; if the agent was trained with another context of the phase, make the "
-                "environment with the same (context='hidden', 'params' or 'one-hot')"
+                "environment with the same (context='hidden', 'params', 'one-hot' or 'inferred')"
             ) from error
         assert self.env is not None
+        self._take_inference_to(self.env)
         self._check_env(self.env)
         self._choose_engine()
         self._check_engine()
+
+    def _take_inference_to(self, env: VecEnv) -> None:
+        """Let the environment tell the tasks that this agent knows.
+
+        Raises:
+            ValueError: If it tells others.
+        """
+        games, own = env.unwrapped, self.task_inference
+        infers = isinstance(games, InferringVecEnv)
+        if infers != (own is not None):
+            raise ValueError(
+                "the agent was trained with another context of the phase: it "
+                f"{'was told its task, or none' if infers else 'inferred its task'}, and in this "
+                f"environment tasks are {'inferred' if infers else 'not inferred'}: make the "
+                "environment with the context that it was trained with"
+            )
+        if own is not None and isinstance(games, InferringVecEnv):
+            games.take(own)
 
     def _check_env(self, env: VecEnv) -> None:
         """Check that parts and environment go together."""
@@ -955,6 +981,9 @@ class ContinualDQN(DQN):
         """Write a line of the log, with what parts and replay have to tell."""
         for part in self.parts:
             part.log(self)
+        if self.task_inference is not None:
+            for what, value in self.task_inference.readings().items():
+                self.logger.record(f"inference/{what}", value)
         if isinstance(self.replay_buffer, TransitionReplayBuffer):
             for what, shares in (
                 ("stored", self.replay_buffer.phase_shares()),

@@ -6,6 +6,7 @@ import numpy as np
 import numpy.typing as npt
 from stable_baselines3.common.vec_env import VecEnv
 
+from continual_arcade.agents.task_inference.vec_env import InferringVecEnv
 from continual_arcade.envs.clock import LifetimeClock
 from continual_arcade.envs.schedules import Schedule
 
@@ -15,7 +16,8 @@ class PhaseTracker:
 
     A phase has ended when no sub-environment is in it any more; phases are told apart by
     ``info["phase"]``, which only grows. Phases that drift into one another, so that there is no
-    boundary between them, are one to the parts.
+    boundary between them, are one to the parts. Where the agent infers its task, phases are the
+    segments that it infers, and there is no schedule.
 
     Args:
         num_envs: Number of sub-environments.
@@ -39,6 +41,13 @@ class PhaseTracker:
 
     def look_at(self, env: VecEnv) -> None:
         """Find out what the schedule of the environments is."""
+        if isinstance(env.unwrapped, InferringVecEnv):
+            self.schedule = None
+            self.description = "this environment, whose tasks are inferred,"
+            self.has_boundaries = self.has_phases = True
+            self.each_once = True  # as far as is known: parts refuse a task that comes again
+            self.follows = False
+            return
         # Others have a clock, too: that of Gymnasium's CartPole is pygame's, or None.
         clock = env.get_attr("clock")[0] if env.has_attr("clock") else None
         if not isinstance(clock, LifetimeClock):

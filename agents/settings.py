@@ -12,6 +12,7 @@ from continual_arcade.envs.checks import (
     Number,
     Positive,
     Share,
+    Whole,
     check_fields,
 )
 from continual_arcade.envs.messages import unknown
@@ -29,6 +30,15 @@ DECAY = Number(0, below=1)
 PROBABILITY = Number(0, below=1)
 """Of leaving a unit out: one of them must remain."""
 
+Tasks = Annotated[int, Whole(1, 1_000)]
+"""Most tasks that may be told apart; more would be told apart by chance."""
+Hazard = Annotated[float, Number(above=0, below=1)]
+"""Probability that something ends."""
+Sure = Annotated[float, Number(above=0.5, below=1)]
+"""Probability with which something is declared: of what is more probable than all else."""
+Memory = Annotated[float, Number(1)]
+"""How much of what was counted last is remembered."""
+
 BEFORE = {
     "average": 0.0,
     "activation": "relu",
@@ -36,6 +46,11 @@ BEFORE = {
     "initial": "default",
     "convolutions": "small",
     "heads": "shared",
+    "tasks": 4,
+    "task_window": 200,
+    "task_hazard": 1e-3,
+    "task_sure": 0.99,
+    "task_memory": 20.0,
 }
 """What there was before there were the settings, which older files lack."""
 
@@ -94,7 +109,7 @@ class DQNSettings:
     Mnih et al. 2015 with their 512 units (nature); only of agents that see pictures."""
     heads: Heads = "shared"
     """Whether all phases share one output layer, or each has one of its own (per_phase), which the
-    observation chooses: only with the context one-hot."""
+    observation chooses: only with the context one-hot or inferred."""
     layer_norm: bool = False
     """Normalise each hidden layer."""
     dropout: Annotated[float, PROBABILITY] = 0.0
@@ -138,6 +153,17 @@ class DQNSettings:
     average: Annotated[float, DECAY] = 0.999
     """How much of the average of the network's weights is kept after an update; agents are
     evaluated by this average, which takes no part in learning. 0 for none."""
+    tasks: Tasks = 4
+    """Most tasks that the agent may tell apart; this and what follows only with the context
+    inferred."""
+    task_window: AtOnce = 200
+    """Transitions of all games together that are counted before the task is inferred anew."""
+    task_hazard: Hazard = 1e-3
+    """Probability that a task ends after a window."""
+    task_sure: Sure = 0.99
+    """Probability with which a switch of tasks is declared."""
+    task_memory: Memory = 20.0
+    """Windows of a task that its counts remember."""
 
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> "DQNSettings":

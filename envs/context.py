@@ -20,9 +20,11 @@ from continual_arcade.envs.game import Feature
 from continual_arcade.envs.schedules import Schedule
 from continual_arcade.envs.tunables import Tunable, Tunables
 
-ContextKind = Literal["hidden", "params", "one-hot"]
+ContextKind = Literal["hidden", "params", "one-hot", "inferred"]
 CONTEXTS: tuple[ContextKind, ...] = get_args(ContextKind)
 HIDDEN: ContextKind = "hidden"
+INFERRED: ContextKind = "inferred"
+"""Nobody tells the phase: the agent infers a task, and sees that."""
 WIDE = 100.0
 """Positive bounds so many times apart are seen on a logarithmic scale: on a linear one most of what
 is between them would look the same."""
@@ -40,6 +42,7 @@ class Context:
     - ``"one-hot"``: 1 for the phase, 0 for all others. Phases that set the same parameters are the
       same phase (:attr:`Schedule.distinct`), so that one that recurs looks as it did before. One
       whose parameters move is one phase from its beginning to its end.
+    - ``"inferred"``: nothing here; the agent infers a task, and adds that to what it sees.
 
     Args:
         kind: One of ``CONTEXTS``.
@@ -54,7 +57,7 @@ class Context:
         self.kind: ContextKind = check_context(kind)
         self._schedule = schedule
         self._tunables = tunables
-        self.is_hidden = self.kind == HIDDEN
+        self.is_hidden = self.kind in (HIDDEN, INFERRED)
         """Whether it shows nothing."""
 
     @cached_property

@@ -8,7 +8,10 @@ import numpy as np
 import numpy.typing as npt
 from gymnasium import spaces
 
+from continual_arcade.envs.context import HIDDEN, INFERRED, ContextKind
 from continual_arcade.evaluation.policies import (
+    Follower,
+    Inference,
     Network,
     Policy,
     Transform,
@@ -28,6 +31,8 @@ class Actor:
         policy: The policy.
         played: What is played, for messages.
         network: By which of its weights it plays; what it is evaluated by if not given.
+        context: What of its phase an observation shows. A policy that infers its task does so where
+            this is ``"inferred"``, by the transitions of each game alone.
         observation_space: Space of the observations of one game.
         action_space: Space of the actions of one game.
         wrappers: What the games are wrapped in, see
@@ -49,6 +54,7 @@ class Actor:
         observation_space: spaces.Space[Any],
         action_space: spaces.Space[Any],
         network: Network | None = None,
+        context: ContextKind = HIDDEN,
         wrappers: Sequence[str] = (),
         action_masks: Callable[[], npt.NDArray[np.bool_]] | None = None,
     ) -> None:
@@ -60,9 +66,11 @@ class Actor:
                 "FunctionPolicy(function)"
             )
         # An average of weights sees what the agent sees whose weights they are.
-        self._factories = _transforms(
-            getattr(policy, "average_of", policy), observation_space, wrappers, played
-        )
+        agent = getattr(policy, "average_of", policy)
+        self._inference = _inference_of(agent, context, played)
+        if self._inference is not None:
+            observation_space = self._inference.extended(observation_space)
+        self._factories = _transforms(agent, observation_space, wrappers, played)
         made_for = getattr(policy, "action_space", action_space)
         if made_for != action_space:
             raise ValueError(other_space(self.name, played, "action", made_for, action_space))
@@ -77,6 +85,8 @@ class Actor:
                 "model.predict(seen, deterministic=True)[0])"
             )
         self._transforms: list[Transform] = []
+        self._follower: Follower | None = None
+        self._actions: Any = None
         self._state: Any = None
         self._starts = np.zeros(0, np.bool_)
 
@@ -91,11 +101,15 @@ class Actor:
         """
         games = len(observations)
         self._transforms = [factory(games) for factory in self._factories]
+        self._follower = None if self._inference is None else self._inference.follow(games)
+        self._actions = None
         self._state, self._starts = None, np.ones(games, np.bool_)
         return self.see(observations)
 
     def see(self, observations: npt.NDArray[Any]) -> npt.NDArray[Any]:
         """Return what the policy sees of the next observations, shape ``(games, *obs)``."""
+        if self._follower is not None:
+            observations = self._follower.see(observations, self._actions)
         for transform in self._transforms:
             observations = transform(observations)
         return observations
@@ -121,7 +135,33 @@ class Actor:
             )
         actions, self._state = decided
         self._starts = np.zeros(len(seen), np.bool_)
+        self._actions = actions
         return actions
+
+
+def _inference_of(policy: Any, context: ContextKind, played: str) -> Inference | None:
+    """Return what a policy infers its task by, None if it does not.
+
+    Raises:
+        ValueError: If it infers, and what is played is to tell it, or the other way round.
+    """
+    inference: Inference | None = getattr(policy, "task_inference", None)
+    name = type(policy).__name__
+    if inference is not None and context != INFERRED:
+        raise ValueError(
+            f"{name} infers its task, and {played} is played with context = {context!r}: choose "
+            "context = 'inferred'"
+        )
+    if inference is None and context == INFERRED and _is_of_sb3(policy):
+        raise ValueError(
+            f"{name} infers no task, and {played} is played with context = 'inferred': choose the "
+            "context that it was trained with"
+        )
+    return inference
+
+
+def _is_of_sb3(policy: Any) -> bool:
+    return any(kind.__module__.startswith("stable_baselines3.") for kind in type(policy).__mro__)
 
 
 def _transforms(
@@ -132,7 +172,7 @@ def _transforms(
     Raises:
         ValueError: If it would not see what it was made for.
     """
-    if any(kind.__module__.startswith("stable_baselines3.") for kind in type(policy).__mro__):
+    if _is_of_sb3(policy):
         # Here, since it needs PyTorch, which takes seconds to load; a model has loaded it.
         from continual_arcade.evaluation.preprocessing import transforms_of
 

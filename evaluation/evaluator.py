@@ -121,6 +121,7 @@ class PhaseEvaluator(Generic[Games]):
             observation_space=self.env.single_observation_space,
             action_space=self.env.single_action_space,
             network=network,
+            context=self.context,
             wrappers=self.wrappers,
             action_masks=self.action_masks,
         )

@@ -12,12 +12,13 @@ import numpy.typing as npt
 
 from continual_arcade.envs import IDS, ArcadeEnv, Schedule
 from continual_arcade.envs.arcade_env import FRAMES_PER_SECOND, status_of
-from continual_arcade.envs.context import HIDDEN, ContextKind
+from continual_arcade.envs.context import HIDDEN, INFERRED, ContextKind
 from continual_arcade.envs.drawing.film import Picture
 from continual_arcade.envs.drawing.observation import ObservationPanel
 from continual_arcade.envs.drawing.panels import Caption, Panels
 from continual_arcade.envs.drawing.screen import Screen
 from continual_arcade.envs.drawing.status import Status
+from continual_arcade.envs.game import Feature
 from continual_arcade.evaluation.actor import Actor
 from continual_arcade.evaluation.evaluator import FIRST_SEED
 from continual_arcade.evaluation.policies import Network, Policy
@@ -42,6 +43,8 @@ class PhaseCamera(ABC):
     """What is played, for messages."""
     shows_observation = False
     """Whether what the agent sees stands beside the game."""
+    context: ContextKind = HIDDEN
+    """What of its phase an observation shows."""
 
     def __init__(self) -> None:
         self._info: dict[str, Any] = {}
@@ -113,6 +116,7 @@ class PhaseCamera(ABC):
             observation_space=self.env.observation_space,
             action_space=self.env.action_space,
             network=network,
+            context=self.context,
         )
         return islice(self._pictures(actor, seed, every, weighs), most)
 
@@ -187,14 +191,17 @@ class Camera(PhaseCamera):
         bare = self.env.unwrapped
         assert isinstance(bare, ArcadeEnv)
         self._bare = bare
-        self.played = bare.game.name
+        self.played, self.context = bare.game.name, bare.context.kind
         self._screen = Screen(bare.game, hud=hud != "none", width=width)
         self._panel: ObservationPanel | None = None
         self.shows_observation = shows_observation
         if shows_observation:
-            self._panel = ObservationPanel(bare.game, bare.context.features, self._screen.size[1])
+            self._panel = self._panel_of(bare.context.features)
         self._brief = hud == "brief"
         self._title = title
+
+    def _panel_of(self, context: Sequence[Feature]) -> ObservationPanel:
+        return ObservationPanel(self._bare.game, context, self._screen.size[1])
 
     @property
     def size(self) -> tuple[int, int]:
@@ -220,6 +227,11 @@ class Camera(PhaseCamera):
         picture = self._screen.picture(self._bare.state, status)
         if self._panel is None:
             return picture
+        if self.context == INFERRED and len(seen[0]) > len(observation):
+            tasks = range(len(seen[0]) - len(observation))
+            about = "1 if it is the task that is inferred"
+            self._panel = self._panel_of([Feature(f"task_{i}", 0.0, 1.0, about) for i in tasks])
+            observation = seen[0]
         weights = None if weighs is None else weighs(seen)[0]
         return np.concatenate([picture, self._panel.draw(observation, weights)], axis=1)
 

@@ -47,6 +47,7 @@ class OthersCamera(PhaseCamera):
         context: ContextKind = HIDDEN,
     ) -> None:
         super().__init__()
+        self.context = context
         self.env = env = phase_env(options, schedule, phase, context, render_mode="rgb_array")
         self.played = "this environment" if env.spec is None else env.spec.id
         self._clock, self._title = env.clock, title

@@ -15,6 +15,32 @@ TransformFactory = Callable[[int], Transform]
 """Makes a transform for a number of games whose episodes begin."""
 
 
+class Follower(Protocol):
+    """Infers the task of each of several games, from transition to transition."""
+
+    def see(
+        self, observations: npt.NDArray[Any], actions: npt.NDArray[Any] | None = None
+    ) -> npt.NDArray[Any]:
+        """Return what the policy sees of the next observations, after these actions."""
+        ...
+
+
+class Inference(Protocol):
+    """What a policy infers its task by: its attribute ``task_inference``, if it has one.
+
+    Then what it sees is made of observations that tell no phase. Each game is followed by its own
+    transitions alone, from what was known before it began.
+    """
+
+    def extended(self, space: Any) -> Any:
+        """Return the space of what the policy sees of observations of a space."""
+        ...
+
+    def follow(self, games: int) -> Follower:
+        """Return what follows so many games, which begin now."""
+        ...
+
+
 class Policy(Protocol):
     """What can be evaluated: any Stable-Baselines3 model, or any object with such a ``predict``.
 
@@ -92,7 +118,7 @@ def other_space(name: str, played: str, what: str, made_for: Any, space: Any) ->
     if what == "observation" and shapes[0] != shapes[1]:
         message += (
             "; if it was trained with another context of the phase, play it with the same "
-            "(context='hidden', 'params' or 'one-hot'); if on stacked observations, load it with "
-            f"its environment, as in {name}.load(path, env=VecFrameStack(env, n_stack))"
+            "(context='hidden', 'params', 'one-hot' or 'inferred'); if on stacked observations, "
+            f"load it with its environment, {name}.load(path, env=VecFrameStack(env, n_stack))"
         )
     return message

@@ -45,13 +45,20 @@ def settings(results: Sequence[MethodResults]) -> Section:
     return Section("about-settings", "Settings", "", tuple(tables))
 
 
+_CONTEXT = {
+    "one-hot": "one-hot: agents are told the phase",
+    "inferred": "inferred: nobody tells the phase; each agent infers its task, game by game",
+}
+"""What is said of contexts that tell the phase, or do not."""
+
+
 def protocol(comparison: Comparison) -> DataTable:
     """Lay out how the runs were evaluated."""
     found = comparison.protocol
     rows = [
         ("environment", found.env),
         *((f"option, {name}", str(value)) for name, value in found.options.items()),
-        ("context", found.context),
+        ("context", _CONTEXT.get(found.context, found.context)),
         ("schedule", f"{found.schedule.name}, fingerprint {found.schedule.fingerprint}"),
         *(
             (

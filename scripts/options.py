@@ -29,8 +29,8 @@ class Train:
     phase_steps: int | None = None
     """Make every phase this long [lifetime steps]."""
     context: ContextKind = HIDDEN
-    """What of its phase an observation shows: nothing (hidden), the parameters (params) or the
-    index of the phase (one-hot)."""
+    """What of its phase an observation shows: nothing (hidden), the parameters (params), the index
+    of the phase (one-hot), or the task that the agent infers (inferred)."""
     observation: ObservationKind = FEATURES
     """What the agent sees: features, or pictures (pixels)."""
     screen_size: int | None = None

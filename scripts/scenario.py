@@ -19,7 +19,7 @@ import tyro
 from rich.console import Console
 
 from continual_arcade.envs import schedule_files
-from continual_arcade.envs.context import Context
+from continual_arcade.envs.context import INFERRED, Context
 from continual_arcade.envs.other_games import ids_of, other_games, tunables_of
 from continual_arcade.evaluation.terminal import TerminalTable, plain_console
 from continual_arcade.scripts import schedule as schedules
@@ -113,7 +113,7 @@ def described(scenario: Scenario) -> Iterator[str]:
     if scenario.is_of_others:
         yield from _environments(scenario)
     context = Context(scenario.context, schedule, tunables)
-    yield f"context {scenario.context}: observations show {_shown(context)}"
+    yield f"context {scenario.context}: observations show {_shown(context, scenario)}"
     for place, feature in enumerate(context.features, start=begins):
         yield f"  {place}  {feature.name}: {feature.about}"
     yield ""
@@ -150,7 +150,9 @@ def _environments(scenario: Scenario) -> Iterator[str]:
     yield ""
 
 
-def _shown(context: Context) -> str:
+def _shown(context: Context, scenario: Scenario) -> str:
+    if context.kind == INFERRED:
+        return f"which of {scenario.learner().tasks} tasks the agent infers"
     count = len(context.features)
     return f"{count} features more" if count else "nothing of their phase"
 

@@ -67,8 +67,8 @@ class Watch:
     phase: str = "0"
     """Index or name of the phase."""
     context: ContextKind | None = None
-    """What of the phase agents see: hidden, params or one-hot; what they saw in their run if not
-    given."""
+    """What of the phase agents see: hidden, params, one-hot or inferred; what they saw in their run
+    if not given."""
     checkpoints: str | None = None
     """Which agents of a run play, with commas between: first (before training), learnt (when it had
     just learnt the phase that is played), end:K (after phase K), last, or a lifetime step; the last
@@ -315,6 +315,8 @@ def _policy(member: Member, camera: PhaseCamera, args: Watch, say: Say) -> Polic
         return player
     agent = load_agent(member.path)
     shown = camera.env.observation_space
+    if (inference := getattr(agent, "task_inference", None)) is not None:
+        shown = inference.extended(shown)
     if agent.observation_space != shown:
         raise ValueError(
             f"{member.path} learnt to play what shows {agent.observation_space}, the game shows "

@@ -365,7 +365,17 @@ def card_data(
     }
 
 
-_ADDED = ("loss", "initial", "convolutions", "heads")
+_ADDED = (
+    "loss",
+    "initial",
+    "convolutions",
+    "heads",
+    "tasks",
+    "task_window",
+    "task_hazard",
+    "task_sure",
+    "task_memory",
+)
 """Settings that came when there were cards."""
 
 

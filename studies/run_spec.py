@@ -21,6 +21,7 @@ from continual_arcade.agents.algorithms.catalogue import (
 from continual_arcade.agents.building import (
     build_agent,
     check_told,
+    inference_settings,
     make_training_env,
     settings_of,
     training_schedule,
@@ -33,7 +34,7 @@ from continual_arcade.agents.sb3.building import build_sb3_agent
 from continual_arcade.agents.sb3.loading import load_agent as load_sb3_agent
 from continual_arcade.agents.settings import DQNSettings
 from continual_arcade.envs import make_game
-from continual_arcade.envs.context import HIDDEN, ContextKind, check_context
+from continual_arcade.envs.context import HIDDEN, INFERRED, ContextKind, check_context
 from continual_arcade.envs.games import OTHER
 from continual_arcade.envs.other_games import packages_of
 from continual_arcade.envs.pictured import check_channels_of
@@ -106,6 +107,8 @@ class RunSpec:
         settings = settings_of(self.method, self.settings, self.schedule)
         if isinstance(settings, DQNSettings):
             check_told(settings, self.method.make_parts(), self.context)
+        elif self.context == INFERRED:
+            inference_settings(settings)  # raises: only a DQN infers
         object.__setattr__(self, "settings", settings)
         object.__setattr__(self, "seed", check_seed(self.seed))
         if self.save_every < 0:
@@ -252,7 +255,12 @@ class RunSpec:
         """
         schedule = training_schedule(self.method, self.schedule, self.context)
         env = make_training_env(
-            self.game, schedule, self.settings.num_envs, self.context, **self.options
+            self.game,
+            schedule,
+            self.settings.num_envs,
+            self.context,
+            self.settings,
+            **self.options,
         )
         if isinstance(self.settings, DQNSettings):
             engine = self.settings.engine

@@ -64,6 +64,7 @@ from continual_arcade.agents.methods.catalogue import (
     settings_before,
 )
 from continual_arcade.agents.replay import TransitionReplayBuffer
+from continual_arcade.agents.task_inference.inference import TaskInference
 from continual_arcade.envs.checks import (
     MOST_AT_ONCE,
     Array,
@@ -127,6 +128,8 @@ _AVERAGE = "average"
 files that were written before there was one."""
 _NORMALISED = "normalised"
 """Only in files of agents that were trained on observations normalised by ``VecNormalize``."""
+_INFERENCE = "inference"
+"""Only in files of agents that infer their task."""
 _TRAINING_KEYS = (*BETWEEN_STEPS, "replay", "numpy", "torch")
 _LAST_KEYS = ("last_obs", "last_original_obs", "episode_starts")
 """What the agent saw last, to resume from there."""
@@ -185,6 +188,8 @@ def save_agent(agent: Any, path: AnyFile, *, resumable: bool, exclude: Iterable[
     agent.follow_network()
     if agent.weight_average is not None:
         state[_AVERAGE] = agent.weight_average.state_dict()
+    if agent.task_inference is not None:
+        state[_INFERENCE] = agent.task_inference.state_dict()
     if isinstance(path, str | Path):
         Path(path).parent.mkdir(parents=True, exist_ok=True)
     normalizer = agent.get_vec_normalize_env()
@@ -285,11 +290,18 @@ def load_agent(
     with naming(path):
         normalised = flag(_NORMALISED, state.pop(_NORMALISED, False))
         average = state.pop(_AVERAGE, None)
+        inference = state.pop(_INFERENCE, None)
         arguments = Instance((dict,))("arguments", state.get("arguments", {}))
         arguments.setdefault("loss", "td")  # which was the only one before it was an argument
         if average is None and arguments.setdefault(_AVERAGE, 0.0) not in (0.0, _DEFAULT):
             raise ValueError("it lacks the average of the weights, perhaps it is damaged")
         agent = _made(cls, state, device, dict(overrides))
+        if inference is not None:
+            seen, actions = agent.observation_space, int(agent.action_space.n)
+            check_keys(
+                Instance((dict,))(_INFERENCE, inference), TaskInference.KEYS, "its inference"
+            )
+            agent.task_inference = TaskInference.from_state(inference, seen, actions)
     agent.trained_normalised = normalised
     if env is not None:
         env = cls._wrap_env(env, agent.verbose)

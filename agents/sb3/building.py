@@ -44,7 +44,12 @@ def build_sb3_agent(
     facts = facts_of(game, options)
     check_convolutions(game, facts.screen_size, settings.convolutions)
     env = make_training_env(
-        game, training_schedule(method, schedule, context), settings.num_envs, context, **options
+        game,
+        training_schedule(method, schedule, context),
+        settings.num_envs,
+        context,
+        settings,
+        **options,
     )
     return kind(
         settings,

@@ -519,7 +519,7 @@ def test_states_from_before_there_was_a_context_are_read() -> None:
 
 
 def test_unknown_contexts_are_refused_everywhere() -> None:
-    message = "unknown context 'parms': did you mean 'params'. known are hidden, params, one-hot"
+    message = "unknown context 'parms': did you mean 'params'. known are hidden, params, one-hot, "
     wrong: Any = "parms"
     with pytest.raises(ValueError, match=message):
         ArcadeEnv("Catcher", context=wrong)
@@ -535,7 +535,9 @@ def test_unknown_contexts_are_refused_everywhere() -> None:
 
 def test_agents_of_another_context_are_refused() -> None:
     agent = learner(tiny.CONFLICT, "params", "torch")
-    with pytest.raises(ValueError, match=r"another context .*'hidden', 'params' or 'one-hot'"):
+    with pytest.raises(
+        ValueError, match=r"another context .*'hidden', 'params', 'one-hot' or 'inferred'"
+    ):
         agent.set_env(make_training_env("FlappyBird", tiny.CONFLICT, tiny.NUM_ENVS))
 
 

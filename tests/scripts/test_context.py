@@ -29,7 +29,8 @@ pytestmark = pytest.mark.usefixtures("undrawn")
 SHORT = ["--schedule", "conflict", "--phase-steps", "400", "--eval-every", "0", "--eval-episodes"]
 SHORT += ["2", "--eval-max-steps", "60", "--dqn.learning-starts", "100", "--dqn.hidden", "16"]
 CONFLICT = shipped("conflict", make_game("FlappyBird")).with_steps(400)
-WIDTH = {"hidden": 8, "params": 13, "one-hot": 11}
+WIDTH = {"hidden": 8, "params": 13, "one-hot": 11, "inferred": 17}
+MORE = {"inferred": ["--dqn.task-window", "16", "--dqn.tasks", "9"]}
 
 
 def trained(root: Path, context: str, *more: str) -> Path:
@@ -46,7 +47,10 @@ def runs(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     for path in of_each.values():
         path.mkdir()
     with without_drawing():
-        return {context: trained(path, context) for context, path in of_each.items()}
+        return {
+            context: trained(path, context, *MORE.get(context, []))
+            for context, path in of_each.items()
+        }
 
 
 @pytest.mark.parametrize("context", WIDTH)
@@ -77,7 +81,7 @@ def test_evaluating_again_gives_the_same_table(
     assert again.equals(read(runs[context] / "evaluations.csv"))
 
 
-@pytest.mark.parametrize("context", ["params", "one-hot"])
+@pytest.mark.parametrize("context", ["params", "one-hot", "inferred"])
 def test_cut_off_and_resumed_it_ends_with_the_same_bits(
     context: Any, runs: dict[str, Path], tmp_path: Path
 ) -> None:
@@ -109,14 +113,14 @@ def test_runs_that_see_other_things_are_not_put_together(
     with pytest.raises(SystemExit):
         compare.main([str(runs["hidden"]), str(runs["params"])])
     assert "context: hidden and params" in " ".join(capsys.readouterr().err.split())
-    assert len({Run.load(path).protocol.key for path in runs.values()}) == 3
+    assert len({Run.load(path).protocol.key for path in runs.values()}) == len(WIDTH)
 
 
 def test_each_is_watched_with_what_it_saw(runs: dict[str, Path], tmp_path: Path) -> None:
     playing = line_up([str(runs["params"]), str(runs["hidden"]), "oracle"])
     assert [member.context for member in playing.members] == ["params", "hidden", "hidden"]
     film = tmp_path / "film.gif"
-    players = [str(runs["params"]), str(runs["one-hot"])]
+    players = [str(runs[context]) for context in ("params", "one-hot", "inferred")]
     watch.main([*players, "--phase", "2", "--seconds", "0.3", "--record", str(film)])
     assert film.stat().st_size > 1_000
 

@@ -1,0 +1,1 @@
+"""Task inference: which of several recurring tasks it is, from transitions alone."""

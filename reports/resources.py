@@ -5,45 +5,68 @@ from math import isnan, nan
 
 import numpy as np
 
-from continual_arcade.evaluation.runs import Run
 from continual_arcade.reports.method_results import MethodResults
 from continual_arcade.reports.pages.page_model import DataTable
 from continual_arcade.reports.provenance import whole_costs
 from continual_arcade.reports.text import Notes, counted
 
+KEPT = "earlier_observations"
 BASE = "finetune"
 """The method that others are measured beside."""
 
 _HELD = {
-    "parameters": ("parameters", 1, ",.0f"),
-    "networks [kB]": ("network_bytes", 1e3, ",.0f"),
-    "replay [kB]": ("replay_bytes", 1e3, ",.0f"),
-    "beside it [kB]": ("method_bytes", 1e3, ",.0f"),
-    "earlier observations": ("earlier_observations", 1, ",.0f"),
+    "parameters": ("parameters", 1),
+    "networks [kB]": ("network_bytes", 1e3),
+    "replay [kB]": ("replay_bytes", 1e3),
+    "beside it [kB]": ("method_bytes", 1e3),
+    "earlier observations": ("earlier_observations", 1),
 }
-"""Columns of the table: what they show of a footprint, in which unit, and how it is written."""
+"""Columns of the table: what they show, and in which unit."""
+STEP = "step_seconds"
+
+
+def measured(one: MethodResults) -> dict[str, float]:
+    """Return what a run of a method takes; NaN where not every run says.
+
+    Args:
+        one: The method.
+
+    Returns:
+        ``step_seconds``, training for a lifetime step in the fastest run [s]: what else a machine
+        has to do only adds to it. And the fields of a
+        :class:`~continual_arcade.evaluation.footprints.Footprint`, means over runs: the most of any
+        evaluation, and of earlier observations those at the end.
+    """
+    costs = [whole_costs(run) for run in one.runs]
+    times = [spent[1] / spent[0] for spent in costs if spent is not None and spent[0]]
+    found = {STEP: min(times) if len(times) == len(one.runs) else nan}
+    tables = [run.footprints for run in one.runs if run.footprints is not None]
+    for name, _ in _HELD.values():
+        values = [table[name].iloc[-1] if name == KEPT else table[name].max() for table in tables]
+        found[name] = float(np.mean(values)) if len(tables) == len(one.runs) else nan
+    return found
 
 
 def resources(results: Sequence[MethodResults]) -> DataTable:
     """Lay out what a run of each method takes, a row for each."""
     notes = Notes()
-    times = {one.label: _step_seconds(one) for one in results}
-    beside = times.get(BASE, nan)
+    taken = {one.label: measured(one) for one in results}
+    beside = taken[BASE][STEP] if BASE in taken else nan
     rows = []
     for one in results:
-        seconds = times[one.label]
-        unknown = "not every run has written down its costs"
-        no_base = unknown if BASE in times else f"there is no {BASE} beside it"
+        known, where = taken[one.label], one.label
+        no_time = "not every run has written down its costs"
+        no_base = no_time if BASE in taken else f"there is no {BASE} beside it"
+        lacking = sum(run.footprints is None for run in one.runs)
+        nothing = f"{counted(lacking, 'run')} of {len(one.runs)} wrote no footprints.csv"
+        times = known[STEP] / beside
         cells = [
-            notes.number(seconds * 1e6, ".1f", unknown, f"{one.label}, time"),
-            notes.number(
-                seconds / beside,
-                ".2f",
-                no_base if isnan(beside) else unknown,
-                f"{one.label}, times {BASE}",
-            ),
-            *(_held(one, column, notes) for column in _HELD),
+            notes.number(known[STEP] * 1e6, ".1f", no_time, f"{where}, time"),
+            notes.number(times, ".2f", no_base if isnan(beside) else no_time, f"{where}, times"),
         ]
+        for column, (name, unit) in _HELD.items():
+            reason = nothing if lacking else "its replay does not say of which phase it is"
+            cells.append(notes.number(known[name] / unit, ",.0f", reason, f"{where}, {column}"))
         rows.append((one.label, *cells))
     return DataTable(
         key="resources",
@@ -58,29 +81,3 @@ def resources(results: Sequence[MethodResults]) -> DataTable:
         labels=tuple(one.label for one in results),
         notes=notes.lines(),
     )
-
-
-def _step_seconds(one: MethodResults) -> float:
-    """Return what training takes for a step [s]: what else a machine has to do only adds to it."""
-    found = [whole_costs(run) for run in one.runs]
-    known = [spent[1] / spent[0] for spent in found if spent is not None and spent[0]]
-    return min(known) if len(known) == len(one.runs) else nan
-
-
-def _held(one: MethodResults, column: str, notes: Notes) -> str:
-    """Write what the runs of a method hold, their mean."""
-    name, unit, spec = _HELD[column]
-    known = [_of_run(run, name) for run in one.runs if run.footprints is not None]
-    if len(known) < len(one.runs):
-        lacking = counted(len(one.runs) - len(known), "run")
-        reason = f"{lacking} of {len(one.runs)} wrote no footprints.csv"
-        return notes.number(nan, "", reason, one.label)
-    value = float(np.mean(known)) / unit
-    reason = "its replay does not say of which phase it is"
-    return notes.number(value, spec, reason, f"{one.label}, {column}")
-
-
-def _of_run(run: Run, name: str) -> float:
-    assert run.footprints is not None
-    values = run.footprints[name]
-    return float(values.iloc[-1] if name == "earlier_observations" else values.max())

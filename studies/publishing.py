@@ -3,7 +3,8 @@
 ``NAME-runs.csv`` has a line for each run, and ``NAME-ranges.csv`` what its numbers can be, whatever
 the runs do: from these two everything else can be computed again. ``NAME-methods.csv`` is what the
 methods come to; ``NAME-differences.csv`` in what they differ from one of them, seed by seed;
-``NAME.md`` is both as tables, with where they come from; ``NAME.png`` shows them.
+``NAME-resources.csv`` what each method takes and keeps, if the runs have written it down;
+``NAME.md`` is all of it as tables, with where they come from; ``NAME.png`` shows the results.
 """
 
 import math
@@ -23,6 +24,7 @@ from continual_arcade.evaluation.statistics import mean_over_runs
 from continual_arcade.reports.method_results import Extremes, MethodResults
 from continual_arcade.reports.pages.static import STYLE
 from continual_arcade.reports.pages.style import method_styles
+from continual_arcade.reports.resources import KEPT, measured
 from continual_arcade.reports.text import ENDS, MARKS, UNSEEN
 from continual_arcade.studies.seeds import write_seeds
 
@@ -91,6 +93,22 @@ def ranges(extremes: Mapping[str, Extremes]) -> pd.DataFrame:
     return pd.DataFrame(lines, columns=["in", "metric", "low", "high"])
 
 
+def resources(
+    comparisons: Iterable[tuple[Comparison, Sequence[MethodResults]]],
+) -> pd.DataFrame:
+    """Return what each method takes and keeps, as far as its runs have written it down.
+
+    Args:
+        comparisons: Each with the results of its methods.
+    """
+    found = pd.DataFrame(
+        {"in": comparison.title, "method": one.label, **measured(one)}
+        for comparison, methods in comparisons
+        for one in methods
+    )
+    return found.dropna(subset=["parameters"])
+
+
 def by_metric(known: pd.DataFrame) -> Ranges:
     """Return what :func:`ranges` returned, to look numbers up by scenario and name."""
     return {
@@ -146,7 +164,10 @@ def publish(
     table.to_csv(out / f"{name}-runs.csv", index=False)
     known.to_csv(out / f"{name}-ranges.csv", index=False)
     points = {each.title: each.points for each, _ in comparisons}
-    (out / f"{name}.md").write_text(page(name, about, table, known, base), "utf-8")
+    taken = resources(comparisons)
+    if len(taken):
+        taken.to_csv(out / f"{name}-resources.csv", index=False, float_format="%.6g")
+    (out / f"{name}.md").write_text(page(name, about, table, known, base, taken), "utf-8")
     compute(name, table, known, base, points, out)
 
 
@@ -265,7 +286,12 @@ def difference(ours: pd.DataFrame, theirs: pd.DataFrame, metric: str, known: Ran
 
 
 def page(
-    name: str, about: Mapping[str, Any], table: pd.DataFrame, known: pd.DataFrame, base: str
+    name: str,
+    about: Mapping[str, Any],
+    table: pd.DataFrame,
+    known: pd.DataFrame,
+    base: str,
+    taken: pd.DataFrame | None = None,
 ) -> str:
     """Write the tables as Markdown, with where they come from.
 
@@ -275,6 +301,7 @@ def page(
         table: What :func:`runs` returned.
         known: What :func:`ranges` returned.
         base: The method that differences are taken from.
+        taken: What :func:`resources` returned, if it is known.
     """
     seeds = write_seeds(sorted(set(table["seed"].tolist())))
     versions = ", ".join(f"{key} {value}" for key, value in about["versions"].items())
@@ -302,6 +329,8 @@ def page(
         lines += ["", f"## {scenario}", "", *_means(scenario, of_scenario, means)]
         if scenario in set(apart.get("in", ())):
             lines += ["", *_differences(apart[apart["in"] == scenario], base)]
+        if taken is not None and scenario in set(taken.get("in", ())):
+            lines += ["", *_resources(taken[taken["in"] == scenario])]
     return "\n".join(lines) + "\n"
 
 
@@ -314,6 +343,26 @@ def _means(scenario: Any, of_scenario: pd.DataFrame, means: Any) -> Iterator[str
             for metric, (_, spec) in METRICS.items()
         ]
         yield f"| `{method}` | {len(group)} | " + " | ".join(cells) + " |"
+
+
+def _resources(of_scenario: pd.DataFrame) -> Iterator[str]:
+    yield (
+        "What it takes: training time of the fastest run, on a machine that may have had other "
+        "work; parameters and memory at most, of all networks with the state of the optimiser, of "
+        "replay, and of what the method keeps beside it; and observations of earlier phases that "
+        "are kept as they were seen, at the end."
+    )
+    yield ""
+    yield (
+        "| method | 1,000 steps [ms] | parameters | networks [kB] | replay [kB] | beside it [kB] "
+        "| earlier observations |"
+    )
+    yield "|---|---:|---:|---:|---:|---:|---:|"
+    for line in of_scenario.to_dict("records"):
+        held = [line[name] / 1e3 for name in ("network_bytes", "replay_bytes", "method_bytes")]
+        cells = [line["step_seconds"] * 1e6, line["parameters"], *held, line[KEPT]]
+        written = (f"{cell:,.{0 if i else 1}f}" for i, cell in enumerate(cells))
+        yield f"| `{line['method']}` | " + " | ".join(written) + " |"
 
 
 def _differences(of_scenario: pd.DataFrame, base: str) -> Iterator[str]:

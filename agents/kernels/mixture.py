@@ -4,7 +4,7 @@ from typing import Any
 
 from continual_arcade.agents.kernels.functions import call, doubles_at, floats_at, words_at
 from continual_arcade.agents.kernels.inner import WIDE, inner
-from continual_arcade.agents.kernels.vectors import add_multiple, dot
+from continual_arcade.agents.kernels.vectors import add_multiple, inner_product
 
 WORDS = 8
 """Words of the record: rows; addresses of the Gram matrix, of the products with the vector, of the
@@ -46,9 +46,9 @@ def _multiply(matrix: Any, vector: Any, gram: Any, products: Any) -> None:
         part = vector[first : first + _BLOCK]
         for one in range(rows):
             block = matrix[one, first : first + _BLOCK]
-            products[one] += dot(block, part)
+            products[one] += inner_product(block, part)
             for other in range(one + 1):
-                gram[one, other] += dot(block, matrix[other, first : first + _BLOCK])
+                gram[one, other] += inner_product(block, matrix[other, first : first + _BLOCK])
     for one in range(rows):
         for other in range(one):
             gram[other, one] = gram[one, other]

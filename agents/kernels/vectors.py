@@ -8,7 +8,7 @@ from continual_arcade.agents.kernels.inner import FUSED, WIDE, inner
 
 
 @inner(WIDE)
-def dot(one: Any, other: Any) -> Any:
+def inner_product(one: Any, other: Any) -> Any:
     """Return the product of two vectors, in double precision."""
     summed = 0.0
     for i in range(len(one)):

@@ -8,7 +8,7 @@ import numpy as np
 from continual_arcade.agents.kernels.activations import NOTHING
 from continual_arcade.agents.kernels.inner import inner
 from continual_arcade.agents.kernels.products import through_layer, turn, weights_gradient
-from continual_arcade.agents.kernels.vectors import add_multiple, dot
+from continual_arcade.agents.kernels.vectors import add_multiple, inner_product
 from continual_arcade.agents.methods.base import Learner, Part
 from continual_arcade.agents.methods.preset import Preset
 from continual_arcade.agents.methods.rules import count, number, tensor_rule
@@ -76,7 +76,7 @@ def draw(theta: Any, gradient: Any, lam: Any, s: Any) -> Any:
         through_layer(off, theta, slope, slope, NOTHING)
     penalty = 0.0
     for i in range(len(off)):
-        penalty += dot(off[i], off[i])
+        penalty += inner_product(off[i], off[i])
     for i in range(rows):
         add_multiple(gradient[i], 4.0 * lam, slope[i])
     return penalty

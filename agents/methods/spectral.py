@@ -7,7 +7,7 @@ import numpy as np
 import torch
 
 from continual_arcade.agents.kernels.inner import inner
-from continual_arcade.agents.kernels.vectors import add_multiple, dot
+from continual_arcade.agents.kernels.vectors import add_multiple, inner_product
 from continual_arcade.agents.methods.base import Learner, Part
 from continual_arcade.agents.methods.importance import Parameters
 from continual_arcade.agents.methods.preset import Preset
@@ -71,7 +71,7 @@ class Spectral(Part):
     ) -> Any:
         """Pull the largest singular value of a tensor to 1, a bias to 0, and a gain to 1."""
         if role == SHIFT:
-            square = dot(theta[:, 0], theta[:, 0])
+            square = inner_product(theta[:, 0], theta[:, 0])
             add_multiple(gradient[:, 0], 2.0 * lam * k * square ** (k - 1.0), theta[:, 0])
             return penalty + square**k
         if role == SCALE:
@@ -111,12 +111,12 @@ def singular(matrix: Any, left: Any, right: Any, iterations: Any) -> Any:
     largest = 0.0
     for _ in range(iterations):
         for i in range(len(left)):
-            left[i] = np.float32(dot(matrix[i], right))
-        add_multiple(left, 1.0 / max(np.sqrt(dot(left, left)), 1e-30) - 1.0, left)
+            left[i] = np.float32(inner_product(matrix[i], right))
+        add_multiple(left, 1.0 / max(np.sqrt(inner_product(left, left)), 1e-30) - 1.0, left)
         found = np.zeros(len(right), np.float32)
         for i in range(len(left)):
             add_multiple(found, left[i], matrix[i])
-        largest = np.sqrt(dot(found, found))
+        largest = np.sqrt(inner_product(found, found))
         if largest > 0.0:
             right[:] = 0.0
             add_multiple(right, 1.0 / largest, found)

@@ -12,6 +12,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
 import pytest
 import tomli_w
 from published import paths_under
@@ -175,7 +176,14 @@ def test_what_is_published_can_be_run_by_anybody(root: Path, tmp_path: Path) -> 
         "small.md",
         "small.png",
         *(f"small-{kind}.csv" for kind in ("runs", "ranges", "methods", "differences")),
+        "small-resources.csv",
     }
+    taken = pd.read_csv(tmp_path / "results" / "small-resources.csv").set_index("method")
+    assert taken.index.tolist() == ["ewc", "joint", "from-scratch"]
+    assert (taken["method_bytes"] > 0).tolist() == [True, False, False]
+    _, table = page.split("| method | 1,000 steps [ms] |")
+    written = dict(re.findall(r"\| `([a-z-]+)` \| [0-9.,]+ \| ([0-9,]+) \|", table))
+    assert written == {name: f"{count:,}" for name, count in taken["parameters"].items()}
     run("report", root / "small", "-o", tmp_path / "results" / "page.html")
     assert paths_under(tmp_path) == {}
     with (tmp_path / "results" / "page_files" / "runs.csv").open(encoding="utf-8") as file:

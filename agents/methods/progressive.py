@@ -38,8 +38,10 @@ class Progressive(HardMask):
         | {"redo", "continual-backprop", "neurogenesis"}
         # hold a column that has learnt nothing yet to what it is,
         | {"l2", "ewc", "online-ewc", "si", "mas"}
-        # or to what it says.
+        # or to what it says,
         | {"lwf"}
+        # or do not know its adapters.
+        | {"spectral", "parseval", "upgd"}
     )
 
     adapters: Annotated[bool, flag] = True

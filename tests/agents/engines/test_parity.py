@@ -141,6 +141,8 @@ def assert_same(torchs: ContinualDQN, compiled: ContinualDQN) -> None:
         assert constants[0] == pytest.approx(constants[1], rel=1e-3)
         for name in declared(type(part)).rows:  # computed, as vectors are
             np.testing.assert_allclose(mine.pop(name), its.pop(name), rtol=1e-3, atol=1e-9)
+        if "archive" in mine:  # parameters, as those of the networks
+            np.testing.assert_allclose(mine.pop("archive"), its.pop("archive"), atol=TOLERANCE)
         assert tree(mine) == tree(its), part.name
         for name in ("omega", "center", "average", "path", "base"):
             for a, b in zip(mine.get(name, []), its.get(name, []), strict=True):

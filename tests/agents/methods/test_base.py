@@ -256,7 +256,7 @@ TOLD = ["hat", "packnet", "progressive"]
 def test_which_parts_are_aware_of_phases() -> None:
     penalties = ["ewc", "l2", "mas", "online-ewc", "si"]
     others = ["agem", "clone", "gem", "generative-replay", "hat", "lwf", "packnet", "reset"]
-    others += ["progressive", "shrink-perturb"]
+    others += ["best-return", "progressive", "shrink-perturb"]
     assert sorted({*TASK_AWARE}) == sorted([*others, *penalties])
     assert sorted(name for name, part in PARTS.items() if part.told) == TOLD
 
@@ -429,7 +429,10 @@ CONFLICTS = {
     ),
     *(
         tuple(sorted(("progressive", other)))
-        for other in (*HOLDING, *CHANGING, "drop-and-grow", "hare-tortoise", "lwf", "mer", "reset")
+        for other in (
+            *(*HOLDING, *CHANGING, "drop-and-grow", "hare-tortoise", "lwf", "mer", "reset"),
+            *("parseval", "spectral", "upgd"),
+        )
     ),
     *(tuple(sorted(("hare-tortoise", other))) for other in ("reptile", "packnet", *CHANGING)),
     ("ewc", "reset"),

@@ -154,8 +154,11 @@ def publish(
         out: The folder.
 
     Raises:
+        ValueError: If there are more methods than can be told apart in a picture.
         OSError: If they cannot be written.
     """
+    # Too many to be told apart in the picture are refused before anything is written.
+    method_styles(tuple({one.label: None for _, results in comparisons for one in results}))
     out.mkdir(parents=True, exist_ok=True)
     table = runs(comparisons)
     extremes = ((each.title, results[0].extremes) for each, results in comparisons)

@@ -35,6 +35,14 @@ def test_the_page_of_ewc_has_the_tables_that_the_program_prints() -> None:
         assert "\n".join(program[lines](runs[runs["seed"] % 10 > 0])) not in page
 
 
+def test_the_page_that_helps_to_choose_has_the_table_that_the_program_prints() -> None:
+    program = runpy.run_path(str(RESULTS / "choosing.py"))
+    page = (RESULTS.parent / "choosing.md").read_text("utf-8")
+    lines = program["lines"]()
+    assert "\n".join(lines) in page
+    assert len(lines) == 2 + published("methods-resources")["method"].nunique()
+
+
 def published(name: str) -> pd.DataFrame:
     return read_csv(RESULTS / f"{name}.csv")
 
@@ -69,6 +77,8 @@ def test_the_page_shows_what_follows_from_the_runs(name: str) -> None:
     assert made == (RESULTS / f"{name}.md").read_text("utf-8")
     # In each scenario a line for each method and one for each less the base, below two headings.
     expected = sum(2 * count - 1 + 4 for count in runs.groupby("in")["method"].nunique())
+    taken = RECOMPUTE["resources"](name)
+    expected += 0 if taken is None else len(taken) + 2 * taken["in"].nunique()
     assert len([line for line in made.splitlines() if line.startswith("|")]) == expected
     assert RECOMPUTE["page"](name, runs[runs["seed"] > runs["seed"].min()], known) != made
 

@@ -28,6 +28,7 @@ STUDIES = {
     "memory": "reservoir-5000",
     "lives": "finetune",
     "reasons": "reservoir",
+    "methods": "finetune",
     "off-units": "relu-1",
     "off-units-fresh": "relu-1",
     "calibration": "online",
@@ -51,10 +52,18 @@ def ranges(name: str) -> pd.DataFrame:
     return publishing.ranges({scenario: one for scenario, one in found.items() if one is not None})
 
 
+def resources(name: str) -> pd.DataFrame | None:
+    """Return what the methods of a study took, as it was measured; None if it was not."""
+    path = HERE / f"{name}-resources.csv"
+    return read_csv(path) if path.exists() else None
+
+
 def page(name: str, table: pd.DataFrame, known: pd.DataFrame) -> str:
     """Return the page with the lines about its runs as they are, and all others computed again."""
     shown = (HERE / f"{name}.md").read_text("utf-8").splitlines(keepends=True)
-    made = publishing.page(name, ABOUT, table, known, STUDIES[name]).splitlines(keepends=True)
+    made = publishing.page(name, ABOUT, table, known, STUDIES[name], resources(name)).splitlines(
+        keepends=True
+    )
     begin = "Means over runs"
     about = next(i for i, line in enumerate(shown) if line.startswith(begin))
     rest = next(i for i, line in enumerate(made) if line.startswith(begin))

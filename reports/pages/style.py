@@ -134,6 +134,8 @@ STROKES = (
     Stroke("dash", (0, (5, 2)), "6 3", "/", "//"),
     Stroke("dot", (0, (1.2, 1.4)), "2 2", "x", "xx"),
     Stroke("dashdot", (0, (6, 2, 1.2, 2)), "7 2 2 2", ".", ".."),
+    Stroke("longdash", (0, (10, 2)), "11 3", "\\", "\\\\"),
+    Stroke("longdashdot", (0, (10, 2, 1.2, 2)), "11 2 2 2", "+", "++"),
 )
 MOST_METHODS = len(SHAPES) * len(STROKES)
 

@@ -2,7 +2,7 @@
 
 import shlex
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 from dataclasses import fields, replace
 from typing import Any
 
@@ -17,6 +17,7 @@ from continual_arcade.agents.algorithms.catalogue import (
     named,
     parse_algorithm,
 )
+from continual_arcade.agents.continual_dqn import DivergedError
 from continual_arcade.agents.methods import compose
 from continual_arcade.agents.settings import DQNSettings
 from continual_arcade.envs import make_game
@@ -280,6 +281,9 @@ def _resume(folder: RunFolder, args: Train) -> RunFolder:
 
 def _train(training: Training, args: Train) -> RunFolder:
     """Train to the end of the schedule, and show what was forgotten."""
+    # What is compiled now would count as the time of training, which methods are compared by.
+    with suppress(DivergedError):  # training says it itself, and keeps the agent from before
+        warm_up(training.spec)
     progress = _Progress(training.spec.protocol, shown=args.progress)
     with closing(progress.bar), _resumable(training.folder):
         spent = training.train([progress], progress.report)

@@ -17,7 +17,7 @@ from processes import started, wait_for
 from continual_arcade.agents import ContinualDQN
 from continual_arcade.evaluation import EvaluationSettings, network_diagnostics
 from continual_arcade.evaluation.table import read
-from continual_arcade.scripts import compare, evaluate, schedule, train, watch
+from continual_arcade.scripts import compare, evaluate, schedule, train, training, watch
 
 pytestmark = pytest.mark.usefixtures("undrawn")
 
@@ -49,6 +49,22 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
     root = tmp_path_factory.mktemp("runs")
     train.main(["--schedule", "conflict", "--out", str(root), "--seed", "5", *SHORT])
     return one_run(root)
+
+
+def test_what_is_compiled_is_compiled_before_training_is_timed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    done = []
+    for name, of in (("warm_up", training), ("train", training.Training)):
+        real = getattr(of, name)
+
+        def noted(*args: Any, name: str = name, real: Any = real, **kwargs: Any) -> Any:
+            done.append(name)
+            return real(*args, **kwargs)
+
+        monkeypatch.setattr(of, name, noted)
+    train.main(["--schedule", "conflict", "--out", str(tmp_path), *SHORT])
+    assert done == ["warm_up", "train"]
 
 
 def test_a_run_is_on_the_disk(trained: Path) -> None:

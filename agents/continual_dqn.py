@@ -745,7 +745,7 @@ class ContinualDQN(DQN):
         return super()._sample_action(learning_starts, action_noise, n_envs)
 
     def _choosing_part(self) -> Part | None:
-        """Return the part that chooses the actions now, the first if several would."""
+        """Return the part that chooses the actions now, if there is one."""
         return next((part for part in self.parts if part.chooses(self)), None)
 
     def predict(

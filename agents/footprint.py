@@ -1,7 +1,7 @@
 """What an agent takes and keeps: parameters, memory, and observations of earlier phases."""
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -19,8 +19,8 @@ def footprint(agent: BaseAlgorithm) -> dict[str, float]:
         agent: Any agent of Stable-Baselines3 that has one policy and one optimiser.
 
     Returns:
-        ``parameters``: of how many numbers the network is made that plays, as far as they are
-        learnt. ``network_bytes``: all networks (that learns, target, average) and the state of the
+        ``parameters``: of how many numbers the network is made that plays, frozen ones among them.
+        ``network_bytes``: all networks (that learns, target, average) and the state of the
         optimiser. ``replay_bytes``: replay with all its room, or the rollout. ``method_bytes``:
         what parts keep from one gradient step to the next. ``earlier_observations``: those of
         earlier phases that are kept as they were seen, one for each transition, in replay and in
@@ -32,12 +32,12 @@ def footprint(agent: BaseAlgorithm) -> dict[str, float]:
     replay = getattr(agent, "replay_buffer", None)
     memory = replay if replay is not None else getattr(agent, "rollout_buffer", None)
     networks = [policy.state_dict(), {} if average is None else average.network.state_dict()]
-    learnt = getattr(agent, "q_net", policy).parameters()
+    network = getattr(agent, "q_net", policy)
     return {
-        "parameters": sum(each.numel() for each in learnt if each.requires_grad),
+        "parameters": sum(each.numel() for each in network.parameters()),
         "network_bytes": _bytes([*networks, policy.optimizer.state_dict()]),
         "replay_bytes": _bytes(vars(memory)) if memory is not None else 0,
-        "method_bytes": _bytes(part.state_dict() for part in parts),
+        "method_bytes": _bytes([part.state_dict() for part in parts]),
         "earlier_observations": _in_replay(agent, replay)
         + sum(part.earlier_observations for part in parts),
     }
@@ -59,6 +59,6 @@ def _bytes(tree: Any) -> int:
         return int(tree.nbytes)
     if isinstance(tree, Mapping):
         return sum(map(_bytes, tree.values()))
-    if isinstance(tree, Iterable) and not isinstance(tree, str | bytes):
+    if isinstance(tree, list | tuple):
         return sum(map(_bytes, tree))
     return 0

@@ -14,7 +14,7 @@ class Footprint:
     lifetime_step: int
     """Training so far [lifetime steps]."""
     parameters: float
-    """Numbers of the network that is evaluated, as far as they are learnt."""
+    """Numbers of the network that is evaluated, frozen ones among them."""
     network_bytes: float
     """All networks that are kept, and the state of the optimiser [bytes]."""
     replay_bytes: float

@@ -7,7 +7,7 @@ that matters, unless it is listed among those that Python calls whichever engine
 import math
 from collections.abc import Iterator, Mapping
 from functools import cache
-from itertools import pairwise
+from itertools import chain, pairwise
 from types import FunctionType
 from typing import Any
 
@@ -27,7 +27,7 @@ from continual_arcade.agents.kernels.functions import RuleError
 from continual_arcade.agents.kernels.program import HOOKS
 from continual_arcade.agents.methods.base import Part
 from continual_arcade.agents.methods.plans import Planner
-from continual_arcade.agents.methods.rules import Slope, declared
+from continual_arcade.agents.methods.rules import KeptGradient, Slope, declared
 from continual_arcade.agents.networks import (
     ContinualPolicy,
     SmallConvolutions,
@@ -41,6 +41,7 @@ from continual_arcade.agents.replay import (
 )
 from continual_arcade.agents.told_networks import (
     AttentionQNetwork,
+    FinishesPhases,
     MultiHeadQNetwork,
     SubnetworksQNetwork,
 )
@@ -372,7 +373,17 @@ def _replay(agent: Any) -> str | None:
 
 
 def _parts(agent: Any) -> str | None:
-    return next(filter(None, map(_part, agent.parts)), None)
+    found = next(filter(None, map(_part, agent.parts)), None)
+    if found is not None or not isinstance(agent.q_net, FinishesPhases):
+        return found
+    for part in agent.parts:
+        steps = chain.from_iterable(declared(type(part)).steps.values())
+        if any(isinstance(s, KeptGradient) or (isinstance(s, Slope) and s.states) for s in steps):
+            return (
+                f"part {part.name!r} learns from what it keeps, which may be of finished phases, "
+                "and compiled code knows the network of the phase that is learnt"
+            )
+    return None
 
 
 def _part(part: Part) -> str | None:

@@ -20,10 +20,11 @@ from continual_arcade.agents.kernels.inner import inner
 _types: Any = types
 _NORMALS = "random_standard_normal_fill_f"
 """What NumPy calls the function that fills an array of single precision with normal numbers."""
-llvmlite.binding.add_symbol(
-    _NORMALS,
-    ctypes.cast(getattr(ctypes.CDLL(_generator.__file__), _NORMALS), ctypes.c_void_p).value or 0,
-)
+HAS_NORMALS = hasattr(ctypes.CDLL(_generator.__file__), _NORMALS)
+"""Whether NumPy shows it to others, as it does on Linux."""
+if HAS_NORMALS:
+    _function = getattr(ctypes.CDLL(_generator.__file__), _NORMALS)
+    llvmlite.binding.add_symbol(_NORMALS, ctypes.cast(_function, ctypes.c_void_p).value or 0)
 _fill_normals = _types.ExternalFunction(_NORMALS, types.void(*[types.int64] * 3))
 _LOW_32 = np.uint64(0xFFFFFFFF)
 _SHIFT_32 = np.uint64(32)

@@ -257,8 +257,15 @@ class Part:
         reached, with either engine. The part must then have another one, or none.
         """
 
+    @property
+    def may_choose(self) -> bool:
+        """Whether it may ever choose the actions; at most one part may."""
+        return type(self).chooses is not Part.chooses or "chooses" in vars(self)
+
     def chooses(self, learner: Learner) -> bool:
         """Return whether it chooses the actions now, in place of the agent; see :meth:`actions`.
+
+        It is asked once something is learnt; until then the agent acts at random.
 
         It may begin to where a phase starts, or in :meth:`between`, and end at any step; and may
         depend on nothing but the part's state and settings, and the lifetime step.

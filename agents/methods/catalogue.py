@@ -145,7 +145,8 @@ def check_together(parts: Sequence[Part]) -> None:
 
     Raises:
         TypeError: If one of them is no part.
-        ValueError: If two of them have one name, exclude each other, or both plan the batches.
+        ValueError: If two of them have one name, exclude each other, or both plan the batches or
+            choose actions.
     """
     for i, part in enumerate(parts):
         if not isinstance(part, Part):
@@ -167,6 +168,10 @@ def check_together(parts: Sequence[Part]) -> None:
                 raise ValueError(
                     f"parts {other.name!r} and {part.name!r} both choose what is learnt from: "
                     "leave one out"
+                )
+            if part.may_choose and other.may_choose:
+                raise ValueError(
+                    f"parts {other.name!r} and {part.name!r} both choose actions: leave one out"
                 )
 
 

@@ -7,12 +7,13 @@ from numba import types
 
 from continual_arcade.agents.kernels.functions import (
     CFunction,
+    RuleError,
     c_function,
     cached,
     of_double_precision,
     of_single_precision,
 )
-from continual_arcade.agents.kernels.random import fill_normals
+from continual_arcade.agents.kernels.random import HAS_NORMALS, fill_normals
 from continual_arcade.agents.methods.rules import (
     GIVEN,
     OF_TENSOR,
@@ -119,7 +120,13 @@ def run(record):
 
 @cached
 def normals_function(step: Normals) -> CFunction:
-    """Compile what draws normal numbers; its record: how many, the generator, and where they go."""
+    """Compile what draws normal numbers; its record: how many, the generator, and where they go.
+
+    Raises:
+        RuleError: If NumPy does not show what draws them.
+    """
+    if not HAS_NORMALS:
+        raise RuleError("normal numbers are drawn by a function that this NumPy does not show")
     text = """
 def run(record):
     words = words_at(record, 3)

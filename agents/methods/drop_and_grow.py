@@ -27,17 +27,8 @@ class DropAndGrow(Periodic, HardMask):
 
     name: ClassVar[str] = "drop-and-grow"
     conflicts: ClassVar[frozenset[str]] = frozenset(
-        {
-            "packnet",
-            "hat",
-            "progressive",
-            "mer",
-            "reptile",
-            "reset",
-            "shrink-perturb",
-            "hare-tortoise",
-        }
-        | {"redo", "continual-backprop", "neurogenesis", "upgd", "trac"}
+        {"packnet", "hat", "progressive", "mer", "reptile", "reset", "shrink-perturb"}
+        | {"hare-tortoise", "redo", "continual-backprop", "neurogenesis", "upgd", "trac"}
     )
 
     start: Share = 0.5
@@ -98,8 +89,8 @@ class DropAndGrow(Periodic, HardMask):
 
     def _zeros(self, learner: Learner) -> list[torch.Tensor]:
         """Return where the weights are 0; nowhere before training begins."""
-        every = self.frozen or [torch.zeros_like(tensor) for tensor in parameters(learner)]
-        return [zero > 0 for zero in every if zero.ndim > 1]
+        of = dict(zip(map(id, parameters(learner)), self.frozen, strict=False))
+        return [of.get(id(w), torch.zeros_like(w)) > 0 for w in _weights(learner)]
 
     def _apply(self, learner: Learner, alive: list[torch.Tensor]) -> None:
         """Let these weights be free and all others 0, from now on."""
@@ -129,8 +120,7 @@ def regrown(
         turned: How many of these grow among the zeros, at least if there are as many others.
 
     Returns:
-        Booleans in their shape: the largest of those before, and of all others those whose
-        gradient is largest. Of equals the first ones.
+        Booleans: the largest of those before, and of the others those of the largest gradient.
     """
     held = min(int(alive.sum()), count - turned)
     kept = _largest(weight.detach().abs(), alive, held)
@@ -146,7 +136,8 @@ def _largest(size: torch.Tensor, among: torch.Tensor, count: int) -> torch.Tenso
 
 
 def _weights(learner: Learner) -> list[torch.nn.Parameter]:
-    return [tensor for tensor in parameters(learner) if tensor.ndim > 1]
+    """Return the weights of each layer that is learnt, and not of one that a user has frozen."""
+    return [tensor for tensor in parameters(learner) if tensor.ndim > 1 and tensor.requires_grad]
 
 
 PRESETS = (

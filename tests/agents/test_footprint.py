@@ -105,3 +105,12 @@ def test_to_measure_changes_nothing(tmp_path: Path) -> None:
                 footprint(model)
         files.append([tensor.detach().numpy() for tensor in model.policy.parameters()])
     assert all(np.array_equal(one, other) for one, other in zip(*files, strict=True))
+
+
+def test_frozen_layers_count_and_nothing_is_used_up() -> None:
+    model = agent(engine="torch")
+    next(iter(model.q_net.parameters())).requires_grad_(requires_grad=False)
+    assert footprint(model)["parameters"] == NUMBERS
+    model.replay.visits = iter([np.zeros(9)])  # type: ignore[attr-defined]  # of a user's replay
+    footprint(model)
+    assert len(list(model.replay.visits)) == 1  # type: ignore[attr-defined]

@@ -160,3 +160,14 @@ def test_the_network_that_plays_is_not_changed() -> None:
     before = [tensor.clone() for tensor in model.q_net.parameters()]
     model.parts[0].actions(model, np.zeros((4, *model.observation_space.shape), np.float32))  # type: ignore[misc]
     assert all(map(torch.equal, before, model.q_net.parameters()))
+
+
+def test_two_parts_that_choose_actions_are_refused() -> None:
+    class Other(Part):
+        name: ClassVar[str] = "other"
+
+        def chooses(self, learner: Any) -> bool:
+            return False
+
+    with pytest.raises(ValueError, match="'best-return' and 'other' both choose actions"):
+        agent(BestReturn(), Other())

@@ -131,3 +131,12 @@ def test_a_weight_that_grows_begins_at_zero_and_what_grows_changes_no_value() ->
     part.act(model)
     assert sum(int(frozen.sum()) for frozen in part.frozen) < zeros
     assert torch.equal(model.q_net(seen), before)
+
+
+def test_a_layer_that_is_frozen_stays_as_it_is() -> None:
+    model = tiny.agent(DropAndGrow(start=0.5, every=40, over=200), engine="torch")
+    first, *_, last, _ = model.q_net.parameters()
+    before = first.requires_grad_(requires_grad=False).clone()
+    tiny.live(model)
+    assert torch.equal(first, before)
+    assert 0 < int((last == 0).sum()) < last.numel()

@@ -15,6 +15,8 @@ from continual_arcade.agents import METHODS, ContinualDQN, build_agent
 from continual_arcade.agents.building import make_training_env
 from continual_arcade.agents.hidden_units import hidden_units
 from continual_arcade.agents.methods import Method
+from continual_arcade.agents.methods.clone import Clone
+from continual_arcade.agents.methods.gem import GEM
 from continual_arcade.agents.methods.packnet import PackNet
 from continual_arcade.agents.methods.rules import rule
 from continual_arcade.agents.networks import ContinualPolicy
@@ -280,3 +282,16 @@ def test_of_one_phase_it_is_the_dqn() -> None:
         learner.learn(118)
     assert all(map(torch.equal, packed.q_net.parameters(), other.q_net.parameters()))
     assert isinstance(plain.q_net, nn.Module)
+
+
+@pytest.mark.parametrize("kind", [Clone, GEM])
+def test_what_is_kept_of_finished_phases_is_seen_by_their_weights(kind: Any) -> None:
+    """Compiled code would see it by all weights: so PyTorch learns, and says why."""
+    agents = []
+    for engine in ("torch", "auto"):
+        parts = [PackNet(retrain=5), kind(**({"alpha": 5.0} if kind is Clone else {}))]
+        agents.append(tiny.live(tiny.agent(*parts, engine=engine)))
+    assert f"part {kind.name!r} learns from what it keeps" in agents[1].engine_report
+    assert tiny.bits(agents[0]) == tiny.bits(agents[1])
+    with pytest.raises(ValueError, match="which may be of finished phases"):
+        tiny.agent(PackNet(), kind(), engine="compiled")

@@ -12,7 +12,8 @@ from fake_learner import FakeLearner
 from torch import nn
 
 from continual_arcade.agents import ContinualDQN
-from continual_arcade.agents.methods import make_part
+from continual_arcade.agents.engines import binding
+from continual_arcade.agents.methods import compiled_rules, make_part
 from continual_arcade.agents.methods.rules import count, rule
 from continual_arcade.agents.methods.upgd import UPGD
 
@@ -181,3 +182,18 @@ def test_it_tells_how_much_it_protects() -> None:
     agent = tiny.live(tiny.agent(make_part("upgd"), gradient_steps=2))
     agent.parts[0].log(agent)
     assert 0.3 < agent.logger.name_to_value["upgd/protected"] < 0.6
+
+
+def test_where_numpy_does_not_show_what_draws_pytorch_computes(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(compiled_rules, "HAS_NORMALS", False)
+    monkeypatch.setattr(
+        compiled_rules, "normals_function", compiled_rules.normals_function.__wrapped__
+    )
+    monkeypatch.setattr(binding, "normals_function", compiled_rules.normals_function)
+    model = tiny.agent(UPGD(noise=0.01))
+    assert "torch, because" in model.engine_report
+    assert "a function that this NumPy does not show" in model.engine_report
+    with pytest.raises(ValueError, match="does not show"):
+        tiny.agent(UPGD(noise=0.01), engine="compiled")

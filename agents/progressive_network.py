@@ -8,14 +8,14 @@ Source: Rusu et al. 2016, "Progressive neural networks" (arXiv 1606.04671), eq. 
 
 from collections.abc import Sequence
 from copy import deepcopy
-from typing import Any
+from typing import Any, ClassVar
 
 import torch as th
 from stable_baselines3.dqn.policies import QNetwork
 from torch import nn
 
 from continual_arcade.agents.machine_memory import check_memory
-from continual_arcade.agents.told_networks import check_told, chosen, told_phase
+from continual_arcade.agents.told_networks import FinishesPhases, check_told, chosen, told_phase
 
 ALPHA = 0.1
 """The scalars begin between 0 and this."""
@@ -68,7 +68,7 @@ class Column(nn.Module):
         )
 
 
-class ProgressiveQNetwork(QNetwork):
+class ProgressiveQNetwork(FinishesPhases, QNetwork):
     """A Q-network with a column of layers for each phase, of which one is learnt at a time.
 
     An observation of a phase is answered by the column of that phase, which sees those before it;
@@ -85,13 +85,12 @@ class ProgressiveQNetwork(QNetwork):
         ValueError: If observations do not tell the phase.
     """
 
-    finished: th.Tensor
-    """How many columns are finished, shape ``()``."""
+    option: ClassVar[str] = "columns"
 
     def __init__(self, *args: Any, columns: int, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         check_told("columns", columns, self.observation_space)
-        self.columns = columns
+        self.columns = self.phases = columns
         self.register_buffer("finished", th.zeros((), dtype=th.int64))
         self.later = nn.ModuleList()
 

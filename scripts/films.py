@@ -13,7 +13,7 @@ from continual_arcade.evaluation.runs import Comparison, Run
 from continual_arcade.reports.method_results import MethodResults
 from continual_arcade.reports.pages.page_model import Clip, FilmStrip
 from continual_arcade.reports.text import PLAYED, TRAINED
-from continual_arcade.scripts.policies import load_agent, saliency_of
+from continual_arcade.scripts.policies import load_agent, no_saliency, saliency_of
 
 THREADS = 2
 """Films that are made at a time: encoders are processes of their own."""
@@ -95,10 +95,7 @@ class Films:
             return []
         without = [one.label for one in results if one.runs[0].settings["algorithm"] != "dqn"]
         if self.saliency and without:
-            raise ValueError(
-                "--saliency is the gradient of the value of an action, of which a DQN has one for "
-                f"each, and {', '.join(without)} has none: leave its runs out, or --saliency"
-            )
+            raise ValueError(no_saliency(", ".join(without)))
         schedule = comparison.protocol.schedule
         record = results[0].runs[0].scores
         names = record.stage_labels

@@ -37,6 +37,14 @@ def load_agent(path: Path) -> "Agent":
     return ContinualDQN.load(path, device="cpu")
 
 
+def no_saliency(name: str) -> str:
+    """Say why there is no saliency of an agent."""
+    return (
+        "--saliency is the gradient of the value of an action, of which a DQN has one for each, "
+        f"and {name} has none: leave it out"
+    )
+
+
 def saliency_of(agent: Any, network: Network | None = None) -> Weighs:
     """Return what says how much each number that an agent sees weighs in its choice.
 
@@ -50,10 +58,7 @@ def saliency_of(agent: Any, network: Network | None = None) -> Weighs:
     from continual_arcade.agents.probes.saliency import saliency  # takes seconds
 
     if not hasattr(agent, "q_net"):
-        raise ValueError(
-            "--saliency is the gradient of the value of an action, of which a DQN has one for "
-            f"each, and {type(agent).__name__} has none: leave it out"
-        )
+        raise ValueError(no_saliency(type(agent).__name__))
     return lambda seen: saliency(playing_by(agent, network).q_net, seen)
 
 

@@ -14,7 +14,7 @@ from continual_arcade.agents.methods.rules import number
 from continual_arcade.agents.methods.tensors import parameters
 from continual_arcade.agents.networks import evaluation_mode
 from continual_arcade.agents.replay.n_step import Transitions
-from continual_arcade.agents.told_networks import MultiHeadQNetwork, SubnetworksQNetwork
+from continual_arcade.agents.told_networks import FinishesPhases, MultiHeadQNetwork
 from continual_arcade.envs.checks import Count
 
 
@@ -55,7 +55,7 @@ class BestReturn(Part):
         Raises:
             ValueError: If a part of the network is only learnt in the phase that begins.
         """
-        if isinstance(learner.q_net, MultiHeadQNetwork | SubnetworksQNetwork):
+        if isinstance(learner.q_net, MultiHeadQNetwork | FinishesPhases):
             raise ValueError(
                 "part 'best-return' lets earlier networks act in a new phase, and of a network "
                 "with a part for each phase they have not learnt the new one: use heads = 'shared'"

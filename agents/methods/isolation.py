@@ -3,6 +3,8 @@
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
+import numpy as np
+
 from continual_arcade.agents.methods.base import Learner, Part, begin_from
 from continual_arcade.agents.replay.n_step import Transitions
 from continual_arcade.agents.told_networks import FinishesPhases
@@ -29,14 +31,22 @@ class Isolation(Part):
         super().bind(learner, rng)
 
     def completed(self, learner: Learner, transitions: Transitions) -> None:
-        """Refuse a phase that was finished before, which has no weights left to learn."""
+        """Refuse a phase that was finished before, and observations that tell another phase."""
         network = learner.q_net
         assert isinstance(network, FinishesPhases)
         if not network.sees_all(transitions.observations):
             raise ValueError(
                 f"{self.name}: a phase begins again after {int(network.finished)} were finished, "
-                "and its weights are frozen: choose a schedule in which no phase recurs, or "
-                "another method"
+                "and its weights are frozen: choose a schedule in which no phase recurs, and "
+                "observations that tell phases in its order, or another method"
+            )
+        told = np.argmax(transitions.observations[:, -network.phases :], axis=1)
+        if wrong := np.flatnonzero(told != transitions.phases).tolist():
+            raise ValueError(
+                f"{self.name}: an observation of phase {transitions.phases[wrong[0]] + 1} tells "
+                f"that it is of phase {told[wrong[0]] + 1}, which would be learnt as another one: "
+                "the last features must tell the phases in the order of the schedule, as context = "
+                "'one-hot' does"
             )
 
     def close(self, learner: Learner) -> None:

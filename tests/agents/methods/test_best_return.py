@@ -133,12 +133,13 @@ def test_another_run_begins_without_an_archive() -> None:
     assert len(part.archive) == 0
 
 
-def test_with_heads_it_is_refused() -> None:
+@pytest.mark.parametrize("option", ["heads", "subnetworks", "columns", "attention"])
+def test_where_phases_have_something_of_their_own_it_is_refused(option: str) -> None:
     with pytest.raises(ValueError, match=r"they have not learnt .*: use heads = 'shared'"):
         agent(
             BestReturn(),
             env=life(CONFLICT, NUM_ENVS, "one-hot"),
-            policy={"heads": len(CONFLICT.distinct)},
+            policy={option: len(CONFLICT.distinct)},
         )
     agent(BestReturn(), env=life(CONFLICT, NUM_ENVS, HIDDEN))
 

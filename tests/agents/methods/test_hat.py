@@ -16,7 +16,6 @@ from continual_arcade.agents.building import make_training_env
 from continual_arcade.agents.hidden_units import hidden_units
 from continual_arcade.agents.methods import Method
 from continual_arcade.agents.methods.hat import HAT
-from continual_arcade.agents.methods.packnet import PackNet
 from continual_arcade.agents.methods.rules import rule
 from continual_arcade.agents.networks import evaluation_mode
 from continual_arcade.agents.told_networks import annealed
@@ -401,16 +400,6 @@ def test_bad_input() -> None:
     soon = Schedule("soon", (*CONFLICT.phases[:2], CONFLICT.phases[0], CONFLICT.phases[2]))
     with pytest.raises(ValueError, match=r"part 'hat' freezes what .* begins again"):
         learnt_again(soon)
-
-
-@pytest.mark.parametrize("part", [HAT(), PackNet()], ids=["hat", "packnet"])
-def test_phases_that_drift_into_one_another_are_refused(part: Any) -> None:
-    """One end would be taken for that of the first of them alone."""
-    first, second, third = CONFLICT.phases
-    drifting = replace(first, until=second.params)
-    schedule = Schedule("drifts", (drifting, second, third))
-    with pytest.raises(ValueError, match=f"'{part.name}' freezes what .* or drifts into"):
-        agent(part, "torch", schedule).learn(schedule.total_steps)
 
 
 def learnt_again(schedule: Schedule) -> None:

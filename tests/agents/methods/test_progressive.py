@@ -467,7 +467,7 @@ def refusals() -> Iterator[tuple[str, Any]]:
     yield "'drifting' a phase .*drifts", lambda: agent(Progressive(), drifting)
     yield "progressive: adapters = 'no' must be", lambda: Progressive(adapters="no")  # type: ignore[arg-type]
     yield (
-        "of phase 2 tells that it is of phase 1",
+        "begins again after 1 were finished.* observations that tell phases in its order",
         lambda: tiny.agent(Progressive(), policy={"columns": 2}).learn(tiny.LIFE),
     )
     yield (
@@ -505,9 +505,11 @@ def test_a_finished_run_is_not_begun_again() -> None:
     learner.learn(CONFLICT.total_steps)
     env = make_training_env("FlappyBird", CONFLICT, SETTINGS.num_envs, "one-hot")
     learner.set_env(env)
-    with pytest.raises(ValueError, match=r"phase 1 begins, and 2 columns are finished"):
+    with pytest.raises(ValueError, match=r"a phase begins again after 2 were finished"):
         learner.learn(10)
-    with pytest.raises(ValueError, match=r"phase 4 begins, and there are 3 columns"):
+    with pytest.raises(
+        ValueError, match=r"phase 4 begins, and the weights are for 3 phases \(columns = 3\)"
+    ):
         learner.parts[0].phase_end(learner, 2)
 
 

@@ -12,7 +12,6 @@ from typing import Any
 import tomli_w
 from rich.console import Console
 
-from continual_arcade.agents.methods import METHODS
 from continual_arcade.evaluation.atomic_files import write_text_whole
 from continual_arcade.evaluation.commands import command_of, for_anybody
 from continual_arcade.evaluation.terminal import TerminalTable
@@ -77,8 +76,7 @@ def card(args: Card, console: Console, given: Sequence[str]) -> int | None:
     begun(folder, study, about, args, console, more=True)
     ((comparison, results, experts),) = results_of(StudyFolder(folder.path))
     alone = {column: tuple(group.runs.values()) for column, group in experts.items()}
-    compared = [one for one in METHODS.values() if not (one.remembers_all or one.interleaved)]
-    found = properties(results, alone, len(compared))
+    found = properties(results, alone)
     console.print(_table(scenario, found))
     to = args.to or folder.path
     to.mkdir(parents=True, exist_ok=True)

@@ -166,14 +166,16 @@ def _size_of_mean(
         for slopes, inputs in perceptron.factors(states, mixes, off_slope):
             means += [torch.einsum("smo,si->moi", slopes, inputs) / count, slopes.mean(0)]
         return [count * size(mean).sum(0) for mean in means]
-    parameters = list(network.parameters())
-    sums = [torch.zeros_like(parameter) for parameter in parameters]
+    # Of copies, since layers may be frozen, and a gradient is asked of all.
+    parameters = {name: one.detach().requires_grad_() for name, one in network.named_parameters()}
+    every = list(parameters.values())
+    sums = [torch.zeros_like(parameter) for parameter in every]
     with torch.enable_grad():
-        values = network(states)
+        values = functional_call(network, parameters, (states,))
         for mix in mixes.unbind(1):
             mean = (mix * values).sum() / count
             for entry, slope in zip(
-                sums, torch.autograd.grad(mean, parameters, retain_graph=True), strict=True
+                sums, torch.autograd.grad(mean, every, retain_graph=True), strict=True
             ):
                 entry += count * size(slope)
     return sums

@@ -85,7 +85,7 @@ def measured(
     scale = replace(scale, zero=np.zeros(2), one=np.full(2, ORACLE), reason="")
     results = collect_results(comparison, scale, found)
     runs = {column: tuple(group.runs.values()) for column, group in found.items()}
-    return {one.name: one for one in properties(results, runs, methods=15)}
+    return {one.name: one for one in properties(results, runs)}
 
 
 def test_a_scenario_that_has_all_but_what_takes_more_runs(tmp_path: Path) -> None:
@@ -155,7 +155,7 @@ def test_the_fastest_run_of_each_method_says_what_a_study_costs(tmp_path: Path) 
         return path
 
     (comparison,) = gather([run(method, seed) for method in GOOD for seed in (0, 1)]).comparisons
-    found = cards._cheap(collect_results(comparison, None, {}), methods=15)
+    found = cards._cheap(collect_results(comparison, None, {}))
     each = ((2 * 10.0 + 3.0) + (2 * 40.0 + 3.0)) / 2  # that of joint does not count
     assert found.value == pytest.approx(each * 15 * cards.FEWEST / cards.CORES / 60)
     assert "the fastest of each method" in found.detail

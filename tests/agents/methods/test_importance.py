@@ -219,6 +219,7 @@ def test_batches_of_td_are_what_they_say(seed: int, count: int, batch: int) -> N
         loss = functional.smooth_l1_loss(values, targets[some])
         for entry, slope in zip(expected, gradient(loss, network), strict=True):
             entry += len(values) / count * slope**2
+    next(network.parameters()).requires_grad_(False)  # what a user has frozen is rated, too
     found = fisher_td(network, states, actions, targets, batch=batch)
     agree(found, [entry.detach() for entry in expected])
     if count > 1:

@@ -3,14 +3,13 @@
 import copy
 import warnings
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any, ClassVar
 
 import numpy as np
 import pytest
 import torch
 from scipy.stats import multivariate_normal
-from tiny import LIFE, PHASE, History, SaveAt, agent, bits, differences, inside, life, live
+from tiny import LIFE, PHASE, History, agent, bits, live
 
 from continual_arcade.agents import METHODS, ContinualDQN, DQNSettings, build_agent
 from continual_arcade.agents.methods import Part, gaussian_mixture
@@ -299,18 +298,6 @@ def test_both_engines_learn_the_same() -> None:
     np.testing.assert_allclose(held[0].values, held[1].values, atol=1e-5)
     assert held[0].rng.bit_generator.state == held[1].rng.bit_generator.state
     assert apart(*lives) < 1e-5
-
-
-@pytest.mark.parametrize("engine", ENGINES)
-def test_what_is_resumed_ends_with_the_same_bits(engine: Any, tmp_path: Path) -> None:
-    """With a phase end behind it, and one before it."""
-    path = tmp_path / "half.zip"
-    part = GenerativeReplay(alpha=1.0, **SMALL)
-    whole = live(agent(part, engine=engine), callback=SaveAt(PHASE + 68, path))
-    resumed = ContinualDQN.load(path, life(), "cpu")
-    assert resumed.runs_compiled == (engine == "compiled")
-    live(resumed, LIFE - resumed.num_timesteps, reset_num_timesteps=False)
-    assert not list(differences(inside(whole), inside(resumed)))
 
 
 def test_what_is_logged() -> None:

@@ -8,7 +8,6 @@ import tiny
 import torch
 from fake_learner import FakeLearner, Point, normal
 
-from continual_arcade.agents import ContinualDQN
 from continual_arcade.agents.methods.hare_tortoise import HareTortoise
 from continual_arcade.agents.methods.rules import rule
 from continual_arcade.agents.methods.tensors import parameters
@@ -104,16 +103,6 @@ def test_what_is_frozen_stays() -> None:
     before = bias.clone()
     part.between(agent)
     assert torch.equal(bias, before)
-
-
-@ENGINES
-def test_what_is_resumed_ends_with_the_same_bits(engine: Any, tmp_path: Any) -> None:
-    path = tmp_path / "half.zip"
-    whole = tiny.agent(HareTortoise(every=50, decay=0.9), engine=engine)
-    tiny.live(whole, callback=tiny.SaveAt(180, path))
-    resumed = ContinualDQN.load(path, tiny.life(), "cpu")
-    tiny.live(resumed, tiny.LIFE - resumed.num_timesteps, reset_num_timesteps=False)
-    assert not list(tiny.differences(tiny.inside(whole), tiny.inside(resumed)))
 
 
 def test_both_engines_return_to_the_same_place() -> None:

@@ -10,35 +10,35 @@ import numpy as np
 import pytest
 import tiny
 import torch
+from isolated import (
+    CONFLICT,
+    ENGINES,
+    PLAIN,
+    SETTINGS,
+    Notes,
+    agent,
+    check_comes_back,
+    moved,
+)
 
 from continual_arcade.agents import METHODS, ContinualDQN, build_agent
-from continual_arcade.agents.building import make_training_env
 from continual_arcade.agents.hidden_units import hidden_units
 from continual_arcade.agents.methods import Method
 from continual_arcade.agents.methods.hat import HAT
 from continual_arcade.agents.methods.rules import rule
 from continual_arcade.agents.networks import evaluation_mode
 from continual_arcade.agents.told_networks import annealed
-from continual_arcade.envs import Schedule, make_game, shipped
+from continual_arcade.envs import Schedule
 
-CONFLICT = shipped("conflict", make_game("FlappyBird")).with_steps(120)
-"""Three phases."""
-SETTINGS = replace(tiny.SETTINGS, hidden=(12, 8), learning_rate=1e-3)
-PLAIN = METHODS["finetune"]
-ENGINES = ("torch", "compiled")
 S_MAX = 400.0
 
 
 @dataclass
-class Noted(HAT):
-    """Notes what finished phases say of fixed observations, at the end of each phase."""
-
+class Noted(Notes, HAT):
     name: ClassVar[str] = "noted"
 
     def phase_end(self, learner: Any, phase: int) -> None:
         super().phase_end(learner, phase)
-        finished = int(learner.q_net.finished)
-        vars(self).setdefault("said", {})[finished - 1] = of_phase(learner.q_net, finished - 1)
         vars(self)["weights"] = [p.detach().clone() for p in learner.q_net.parameters()]
         vars(self)["frozen"] = [free == 0 for free in self.free]
 
@@ -77,20 +77,6 @@ class Forgets(Noted):
             free.fill_(1.0)
 
 
-def of_phase(net: Any, phase: int) -> torch.Tensor:
-    rng = np.random.default_rng(phase)
-    width = net.observation_space.shape[0] - 3
-    rows = np.concatenate([rng.normal(size=(40, width)), np.eye(3)[[phase] * 40]], 1)
-    with torch.no_grad():
-        values: torch.Tensor = net(torch.from_numpy(rows.astype(np.float32))).clone()
-    return values
-
-
-def agent(part: HAT, engine: Any, schedule: Schedule = CONFLICT, **changes: Any) -> Any:
-    settings = replace(SETTINGS, engine=engine, **changes)
-    return build_agent("FlappyBird", schedule, settings, 3, PLAIN, [part], context="one-hot")
-
-
 def small(kind: type[HAT] = HAT, **changes: Any) -> HAT:
     return kind(**{"c": 0.01, "cycle": 20, "rate": 30.0, **changes})
 
@@ -100,17 +86,6 @@ def learnt(part: HAT, engine: Any, steps: int = CONFLICT.total_steps, **changes:
     learner.learn(steps)
     assert learner.runs_compiled == (engine == "compiled")
     return learner
-
-
-def moved(part: HAT, engine: Any) -> list[int]:
-    """Return of which finished phases something was not, to the bit, as it had been."""
-    learner = learnt(part, engine)
-    nets = [learner.q_net, learner.averaged.q_net]
-    said: dict[int, torch.Tensor] = vars(part)["said"]
-    assert sorted(said) == [0, 1]
-    return [
-        p for p, then in said.items() for net in nets if not torch.equal(of_phase(net, p), then)
-    ]
 
 
 # Closed forms, in double precision.
@@ -348,19 +323,8 @@ def test_with_open_gates_it_is_the_dqn_with_a_head_for_each_phase(
         assert bool((embedding == 6.0).all()) != planted
 
 
-@pytest.mark.parametrize("engine", ENGINES)
-def test_what_is_resumed_ends_with_the_same_bits(engine: Any, tmp_path: Path) -> None:
-    path, steps = tmp_path / "half.zip", CONFLICT.total_steps
-    whole = agent(small(), engine)
-    whole.learn(steps, callback=tiny.SaveAt(200, path))
-    env = make_training_env("FlappyBird", CONFLICT, SETTINGS.num_envs, "one-hot")
-    resumed = ContinualDQN.load(path, env, "cpu", engine=engine)
-    resumed.learn(steps - resumed.num_timesteps, reset_num_timesteps=False)
-    assert not list(tiny.differences(tiny.inside(whole), tiny.inside(resumed)))
-    whole.save(tmp_path / "end.zip")
-    loaded = ContinualDQN.load(tmp_path / "end.zip")
-    for phase in (0, 1, 2):
-        assert torch.equal(of_phase(whole.q_net, phase), of_phase(loaded.q_net, phase))
+def test_what_is_saved_comes_back(tmp_path: Path) -> None:
+    check_comes_back(small(), tmp_path)
 
 
 def test_units_that_are_used_up_are_warned_of() -> None:

@@ -1,7 +1,6 @@
 """L2 towards the start: closed forms, what it equals, and the usual mistakes, which must fail."""
 
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any, ClassVar
 
 import numpy as np
@@ -10,7 +9,6 @@ import tiny
 import torch
 from fake_learner import FakeLearner, Point, normal
 
-from continual_arcade.agents import ContinualDQN
 from continual_arcade.agents.methods import make_part
 from continual_arcade.agents.methods.l2 import L2
 from continual_arcade.agents.methods.l2_init import L2Init
@@ -128,19 +126,6 @@ def test_the_stronger_it_is_the_nearer_the_network_stays() -> None:
         pairs = zip(parameters(model), start, strict=True)
         distances.append(sum(float((a - b).detach().square().sum()) for a, b in pairs))
     assert distances[0] > distances[1] > distances[2] > 0
-
-
-@pytest.mark.parametrize("engine", ["torch", "compiled"])
-def test_what_is_resumed_holds_the_same_start(engine: str, tmp_path: Path) -> None:
-    path = tmp_path / "half.zip"
-    whole = tiny.agent(L2Init(lam=0.05), engine=engine)
-    start = copies(parameters(whole))
-    tiny.live(whole, callback=tiny.SaveAt(200, path))
-    resumed = ContinualDQN.load(path, tiny.life(), "cpu")
-    part: Any = resumed.parts[0]
-    assert all(map(torch.equal, part.center, start))
-    tiny.live(resumed, tiny.LIFE - resumed.num_timesteps, reset_num_timesteps=False)
-    assert not list(tiny.differences(tiny.inside(whole), tiny.inside(resumed)))
 
 
 def test_it_tells_what_it_costs() -> None:

@@ -9,10 +9,19 @@ import pytest
 import tiny
 import torch
 from gymnasium import spaces
+from isolated import (
+    CONFLICT,
+    ENGINES,
+    PLAIN,
+    SETTINGS,
+    Notes,
+    agent,
+    check_comes_back,
+    moved,
+)
 from torch import nn
 
 from continual_arcade.agents import METHODS, ContinualDQN, build_agent
-from continual_arcade.agents.building import make_training_env
 from continual_arcade.agents.hidden_units import hidden_units
 from continual_arcade.agents.methods import Method
 from continual_arcade.agents.methods.clone import Clone
@@ -21,26 +30,12 @@ from continual_arcade.agents.methods.packnet import PackNet
 from continual_arcade.agents.methods.rules import rule
 from continual_arcade.agents.networks import ContinualPolicy
 from continual_arcade.agents.told_networks import SubnetworksQNetwork
-from continual_arcade.envs import Schedule, make_game, shipped
-
-CONFLICT = shipped("conflict", make_game("FlappyBird")).with_steps(120)
-"""Three phases."""
-SETTINGS = replace(tiny.SETTINGS, hidden=(12, 8), learning_rate=1e-3)
-PLAIN = METHODS["finetune"]
-ENGINES = ("torch", "compiled")
+from continual_arcade.envs import Schedule
 
 
 @dataclass
-class Noted(PackNet):
-    """Notes what finished phases say of fixed observations, at the end of each phase."""
-
+class Noted(Notes, PackNet):
     name: ClassVar[str] = "noted"
-
-    def phase_end(self, learner: Any, phase: int) -> None:
-        super().phase_end(learner, phase)
-        seen = vars(self).setdefault("said", {})
-        finished = int(learner.q_net.finished)
-        seen[finished - 1] = of_phase(learner.q_net, finished - 1)
 
 
 @dataclass
@@ -67,39 +62,12 @@ class Forgets(Noted):
         super().freeze(learner, [next(only) if f.ndim == 2 else f for f in frozen])
 
 
-def of_phase(net: Any, phase: int) -> torch.Tensor:
-    rng = np.random.default_rng(phase)
-    width = net.observation_space.shape[0] - 3
-    rows = np.concatenate([rng.normal(size=(40, width)), np.eye(3)[[phase] * 40]], 1)
-    with torch.no_grad():
-        values: torch.Tensor = net(torch.from_numpy(rows.astype(np.float32))).clone()
-    return values
-
-
-def agent(part: PackNet, engine: Any, schedule: Schedule = CONFLICT, **changes: Any) -> Any:
-    settings = replace(SETTINGS, engine=engine, **changes)
-    return build_agent("FlappyBird", schedule, settings, 3, PLAIN, [part], context="one-hot")
-
-
-def changed(part: PackNet, engine: Any) -> list[int]:
-    """Return of which finished phases something was not, to the bit, as it had been."""
-    learner = agent(part, engine)
-    learner.learn(CONFLICT.total_steps)
-    assert learner.runs_compiled == (engine == "compiled")
-    nets = [learner.q_net, learner.averaged.q_net]
-    said: dict[int, torch.Tensor] = vars(part)["said"]
-    assert sorted(said) == [0, 1]
-    return [
-        p for p, then in said.items() for net in nets if not torch.equal(of_phase(net, p), then)
-    ]
-
-
 @pytest.mark.parametrize("engine", ENGINES)
 def test_finished_phases_stay_as_they_are_to_the_bit(engine: Any) -> None:
     """By the last weights and by their average; which a leak, of any kind, is not."""
-    assert changed(Noted(retrain=20), engine) == []
-    assert changed(Leaky(retrain=20), engine) == []  # the optimiser was reset, and is Adam
-    assert 0 in changed(Forgets(retrain=20), engine)
+    assert moved(Noted(retrain=20), engine) == []
+    assert moved(Leaky(retrain=20), engine) == []  # the optimiser was reset, and is Adam
+    assert 0 in moved(Forgets(retrain=20), engine)
 
 
 def test_momentum_of_the_optimiser_would_move_what_is_frozen(
@@ -112,8 +80,8 @@ def test_momentum_of_the_optimiser_would_move_what_is_frozen(
         reset(self, network, optimizer=False, replay=replay)
 
     monkeypatch.setattr(ContinualDQN, "reinitialise", without)
-    assert changed(Noted(retrain=20), "torch") == []
-    assert 0 in changed(Leaky(retrain=20), "torch")
+    assert moved(Noted(retrain=20), "torch") == []
+    assert 0 in moved(Leaky(retrain=20), "torch")
 
 
 @pytest.mark.parametrize("engine", ENGINES)
@@ -218,32 +186,8 @@ def test_an_observation_sees_the_weights_of_its_phase_and_of_earlier_ones() -> N
             assert np.allclose(x, found, atol=1e-5) == (not mistaken or phase == 2)
 
 
-def test_both_engines_learn_the_same() -> None:
-    of_both = [agent(PackNet(retrain=10), engine, learning_rate=3e-4) for engine in ENGINES]
-    for learner in of_both:
-        learner.learn(CONFLICT.total_steps)
-    apart = [
-        float((a - b).detach().abs().max())
-        for a, b in zip(*(one.q_net.parameters() for one in of_both), strict=True)
-    ]
-    assert max(apart) < 2e-4
-    rows = of_both[0].replay.observations[:30, 0]
-    np.testing.assert_array_equal(*(one.predict(rows, deterministic=True)[0] for one in of_both))
-
-
-@pytest.mark.parametrize("engine", ENGINES)
-def test_what_is_resumed_ends_with_the_same_bits(engine: Any, tmp_path: Path) -> None:
-    path, steps = tmp_path / "half.zip", CONFLICT.total_steps
-    whole = agent(PackNet(retrain=10), engine)
-    whole.learn(steps, callback=tiny.SaveAt(200, path))
-    env = make_training_env("FlappyBird", CONFLICT, SETTINGS.num_envs, "one-hot")
-    resumed = ContinualDQN.load(path, env, "cpu", engine=engine)
-    resumed.learn(steps - resumed.num_timesteps, reset_num_timesteps=False)
-    assert not list(tiny.differences(tiny.inside(whole), tiny.inside(resumed)))
-    whole.save(tmp_path / "end.zip")
-    loaded = ContinualDQN.load(tmp_path / "end.zip")
-    for phase in (0, 1, 2):
-        assert torch.equal(of_phase(whole.q_net, phase), of_phase(loaded.q_net, phase))
+def test_what_is_saved_comes_back(tmp_path: Path) -> None:
+    check_comes_back(PackNet(retrain=10), tmp_path)
 
 
 def test_bad_input() -> None:

@@ -6,12 +6,14 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any, ClassVar
 
+import isolated
 import numpy as np
 import numpy.typing as npt
 import pytest
 import tiny
 import torch
 from gymnasium import spaces
+from isolated import CONFLICT, PLAIN, of_phase
 from torch import nn
 
 from continual_arcade.agents import METHODS, ContinualDQN, build_agent, progressive_network
@@ -24,12 +26,9 @@ from continual_arcade.agents.methods.rules import rule
 from continual_arcade.agents.networks import ContinualPolicy, evaluation_mode
 from continual_arcade.agents.probes.saliency import saliency
 from continual_arcade.agents.progressive_network import ProgressiveQNetwork
-from continual_arcade.envs import Schedule, make_game, shipped
+from continual_arcade.envs import Schedule
 
-CONFLICT = shipped("conflict", make_game("FlappyBird")).with_steps(120)
-"""Three phases."""
-SETTINGS = replace(tiny.SETTINGS, hidden=(12, 8), learning_rate=1e-3, engine="torch", average=0.9)
-PLAIN = METHODS["finetune"]
+SETTINGS = replace(isolated.SETTINGS, engine="torch", average=0.9)
 Array = npt.NDArray[Any]
 
 
@@ -252,15 +251,6 @@ def test_columns_are_drawn_from_the_run_s_generator(initial: Any) -> None:
 # --- learning ------------------------------------------------------------------------------------
 
 
-def of_phase(net: Any, phase: int) -> torch.Tensor:
-    rng = np.random.default_rng(phase)
-    width = net.observation_space.shape[0] - 3
-    seen = np.concatenate([rng.normal(size=(40, width)), np.eye(3)[[phase] * 40]], 1)
-    with evaluation_mode(net), torch.no_grad():
-        values: torch.Tensor = net(torch.from_numpy(seen.astype(np.float32)))
-    return values
-
-
 def column(net: Any, number: int) -> list[torch.Tensor]:
     layers = net.q_net if number == 0 else net.later[number - 1]
     return [tensor.detach().clone() for tensor in layers.parameters()]
@@ -441,10 +431,10 @@ def test_what_is_resumed_ends_with_the_same_bits(options: Any, tmp_path: Path) -
     assert learnt == {n for n, _ in resumed.q_net.named_parameters() if n.startswith("later.0.")}
     resumed.learn(steps - resumed.num_timesteps, reset_num_timesteps=False)
     assert not list(tiny.differences(tiny.inside(whole), tiny.inside(resumed)))
-    whole.save(tmp_path / "end.zip")
-    loaded = ContinualDQN.load(tmp_path / "end.zip")
-    for phase in (0, 1, 2):
-        assert torch.equal(of_phase(whole.q_net, phase), of_phase(loaded.q_net, phase))
+
+
+def test_what_is_saved_comes_back(tmp_path: Path) -> None:
+    isolated.check_comes_back(Progressive(), tmp_path)
 
 
 def refusals() -> Iterator[tuple[str, Any]]:

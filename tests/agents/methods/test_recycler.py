@@ -5,7 +5,6 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from fractions import Fraction
 from math import floor
-from pathlib import Path
 from typing import Any, ClassVar
 
 import numpy as np
@@ -418,17 +417,6 @@ def test_another_run_is_looked_at_from_its_start(name: str) -> None:
     agent.set_env(tiny.life())
     tiny.live(agent, 100)
     assert 72 <= part.last <= 100
-
-
-@pytest.mark.parametrize("name", BUSY)
-def test_what_is_resumed_ends_with_the_same_bits(name: str, tmp_path: Path) -> None:
-    path = tmp_path / "half.zip"
-    policy = {"net_arch": [8, 6]}
-    whole = tiny.agent(make_part(name, BUSY[name]), engine="compiled", policy=policy)
-    tiny.live(whole, callback=tiny.SaveAt(200, path))
-    resumed = ContinualDQN.load(path, tiny.life(), "cpu")
-    tiny.live(resumed, tiny.LIFE - resumed.num_timesteps, reset_num_timesteps=False)
-    assert not list(tiny.differences(tiny.inside(whole), tiny.inside(resumed)))
 
 
 @ENGINES

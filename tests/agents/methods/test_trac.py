@@ -1,6 +1,5 @@
 """TRAC: a scalar reference with SciPy's erfi, the base optimiser's bits, and planted errors."""
 
-from pathlib import Path
 from typing import Any, ClassVar
 
 import numpy as np
@@ -10,7 +9,6 @@ import tiny
 import torch
 from fake_learner import FakeLearner, Point
 
-from continual_arcade.agents import ContinualDQN
 from continual_arcade.agents.files.checks import check_part
 from continual_arcade.agents.methods import make_part
 from continual_arcade.agents.methods.rules import count, rule, total
@@ -161,15 +159,6 @@ def test_what_is_changed_by_hand_is_where_it_begins_again(engine: str) -> None:
     there = copies(parameters(agent))
     tiny.live(agent, 100, reset_num_timesteps=False)
     assert all(map(torch.equal, part.reference, there))
-
-
-@pytest.mark.parametrize("engine", ["torch", "compiled"])
-def test_what_is_resumed_ends_with_the_same_bits(engine: str, tmp_path: Path) -> None:
-    path = tmp_path / "half.zip"
-    whole = tiny.live(tiny.agent(TRAC(), engine=engine), callback=tiny.SaveAt(200, path))
-    resumed = ContinualDQN.load(path, tiny.life(), "cpu")
-    tiny.live(resumed, tiny.LIFE - resumed.num_timesteps, reset_num_timesteps=False)
-    assert not list(tiny.differences(tiny.inside(whole), tiny.inside(resumed)))
 
 
 def test_it_tells_its_scale() -> None:

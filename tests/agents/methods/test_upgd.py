@@ -1,7 +1,6 @@
 """UPGD: closed forms of single steps, its noise, what guards it, and planted errors."""
 
 import math
-from pathlib import Path
 from typing import Any, ClassVar
 
 import numpy as np
@@ -11,7 +10,6 @@ import torch
 from fake_learner import FakeLearner
 from torch import nn
 
-from continual_arcade.agents import ContinualDQN
 from continual_arcade.agents.engines import binding
 from continual_arcade.agents.methods import compiled_rules, make_part
 from continual_arcade.agents.methods.rules import count, rule
@@ -168,14 +166,12 @@ def test_the_learning_rate_is_that_of_the_optimiser_at_the_moment() -> None:
 
 
 @pytest.mark.parametrize("engine", ["torch", "compiled"])
-def test_what_is_resumed_draws_the_same_noise(engine: str, tmp_path: Path) -> None:
-    path = tmp_path / "half.zip"
-    whole, same, other = (tiny.agent(UPGD(noise=0.1), engine=engine, seed=s) for s in (0, 0, 1))
-    tiny.live(whole, callback=tiny.SaveAt(200, path))
-    assert tiny.bits(tiny.live(same)) == tiny.bits(whole) != tiny.bits(tiny.live(other))
-    resumed = ContinualDQN.load(path, tiny.life(), "cpu")
-    tiny.live(resumed, tiny.LIFE - resumed.num_timesteps, reset_num_timesteps=False)
-    assert not list(tiny.differences(tiny.inside(whole), tiny.inside(resumed)))
+def test_noise_is_of_the_seed(engine: str) -> None:
+    one, same, other = (
+        tiny.bits(tiny.live(tiny.agent(UPGD(noise=0.1), engine=engine, seed=seed)))
+        for seed in (0, 0, 1)
+    )
+    assert one == same != other
 
 
 def test_it_tells_how_much_it_protects() -> None:

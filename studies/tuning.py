@@ -1,7 +1,8 @@
 """Choosing the settings of methods fairly: as many trials for each, on seeds no study uses.
 
 The first trial of a method is of values that the file gives, the others are chosen by Optuna's
-tree-structured Parzen estimator (Bergstra et al. 2011), from the values of the trials before. The
+tree-structured Parzen estimator (Bergstra et al. 2011), from the values of the trials before; or
+widths and number of its hidden layers are, by a progressive search (``width_search.py``). The
 objective of a trial is the mean final score of its runs, averaged over phases, where random play is
 0 and the oracle 1; that of a run in which learning diverged is 0.
 """
@@ -12,7 +13,7 @@ import tomllib
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import tomli_w
@@ -27,6 +28,7 @@ from continual_arcade.evaluation.runs import Run
 from continual_arcade.studies.executors import Executor, train_all
 from continual_arcade.studies.file_values import only, value_of
 from continual_arcade.studies.study import Entry, Study, method_from, read
+from continual_arcade.studies.width_search import Widths, WidthSearch
 from continual_arcade.studies.work import Job, Outcome
 
 METRIC = "acc@gem"
@@ -55,9 +57,20 @@ class Candidate:
 
     label: str
     table: Mapping[str, Any]
-    search: Mapping[str, Range]
+    search: Mapping[str, Range | Widths]
+    """Ranges, or widths alone."""
 
-    def entry(self, values: Mapping[str, float], study: Study) -> Entry:
+    @property
+    def first(self) -> dict[str, Any]:
+        """The values of the first trial."""
+        return {name: found.first for name, found in self.search.items()}
+
+    @property
+    def has_widths(self) -> bool:
+        """Whether it is networks that are searched, and not numbers."""
+        return any(isinstance(found, Widths) for found in self.search.values())
+
+    def entry(self, values: Mapping[str, Any], study: Study) -> Entry:
         """Return the method with some values.
 
         Raises:
@@ -65,7 +78,7 @@ class Candidate:
         """
         return method_from(self.label, self.filled(values), study.shared)
 
-    def filled(self, values: Mapping[str, float]) -> dict[str, Any]:
+    def filled(self, values: Mapping[str, Any]) -> dict[str, Any]:
         """Return the table of the method as a study has it, with some values."""
         return {key: _filled(item, values) for key, item in self.table.items()}
 
@@ -127,10 +140,11 @@ def load(path: Path) -> Tuning:
             _candidate(label, table)
             for label, table in value_of(data, "methods", dict, "a tuning").items()
         )
-        first = {
-            each.label: each.filled({name: found.first for name, found in each.search.items()})
-            for each in candidates
-        }
+        for each in candidates:
+            for found in each.search.values():
+                if isinstance(found, Widths):
+                    found.check(trials)
+        first = {each.label: each.filled(each.first) for each in candidates}
         study = {key: value for key, value in data.items() if key != "trials"}
         return Tuning(read({**study, "methods": first}, path.parent), candidates, trials)
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
@@ -168,9 +182,10 @@ def tune(
         RuntimeError: If a run failed, or workers die again and again over the same.
         OSError: If something cannot be written.
     """
-    import optuna
+    if any(not candidate.has_widths for candidate in tuning.candidates):
+        import optuna
 
-    optuna.logging.set_verbosity(optuna.logging.WARNING)
+        optuna.logging.set_verbosity(optuna.logging.WARNING)
     for scenario in tuning.study.scenarios:
         protocol = tuning.study.protocol(scenario)
         if reason := shipped_references().scale(protocol).reason:
@@ -192,31 +207,72 @@ def _trials(
     tuning: Tuning, candidate: Candidate, executor: Executor, out: Path, about: Mapping[str, Any]
 ) -> Iterator[Trial]:
     """Search the settings of one method; return each trial, of which the next ones learn."""
-    import optuna
-
-    # A generator of its own for each method, so that one more method changes no other.
-    sampler = optuna.samplers.TPESampler(seed=_seed_of(candidate.label), n_startup_trials=4)
-    search = optuna.create_study(direction="maximize", sampler=sampler)
-    search.enqueue_trial({name: found.first for name, found in candidate.search.items()})
+    search = _search(candidate)
     for number in range(tuning.trials):
-        asked = search.ask()
-        values = {
-            name: asked.suggest_float(name, found.low, found.high, log=found.log)
-            for name, found in candidate.search.items()
-        }
-        if number:  # the first ones are given
-            values = {name: _rounded(value) for name, value in values.items()}
+        values = search.ask()
         came = dict(_train(tuning, candidate, number, values, executor, out, about))
         value = float(np.mean(list(came.values())))
-        search.tell(asked, value)
+        search.tell(value)
         yield Trial(candidate.label, number, value, json.dumps(values), json.dumps(came))
+
+
+class _Search(Protocol):
+    """Chooses values, one after the other."""
+
+    def ask(self) -> dict[str, Any]: ...
+
+    def tell(self, score: float) -> None: ...
+
+
+def _search(candidate: Candidate) -> _Search:
+    for name, found in candidate.search.items():
+        if isinstance(found, Widths):
+            return _Progressive(name, WidthSearch(found))
+    return _Parzen(candidate)
+
+
+class _Progressive:
+    """Searches the one value that is a network."""
+
+    def __init__(self, name: str, search: WidthSearch) -> None:
+        self._name, self._search = name, search
+        self.tell = search.tell
+
+    def ask(self) -> dict[str, Any]:
+        return {self._name: list(self._search.ask())}
+
+
+class _Parzen:
+    """Searches numbers, by Optuna's tree-structured Parzen estimator."""
+
+    def __init__(self, candidate: Candidate) -> None:
+        import optuna
+
+        self._ranges = {n: r for n, r in candidate.search.items() if isinstance(r, Range)}
+        # A generator of its own for each method, so that one more method changes no other.
+        sampler = optuna.samplers.TPESampler(seed=_seed_of(candidate.label), n_startup_trials=4)
+        self._study = optuna.create_study(direction="maximize", sampler=sampler)
+        self._study.enqueue_trial(candidate.first)
+        self._asked: Any = None
+
+    def ask(self) -> dict[str, Any]:
+        is_given = self._asked is None
+        self._asked = self._study.ask()
+        values = {
+            name: self._asked.suggest_float(name, found.low, found.high, log=found.log)
+            for name, found in self._ranges.items()
+        }
+        return values if is_given else {name: _rounded(value) for name, value in values.items()}
+
+    def tell(self, score: float) -> None:
+        self._study.tell(self._asked, score)
 
 
 def _train(
     tuning: Tuning,
     candidate: Candidate,
     number: int,
-    values: Mapping[str, float],
+    values: Mapping[str, Any],
     executor: Executor,
     out: Path,
     about: Mapping[str, Any],
@@ -273,12 +329,17 @@ def _candidate(label: str, table: Any) -> Candidate:
             "of its scenarios: leave them out, or give them a tuning file of their own"
         )
     search = {
-        name: _range(name, found, where)
+        name: _space(name, found, where)
         for name, found in value_of(table, "search", dict, where, {}).items()
     }
     candidate = Candidate(label, {k: v for k, v in table.items() if k != "search"}, search)
+    if len(search) > 1 and candidate.has_widths:
+        raise ValueError(
+            f"search of {where}: widths are searched alone; leave out {', '.join(search)} but one, "
+            "or make two methods of it"
+        )
     for name in search:
-        others = {other: each.first for other, each in search.items() if other != name}
+        others = {other: first for other, first in candidate.first.items() if other != name}
         if candidate.filled({**others, name: 0.0}) == candidate.filled(others):
             raise ValueError(
                 f'search {name!r} of {where} is used nowhere: write "{{{name}}}" where its value '
@@ -287,10 +348,29 @@ def _candidate(label: str, table: Any) -> Candidate:
     return candidate
 
 
-def _range(name: str, table: Any, where: str) -> Range:
+def _space(name: str, table: Any, where: str) -> Range | Widths:
     place = f"search {name!r} of {where}"
     if not isinstance(table, Mapping):
         raise ValueError(f"{place} must be a table, not {table!r}")
+    return _widths(table, place) if "widths" in table else _range(table, place)
+
+
+def _widths(table: Mapping[str, Any], place: str) -> Widths:
+    only(table, ("widths", "layers", "beam"), place)
+    widths = value_of(table, "widths", list, place)
+    if not all(type(width) is int for width in widths):
+        raise ValueError(f"{place}: widths = {widths} must be whole numbers of units")
+    try:
+        return Widths(
+            tuple(widths),
+            value_of(table, "layers", int, place, Widths.layers),
+            value_of(table, "beam", int, place, Widths.beam),
+        )
+    except ValueError as error:
+        raise ValueError(f"{place}: {error}") from error
+
+
+def _range(table: Mapping[str, Any], place: str) -> Range:
     only(table, ("low", "high", "log", "first"), place)
     found = Range(
         low=value_of(table, "low", float, place),
@@ -307,7 +387,7 @@ def _range(name: str, table: Any, where: str) -> Range:
     return found
 
 
-def _filled(value: Any, values: Mapping[str, float]) -> Any:
+def _filled(value: Any, values: Mapping[str, Any]) -> Any:
     """Put values where their names stand in braces."""
     if isinstance(value, Mapping):
         return {key: _filled(item, values) for key, item in value.items()}

@@ -3,6 +3,7 @@
 So what acts, is replayed or is evaluated tells its phase itself, and nothing else needs to know it.
 """
 
+import math
 from collections.abc import Iterator
 from contextlib import contextmanager
 from copy import deepcopy
@@ -74,6 +75,10 @@ class FinishesPhases:
     """How many phases are finished, shape ``()``."""
     phases: int
     """How many there are at most: so many of the last features tell."""
+
+    def bounds(self) -> dict[str, tuple[float, float]]:
+        """Return by the name of each buffer the least and largest number that may be in it."""
+        return {"finished": (0, self.phases - 1)}
 
     def sees_all(self, obs: Any) -> bool:
         """Return whether no observation is of a finished phase."""
@@ -152,6 +157,11 @@ class SubnetworksQNetwork(FinishesPhases, QNetwork):
         for place, layer in self._linear():
             free = th.full_like(layer.weight, -1, dtype=th.int64)
             self.register_buffer(f"owner_{place}", free)
+
+    def bounds(self) -> dict[str, tuple[float, float]]:
+        """Return by the name of each buffer the least and largest number that may be in it."""
+        owners = {f"owner_{place}": (-1, self.phases - 1) for place, _ in self._linear()}
+        return {**super().bounds(), **owners}
 
     @property
     def owners(self) -> list[th.Tensor]:
@@ -244,6 +254,10 @@ class AttentionQNetwork(FinishesPhases, MultiHeadQNetwork):
         self.register_buffer("finished", th.zeros((), dtype=th.int64))
         self.register_buffer("sharpest", th.ones(()))
         self.register_buffer("masks", th.zeros(heads, sum(self.sizes)))
+
+    def bounds(self) -> dict[str, tuple[float, float]]:
+        """Return by the name of each buffer the least and largest number that may be in it."""
+        return {**super().bounds(), "masks": (0, 1), "sharpest": (0, math.inf)}
 
     def gates(self, told: th.Tensor) -> list[th.Tensor]:
         """Return the gates that observations see, of each hidden layer ``(*told.shape, units)``.

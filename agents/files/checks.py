@@ -16,6 +16,7 @@ from torch.nn.parameter import is_lazy
 from continual_arcade.agents.methods.phase_memory import are_ends
 from continual_arcade.agents.replay import TransitionReplayBuffer
 from continual_arcade.agents.replay.n_step import MOST_PHASES, Transitions, check_columns
+from continual_arcade.agents.told_networks import FinishesPhases
 from continual_arcade.envs.checks import (
     Array,
     Each,
@@ -102,6 +103,12 @@ def check_network(network: Any, policy: torch.nn.Module) -> None:
             continue
         if not (tensor.isfinite() if name in learnt else ~tensor.isnan()).all():
             raise ValueError(f"{name} of the network is not finite")
+    for prefix, module in policy.named_modules():
+        if isinstance(module, FinishesPhases):
+            for name, (low, high) in module.bounds().items():
+                of_it = f"{prefix}.{name}" if prefix else name
+                if not ((network[of_it] >= low) & (network[of_it] <= high)).all():
+                    raise ValueError(f"{of_it} of the network must be from {low} to {high}")
 
 
 def _kind(value: Any) -> str:

@@ -257,13 +257,33 @@ def _content(thing: Any, depth: int = 3) -> list[str]:
     thing = getattr(thing, "py_func", thing)  # of what is compiled
     code = getattr(thing, "__code__", None)
     if not isinstance(code, CodeType) or not depth:
-        return [repr(thing)] if isinstance(thing, int | float | str | tuple | bytes) else []
-    found = [code.co_code.hex(), repr(code.co_consts), repr(thing.__defaults__)]
-    for name in code.co_names:
+        return [_written(thing)] if isinstance(thing, int | float | str | tuple | bytes) else []
+    found = [_written(code), _written(thing.__defaults__)]
+    for name in _names(code):
         found += [name, *_content(thing.__globals__.get(name), depth - 1)]
     for cell in thing.__closure__ or ():
         found += _content(cell.cell_contents, depth - 1)
     return found
+
+
+def _names(code: CodeType) -> list[str]:
+    """Return the names that code looks up, that of its inner functions too."""
+    inner = [constant for constant in code.co_consts if isinstance(constant, CodeType)]
+    return [*code.co_names, *(name for one in inner for name in _names(one))]
+
+
+def _written(value: Any) -> str:
+    """Write a constant so that all processes write it alike.
+
+    The ``repr`` of code has its address, and that of a set the order of this process.
+    """
+    if isinstance(value, CodeType):
+        return f"{value.co_code.hex()} {value.co_names} {_written(value.co_consts)}"
+    if isinstance(value, tuple):
+        return f"({', '.join(map(_written, value))})"
+    if isinstance(value, frozenset):
+        return f"{{{', '.join(sorted(map(_written, value)))}}}"
+    return repr(value)
 
 
 @cache

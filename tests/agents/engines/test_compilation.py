@@ -180,6 +180,46 @@ def test_what_one_process_has_compiled_is_not_in_the_way_of_another(tmp_path: Pa
     assert run(FOREIGN, cache, PYTHONPATH=TESTS).stdout == "3\n"
 
 
+NAMES = """
+import sys
+from types import SimpleNamespace
+import tiny
+from continual_arcade.agents import METHODS, build_agent
+from continual_arcade.agents.kernels import functions
+
+def named(run):
+    print(run.__qualname__)
+    return SimpleNamespace(address=0)
+
+functions._c_function = named
+if "planted" in sys.argv:
+    functions._written = repr
+for method in METHODS.values():
+    if method.name not in tiny.UNCOMPILED:
+        context = tiny.context_of(method.make_parts())
+        build_agent("FlappyBird", tiny.CONFLICT, tiny.SETTINGS, 0, method, context=context)
+"""
+
+
+def test_each_process_finds_what_another_has_compiled() -> None:
+    """Else each would compile these rules again, and keep them under one more name."""
+
+    def names(*given: str, seed: int) -> set[str]:
+        done = subprocess.run(
+            [sys.executable, "-c", NAMES, *given],
+            env={**os.environ, "PYTHONPATH": TESTS, "PYTHONHASHSEED": str(seed)},
+            capture_output=True,
+            text=True,
+            check=True,
+        )
+        return set(done.stdout.split())
+
+    found = names(seed=1)
+    assert len(found) > 30
+    assert names(seed=2) == found
+    assert names("planted", seed=1) != names("planted", seed=2)
+
+
 @njit
 def mistaken(given: Any) -> Any:
     """Read what there is not."""

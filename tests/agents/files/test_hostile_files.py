@@ -24,6 +24,7 @@ from continual_arcade.agents import ContinualDQN, DivergedError, machine_memory
 from continual_arcade.agents.files.space_data import space_from_data, space_to_data
 from continual_arcade.agents.files.state_files import load_state, save_state
 from continual_arcade.agents.methods.agem import AGEM
+from continual_arcade.agents.methods.benna_fusi import BennaFusi
 from continual_arcade.agents.methods.clear import Clear
 from continual_arcade.agents.methods.clone import Clone
 from continual_arcade.agents.methods.continual_backprop import ContinualBackprop
@@ -218,6 +219,7 @@ KINDS: dict[str, Callable[..., ContinualDQN]] = {
         Neurogenesis(every=20, rate=0.1),
         **kwargs,
     ),
+    "benna-fusi": lambda **kwargs: agent(BennaFusi(every=20, pace=0.1), **kwargs),
     "hare-tortoise": lambda **kwargs: agent(HareTortoise(every=20, decay=0.9), **kwargs),
     "reptile, clear": lambda **kwargs: agent(
         Reptile(every=7), Clear(after=0), replay=BalancedReplayBuffer, **kwargs

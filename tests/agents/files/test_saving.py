@@ -201,6 +201,7 @@ def small(name: str) -> Method:
         "generative-replay": ("generative-replay:states=40,samples=60,components=3,batch=16",),
         "l2": ("l2:lam=0.01",),
         "lwf": ("lwf:states=40,every=28,batch=16",),
+        "benna-fusi": ("benna-fusi:every=40,beakers=4,pace=0.1",),
         "hare-tortoise": ("hare-tortoise:every=40,decay=0.9",),
         "drop-and-grow": ("drop-and-grow:every=40,over=200,batch=20",),
         "redo": ("redo:every=40,batch=20,tau=0.5",),

@@ -34,6 +34,7 @@ from continual_arcade.agents.methods.hare_tortoise import HareTortoise
 from continual_arcade.agents.methods.l2_init import L2Init
 from continual_arcade.agents.methods.mer import MER
 from continual_arcade.agents.methods.neurogenesis import Neurogenesis
+from continual_arcade.agents.methods.pt_dqn import PTDQN
 from continual_arcade.agents.methods.reptile import Reptile
 from continual_arcade.agents.methods.si import SI
 from continual_arcade.agents.replay import (
@@ -221,6 +222,7 @@ KINDS: dict[str, Callable[..., ContinualDQN]] = {
     ),
     "benna-fusi": lambda **kwargs: agent(BennaFusi(every=20, pace=0.1), **kwargs),
     "hare-tortoise": lambda **kwargs: agent(HareTortoise(every=20, decay=0.9), **kwargs),
+    "pt-dqn": lambda **kwargs: agent(PTDQN(every=40, updates=2, batch=9), **kwargs),
     "reptile, clear": lambda **kwargs: agent(
         Reptile(every=7), Clear(after=0), replay=BalancedReplayBuffer, **kwargs
     ),

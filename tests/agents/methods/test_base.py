@@ -399,6 +399,7 @@ SMALL: dict[str, dict[str, Any]] = {
     "packnet": {"retrain": 5},
     "parseval": {"lam": 0.01},
     "progressive": {},
+    "pt-dqn": {"every": 30, "updates": 5, "batch": 16},
     "redo": {"every": 30, "batch": 20, "tau": 0.5},
     "reptile": {"every": 7},
     "reset": {},
@@ -426,6 +427,13 @@ CONFLICTS = {
     *(
         tuple(sorted(("benna-fusi", other)))
         for other in ("packnet", "progressive", "drop-and-grow", "trac", *DRAWING)
+    ),
+    *(
+        tuple(sorted(("pt-dqn", other)))
+        for other in (
+            *(*HOLDING, *DRAWING, "benna-fusi", "drop-and-grow", "mer", "progressive"),
+            *("parseval", "spectral", "trac", "upgd"),
+        )
     ),
     *(tuple(sorted(("best-return", other))) for other in ("packnet", "progressive")),
     *(

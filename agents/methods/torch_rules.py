@@ -92,6 +92,8 @@ def _run(step: Step, part: Any, learner: Any) -> None:
         adds = step.hook == "add_gradient" and step.writes == "gradient"
         where = getattr(part, step.where) if step.where else [None] * len(tensors)
         for tensor, result, here in zip(target, results, where, strict=bool(where)):
+            if target is tensors and not tensor.requires_grad:
+                continue  # a user has frozen it
             value = tensor + result if adds else result
             tensor.copy_(value if here is None else torch.where(here != 0, value, tensor))
 

@@ -40,7 +40,7 @@ def weights(learner: ContinualDQN) -> torch.Tensor:
     [
         name
         for name in METHODS
-        if name not in ("generative-replay", "mer-faithful", *TOLD, *OF_FEATURES)
+        if name not in ("generative-replay", "mer-faithful", *TOLD, *OF_FEATURES, "pt-dqn")
     ],
 )
 def test_every_method_learns_from_pictures(method: str) -> None:
@@ -134,6 +134,11 @@ def test_nature_is_refused_where_it_would_miss_an_edge(size: int) -> None:
 def test_filters_are_not_recycled(method: str) -> None:
     with pytest.raises(ValueError, match=f"part '{method}' recycles units of perceptrons, and the"):
         agent(method)
+
+
+def test_filters_are_not_split() -> None:
+    with pytest.raises(ValueError, match=r"part 'pt-dqn' splits each hidden layer"):
+        agent("pt-dqn")
 
 
 @pytest.mark.parametrize("method", ["hat", "packnet"])

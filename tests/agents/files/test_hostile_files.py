@@ -24,6 +24,7 @@ from continual_arcade.agents import ContinualDQN, DivergedError, machine_memory
 from continual_arcade.agents.files.space_data import space_from_data, space_to_data
 from continual_arcade.agents.files.state_files import load_state, save_state
 from continual_arcade.agents.methods.agem import AGEM
+from continual_arcade.agents.methods.benna_fusi import BennaFusi
 from continual_arcade.agents.methods.clear import Clear
 from continual_arcade.agents.methods.clone import Clone
 from continual_arcade.agents.methods.continual_backprop import ContinualBackprop
@@ -33,6 +34,7 @@ from continual_arcade.agents.methods.hare_tortoise import HareTortoise
 from continual_arcade.agents.methods.l2_init import L2Init
 from continual_arcade.agents.methods.mer import MER
 from continual_arcade.agents.methods.neurogenesis import Neurogenesis
+from continual_arcade.agents.methods.pt_dqn import PTDQN
 from continual_arcade.agents.methods.reptile import Reptile
 from continual_arcade.agents.methods.si import SI
 from continual_arcade.agents.replay import (
@@ -218,7 +220,9 @@ KINDS: dict[str, Callable[..., ContinualDQN]] = {
         Neurogenesis(every=20, rate=0.1),
         **kwargs,
     ),
+    "benna-fusi": lambda **kwargs: agent(BennaFusi(every=20, pace=0.1), **kwargs),
     "hare-tortoise": lambda **kwargs: agent(HareTortoise(every=20, decay=0.9), **kwargs),
+    "pt-dqn": lambda **kwargs: agent(PTDQN(every=40, updates=2, batch=9), **kwargs),
     "reptile, clear": lambda **kwargs: agent(
         Reptile(every=7), Clear(after=0), replay=BalancedReplayBuffer, **kwargs
     ),

@@ -201,6 +201,8 @@ def small(name: str) -> Method:
         "generative-replay": ("generative-replay:states=40,samples=60,components=3,batch=16",),
         "l2": ("l2:lam=0.01",),
         "lwf": ("lwf:states=40,every=28,batch=16",),
+        "benna-fusi": ("benna-fusi:every=40,beakers=4,pace=0.1",),
+        "pt-dqn": ("pt-dqn:every=40,updates=5,batch=16",),
         "hare-tortoise": ("hare-tortoise:every=40,decay=0.9",),
         "drop-and-grow": ("drop-and-grow:every=40,over=200,batch=20",),
         "redo": ("redo:every=40,batch=20,tau=0.5",),
@@ -218,7 +220,9 @@ def small(name: str) -> Method:
 
 def of_method(name: str, engine: Any = "torch") -> ContinualDQN:
     """An agent of a method; what draws from PyTorch's generator only PyTorch computes."""
-    drawing = {"dropout": 0.1, "layer_norm": name != "hat"} if engine == "torch" else {}
+    drawing = {"dropout": 0.1, "layer_norm": name != "hat"}
+    if engine == "compiled" or name == "pt-dqn":  # which knows neither
+        drawing = {}
     settings = replace(SETTINGS, engine=engine, **drawing)
     method = small(name)
     context = context_of(method.make_parts())

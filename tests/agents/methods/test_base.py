@@ -377,6 +377,7 @@ def test_a_part_is_not_given_twice() -> None:
 
 SMALL: dict[str, dict[str, Any]] = {
     "agem": {"transitions": 40, "batch": 8},
+    "benna-fusi": {"every": 30, "beakers": 4, "pace": 0.1},
     "best-return": {"steps": 40, "trial": 8},
     "clear": {"after": 60},
     "clone": {"states": 40, "batch": 8},
@@ -398,6 +399,7 @@ SMALL: dict[str, dict[str, Any]] = {
     "packnet": {"retrain": 5},
     "parseval": {"lam": 0.01},
     "progressive": {},
+    "pt-dqn": {"every": 30, "updates": 5, "batch": 16},
     "redo": {"every": 30, "batch": 20, "tau": 0.5},
     "reptile": {"every": 7},
     "reset": {},
@@ -422,6 +424,17 @@ CONFLICTS = {
     *(tuple(sorted(pair)) for pair in itertools.product(HOLDING, CHANGING)),
     ("clear", "clone"),
     ("clear", "mer"),
+    *(
+        tuple(sorted(("benna-fusi", other)))
+        for other in ("packnet", "progressive", "drop-and-grow", "trac", *DRAWING)
+    ),
+    *(
+        tuple(sorted(("pt-dqn", other)))
+        for other in (
+            *(*HOLDING, *DRAWING, "benna-fusi", "drop-and-grow", "mer", "progressive"),
+            *("parseval", "spectral", "trac", "upgd"),
+        )
+    ),
     *(tuple(sorted(("best-return", other))) for other in ("packnet", "progressive")),
     *(
         tuple(sorted(("drop-and-grow", other)))

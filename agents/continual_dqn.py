@@ -54,13 +54,15 @@ from continual_arcade.agents.kernels.arithmetic import huber, huber_slope, td_ta
 from continual_arcade.agents.kernels.update import DONE
 from continual_arcade.agents.methods.base import MEASURED, Batch, Part, all_or_none
 from continual_arcade.agents.methods.catalogue import check_together
+from continual_arcade.agents.methods.rules import CurrentTransition
+from continual_arcade.agents.methods.streaming import Streaming
 from continual_arcade.agents.networks import (
     ContinualCnnPolicy,
     ContinualPolicy,
     evaluation_mode,
 )
 from continual_arcade.agents.phase_tracker import PhaseTracker
-from continual_arcade.agents.replay import TransitionReplayBuffer
+from continual_arcade.agents.replay import NoReplayBuffer, TransitionReplayBuffer
 from continual_arcade.agents.settings import DECAY, ENGINES, LOSSES, Engine, Loss
 from continual_arcade.agents.task_inference.inference import TaskInference
 from continual_arcade.agents.task_inference.vec_env import InferringVecEnv
@@ -245,6 +247,7 @@ class ContinualDQN(DQN):
         """What infers the task that it is in, if nobody tells it."""
         self.measures = False
         self.last_td_loss = 0.0
+        self.current = CurrentTransition()
         self.boundary_seconds = 0.0
         """What parts have taken where phases end and begin, since the agent was made [s]."""
         self._syncs_due = 0
@@ -282,6 +285,11 @@ class ContinualDQN(DQN):
                 if part.watches_replay:
                     _ = self.replay  # raises if it is of another kind
                 part.bind(self, np.random.default_rng(stream))
+            if isinstance(self.replay_buffer, NoReplayBuffer) and not self.streams:
+                raise ValueError(
+                    "replay 'none' keeps nothing to learn from: choose another one, or a part that "
+                    "learns from transitions as they come, such as 'stream-q'"
+                )
             check_savable(self.parts)
             if self.env is not None:
                 games = self.env.unwrapped
@@ -436,6 +444,9 @@ class ContinualDQN(DQN):
             ValueError: If something would be silently ignored.
         """
         replay = self.replay_buffer
+        for part in self.parts:
+            if isinstance(part, Streaming):
+                part.check_learner(self)
         if isinstance(replay, TransitionReplayBuffer) and replay.gamma != self.gamma:
             raise ValueError(
                 f"gamma = {self.gamma} was set, but replay sums its returns with {replay.gamma}: "
@@ -531,6 +542,29 @@ class ContinualDQN(DQN):
         """Whether it learns labelled examples: the action of a transition is the right answer."""
         return self.loss != "td"
 
+    @property
+    def streams(self) -> bool:
+        """Whether a part learns single transitions as they come, and makes the steps."""
+        return any(part.streaming for part in self.parts)
+
+    def followed_value(self, batch: Batch) -> torch.Tensor:
+        """Return the value of what was done in a single transition, with a gradient.
+
+        ``current`` and ``last_td_loss`` are those of this transition then.
+        """
+        samples, actions = batch.samples, batch.samples.actions.long()
+        with torch.no_grad(), evaluation_mode(self.q_net):  # as in play: without dropout
+            seen = torch.cat([samples.observations, samples.next_observations])
+            now, after = self.q_net(seen).split(1)
+        best = after.max(1, keepdim=True).values
+        target = td_target(samples.rewards, samples.dones, samples.discounts, best)
+        value: torch.Tensor = self.q_net(samples.observations).gather(1, actions).sum()
+        error = (target - value.detach()).item()
+        is_greedy = bool(now.argmax(1) == actions)
+        self.current = CurrentTransition(error, is_greedy, batch.ended, batch.game)
+        self.last_td_loss = float(huber(error))
+        return value
+
     def td_loss(self, samples: ReplayBufferSamples) -> torch.Tensor:
         """Return the mean TD loss of the samples (Huber, delta = 1), with a gradient.
 
@@ -596,7 +630,8 @@ class ContinualDQN(DQN):
             self._train_compiled(engine, gradient_steps, batch_size)
             return
         replay = self.replay_buffer
-        if isinstance(replay, TransitionReplayBuffer) and replay.seen < batch_size:
+        lacks = isinstance(replay, TransitionReplayBuffer) and replay.seen < batch_size
+        if lacks and not self.streams:
             return  # replay was reset, or is new
         self.policy.set_training_mode(True)
         self.follow_network()
@@ -658,16 +693,19 @@ class ContinualDQN(DQN):
 
     def _update(self, batch: Batch) -> float:
         """Make one gradient step; the order is that of ``parts.part``."""
-        parts = self.parts
+        parts, streams = self.parts, self.streams
         self.measures = bool(parts) and self._n_updates % MEASURED == 0
         for part in parts:
             part.before_update(self)
         sharpness = next((getattr(p, p.sharpens) for p in parts if p.sharpens), None)
         with annealed(self.q_net, sharpness):
-            loss = self.td_loss(batch.samples)
-            if batch.weight != 1.0:
-                loss = batch.weight * loss
-            self.last_td_loss = loss.item()
+            if streams:
+                loss = self.followed_value(batch)
+            else:
+                loss = self.td_loss(batch.samples)
+                if batch.weight != 1.0:
+                    loss = batch.weight * loss
+                self.last_td_loss = loss.item()
             self.policy.optimizer.zero_grad()
             torch.autograd.backward(loss)
             for part in parts:
@@ -683,10 +721,11 @@ class ContinualDQN(DQN):
         norm = float(torch.nn.utils.clip_grad_norm_(self.policy.parameters(), self.max_grad_norm))
         is_finite = math.isfinite(self.last_td_loss) and math.isfinite(norm)
         self.check_finite(is_finite, self.last_td_loss, norm)
-        if self.measures:
+        if self.measures and not streams:
             clipped = min(1.0, self.max_grad_norm / max(norm, 1e-30))
             self.logger.record("train/clip_factor", clipped)
-        self.policy.optimizer.step()
+        if not streams:  # whose parts make the step
+            self.policy.optimizer.step()
         for part in parts:
             part.project_update(self)
         for part in parts:
@@ -818,6 +857,8 @@ class ContinualDQN(DQN):
             self.phase_tracker.begin(self.env)
             if isinstance(self.replay_buffer, TransitionReplayBuffer):
                 self.replay_buffer.drop_pending()
+            for part in self.parts:
+                part.restarted(self)
         return result
 
     @contextmanager

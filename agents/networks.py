@@ -1,5 +1,6 @@
 """The Q-network, with some options more than its parent; and what looks at pictures."""
 
+import math
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from functools import partial
@@ -22,6 +23,8 @@ from continual_arcade.envs.checks import OneOf, Whole, flag
 
 ACTIVATIONS: Mapping[str, type[nn.Module]] = {"relu": nn.ReLU, "tanh": nn.Tanh}
 """What may follow each hidden layer, by name."""
+SPARSITY = 0.9
+"""Which part of the weights of a unit are 0 at first where they are sparse."""
 PLACES = 10
 """Into so many places each way the first convolution cuts a picture, about."""
 
@@ -36,7 +39,9 @@ class ContinualPolicy(DQNPolicy):
             never in play, in targets, or in an estimate of importance.
         initial: How weights are drawn: ``"default"`` as PyTorch does, from a range that the inputs
             of a layer decide about, biases too; ``"xavier"`` from one that inputs and outputs
-            decide about, with biases of 0 (Glorot and Bengio 2010, eq. 16).
+            decide about, with biases of 0 (Glorot and Bengio 2010, eq. 16); ``"sparse"`` as by
+            default, but for 0.9 of the weights of each unit, and all biases, which are 0 (Elsayed
+            et al. 2024): at least one weight remains.
         heads: How many output layers there are; see :class:`MultiHeadQNetwork`.
         subnetworks: Of how many phases each may have a part of the weights of its own; see
             :class:`SubnetworksQNetwork`.
@@ -117,6 +122,10 @@ class ContinualPolicy(DQNPolicy):
                     nn.init.xavier_uniform_(layer.weight)
                     if layer.bias is not None:  # adapters of columns have none
                         nn.init.zeros_(layer.bias)
+        if self.initial == "sparse":
+            for layer in network.modules():
+                if isinstance(layer, nn.Linear | nn.Conv2d):
+                    _sparsify(layer)
         return network
 
     def set_training_mode(self, mode: bool) -> None:
@@ -231,6 +240,16 @@ def evaluation_mode(network: nn.Module) -> Iterator[None]:
     finally:
         for module, training in flags:
             module.training = training
+
+
+def _sparsify(layer: nn.Linear | nn.Conv2d) -> None:
+    """Set most weights of each unit to 0, drawn anew for each, and its bias."""
+    with th.no_grad():
+        for unit in layer.weight.view(len(layer.weight), -1):
+            zeros = min(math.ceil(SPARSITY * len(unit)), len(unit) - 1)
+            unit[th.randperm(len(unit))[:zeros]] = 0.0
+        if layer.bias is not None:
+            layer.bias.zero_()
 
 
 def _drop_outputs(layers: list[nn.Module]) -> None:

@@ -19,7 +19,7 @@ from continual_arcade.envs.messages import unknown
 
 Engine = Literal["auto", "torch", "compiled"]
 ENGINES: tuple[Engine, ...] = get_args(Engine)
-Initial = Literal["default", "xavier"]
+Initial = Literal["default", "xavier", "sparse"]
 Convolutions = Literal["small", "nature"]
 Heads = Literal["shared", "per_phase"]
 Loss = Literal["td", "cross_entropy", "squared"]
@@ -118,7 +118,8 @@ class DQNSettings:
     """What an update makes smaller: the TD loss; or, to learn the labels of a stream of labelled
     examples, cross_entropy or squared."""
     initial: Initial = "default"
-    """How weights are drawn: as PyTorch does by default, or xavier, with biases of 0."""
+    """How weights are drawn: as PyTorch does by default; or xavier, with biases of 0; or sparse,
+    as by default but for nine in ten weights of each unit, and all biases, which are 0."""
     optimizer: Literal["adam", "sgd"] = "adam"
     """What makes the gradient steps; ``sgd`` is plain, without momentum."""
     learning_rate: Positive = 1.25e-3

@@ -65,7 +65,7 @@ def agent(
         "gradient_steps": 1,
         "target_update_interval": 40,
         "exploration_fraction": 0.5,
-        "n_steps": 3,
+        "n_steps": 1 if any(part.streaming for part in parts) else 3,
     }
     told = {part.told: len(CONFLICT.distinct) for part in parts if part.told}
     return kind(

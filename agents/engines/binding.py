@@ -86,7 +86,11 @@ class PartBinding:
         read = numbers_read(type(part))
         self._read = [(i, name) for i, name in enumerate(self.what.numbers) if name in read]
         self._written = [(self.what.numbers.index(name), name) for name in self.what.written]
-        self.vectors = {name: FlatVector(like) for name in self.what.vectors}
+        games = learner.replay.num_envs
+        self.vectors = {
+            name: FlatVector([*like] * (games if state.per_game else 1))
+            for name, state in self.what.vectors.items()
+        }
         self.matrices = {name: FlatMatrix(like) for name in self.what.matrices}
         self.gradient = gradient
         size = len(online)

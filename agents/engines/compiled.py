@@ -21,7 +21,6 @@ from continual_arcade.agents.engines.binding import PartsBinding
 from continual_arcade.agents.engines.compilation import Entry, Prepared
 from continual_arcade.agents.engines.control import Control, table
 from continual_arcade.agents.engines.eligibility import (
-    REPLAYS,
     activation_of,
     gated_of,
     heads_of,
@@ -125,7 +124,8 @@ class CompiledEngine:
         """Write down what does not change."""
         agent, c = self._agent, self._c
         c["num_envs"] = agent.n_envs
-        c["kind"] = REPLAYS.index(type(self.replay))
+        c["kind"] = self.replay.kind
+        c["streaming"] = any(part.streaming for part in agent.parts)
         if isinstance(self.replay, MixReplayBuffer):
             c["fifo_size"] = self.replay.fifo_size
             c["long_term_fraction"] = self.replay.long_term_fraction
@@ -221,6 +221,7 @@ class CompiledEngine:
             dones=np.zeros(rows, np.float32),
             discounts=np.zeros(rows, np.float32),
             phases=np.zeros(rows, np.int64),
+            ended=np.zeros(rows, np.bool_),
             placed_rows=np.zeros(placed, np.int64),
             placed_slots=np.zeros(placed, np.int64),
         )
@@ -318,7 +319,8 @@ class CompiledEngine:
         parts.before(gradient_steps, batch_size)
         singles = whole[at.PLANNED] == update.ONE_BY_ONE
         perceptron = self._pictures is None and not self._gated
-        whole[at.ALONE] = singles and parts.acts_alone and not self._adam and perceptron
+        is_sgd = not (self._adam or whole[at.STREAMING])
+        whole[at.ALONE] = singles and parts.acts_alone and is_sgd and perceptron
         rows: int = 2 * whole[at.STEPS_PLANNED] if singles else batch_size + self._most_completed
         return max(rows, batch_size, parts.most_rows(batch_size))
 
@@ -374,6 +376,8 @@ class CompiledEngine:
         rows.actions[:count] = waiting.actions.reshape(count)
         for name in ("rewards", "dones", "discounts", "phases"):
             getattr(rows, name)[:count] = getattr(waiting, name)
+        if waiting.ended is not None:  # else nobody asks for it
+            rows.ended[:count] = waiting.ended
         whole[at.COMPLETED] = self._carried = count
 
     def _taken(self, first: int, end: int) -> Transitions:
@@ -389,6 +393,7 @@ class CompiledEngine:
             rows.dones[first:end].copy(),
             rows.discounts[first:end].copy(),
             rows.phases[first:end].copy(),
+            rows.ended[first:end].copy(),
         )
 
     def after(self) -> None:
@@ -440,7 +445,7 @@ class CompiledEngine:
         if rows > len(self._completed.rewards):
             waiting, count = self._completed, self.control.whole[at.COMPLETED]
             self._make_completed(rows)
-            for name in COLUMNS:
+            for name in (*COLUMNS, "ended"):
                 getattr(self._completed, name)[:count] = getattr(waiting, name)[:count]
 
     def give_room(self) -> None:

@@ -28,6 +28,7 @@ from continual_arcade.agents.kernels.program import HOOKS
 from continual_arcade.agents.methods.base import Part
 from continual_arcade.agents.methods.plans import Planner
 from continual_arcade.agents.methods.rules import KeptGradient, Slope, declared
+from continual_arcade.agents.methods.streaming import Streaming
 from continual_arcade.agents.networks import (
     ContinualPolicy,
     SmallConvolutions,
@@ -37,6 +38,7 @@ from continual_arcade.agents.replay import (
     BalancedReplayBuffer,
     FIFOReplayBuffer,
     MixReplayBuffer,
+    NoReplayBuffer,
     ReservoirReplayBuffer,
 )
 from continual_arcade.agents.told_networks import (
@@ -46,7 +48,13 @@ from continual_arcade.agents.told_networks import (
     SubnetworksQNetwork,
 )
 
-REPLAYS = (FIFOReplayBuffer, ReservoirReplayBuffer, MixReplayBuffer, BalancedReplayBuffer)
+REPLAYS = (
+    FIFOReplayBuffer,
+    ReservoirReplayBuffer,
+    MixReplayBuffer,
+    BalancedReplayBuffer,
+    NoReplayBuffer,
+)
 ACTIVATIONS: Mapping[type[nn.Module], int] = {nn.ReLU: RELU, nn.Tanh: TANH}
 """The activations that there are compiled, one of which stands between all layers."""
 _NETWORKS = (AttentionQNetwork, MultiHeadQNetwork, SubnetworksQNetwork, QNetwork)
@@ -119,7 +127,7 @@ _OF_POLICY = frozenset(
 )
 _STEP_HOOKS = (*HOOKS, "batches", "plans_batches", "defers_target", "first_values")
 """What a part does, or says, within a gradient step; Python is not called there."""
-_BOUND = (Part, Planner)
+_BOUND = (Part, Planner, Streaming)
 """Whose hooks of a gradient step do no more than what is declared, which is what is bound."""
 
 

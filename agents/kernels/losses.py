@@ -65,6 +65,32 @@ def loss_gradient(c: Any, net: Any, batch: Any, rows: int, weight: float, gradie
 
 
 @inner(WIDE)
+def value_gradient(c: Any, net: Any, batch: Any, gradient: Any) -> float:
+    """Compute the gradient of the value of what was done in one transition.
+
+    Args:
+        c: The control record; ``td_error`` and ``greedy`` are written, by the online network alone.
+        net: The networks; what was seen, and what came next, lie in the first two inputs.
+        batch: The rest of the transition, in the first row.
+        gradient: Filled, shape ``(parameters,)``.
+
+    Returns:
+        The TD loss.
+    """
+    values = forward(net, ONLINE, net.inputs[:2], net.activations)
+    action = batch.actions[0]
+    error = td_error(batch, 0, values[0, action], values[1, best(values, 1)])
+    c.td_error = -error
+    c.greedy = 1.0 if best(values, 0) == action else 0.0
+    for other in range(values.shape[1]):
+        batch.slopes[0, other] = np.float32(0.0)
+    batch.slopes[0, action] = np.float32(1.0)
+    backward(net, 1, 2, batch.slopes[:1], gradient)
+    loss: float = huber(error)
+    return loss
+
+
+@inner(WIDE)
 def label_slopes(kind: int, values: Any, label: int, share: Any, slopes: Any) -> Any:
     """Compute the loss of one labelled example, and its slopes.
 

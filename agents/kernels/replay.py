@@ -77,6 +77,8 @@ class Completed(NamedTuple):
     dones: npt.NDArray[np.float32]
     discounts: npt.NDArray[np.float32]
     phases: npt.NDArray[np.int64]
+    ended: npt.NDArray[np.bool_]
+    """Whether the episode ended there, by its rules or cut off."""
     placed_rows: npt.NDArray[np.int64]
     """Which of them now lie ..."""
     placed_slots: npt.NDArray[np.int64]
@@ -142,6 +144,7 @@ def push(
             completed.dones[row] = 1.0 if terminated else 0.0
             completed.discounts[row] = pending.discounts[age]
             completed.phases[row] = pending.phases[env, column]
+            completed.ended[row] = ended
             row += 1
     pending.counts[env] = 0 if ended else min(count, n_steps - 1)
     return row

@@ -18,7 +18,12 @@ from continual_arcade.agents.kernels.functions import (
     words_at,
 )
 from continual_arcade.agents.kernels.inner import FUSED, WIDE, inner
-from continual_arcade.agents.kernels.losses import TD, loss_gradient, passed_rows
+from continual_arcade.agents.kernels.losses import (
+    TD,
+    loss_gradient,
+    passed_rows,
+    value_gradient,
+)
 from continual_arcade.agents.kernels.mixture import mix
 from continual_arcade.agents.kernels.network import (
     ONLINE,
@@ -90,6 +95,7 @@ _WHOLE = (
     "values_after",
     "keeps_completed",
     "alone",
+    "streaming",
     # What was learnt.
     "completed",
     "learnt",
@@ -111,7 +117,11 @@ _WHOLE = (
     # Acting.
     "rows",
 )
-_BROKEN = (*RATES, "long_term_fraction", "loss", "norm", "clip_factor", "sum_of_losses")
+_BROKEN = (
+    *(*RATES, "long_term_fraction", "loss", "norm", "clip_factor", "sum_of_losses"),
+    # The transition that a streaming part learns from, as its rules are given it.
+    *("td_error", "greedy", "ended", "game"),
+)
 CONTROL = np.dtype([(n, np.int64) for n in _WHOLE] + [(n, np.float64) for n in _BROKEN])
 """One record of plain numbers: settings, counters, and what a call is to do and has done."""
 
@@ -213,7 +223,7 @@ def train(c: Any, a: Any) -> int:
     """
     c.losses = 0
     c.sum_of_losses = 0.0
-    if c.seen < c.batch_size:
+    if c.seen < c.batch_size and not c.streaming:
         return DONE
     status, before = DONE, c.updates
     if c.planned == UNPLANNED:
@@ -278,6 +288,8 @@ def _learn_planned(c: Any, a: Any, first: int, end: int) -> int:
         return DONE
     size = 1 if c.planned == ONE_BY_ONE else c.batch_size
     plan = a.plan
+    if c.streaming:  # of single steps, each of all games, in their order
+        c.ended, c.game = a.completed.ended[first], first % c.num_envs
     copy(a.net.online, a.outer)
     for repeat in range(c.repeats):
         copy(a.net.online, a.inner)
@@ -381,7 +393,10 @@ def update(c: Any, a: Any, rows: int, weight: float, inner: float, outer: float)
     for number in a.program.sharpening:
         net.gating[1] = a.program.numbers[number]
         net.stale[ONLINE] = 1
-    c.loss = loss_gradient(c, net, a.batch, rows, weight, net.gradient)
+    if c.streaming:
+        c.loss = value_gradient(c, net, a.batch, net.gradient)
+    else:
+        c.loss = loss_gradient(c, net, a.batch, rows, weight, net.gradient)
     _run(c, a, ON_TD_GRADIENT, rows, measures, inner, outer)
     _run(c, a, LOSS, rows, measures, inner, outer)
     _run(c, a, ADD_GRADIENT, rows, measures, inner, outer)
@@ -390,9 +405,11 @@ def update(c: Any, a: Any, rows: int, weight: float, inner: float, outer: float)
     if not (np.isfinite(c.loss) and np.isfinite(c.norm)):
         return DIVERGED
     scale = min(1.0, c.max_grad_norm / (c.norm + 1e-6))
-    if measures:
+    if measures and not c.streaming:
         c.clip_factor = min(1.0, c.max_grad_norm / max(c.norm, 1e-30))
-    if c.adam:
+    if c.streaming:
+        pass  # the part makes the step
+    elif c.adam:
         c.moments += 1
         _adam(c, net.online, net.gradient, a.first_moments, a.second_moments, scale)
     else:
@@ -417,6 +434,11 @@ def _run(c: Any, a: Any, hook: int, rows: int, measures: bool, inner: float, out
             continue
         program.numbers[operation.number] = c.loss
         program.numbers[operation.number + 1] = c.rate
+        if c.streaming:
+            program.numbers[operation.number + 2] = c.td_error
+            program.numbers[operation.number + 3] = c.greedy
+            program.numbers[operation.number + 4] = c.ended
+            program.numbers[operation.number + 5] = c.game
         if operation.condition >= 0 and program.numbers[operation.condition] == 0.0:
             continue
         if operation.kind == CALL:

@@ -38,8 +38,14 @@ from stable_baselines3.common.type_aliases import ReplayBufferSamples
 from stable_baselines3.dqn.policies import QNetwork
 
 from continual_arcade.agents.averaging import Averaged
+from continual_arcade.agents.kernels.program import HOOKS
 from continual_arcade.agents.methods import torch_rules
-from continual_arcade.agents.methods.rules import MEASURE, TensorRule, declared
+from continual_arcade.agents.methods.rules import (
+    MEASURE,
+    CurrentTransition,
+    TensorRule,
+    declared,
+)
 from continual_arcade.agents.methods.tensors import copies, parameters, roles
 from continual_arcade.agents.networks import evaluation_mode
 from continual_arcade.agents.replay import TransitionReplayBuffer
@@ -66,6 +72,10 @@ class Batch:
     """Where in replay the samples lie, shape ``(batch,)``; -1 for those that do not."""
     weight: float = 1.0
     """Factor of the TD loss."""
+    ended: bool = False
+    """Of a single transition: whether the episode ended with it, by its rules or cut off."""
+    game: int = 0
+    """Of a single transition: in which of the games that run side by side it was made."""
 
 
 class Learner(Protocol):
@@ -80,6 +90,8 @@ class Learner(Protocol):
     """Whether this gradient step is one of those that are measured for the log."""
     last_td_loss: float
     """That loss of the last batch."""
+    current: CurrentTransition
+    """The transition that is learnt from, if a part learns single ones as they come."""
 
     @property
     def loss(self) -> Loss:
@@ -156,6 +168,9 @@ class Part:
     """Whether it can learn each phase once only, from its beginning to a boundary."""
     conflicts: ClassVar[frozenset[str]] = frozenset()
     """Names of parts it cannot be combined with."""
+    streaming: ClassVar[bool] = False
+    """Whether it learns single transitions as they come, and makes the step in place of the
+    optimiser; see :mod:`continual_arcade.agents.methods.streaming`."""
     defers: ClassVar[str] = ""
     """A number of the part, if there is one, that keeps the target network from being synchronised
     while it is not 0."""
@@ -201,7 +216,9 @@ class Part:
         self.rng = rng
         for name, state in declared(type(self)).vectors.items():
             if not state.late:
-                setattr(self, name, [torch.zeros_like(t) for t in copies(parameters(learner))])
+                count = learner.replay.num_envs if state.per_game else 1
+                tensors = copies(parameters(learner)) * count
+                setattr(self, name, [torch.zeros_like(tensor) for tensor in tensors])
         if self.values_after:
             if "q_values" in learner.replay.columns:
                 raise ValueError(
@@ -222,6 +239,13 @@ class Part:
     def plans_batches(self) -> bool:
         """Whether :meth:`batches` chooses what is learnt from; at most one part may."""
         return type(self).batches is not Part.batches
+
+    @property
+    def acts_in_updates(self) -> bool:
+        """Whether it does anything within a gradient step."""
+        kind = type(self)
+        changed = any(getattr(kind, hook) is not getattr(Part, hook) for hook in HOOKS)
+        return changed or bool(declared(kind).steps)
 
     @property
     def watches_replay(self) -> bool:
@@ -285,6 +309,9 @@ class Part:
             An action for each, shape ``(num_envs,)``.
         """
         raise NotImplementedError(f"part {self.name!r} says that it chooses actions, and does not")
+
+    def restarted(self, learner: Learner) -> None:
+        """The environments were reset before training begins, or goes on: episodes were dropped."""
 
     def phase_end(self, learner: Learner, phase: int) -> None:
         """A phase has ended, and another one follows.

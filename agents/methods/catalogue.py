@@ -164,6 +164,13 @@ def check_together(parts: Sequence[Part]) -> None:
                 raise ValueError(
                     f"parts {other.name!r} and {part.name!r} cannot be combined: leave one out"
                 )
+            for one, two in ((part, other), (other, part)):
+                if one.streaming and two.acts_in_updates:
+                    raise ValueError(
+                        f"parts {other.name!r} and {part.name!r} cannot be combined: {one.name!r} "
+                        "makes a step of its own for each transition, in place of gradient steps, "
+                        f"in which {two.name!r} does its work: leave one out"
+                    )
             if part.plans_batches and other.plans_batches:
                 raise ValueError(
                     f"parts {other.name!r} and {part.name!r} both choose what is learnt from: "

@@ -171,7 +171,8 @@ def hook_function(kind: type, steps: tuple[Step, ...]) -> CFunction:
     """Compile what a part does to its vectors and numbers in a hook.
 
     Its record: how many parameters; addresses of the numbers, of ``theta`` and of ``gradient``; of
-    the part's vectors, in order, 0 for those that are empty; and of its rows.
+    the part's vectors, in order, 0 for those that are empty; and of its rows. Vectors of which each
+    game has one lie one after the other.
     """
     what = declared(kind)
     # Names of fields never become names of this text: one may be called as something in it.
@@ -186,7 +187,11 @@ def hook_function(kind: type, steps: tuple[Step, ...]) -> CFunction:
         "    theta, gradient = floats_at(words[2], count), floats_at(words[3], count)",
     ]
     word = {name: f"words[{4 + i}]" for i, name in enumerate(what.vectors)}
-    lines += [f"    {names[name]} = floats_at({at}, count)" for name, at in word.items()]
+    game = f" + 4 * count * int(numbers[{place['game']}])"
+    lines += [
+        f"    {names[name]} = floats_at({at}{game if what.vectors[name].per_game else ''}, count)"
+        for name, at in word.items()
+    ]
     of_rows = {name: f"row_{i}" for i, name in enumerate(what.rows)}
     lines += [
         f"    row_{i} = doubles_at(words[{4 + len(word) + i}], {state.length})"

@@ -18,6 +18,7 @@ from continual_arcade.agents.replay import (
     BalancedReplayBuffer,
     FIFOReplayBuffer,
     MixReplayBuffer,
+    NoReplayBuffer,
     ReservoirReplayBuffer,
     TransitionReplayBuffer,
 )
@@ -28,6 +29,7 @@ REPLAYS: Mapping[str, type[TransitionReplayBuffer]] = {
     "reservoir": ReservoirReplayBuffer,
     "mix": MixReplayBuffer,
     "balanced": BalancedReplayBuffer,
+    "none": NoReplayBuffer,
 }
 """Kinds of replay by name."""
 _REPLAY_SETTINGS: Mapping[str, Mapping[str, Any]] = {
@@ -35,6 +37,7 @@ _REPLAY_SETTINGS: Mapping[str, Mapping[str, Any]] = {
     "reservoir": {},
     "mix": {"fifo_size": int, "long_term_fraction": float},
     "balanced": {},
+    "none": {},
 }
 
 

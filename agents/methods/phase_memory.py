@@ -163,5 +163,10 @@ def columns(transitions: Transitions) -> dict[str, npt.NDArray[Any]]:
 
 def concatenated(batches: Iterable[Transitions]) -> Transitions:
     """Return one batch after the other as one."""
+    batches = list(batches)
     every = [columns(batch) for batch in batches]
-    return Transitions(**{name: np.concatenate([c[name] for c in every]) for name in COLUMNS})
+    ended = [batch.ended for batch in batches if batch.ended is not None]
+    return Transitions(
+        **{name: np.concatenate([c[name] for c in every]) for name in COLUMNS},
+        ended=np.concatenate(ended) if len(ended) == len(batches) else None,
+    )

@@ -19,7 +19,8 @@ read
 - the part's vectors, fields made by :func:`vector`: a number for each parameter;
 - the part's settings, numbers made by :func:`number`, ``loss``, the TD loss of the batch, and
   ``learning_rate``, that of the optimiser. A setting that is one of several words is the index of
-  the word in its ``Literal``.
+  the word in its ``Literal``;
+- in a part that learns single transitions as they come, what :class:`CurrentTransition` tells.
 
 Where a rule must decide, it does so by
 :func:`~continual_arcade.agents.kernels.arithmetic.choose`. Settings come in single precision; what
@@ -40,7 +41,7 @@ one state by its values. Autograd, or the compiled engine, takes it through the 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, fields, is_dataclass, replace
 from inspect import signature
-from typing import Any, Literal, get_args, get_type_hints
+from typing import Any, Literal, NamedTuple, get_args, get_type_hints
 
 import numpy as np
 import numpy.typing as npt
@@ -71,7 +72,25 @@ _WITH_GRADIENT = (MEASURE, "on_td_gradient", "add_gradient", "project")
 _WITH_KEPT = ("add_gradient", "project")
 """Hooks in which the gradient of kept transitions can be computed: the batch is no longer needed,
 and the parameters have not moved yet."""
-GIVEN = ("loss", "learning_rate")
+
+
+class CurrentTransition(NamedTuple):
+    """What rules of a streaming part are told of the transition that is learnt from.
+
+    See :mod:`continual_arcade.agents.methods.streaming`.
+    """
+
+    td_error: float = 0.0
+    """Target minus value, both by the network as it is."""
+    greedy: float = 0.0
+    """1 if what was done is what the network holds for best, else 0."""
+    ended: float = 0.0
+    """1 if the episode ended with it, by its rules or cut off, else 0."""
+    game: float = 0.0
+    """Number of the game in which it was made, of those that run side by side."""
+
+
+GIVEN = ("loss", "learning_rate", *CurrentTransition._fields)
 """Numbers that are not the part's own, and which compiled code knows: they stand first."""
 OF_TENSOR = "role"
 """What a rule over a tensor may be given beside matrices and numbers."""
@@ -80,15 +99,17 @@ OF_SLOPE, OF_MIXTURE = ("now", "old", "slope"), ("gram", "products", "weights")
 _STATE = "rules.state"
 
 
-def vector(*, late: bool = False, kept: bool = True) -> Any:
+def vector(*, late: bool = False, kept: bool = True, per_game: bool = False) -> Any:
     """Make a field that holds a number for each parameter: a tensor for each of the network's.
 
     Args:
         late: Whether it is empty until the part sets it; rules that need it wait. Otherwise it is
             zero from ``bind`` on.
         kept: Whether it belongs to what is saved.
+        per_game: Whether there is one for each game that runs side by side, one after the other in
+            the list: rules are given that of the transition's game. Only of streaming parts.
     """
-    state = _State("vector", late=late, kept=kept)
+    state = _State("vector", late=late, kept=kept, per_game=per_game)
     return field(init=False, repr=False, default_factory=list, metadata={_STATE: state})
 
 
@@ -133,6 +154,7 @@ class _State:
     late: bool
     kept: bool
     length: int = 0
+    per_game: bool = False
 
 
 @dataclass(frozen=True)
@@ -372,7 +394,7 @@ def declared(kind: type) -> Declared:
         steps.update({name: s for name, s in vars(base).items() if isinstance(s, Step)})
         steps = {name: s for name, s in steps.items() if isinstance(getattr(kind, name), Step)}
     by_hook: dict[str, list[Step]] = {}
-    for name in ("theta", "gradient", "now", "old", "slope", "learning_rate"):
+    for name in ("theta", "gradient", "now", "old", "slope", *GIVEN[1:]):
         if name in states:
             raise ValueError(
                 f"part {getattr(kind, 'name', kind.__name__)!r} has a field {name!r}, which means "
@@ -381,6 +403,11 @@ def declared(kind: type) -> Declared:
     kept = tuple(name for name in written if made[name].kept)
     numbers = (*GIVEN, *settings, *written)
     result = Declared(vectors, matrices, rows, numbers, written, kept, {})
+    if any(state.per_game for state in vectors.values()) and not kind.streaming:  # type: ignore[attr-defined]
+        raise ValueError(
+            f"part {getattr(kind, 'name', kind.__name__)!r} has a vector for each game, and only "
+            "parts that learn single transitions as they come know which game it is"
+        )
     for name, step in steps.items():
         _check(kind, name, step, result)
         by_hook.setdefault(step.hook, []).append(step)
@@ -437,8 +464,10 @@ def _check(kind: type, name: str, step: Step, what: Declared) -> None:
     if not is_dataclass(kind):
         raise ValueError(f"{where}: {kind.__name__} must be a dataclass, whose fields rules name")
     _check_fields(kind, where, step, what)
-    if step.when and step.when not in what.numbers:
-        raise ValueError(f"{where}: {unknown('number', step.when, what.numbers)}")
+    hidden = () if getattr(kind, "streaming", False) else CurrentTransition._fields
+    numbers = tuple(name for name in what.numbers if name not in hidden)
+    if step.when and step.when not in numbers:
+        raise ValueError(f"{where}: {unknown('number', step.when, numbers)}")
     if step.where and step.where not in what.vectors:
         raise ValueError(f"{where}: {unknown('vector', step.where, what.vectors)}")
     if isinstance(step, Slope | Mixture):
@@ -452,9 +481,11 @@ def _check(kind: type, name: str, step: Step, what: Declared) -> None:
     else:
         read = list(step.reads)
     with_gradient = ("gradient",) if step.hook in _WITH_GRADIENT else ()
-    known = (*what.numbers, *(what.rows if isinstance(step, Count) else ()))
+    known = (*numbers, *(what.rows if isinstance(step, Count) else ()))
     if isinstance(step, Rule | Total | TensorRule):
-        known = ("theta", *with_gradient, *what.vectors, *what.numbers)
+        known = ("theta", *with_gradient, *what.vectors, *numbers)
+    if not isinstance(step, Rule | Total):
+        _check_no_game(where, step, what)
     if isinstance(step, TensorRule):
         known = (*known, OF_TENSOR)
         if OF_TENSOR in {*what.vectors, *what.numbers}:
@@ -483,6 +514,17 @@ def _check(kind: type, name: str, step: Step, what: Declared) -> None:
         )
 
 
+def _check_no_game(where: str, step: Step, what: Declared) -> None:
+    """Check that a step that does not know of games names no vector that each of them has."""
+    of_games = {name for name, state in what.vectors.items() if state.per_game}
+    named = {*step.reads, step.writes, getattr(step, "to", "")}
+    for name in sorted(of_games & named):
+        raise ValueError(
+            f"{where} names {name!r}, of which there is one for each game: only rules over one "
+            "parameter, and totals, are given that of the transition's game"
+        )
+
+
 def _check_mixture(where: str, step: Mixture, what: Declared, with_gradient: Sequence[str]) -> None:
     """Check what a mixture is made of and added to, and that no number hides what it is given."""
     if step.of not in what.matrices:
@@ -505,6 +547,8 @@ def value_of(part: Any, name: str, learner: Any) -> float:
         return float(learner.last_td_loss)
     if name == "learning_rate":
         return float(learner.optimizer.param_groups[0]["lr"])
+    if name in CurrentTransition._fields:
+        return float(getattr(learner.current, name))
     value = getattr(part, name)
     if value is None:
         raise ValueError(f"part {part.name!r}: a rule reads {name!r}, which is None: give a number")

@@ -63,7 +63,7 @@ def _run(step: Step, part: Any, learner: Any) -> None:
         elif name == "gradient":
             columns.append(gradients(learner))
         elif name in vectors:
-            columns.append(getattr(part, name))
+            columns.append(_vector(part, name, learner))
             if not columns[-1]:
                 return  # it is late
         elif name in rows_of_numbers:
@@ -84,18 +84,28 @@ def _run(step: Step, part: Any, learner: Any) -> None:
             summed = sum(float(result.sum(dtype=torch.float64)) for result in results)
             set_number(part, step.writes, summed)
             return
-        target = getattr(part, step.writes) if step.writes in vectors else tensors
+        target = _vector(part, step.writes, learner) if step.writes in vectors else tensors
         if step.writes == "gradient":
             target = gradients(learner)
         if not target:
             return  # it is late
         adds = step.hook == "add_gradient" and step.writes == "gradient"
-        where = getattr(part, step.where) if step.where else [None] * len(tensors)
+        where = _vector(part, step.where, learner) if step.where else [None] * len(tensors)
         for tensor, result, here in zip(target, results, where, strict=bool(where)):
             if target is tensors and not tensor.requires_grad:
                 continue  # a user has frozen it
             value = tensor + result if adds else result
             tensor.copy_(value if here is None else torch.where(here != 0, value, tensor))
+
+
+def _vector(part: Any, name: str, learner: Any) -> list[torch.Tensor]:
+    """Return a vector of a part; if each game has one, that of the current transition's."""
+    tensors: list[torch.Tensor] = getattr(part, name)
+    if not declared(type(part)).vectors[name].per_game:
+        return tensors
+    count = len(parameters(learner))
+    first = int(learner.current.game) * count
+    return tensors[first : first + count]
 
 
 def _run_kept(step: KeptGradient, part: Any, learner: Any) -> None:

@@ -4,12 +4,14 @@ from continual_arcade.agents.replay.balanced import BalancedReplayBuffer
 from continual_arcade.agents.replay.buffer import TransitionReplayBuffer
 from continual_arcade.agents.replay.fifo import FIFOReplayBuffer
 from continual_arcade.agents.replay.mix import MixReplayBuffer
+from continual_arcade.agents.replay.none import NoReplayBuffer
 from continual_arcade.agents.replay.reservoir import ReservoirReplayBuffer
 
 __all__ = [
     "BalancedReplayBuffer",
     "FIFOReplayBuffer",
     "MixReplayBuffer",
+    "NoReplayBuffer",
     "ReservoirReplayBuffer",
     "TransitionReplayBuffer",
 ]

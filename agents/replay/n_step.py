@@ -40,6 +40,9 @@ class Transitions:
     ``(n,)``."""
     phases: npt.NDArray[np.int64]
     """Phase in which each began, shape ``(n,)``."""
+    ended: npt.NDArray[np.bool_] | None = None
+    """Where the episode ended, by its rules or cut off, shape ``(n,)``; known of transitions that
+    were just completed, and kept by no memory."""
 
     def __len__(self) -> int:
         return len(self.rewards)
@@ -55,13 +58,14 @@ class Transitions:
             self.dones[chosen],
             self.discounts[chosen],
             self.phases[chosen],
+            None if self.ended is None else self.ended[chosen],
         )
 
 
 MOST_PHASES = 1_000_000
 """More phases than this are a mistake: draws are counted for each."""
-COLUMNS = tuple(field.name for field in fields(Transitions))
-"""What a transition consists of."""
+COLUMNS = tuple(field.name for field in fields(Transitions) if field.name != "ended")
+"""What a transition consists of, wherever it is kept."""
 
 
 class NStepAccumulator:
@@ -182,6 +186,7 @@ class NStepAccumulator:
                 np.zeros(rows, np.float32),
                 np.zeros(rows, np.float32),
                 np.zeros(rows, np.int64),
+                np.zeros(rows, np.bool_),
             )
             pending = Pending(
                 observations=_bytes(seen, 2),
@@ -193,7 +198,7 @@ class NStepAccumulator:
                 discounts=self._discounts,
             )
             nothing = np.zeros(0, np.int64)
-            taken = dict(zip(COLUMNS, self._completed, strict=True))
+            taken = dict(zip((*COLUMNS, "ended"), self._completed, strict=True))
             for name in ("observations", "actions", "next_observations"):
                 taken[name] = _bytes(taken[name], 1)
             completed = Completed(**taken, placed_rows=nothing, placed_slots=nothing)

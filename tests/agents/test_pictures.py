@@ -168,6 +168,23 @@ def test_initial_weights_are_those_that_are_asked_for_in_convolutions_too() -> N
         assert 0.8 * bound < float(layer.weight.detach().abs().max()) <= bound
 
 
+def test_sparse_initial_weights_leave_each_unit_a_tenth_and_at_least_one() -> None:
+    learner = agent(initial="sparse")
+    layers = [
+        layer for layer in learner.q_net.modules() if isinstance(layer, nn.Conv2d | nn.Linear)
+    ]
+    assert len(layers) == 4
+    for layer in layers:
+        assert layer.bias is not None
+        assert not layer.bias.any()
+        units = layer.weight.detach().reshape(len(layer.weight), -1)
+        count = units.shape[1]
+        left = [int((unit != 0).sum()) for unit in units]
+        assert set(left) == {max(1, count // 10)}  # 0.9 of them, rounded up, are 0
+        assert 0.5 * count**-0.5 < float(units.abs().max()) <= count**-0.5
+        assert len({tuple((unit != 0).tolist()) for unit in units}) > 1  # not the same of all
+
+
 def test_one_seed_one_life() -> None:
     lives = [agent("reservoir") for _ in range(2)]
     for learner in lives:

@@ -61,6 +61,7 @@ def by_hand(life: dict[str, np.ndarray], n_steps: int, gamma: float) -> list[lis
                     float(life["dones"][last, env] and not life["timeouts"][last, env]),
                     gamma ** len(rewards),
                     life["phases"][start, env],
+                    life["dones"][last, env],
                 )
             )
     return completed
@@ -91,9 +92,9 @@ def test_types_and_shapes() -> None:
     for n_steps in (1, 3):
         for step in play(accumulator(n_steps), a_life(0, 6, 2, 0.3), 0, 6):
             n = len(step)
-            shapes = [(n, 2), (n, 1), (n,), (n, 2), (n,), (n,), (n,)]
+            shapes = [(n, 2), (n, 1), (n,), (n, 2), (n,), (n,), (n,), (n,)]
             assert [getattr(step, name).shape for name in NAMES] == shapes
-            types = [np.float32, np.int64, *[np.float32] * 4, np.int64]
+            types = [np.float32, np.int64, *[np.float32] * 4, np.int64, np.bool_]
             assert [getattr(step, name).dtype for name in NAMES] == types
 
 

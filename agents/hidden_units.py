@@ -3,7 +3,7 @@
 Hidden units are what enters each layer with weights but the first: with layer normalisation,
 activation and gates, without dropout. A filter of a convolution is one unit, wherever it looks.
 Where each phase has a column of layers, they are those of the column that answers, without its
-adapters.
+adapters. Of a CReLU they are both halves, one behind the other.
 """
 
 from typing import Any

@@ -12,6 +12,7 @@ from stable_baselines3.common.torch_layers import BaseFeaturesExtractor, NatureC
 from stable_baselines3.dqn.policies import DQNPolicy, QNetwork
 from torch import nn
 
+from continual_arcade.agents.crelu import CReLU, double_inputs
 from continual_arcade.agents.progressive_network import ProgressiveQNetwork
 from continual_arcade.agents.settings import PROBABILITY, Initial
 from continual_arcade.agents.told_networks import (
@@ -21,7 +22,7 @@ from continual_arcade.agents.told_networks import (
 )
 from continual_arcade.envs.checks import OneOf, Whole, flag
 
-ACTIVATIONS: Mapping[str, type[nn.Module]] = {"relu": nn.ReLU, "tanh": nn.Tanh}
+ACTIVATIONS: Mapping[str, type[nn.Module]] = {"relu": nn.ReLU, "tanh": nn.Tanh, "crelu": CReLU}
 """What may follow each hidden layer, by name."""
 SPARSITY = 0.9
 """Which part of the weights of a unit are 0 at first where they are sparse."""
@@ -55,7 +56,8 @@ class ContinualPolicy(DQNPolicy):
         ValueError: If ``layer_norm`` is no truth value, ``dropout`` no probability below 1,
             ``initial`` unknown, observations do not end with what could tell the phase, more than
             one of heads, subnetworks, columns and attention is asked for, attention with
-            ``layer_norm``, or there is not the memory for the columns.
+            ``layer_norm``, one of the latter three with CReLU, or there is not the memory for the
+            columns.
     """
 
     def __init__(
@@ -88,6 +90,12 @@ class ContinualPolicy(DQNPolicy):
                 f"layer_norm with attention = {attention}: the units that later phases change "
                 "would shift those of finished ones; leave layer_norm out"
             )
+        of_phases = [name for name in ("subnetworks", "columns", "attention") if told[name] > 1]
+        if kwargs.get("activation_fn") is CReLU and of_phases:
+            raise ValueError(
+                f"activation CReLU with {of_phases[0]} = {told[of_phases[0]]}: its units give two "
+                "numbers each, and those of that network one; choose activation = 'relu' or 'tanh'"
+            )
         self.dropout = PROBABILITY("dropout", dropout)
         OneOf(get_args(Initial))("initial", initial)
         self.initial = initial
@@ -114,6 +122,9 @@ class ContinualPolicy(DQNPolicy):
             if network.activation_fn is not nn.ReLU:
                 _drop_outputs(layers)
             network.q_net = nn.Sequential(*layers).to(self.device)
+        if network.activation_fn is CReLU:
+            assert isinstance(network.q_net, nn.Sequential)
+            double_inputs(network.q_net)
         if isinstance(network, ProgressiveQNetwork):
             network.add_columns()
         if self.initial == "xavier":

@@ -97,13 +97,14 @@ class DQNSettings:
 
     engine: Engine = "auto"
     """What computes: torch serves everything; compiled serves networks without layer_norm,
-    dropout and large convolutions, many times as fast; auto is compiled where that can serve."""
+    dropout, crelu and large convolutions, many times as fast; auto is compiled where that can
+    serve."""
     num_envs: AtOnce = 8
     """Games that are played side by side."""
     hidden: tuple[Count, ...] = (64, 64)
     """Units of each hidden layer."""
-    activation: Literal["relu", "tanh"] = "relu"
-    """What follows each hidden layer."""
+    activation: Literal["relu", "tanh", "crelu"] = "relu"
+    """What follows each hidden layer; crelu doubles the inputs of the next one."""
     convolutions: Convolutions = "small"
     """What looks at pictures, before the hidden layers: two small convolutions, or the three of
     Mnih et al. 2015 with their 512 units (nature); only of agents that see pictures."""

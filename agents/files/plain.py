@@ -23,7 +23,7 @@ from continual_arcade.envs.messages import shown
 _MODULES = re.compile(
     r"torch\.nn\.modules\.\w+|torch\.optim(\.\w+)?|"
     r"stable_baselines3\.(dqn\.policies|her\.her_replay_buffer|common\.(buffers|torch_layers))|"
-    r"continual_arcade\.agents\.(networks|replay)"
+    r"continual_arcade\.agents\.(crelu|networks|replay)"
 )
 """Where classes that a file names may be defined: modules that do nothing when imported."""
 _KINDS = (torch.nn.Module, torch.optim.Optimizer, ReplayBuffer)

@@ -9,6 +9,7 @@ import torch
 from stable_baselines3.common.torch_layers import FlattenExtractor
 from torch import nn
 
+from continual_arcade.agents.crelu import CReLU
 from continual_arcade.agents.hidden_units import hidden_units
 from continual_arcade.agents.methods.base import Learner, State
 from continual_arcade.agents.methods.periodic import Periodic
@@ -93,6 +94,11 @@ class Recycler(Periodic):
                 "stay as they are: choose observations that are features, or leave the part out"
             )
         modules = list(network.q_net)
+        if any(isinstance(module, CReLU) for module in modules):
+            raise ValueError(
+                f"part {self.name!r} recycles units that give one number each, and those of a "
+                "CReLU give two: choose activation = 'relu' or 'tanh', or leave the part out"
+            )
         places = [i for i, module in enumerate(modules) if isinstance(module, nn.Linear)]
         return [
             Hidden(

@@ -12,6 +12,7 @@ import torch
 from stable_baselines3.dqn.policies import QNetwork
 from torch import nn
 
+from continual_arcade.agents.crelu import CReLU
 from continual_arcade.agents.hidden_units import hidden_units
 
 
@@ -19,7 +20,8 @@ def dormant_share(network: QNetwork, observations: npt.ArrayLike, threshold: flo
     """Compute the share of the hidden units that are dormant.
 
     A unit is dormant if its mean absolute value is at most ``threshold`` times the mean over the
-    units of its layer; in a layer that is silent altogether all of them are.
+    units of its layer; in a layer that is silent altogether all of them are. Both halves of a CReLU
+    are one unit.
 
     Source: Sokar et al. (2023), The dormant neuron phenomenon in deep reinforcement learning; the
     threshold is that of MEAL.
@@ -38,8 +40,14 @@ def dormant_share(network: QNetwork, observations: npt.ArrayLike, threshold: flo
     if not 0 <= threshold < math.inf:
         raise ValueError(f"threshold = {threshold} must be at least 0 and finite")
     dormant = units = 0
-    for layer in hidden_units(network, observations):
+    layers = hidden_units(network, observations)
+    # Convolutions, which have none, come first.
+    in_halves = len(layers) - sum(isinstance(module, CReLU) for module in network.modules())
+    for i, layer in enumerate(layers):
         sizes = layer.double().abs().mean(0)
+        if i >= in_halves:
+            above, below = sizes.chunk(2)
+            sizes = above + below
         if not bool(sizes.isfinite().all()):
             return math.nan
         dormant += int((sizes <= threshold * sizes.mean()).sum())

@@ -406,6 +406,7 @@ SMALL: dict[str, dict[str, Any]] = {
     "shrink-perturb": {},
     "si": {"lam": 0.01},
     "spectral": {"lam": 0.01},
+    "stream-q": {},
     "trac": {"epsilon": 0.1},
     "upgd": {"noise": 0.01},
 }
@@ -462,6 +463,8 @@ CONFLICTS = {
     ("packnet", "reset"),
     ("reptile", "reset"),
     ("reset", "si"),
+    # Who does something between gradient steps only, and moves nothing, may stand beside it.
+    *(tuple(sorted(("stream-q", o))) for o in SMALL if o not in ("stream-q", "best-return")),
     *(tuple(sorted(("upgd", other))) for other in (*TURNING, *DRAWING)),
     *(tuple(sorted(("trac", other))) for other in (*TURNING, *DRAWING, "upgd", *MOVING)),
 }

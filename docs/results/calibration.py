@@ -2,7 +2,7 @@
 
     python docs/results/calibration.py
 
-It reads the published runs of the study ``calibration`` and prints the tables.
+It reads the published runs of the studies in ``STUDIES`` and prints the tables.
 """
 
 import csv
@@ -14,7 +14,8 @@ from typing import NamedTuple
 
 from scipy.stats import t
 
-RUNS = Path(__file__).parent / "calibration-runs.csv"
+HERE = Path(__file__).parent
+STUDIES = ("calibration", "calibration-split", "calibration-ten")
 RETAINED, LEARNT, WORST = "acc@gem", "la@mer", "worst-phase@end"
 QUESTIONS = 1_000
 """Of an exam, of which a score is the number answered right."""
@@ -56,10 +57,44 @@ PAPER: Mapping[str, Mapping[str, float]] = {
     },
 }
 """Retained accuracy in Riemer et al. 2019, as remembered [%]."""
+SPLIT: Mapping[str, Mapping[str, float]] = {
+    "split-digits-task": {
+        "online": 84.3,
+        "joint": 99.7,
+        "ewc": 99.1,
+        "si": 99.2,
+        "agem": 98.6,
+        "er": 99.0,
+    },
+    "split-digits-domain": {
+        "online": 60.1,
+        "joint": 98.6,
+        "ewc": 63.0,
+        "si": 66.9,
+        "lwf": 72.2,
+        "agem": 87.7,
+        "er": 93.8,
+    },
+    "split-digits-class": {
+        "online": 19.9,
+        "joint": 98.2,
+        "ewc": 20.6,
+        "si": 21.2,
+        "lwf": 21.9,
+        "agem": 65.1,
+        "er": 88.8,
+    },
+    "split-small-digits": {"online": 19.9, "joint": 98.2, "generative-replay": 91.3, "er": 88.8},
+}
+"""Retained accuracy in van de Ven et al. 2022, as remembered [%]; of MNIST."""
 STREAMS = {
     "rotated-digits": "Rotations",
     "permuted-digits": "Permutations",
     "many-permuted-digits": "Many permutations",
+    "split-digits-task": "Task",
+    "split-digits-domain": "Domain",
+    "split-digits-class": "Class",
+    "split-small-digits": "Class, 8 x 8 pixels",
 }
 TITLES = {
     "online": "Online",
@@ -69,6 +104,11 @@ TITLES = {
     "mer-1": "MER, algorithm 1",
     "mer-6": "MER, algorithm 6",
     "mer-7": "MER, algorithm 7",
+    "joint": "All tasks at once",
+    "si": "SI",
+    "lwf": "LwF",
+    "agem": "A-GEM",
+    "generative-replay": "Generative replay",
 }
 HEADINGS = (
     "stream",
@@ -128,28 +168,31 @@ class Measured(NamedTuple):
 def measured() -> dict[tuple[str, str], Measured]:
     """Read what was measured, by scenario and method."""
     found: dict[tuple[str, str], Measured] = {}
-    with RUNS.open(encoding="utf-8", newline="") as file:
-        for row in csv.DictReader(file):
-            key = row["in"].removeprefix("Digits, "), row["method"]
-            runs = found.setdefault(key, Measured([], [], []))
-            for column, scores in zip((RETAINED, LEARNT, WORST), runs, strict=True):
-                scores.append(float(row[column]))
+    for study in STUDIES:
+        with (HERE / f"{study}-runs.csv").open(encoding="utf-8", newline="") as file:
+            for row in csv.DictReader(file):
+                key = row["in"].partition(", ")[2], row["method"]
+                runs = found.setdefault(key, Measured([], [], []))
+                for column, scores in zip((RETAINED, LEARNT, WORST), runs, strict=True):
+                    scores.append(float(row[column]))
     return found
 
 
-def rows() -> Iterator[tuple[str, ...]]:
-    """Return the rows of MER's table, as text."""
-    for scenario, of_paper in PAPER.items():
+def rows(papers: Mapping[str, Mapping[str, float]]) -> Iterator[tuple[str, ...]]:
+    """Return what was measured beside what papers have, as text."""
+    for scenario, of_paper in papers.items():
         for method, paper in of_paper.items():
             if (scenario, method) not in measured():
                 continue
             name, _, memory = method.rpartition("-")
+            if not memory.isdigit():
+                name, memory = method, "none"
             found = measured()[scenario, method]
             retained, learnt = estimate(found.retained), estimate(found.learnt)
             yield (
                 STREAMS[scenario],
-                TITLES[name or memory],
-                memory if name else "none",
+                TITLES[name],
+                memory,
                 f"{paper:.1f}",
                 str(retained),
                 f"{learnt.mean:.1f}",
@@ -160,7 +203,14 @@ def rows() -> Iterator[tuple[str, ...]]:
 
 def table() -> str:
     """Return MER's table as Markdown."""
-    return markdown(HEADINGS, ("---",) * 2 + ("---:",) * 5 + ("---",), rows())
+    return markdown(HEADINGS, ("---",) * 2 + ("---:",) * 5 + ("---",), rows(PAPER))
+
+
+def split_table() -> str:
+    """Return the table of split digits as Markdown."""
+    lines = ((*row[:2], *row[3:]) for row in rows(SPLIT))
+    headings = (*HEADINGS[:2], *HEADINGS[3:])
+    return markdown(headings, ("---",) * 2 + ("---:",) * 4 + ("---",), lines)
 
 
 def markdown(
@@ -171,4 +221,4 @@ def markdown(
 
 
 if __name__ == "__main__":
-    print(table())
+    print("\n\n".join((table(), split_table())))

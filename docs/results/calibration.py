@@ -89,7 +89,6 @@ TEN: Mapping[str, Mapping[str, float | None]] = {
         "online": None,
         "dropout": 77.0,
         "exact": 94.0,
-        "sampled": None,
         "empirical": None,
         "batched": None,
         "si": 97.0,
@@ -121,7 +120,6 @@ TITLES = {
     "generative-replay": "Generative replay",
     "dropout": "Online, with dropout",
     "exact": "EWC, exact Fisher information",
-    "sampled": "EWC, sampled",
     "empirical": "EWC, empirical",
     "batched": "EWC, batches of 100 squared",
 }

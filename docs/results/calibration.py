@@ -87,7 +87,6 @@ SPLIT: Mapping[str, Mapping[str, float]] = {
 TEN: Mapping[str, Mapping[str, float | None]] = {
     "ten-permuted-digits": {
         "online": None,
-        "dropout": 77.0,
         "exact": 94.0,
         "empirical": None,
         "batched": None,
@@ -118,7 +117,6 @@ TITLES = {
     "lwf": "LwF",
     "agem": "A-GEM",
     "generative-replay": "Generative replay",
-    "dropout": "Online, with dropout",
     "exact": "EWC, exact Fisher information",
     "empirical": "EWC, empirical",
     "batched": "EWC, batches of 100 squared",

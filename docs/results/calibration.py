@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 from scipy.stats import t
 
 HERE = Path(__file__).parent
-STUDIES = ("calibration", "calibration-split", "calibration-ten")
+STUDIES = ("calibration", "calibration-split")
 RETAINED, LEARNT, WORST = "acc@gem", "la@mer", "worst-phase@end"
 QUESTIONS = 1_000
 """Of an exam, of which a score is the number answered right."""

@@ -124,6 +124,7 @@ def test_the_page_of_calibration_has_the_tables_of_figure_2c() -> None:
         (70.0, 69.9, 70.1, 68.1, "within 2 points"),
         (70.0, 69.9, 70.1, 72.5, "off by -2.5"),
         (70.0, 69.9, 70.1, 60.0, "off by +10.0"),
+        (70.0, 40.0, 100.0, 70.0, "seeds differ too much to say"),
     ],
 )
 def test_verdicts_of_calibration(

@@ -78,7 +78,8 @@ def numbers_of(found: Images) -> npt.NDArray[np.int32]:
 
 
 @rule
-def _set_task(block: Any, lane: int, params: Any, row: int) -> None:
+def set_task(block: Any, lane: int, params: Any, row: int) -> None:
+    """Take over the tunables."""
     block.angle[lane] = params[row, 0]
     block.permutation[lane] = params[row, 1]
     block.split[lane] = params[row, 2]
@@ -92,7 +93,8 @@ def _start(constants: Any, label: int) -> Any:
 
 
 @rule
-def _first_class(block: Any, lane: int) -> int:
+def first_class(block: Any, lane: int) -> int:
+    """Return the first class of those that are shown."""
     return 0 if block.split[lane] == 0.0 else (int(block.split[lane]) - 1) * IN_SPLIT
 
 
@@ -103,21 +105,23 @@ def _end_class(block: Any, lane: int, constants: Any) -> int:
 
 
 @rule
-def _num_examples(block: Any, lane: int, constants: Any) -> float:
+def num_examples(block: Any, lane: int, constants: Any) -> float:
+    """Return how many images the task has."""
     end = _start(constants, _end_class(block, lane, constants))
-    return float(end - _start(constants, _first_class(block, lane)))
+    return float(end - _start(constants, first_class(block, lane)))
 
 
 @rule
 def _image(block: Any, lane: int, constants: Any) -> Any:
     """Return which of all images is shown."""
-    return _start(constants, _first_class(block, lane)) + int(block.example[lane])
+    return _start(constants, first_class(block, lane)) + int(block.example[lane])
 
 
 @rule
-def _right_answer(block: Any, lane: int, constants: Any) -> float:
+def right_answer(block: Any, lane: int, constants: Any) -> float:
+    """Return the class of the image."""
     image = _image(block, lane, constants)
-    label = _first_class(block, lane)
+    label = first_class(block, lane)
     while _start(constants, label + 1) <= image:
         label += 1
     return float(label)
@@ -172,9 +176,9 @@ def observe(block: Any, lane: int, constants: Any, out: Any, at: int) -> None:
 
 RULES = labelled_rules(
     constants=constants,
-    set_task=_set_task,
-    num_examples=_num_examples,
-    right_answer=_right_answer,
+    set_task=set_task,
+    num_examples=num_examples,
+    right_answer=right_answer,
     observe=observe,
 )
 

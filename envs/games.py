@@ -25,6 +25,7 @@ from continual_arcade.envs.picture_format import (
 )
 from continual_arcade.envs.pictured import pictured
 from continual_arcade.envs.relabelled import relabelled_catcher, relabelled_flappy_bird
+from continual_arcade.envs.split_digits import split_digits
 from continual_arcade.envs.tour import tour
 
 GAMES: dict[str, Callable[..., Game] | str] = {
@@ -40,6 +41,7 @@ identifiers follow from this table."""
 STREAMS: dict[str, Callable[..., Game] | str] = {
     "AdditionFacts": addition_facts,
     "Digits": digits,
+    "SplitDigits": split_digits,
 }
 """The same of streams of labelled examples (``labelled.py``), which are no games to people: they
 are made, registered, trained in and evaluated like games, in scenarios and studies."""

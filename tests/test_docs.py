@@ -81,10 +81,16 @@ def test_toml_in_the_documentation_is_what_it_says(text: str) -> None:
         loads(text, ".toml").check(make_game("FlappyBird").tunables)
 
 
-def rows(page: Path) -> dict[str, list[str]]:
-    """The rows of all tables that begin with a name in code font, or a number and then one."""
+def rows(page: Path, game: str = "") -> dict[str, list[str]]:
+    """The rows of all tables that begin with a name in code font, or a number and then one.
+
+    With a game only those of its section.
+    """
     found = {}
-    for line in page.read_text("utf-8").splitlines():
+    text = page.read_text("utf-8")
+    if game:
+        text = text.partition(f"\n## `{game}`\n")[2].partition("\n## ")[0]
+    for line in text.splitlines():
         cells = [cell.strip() for cell in line.strip("|").split("|")]
         names = [cell for cell in cells[:2] if re.fullmatch(r"`\w+`", cell)]
         if line.startswith("|") and names:
@@ -101,7 +107,7 @@ def test_every_feature_is_documented_in_order(game: str) -> None:
 
 @pytest.mark.parametrize("game", [*GAMES, *STREAMS])
 def test_every_tunable_is_documented_with_its_bounds(game: str) -> None:
-    table = rows(PAGE_OF.get(game, STREAMS_PAGE))
+    table = rows(STREAMS_PAGE, game) if game in STREAMS else rows(PAGE_OF[game])
     for name, tunable in make_game(game).tunables.items():
         _, default, bounds, unit, harder = table[name]
         assert float(default) == pytest.approx(tunable.default, rel=1e-5)

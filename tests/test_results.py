@@ -89,9 +89,22 @@ def calibration() -> dict[str, Any]:
 
 def test_the_page_of_calibration_has_the_table_that_is_published() -> None:
     text = (RESULTS.parent / "calibration.md").read_text("utf-8")
-    table = calibration()["table"]()
+    ours = calibration()
+    table = ours["table"]()
     assert len(table.splitlines()) > 2  # something is published
     assert f"<!-- calibration -->\n{table}\n" in text
+    for papers in ("SPLIT", "TEN"):
+        table = ours["small_table"](ours[papers])
+        assert len(table.splitlines()) == 2 + sum(map(len, ours[papers].values()))
+        assert f"\n{table}\n" in text
+
+
+def test_the_page_of_calibration_has_the_table_of_figure_2a() -> None:
+    program = runpy.run_path(str(RESULTS / "three_tasks.py"))
+    text = (RESULTS.parent / "calibration.md").read_text("utf-8")
+    table = read_csv(program["CURVES"])
+    assert "\n".join(program["lines"](table)) in text
+    assert "\n".join(program["lines"](table[table["seed"] > 0])) not in text
 
 
 def test_the_page_of_calibration_has_the_tables_of_figure_2c() -> None:
@@ -111,6 +124,7 @@ def test_the_page_of_calibration_has_the_tables_of_figure_2c() -> None:
         (70.0, 69.9, 70.1, 68.1, "within 2 points"),
         (70.0, 69.9, 70.1, 72.5, "off by -2.5"),
         (70.0, 69.9, 70.1, 60.0, "off by +10.0"),
+        (70.0, 40.0, 100.0, 70.0, "seeds differ too much to say"),
     ],
 )
 def test_verdicts_of_calibration(

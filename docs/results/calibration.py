@@ -2,7 +2,7 @@
 
     python docs/results/calibration.py
 
-It reads the published runs of the study ``calibration`` and prints the tables.
+It reads the published runs of the studies in ``STUDIES`` and prints the tables.
 """
 
 import csv
@@ -10,16 +10,19 @@ from collections.abc import Iterator, Mapping, Sequence
 from functools import cache
 from pathlib import Path
 from statistics import mean, stdev
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from scipy.stats import t
 
-RUNS = Path(__file__).parent / "calibration-runs.csv"
+HERE = Path(__file__).parent
+STUDIES = ("calibration", "calibration-split", "calibration-ten")
 RETAINED, LEARNT, WORST = "acc@gem", "la@mer", "worst-phase@end"
 QUESTIONS = 1_000
 """Of an exam, of which a score is the number answered right."""
 CLOSE = 2.0
 """How far off a number may be beyond the interval [percentage points]."""
+WIDE = 20.0
+"""Width from which an interval tells nothing [percentage points]."""
 
 MER = {"5120": 89.6, "500": 81.8, "200": 77.4}, {"5120": 85.5, "500": 77.5, "200": 73.5}
 """Of rotations and of permutations; one number for each memory, whichever algorithm it is of."""
@@ -56,10 +59,47 @@ PAPER: Mapping[str, Mapping[str, float]] = {
     },
 }
 """Retained accuracy in Riemer et al. 2019, as remembered [%]."""
+SPLIT: Mapping[str, Mapping[str, float]] = {
+    "split-digits-task": {
+        "online": 84.3,
+        "ewc": 99.1,
+        "si": 99.2,
+        "agem": 98.6,
+        "er": 99.0,
+    },
+    "split-digits-domain": {
+        "online": 60.1,
+        "ewc": 63.0,
+        "si": 66.9,
+        "lwf": 72.2,
+        "agem": 87.7,
+        "er": 93.8,
+    },
+    "split-digits-class": {
+        "online": 19.9,
+        "ewc": 20.6,
+        "si": 21.2,
+        "lwf": 21.9,
+        "agem": 65.1,
+        "er": 88.8,
+    },
+    "split-small-digits": {"online": 19.9, "generative-replay": 91.3, "er": 88.8},
+}
+"""Retained accuracy in van de Ven et al. 2022, as remembered [%]; of MNIST."""
+TEN: Mapping[str, Mapping[str, float | None]] = {
+    "ten-permuted-digits": {"online": None, "ewc": 94.0, "si": 97.0}
+}
+"""The same after ten permutations in Kirkpatrick et al. 2017 (figure 2B) and Zenke et al. 2017, as
+remembered [%]; None where no number is known."""
 STREAMS = {
     "rotated-digits": "Rotations",
     "permuted-digits": "Permutations",
     "many-permuted-digits": "Many permutations",
+    "split-digits-task": "Task",
+    "split-digits-domain": "Domain",
+    "split-digits-class": "Class",
+    "split-small-digits": "Class, 8 x 8 pixels",
+    "ten-permuted-digits": "Ten permutations",
 }
 TITLES = {
     "online": "Online",
@@ -69,6 +109,10 @@ TITLES = {
     "mer-1": "MER, algorithm 1",
     "mer-6": "MER, algorithm 6",
     "mer-7": "MER, algorithm 7",
+    "si": "SI",
+    "lwf": "LwF",
+    "agem": "A-GEM",
+    "generative-replay": "Generative replay",
 }
 HEADINGS = (
     "stream",
@@ -95,6 +139,8 @@ class Estimate(NamedTuple):
 
 def verdict(found: Estimate, paper: float) -> str:
     """Say how a number compares with that of a paper."""
+    if found.high - found.low > WIDE:
+        return "seeds differ too much to say"
     if found.low <= paper <= found.high:
         return "within the interval"
     off = found.mean - paper
@@ -128,39 +174,49 @@ class Measured(NamedTuple):
 def measured() -> dict[tuple[str, str], Measured]:
     """Read what was measured, by scenario and method."""
     found: dict[tuple[str, str], Measured] = {}
-    with RUNS.open(encoding="utf-8", newline="") as file:
-        for row in csv.DictReader(file):
-            key = row["in"].removeprefix("Digits, "), row["method"]
-            runs = found.setdefault(key, Measured([], [], []))
-            for column, scores in zip((RETAINED, LEARNT, WORST), runs, strict=True):
-                scores.append(float(row[column]))
+    for study in STUDIES:
+        with (HERE / f"{study}-runs.csv").open(encoding="utf-8", newline="") as file:
+            for row in csv.DictReader(file):
+                key = row["in"].partition(", ")[2], row["method"]
+                runs = found.setdefault(key, Measured([], [], []))
+                for column, scores in zip((RETAINED, LEARNT, WORST), runs, strict=True):
+                    scores.append(float(row[column]))
     return found
 
 
-def rows() -> Iterator[tuple[str, ...]]:
-    """Return the rows of MER's table, as text."""
-    for scenario, of_paper in PAPER.items():
+def rows(papers: Mapping[str, Mapping[str, Any]]) -> Iterator[tuple[str, ...]]:
+    """Return what was measured beside what papers have, as text."""
+    for scenario, of_paper in papers.items():
         for method, paper in of_paper.items():
             if (scenario, method) not in measured():
                 continue
             name, _, memory = method.rpartition("-")
+            if not memory.isdigit():
+                name, memory = method, "none"
             found = measured()[scenario, method]
             retained, learnt = estimate(found.retained), estimate(found.learnt)
             yield (
                 STREAMS[scenario],
-                TITLES[name or memory],
-                memory if name else "none",
-                f"{paper:.1f}",
+                TITLES[name],
+                memory,
+                "-" if paper is None else f"{paper:.1f}",
                 str(retained),
                 f"{learnt.mean:.1f}",
                 f"{retained.mean - learnt.mean:+.1f}",
-                verdict(retained, paper),
+                "-" if paper is None else verdict(retained, paper),
             )
 
 
 def table() -> str:
     """Return MER's table as Markdown."""
-    return markdown(HEADINGS, ("---",) * 2 + ("---:",) * 5 + ("---",), rows())
+    return markdown(HEADINGS, ("---",) * 2 + ("---:",) * 5 + ("---",), rows(PAPER))
+
+
+def small_table(papers: Mapping[str, Mapping[str, Any]]) -> str:
+    """Return the table of split digits, or of ten permutations, without memories."""
+    lines = ((*row[:2], *row[3:]) for row in rows(papers))
+    headings = (*HEADINGS[:2], *HEADINGS[3:])
+    return markdown(headings, ("---",) * 2 + ("---:",) * 4 + ("---",), lines)
 
 
 def markdown(
@@ -171,4 +227,4 @@ def markdown(
 
 
 if __name__ == "__main__":
-    print(table())
+    print("\n\n".join((table(), small_table(SPLIT), small_table(TEN))))

@@ -33,6 +33,9 @@ STUDIES = {
     "off-units-fresh": "relu-1",
     "calibration": "online",
     "calibration-overlap": "online",
+    "calibration-three": "online",
+    "calibration-split": "online",
+    "calibration-ten": "online",
 }
 """What was published, and the method that differences are taken from."""
 ABOUT = {"versions": {}, "command": "", "git_commit": "", "machine": "", "python": ""}

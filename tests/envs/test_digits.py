@@ -116,6 +116,28 @@ def test_a_split_beyond_the_classes_is_refused() -> None:
         env.reset(options={"params": {"split": 6}})
 
 
+@pytest.mark.parametrize("split", [1, 5])
+def test_split_digits_ask_for_the_first_or_the_second_class(split: int) -> None:
+    found = images.load(digits.SOURCE)
+    classes = [2 * split - 2, 2 * split - 1]
+    shown_of = np.isin(found.test_labels, classes)
+    labels = {}
+    for name in ("SplitDigits", "Digits"):
+        env = gym.make(IDS[name], exam=True)
+        observation, _ = env.reset(seed=0, options={"params": {"split": split}})
+        assert np.array_equal(observation, seen(found.test[shown_of][0], 0.0, 0))
+        labels[name] = [env.step(0)[-1]["label"] for _ in range(QUESTIONS)]
+    expected = np.repeat(found.test_labels[shown_of].astype(int), QUESTIONS // shown_of.sum())
+    assert np.array_equal(labels["Digits"], expected)
+    assert np.array_equal(labels["SplitDigits"], expected - classes[0])
+
+
+def test_split_digits_without_a_split_are_refused() -> None:
+    env = gym.make(IDS["SplitDigits"])
+    with pytest.raises(ValueError, match="split = 0"):
+        env.reset(options={"params": {"split": 0}})
+
+
 def test_two_sources_do_not_get_in_each_others_way(folder: Path) -> None:
     ours = gym.make(IDS["Digits"], images=str(folder), exam=True)
     others = gym.make(IDS["Digits"], exam=True)

@@ -267,6 +267,7 @@ def test_references_live_as_the_study_does_and_by_its_shared_settings(tmp_path: 
     assert {spec.schedule.total_steps for spec in found.values()} == {240, 80}
 
 
+@pytest.mark.filterwarnings("ignore:agem. Adam turns")  # as a paper has it, on purpose
 @pytest.mark.parametrize("file", sorted(SHIPPED.glob("*.toml")), ids=lambda file: file.stem)
 def test_shipped_studies_make_sense(file: Path) -> None:
     study = load_tuning(file).study if "trials" in tomllib.loads(file.read_text()) else load(file)

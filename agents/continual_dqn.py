@@ -282,6 +282,11 @@ class ContinualDQN(DQN):
         self.phase_tracker = PhaseTracker(self.n_envs)
         with all_or_none(self.parts):
             for part, stream in zip(self.parts, streams, strict=True):
+                if part.streaming and not isinstance(part, Streaming):
+                    raise TypeError(
+                        f"part {part.name!r} says that it is streaming, and does not say what it "
+                        "learns from: derive it from methods.streaming.Streaming"
+                    )
                 if part.watches_replay:
                     _ = self.replay  # raises if it is of another kind
                 part.bind(self, np.random.default_rng(stream))
@@ -447,6 +452,11 @@ class ContinualDQN(DQN):
         for part in self.parts:
             if isinstance(part, Streaming):
                 part.check_learner(self)
+            if part.plans_batches and self.gradient_steps == 0:
+                raise ValueError(
+                    f"gradient_steps = 0 learns nothing, and part {part.name!r} would keep all "
+                    "that it is to learn from: set gradient_steps = 1, or leave the part out"
+                )
         if isinstance(replay, TransitionReplayBuffer) and replay.gamma != self.gamma:
             raise ValueError(
                 f"gamma = {self.gamma} was set, but replay sums its returns with {replay.gamma}: "

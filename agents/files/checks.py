@@ -245,6 +245,8 @@ def check_part(
             _check_ends(value, state["kept"])
         elif name == "steps":
             Whole(0, (every or 1) - 1)(name, value)
+        elif name == "deeper":  # of so many steps it is said how many are done
+            Whole(0, Whole(0)("flowed", state["flowed"]))(name, value)
         elif isinstance(fresh.get(name), np.ndarray):
             Array(fresh[name].shape, fresh[name].dtype)(name, value)
         elif isinstance(value, list):

@@ -296,6 +296,7 @@ class ContinualDQN(DQN):
                     "learns from transitions as they come, such as 'stream-q'"
                 )
             check_savable(self.parts)
+            self._check_steps()
             if self.env is not None:
                 games = self.env.unwrapped
                 if isinstance(games, InferringVecEnv):
@@ -442,6 +443,15 @@ class ContinualDQN(DQN):
         if self.exploration is not None and self.exploration.epsilon == "per_phase":
             self.phase_tracker.progress_of_phase()  # raises if no phase ends
 
+    def _check_steps(self) -> None:
+        """Check that what a part plans to learn from is learnt from."""
+        for part in self.parts:
+            if part.plans_batches and self.gradient_steps == 0:
+                raise ValueError(
+                    f"gradient_steps = 0 learns nothing, and part {part.name!r} would keep all "
+                    "that it is to learn from: set gradient_steps = 1, or leave the part out"
+                )
+
     def _check_changes(self) -> None:
         """Check what was changed since the agent was made, as far as no engine can honour it.
 
@@ -449,14 +459,10 @@ class ContinualDQN(DQN):
             ValueError: If something would be silently ignored.
         """
         replay = self.replay_buffer
+        self._check_steps()
         for part in self.parts:
             if isinstance(part, Streaming):
                 part.check_learner(self)
-            if part.plans_batches and self.gradient_steps == 0:
-                raise ValueError(
-                    f"gradient_steps = 0 learns nothing, and part {part.name!r} would keep all "
-                    "that it is to learn from: set gradient_steps = 1, or leave the part out"
-                )
         if isinstance(replay, TransitionReplayBuffer) and replay.gamma != self.gamma:
             raise ValueError(
                 f"gamma = {self.gamma} was set, but replay sums its returns with {replay.gamma}: "

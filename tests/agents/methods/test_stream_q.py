@@ -549,7 +549,11 @@ def test_what_it_cannot_honour_is_refused() -> None:
     assert tiny.agent(StreamQ(), replay=FIFOReplayBuffer).replay.buffer_size == 200
     for part in (StreamQ(), make_part("online")):
         with pytest.raises(ValueError, match=f"gradient_steps = 0 learns nothing.*{part.name!r}"):
-            tiny.live(tiny.agent(part, gradient_steps=0), 50)
+            tiny.agent(part, gradient_steps=0)
+    agent = tiny.agent(StreamQ())
+    agent.gradient_steps = 0
+    with pytest.raises(ValueError, match="gradient_steps = 0 learns nothing"):
+        tiny.live(agent, 50)
 
 
 def test_streaming_parts_of_another_kind_are_refused() -> None:

@@ -691,14 +691,13 @@ class ContinualDQN(DQN):
             DivergedError: If it could not, because of such a loss, or norm of its gradient.
         """
         if not is_finite:
+            names = ", ".join(part.name for part in self.parts)
+            way = f"lower the learning rate{f' or the strength of {names}' if names else ''}"
+            if self.streams:  # of whose steps the learning rate says nothing
+                way = f"let the settings of {names} make smaller steps"
             raise DivergedError(
                 f"at step {self.num_timesteps} the loss is {loss} and its gradient's norm {norm}: "
-                "learning has diverged; lower the learning rate"
-                + (
-                    f" or the strength of {', '.join(p.name for p in self.parts)}"
-                    if self.parts
-                    else ""
-                )
+                f"learning has diverged; {way}"
             )
 
     def _batches(self, gradient_steps: int, batch_size: int) -> Iterator[Batch]:

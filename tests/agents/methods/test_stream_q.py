@@ -17,7 +17,7 @@ from stable_baselines3.common.logger import Logger
 from stable_baselines3.common.vec_env import DummyVecEnv
 from torch import nn
 
-from continual_arcade.agents import METHODS, ContinualDQN, DQNSettings, build_agent
+from continual_arcade.agents import METHODS, ContinualDQN, DivergedError, DQNSettings, build_agent
 from continual_arcade.agents.footprint import footprint
 from continual_arcade.agents.methods import Part, make_part
 from continual_arcade.agents.methods.rules import (
@@ -554,6 +554,11 @@ def test_what_it_cannot_honour_is_refused() -> None:
     agent.gradient_steps = 0
     with pytest.raises(ValueError, match="gradient_steps = 0 learns nothing"):
         tiny.live(agent, 50)
+
+
+def test_the_learning_rate_is_not_named_where_it_is_of_no_matter() -> None:
+    with pytest.raises(DivergedError, match="diverged; let the settings of stream-q make smaller"):
+        tiny.agent(StreamQ()).check_finite(False, np.nan, 1.0)
 
 
 def test_streaming_parts_of_another_kind_are_refused() -> None:

@@ -710,6 +710,8 @@ class ContinualDQN(DQN):
         """Make one gradient step; the order is that of ``parts.part``."""
         parts, streams = self.parts, self.streams
         self.measures = bool(parts) and self._n_updates % MEASURED == 0
+        if streams:  # its values are not known yet
+            self.current = self.current._replace(ended=batch.ended, game=batch.game)
         for part in parts:
             part.before_update(self)
         sharpness = next((getattr(p, p.sharpens) for p in parts if p.sharpens), None)

@@ -24,6 +24,7 @@ from continual_arcade.agents.methods.rules import (
     count,
     declared,
     number,
+    rule,
     tensor_rule,
     total,
     vector,
@@ -559,6 +560,36 @@ def test_what_it_cannot_honour_is_refused() -> None:
 def test_the_learning_rate_is_not_named_where_it_is_of_no_matter() -> None:
     with pytest.raises(DivergedError, match="diverged; let the settings of stream-q make smaller"):
         tiny.agent(StreamQ()).check_finite(False, np.nan, 1.0)
+
+
+@dataclass
+class CountsFirst(StreamQ):
+    """Counts the transitions of each game, and ends of episodes, before anything else."""
+
+    name: ClassVar[str] = "counts-first"
+    counted: list[torch.Tensor] = vector(per_game=True)
+    ends_seen: float = number(0.0)
+
+    @rule("before_update", writes="counted")
+    def more(counted: Any, game: Any) -> Any:
+        return counted + game + 1.0
+
+    @count("before_update", writes="ends_seen")
+    def see(ends_seen: Any, ended: Any) -> Any:
+        return ends_seen + ended
+
+
+@ENGINES
+def test_a_step_knows_its_game_from_its_beginning(engine: str) -> None:
+    part = CountsFirst()
+    agent = walker(part, engine, learning_starts=0)
+    agent.learn(STEPS)
+    seen = agent.parts[1].seen  # type: ignore[attr-defined]
+    assert part.ends_seen == sum(int(t.ended.sum()) for t in seen) > 0
+    half = len(part.counted) // 2
+    first, other = set(flat(part.counted[:half])), set(flat(part.counted[half:]))
+    assert first == {STEPS / 2}
+    assert other == {float(STEPS)}
 
 
 def test_streaming_parts_of_another_kind_are_refused() -> None:

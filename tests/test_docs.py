@@ -75,7 +75,7 @@ def test_toml_in_the_documentation_is_what_it_says(text: str) -> None:
         Scenario.from_dict(data)
     elif "methods" in data:  # of a tuning, whose search is no part of a study
         (method,) = data["methods"].values()
-        assert method.pop("search").keys() == {"lam", "learning_rate"}
+        assert method.pop("search").keys() in ({"lam", "learning_rate"}, {"hidden"})
         assert method.keys() <= {"preset", "parts", "settings"}
     else:
         loads(text, ".toml").check(make_game("FlappyBird").tunables)

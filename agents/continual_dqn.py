@@ -282,6 +282,11 @@ class ContinualDQN(DQN):
         self.phase_tracker = PhaseTracker(self.n_envs)
         with all_or_none(self.parts):
             for part, stream in zip(self.parts, streams, strict=True):
+                if part.streaming and not isinstance(part, Streaming):
+                    raise TypeError(
+                        f"part {part.name!r} says that it is streaming, and does not say what it "
+                        "learns from: derive it from methods.streaming.Streaming"
+                    )
                 if part.watches_replay:
                     _ = self.replay  # raises if it is of another kind
                 part.bind(self, np.random.default_rng(stream))
@@ -291,6 +296,7 @@ class ContinualDQN(DQN):
                     "learns from transitions as they come, such as 'stream-q'"
                 )
             check_savable(self.parts)
+            self._check_steps()
             if self.env is not None:
                 games = self.env.unwrapped
                 if isinstance(games, InferringVecEnv):
@@ -437,6 +443,15 @@ class ContinualDQN(DQN):
         if self.exploration is not None and self.exploration.epsilon == "per_phase":
             self.phase_tracker.progress_of_phase()  # raises if no phase ends
 
+    def _check_steps(self) -> None:
+        """Check that what a part plans to learn from is learnt from."""
+        for part in self.parts:
+            if part.plans_batches and self.gradient_steps == 0:
+                raise ValueError(
+                    f"gradient_steps = 0 learns nothing, and part {part.name!r} would keep all "
+                    "that it is to learn from: set gradient_steps = 1, or leave the part out"
+                )
+
     def _check_changes(self) -> None:
         """Check what was changed since the agent was made, as far as no engine can honour it.
 
@@ -444,6 +459,7 @@ class ContinualDQN(DQN):
             ValueError: If something would be silently ignored.
         """
         replay = self.replay_buffer
+        self._check_steps()
         for part in self.parts:
             if isinstance(part, Streaming):
                 part.check_learner(self)
@@ -675,14 +691,13 @@ class ContinualDQN(DQN):
             DivergedError: If it could not, because of such a loss, or norm of its gradient.
         """
         if not is_finite:
+            names = ", ".join(part.name for part in self.parts)
+            way = f"lower the learning rate{f' or the strength of {names}' if names else ''}"
+            if self.streams:  # of whose steps the learning rate says nothing
+                way = f"let the settings of {names} make smaller steps"
             raise DivergedError(
                 f"at step {self.num_timesteps} the loss is {loss} and its gradient's norm {norm}: "
-                "learning has diverged; lower the learning rate"
-                + (
-                    f" or the strength of {', '.join(p.name for p in self.parts)}"
-                    if self.parts
-                    else ""
-                )
+                f"learning has diverged; {way}"
             )
 
     def _batches(self, gradient_steps: int, batch_size: int) -> Iterator[Batch]:
@@ -695,6 +710,8 @@ class ContinualDQN(DQN):
         """Make one gradient step; the order is that of ``parts.part``."""
         parts, streams = self.parts, self.streams
         self.measures = bool(parts) and self._n_updates % MEASURED == 0
+        if streams:  # its values are not known yet
+            self.current = self.current._replace(ended=batch.ended, game=batch.game)
         for part in parts:
             part.before_update(self)
         sharpness = next((getattr(p, p.sharpens) for p in parts if p.sharpens), None)

@@ -378,7 +378,7 @@ def tune_methods(args: Tune, console: Console, given: Sequence[str]) -> Path:
     except ImportError as error:
         raise RuntimeError("tuning needs Optuna: pip install 'continual-arcade[tune]'") from error
     tuning = tunings.load(studies.find(args.file))
-    tuning.study.check()
+    tuning.check()
     executor, out = _executor(args), args.out / tuning.study.name
     _say(console, f"{len(tuning.candidates)} methods, {tuning.runs} runs of each, in {out}")
     for scenario in {scenario.game: scenario for scenario in tuning.study.scenarios}.values():

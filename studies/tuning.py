@@ -120,6 +120,22 @@ class Tuning:
         """Runs of each method: its budget."""
         return self.trials * len(self.study.scenarios) * len(self.study.seeds)
 
+    def check(self) -> None:
+        """Make an agent of each method's first values, and of each width that is searched.
+
+        Raises:
+            ValueError: If something makes no sense; the message says where.
+        """
+        self.study.check()
+        for candidate in self.candidates:
+            for name, found in candidate.search.items():
+                for network in found.extremes if isinstance(found, Widths) else ():
+                    entry = candidate.entry({name: list(network)}, self.study)
+                    try:
+                        replace(self.study, entries=(entry,), references=()).check()
+                    except (ValueError, RuntimeError) as error:  # of PyTorch: no memory
+                        raise ValueError(f"{name} = {list(network)}: {error}") from error
+
 
 def load(path: Path) -> Tuning:
     """Read what is to be tuned from a TOML file.

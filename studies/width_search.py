@@ -54,6 +54,11 @@ class Widths:
         """The smallest network."""
         return [self.widths[0]]
 
+    @property
+    def extremes(self) -> list[Hidden]:
+        """Each width alone, and the largest network: where these can be learnt, all can."""
+        return [*self.of_layers(1), (self.widths[-1],) * self.layers]
+
     def of_layers(self, count: int) -> list[Hidden]:
         """Return all networks with so many hidden layers."""
         return list(itertools.product(self.widths, repeat=count))

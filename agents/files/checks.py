@@ -226,8 +226,8 @@ def check_part(
     shapes = [tuple(parameter.shape) for parameter in agent.q_net.parameters()]
     expected = [f"{shape} of {torch.float32}" for shape in shapes]
     for name, value in state.items():
-        if name == "rng":
-            continue  # the generator looks at it itself
+        if name in ("rng", "ended"):
+            continue  # the generator looks at itself; and see below
         if name == "recent":
             for phase, kept in Instance((dict,))(name, value).items():
                 Whole(0)("phase", int(phase))
@@ -245,6 +245,8 @@ def check_part(
             _check_ends(value, state["kept"])
         elif name == "steps":
             Whole(0, (every or 1) - 1)(name, value)
+        elif name == "deeper":  # of so many steps it is said how many are done
+            Whole(0, Whole(0)("flowed", state["flowed"]))(name, value)
         elif isinstance(fresh.get(name), np.ndarray):
             Array(fresh[name].shape, fresh[name].dtype)(name, value)
         elif isinstance(value, list):
@@ -254,6 +256,8 @@ def check_part(
             _check_tensors(name, value, [*map(_kind, fresh[name])] or expected)
         else:
             _FINITE(name, value)
+    if "ended" in state:
+        Array((len(state["completed"].get("rewards", ())),), np.bool_)("ended", state["ended"])
     lengths = {name: len(state[name]) for name in ("omega", "center") if name in state}
     if len(set(lengths.values())) > 1:
         raise ValueError(f"there are not as many of each: {lengths}")

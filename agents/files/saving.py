@@ -63,6 +63,7 @@ from continual_arcade.agents.methods.catalogue import (
     setting_types,
     settings_before,
 )
+from continual_arcade.agents.methods.rules import declared
 from continual_arcade.agents.replay import TransitionReplayBuffer
 from continual_arcade.agents.task_inference.inference import TaskInference
 from continual_arcade.envs.checks import (
@@ -402,6 +403,10 @@ def _restore(agent: Any, state: dict[str, Any], *, remade: bool) -> None:
         if part.name not in by_name:
             continue
         kept = by_name[part.name]["state"]
+        if state["n_envs"] != agent.n_envs:  # what each game has, other games begin without
+            vectors = declared(type(part)).vectors
+            of_games = {n: v for n, v in part.state_dict().items() if n in vectors}
+            kept |= {n: v for n, v in of_games.items() if vectors[n].per_game}
         # What others keep may depend on what they learnt.
         if _is_ours(part) and settled(by_name[part.name]["class"]) == name_of(type(part)):
             fresh = part.state_dict()

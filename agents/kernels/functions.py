@@ -11,7 +11,7 @@ import hashlib
 from collections.abc import Callable, Mapping, Sequence
 from functools import cache
 from pathlib import Path
-from types import CodeType, FunctionType
+from types import CodeType, FunctionType, ModuleType
 from typing import Any, TypeVar, cast
 
 import numba
@@ -192,6 +192,8 @@ def _shortened(error: NumbaError, function: Any) -> str:
 
 
 _MADE: dict[str, CFunction] = {}
+_CONSTANTS = (int, float, complex, str, tuple, bytes, np.generic, np.ndarray)
+"""Of these kinds are the constants that compiled code has in it."""
 
 
 def c_function(
@@ -249,20 +251,29 @@ def _c_function(run: Any) -> Any:
         return cfunc(types.void(types.int64), **options)(run)
 
 
-def _content(thing: Any, depth: int = 3) -> list[str]:
+def _content(thing: Any, seen: set[int] | None = None) -> list[str]:
     """Return what a function computes: its code, and all that it finds by name.
 
-    A rule may use a number or a function of a notebook, of which no file tells that it has changed.
+    A rule may use a number or a function of a notebook, or of a module, of which no file that is
+    looked at tells that it has changed.
     """
+    seen = set() if seen is None else seen
     thing = getattr(thing, "py_func", thing)  # of what is compiled
     code = getattr(thing, "__code__", None)
-    if not isinstance(code, CodeType) or not depth:
-        return [_written(thing)] if isinstance(thing, int | float | str | tuple | bytes) else []
-    found = [_written(code), _written(thing.__defaults__)]
-    for name in _names(code):
-        found += [name, *_content(thing.__globals__.get(name), depth - 1)]
+    if not isinstance(code, CodeType):
+        return [_written(thing)] if isinstance(thing, _CONSTANTS) else []
+    if id(thing) in seen:  # not its code, which functions with other constants may share
+        return []
+    seen.add(id(thing))
+    found, names = [_written(code), _written(thing.__defaults__)], _names(code)
+    known = [thing.__globals__.get(name) for name in names]
+    places = [thing.__globals__, *(vars(one) for one in known if isinstance(one, ModuleType))]
+    for name in names:
+        found.append(name)
+        for place in places:
+            found += _content(place.get(name), seen)
     for cell in thing.__closure__ or ():
-        found += _content(cell.cell_contents, depth - 1)
+        found += _content(cell.cell_contents, seen)
     return found
 
 
@@ -283,7 +294,9 @@ def _written(value: Any) -> str:
         return f"({', '.join(map(_written, value))})"
     if isinstance(value, frozenset):
         return f"{{{', '.join(sorted(map(_written, value)))}}}"
-    return repr(value)
+    if isinstance(value, np.ndarray):
+        return f"{value.dtype} {value.shape} {value.tobytes().hex()}"
+    return f"{type(value).__name__} {value!r}"
 
 
 @cache

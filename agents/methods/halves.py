@@ -34,7 +34,7 @@ def check_halves(network: Any, who: str) -> None:
         raise ValueError(
             f"part {who!r} splits each hidden layer in two halves: it needs a perceptron over "
             "features, on the CPU, with hidden layers of an even number of units, such as hidden = "
-            "64x64, and without layer_norm, dropout, heads and other options"
+            "64x64, with relu or tanh, and without layer_norm, dropout, heads and other options"
         )
     check_free(network, who)
 

@@ -77,7 +77,8 @@ and the parameters have not moved yet."""
 class CurrentTransition(NamedTuple):
     """What rules of a streaming part are told of the transition that is learnt from.
 
-    See :mod:`continual_arcade.agents.methods.streaming`.
+    See :mod:`continual_arcade.agents.methods.streaming`. In ``before_update`` the first two are
+    those of the transition before: nothing is computed yet.
     """
 
     td_error: float = 0.0

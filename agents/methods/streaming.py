@@ -9,11 +9,12 @@ network nor replay in it: both values of the TD error are those of the network a
 """
 
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any, ClassVar
 
 import numpy as np
 
-from continual_arcade.agents.methods.base import Batch, Learner
+from continual_arcade.agents.methods.base import Batch, Learner, State
 from continual_arcade.agents.methods.plans import Extent, Planner, plan
 from continual_arcade.agents.methods.rules import declared
 
@@ -24,11 +25,25 @@ _ELSEWHERE = np.full(1, -1)
 class Streaming(Planner):
     """A part that learns single transitions as they come; a subclass has rules that make the step.
 
-    ``batch_size``, ``gradient_steps``, the target network, the optimiser and what it is set to are
-    of no matter.
+    ``batch_size``, ``gradient_steps`` (but for 0), the target network, the optimiser and what it is
+    set to are of no matter.
     """
 
     streaming: ClassVar[bool] = True
+
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        """Check that a subclass leaves the plan as it is.
+
+        Raises:
+            TypeError: If not: engines would not agree about what that means.
+        """
+        super().__init_subclass__(**kwargs)
+        for name in ("extent", "arrange"):
+            if name in vars(cls):
+                raise TypeError(
+                    f"{cls.__name__} overrides {name}, and streaming parts learn from each "
+                    "transition once, as it comes: say by rules what the step does"
+                )
 
     def extent(self, gradient_steps: int) -> Extent:
         """Say that there is one step for each transition, and no draw."""
@@ -79,7 +94,7 @@ class Streaming(Planner):
             return
         every, games = self._completed.all(), learner.replay.num_envs
         self._completed.clear()
-        assert every.ended is not None, "only what a file holds is not known to have ended"
+        assert every.ended is not None
         for row, ended in enumerate(every.ended.tolist()):
             samples = learner.replay.as_samples(every.take([row]))
             # Each step of all games completes one transition of each.
@@ -87,6 +102,20 @@ class Streaming(Planner):
 
     def restarted(self, learner: Learner) -> None:
         """Begin again with what each game has: its episodes are others."""
+        self._completed.clear()
         for name, state in declared(type(self)).vectors.items():
             for tensor in getattr(self, name) if state.per_game else ():
                 tensor.zero_()
+
+    def state_dict(self) -> State:
+        """Return which of the transitions that were not learnt yet ended an episode, too."""
+        found = self._completed.all().ended if len(self._completed) else None
+        return {**super().state_dict(), "ended": np.zeros(0, np.bool_) if found is None else found}
+
+    def load_state_dict(self, state: State) -> None:
+        """Put it back."""
+        super().load_state_dict(state)
+        if len(self._completed):
+            known = replace(self._completed.all(), ended=state["ended"])
+            self._completed.clear()
+            self._completed.add(known)

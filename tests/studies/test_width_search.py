@@ -6,6 +6,7 @@ import math
 import re
 import tomllib
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -190,6 +191,27 @@ def test_mistakes_are_named(
 ) -> None:
     with pytest.raises(ValueError, match=re.escape(message)):
         tuning_of(tmp_path, trials, **search)
+
+
+def test_each_width_is_tried_out_before_anything_is_trained(tmp_path: Path) -> None:
+    """Else a run would fail where its turn comes, and all trials with it."""
+    for widths, message in (
+        ([8, 9], r"net = \[9\]: pt in .*even number"),
+        ([8, 10], None),
+        ([8, 10**12], r"net = \[1000000000000\]: .*memory"),
+    ):
+        data = changed(
+            methods={"pt": {"preset": "pt-dqn", **method(widths=widths, layers=2)}},
+            trials=3,
+            seeds="1000",
+            save_every=0,
+            evaluation={"max_steps": MAX_STEPS},
+        )
+        (tmp_path / "tuning.toml").write_text(tomli_w.dumps(data), "utf-8")
+        tuning = load(tmp_path / "tuning.toml")
+        tuning.study.check()
+        with pytest.raises(ValueError, match=message) if message else nullcontext():
+            tuning.check()
 
 
 def test_widths_are_searched_alone(tmp_path: Path) -> None:

@@ -8,6 +8,7 @@ import subprocess
 import sys
 import threading
 from pathlib import Path
+from types import ModuleType
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -17,6 +18,7 @@ from numba.core.errors import TypingError
 from processes import started
 
 from continual_arcade.agents.engines import compilation
+from continual_arcade.agents.kernels import functions
 
 TESTS = str(Path(__file__).parents[2])
 ACT = """
@@ -218,6 +220,48 @@ def test_each_process_finds_what_another_has_compiled() -> None:
     assert len(found) > 30
     assert names(seed=2) == found
     assert names("planted", seed=1) != names("planted", seed=2)
+
+
+CONSTANTS = """
+K = {}
+def fourth(x): return x + {}
+def third(x): return fourth(x)
+def second(x): return third(x)
+def rule(x): return second(x) * K * other.K * twice(x) * thrice(x)
+"""
+
+
+def content(
+    constant: Any = "1.0", added: int = 1, elsewhere: float = 1.0, factors: Any = (2, 3)
+) -> list[str]:
+    def times(factor: int) -> Any:
+        return lambda x: factor * x
+
+    other = ModuleType("other")
+    vars(other)["K"] = elsewhere
+    names: dict[str, Any] = {"np": np, "other": other}
+    names |= {"twice": times(factors[0]), "thrice": times(factors[1])}
+    exec(CONSTANTS.format(constant, added), names)
+    return functions._content(names["rule"])
+
+
+@pytest.mark.parametrize(
+    ("one", "another"),
+    [
+        ({"constant": "1.0"}, {"constant": "2.0"}),
+        ({"constant": "np.float32(1)"}, {"constant": "np.float32(2)"}),
+        ({"constant": "np.float32(1)"}, {"constant": "1.0"}),
+        ({"constant": "np.arange(2)"}, {"constant": "np.arange(2) + 1"}),
+        ({"constant": "(np.eye(99),)"}, {"constant": "(np.eye(99) - np.eye(99, k=40),)"}),
+        ({"added": 1}, {"added": 2}),
+        ({"elsewhere": 1.0}, {"elsewhere": 2.0}),
+        ({"factors": (2, 3)}, {"factors": (2, 4)}),
+    ],
+)
+def test_machine_code_is_not_that_of_another_constant(one: Any, another: Any) -> None:
+    """What is kept under the name of a rule has in it whatever the rule found by name."""
+    assert content(**one) == content(**one)
+    assert content(**one) != content(**another)
 
 
 @njit

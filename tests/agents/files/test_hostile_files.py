@@ -37,10 +37,12 @@ from continual_arcade.agents.methods.neurogenesis import Neurogenesis
 from continual_arcade.agents.methods.pt_dqn import PTDQN
 from continual_arcade.agents.methods.reptile import Reptile
 from continual_arcade.agents.methods.si import SI
+from continual_arcade.agents.methods.stream_q import StreamQ
 from continual_arcade.agents.replay import (
     BalancedReplayBuffer,
     FIFOReplayBuffer,
     MixReplayBuffer,
+    NoReplayBuffer,
     ReservoirReplayBuffer,
 )
 
@@ -226,6 +228,7 @@ KINDS: dict[str, Callable[..., ContinualDQN]] = {
     "reptile, clear": lambda **kwargs: agent(
         Reptile(every=7), Clear(after=0), replay=BalancedReplayBuffer, **kwargs
     ),
+    "stream-q": lambda **kwargs: agent(StreamQ(), replay=NoReplayBuffer, **kwargs),
     "mer": lambda **kwargs: agent(
         MER(), replay=MixReplayBuffer, policy={"optimizer_class": torch.optim.SGD}, **kwargs
     ),

@@ -1,5 +1,6 @@
 """Beakers: what is in them, by matrices and by hand, and that nothing is lost."""
 
+from pathlib import Path
 from typing import Any, ClassVar
 
 import numpy as np
@@ -223,6 +224,17 @@ def test_the_average_that_it_plays_by_is_not_begun_again() -> None:
         )
         assert float((average - now).abs().max()) > 1e-4
     assert counts[0] == counts[1]
+
+
+@pytest.mark.parametrize(("flowed", "deeper"), [(3, 4), (3, -1), (3, 2.5), (3.5, 2)])
+def test_a_file_by_which_time_would_run_backwards_is_refused(
+    flowed: Any, deeper: Any, tmp_path: Path
+) -> None:
+    agent: Any = tiny.live(tiny.agent(BennaFusi()), 80)
+    agent.parts[0].flowed, agent.parts[0].deeper = flowed, deeper
+    agent.save(tmp_path / "agent")
+    with pytest.raises((ValueError, TypeError), match=r"part 'benna-fusi': (flowed|deeper) = "):
+        ContinualDQN.load(tmp_path / "agent", device="cpu")
 
 
 @pytest.mark.parametrize(("setting", "value"), [("every", 0), ("beakers", 0), ("pace", 1.5)])

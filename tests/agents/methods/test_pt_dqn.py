@@ -12,6 +12,7 @@ from torch import nn
 from torch.nn.utils import parameters_to_vector
 
 from continual_arcade.agents import ContinualDQN
+from continual_arcade.agents.crelu import CReLU
 from continual_arcade.agents.methods import halves, pt_dqn
 from continual_arcade.agents.methods.halves import half_of, learn_values, linear
 from continual_arcade.agents.methods.pt_dqn import PTDQN
@@ -314,11 +315,12 @@ def test_it_splits_the_network_that_training_begins_with() -> None:
         {"net_arch": [8], "layer_norm": True},
         {"net_arch": [8], "dropout": 0.1},
         {"net_arch": [8], "activation_fn": nn.ELU},
+        {"net_arch": [8], "activation_fn": CReLU},
     ],
     ids=str,
 )
 def test_networks_that_it_cannot_split_are_refused(policy: dict[str, Any]) -> None:
-    with pytest.raises(ValueError, match="'pt-dqn' splits each hidden layer in two halves"):
+    with pytest.raises(ValueError, match=r"'pt-dqn' splits each hidden layer .* relu or tanh"):
         tiny.agent(PTDQN(), policy=policy)
 
 

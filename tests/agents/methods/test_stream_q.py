@@ -12,17 +12,19 @@ import tiny
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from stable_baselines3.common.callbacks import BaseCallback
 from stable_baselines3.common.logger import Logger
 from stable_baselines3.common.vec_env import DummyVecEnv
 from torch import nn
 
-from continual_arcade.agents import METHODS, ContinualDQN, DQNSettings, build_agent
+from continual_arcade.agents import METHODS, ContinualDQN, DivergedError, DQNSettings, build_agent
 from continual_arcade.agents.footprint import footprint
 from continual_arcade.agents.methods import Part, make_part
 from continual_arcade.agents.methods.rules import (
     count,
     declared,
     number,
+    rule,
     tensor_rule,
     total,
     vector,
@@ -78,7 +80,7 @@ def walker(
     }
     return ContinualDQN(
         "MlpPolicy",
-        DummyVecEnv([lambda i=i: Walk(i) for i in range(games)]),
+        walks(games),
         parts=[part, Recorded()],
         gamma=GAMMA,
         policy_kwargs={"net_arch": [*hidden], "optimizer_class": torch.optim.SGD},
@@ -421,6 +423,61 @@ def test_what_is_resumed_ends_with_the_same_bits(engine: Any, tmp_path: Path) ->
     assert len(played.predict(seen.astype(np.float32), deterministic=True)[0]) == 9
 
 
+class StopWhereOneEnded(BaseCallback):
+    """Stops, and saves before, where what is not learnt yet has the end of an episode in it."""
+
+    def __init__(self, path: Path) -> None:
+        super().__init__()
+        self.path = path
+
+    def _on_step(self) -> bool:
+        waiting = self.model.parts[0]._completed  # type: ignore[attr-defined]
+        if not len(waiting) or not waiting.all().ended.any():
+            return True
+        self.model.save(self.path)
+        return False
+
+
+def walks(games: int) -> DummyVecEnv:
+    return DummyVecEnv([lambda i=i: Walk(i) for i in range(games)])
+
+
+@ENGINES
+def test_what_is_saved_between_steps_knows_where_episodes_ended(
+    engine: str, tmp_path: Path
+) -> None:
+    path = tmp_path / "agent.zip"
+    agent = walker(StreamQ(), engine, train_freq=4)
+    agent.learn(STEPS, callback=StopWhereOneEnded(path))
+    loaded = ContinualDQN.load(path, walks(2), parts=[StreamQ()])
+    assert loaded.runs_compiled == (engine == "compiled")
+    assert not list(tiny.differences(agent.parts[0].state_dict(), loaded.parts[0].state_dict()))
+    for one in (agent, loaded):
+        one.set_logger(Logger(None, []))
+        one.train(1, 16)
+    assert tiny.bits(loaded) == tiny.bits(agent)
+    assert not list(tiny.differences(agent.parts[0].state_dict(), loaded.parts[0].state_dict()))
+
+
+@ENGINES
+@pytest.mark.parametrize("games", [1, 2, 3])
+def test_other_games_begin_without_traces(engine: str, games: int, tmp_path: Path) -> None:
+    """As many as there are now; what the last ones had not learnt from yet is dropped with them."""
+    path = tmp_path / "agent.zip"
+    agent = walker(StreamQ(), engine, train_freq=4)
+    agent.learn(STEPS, callback=StopWhereOneEnded(path))
+    loaded = ContinualDQN.load(path, walks(games), parts=[StreamQ()])
+    part: Any = loaded.parts[0]
+    before, updates = tiny.bits(loaded), loaded._n_updates
+    loaded.learn(4 * games, reset_num_timesteps=False)
+    assert loaded._n_updates == updates + 4 * games
+    assert tiny.bits(loaded) != before
+    assert len(part.trace) == games * len(list(loaded.q_net.parameters()))
+    if games != 2:
+        unlearnt: Any = ContinualDQN.load(path, walks(games), parts=[StreamQ()]).parts[0]
+        assert not any(bool(tensor.any()) for tensor in unlearnt.trace)
+
+
 @ENGINES
 def test_both_engines_have_the_same_traces(engine: str) -> None:
     one, other = (tiny.live(tiny.agent(StreamQ(), engine=e)) for e in ("torch", engine))
@@ -491,6 +548,63 @@ def test_what_it_cannot_honour_is_refused() -> None:
     with pytest.raises(ValueError, match="replay 'none' keeps nothing to learn from"):
         tiny.agent(replay=NoReplayBuffer)
     assert tiny.agent(StreamQ(), replay=FIFOReplayBuffer).replay.buffer_size == 200
+    for part in (StreamQ(), make_part("online")):
+        with pytest.raises(ValueError, match=f"gradient_steps = 0 learns nothing.*{part.name!r}"):
+            tiny.agent(part, gradient_steps=0)
+    agent = tiny.agent(StreamQ())
+    agent.gradient_steps = 0
+    with pytest.raises(ValueError, match="gradient_steps = 0 learns nothing"):
+        tiny.live(agent, 50)
+
+
+def test_the_learning_rate_is_not_named_where_it_is_of_no_matter() -> None:
+    with pytest.raises(DivergedError, match="diverged; let the settings of stream-q make smaller"):
+        tiny.agent(StreamQ()).check_finite(False, np.nan, 1.0)
+
+
+@dataclass
+class CountsFirst(StreamQ):
+    """Counts the transitions of each game, and ends of episodes, before anything else."""
+
+    name: ClassVar[str] = "counts-first"
+    counted: list[torch.Tensor] = vector(per_game=True)
+    ends_seen: float = number(0.0)
+
+    @rule("before_update", writes="counted")
+    def more(counted: Any, game: Any) -> Any:
+        return counted + game + 1.0
+
+    @count("before_update", writes="ends_seen")
+    def see(ends_seen: Any, ended: Any) -> Any:
+        return ends_seen + ended
+
+
+@ENGINES
+def test_a_step_knows_its_game_from_its_beginning(engine: str) -> None:
+    part = CountsFirst()
+    agent = walker(part, engine, learning_starts=0)
+    agent.learn(STEPS)
+    seen = agent.parts[1].seen  # type: ignore[attr-defined]
+    assert part.ends_seen == sum(int(t.ended.sum()) for t in seen) > 0
+    half = len(part.counted) // 2
+    first, other = set(flat(part.counted[:half])), set(flat(part.counted[half:]))
+    assert first == {STEPS / 2}
+    assert other == {float(STEPS)}
+
+
+def test_streaming_parts_of_another_kind_are_refused() -> None:
+    """By what they say only one engine would learn, or each something else."""
+
+    @dataclass
+    class Says(Part):
+        name: ClassVar[str] = "says"
+        streaming: ClassVar[bool] = True
+
+    with pytest.raises(TypeError, match=r"part 'says' says that it is streaming.*derive it from"):
+        tiny.agent(Says())
+    for name in ("extent", "arrange"):
+        with pytest.raises(TypeError, match=f"Twice overrides {name}, and streaming parts learn"):
+            type("Twice", (StreamQ,), {name: None})
 
 
 def test_whoever_acts_in_gradient_steps_is_refused_and_others_are_not() -> None:

@@ -370,15 +370,16 @@ def tune_methods(args: Tune, console: Console, given: Sequence[str]) -> Path:
 
     Raises:
         ValueError: If the tuning makes no sense.
-        RuntimeError: If Optuna is not installed, or a run failed.
+        RuntimeError: If Optuna is needed and not installed, or a run failed.
         OSError: If nothing can be read or written.
     """
-    try:
-        import optuna  # noqa: F401  # an extra, and what is missing is said before anything is trained
-    except ImportError as error:
-        raise RuntimeError("tuning needs Optuna: pip install 'continual-arcade[tune]'") from error
     tuning = tunings.load(studies.find(args.file))
     tuning.check()
+    try:
+        if tuning.needs_optuna:
+            import optuna  # noqa: F401  # what is missing is said before anything is trained
+    except ImportError as error:
+        raise RuntimeError("tuning needs Optuna: pip install 'continual-arcade[tune]'") from error
     executor, out = _executor(args), args.out / tuning.study.name
     _say(console, f"{len(tuning.candidates)} methods, {tuning.runs} runs of each, in {out}")
     for scenario in {scenario.game: scenario for scenario in tuning.study.scenarios}.values():

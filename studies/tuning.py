@@ -116,6 +116,11 @@ class Tuning:
     """Of each method."""
 
     @property
+    def needs_optuna(self) -> bool:
+        """Whether numbers are searched; widths alone are without it."""
+        return any(not candidate.has_widths for candidate in self.candidates)
+
+    @property
     def runs(self) -> int:
         """Runs of each method: its budget."""
         return self.trials * len(self.study.scenarios) * len(self.study.seeds)
@@ -192,13 +197,13 @@ def tune(
         The best trial of each method.
 
     Raises:
-        ImportError: If Optuna is not installed.
+        ImportError: If Optuna is needed and not installed.
         LockedError: If another process is running it; the message says which.
         ValueError: If there is no scale for a scenario on which its trials could be compared.
         RuntimeError: If a run failed, or workers die again and again over the same.
         OSError: If something cannot be written.
     """
-    if any(not candidate.has_widths for candidate in tuning.candidates):
+    if tuning.needs_optuna:
         import optuna
 
         optuna.logging.set_verbosity(optuna.logging.WARNING)

@@ -4,6 +4,7 @@ import itertools
 import json
 import math
 import re
+import sys
 import tomllib
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import nullcontext
@@ -16,7 +17,7 @@ import pytest
 import tomli_w
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from small_studies import InTurn, changed
+from small_studies import InTurn, changed, refused, run
 
 from continual_arcade.evaluation.evaluator import MAX_STEPS
 from continual_arcade.studies import tuning as tunings
@@ -28,6 +29,7 @@ from continual_arcade.studies.work import Job, Outcome
 
 SPACE = Widths((16, 32, 64, 128), layers=3, beam=2)
 EVERY = 4 + 16 + 64
+RANGE = {"low": 0.9, "high": 0.99, "first": 0.95}
 
 
 def scores_of(network: Sequence[int]) -> float:
@@ -216,8 +218,21 @@ def test_each_width_is_tried_out_before_anything_is_trained(tmp_path: Path) -> N
 
 def test_widths_are_searched_alone(tmp_path: Path) -> None:
     both = method(widths=[8])
-    both["search"]["rate"] = {"low": 1e-4, "high": 1e-2, "log": True, "first": 1e-3}
+    both["search"]["gamma"] = RANGE
     path = tmp_path / "tuning.toml"
     path.write_text(tomli_w.dumps(changed(methods={"finetune": both}, trials=1)), "utf-8")
-    with pytest.raises(ValueError, match="widths are searched alone; leave out net, rate but one"):
+    with pytest.raises(ValueError, match="widths are searched alone; leave out net, gamma but one"):
         load(path)
+
+
+def test_optuna_is_needed_for_numbers_alone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "optuna", None)
+    tuning_of(tmp_path, 1, widths=[8], layers=1)
+    assert "finetune: " in run("tune", tmp_path / "tuning.toml", "--out", tmp_path, "--jobs=1")
+    numbers = {"settings": {"gamma": "{gamma}"}, "search": {"gamma": RANGE}}
+    data = changed(methods={"finetune": numbers}, trials=1)
+    (tmp_path / "numbers.toml").write_text(tomli_w.dumps(data), "utf-8")
+    said = refused("tune", tmp_path / "numbers.toml", "--out", tmp_path)
+    assert "tuning needs Optuna: pip install 'continual-arcade[tune]'" in said

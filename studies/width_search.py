@@ -19,6 +19,8 @@ import numpy.typing as npt
 Floats = npt.NDArray[np.float64]
 Hidden = tuple[int, ...]
 """Units of each hidden layer, the first one first."""
+MOST = 100_000
+"""Networks to choose from; of more it would take long to say which is the most promising."""
 RIDGE = 1.0
 """How strongly slopes of the surrogate are drawn to 0, in units of a trial."""
 
@@ -48,6 +50,16 @@ class Widths:
         for name in ("layers", "beam"):
             if (value := getattr(self, name)) < 1:
                 raise ValueError(f"{name} = {value} must be at least 1")
+        if self.layers > math.log2(MOST) or self.count > MOST:
+            raise ValueError(
+                f"layers = {self.layers} of {len(self.widths)} widths: more than {MOST:,} networks "
+                "to choose from; give fewer layers, or fewer widths"
+            )
+
+    @property
+    def count(self) -> int:
+        """How many networks there are."""
+        return sum(len(self.widths) ** layers for layers in range(1, self.layers + 1))
 
     @property
     def first(self) -> list[int]:
@@ -69,11 +81,11 @@ class Widths:
         Raises:
             ValueError: If not; the message says on how many it can.
         """
-        every = sum(len(self.widths) ** count for count in range(1, self.layers + 1))
-        if not len(self.widths) <= trials <= every:
+        if not len(self.widths) <= trials <= self.count:
             raise ValueError(
                 f"trials = {trials}: there are {len(self.widths)} networks of one hidden layer, "
-                f"which are all tried, and {every} in all; give {len(self.widths)} to {every}"
+                f"which are all tried, and {self.count} in all; give {len(self.widths)} to "
+                f"{self.count}"
             )
 
 

@@ -18,6 +18,7 @@ from matplotlib.figure import Figure
 from continual_arcade.envs.drawing.chart_style import chart_style
 from continual_arcade.evaluation.csv_table import read_csv
 from continual_arcade.evaluation.runs import Run
+from continual_arcade.evaluation.table import of_network
 from continual_arcade.reports.pages.static import STYLE
 from continual_arcade.studies.folder import StudyFolder
 
@@ -35,7 +36,8 @@ def curves(folder: StudyFolder) -> pd.DataFrame:
     """Return the accuracy in each task through training, run by run."""
     found = []
     for cell in folder.cells:
-        table = Run.load(folder.place(cell)).table
+        run = Run.load(folder.place(cell))
+        table = of_network(run.table, run.network)
         found.append(
             pd.DataFrame(
                 {

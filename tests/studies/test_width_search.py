@@ -182,6 +182,8 @@ def test_real_networks_are_trained(tmp_path: Path) -> None:
         ({"widths": [True]}, 3, "widths = [True] must be whole numbers of units"),
         ({"widths": [8], "layers": 0}, 3, "layers = 0 must be at least 1"),
         ({"widths": [8], "beam": 0}, 3, "beam = 0 must be at least 1"),
+        ({"widths": [8, 16], "layers": 16}, 3, "layers = 16 of 2 widths: more than 100,000 netw"),
+        ({"widths": [8, 16], "layers": 10**9}, 3, "give fewer layers, or fewer widths"),
         ({"widths": [8], "first": 8}, 3, "unknown key of search 'net' of method 'finetune' 'fi"),
         ({"widths": [8, 16], "layers": 2}, 1, "trials = 1: there are 2 networks of one hidden la"),
         ({"widths": [8, 16], "layers": 2}, 7, "and 6 in all; give 2 to 6"),

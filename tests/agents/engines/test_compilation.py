@@ -183,7 +183,6 @@ def test_what_one_process_has_compiled_is_not_in_the_way_of_another(tmp_path: Pa
 
 
 NAMES = """
-import sys
 from types import SimpleNamespace
 import tiny
 from continual_arcade.agents import METHODS, build_agent
@@ -194,8 +193,6 @@ def named(run):
     return SimpleNamespace(address=0)
 
 functions._c_function = named
-if "planted" in sys.argv:
-    functions._written = repr
 for method in METHODS.values():
     if method.name not in tiny.UNCOMPILED:
         context = tiny.context_of(method.make_parts())
@@ -206,9 +203,9 @@ for method in METHODS.values():
 def test_each_process_finds_what_another_has_compiled() -> None:
     """Else each would compile these rules again, and keep them under one more name."""
 
-    def names(*given: str, seed: int) -> set[str]:
+    def names(seed: int) -> set[str]:
         done = subprocess.run(
-            [sys.executable, "-c", NAMES, *given],
+            [sys.executable, "-c", NAMES],
             env={**os.environ, "PYTHONPATH": TESTS, "PYTHONHASHSEED": str(seed)},
             capture_output=True,
             text=True,
@@ -219,7 +216,13 @@ def test_each_process_finds_what_another_has_compiled() -> None:
     found = names(seed=1)
     assert len(found) > 30
     assert names(seed=2) == found
-    assert names("planted", seed=1) != names("planted", seed=2)
+
+
+def test_a_name_that_has_an_address_in_it_would_be_found() -> None:
+    """As constants are written by ``repr``: of the same code twice."""
+    one, again = (compile("[x for x in y if x in {1, 2}]", "here", "eval") for _ in range(2))
+    assert functions._written(one) == functions._written(again)
+    assert repr(one.co_consts) != repr(again.co_consts)
 
 
 CONSTANTS = """

@@ -125,7 +125,7 @@ class CompiledEngine:
         agent, c = self._agent, self._c
         c["num_envs"] = agent.n_envs
         c["kind"] = self.replay.kind
-        c["streaming"] = any(part.streaming for part in agent.parts)
+        c["streaming"] = agent.streams
         if isinstance(self.replay, MixReplayBuffer):
             c["fifo_size"] = self.replay.fifo_size
             c["long_term_fraction"] = self.replay.long_term_fraction

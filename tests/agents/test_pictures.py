@@ -154,29 +154,23 @@ def test_convolutions_are_not_asked_of_who_sees_features() -> None:
         build_agent("Catcher", schedule, of_pictures)
 
 
-def test_initial_weights_are_those_that_are_asked_for_in_convolutions_too() -> None:
-    learner = agent(initial="xavier")
-    layers = [
-        layer for layer in learner.q_net.modules() if isinstance(layer, nn.Conv2d | nn.Linear)
-    ]
+def layers_without_biases(learner: Any) -> list[Any]:
+    """Return the layers with weights, all of whose biases must be 0."""
+    layers = [one for one in learner.q_net.modules() if isinstance(one, nn.Conv2d | nn.Linear)]
     assert len(layers) == 4
-    for layer in layers:
-        assert layer.bias is not None
-        assert not layer.bias.any()
+    assert not any(layer.bias.any() for layer in layers)
+    return layers
+
+
+def test_initial_weights_are_those_that_are_asked_for_in_convolutions_too() -> None:
+    for layer in layers_without_biases(agent(initial="xavier")):
         fan_in, fan_out = nn.init._calculate_fan_in_and_fan_out(layer.weight)
         bound = (6 / (fan_in + fan_out)) ** 0.5
         assert 0.8 * bound < float(layer.weight.detach().abs().max()) <= bound
 
 
 def test_sparse_initial_weights_leave_each_unit_a_tenth_and_at_least_one() -> None:
-    learner = agent(initial="sparse")
-    layers = [
-        layer for layer in learner.q_net.modules() if isinstance(layer, nn.Conv2d | nn.Linear)
-    ]
-    assert len(layers) == 4
-    for layer in layers:
-        assert layer.bias is not None
-        assert not layer.bias.any()
+    for layer in layers_without_biases(agent(initial="sparse")):
         units = layer.weight.detach().reshape(len(layer.weight), -1)
         count = units.shape[1]
         left = [int((unit != 0).sum()) for unit in units]

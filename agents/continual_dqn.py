@@ -63,7 +63,14 @@ from continual_arcade.agents.networks import (
 )
 from continual_arcade.agents.phase_tracker import PhaseTracker
 from continual_arcade.agents.replay import NoReplayBuffer, TransitionReplayBuffer
-from continual_arcade.agents.settings import DECAY, ENGINES, LOSSES, Engine, Loss
+from continual_arcade.agents.settings import (
+    DECAY,
+    ENGINES,
+    LARGEST_STEP,
+    LOSSES,
+    Engine,
+    Loss,
+)
 from continual_arcade.agents.task_inference.inference import TaskInference
 from continual_arcade.agents.task_inference.vec_env import InferringVecEnv
 from continual_arcade.agents.told_networks import FinishesPhases, annealed
@@ -88,7 +95,7 @@ SEED = Whole(0, 2**32 - 1)
 
 
 def _learning_rate(name: str, value: Any) -> Any:
-    return value if callable(value) else Number(0)(name, value)
+    return value if callable(value) else Number(0, LARGEST_STEP)(name, value)
 
 
 def _train_freq(name: str, value: Any) -> Any:

@@ -16,6 +16,7 @@ from torch.nn.parameter import is_lazy
 from continual_arcade.agents.methods.phase_memory import are_ends
 from continual_arcade.agents.replay import TransitionReplayBuffer
 from continual_arcade.agents.replay.n_step import MOST_PHASES, Transitions, check_columns
+from continual_arcade.agents.settings import LARGEST_STEP
 from continual_arcade.agents.told_networks import FinishesPhases
 from continual_arcade.envs.checks import (
     Array,
@@ -119,11 +120,12 @@ def _kind(value: Any) -> str:
 
 
 _OPTIONS: Mapping[str, Rule] = {
-    "lr": Number(),  # a schedule may fall below 0 behind the end of training
     "betas": Each(Number(0, below=1)),
-    "weight_decay": Number(0),
-    "momentum": Number(0),
+    "weight_decay": Number(0, LARGEST_STEP),
+    "momentum": Number(0, LARGEST_STEP),
 }
+_OPTION = Number(-LARGEST_STEP, LARGEST_STEP)
+"""All others, such as ``lr``: a schedule may fall below 0 behind the end of training."""
 
 
 def check_options(kept: Mapping[str, Any], usual: Mapping[str, Any]) -> None:
@@ -145,7 +147,7 @@ def check_options(kept: Mapping[str, Any], usual: Mapping[str, Any]) -> None:
         if name in _OPTIONS:
             _OPTIONS[name](f"{name} of the optimizer", value)
         elif isinstance(like, (int, float)) and not isinstance(like, bool):
-            _FINITE(f"{name} of the optimizer", value)
+            _OPTION(f"{name} of the optimizer", value)
         elif None not in (like, value):
             Instance((type(like),))(f"{name} of the optimizer", value)
 

@@ -317,6 +317,12 @@ LIES: dict[str, Callable[[dict[str, Any]], Any]] = {
     "gradient_steps": lambda t: t["arguments"].update(gradient_steps=2**62),
     "train_freq": lambda t: t["arguments"].update(train_freq={"tuple": [2**62, "step"]}),
     "learning_rate": lambda t: t["arguments"].update(learning_rate=float("nan")),
+    "learning_rate = 1e\\+300": lambda t: t["arguments"].update(learning_rate=1e300),
+    "lr of the": lambda t: t["optimizer"]["groups"][0]["options"].update(lr=-1e300),
+    "eps of the": lambda t: t["optimizer"]["groups"][0]["options"].update(eps=1e300),
+    "weight_decay of the": lambda t: t["optimizer"]["groups"][0]["options"].update(
+        weight_decay=1e308
+    ),
     "double_q": lambda t: t["arguments"].update(double_q="no"),
     "n_envs": lambda t: t.update(n_envs=2**62),
     "several times as many|more than 4 times": lambda t: t["arguments"].update(

@@ -27,7 +27,7 @@ LOSSES: tuple[Loss, ...] = get_args(Loss)
 """In the order of their numbers, which control records of compiled code hold."""
 DECAY = Number(0, below=1)
 """How much of the average of weights is kept after an update; 0 for no average."""
-LARGEST_STEP = 1e20
+LARGEST_STEP = 1e30
 """Of step sizes, and of what else an optimiser multiplies parameters and gradients by: with more,
 PyTorch leaves single precision in the middle of a step, and says nothing that helps."""
 PROBABILITY = Number(0, below=1)

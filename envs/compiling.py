@@ -52,17 +52,20 @@ def rebind(function: Callable[..., Any], names: Mapping[str, Any]) -> FunctionTy
     )
 
 
-def kernel(template: Callable[..., Any], names: Mapping[str, Any], owner: str) -> Any:
+def kernel(
+    template: Callable[..., Any], names: Mapping[str, Any], owner: str, jit: Any = njit
+) -> Any:
     """Compile a loop with the rules of one game, and cache the machine code on disk.
 
     Args:
         template: A plain function; what it calls by name is compiled into it.
         names: What these names stand for, such as the rules of a game.
         owner: Whose rules they are; keeps the cache files of two games apart.
+        jit: What compiles it, a decorator of numba that takes ``cache`` and ``error_model``.
 
     Returns:
-        The compiled function, numba's dispatcher. Where no folder can hold a cache it is compiled
-        again in each process, and a warning says so.
+        The compiled function, numba's dispatcher if ``njit`` compiles it. Where no folder can hold
+        a cache it is compiled again in each process, and a warning says so.
 
     Raises:
         RuntimeError: If numba is set to compile nothing.
@@ -77,7 +80,7 @@ def kernel(template: Callable[..., Any], names: Mapping[str, Any], owner: str) -
     sources = {Path(part.__code__.co_filename) for part in parts if isinstance(part, FunctionType)}
     if not all(source.is_file() for source in sources):
         # Rules from a notebook: nothing would show that they were edited.
-        return njit(error_model="numpy")(function)
+        return jit(error_model="numpy")(function)
     # numba's cache watches only the file that holds the loop. The digest of all sources that may
     # have a part in it makes it watch them too: an edited rule never meets stale machine code,
     # wherever its game stands. The name of a part that is itself a kernel tells of its sources.
@@ -89,7 +92,7 @@ def kernel(template: Callable[..., Any], names: Mapping[str, Any], owner: str) -
     digest = hashlib.sha256(" ".join(origin).encode()).hexdigest()[:12]
     function.__qualname__ = f"{template.__name__}.{owner}.{digest}"
     try:
-        return njit(cache=True, error_model="numpy")(function)
+        return jit(cache=True, error_model="numpy")(function)
     except RuntimeError as error:
         if "cannot cache" not in str(error):
             raise
@@ -100,7 +103,7 @@ def kernel(template: Callable[..., Any], names: Mapping[str, Any], owner: str) -
             RuntimeWarning,
             stacklevel=2,
         )
-        return njit(error_model="numpy")(function)
+        return jit(error_model="numpy")(function)
 
 
 def _bound(part: Any, known: set[int]) -> Iterator[str]:

@@ -6,22 +6,31 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Any
+from functools import partial
+from typing import Any, NamedTuple
 
 import numba
 import numpy as np
+from numba import cfunc
 
-from continual_arcade.agents.kernels.view import call_stored, size_of, store_arguments
+from continual_arcade.agents.kernels.view import (
+    call_stored,
+    run_stored,
+    size_of,
+    store_arguments,
+)
 from continual_arcade.envs.compiling import kernel
 
 _typeof: Any = numba.typeof
 _types: Any = numba.types
+_OF_ADDRESS = partial(cfunc, _types.void(_types.int64))
+"""Compiles a C function that is given an address."""
 _PATIENCE = 2.0
 """How long it may take before a word is said [s]."""
 
 
-class Entry:
-    """A compiled function that Python calls often, with arguments that hardly ever change.
+class _Compiled:
+    """A function that is compiled for arguments that hardly ever change, and stored.
 
     Args:
         function: Compiled, and called by compiled code alone.
@@ -30,10 +39,10 @@ class Entry:
 
     def __init__(self, function: Any, owner: str) -> None:
         self._function, self._owner = function, owner
-        self._compiled: dict[Any, tuple[Callable[..., Any], Callable[..., Any], int]] = {}
+        self._compiled: dict[Any, tuple[Any, Callable[..., Any], int]] = {}
 
-    def prepared(self, arguments: Any) -> "Prepared":
-        """Return the function with its arguments, a named tuple.
+    def _made(self, arguments: Any) -> tuple[Any, "Stored"]:
+        """Return the function, and its arguments, a named tuple, stored.
 
         It is compiled for arguments of these types, or read from the cache.
         """
@@ -42,18 +51,61 @@ class Entry:
             with _announced():
                 self._compiled[kind] = self._compile(kind)
         call, store, size = self._compiled[kind]
-        return Prepared(call, store, arguments, size)
+        return call, Stored(store, arguments, size)
 
-    def _compile(self, kind: Any) -> tuple[Callable[..., Any], Callable[..., Any], int]:
+    def _compile(self, kind: Any) -> tuple[Any, Callable[..., Any], int]:
         # A cache file for each kind of arguments: it names their classes, which another process
         # that looks into the same file may not be able to import.
         said = f"{kind.instance_class.__module__} {kind}"
         owner = f"{self._owner}.{hashlib.sha256(said.encode()).hexdigest()[:12]}"
         names = {"stored_call": self._function, "ARGUMENTS": kind}
-        call = kernel(call_stored, names, owner)
         store = kernel(store_arguments, {}, owner)
         # LLVM takes milliseconds to tell the size.
-        return call.compile((_types.int64,)), store.compile((_types.int64, kind)), size_of(kind)
+        return self._call(names, owner), store.compile((_types.int64, kind)), size_of(kind)
+
+    def _call(self, names: dict[str, Any], owner: str) -> Any:
+        """Return what calls the function, given the address of its arguments."""
+        raise NotImplementedError
+
+
+class Entry(_Compiled):
+    """A compiled function that Python calls often."""
+
+    def prepared(self, arguments: Any) -> "Prepared":
+        """Return the function with its arguments, a named tuple."""
+        return Prepared(*self._made(arguments))
+
+    def _call(self, names: dict[str, Any], owner: str) -> Any:
+        return kernel(call_stored, names, owner).compile((_types.int64,))
+
+
+class Callee(_Compiled):
+    """A compiled function that other compiled code calls, by its address."""
+
+    def prepared(self, arguments: Any) -> "Addressed":
+        """Return where the function lies, and its arguments, a named tuple."""
+        function, stored = self._made(arguments)
+        return Addressed(function.address, stored.address, (function, stored))
+
+    def _call(self, names: dict[str, Any], owner: str) -> Any:
+        return kernel(run_stored, names, owner, _OF_ADDRESS)
+
+
+class Stored:
+    """Arguments of compiled code, stored in memory.
+
+    Args:
+        store: Stores them at an address.
+        arguments: Kept alive as long as this object is.
+        size: Bytes that they take.
+    """
+
+    def __init__(self, store: Callable[..., Any], arguments: Any, size: int) -> None:
+        self.arguments = arguments
+        self._place = np.zeros(size // 8 + 1, np.int64)
+        self.address = self._place.ctypes.data
+        """Where they lie."""
+        store(self.address, arguments)
 
 
 class Prepared:
@@ -61,26 +113,31 @@ class Prepared:
 
     Args:
         call: Calls it, given the address of its arguments.
-        store: Stores these at an address.
-        arguments: Kept alive as long as this object is.
-        size: Bytes that they take.
+        stored: These.
     """
 
-    def __init__(
-        self,
-        call: Callable[..., Any],
-        store: Callable[..., Any],
-        arguments: Any,
-        size: int,
-    ) -> None:
-        self._call, self.arguments = call, arguments
-        self._place = np.zeros(size // 8 + 1, np.int64)
-        self._address = self._place.ctypes.data
-        store(self._address, arguments)
+    def __init__(self, call: Callable[..., Any], stored: Stored) -> None:
+        self._call, self._stored, self._address = call, stored, stored.address
+
+    @property
+    def arguments(self) -> Any:
+        """What it is called with."""
+        return self._stored.arguments
 
     def __call__(self) -> Any:
         """Call the function."""
         return self._call(self._address)
+
+
+class Addressed(NamedTuple):
+    """A compiled function and what it is called with, for compiled code."""
+
+    function: int
+    """Where the function lies."""
+    arguments: int
+    """Where its arguments lie."""
+    kept: Any
+    """What must be alive as long as it is called."""
 
 
 @contextmanager

@@ -23,18 +23,18 @@ from continual_arcade.agents.engines.callback_schedule import (
     steps_until_due,
     watches_start,
 )
-from continual_arcade.agents.engines.compilation import Entry, Prepared
+from continual_arcade.agents.engines.compilation import Addressed, Callee, Entry, Prepared
 from continual_arcade.agents.engines.compiled import CompiledEngine
 from continual_arcade.agents.engines.eligibility import changed
 from continual_arcade.agents.kernels import update
-from continual_arcade.agents.kernels.loop import (
-    Acting,
+from continual_arcade.agents.kernels.game_step import (
     Drawn,
     GameState,
     Play,
-    ToPlay,
-    play_and_learn,
+    ToStep,
+    step_games,
 )
+from continual_arcade.agents.kernels.loop import Acting, ToPlay, play_and_learn
 from continual_arcade.agents.kernels.random import stream_of
 from continual_arcade.agents.methods.base import Part
 from continual_arcade.agents.vec_env import GymnasiumVecEnv
@@ -71,9 +71,14 @@ class GameLoop:
         self._sizes = len(vars(env)), len(vars(env.env))
         """Methods that are replaced in one object alone are attributes more of it."""
         game = self._games.game
-        self._entry = _loop_entry(game.rules, game.name, game.num_actions)
+        self._step_entry = _step_entry(game.rules, game.name, game.num_actions)
+        self._drawn = self._where_drawn()
+        self._step: Addressed | None = None
+        self._stepped: tuple[Any, ...] = ()
+        """What the step works on."""
         self._prepared: Prepared | None = None
         self._seen: tuple[Any, ...] = ()
+        """What the loop works on."""
         self._pace = 64 / _INTERVAL
         """Steps per second that the last loops have made."""
         count, space = env.num_envs, self._games.single_observation_space
@@ -85,7 +90,6 @@ class GameLoop:
             observations=np.zeros(seen, space.dtype),
             before=np.zeros(seen, space.dtype),
             final_observations=np.zeros(seen, space.dtype),
-            drawn=self._drawn(),
             actions=np.zeros(count, np.int64),
             labels=np.zeros(count, np.int64),
             rewards=np.zeros(count),
@@ -126,7 +130,7 @@ class GameLoop:
         self._names: tuple[Any, list[dict[str, float]]] = (None, [])
         """Parameters of the running episodes, as an array and by name."""
 
-    def _drawn(self) -> Drawn | None:
+    def _where_drawn(self) -> Drawn | None:
         """Return what pictures are drawn from, None if there are none."""
         pictures, core = self._games.pictures, self._games.core
         if pictures is None:
@@ -283,24 +287,9 @@ class GameLoop:
 
     def _compiled(self, view: update.Agent, play: Play) -> Prepared:
         """Return the loop with all that it works on, as it lies now."""
-        engine, games = self._engine, self._games
+        engine, games, step = self._engine, self._games, self._addressed(play)
         seen, prepared = self._seen, self._prepared
-        blocks, limit = games.core.blocks, games.limit
-        if not (
-            prepared is not None
-            and view is seen[0]
-            and play is seen[1]
-            and blocks is seen[2]
-            and limit == seen[3]
-        ):
-            state = GameState(
-                blocks=blocks,
-                limit=limit,
-                params=self._params,
-                held=games.core.held,
-                phases=self._phases,
-                boundaries=self._boundaries,
-            )
+        if not (prepared is not None and view is seen[0] and play is seen[1] and step is seen[2]):
             acting = Acting(
                 rates=self._exploration_rates,
                 learning_rates=self._learning_rates,
@@ -309,10 +298,36 @@ class GameLoop:
                 draws=self._draws,
                 buffer=self._buffer,
             )
-            given = ToPlay(engine.control.array, view, engine.pending, state, play, acting)
-            prepared = self._entry.prepared(given)
-            self._prepared, self._seen = prepared, (view, play, blocks, limit)
+            given = ToPlay(
+                control=engine.control.array,
+                agent=view,
+                pending=engine.pending,
+                step=step.function,
+                games=step.arguments,
+                phases=self._phases,
+                play=play,
+                acting=acting,
+            )
+            prepared = _loop_entry().prepared(given)
+            self._prepared, self._seen = prepared, (view, play, step)
         return prepared
+
+    def _addressed(self, play: Play) -> Addressed:
+        """Return the step of all games with what it works on, as it lies now."""
+        games, seen, step = self._games, self._stepped, self._step
+        blocks, limit = games.core.blocks, games.limit
+        if step is None or play is not seen[0] or blocks is not seen[1] or limit != seen[2]:
+            state = GameState(
+                blocks=blocks,
+                limit=limit,
+                params=self._params,
+                held=games.core.held,
+                boundaries=self._boundaries,
+                drawn=self._drawn,
+            )
+            step = self._step_entry.prepared(ToStep(self._engine.control.array, state, play))
+            self._step, self._stepped = step, (play, blocks, limit)
+        return step
 
     def _set_rates(self, steps: int) -> None:
         """Let compiled code know how much is explored before, and how fast learnt after, a step."""
@@ -498,8 +513,13 @@ def _plays_single_steps(agent: Any) -> bool:
 
 
 @cache
-def _loop_entry(rules: Rules, owner: str, actions: int) -> Entry:
-    """Return the loop with the rules of one game.
+def _loop_entry() -> Entry:
+    return Entry(njit(error_model="numpy", inline="always")(play_and_learn), "learner")
+
+
+@cache
+def _step_entry(rules: Rules, owner: str, actions: int) -> Callee:
+    """Return a step of all games with the rules of one game.
 
     Args:
         rules: The rules.
@@ -508,7 +528,7 @@ def _loop_entry(rules: Rules, owner: str, actions: int) -> Entry:
     """
     batch = batch_kernels(rules, owner, actions)
     step = batch.step
-    loop = rebind(play_and_learn, {"step_batch": step, "read_labels": batch.read_labels})
+    stepping = rebind(step_games, {"step_batch": step, "read_labels": batch.read_labels})
     # What tells of the sources of the rules, in the name under which machine code is kept.
-    loop.__qualname__ += f".{plain(step).__qualname__}"
-    return Entry(njit(error_model="numpy", inline="always")(loop), owner)
+    stepping.__qualname__ += f".{plain(step).__qualname__}"
+    return Callee(njit(error_model="numpy", inline="always")(stepping), owner)

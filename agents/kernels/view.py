@@ -146,3 +146,8 @@ def size_of(kind: Any) -> int:
 def call_stored(address: int) -> int:
     """Call a function with the named tuple that is stored at an address."""
     return stored_call(_refer(address, ARGUMENTS))
+
+
+def run_stored(address: int) -> None:
+    """Call a function with the named tuple that is stored at an address, for what it does."""
+    stored_call(_refer(address, ARGUMENTS))

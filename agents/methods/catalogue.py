@@ -13,9 +13,10 @@ from dataclasses import fields
 from importlib import import_module
 from inspect import isabstract
 from pathlib import Path
-from types import ModuleType
+from types import MappingProxyType, ModuleType
 from typing import Any, get_type_hints
 
+from continual_arcade.agents.kernels.functions import cached
 from continual_arcade.agents.methods.base import BEFORE, Part
 from continual_arcade.agents.methods.preset import Preset
 from continual_arcade.agents.methods.rules import declared
@@ -123,10 +124,11 @@ def parse_part(text: str) -> Part:
     return make_part(*parse(text, "part", choices))
 
 
-def setting_types(part: type[Part]) -> dict[str, Any]:
-    """Return the settings of a part and their types, in order."""
+@cached
+def setting_types(part: type[Part]) -> Mapping[str, Any]:
+    """Return the settings of a part and their types, in order; not to be changed."""
     hints = get_type_hints(part)
-    return {f.name: hints[f.name] for f in fields(part) if f.init}  # type: ignore[arg-type]
+    return MappingProxyType({f.name: hints[f.name] for f in fields(part) if f.init})  # type: ignore[arg-type]
 
 
 def settings_before(part: type[Part]) -> dict[str, Any]:

@@ -294,6 +294,7 @@ SLOWLY: Any = {
 }
 
 
+@pytest.mark.one_in(2)
 @pytest.mark.parametrize("kind", KINDS)
 @settings(max_examples=12, **SLOWLY)
 @given(random=st.randoms(use_true_random=True))

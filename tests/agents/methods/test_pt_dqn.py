@@ -238,7 +238,10 @@ def check_lesson(part: PTDQN, keep: float, close: float = 0.03) -> None:
     )
 
 
-@pytest.mark.parametrize("keep", [0.0, 0.5, 1.0])
+@pytest.mark.parametrize(
+    "keep",
+    [0.5, pytest.param(0.0, marks=pytest.mark.slow), pytest.param(1.0, marks=pytest.mark.slow)],
+)
 def test_a_lesson_hands_over_what_both_say(keep: float) -> None:
     check_lesson(PTDQN(every=100, updates=20), keep)
 

@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 from scipy.stats import t
 
 HERE = Path(__file__).parent
-STUDIES = ("calibration", "calibration-split", "calibration-ten")
+STUDIES = ("calibration", "calibration-split", "calibration-split-large", "calibration-ten")
 RETAINED, LEARNT, WORST = "acc@gem", "la@mer", "worst-phase@end"
 QUESTIONS = 1_000
 """Of an exam, of which a score is the number answered right."""
@@ -84,6 +84,8 @@ SPLIT: Mapping[str, Mapping[str, float]] = {
         "er": 88.8,
     },
     "split-small-digits": {"online": 19.9, "generative-replay": 91.3, "er": 88.8},
+    "large-split-digits-domain": {"si": 66.9, "lwf": 72.2, "agem": 87.7},
+    "large-split-digits-class": {"si": 21.2, "lwf": 21.9, "agem": 65.1},
 }
 """Retained accuracy in van de Ven et al. 2022, as remembered [%]; of MNIST."""
 TEN: Mapping[str, Mapping[str, float | None]] = {
@@ -99,6 +101,8 @@ STREAMS = {
     "split-digits-domain": "Domain",
     "split-digits-class": "Class",
     "split-small-digits": "Class, 8 x 8 pixels",
+    "large-split-digits-domain": "Domain, large",
+    "large-split-digits-class": "Class, large",
     "ten-permuted-digits": "Ten permutations",
 }
 TITLES = {

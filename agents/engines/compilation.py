@@ -39,6 +39,8 @@ class _Compiled:
 
     def __init__(self, function: Any, owner: str) -> None:
         self._function, self._owner = function, owner
+        self._subject = "the learner"
+        """What whoever waits is told of."""
         self._compiled: dict[Any, tuple[Any, Callable[..., Any], int]] = {}
 
     def _made(self, arguments: Any) -> tuple[Any, "Stored"]:
@@ -48,7 +50,7 @@ class _Compiled:
         """
         kind = _typeof(arguments)
         if kind not in self._compiled:
-            with _announced():
+            with _announced(self._subject):
                 self._compiled[kind] = self._compile(kind)
         call, store, size = self._compiled[kind]
         return call, Stored(store, arguments, size)
@@ -81,6 +83,10 @@ class Entry(_Compiled):
 
 class Callee(_Compiled):
     """A compiled function that other compiled code calls, by its address."""
+
+    def __init__(self, function: Any, owner: str) -> None:
+        super().__init__(function, owner)
+        self._subject = f"the steps of {owner}"
 
     def prepared(self, arguments: Any) -> "Addressed":
         """Return where the function lies, and its arguments, a named tuple."""
@@ -141,10 +147,10 @@ class Addressed(NamedTuple):
 
 
 @contextmanager
-def _announced() -> Iterator[None]:
+def _announced(subject: str) -> Iterator[None]:
     """Say on standard error what takes so long, and for how long it has."""
     over = threading.Event()
-    thread = threading.Thread(target=_announce, args=(over,), daemon=True)
+    thread = threading.Thread(target=_announce, args=(over, subject), daemon=True)
     thread.start()
     try:
         yield
@@ -153,11 +159,11 @@ def _announced() -> Iterator[None]:
         thread.join()
 
 
-def _announce(over: threading.Event) -> None:
+def _announce(over: threading.Event, subject: str) -> None:
     begun = time.perf_counter()
     if over.wait(_PATIENCE):
         return
-    text = "compiling the learner for this machine; it is kept for next time"
+    text = f"compiling {subject} for this machine; it is kept for next time"
     if not sys.stderr.isatty():
         print(f"{text} ...", file=sys.stderr, flush=True)
         over.wait()

@@ -1,5 +1,6 @@
 """Compiling the learner: announced, cached for this machine only, and not harmed by a kill."""
 
+import ctypes
 import io
 import os
 import re
@@ -7,6 +8,7 @@ import signal
 import subprocess
 import sys
 import threading
+from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
 from typing import Any, NamedTuple
@@ -87,19 +89,23 @@ class Heard(io.StringIO):
         return super().write(text)
 
 
+def after_a_word(compile_it: Callable[[Any], Any], heard: Heard) -> Callable[[Any], Any]:
+    """Return a compilation that lasts until a word was said about it."""
+
+    def take_long(kind: object) -> object:
+        assert heard.written.wait(60)
+        return compile_it(kind)
+
+    return take_long
+
+
 def test_whoever_waits_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
     quiet, heard = Heard(), Heard()
     monkeypatch.setattr(sys, "stderr", quiet)
     monkeypatch.setattr(compilation, "_PATIENCE", 600.0)
     entry = compilation.Entry(slowly, "test")
     assert entry.prepared(Alone(np.zeros(1)))() == 1  # nobody had to wait for long
-    compile_it = entry._compile
-
-    def take_long(kind: object) -> object:
-        assert heard.written.wait(60)
-        return compile_it(kind)
-
-    monkeypatch.setattr(entry, "_compile", take_long)
+    monkeypatch.setattr(entry, "_compile", after_a_word(entry._compile, heard))
     assert entry.prepared(Alone(np.zeros(1)))() == 1  # it is there already
     assert not quiet.written.is_set()
     monkeypatch.setattr(sys, "stderr", heard)
@@ -156,6 +162,32 @@ def test_what_is_stored_is_what_is_called_with_and_is_seen_to_change() -> None:
     assert sys.getrefcount(first) == references
     calls.clear()
     assert sys.getrefcount(first) < references
+
+
+@njit
+def counts(given: Any) -> int:
+    """Count how often it is called."""
+    given.array[0] += 1.0
+    return 1
+
+
+def test_what_compiled_code_calls_by_its_address_is_told_by_its_own_name(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    heard = Heard()
+    monkeypatch.setattr(sys, "stderr", heard)
+    monkeypatch.setattr(compilation, "_PATIENCE", 0.0)
+    count, other = np.zeros(1), np.zeros(1)
+    callee = compilation.Callee(counts, "Pong")
+    monkeypatch.setattr(callee, "_compile", after_a_word(callee._compile, heard))
+    ours, its = callee.prepared(Alone(count)), callee.prepared(Alone(other))
+    assert ours.function == its.function  # compiled once
+    call = ctypes.CFUNCTYPE(None, ctypes.c_int64)(ours.function)
+    for _ in range(3):
+        call(ours.arguments)
+    call(its.arguments)
+    assert (count[0], other[0]) == (3.0, 1.0)
+    assert heard.getvalue().startswith("compiling the steps of Pong for this machine; it is kept")
 
 
 FOREIGN = """
@@ -283,7 +315,7 @@ def test_a_compilation_that_was_killed_leaves_nothing_that_harms(tmp_path: Path)
     environment = {**os.environ, "NUMBA_CACHE_DIR": str(tmp_path)}
     with started([sys.executable, "-c", LEARN], env=environment, stderr=subprocess.PIPE) as process:
         assert process.stderr is not None
-        assert "compiling the learner" in process.stderr.readline()
+        assert "for this machine; it is kept for next time" in process.stderr.readline()
         process.send_signal(signal.SIGKILL)
     run(LEARN, tmp_path)
     kept = machine_code(tmp_path)

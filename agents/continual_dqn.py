@@ -39,6 +39,7 @@ from continual_arcade.agents.engines.eligibility import why_not_compiled
 from continual_arcade.agents.engines.env_loop import EnvLoop, is_served_between
 from continual_arcade.agents.engines.game_loop import GameLoop, is_served
 from continual_arcade.agents.exploration import Exploration
+from continual_arcade.agents.files.checks import check_options
 from continual_arcade.agents.files.saving import (
     architecture,
     arguments_among,
@@ -268,6 +269,8 @@ class ContinualDQN(DQN):
 
     def _setup_model(self) -> None:
         super()._setup_model()
+        for group in self.policy.optimizer.param_groups:
+            check_options({name: it for name, it in group.items() if name != "params"}, group)
         if not self.exploration_fraction:  # the parent's schedule would divide by it
             self.exploration_schedule = ConstantSchedule(self.exploration_final_eps)
         self.architecture = architecture(self.policy)

@@ -132,7 +132,7 @@ def check_options(kept: Mapping[str, Any], usual: Mapping[str, Any]) -> None:
     """Check the options of an optimiser: step size and the like.
 
     Args:
-        kept: What the file has.
+        kept: What the file, or the optimiser, has.
         usual: What an optimiser of this kind has.
 
     Raises:

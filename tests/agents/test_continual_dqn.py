@@ -713,3 +713,13 @@ def test_its_seed_may_be_a_number_of_numpy() -> None:
     other.set_random_seed(np.uint8(5))  # type: ignore[arg-type]
     with pytest.raises(TypeError, match=r"seed = 1\.5 must be a whole number"):
         tiny.agent(seed=1.5)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [("eps", 1e300), ("eps", np.nan), ("weight_decay", 1e300), ("betas", (0.9, np.nan))],
+)
+def test_options_of_an_optimiser_that_pytorch_cannot_compute_with(name: str, value: Any) -> None:
+    """Some of them PyTorch refuses, and the others end in the middle of a step."""
+    with pytest.raises(ValueError, match=f"{name} of the optimizer|Invalid {name}|Invalid beta"):
+        tiny.agent(policy={"optimizer_kwargs": {name: value}})

@@ -39,6 +39,7 @@ from stable_baselines3.dqn.policies import QNetwork
 
 from continual_arcade.agents.averaging import Averaged
 from continual_arcade.agents.kernels.program import HOOKS
+from continual_arcade.agents.machine_memory import check_memory
 from continual_arcade.agents.methods import torch_rules
 from continual_arcade.agents.methods.rules import (
     MEASURE,
@@ -217,6 +218,11 @@ class Part:
         for name, state in declared(type(self)).vectors.items():
             if not state.late:
                 count = learner.replay.num_envs if state.per_game else 1
+                if state.per_game:
+                    # Each of them twice while the compiled engine takes it over.
+                    each = 2 * 4 * sum(tensor.numel() for tensor in parameters(learner))
+                    what = f"{count:,} vectors {name} of part {self.name!r}, one for each game,"
+                    check_memory(what, count * each, each)
                 tensors = copies(parameters(learner)) * count
                 setattr(self, name, [torch.zeros_like(tensor) for tensor in tensors])
         if self.values_after:

@@ -17,9 +17,16 @@ from stable_baselines3.common.logger import Logger
 from stable_baselines3.common.vec_env import DummyVecEnv
 from torch import nn
 
-from continual_arcade.agents import METHODS, ContinualDQN, DivergedError, DQNSettings, build_agent
+from continual_arcade.agents import (
+    METHODS,
+    ContinualDQN,
+    DivergedError,
+    DQNSettings,
+    build_agent,
+    machine_memory,
+)
 from continual_arcade.agents.footprint import footprint
-from continual_arcade.agents.methods import Part, make_part
+from continual_arcade.agents.methods import Part, base, make_part
 from continual_arcade.agents.methods.rules import (
     count,
     declared,
@@ -658,3 +665,19 @@ def test_rules_of_other_parts_know_no_transition_and_no_game() -> None:
         with pytest.raises(ValueError, match=message):
             declared(kind)
     assert declared(StreamQ).vectors["trace"].per_game
+
+
+def test_traces_that_no_memory_holds_are_refused_before_they_are_made(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    asked: list[Any] = []
+    monkeypatch.setattr(base, "check_memory", lambda *given: asked.append(given))
+    agent = tiny.agent(StreamQ())
+    each = 2 * sum(tensor.nbytes for tensor in agent.q_net.parameters())
+    games = agent.n_envs
+    what = f"{games} vectors trace of part 'stream-q', one for each game,"
+    assert asked == [(what, games * each, each)]
+    monkeypatch.setattr(base, "check_memory", machine_memory.check_memory)
+    monkeypatch.setattr(machine_memory, "available_memory", lambda: (games - 1) * each)
+    with pytest.raises(ValueError, match=rf"{what} take .*: at most {games - 1} fit"):
+        StreamQ().bind(agent, np.random.default_rng(0))

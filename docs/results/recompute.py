@@ -35,6 +35,7 @@ STUDIES = {
     "calibration-overlap": "online",
     "calibration-three": "online",
     "calibration-split": "online",
+    "calibration-split-large": "agem",
     "calibration-ten": "online",
 }
 """What was published, and the method that differences are taken from."""

@@ -35,12 +35,13 @@ def test_the_page_of_ewc_has_the_tables_that_the_program_prints() -> None:
         assert "\n".join(program[lines](runs[runs["seed"] % 10 > 0])) not in page
 
 
-def test_the_page_that_helps_to_choose_has_the_table_that_the_program_prints() -> None:
+def test_the_page_that_helps_to_choose_has_the_tables_that_the_program_prints() -> None:
     program = runpy.run_path(str(RESULTS / "choosing.py"))
     page = (RESULTS.parent / "choosing.md").read_text("utf-8")
-    lines = program["lines"]()
-    assert "\n".join(lines) in page
-    assert len(lines) == 2 + published("methods-resources")["method"].nunique()
+    for study in program["STUDIES"]:
+        lines = program["lines"](study)
+        assert "\n".join(lines) in page
+        assert len(lines) == 2 + published(f"{study}-resources")["method"].nunique()
 
 
 def published(name: str) -> pd.DataFrame:

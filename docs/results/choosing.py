@@ -1,8 +1,8 @@
-"""Print the table of docs/choosing.md: what each method keeps, beside what it takes.
+"""Print the tables of docs/choosing.md: what each method keeps, beside what it takes.
 
 python docs/results/choosing.py
 
-reads what ``study publish methods`` has written beside it.
+reads what ``study publish`` has written beside it of the studies in ``STUDIES``.
 """
 
 from pathlib import Path
@@ -12,15 +12,16 @@ import pandas as pd
 from continual_arcade.evaluation.csv_table import read_csv
 
 HERE = Path(__file__).parent
+STUDIES = ("methods", "methods-tour")
 SCORES = {"la@mer": "just learnt", "acc@gem": "at the end"}
 BASE = "finetune"
 
 
-def lines() -> list[str]:
-    """Return the lines of the table, the method that has most at the end first."""
-    means = read_csv(HERE / "methods-methods.csv")
+def lines(study: str) -> list[str]:
+    """Return the lines of the table of a study, the method that has most at the end first."""
+    means = read_csv(HERE / f"{study}-methods.csv")
     scores = means.pivot(index="method", columns="metric", values="mean")
-    taken = read_csv(HERE / "methods-resources.csv").set_index("method")
+    taken = read_csv(HERE / f"{study}-resources.csv").set_index("method")
     found = [
         f"| method | {' | '.join(SCORES.values())} | times `{BASE}` | parameters "
         "| beside the network and replay [kB] | earlier observations |",
@@ -38,4 +39,4 @@ def lines() -> list[str]:
 
 
 if __name__ == "__main__":
-    print("\n".join(lines()))
+    print("\n\n".join("\n".join(lines(study)) for study in STUDIES))

@@ -29,6 +29,7 @@ STUDIES = {
     "lives": "finetune",
     "reasons": "reservoir",
     "methods": "finetune",
+    "methods-tour": "finetune",
     "off-units": "relu-1",
     "off-units-fresh": "relu-1",
     "calibration": "online",

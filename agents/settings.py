@@ -30,6 +30,8 @@ DECAY = Number(0, below=1)
 LARGEST_STEP = 1e30
 """Of step sizes, and of what else an optimiser multiplies parameters and gradients by: with more,
 PyTorch leaves single precision in the middle of a step, and says nothing that helps."""
+StepSize = Annotated[float, Number(above=0, high=LARGEST_STEP)]
+"""Of an optimiser."""
 PROBABILITY = Number(0, below=1)
 """Of leaving a unit out: one of them must remain."""
 
@@ -126,7 +128,7 @@ class DQNSettings:
     as by default but for nine in ten weights of each unit, and all biases, which are 0."""
     optimizer: Literal["adam", "sgd"] = "adam"
     """What makes the gradient steps; ``sgd`` is plain, without momentum."""
-    learning_rate: Positive = 1.25e-3
+    learning_rate: StepSize = 1.25e-3
     """Step size of the optimiser."""
     batch_size: AtOnce = 32
     """Transitions of an update."""

@@ -5,7 +5,8 @@ from typing import ClassVar, Literal
 
 from continual_arcade.agents.algorithms.algorithm import Algorithm
 from continual_arcade.agents.algorithms.settings import OnPolicySettings
-from continual_arcade.envs.checks import AtOnce, Divisor, Positive, Share
+from continual_arcade.agents.settings import StepSize
+from continual_arcade.envs.checks import AtOnce, Divisor, Share
 
 
 @dataclass(frozen=True)
@@ -22,7 +23,7 @@ class A2CSettings(OnPolicySettings):
 
     activation: Literal["relu", "tanh"] = "tanh"
     """What follows each hidden layer."""
-    learning_rate: Positive = 7e-4
+    learning_rate: StepSize = 7e-4
     """Step size of the optimiser."""
     n_steps: AtOnce = 5
     """Steps of each game in a rollout, which is what it learns from at a time."""

@@ -5,7 +5,7 @@ from typing import Any, ClassVar
 
 from continual_arcade.agents.algorithms.algorithm import Algorithm
 from continual_arcade.agents.algorithms.settings import AlgorithmSettings
-from continual_arcade.agents.settings import DQNSettings
+from continual_arcade.agents.settings import DQNSettings, StepSize
 from continual_arcade.envs.checks import AtOnce, Count, Positive, Share
 
 _DQN = DQNSettings()
@@ -28,7 +28,7 @@ class QRDQNSettings(AlgorithmSettings):
     n_quantiles: AtOnce = 50
     """Quantiles of the return of each action; the paper has 200, and the time of an update grows
     with their square."""
-    learning_rate: Positive = _DQN.learning_rate
+    learning_rate: StepSize = _DQN.learning_rate
     """Step size of the optimiser."""
     batch_size: AtOnce = _DQN.batch_size
     """Transitions of an update."""

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
 from typing import Annotated, Any, ClassVar, Literal, Self
 
-from continual_arcade.agents.settings import Convolutions
+from continual_arcade.agents.settings import Convolutions, StepSize
 from continual_arcade.envs.checks import (
     AtOnce,
     Count,
@@ -109,7 +109,7 @@ class AlgorithmSettings:
 class OnPolicySettings(AlgorithmSettings):
     """How an agent learns that forgets what it has learnt from: rollout by rollout."""
 
-    learning_rate: Positive = 3e-4
+    learning_rate: StepSize = 3e-4
     """Step size of the optimiser."""
     n_steps: AtOnce = 256
     """Steps of each game in a rollout, which is what it learns from at a time."""

@@ -140,8 +140,10 @@ def check_options(kept: Mapping[str, Any], usual: Mapping[str, Any]) -> None:
     """
     for name, value in kept.items():
         like = usual.get(name)
-        if isinstance(value, torch.Tensor):
-            value = value.item()
+        value, like = (
+            it.item() if isinstance(it, torch.Tensor) and it.numel() == 1 else it
+            for it in (value, like)
+        )
         if name == "params":
             raise ValueError("the optimizer has an option 'params'")
         if name in _OPTIONS:

@@ -23,7 +23,8 @@ from continual_arcade.agents.methods.mask import HardMask
 from continual_arcade.agents.methods.periodic import Periodic
 from continual_arcade.agents.methods.preset import Preset
 from continual_arcade.agents.methods.rules import number
-from continual_arcade.envs.checks import Count, Positive, Share, Whole
+from continual_arcade.agents.settings import StepSize
+from continual_arcade.envs.checks import Count, Share, Whole
 
 
 @dataclass
@@ -50,7 +51,7 @@ class PTDQN(Periodic, HardMask):
     """Gradient steps of a lesson."""
     batch: Count = 128
     """States of each of them."""
-    rate: Positive = 1e-3
+    rate: StepSize = 1e-3
     """Step size of them, by Adam."""
 
     shift: npt.NDArray[np.float32] = field(init=False, repr=False, compare=False)

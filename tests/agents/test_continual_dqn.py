@@ -29,6 +29,7 @@ from continual_arcade.agents import (
     build_agent,
     make_training_env,
 )
+from continual_arcade.agents.algorithms.catalogue import ALGORITHMS
 from continual_arcade.agents.methods import Part
 from continual_arcade.agents.methods.agem import AGEM
 from continual_arcade.agents.methods.clear import Clear
@@ -36,10 +37,12 @@ from continual_arcade.agents.methods.clone import Clone
 from continual_arcade.agents.methods.ewc import EWC
 from continual_arcade.agents.methods.l2 import L2
 from continual_arcade.agents.methods.mer import MER
+from continual_arcade.agents.methods.pt_dqn import PTDQN
 from continual_arcade.agents.methods.reptile import Reptile
 from continual_arcade.agents.methods.si import SI
 from continual_arcade.agents.networks import ACTIVATIONS
 from continual_arcade.agents.replay import FIFOReplayBuffer, MixReplayBuffer
+from continual_arcade.agents.settings import LARGEST_STEP
 from continual_arcade.envs import GAMES, IDS, make_game, shipped
 from continual_arcade.envs.schedules import stationary
 
@@ -723,3 +726,25 @@ def test_options_of_an_optimiser_that_pytorch_cannot_compute_with(name: str, val
     """Some of them PyTorch refuses, and the others end in the middle of a step."""
     with pytest.raises(ValueError, match=f"{name} of the optimizer|Invalid {name}|Invalid beta"):
         tiny.agent(policy={"optimizer_kwargs": {name: value}})
+
+
+@pytest.mark.parametrize(
+    ("make", "name"),
+    [
+        (DQNSettings, "learning_rate"),
+        *((each.settings, "learning_rate") for each in ALGORITHMS.values()),
+        (PTDQN, "rate"),
+    ],
+)
+def test_a_step_size_that_pytorch_cannot_compute_with(make: Any, name: str) -> None:
+    """Wherever one is given to an optimiser."""
+    make(**{name: LARGEST_STEP})
+    with pytest.raises(ValueError, match=rf"{name} = 1e\+31 must be .*1e\+30"):
+        make(**{name: 1e31})
+
+
+def test_an_option_of_an_optimiser_may_be_a_tensor() -> None:
+    learner = tiny.agent(policy={"optimizer_kwargs": {"eps": torch.tensor(1e-8)}})
+    assert isinstance(learner.policy.optimizer.param_groups[0]["eps"], torch.Tensor)
+    with pytest.raises(ValueError, match=r"eps of the optimizer = 1\.0[0-9]*e\+35 must be"):
+        tiny.agent(policy={"optimizer_kwargs": {"eps": torch.tensor(1e35)}})

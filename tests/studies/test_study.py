@@ -499,7 +499,7 @@ MISTAKES: list[tuple[dict[str, Any], str]] = [
     ({"evaluation": {"max_steps": 0}}, "evaluation.max_steps = 0 must be at least 1"),
     ({"settings": {"batch_size": 0}}, "batch_size = 0 must be"),
     ({"settings": {"buffer_size": 3}}, "buffer_size = 3 is smaller"),
-    ({"settings": {"learning_rate": -1}}, "learning_rate = -1.0 must be positive"),
+    ({"settings": {"learning_rate": -1}}, "learning_rate = -1.0 must be above 0 and at most"),
 ]
 
 

@@ -86,7 +86,7 @@ def test_a_choice_that_is_none_is_refused(text: str, message: str) -> None:
 
 REFUSED: list[tuple[str, dict[str, Any], str]] = [
     ("ppo", {"n_steps": 0}, "ppo: n_steps = 0 must be a whole number, at least 1"),
-    ("ppo", {"learning_rate": 0.0}, "ppo: learning_rate = 0.0 must be positive"),
+    ("ppo", {"learning_rate": 0.0}, r"ppo: learning_rate = 0.0 must be above 0 and at most 1e\+30"),
     ("ppo", {"gamma": 1.5}, "ppo: gamma = 1.5 must be from 0 to 1"),
     ("ppo", {"clip_range": 0.0}, "ppo: clip_range = 0.0"),
     ("ppo", {"ent_coef": -0.1}, "ppo: ent_coef = -0.1"),

@@ -26,7 +26,7 @@ from continual_arcade.agents.engines.eligibility import (
     heads_of,
     pictures_of,
 )
-from continual_arcade.agents.engines.flat import FlatVector
+from continual_arcade.agents.engines.flat import FlatVector, aligned
 from continual_arcade.agents.engines.snapshot import Snapshot
 from continual_arcade.agents.kernels import update
 from continual_arcade.agents.kernels.convolution import numbers_of, parameters_of
@@ -82,7 +82,7 @@ class CompiledEngine:
         self._gates = np.zeros((2, 2, self._gated), np.float32)
         self._features = math.prod(agent.observation_space.shape)
         """Numbers of an observation."""
-        self._gradients = np.zeros((2, len(self._online.array)), np.float32)
+        self._gradients = [aligned(len(self._online.array)) for _ in range(2)]
         self._parts = PartsBinding(
             agent,
             like,
@@ -157,8 +157,8 @@ class CompiledEngine:
             self._heads,
             self._gated,
         )
-        size = len(self._online.array)
-        self._transposed, self._stale = np.zeros((2, size), np.float32), np.ones(2, np.int64)
+        size = -(-len(self._online.array) // 16) * 16  # so that the second row is aligned, too
+        self._transposed, self._stale = aligned(2, size), np.ones(2, np.int64)
         self._stale_now = table(self._stale)
         replay, count = self.replay, self.replay.buffer_size
         self._flat: dict[str, npt.NDArray[Any]] = {
@@ -194,10 +194,10 @@ class CompiledEngine:
             units += numbers_of(self._pictures)
         self.units = units
         """Numbers that one observation leaves in a buffer on its way through a network."""
-        self._inputs = np.zeros((2 * rows, self._features), np.float32)
-        self._activations = np.zeros(2 * rows * units, np.float32)
-        self._others = np.zeros(rows * units, np.float32)
-        self._deltas = np.zeros(rows * returning, np.float32)
+        self._inputs = aligned(2 * rows, self._features)
+        self._activations = aligned(2 * rows * units)
+        self._others = aligned(rows * units)
+        self._deltas = aligned(rows * returning)
         self._batch = update.Batch(
             actions=np.zeros(rows, np.int64),
             rewards=np.zeros(rows, np.float32),
@@ -560,7 +560,7 @@ class CompiledEngine:
         net = self._network()
         if averaged:
             assert self._average is not None
-            transposed = np.zeros_like(self._transposed)
+            transposed = aligned(*self._transposed.shape)
             net = net._replace(online=self._average.array, transposed=transposed)
         return ToAct(self.control.array, net, np.zeros(len(self._inputs), np.int64))
 

@@ -23,6 +23,7 @@ from continual_arcade.agents.engines.callback_schedule import watches_rollouts
 from continual_arcade.agents.engines.compilation import Entry, Prepared
 from continual_arcade.agents.engines.compiled import CompiledEngine
 from continual_arcade.agents.engines.eligibility import known_kind
+from continual_arcade.agents.engines.flat import aligned
 from continual_arcade.agents.kernels import update
 from continual_arcade.agents.kernels.between import (
     Arrived,
@@ -72,7 +73,7 @@ class EnvLoop:
             cumulated=agent.exploration.cumulated,
             num_actions=agent._actions,
             draws=stream_of(agent._exploration_rng),
-            buffer=np.zeros(count * int(sum(engine.widths[1:])), np.float32),
+            buffer=aligned(count * int(sum(engine.widths[1:]))),
         )
         self._rate = at.table(self._acting.rates)
         known = known_kind(agent)

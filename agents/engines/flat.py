@@ -1,11 +1,28 @@
 """Flat memory that tensors of an agent live in, so that compiled code and PyTorch share them."""
 
+import math
 from collections.abc import Iterable, Sequence
 
 import numpy as np
+import numpy.typing as npt
 import torch
 
 from continual_arcade.agents.kernels.update import Vector
+
+_LINE = 64
+"""Bytes of a line of the cache, and of the widest vectors."""
+
+
+def aligned(*shape: int) -> npt.NDArray[np.float32]:
+    """Return zeros that begin at a line of the cache.
+
+    NumPy aligns to 16 bytes. A vector of 64 that is loaded from there lies in two lines, and small
+    products take a sixth longer; no bit depends on it.
+    """
+    size = math.prod(shape) * np.dtype(np.float32).itemsize
+    place = np.zeros(size + _LINE, np.uint8)
+    begin = -place.ctypes.data % _LINE
+    return place[begin : begin + size].view(np.float32).reshape(shape)
 
 
 class FlatVector:
@@ -18,7 +35,7 @@ class FlatVector:
 
     def __init__(self, like: Sequence[torch.Tensor], array: Vector | None = None) -> None:
         size = sum(tensor.numel() for tensor in like)
-        self.array = np.zeros(size, np.float32) if array is None else array
+        self.array = aligned(size) if array is None else array
         pieces = torch.split(torch.from_numpy(self.array), [tensor.numel() for tensor in like])
         self.views = [piece.view(tensor.shape) for piece, tensor in zip(pieces, like, strict=True)]
         self._addresses = [view.data_ptr() for view in self.views]

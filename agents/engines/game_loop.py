@@ -26,6 +26,7 @@ from continual_arcade.agents.engines.callback_schedule import (
 from continual_arcade.agents.engines.compilation import Addressed, Callee, Entry, Prepared
 from continual_arcade.agents.engines.compiled import CompiledEngine
 from continual_arcade.agents.engines.eligibility import changed
+from continual_arcade.agents.engines.flat import aligned
 from continual_arcade.agents.kernels import update
 from continual_arcade.agents.kernels.game_step import (
     Drawn,
@@ -114,7 +115,7 @@ class GameLoop:
         self._now = 0.0
         """When the last episodes ended, since the environment was made [s]."""
         self._draws = stream_of(agent._exploration_rng)
-        self._buffer = np.zeros(count * engine.units, np.float32)
+        self._buffer = aligned(count * engine.units)
         # Of each step of the longest loop: filled for each, and always at one place.
         tunables, shown = len(game.tunables), len(self._games.context.features)
         self._params = np.zeros((_LONGEST, tunables + shown))

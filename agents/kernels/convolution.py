@@ -24,6 +24,7 @@ import numpy.typing as npt
 
 from continual_arcade.agents.kernels.activations import NOTHING
 from continual_arcade.agents.kernels.inner import WIDE, inner
+from continual_arcade.agents.kernels.pieces import matrix_in
 from continual_arcade.agents.kernels.products import (
     add_pieces,
     add_scattered_gradient,
@@ -156,18 +157,14 @@ def numbers_of(pictures: Convolutions) -> int:
 def _weights_of(layer: Any, parameters: Any) -> Any:
     """Return the weights of a layer, shape ``(filters, depth)``."""
     depth = layer.channels * layer.pixels
-    return parameters[layer.start : layer.start + layer.filters * depth].reshape(
-        layer.filters, depth
-    )
+    return matrix_in(parameters, layer.start, layer.filters, depth)
 
 
 @inner()
 def _transposed_of(layer: Any, parameters: Any) -> Any:
     """Return the transposed weights of a layer, shape ``(depth, filters)``."""
     depth = layer.channels * layer.pixels
-    return parameters[layer.start : layer.start + layer.filters * depth].reshape(
-        depth, layer.filters
-    )
+    return matrix_in(parameters, layer.start, depth, layer.filters)
 
 
 @inner()
@@ -227,9 +224,9 @@ def look(pictures: Any, parameters: Any, transposed: Any, inputs: Any, buffer: A
         layer = pictures.layers[last]
         given = layer.places * layer.filters
         for row in range(some):
-            flat = buffer[at + (first + row) * given : at + (first + row + 1) * given]
-            shown = x[row * given : (row + 1) * given].reshape(layer.places, layer.filters)
-            turn(shown, flat.reshape(layer.filters, layer.places))
+            shown = matrix_in(x, row * given, layer.places, layer.filters)
+            flat = matrix_in(buffer, at + (first + row) * given, layer.filters, layer.places)
+            turn(shown, flat)
     return shown_in(pictures, count, buffer)
 
 
@@ -241,7 +238,7 @@ def shown_in(pictures: Any, count: int, buffer: Any) -> Any:
         at += count * pictures.layers[i].places * pictures.layers[i].filters
     layer = pictures.layers[len(pictures.layers) - 1]
     given = layer.places * layer.filters
-    return buffer[at : at + count * given].reshape(count, given)
+    return matrix_in(buffer, at, count, given)
 
 
 @inner()
@@ -273,19 +270,16 @@ def through_look(
         layer = pictures.layers[i]
         depth = layer.channels * layer.pixels
         for f in range(layer.filters):
-            one = parameters[layer.start + f * depth : layer.start + (f + 1) * depth]
-            turned = scratch[layer.turned_at + f * depth : layer.turned_at + (f + 1) * depth]
-            turn(
-                one.reshape(layer.channels, layer.pixels),
-                turned.reshape(layer.pixels, layer.channels),
-            )
+            channels, pixels = layer.channels, layer.pixels
+            one = matrix_in(parameters, layer.start + f * depth, channels, pixels)
+            turn(one, matrix_in(scratch, layer.turned_at + f * depth, pixels, channels))
     for first in range(0, count, AT_ONCE):
         some = min(AT_ONCE, count - first)
         top = pictures.layers[last]
         given = top.places * top.filters
         for row in range(some):
             at = top.deltas_at + row * given
-            back = scratch[at : at + given].reshape(top.places, top.filters)
+            back = matrix_in(scratch, at, top.places, top.filters)
             turn(deltas[first + row].reshape(top.filters, top.places), back)
         at = 0  # where what the layer gave begins
         for i in range(last):
@@ -293,8 +287,7 @@ def through_look(
         for i in range(last, -1, -1):
             layer = pictures.layers[i]
             rows, depth = some * layer.places, layer.channels * layer.pixels
-            back = scratch[layer.deltas_at : layer.deltas_at + rows * layer.filters]
-            slopes = back.reshape(rows, layer.filters)
+            slopes = matrix_in(scratch, layer.deltas_at, rows, layer.filters)
             if i:
                 below = pictures.layers[i - 1]
                 given = below.places * below.filters
@@ -304,16 +297,15 @@ def through_look(
                 _spread(pictures, layer, slopes, x, into)
             else:
                 x = inputs[first : first + some].reshape(-1)
-            sums = scratch[layer.sums_at : layer.sums_at + depth * layer.filters]
+            sums = matrix_in(scratch, layer.sums_at, depth, layer.filters)
             rows_at, columns_at = _tables_of(pictures, layer)
-            sums_of = sums.reshape(depth, layer.filters)
-            add_scattered_gradient(x, rows_at, columns_at, slopes, sums_of, first == 0)
+            add_scattered_gradient(x, rows_at, columns_at, slopes, sums, first == 0)
             _add_rows(slopes, _biases_of(layer, gradient), first == 0)
     for i in range(last + 1):
         layer = pictures.layers[i]
         depth = layer.channels * layer.pixels
-        sums = scratch[layer.sums_at : layer.sums_at + depth * layer.filters]
-        turn(sums.reshape(depth, layer.filters), _weights_of(layer, gradient))
+        sums = matrix_in(scratch, layer.sums_at, depth, layer.filters)
+        turn(sums, _weights_of(layer, gradient))
 
 
 @inner(WIDE)
@@ -341,8 +333,7 @@ def _spread(pictures: Any, layer: Any, slopes: Any, seen: Any, below: Any) -> No
     depth, places = layer.channels * layer.pixels, layer.places
     scratch = pictures.scratch
     spans_at = pictures.tables[layer.spans_at : layer.spans_at + places * layer.spans]
-    turned = scratch[layer.turned_at : layer.turned_at + layer.filters * depth]
-    weights = turned.reshape(layer.filters, depth)
+    weights = matrix_in(scratch, layer.turned_at, layer.filters, depth)
     room = scratch[layer.patches_at : layer.patches_at + places * depth]
     patches = room.reshape(places, depth)
     below[:] = np.float32(0.0)

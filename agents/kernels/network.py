@@ -27,6 +27,7 @@ from continual_arcade.agents.kernels.convolution import (
     transpose_filters,
 )
 from continual_arcade.agents.kernels.inner import FUSED, WIDE, inner, numbered
+from continual_arcade.agents.kernels.pieces import matrix_in
 from continual_arcade.agents.kernels.products import (
     dense,
     sparse_dense,
@@ -102,14 +103,14 @@ class Network(NamedTuple):
 def weights_of(shape: Any, parameters: Any, layer: int) -> Any:
     """Return the weights of a layer, shape ``(n_out, n_in)``."""
     n_in, n_out, start = shape.widths[layer], shape.widths[layer + 1], shape.starts[layer]
-    return parameters[start : start + n_out * n_in].reshape(n_out, n_in)
+    return matrix_in(parameters, start, n_out, n_in)
 
 
 @inner()
 def transposed_of(shape: Any, parameters: Any, layer: int) -> Any:
     """Return the transposed weights of a layer, shape ``(n_in, n_out)``."""
     n_in, n_out, start = shape.widths[layer], shape.widths[layer + 1], shape.starts[layer]
-    return parameters[start : start + n_out * n_in].reshape(n_in, n_out)
+    return matrix_in(parameters, start, n_in, n_out)
 
 
 @inner()
@@ -123,7 +124,7 @@ def biases_of(shape: Any, parameters: Any, layer: int) -> Any:
 def embeddings_of(shape: Any, parameters: Any) -> Any:
     """Return the embeddings of gates, shape ``(heads, gated)``."""
     size = shape.heads * shape.gated
-    return parameters[len(parameters) - size :].reshape(shape.heads, shape.gated)
+    return matrix_in(parameters, len(parameters) - size, shape.heads, shape.gated)
 
 
 @inner()
@@ -242,7 +243,7 @@ def _through_pictures(
     ) -> None:
         seen = net.activations[passed * units_of(net.shape) :]
         x = shown_in(pictures, passed, seen)[:rows]
-        deltas = net.deltas[free : free + rows * x.shape[1]].reshape(x.shape)
+        deltas = matrix_in(net.deltas, free, rows, x.shape[1])
         through_layer(delta, weights_of(net.shape, net.online, 0), x, deltas, RELU)
         through_look(pictures, net.online, net.inputs[:rows], seen, passed, deltas, gradient)
 
@@ -393,7 +394,7 @@ def pass_through(net: Any, which: int, inputs: Any, buffer: Any, sparse: bool) -
     at = 0
     for layer in range(last + 1):
         n_out = shape.widths[layer + 1]
-        y = buffer[at : at + rows * n_out].reshape(rows, n_out)
+        y = matrix_in(buffer, at, rows, n_out)
         weights, biases = (
             transposed_of(shape, transposed, layer),
             biases_of(shape, parameters, layer),
@@ -415,7 +416,7 @@ def pass_through(net: Any, which: int, inputs: Any, buffer: Any, sparse: bool) -
         start = row * outputs + head_of(shape, inputs[row]) * actions
         for action in range(actions):
             flat[row * actions + action] = flat[start + action]
-    return flat[: rows * actions].reshape(rows, actions)
+    return matrix_in(flat, 0, rows, actions)
 
 
 @inner()
@@ -438,7 +439,7 @@ def slopes_of_heads(net: Any, rows: int, slopes: Any) -> Any:
     outputs = shape.widths[len(shape.starts)]
     actions = outputs // shape.heads
     # Behind what comes back to the layers: there the last one has room, too.
-    spread = net.deltas[len(net.deltas) - rows * outputs :].reshape(rows, outputs)
+    spread = matrix_in(net.deltas, len(net.deltas) - rows * outputs, rows, outputs)
     for row in range(rows):
         start = head_of(shape, net.inputs[row]) * actions
         for unit in range(outputs):
@@ -473,7 +474,7 @@ def backward(net: Any, rows: int, passed: int, slopes: Any, gradient: Any) -> No
         n_in, n_out = shape.widths[layer], shape.widths[layer + 1]
         if layer:
             at -= passed * n_in
-            x = net.activations[at : at + rows * n_in].reshape(rows, n_in)
+            x = matrix_in(net.activations, at, rows, n_in)
         else:
             x = inputs_again(shape.pictures, net, rows, passed)
         weights_gradient(delta, x, weights_of(shape, gradient, layer))
@@ -484,7 +485,7 @@ def backward(net: Any, rows: int, passed: int, slopes: Any, gradient: Any) -> No
             for unit in range(n_out):
                 biases[unit] += delta[row, unit]
         if layer:
-            below = net.deltas[free : free + rows * n_in].reshape(rows, n_in)
+            below = matrix_in(net.deltas, free, rows, n_in)
             weights = weights_of(shape, net.online, layer)
             through_layer(delta, weights, x, below, shape.activation)
             if shape.gated > 0:

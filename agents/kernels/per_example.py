@@ -21,6 +21,7 @@ from continual_arcade.agents.kernels.network import (
     transposed_of,
     weights_of,
 )
+from continual_arcade.agents.kernels.pieces import matrix_in
 from continual_arcade.agents.kernels.products import (
     add_outer,
     add_sparse_outer,
@@ -95,7 +96,7 @@ def sgd_one_example(
             from_x += x[unit] * x[unit]
         square += from_delta * from_x
         if layer:
-            below = net.deltas[at - n_in : at].reshape(1, n_in)
+            below = matrix_in(net.deltas, at - n_in, 1, n_in)
             weights = weights_of(shape, net.online, layer)
             above, given = delta.reshape(1, n_out), x.reshape(1, n_in)
             through_layer(above, weights, given, below, shape.activation)

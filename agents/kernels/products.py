@@ -66,12 +66,15 @@ fills the registers, and what is left goes into ever narrower ones."""
 BLOCKS += [(8, 2, WIDTH)] * (WIDTH == 16)  # where there are 32 registers
 BLOCKS += [(8, 1, width) for width in (16, 8, 4, 2, 1) if width <= WIDTH]
 
+NARROW = 4
+"""Columns up to which a product is one of few columns: the values of as many actions."""
+
 GATE = TANH + 1
 """What is done to a result before it is stored: ``NOTHING``; with ``RELU`` negative ones become 0
 (NaN stays); with ``GATE`` they become 0 where an element of another matrix is not positive, which
 is the derivative of ReLU."""
 
-_I64, _FLOAT, _SIZE = ir.IntType(64), ir.FloatType(), 4
+_I32, _I64, _FLOAT, _SIZE = ir.IntType(32), ir.IntType(64), ir.FloatType(), 4
 
 
 def _number(value: int) -> Any:
@@ -133,12 +136,26 @@ class _Writer:
         """Load one number into all lanes."""
         number = self.builder.load(self._pointer(address, _FLOAT), align=_SIZE)
         undefined = ir.Constant(self.kind, ir.Undefined)
-        one = self.builder.insert_element(undefined, number, ir.Constant(ir.IntType(32), 0))
+        one = self.builder.insert_element(undefined, number, ir.Constant(_I32, 0))
         return self.shuffle(one, undefined, [0] * self.width)
+
+    def gather(self, addresses: Sequence[Any]) -> Any:
+        """Load numbers from as many places as there are lanes."""
+        vector = ir.Constant(self.kind, ir.Undefined)
+        for lane, address in enumerate(addresses):
+            number = self.builder.load(self._pointer(address, _FLOAT), align=_SIZE)
+            vector = self.builder.insert_element(vector, number, ir.Constant(_I32, lane))
+        return vector
+
+    def scatter(self, value: Any, addresses: Sequence[Any]) -> None:
+        """Store the lanes in as many places."""
+        for lane, address in enumerate(addresses):
+            number = self.builder.extract_element(value, ir.Constant(_I32, lane))
+            self.builder.store(number, self._pointer(address, _FLOAT), align=_SIZE)
 
     def shuffle(self, one: Any, other: Any, lanes: Sequence[int]) -> Any:
         """Pick lanes of two vectors, those of the second counted on from the first."""
-        picks = ir.Constant(ir.VectorType(ir.IntType(32), self.width), list(lanes))
+        picks = ir.Constant(ir.VectorType(_I32, self.width), list(lanes))
         return self.builder.shuffle_vector(one, other, picks)
 
     def multiply_add(self, a: Any, b: Any, c: Any) -> Any:
@@ -151,6 +168,25 @@ class _Writer:
 
     def _pointer(self, address: Any, kind: Any) -> Any:
         return self.builder.inttoptr(address, kind.as_pointer())
+
+
+def _turned(on: _Writer, rows: Sequence[Any]) -> Sequence[Any]:
+    """Write the code that transposes a square in registers, each row of it a vector.
+
+    Eklundh's way: exchange the halves off the diagonal, then those of each quarter, and so on.
+    """
+    vectors, wide = list(rows), on.width
+    apart = wide // 2
+    while apart:
+        for r in range(wide):
+            if not r & apart:
+                one, other = vectors[r], vectors[r + apart]
+                lanes = [lane - apart + wide if lane & apart else lane for lane in range(wide)]
+                others = [lane + wide if lane & apart else lane + apart for lane in range(wide)]
+                vectors[r] = on.shuffle(one, other, lanes)
+                vectors[r + apart] = on.shuffle(one, other, others)
+        apart //= 2
+    return vectors
 
 
 @contextmanager
@@ -301,6 +337,93 @@ def _multiply(
     return types.void(*[types.int64] * 12), generate
 
 
+def _write_narrow(builder: Any, count: int, row: Any, column: Any, given: dict[str, Any]) -> None:
+    """Write the code that computes a few columns of the result, of as many rows as lanes.
+
+    Args:
+        builder: Where to.
+        count: Columns.
+        row: First row.
+        column: First column.
+        given: The arguments of :func:`_multiply_narrow`, matrices among them.
+    """
+    on = _Writer(builder, WIDTH)
+    rows = [builder.add(row, _number(r)) for r in range(WIDTH)]
+    columns = [builder.add(column, _number(c)) for c in range(count)]
+    sums = [cgutils.alloca_once(builder, on.kind) for _ in columns]  # they will be registers
+    for here, place in zip(columns, sums, strict=True):
+        builder.store(on.splat(given["begin"].at(_number(0), here)), place)
+
+    def add(k: Any, lanes: Any) -> None:
+        for here, place in zip(columns, sums, strict=True):
+            factor = on.splat(given["right"].at(k, here))
+            builder.store(on.multiply_add(lanes, factor, builder.load(place)), place)
+
+    begins = [given["left"].begin(r) for r in rows]
+    step = cgutils.alloca_once(builder, _I64)
+    builder.store(_number(0), step)
+    with _counting(builder, step, given["depth"], WIDTH) as first:
+        beyond = given["left"].beyond(first)
+        square = _turned(on, [on.load(builder.add(begin, beyond)) for begin in begins])
+        for k, lanes in enumerate(square):
+            add(builder.add(first, _number(k)), lanes)
+    with _counting(builder, step, given["depth"], 1) as k:
+        beyond = given["left"].beyond(k)
+        add(k, on.gather([builder.add(begin, beyond) for begin in begins]))
+    for here, place in zip(columns, sums, strict=True):
+        on.scatter(builder.load(place), [given["result"].at(r, here) for r in rows])
+
+
+@intrinsic
+def _multiply_narrow(
+    context: Any,
+    left: Any,
+    right: Any,
+    result: Any,
+    rows: Any,
+    columns: Any,
+    depth: Any,
+    begin: Any,
+) -> Any:
+    """Multiply matrices as :func:`_multiply`, where the result has few columns.
+
+    They would fill no more than a corner of a vector. So a vector holds what belongs to as many
+    rows: squares of the left factor are transposed in registers.
+
+    Args:
+        context: Of numba.
+        left: Shape ``(rows, depth)``; all matrices lie in rows without gaps.
+        right: Shape ``(depth, columns)``.
+        result: Shape ``(rows, columns)``.
+        rows: Its rows, a multiple of :data:`WIDTH`.
+        columns: Its columns.
+        depth: Products that are summed.
+        begin: What the sums of all rows begin with, shape ``(columns,)``.
+    """
+
+    def generate(context: Any, builder: Any, signature: Any, arguments: Sequence[Any]) -> Any:
+        a, b, c, rows, columns, depth, bias = arguments
+        size = _number(_SIZE)
+        wide = builder.mul(columns, size)
+        given = {
+            "left": _Matrix(builder, a, builder.mul(depth, size), size),
+            "right": _Matrix(builder, b, wide, size),
+            "result": _Matrix(builder, c, wide, size),
+            "begin": _Matrix(builder, bias, _number(0), size),
+            "depth": depth,
+        }
+        row, column = cgutils.alloca_once(builder, _I64), cgutils.alloca_once(builder, _I64)
+        builder.store(_number(0), column)
+        for count in range(NARROW, 0, -1):
+            with _counting(builder, column, columns, count) as first_column:
+                builder.store(_number(0), row)
+                with _counting(builder, row, rows, WIDTH) as first_row:
+                    _write_narrow(builder, count, first_row, first_column, given)
+        return context.get_dummy_value()
+
+    return types.void(*[types.int64] * 7), generate
+
+
 @intrinsic
 def _multiply_scattered(
     context: Any,
@@ -377,7 +500,11 @@ def dense(inputs: Any, weights: Any, biases: Any, outputs: Any, activation: int)
     n_out = len(biases)
     a, b, c, bias = _address(inputs), _address(weights), _address(outputs), _address(biases)
     finish = RELU if activation == RELU else NOTHING
-    _multiply(a, n_in, 1, b, c, rows, n_out, n_in, bias, 0, finish, 0)
+    turned = rows - rows % WIDTH if n_out <= NARROW and finish == NOTHING else 0
+    if turned:
+        _multiply_narrow(a, b, c, turned, n_out, n_in, bias)
+        a, c = a + _SIZE * turned * n_in, c + _SIZE * turned * n_out
+    _multiply(a, n_in, 1, b, c, rows - turned, n_out, n_in, bias, 0, finish, 0)
     activate(activation, outputs)
 
 
@@ -584,18 +711,7 @@ def _write_turned(
                 on.store(on.load(source.at(r, c)), target.at(c, r))
         return
     on = _Writer(builder, wide)
-    vectors = [on.load(source.at(r, column)) for r in rows]
-    # Eklundh's way: exchange the halves off the diagonal, then those of each quarter, and so on.
-    apart = wide // 2
-    while apart:
-        for r in range(wide):
-            if not r & apart:
-                one, other = vectors[r], vectors[r + apart]
-                lanes = [lane - apart + wide if lane & apart else lane for lane in range(wide)]
-                others = [lane + wide if lane & apart else lane + apart for lane in range(wide)]
-                vectors[r] = on.shuffle(one, other, lanes)
-                vectors[r + apart] = on.shuffle(one, other, others)
-        apart //= 2
+    vectors = _turned(on, [on.load(source.at(r, column)) for r in rows])
     for c, vector in zip(columns, vectors, strict=True):
         on.store(vector, target.at(c, row))
 

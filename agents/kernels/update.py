@@ -34,6 +34,7 @@ from continual_arcade.agents.kernels.network import (
     show,
 )
 from continual_arcade.agents.kernels.per_example import finish_examples, sgd_one_example
+from continual_arcade.agents.kernels.pieces import matrix_in
 from continual_arcade.agents.kernels.program import (
     ADD_GRADIENT,
     AFTER_UPDATE,
@@ -340,7 +341,7 @@ def _learn_alone(c: Any, a: Any, current: int) -> int:
             _take_pair(a, a.completed, current, i, count)
         else:
             _take_pair(a, a.memory, plan.slots[plan.draws[i]], i, count)
-    others = net.others[: count * net.shape.widths[-1]].reshape(count, net.shape.widths[-1])
+    others = matrix_in(net.others, 0, count, net.shape.widths[-1])
     if c.loss_kind == TD:
         others = forward(net, TARGET, net.inputs[2 * count : 3 * count], net.others)
     for i in range(count):
@@ -481,7 +482,7 @@ def _replayed_slope(c: Any, a: Any, operation: Any, rows: int) -> None:
     actions = widths[-1] // a.net.shape.heads
     passed = passed_rows(c, rows)
     start = passed * np.sum(widths[1:-1])
-    values = a.net.activations[start : start + rows * actions].reshape(rows, actions)
+    values = matrix_in(a.net.activations, start, rows, actions)
     for row in range(rows):
         slot = a.batch.slots[row]
         for action in range(actions):

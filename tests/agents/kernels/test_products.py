@@ -30,6 +30,8 @@ FENCE = 2048
 """Elements around each array, more than the largest block reaches over an edge."""
 EDGES = (0, 1, 3, 8, 31, 37)
 """Sizes on both sides of the edges of blocks of every width."""
+SIZES = (*every((1, 5, 12), EDGES, EDGES), *every((19,), EDGES, (1, 2, 3, 4, 5)))
+"""Of rows, and of columns and what is summed; and few columns of more rows than lanes."""
 
 
 # --- the functions compiled, as they are and otherwise --------------------------------------------
@@ -274,9 +276,9 @@ def check_rows(on: Products, sizes: Sequence[int], fenced: Fenced) -> None:
     rows, n_in, n_out = sizes
     inputs, weights, biases = fenced.new(rows, n_in), fenced.new(n_in, n_out), fenced.new(n_out)
     together, alone = fenced.new(rows, n_out), fenced.new(1, n_out)
-    on.dense(inputs, weights, biases, together, RELU)
+    on.dense(inputs, weights, biases, together, NOTHING)
     for row in range(rows):
-        on.dense(inputs[row : row + 1], weights, biases, alone, RELU)
+        on.dense(inputs[row : row + 1], weights, biases, alone, NOTHING)
         assert_same_bits(alone[0], together[row])
     gate, turned = fenced.new(rows, n_in), fenced.new(n_out, n_in)
     below, below_alone = fenced.new(rows, n_in), fenced.new(1, n_in)
@@ -299,7 +301,7 @@ CHECKS = (
 
 def check_edges(check: Callable[..., None], on: Products) -> None:
     """At sizes around the edges of blocks, some with numbers that are not finite."""
-    for i, sizes in enumerate(every((1, 5, 12), EDGES, EDGES)):
+    for i, sizes in enumerate(SIZES):
         check(on, sizes, Fenced(i, special=i % 2 == 1))
 
 
@@ -385,6 +387,9 @@ LANES = "lanes = [lane - apart + wide"
 LEFT_BY = "_multiply(a, 1, n_out, b, c, n_out, n_in, rows, 0, 0, NOTHING, 0)"
 BEGIN = "_multiply(a, 1, 1, b, c, rows, columns, 1, c, columns, NOTHING, 0)"
 STOP = 'builder.icmp_signed("<=", following, stop)'
+FACTOR = "add(builder.add(first, _number(k)), lanes)"
+GATHERED = "on.gather([builder.add(begin, beyond) for begin in begins])"
+SCATTERED = '[given["result"].at(r, here) for r in rows]'
 IS_LOW = 'builder.fcmp_ordered("<", value, on.zero)'
 IS_OPEN = 'builder.fcmp_ordered(">", gate, on.zero)'
 WRONG = {
@@ -400,6 +405,11 @@ WRONG = {
     "not_transposed": (check_weights_gradient, LEFT_BY, LEFT_BY.replace("1, n_out", "n_out, 1")),
     "nothing_to_add_to": (check_add_outer, BEGIN, BEGIN.replace("c, columns, N", "0, 0, N")),
     "wrong_lanes": (check_turn, LANES, "lanes = [lane + wide"),
+    "narrow_lanes": (check_dense, LANES, "lanes = [lane + wide"),
+    "narrow_factor": (check_dense, FACTOR, "add(first, lanes)"),
+    "narrow_rest": (check_dense, GATHERED, "on.zero"),
+    "narrow_places": (check_dense, SCATTERED, f"{SCATTERED}[::-1]"),
+    "narrow_begin": (check_dense, "turned = rows - rows %", "turned = rows - 0 * rows %"),
     "rows_differ": (check_rows, ADD, f"{ADD} if rows > 1 else {APART}"),
 }
 """By name: the check that must find an error, what is replaced, and by what."""
@@ -435,11 +445,13 @@ def test_the_oracle_of_fused_multiply_adds_rounds_once() -> None:
 def digest(on: Products) -> str:
     """Of what the functions make of some numbers."""
     found = hashlib.sha256()
-    for rows, n_in, n_out in every((1, 5, 12), EDGES, EDGES):
+    for rows, n_in, n_out in SIZES:
         fenced = Fenced(rows)
         inputs, weights, biases = fenced.new(rows, n_in), fenced.new(n_in, n_out), fenced.new(n_out)
         outputs, below = fenced.new(rows, n_out), fenced.new(rows, n_in)
         gradient = fenced.new(n_out, n_in)
+        on.dense(inputs, weights, biases, outputs, NOTHING)
+        found.update(outputs.tobytes())
         on.dense(inputs, weights, biases, outputs, RELU)
         on.weights_gradient(outputs, inputs, gradient)
         on.add_outer(biases, inputs[0], gradient)

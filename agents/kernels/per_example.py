@@ -98,7 +98,8 @@ def sgd_one_example(
         if layer:
             below = matrix_in(net.deltas, at - n_in, 1, n_in)
             weights = weights_of(shape, net.online, layer)
-            above, given = delta.reshape(1, n_out), x.reshape(1, n_in)
+            above = matrix_in(net.deltas, at, 1, n_out)
+            given = matrix_in(net.activations, x_at, 1, n_in)
             through_layer(above, weights, given, below, shape.activation)
             at -= n_in
     c.norm = np.sqrt(square)

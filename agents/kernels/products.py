@@ -285,7 +285,7 @@ def _write_product(
     for many, vectors, width in BLOCKS:
         with _counting(builder, column, columns, vectors * width) as first_column:
             builder.store(_number(0), row)
-            for high in (many, 1):
+            for high in (many, 2, 1):
                 with _counting(builder, row, rows, high) as first_row:
                     _write_block(builder, (high, vectors, width), first_row, first_column, given)
 

@@ -166,30 +166,30 @@ EDGES = [
 """What errors are looked for in: neither squares nor strides of one kind, and odd batches."""
 
 CHANNELS_FIRST = "deep, down, right = rows * columns, columns, 1"
-FILTERS_FIRST = "turn(shown, flat.reshape(layer.filters, layer.places))"
+FILTERS_FIRST = "turn(shown, flat)"
 GATE = "below[j] = below[j] if seen[j] > np.float32(0.0) else np.float32(0.0)"
 ADDED = "into = below[row * layer.seen : (row + 1) * layer.seen]"
 TABLE = 'layer["rows_at"] = listed(np.arange(AT_ONCE)[:, None] * seen + places)'
 WRONG = {
     "channels_last": (CHANNELS_FIRST, "pass"),
-    "places_first": (FILTERS_FIRST, "flat[:] = shown.reshape(-1)"),
+    "places_first": (FILTERS_FIRST, "flat.reshape(-1)[:] = shown.reshape(-1)"),
     "no_gate": (GATE, "pass"),
     "gate_open_at_0": (GATE, GATE.replace(">", ">=")),
     "one_picture_s_for_all": (ADDED, "into = below[: layer.seen]"),
     "filters_of_other_channels": (
-        "one.reshape(layer.channels, layer.pixels)",
-        "one.reshape(layer.pixels, layer.channels)",
+        "layer.start + f * depth, channels, pixels)",
+        "layer.start + f * depth, pixels, channels)",
     ),
     "strides_exchanged": ("for s, n in zip(stride,", "for s, n in zip(stride[::-1],"),
     "one_picture_over_and_over": (TABLE, TABLE.replace("* seen", "* 0")),
-    "sums_begin_anew": ("sums_of, first == 0)", "sums_of, True)"),
+    "sums_begin_anew": ("slopes, sums, first == 0)", "slopes, sums, True)"),
     "biases_begin_anew": (
         "_biases_of(layer, gradient), first == 0)",
         "_biases_of(layer, gradient), True)",
     ),
     "filters_not_turned": (
-        "turn(sums.reshape(depth, layer.filters), _weights_of(layer, gradient))",
-        "_weights_of(layer, gradient).reshape(-1)[:] = sums",
+        "turn(sums, _weights_of(layer, gradient))",
+        "_weights_of(layer, gradient).reshape(-1)[:] = sums.reshape(-1)",
     ),
     "those_that_passed_forgotten": ("at -= passed * given", "at -= count * given"),
 }

@@ -396,7 +396,7 @@ WRONG = {
     "one_short": (check_dense, STOP, 'builder.icmp_signed("<", following, stop)'),
     "over_the_edge": (check_dense, STOP, 'builder.icmp_signed("<", now, stop)'),
     "no_last_column": (check_dense, "(16, 8, 4, 2, 1)", "(16, 8, 4, 2)"),
-    "no_last_rows": (check_dense, "for high in (many, 1)", "for high in (many,)"),
+    "no_last_rows": (check_dense, "for high in (many, 2, 1)", "for high in (many, 2)"),
     "relu_eats_nan": (check_dense, IS_LOW, IS_LOW.replace("ordered", "unordered")),
     "relu_of_minus_0": (check_dense, IS_LOW, IS_LOW.replace("<", "<=")),
     "fused_otherwise": (check_dense, "if not FUSES", "if FUSES"),

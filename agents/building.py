@@ -289,8 +289,9 @@ def check_told(settings: DQNSettings, parts: Sequence[Part], context: ContextKin
             f"context = {context!r} none is: leave it out, or choose context = 'inferred'"
         )
     who = {part.told: f"part {part.name!r}" for part in parts if part.told}
-    if settings.heads != "shared":
-        who["heads"] = f"heads = {settings.heads!r}"
+    for name in ("heads", "inputs"):
+        if getattr(settings, name) != "shared":
+            who[name] = f"{name} = {getattr(settings, name)!r}"
     if who and context not in ("one-hot", INFERRED):
         raise ValueError(
             f"{next(iter(who.values()))} must be told the phase whenever the agent acts, and with "

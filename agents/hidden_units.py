@@ -20,6 +20,7 @@ from continual_arcade.agents.networks import SmallConvolutions, evaluation_mode
 from continual_arcade.agents.progressive_network import ProgressiveQNetwork
 from continual_arcade.agents.told_networks import (
     AttentionQNetwork,
+    PhaseInputs,
     SubnetworksQNetwork,
     told_phase,
 )
@@ -84,7 +85,7 @@ def _by_phase(network: SubnetworksQNetwork, states: torch.Tensor) -> list[torch.
     return [torch.cat(layer)[order] for layer in zip(*groups, strict=True)]
 
 
-_WEIGHTED = nn.Linear, nn.Conv2d
+_WEIGHTED = nn.Linear, nn.Conv2d, PhaseInputs
 
 
 def _by_filter(units: torch.Tensor) -> torch.Tensor:
@@ -106,6 +107,8 @@ def _layers(network: QNetwork) -> list[nn.Module]:
     behind = layers[0]
     if isinstance(sees, FlattenExtractor):
         layers = [sees.flatten, *layers]
+    elif isinstance(sees, PhaseInputs):
+        layers = [sees, *layers]
     elif isinstance(sees, SmallConvolutions):
         layers = [*sees.layers, *layers]
     elif isinstance(sees, NatureCNN):

@@ -8,7 +8,12 @@ from typing import Any, get_args
 
 import torch as th
 from gymnasium import spaces
-from stable_baselines3.common.torch_layers import BaseFeaturesExtractor, NatureCNN, create_mlp
+from stable_baselines3.common.torch_layers import (
+    BaseFeaturesExtractor,
+    FlattenExtractor,
+    NatureCNN,
+    create_mlp,
+)
 from stable_baselines3.dqn.policies import DQNPolicy, QNetwork
 from torch import nn
 
@@ -18,6 +23,7 @@ from continual_arcade.agents.settings import PROBABILITY, Initial
 from continual_arcade.agents.told_networks import (
     AttentionQNetwork,
     MultiHeadQNetwork,
+    PhaseInputs,
     SubnetworksQNetwork,
 )
 from continual_arcade.envs.checks import OneOf, Whole, flag
@@ -31,7 +37,7 @@ PLACES = 10
 
 
 class ContinualPolicy(DQNPolicy):
-    """Stable-Baselines3's DQN policy, with three more options.
+    """Stable-Baselines3's DQN policy, with more options.
 
     Args:
         *args: As in the parent.
@@ -50,14 +56,16 @@ class ContinualPolicy(DQNPolicy):
             :class:`ProgressiveQNetwork`.
         attention: For how many phases each hidden unit has a gate, and the network a head; see
             :class:`AttentionQNetwork`.
+        inputs: How many first hidden layers there are; see :class:`PhaseInputs`.
         **kwargs: As in the parent.
 
     Raises:
         ValueError: If ``layer_norm`` is no truth value, ``dropout`` no probability below 1,
             ``initial`` unknown, observations do not end with what could tell the phase, more than
-            one of heads, subnetworks, columns and attention is asked for, attention with
-            ``layer_norm``, one of the latter three with CReLU, or there is not the memory for the
-            columns.
+            one of heads, subnetworks, columns, attention and inputs is asked for, attention with
+            ``layer_norm``, one of the latter four with CReLU, or there is not the memory for the
+            columns; or inputs with ``layer_norm``, ``dropout``, no hidden layer or another features
+            extractor.
     """
 
     def __init__(
@@ -70,19 +78,21 @@ class ContinualPolicy(DQNPolicy):
         subnetworks: int = 1,
         columns: int = 1,
         attention: int = 1,
+        inputs: int = 1,
         **kwargs: Any,
     ) -> None:
         self.heads = Whole(1)("heads", heads)
         self.subnetworks = Whole(1)("subnetworks", subnetworks)
         self.columns = Whole(1)("columns", columns)
         self.attention = Whole(1)("attention", attention)
+        self.inputs = Whole(1)("inputs", inputs)
         told = {"heads": heads, "subnetworks": subnetworks}
-        told |= {"columns": columns, "attention": attention}
+        told |= {"columns": columns, "attention": attention, "inputs": inputs}
         asked = [f"{name} = {count}" for name, count in told.items() if count > 1]
         if len(asked) > 1:
             raise ValueError(
-                f"{' and '.join(asked)}: each of them gives a phase an output of its own; leave "
-                "all but one out"
+                f"{' and '.join(asked)}: each of them gives a phase parameters of its own; "
+                "leave all but one out"
             )
         self.layer_norm = flag("layer_norm", layer_norm)
         if layer_norm and attention > 1:
@@ -90,7 +100,7 @@ class ContinualPolicy(DQNPolicy):
                 f"layer_norm with attention = {attention}: the units that later phases change "
                 "would shift those of finished ones; leave layer_norm out"
             )
-        of_phases = [name for name in ("subnetworks", "columns", "attention") if told[name] > 1]
+        of_phases = [name for name in told if name != "heads" and told[name] > 1]
         if kwargs.get("activation_fn") is CReLU and of_phases:
             raise ValueError(
                 f"activation CReLU with {of_phases[0]} = {told[of_phases[0]]}: its units give two "
@@ -99,6 +109,8 @@ class ContinualPolicy(DQNPolicy):
         self.dropout = PROBABILITY("dropout", dropout)
         OneOf(get_args(Initial))("initial", initial)
         self.initial = initial
+        if inputs > 1:
+            kwargs |= self._first_layers(**kwargs)
         super().__init__(*args, **kwargs)
 
     def make_q_net(self) -> QNetwork:
@@ -154,8 +166,41 @@ class ContinualPolicy(DQNPolicy):
             "subnetworks": self.subnetworks,
             "columns": self.columns,
             "attention": self.attention,
+            "inputs": self.inputs,
         }
+        if self.inputs > 1:  # as it was asked for
+            units = data["features_extractor_kwargs"]["units"]
+            own |= {"net_arch": [units, *data["net_arch"]]}
+            own |= {"features_extractor_class": FlattenExtractor, "features_extractor_kwargs": {}}
         return {**data, **own}
+
+    def _first_layers(
+        self,
+        net_arch: list[int] | None = None,
+        activation_fn: type[nn.Module] = nn.ReLU,
+        features_extractor_class: type[BaseFeaturesExtractor] = FlattenExtractor,
+        **_others: Any,
+    ) -> dict[str, Any]:
+        """Return arguments of the parent by which each phase has a first hidden layer."""
+        if self.layer_norm or self.dropout:
+            option = "layer_norm" if self.layer_norm else f"dropout = {self.dropout}"
+            raise ValueError(
+                f"{option} with inputs = {self.inputs}: the layers of phases have none; leave one "
+                "of them out"
+            )
+        units, *others = [64, 64] if net_arch is None else net_arch or [0]
+        if not units or features_extractor_class is not FlattenExtractor:
+            raise ValueError(
+                f"inputs = {self.inputs} with net_arch = {net_arch} over a "
+                f"{features_extractor_class.__name__}: the first hidden layer is what each phase "
+                "has of its own; give one, over features"
+            )
+        layers = {"phases": self.inputs, "units": units, "activation": activation_fn}
+        return {
+            "net_arch": others,
+            "features_extractor_class": PhaseInputs,
+            "features_extractor_kwargs": layers,
+        }
 
     @property
     def _phases(self) -> int:

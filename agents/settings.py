@@ -22,6 +22,7 @@ ENGINES: tuple[Engine, ...] = get_args(Engine)
 Initial = Literal["default", "xavier", "sparse"]
 Convolutions = Literal["small", "nature"]
 Heads = Literal["shared", "per_phase"]
+"""Of layers that all phases may share, or have one of their own each."""
 Loss = Literal["td", "cross_entropy", "squared"]
 LOSSES: tuple[Loss, ...] = get_args(Loss)
 """In the order of their numbers, which control records of compiled code hold."""
@@ -51,6 +52,7 @@ BEFORE = {
     "initial": "default",
     "convolutions": "small",
     "heads": "shared",
+    "inputs": "shared",
     "tasks": 4,
     "task_window": 200,
     "task_hazard": 1e-3,
@@ -102,8 +104,8 @@ class DQNSettings:
 
     engine: Engine = "auto"
     """What computes: torch serves everything; compiled serves networks without layer_norm,
-    dropout, crelu and large convolutions, many times as fast; auto is compiled where that can
-    serve."""
+    dropout, crelu, large convolutions and inputs per_phase, many times as fast; auto is compiled
+    where that can serve."""
     num_envs: AtOnce = 8
     """Games that are played side by side."""
     hidden: tuple[Count, ...] = (64, 64)
@@ -116,6 +118,8 @@ class DQNSettings:
     heads: Heads = "shared"
     """Whether all phases share one output layer, or each has one of its own (per_phase), which the
     observation chooses: only with the context one-hot or inferred."""
+    inputs: Heads = "shared"
+    """The same of the first hidden layer; PyTorch alone computes it."""
     layer_norm: bool = False
     """Normalise each hidden layer."""
     dropout: Annotated[float, PROBABILITY] = 0.0

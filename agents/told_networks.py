@@ -11,7 +11,7 @@ from typing import Any, ClassVar
 
 import torch as th
 from gymnasium import spaces
-from stable_baselines3.common.torch_layers import create_mlp
+from stable_baselines3.common.torch_layers import BaseFeaturesExtractor, create_mlp
 from stable_baselines3.dqn.policies import QNetwork
 from torch import nn
 
@@ -127,6 +127,48 @@ class MultiHeadQNetwork(QNetwork):
     def of_all_heads(self, obs: Any) -> th.Tensor:
         """Return the values by all heads, side by side, ``(batch, heads * actions)``."""
         return super().forward(obs)
+
+
+class PhaseInputs(BaseFeaturesExtractor):
+    """A first hidden layer for each phase, of which each observation chooses one.
+
+    What comes behind is shared: how tasks are told apart by what is done with their inputs, where
+    all are asked the same (Lopez-Paz and Ranzato 2017, "multimodal"). The last features say which
+    phase it is, as ``context="one-hot"`` appends them: the layer is that of the largest, the first
+    of equals. No layer sees these features.
+
+    Args:
+        observation_space: Of rows of numbers, with something before what tells the phase.
+        phases: How many layers, and so many features tell.
+        units: Hidden units of each.
+        activation: What follows.
+
+    Raises:
+        ValueError: If observations are no rows of numbers, or the last of them could be others than
+            0 to 1.
+    """
+
+    def __init__(
+        self,
+        observation_space: spaces.Box,
+        phases: int,
+        units: int,
+        activation: type[nn.Module] = nn.ReLU,
+    ) -> None:
+        check_told("inputs", phases, observation_space)
+        super().__init__(observation_space, features_dim=units)
+        self.phases = phases
+        seen = observation_space.shape[0] - phases
+        self.layers = nn.ModuleList(nn.Linear(seen, units) for _ in range(phases))
+        self.activation = activation()
+
+    def forward(self, observations: th.Tensor) -> th.Tensor:
+        """Return the hidden units of the layer that each observation chooses."""
+        told, seen = told_phase(observations, self.phases), observations[..., : -self.phases]
+        if len(observations) == 1 and not th.is_grad_enabled():  # what acts: many times as fast
+            return self.activation(self.layers[int(told[0])](seen))  # type: ignore[no-any-return]
+        of_all = th.stack([layer(seen) for layer in self.layers], -2)
+        return self.activation(chosen(of_all, told))  # type: ignore[no-any-return]
 
 
 class SubnetworksQNetwork(FinishesPhases, QNetwork):

@@ -370,6 +370,7 @@ _ADDED = (
     "initial",
     "convolutions",
     "heads",
+    "inputs",
     "tasks",
     "task_window",
     "task_hazard",

@@ -303,7 +303,7 @@ def test_every_setting_of_the_learner_is_documented_with_its_default() -> None:
     defaults = in_words({f.name: getattr(settings, f.name) for f in fields(settings)})
     assert documented(METHOD_PAGES / "finetune.md") == defaults
     options = documented(METHOD_PAGES / "network_options.md")
-    named = ("activation", "heads", "layer_norm", "dropout")
+    named = ("activation", "heads", "inputs", "layer_norm", "dropout")
     assert options == {name: defaults[name] for name in named}
 
 

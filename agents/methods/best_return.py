@@ -14,7 +14,11 @@ from continual_arcade.agents.methods.rules import number
 from continual_arcade.agents.methods.tensors import parameters
 from continual_arcade.agents.networks import evaluation_mode
 from continual_arcade.agents.replay.n_step import Transitions
-from continual_arcade.agents.told_networks import FinishesPhases, MultiHeadQNetwork
+from continual_arcade.agents.told_networks import (
+    FinishesPhases,
+    MultiHeadQNetwork,
+    PhaseInputs,
+)
 from continual_arcade.envs.checks import Count
 
 
@@ -55,10 +59,12 @@ class BestReturn(Part):
         Raises:
             ValueError: If a part of the network is only learnt in the phase that begins.
         """
-        if isinstance(learner.q_net, MultiHeadQNetwork | FinishesPhases):
+        network = learner.q_net
+        own = isinstance(network.features_extractor, PhaseInputs)
+        if own or isinstance(network, MultiHeadQNetwork | FinishesPhases):
             raise ValueError(
                 "part 'best-return' lets earlier networks act in a new phase, and of a network "
-                "with a part for each phase they have not learnt the new one: use heads = 'shared'"
+                "with a part for each phase they have not learnt the new one: leave heads and inputs 'shared'"
             )
         super().bind(learner, rng)
         count = sum(tensor.numel() for tensor in parameters(learner))

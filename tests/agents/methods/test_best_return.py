@@ -133,9 +133,9 @@ def test_another_run_begins_without_an_archive() -> None:
     assert len(part.archive) == 0
 
 
-@pytest.mark.parametrize("option", ["heads", "subnetworks", "columns", "attention"])
+@pytest.mark.parametrize("option", ["heads", "subnetworks", "columns", "attention", "inputs"])
 def test_where_phases_have_something_of_their_own_it_is_refused(option: str) -> None:
-    with pytest.raises(ValueError, match=r"they have not learnt .*: use heads = 'shared'"):
+    with pytest.raises(ValueError, match=r"they have not learnt .*: leave heads and inputs"):
         agent(
             BestReturn(),
             env=life(CONFLICT, NUM_ENVS, "one-hot"),

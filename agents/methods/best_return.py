@@ -64,7 +64,8 @@ class BestReturn(Part):
         if own or isinstance(network, MultiHeadQNetwork | FinishesPhases):
             raise ValueError(
                 "part 'best-return' lets earlier networks act in a new phase, and of a network "
-                "with a part for each phase they have not learnt the new one: leave heads and inputs 'shared'"
+                "with a part for each phase they have not learnt the new one: leave heads and "
+                "inputs 'shared'"
             )
         super().bind(learner, rng)
         count = sum(tensor.numel() for tensor in parameters(learner))

@@ -1,24 +1,25 @@
 """Learning without forgetting: what a network said of new inputs when a phase ended is held."""
 
 from dataclasses import dataclass, field
-from typing import ClassVar
+from typing import Annotated, Any, ClassVar
 
 import numpy as np
 import numpy.typing as npt
 import torch
 from torch.func import functional_call
 
-from continual_arcade.agents.methods.base import Learner, State
-from continual_arcade.agents.methods.cloning import KeptCloning
+from continual_arcade.agents.methods.base import BEFORE, Learner, State
+from continual_arcade.agents.methods.cloning import KeptCloning, cloning_slope
 from continual_arcade.agents.methods.importance import Parameters
 from continual_arcade.agents.methods.periodic import Periodic
 from continual_arcade.agents.methods.phase_memory import Recent
 from continual_arcade.agents.methods.preset import Preset
-from continual_arcade.agents.methods.rules import vector
+from continual_arcade.agents.methods.rules import number, slope_of_kept, vector
 from continual_arcade.agents.methods.tensors import copies, parameters
 from continual_arcade.agents.networks import evaluation_mode
 from continual_arcade.agents.replay.n_step import Transitions
-from continual_arcade.envs.checks import Count
+from continual_arcade.envs.checks import Count, Whole, flag
+from continual_arcade.envs.schedules import LONGEST
 
 
 @dataclass
@@ -37,8 +38,12 @@ class LwF(Periodic, KeptCloning):
     """Newest observations of the phase that a batch is drawn from."""
     every: Count = 200
     """Lifetime steps after which new observations join them [steps]."""
+    grows: Annotated[bool, flag] = field(default=False, metadata={BEFORE: False})
+    """Whether ``alpha`` counts once for each phase that has ended, as if each had its teacher."""
     teacher: Parameters = vector(late=True)
     """The network at the end of the last phase; there is none in the first one."""
+    times: int = number(1)
+    """How often ``alpha`` counts."""
     phase: int = field(init=False, repr=False, default=0)
     """The phase that is learnt, or the first of those that drift into one another."""
 
@@ -56,7 +61,16 @@ class LwF(Periodic, KeptCloning):
 
     def phase_end(self, learner: Learner, phase: int) -> None:
         """Make the network the teacher."""
+        if self.grows and self.teacher:
+            self.times += 1
         self.teacher = copies(parameters(learner))
+
+    @slope_of_kept("observations", "values", size="batch", when="alpha")
+    def hold(
+        now: Any, old: Any, slope: Any, alpha: Any, what: Any, temperature: Any, times: Any
+    ) -> None:
+        """Hold a batch of the kept states."""
+        cloning_slope(now, old, slope, times * alpha, what, temperature)
 
     def next_due(self, learner: Learner) -> int | None:
         """Return when observations join next; never without a teacher."""
@@ -97,6 +111,8 @@ class LwF(Periodic, KeptCloning):
 
     def load_state_dict(self, state: State) -> None:
         """Put it back."""
+        state = {"times": 1} | state  # which older files lack
+        Whole(1, LONGEST)(f"times of {self.name}", state["times"])
         super().load_state_dict(state)
         self.phase = state["phase"]
         self.waiting.load_state_dict(state["completed"])

@@ -1,4 +1,4 @@
-"""A first hidden layer for each phase: who chooses it, what it learns, and that nothing else moves."""
+"""A first hidden layer for each phase: who chooses it, and that no other is moved."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -230,7 +230,8 @@ def test_it_is_saved_and_resumed(tmp_path: Path) -> None:
     agent = made("er")
     agent.learn(STEPS + 20)
     agent.save(tmp_path / "agent.zip")
-    loaded = ContinualDQN.load(tmp_path / "agent.zip", make_training_env(GAME, SCHEDULE, 1, "one-hot"))
+    env = make_training_env(GAME, SCHEDULE, 1, "one-hot")
+    loaded = ContinualDQN.load(tmp_path / "agent.zip", env)
     rows = agent.replay.observations[:50, 0]
     np.testing.assert_array_equal(agent.predict(rows)[0], loaded.predict(rows)[0])
     assert isinstance(loaded.q_net.features_extractor, PhaseInputs)

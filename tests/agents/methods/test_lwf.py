@@ -172,6 +172,53 @@ def test_without_alpha_it_is_the_dqn_bit_for_bit(engine: Any) -> None:
     assert holding.runs_compiled == (engine == "compiled")
 
 
+@dataclass
+class TooSoon(LwF):
+    """A mistake: the first teacher counts twice."""
+
+    name: ClassVar[str] = "too-soon"
+
+    def phase_end(self, learner: Any, phase: int) -> None:
+        self.teacher = self.teacher or copies(list(learner.q_net.parameters()))
+        super().phase_end(learner, phase)
+
+
+def growing(kind: type[LwF], engine: Any) -> list[bool]:
+    """Return where it is the same, to the bit, as twice the strength in the third phase alone."""
+    agree = []
+    for end in (2 * PHASE, 3 * PHASE):
+        lives = []
+        for grows in (True, False):
+            model = agent(kind(alpha=0.5, grows=grows, **SMALL), engine=engine)
+            live(model, 2 * PHASE)
+            if not grows:
+                model.parts[0].alpha = 1.0
+            live(model, end - 2 * PHASE, reset_num_timesteps=False)
+            lives.append(bits(model))
+        agree.append(lives[0] == lives[1])
+    return agree
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+def test_it_grows_with_the_phases_that_have_ended(engine: Any) -> None:
+    assert growing(LwF, engine) == [True, True]
+    assert growing(TooSoon, engine) == [False, False]
+
+
+def test_how_often_it_counts_is_kept_and_older_files_lack_it() -> None:
+    part = LwF(alpha=0.5, grows=True, **SMALL)
+    live(agent(part))
+    assert part.times == 2
+    other: Any = agent(LwF(alpha=0.5, grows=True, **SMALL)).parts[0]
+    other.load_state_dict(part.state_dict())
+    assert other.times == 2
+    before = {name: value for name, value in part.state_dict().items() if name != "times"}
+    other.load_state_dict(before)
+    assert other.times == 1
+    with pytest.raises(ValueError, match="times of lwf"):
+        other.load_state_dict(before | {"times": 0})
+
+
 def apart(one: ContinualDQN, other: ContinualDQN) -> float:
     pairs = zip(one.q_net.parameters(), other.q_net.parameters(), strict=True)
     return max(float((a - b).detach().abs().max()) for a, b in pairs)

@@ -165,10 +165,13 @@ class PhaseInputs(BaseFeaturesExtractor):
     def forward(self, observations: th.Tensor) -> th.Tensor:
         """Return the hidden units of the layer that each observation chooses."""
         told, seen = told_phase(observations, self.phases), observations[..., : -self.phases]
-        if len(observations) == 1 and not th.is_grad_enabled():  # what acts: many times as fast
-            return self.activation(self.layers[int(told[0])](seen))  # type: ignore[no-any-return]
-        of_all = th.stack([layer(seen) for layer in self.layers], -2)
-        return self.activation(chosen(of_all, told))  # type: ignore[no-any-return]
+        if th.is_grad_enabled():  # all have a gradient, of 0 where they have no part
+            of_all = th.stack([layer(seen) for layer in self.layers], -2)
+            return self.activation(chosen(of_all, told))  # type: ignore[no-any-return]
+        units = seen.new_empty(len(seen), self.features_dim)
+        for phase in sorted(set(told.tolist())):  # half the time of all, and for one a twentieth
+            units[told == phase] = self.layers[phase](seen[told == phase])
+        return self.activation(units)  # type: ignore[no-any-return]
 
 
 class SubnetworksQNetwork(FinishesPhases, QNetwork):

@@ -95,6 +95,7 @@ def test_each_observation_enters_by_the_layer_of_its_phase() -> None:
     assert not torch.allclose(values, by_blocks(network, rows, [0] * len(told)))
     with torch.no_grad():  # as it acts, one by one
         torch.testing.assert_close(torch.cat([network(row[None]) for row in rows]), values)
+        torch.testing.assert_close(network(rows), values)
     slopes, expected = (
         torch.autograd.grad(which.square().sum(), list(network.parameters()), retain_graph=True)
         for which in (values, by_blocks(network, rows, told))

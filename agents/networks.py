@@ -158,7 +158,7 @@ class ContinualPolicy(DQNPolicy):
 
     def _get_constructor_parameters(self) -> dict[str, Any]:
         data = super()._get_constructor_parameters()
-        own = {
+        own: dict[str, Any] = {
             "layer_norm": self.layer_norm,
             "dropout": self.dropout,
             "initial": self.initial,

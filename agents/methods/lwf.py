@@ -111,9 +111,8 @@ class LwF(Periodic, KeptCloning):
 
     def load_state_dict(self, state: State) -> None:
         """Put it back."""
-        state = {"times": 1} | state  # which older files lack
-        Whole(1, LONGEST)(f"times of {self.name}", state["times"])
-        super().load_state_dict(state)
+        times = Whole(1, LONGEST)(f"times of {self.name}", state.get("times", 1))
+        super().load_state_dict({**state, "times": times})  # which older files lack
         self.phase = state["phase"]
         self.waiting.load_state_dict(state["completed"])
 

@@ -26,8 +26,10 @@ from continual_arcade.agents.told_networks import (
     PhaseInputs,
     SubnetworksQNetwork,
 )
+from continual_arcade.agents.without_dynamo import spare_dynamo
 from continual_arcade.envs.checks import OneOf, Whole, flag
 
+spare_dynamo()  # the optimiser of a policy is made with it
 ACTIVATIONS: Mapping[str, type[nn.Module]] = {"relu": nn.ReLU, "tanh": nn.Tanh, "crelu": CReLU}
 """What may follow each hidden layer, by name."""
 SPARSITY = 0.9

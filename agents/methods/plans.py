@@ -6,6 +6,7 @@ written by one function, the *plan*, which both engines call.
 """
 
 from collections.abc import Callable, Iterator
+from functools import cached_property
 from inspect import signature
 from typing import Any, NamedTuple
 
@@ -66,7 +67,7 @@ class _Plan:
     def __init__(self, function: Callable[..., Any]) -> None:
         self.function = function
 
-    @property
+    @cached_property
     def numbers(self) -> tuple[str, ...]:
         return tuple(name for name in signature(self.function).parameters if name not in _GIVEN)
 

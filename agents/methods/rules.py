@@ -40,6 +40,7 @@ one state by its values. Autograd, or the compiled engine, takes it through the 
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, fields, is_dataclass, replace
+from functools import cached_property
 from inspect import signature
 from typing import Any, Literal, NamedTuple, get_args, get_type_hints
 
@@ -177,7 +178,7 @@ class Step:
         """Compute it."""
         return self.function(*arguments)
 
-    @property
+    @cached_property
     def reads(self) -> tuple[str, ...]:
         """What it names."""
         return tuple(signature(self.function).parameters)

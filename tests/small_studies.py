@@ -34,10 +34,11 @@ SMALL: Mapping[str, Any] = {
         "buffer_size": 200,
         "learning_starts": 40,
     },
-    "evaluation": {"every": 0, "at_end": 1, "episodes": 1, "max_steps": 50},
+    "evaluation": {"every": 0, "at_end": 1, "episodes": 1, "max_steps": 30},
+    "probes": False,
     "methods": {"finetune": {}},
 }
-"""Two runs of 240 steps in three phases."""
+"""Two runs of 240 steps in three phases; who asks what probes say says so."""
 SCENARIO: Mapping[str, Any] = {
     "format": 1,
     "name": "tiny",

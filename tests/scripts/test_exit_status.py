@@ -103,7 +103,7 @@ class Scene:
 @pytest.fixture(scope="module")
 def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
     root = tmp_path_factory.mktemp("study")
-    file = write(root / "small.toml", seeds="0", evaluation={"max_steps": 120})
+    file = write(root / "small.toml", seeds="0", evaluation={"max_steps": 120}, probes=True)
     run_study("run", file, "--out", root, "--jobs=1")
     return root
 

@@ -31,6 +31,7 @@ from continual_arcade.studies.work import Job, Outcome, work
 LONGER: dict[str, Any] = {
     "phase_steps": 800,
     "save_every": 100,
+    "probes": True,
     "methods": {"finetune": {}, "mer": {}},
 }
 """So long that there is a middle of it."""
@@ -365,7 +366,9 @@ def test_all_runs_are_balanced_over_what_is_compared(tmp_path: Path) -> None:
 
 
 def test_probes_may_be_left_out_and_nothing_else_changes(tmp_path: Path) -> None:
-    with_probes, without = begun(tmp_path / "with"), begun(tmp_path / "without", probes=False)
+    with_probes, without = (
+        begun(tmp_path / str(probes), probes=probes) for probes in (True, False)
+    )
     for folder in (with_probes, without):
         trained(folder, InTurn())
     assert tables(with_probes.path) == tables(without.path)

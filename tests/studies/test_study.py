@@ -181,13 +181,10 @@ def test_what_a_scenario_is_evaluated_by_does_not_depend_on_methods_of_another(
 
 def test_references_without_probes_are_not_those_with_them(tmp_path: Path) -> None:
     """Or a card, which needs them, would find runs that have none."""
-    shared = [
-        {cell.name for cell in cells(small(tmp_path, **changes)) if cell.is_shared}
-        for changes in (
-            {"references": ["experts", "joint"]},
-            {"references": ["experts", "joint"], "probes": False},
-        )
+    studies = [
+        small(tmp_path, references=["experts", "joint"], probes=probes) for probes in (True, False)
     ]
+    shared = [{cell.name for cell in cells(study) if cell.is_shared} for study in studies]
     assert len(shared[0]) == len(shared[1]) == 2 * (3 + 1)
     assert not shared[0] & shared[1]
 

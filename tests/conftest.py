@@ -55,9 +55,13 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 def pytest_collection_finish() -> None:
-    """Let the collector of garbage leave alone what all tests have imported: it stays anyway."""
+    """Let the collector of garbage leave alone what all tests have imported: it stays anyway.
+
+    And look less often: Python's own numbers are those of small programs.
+    """
     gc.collect()
     gc.freeze()
+    gc.set_threshold(50_000, 10, 10)
 
 
 @pytest.fixture(scope="session")
@@ -82,4 +86,16 @@ def _as_in_a_plain_shell() -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         for name in FOR_USERS:
             patch.delenv(name, raising=False)
+        yield
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _disks_that_are_not_waited_for() -> Iterator[None]:
+    """No test cuts the power, so what was written is there for whoever reads it.
+
+    An error of a disk is one of the tests' own (``full_disks.py``); what is no open file is refused
+    as before.
+    """
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(os, "fsync", os.fstat)
         yield

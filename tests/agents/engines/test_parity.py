@@ -55,8 +55,8 @@ ones are held to the same."""
 
 GAME = make_game("FlappyBird")
 CONFLICT = shipped("conflict", GAME).with_steps(400)
-SHORT = CONFLICT.with_steps(150)
-"""Some 200 updates, and more transitions than fit into the memory: each engine goes through all
+SHORT = CONFLICT.with_steps(100)
+"""120 updates, and more transitions than fit into the memory: each engine goes through all
 that it does. Planted errors are found in lives of this length, too."""
 EVERY_LENGTH = pytest.mark.parametrize(
     "life", [SHORT, pytest.param(CONFLICT, marks=pytest.mark.slow)], ids=["short", "long"]
@@ -69,7 +69,7 @@ SETTINGS = DQNSettings(
     num_envs=4,
     learning_starts=60,
     target_update_interval=40,
-    buffer_size=300,
+    buffer_size=200,
     # Of no method's own: what rounding does to a life grows with the size of its steps.
     learning_rate=3e-4,
 )
@@ -157,7 +157,7 @@ def assert_same(torchs: ContinualDQN, compiled: ContinualDQN) -> None:
 @EVERY_LENGTH
 def test_both_engines_lead_the_same_life(name: str, life: Schedule) -> None:
     torchs, compiled = (lived(engine, METHODS[name], life) for engine in ("torch", "compiled"))
-    assert torchs._n_updates >= (500 if life is CONFLICT else 150)
+    assert torchs._n_updates >= (500 if life is CONFLICT else 100)
     assert_same(torchs, compiled)
 
 
@@ -172,7 +172,7 @@ def test_with_tanh_too(name: str, life: Schedule) -> None:
     )
     kinds = [type(layer) for layer in torchs.q_net.q_net]
     assert kinds == [nn.Linear, nn.Tanh, nn.Linear, nn.Tanh, nn.Linear]
-    assert torchs._n_updates >= (500 if life is CONFLICT else 150)
+    assert torchs._n_updates >= (500 if life is CONFLICT else 100)
     assert_same(torchs, compiled)
 
 
@@ -215,7 +215,7 @@ def test_another_activation_is_found(wrong: str, monkeypatch: pytest.MonkeyPatch
         "balanced trac:epsilon=0.01 clear:after=60 si",
     ],
 )
-@pytest.mark.parametrize("steps", [150, pytest.param(250, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("steps", [100, pytest.param(250, marks=pytest.mark.slow)])
 def test_compositions_too(text: str, steps: int) -> None:
     replay, *parts = text.split()
     method, life = compose("finetune", replay, parts), CONFLICT.with_steps(steps)
@@ -266,7 +266,7 @@ def test_single_examples_with_tanh_too() -> None:
         ("conflict", METHODS["finetune"], {"hidden": (9, 7, 5), "optimizer": "sgd"}),
     ],
 )
-@pytest.mark.parametrize("updates", [200, pytest.param(400, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("updates", [120, pytest.param(400, marks=pytest.mark.slow)])
 def test_other_lives_and_settings_too(
     schedule: str, method: Method, changes: dict[str, Any], updates: int
 ) -> None:
@@ -281,7 +281,7 @@ def test_other_lives_and_settings_too(
     assert_same(torchs, compiled)
 
 
-@pytest.mark.parametrize("steps", [150, pytest.param(300, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("steps", [100, pytest.param(300, marks=pytest.mark.slow)])
 def test_catcher_too(steps: int) -> None:
     game = make_game("Catcher")
     life = shipped("conflict", game).with_steps(steps)
@@ -357,7 +357,7 @@ def rightly() -> ContinualDQN:
         {"beta_2": 0.9},
         {"max_grad_norm": 0.01},
         {"sync_every": 11},
-        {"fifo_size": 140},
+        {"fifo_size": 90},
         {"long_term_fraction": 0.4},
         {"eps": 0.31},
         {"every": 6},

@@ -46,7 +46,7 @@ SETTINGS = DQNSettings(
 )
 
 
-def life(game: str = "Catcher", steps: int = 120) -> Schedule:
+def life(game: str = "Catcher", steps: int = 80) -> Schedule:
     return shipped("conflict", make_game(game, **PIXELS)).with_steps(steps)
 
 
@@ -74,7 +74,7 @@ def vector(network: nn.Module) -> Any:
 def assert_same(torchs: ContinualDQN, compiled: ContinualDQN) -> None:
     assert not torchs.runs_compiled
     assert compiled.runs_compiled
-    assert compiled._n_updates == torchs._n_updates > 100
+    assert compiled._n_updates == torchs._n_updates > 80
     for name in ("q_net", "q_net_target"):
         difference = np.abs(vector(getattr(torchs, name)) - vector(getattr(compiled, name))).max()
         assert difference < TOLERANCE, (name, difference)
@@ -191,12 +191,12 @@ def test_the_same_seed_gives_the_same_bits(name: str) -> None:
 
 def test_one_engine_goes_on_where_the_other_was(tmp_path: Path) -> None:
     agent = newborn("torch", METHODS["mer"])
-    agent.learn(200)
+    agent.learn(140)
     agent.save_training(tmp_path / "torch.zip")
-    agent.learn(160, reset_num_timesteps=False)
+    agent.learn(100, reset_num_timesteps=False)
     env = newborn("torch").env
     other = ContinualDQN.load(tmp_path / "torch.zip", env, "cpu", engine="compiled")
-    other.learn(160, reset_num_timesteps=False)
+    other.learn(100, reset_num_timesteps=False)
     assert_same(agent, other)
 
 
@@ -217,14 +217,22 @@ def test_predictions_are_those_of_the_network() -> None:
     assert int(one) == int(expected[0])
 
 
+@pytest.fixture(scope="module")
+def rightly() -> ContinualDQN:
+    """A life in torch, which the compiled engine leads as well."""
+    agent = lived("torch")
+    assert_same(agent, lived("compiled"))
+    return agent
+
+
 @pytest.mark.parametrize("divisor", [1.0, 256.0])
 def test_pictures_that_are_seen_otherwise_are_found(
-    divisor: float, monkeypatch: pytest.MonkeyPatch
+    divisor: float, rightly: ContinualDQN, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     looks = eligibility._looks
     monkeypatch.setattr(eligibility, "_looks", lambda network: (looks(network)[0], divisor))  # type: ignore[index]
     with pytest.raises(AssertionError):
-        assert_same(lived("torch"), lived("compiled"))
+        assert_same(rightly, lived("compiled"))
 
 
 # Who serves.

@@ -114,8 +114,9 @@ def test_both_engines_learn_the_same(method: str) -> None:
 
 def test_plain_gradient_steps_on_single_examples_too() -> None:
     """Which compiled code makes without writing the gradient down."""
+    life = CONFLICT.with_steps(40)
     of_both = [
-        lived(engine, "mer-faithful", hidden=(12,), learning_starts=20)
+        lived(engine, "mer-faithful", life, hidden=(12,), learning_starts=20)
         for engine in ("torch", "compiled")
     ]
     assert np.abs(vector(of_both[0].q_net) - vector(of_both[1].q_net)).max() < 2e-4

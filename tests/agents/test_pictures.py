@@ -18,7 +18,7 @@ from continual_arcade.agents.networks import SmallConvolutions
 from continual_arcade.envs import make_game, shipped
 
 SEEN: dict[str, Any] = {"observation": "pixels", "screen_size": 21, "stack": 2}
-CONFLICT = shipped("conflict", make_game("Catcher", **SEEN)).with_steps(80)
+CONFLICT = shipped("conflict", make_game("Catcher", **SEEN)).with_steps(60)
 OF_FEATURES = ("redo", "continual-backprop", "neurogenesis")
 """Methods that recycle hidden units of perceptrons."""
 TOLD = ("hat", "packnet", "progressive")

@@ -103,10 +103,10 @@ class Watch(Part):
 def test_each_step_is_the_nearest_that_does_no_harm(settings: Any, policy: Any, rate: Any) -> None:
     watch = Watch()
     model = agent(
-        GEM(**SMALL, **settings), watch, gradient_steps=4, learning_rate=rate, policy=policy
+        GEM(**SMALL, **settings), watch, gradient_steps=2, learning_rate=rate, policy=policy
     )
     live(model)
-    assert len(watch.errors) == 4 * (LIFE - PHASE) // 4
+    assert len(watch.errors) == 2 * (LIFE - PHASE) // 4
     assert max(watch.errors) < 1e-4  # parameters are rounded to single precision
     assert sum(watch.turned) > 20
     assert watch.untouched
@@ -193,7 +193,7 @@ def test_both_engines_train_alike(settings: Any, policy: Any) -> None:
             agent(
                 GEM(**SMALL, **settings),
                 engine=engine,
-                gradient_steps=4,
+                gradient_steps=2,
                 policy=policy,
                 learning_rate=3e-3,
             )
@@ -203,8 +203,8 @@ def test_both_engines_train_alike(settings: Any, policy: Any) -> None:
     assert compiled.runs_compiled
     assert difference(torchs, compiled) < 1e-5
     one, other = gem_of(torchs), gem_of(compiled)
-    assert one.projected == other.projected > 20
-    assert one.tried == other.tried == LIFE - PHASE
+    assert one.projected == other.projected > 10
+    assert one.tried == other.tried == (LIFE - PHASE) // 2
     for row, twin in zip(one.references, other.references, strict=True):
         np.testing.assert_allclose(flat(row), flat(twin), atol=1e-4)
 
@@ -216,7 +216,7 @@ def test_of_one_phase_it_is_agem(engine: str, what: Any) -> None:
     agents = []
     for kind in (GEM, AGEM):
         part = kind(transitions=50, batch=16, what=what)
-        model = agent(part, engine=engine, gradient_steps=4, policy=SGD, learning_rate=0.1)
+        model = agent(part, engine=engine, gradient_steps=2, policy=SGD, learning_rate=0.1)
         agents.append(live(model, 2 * PHASE))
     one, other = agents[0].parts[0], agents[1].parts[0]
     assert one.projected == other.projected > 20  # type: ignore[attr-defined]

@@ -32,7 +32,7 @@ def ours(env_id: str, num_envs: int, mode: AutoresetMode, limit: int, **kwargs: 
 
 def theirs(env_id: str, num_envs: int, mode: AutoresetMode, limit: int, **kwargs: Any) -> Any:
     return SyncVectorEnv(
-        [lambda: gym.make(env_id, max_episode_steps=limit, **kwargs)] * num_envs,
+        [lambda: gym.make(env_id, limit, disable_env_checker=True, **kwargs)] * num_envs,
         autoreset_mode=mode,
     )
 

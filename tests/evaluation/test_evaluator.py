@@ -107,17 +107,17 @@ def test_evaluation_does_not_change_training(tmp_path: Any, engine: Any, method:
 
     Not only in its parameters: optimiser, replay memory, parts and every random state, too.
     """
-    schedule = shipped("shrink", FLAPPY).with_steps(120)
+    schedule = shipped("shrink", FLAPPY).with_steps(80)
     settings = DQNSettings(learning_starts=60, hidden=(16,), engine=engine)
     ends = []
-    for name, every, probes in (("plain", None, ()), ("ends", 0, ()), ("probed", 30, PROBES)):
+    for name, every, probes in (("plain", None, ()), ("ends", 0, ()), ("probed", 20, PROBES)):
         agent = build_agent("FlappyBird", schedule, settings, 3, compose(method))
         callback = None
         if every is not None:
             folder = RunFolder(tmp_path / name)
             folder.make()
             evaluator = Evaluator("FlappyBird", schedule, episodes=2, max_steps=100)
-            timetable = Timetable(schedule, every, at_end=2, spacing=18)
+            timetable = Timetable(schedule, every, at_end=2, spacing=12)
             callback = EvaluationCallback(
                 evaluator, timetable, folder, seed=3, probes=probes, footprint=footprint
             )

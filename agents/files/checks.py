@@ -6,6 +6,7 @@ them for hours: so each of them must be one that training can lead to.
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from inspect import unwrap
 from typing import Any
 
 import numpy as np
@@ -207,7 +208,8 @@ def moments_after_a_step(optimizer: torch.optim.Optimizer) -> list[dict[str, Any
     kind: Any = type(optimizer)
     probe = kind(groups)
     try:
-        probe.step()
+        with torch.no_grad():  # what is wrapped around it imports PyTorch's compiler, for a second
+            unwrap(kind.step)(probe)
     except (TypeError, RuntimeError):  # one that wants to compute the loss itself, or other slopes
         return None
     return [dict(probe.state[copy]) for group in groups for copy in group["params"]]

@@ -239,15 +239,18 @@ def named(run):
 functions._c_function = named
 {inspect.getsource(build_all)}
 build_all()
+model = tiny.agent()
+model.save(sys.argv[1])
+type(model).load(sys.argv[1])
 assert "torch._dynamo" not in sys.modules, "PyTorch's compiler takes a second to import"
 """
 
 
-def test_each_process_finds_what_another_has_compiled() -> None:
+def test_each_process_finds_what_another_has_compiled(tmp_path: Path) -> None:
     """Else each would compile these rules again, and keep them under one more name."""
     ours = os.environ.get("PYTHONHASHSEED")  # of the order of sets; else Python draws it
     done = subprocess.run(
-        [sys.executable, "-c", NAMES],
+        [sys.executable, "-c", NAMES, str(tmp_path / "agent.zip")],
         env={**os.environ, "PYTHONPATH": TESTS, "PYTHONHASHSEED": "2" if ours == "1" else "1"},
         capture_output=True,
         text=True,

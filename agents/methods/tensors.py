@@ -5,9 +5,12 @@ from typing import Any
 import torch
 from torch import nn
 
-HIDDEN, OUTPUT, SHIFT, SCALE = range(4)
+from continual_arcade.agents.told_networks import Embeddings
+
+HIDDEN, OUTPUT, SHIFT, SCALE, GATE = range(5)
 """What a tensor is: weights of a hidden layer or of the output layer, what is added to units
-(biases, and the shift of layer normalisation), or what they are multiplied by (its gain)."""
+(biases, and the shift of layer normalisation), what they are multiplied by (its gain), or what
+gates are computed of."""
 
 
 def parameters(learner: Any) -> list[torch.nn.Parameter]:
@@ -53,8 +56,8 @@ def roles(network: nn.Module) -> list[int]:
     """Return what each parameter of a network is, in their order.
 
     Raises:
-        ValueError: If one is neither of a linear layer, nor of a convolution or a layer
-            normalisation.
+        ValueError: If one is neither of a linear layer, nor of a convolution, a layer
+            normalisation or gates.
     """
     found: dict[nn.Parameter, int] = {}
     layers = [module for module in network.modules() if isinstance(module, nn.Linear | nn.Conv2d)]
@@ -62,7 +65,9 @@ def roles(network: nn.Module) -> list[int]:
         weights = OUTPUT if layers and module is layers[-1] else HIDDEN
         for name, tensor in module.named_parameters(recurse=False):
             role = SHIFT if name == "bias" else weights
-            if not isinstance(module, nn.Linear | nn.Conv2d | nn.LayerNorm):
+            if isinstance(module, Embeddings):
+                role = GATE
+            elif not isinstance(module, nn.Linear | nn.Conv2d | nn.LayerNorm):
                 raise ValueError(
                     f"{name} of a {type(module).__name__} in the network is neither weights nor "
                     "biases of a linear layer, a convolution or a layer normalisation: the part "

@@ -21,7 +21,7 @@ SEEN: dict[str, Any] = {"observation": "pixels", "screen_size": 21, "stack": 2}
 CONFLICT = shipped("conflict", make_game("Catcher", **SEEN)).with_steps(60)
 OF_FEATURES = ("redo", "continual-backprop", "neurogenesis")
 """Methods that recycle hidden units of perceptrons."""
-TOLD = ("hat", "packnet", "progressive")
+TOLD = ("den", "hat", "packnet", "progressive")
 """Methods that features tell the phase."""
 
 
@@ -141,7 +141,7 @@ def test_filters_are_not_split() -> None:
         agent("pt-dqn")
 
 
-@pytest.mark.parametrize("method", ["hat", "packnet"])
+@pytest.mark.parametrize("method", ["den", "hat", "packnet"])
 def test_a_method_that_is_told_the_phase_by_features_is_refused(method: str) -> None:
     with pytest.raises(ValueError, match=rf"part '{method}' must be told.*context = 'hidden'"):
         agent(method)

@@ -214,13 +214,14 @@ def small(name: str) -> Method:
         "trac": ("trac:epsilon=0.1",),
         "upgd": ("upgd:noise=0.01",),
         "hat": ("hat:cycle=40",),
+        "den": ("den:every=4,head_steps=20,retrain_steps=20,expand_steps=20,units=2",),
     }
     return replace(method, parts=parts.get(name, method.parts))
 
 
 def of_method(name: str, engine: Any = "torch") -> ContinualDQN:
     """An agent of a method; what draws from PyTorch's generator only PyTorch computes."""
-    drawing = {"dropout": 0.1, "layer_norm": name != "hat"}
+    drawing = {"dropout": 0.1, "layer_norm": name not in ("den", "hat")}
     if engine == "compiled" or name == "pt-dqn":  # which knows neither
         drawing = {}
     settings = replace(SETTINGS, engine=engine, **drawing)

@@ -249,14 +249,14 @@ def test_each_hook_finds_the_gradient_that_it_is_told_of() -> None:
 # --- what is refused ----------------------------------------------------------------------------
 
 TASK_AWARE = sorted(name for name, part in PARTS.items() if part.needs_boundaries)
-TOLD = ["hat", "packnet", "progressive"]
+TOLD = ["den", "hat", "packnet", "progressive"]
 """Parts that must also be told the phase whenever the agent acts."""
 
 
 def test_which_parts_are_aware_of_phases() -> None:
     penalties = ["ewc", "l2", "mas", "online-ewc", "si"]
     others = ["agem", "clone", "gem", "generative-replay", "hat", "lwf", "packnet", "reset"]
-    others += ["best-return", "progressive", "shrink-perturb"]
+    others += ["best-return", "den", "progressive", "shrink-perturb"]
     assert sorted({*TASK_AWARE}) == sorted([*others, *penalties])
     assert sorted(name for name, part in PARTS.items() if part.told) == TOLD
 
@@ -382,6 +382,7 @@ SMALL: dict[str, dict[str, Any]] = {
     "clear": {"after": 60},
     "clone": {"states": 40, "batch": 8},
     "continual-backprop": {"every": 30, "batch": 20, "rate": 0.01, "maturity": 9},
+    "den": {"every": 4, "head_steps": 20, "retrain_steps": 20, "expand_steps": 20, "units": 1},
     "drop-and-grow": {"every": 30, "over": 200, "batch": 20},
     "ewc": {"lam": 0.01, "samples": 20, "anchor": "ema"},
     "gem": {"transitions": 20},
@@ -452,6 +453,7 @@ CONFLICTS = {
     ("ewc", "reset"),
     ("hare-tortoise", "reset"),
     *(tuple(sorted(("hat", other))) for other in SMALL if other not in ("hat", "clear", "online")),
+    *(tuple(sorted(("den", other))) for other in SMALL if other not in ("den", "clear", "online")),
     ("l2", "reset"),
     ("l2-init", "reset"),
     ("mas", "reset"),

@@ -21,7 +21,7 @@ EACH = pytest.mark.parametrize("name", ISOLATING)
 
 
 def test_which_they_are() -> None:
-    assert sorted(ISOLATING) == ["hat", "packnet", "progressive"]
+    assert sorted(ISOLATING) == ["den", "hat", "packnet", "progressive"]
     assert sorted(ISOLATING) == sorted(name for name, part in PARTS.items() if part.told)
 
 

@@ -1,0 +1,148 @@
+"""DEN: a phase retrains the units that it needs, adds others, and copies those that drift."""
+
+from dataclasses import dataclass
+from typing import Annotated, Any, ClassVar
+
+import torch
+
+from continual_arcade.agents.methods.base import Learner, State, begin_from
+from continual_arcade.agents.methods.growing import Growing
+from continual_arcade.agents.methods.growing_units import GrowingUnits
+from continual_arcade.agents.methods.mask import HardMask
+from continual_arcade.agents.methods.periodic import Periodic
+from continual_arcade.agents.methods.preset import Preset
+from continual_arcade.agents.methods.proximal import Proximal
+from continual_arcade.agents.methods.quadratic import AnchoredPenalty
+from continual_arcade.agents.methods.rules import number
+from continual_arcade.agents.methods.tensors import copies, parameters
+from continual_arcade.envs.checks import Count, NotNegative, Whole
+
+FIRST, HEAD, SUBNETWORK, EXPANSION = range(4)
+"""Stages: the first phase has one, later ones have the three others."""
+LOOKED_AT = 1_024
+"""Transitions that the loss is measured on."""
+
+
+@dataclass
+class DEN(Growing, AnchoredPenalty, HardMask, Proximal, Periodic):
+    """Dynamically expandable networks (Yoon et al. 2018).
+
+    The first phase is learnt sparsely. Each later one learns a head, retrains the units that lead
+    to it, and adds units if the loss stays high. Units that drift are copied: the phase goes on
+    with the copies, and earlier ones see the units as they were.
+    """
+
+    name: ClassVar[str] = "den"
+    told: ClassVar[str] = "attention"
+    conflicts: ClassVar[frozenset[str]] = frozenset(
+        {"packnet", "progressive", "hat", "mer", "reptile", "reset", "shrink-perturb", "trac"}
+        | {"hare-tortoise", "redo", "continual-backprop", "neurogenesis", "drop-and-grow"}
+        | {"spectral", "parseval", "agem", "gem", "clone", "lwf", "generative-replay", "upgd"}
+        | {"best-return", "l2", "l2-init", "ewc", "online-ewc", "mas", "si"}
+        | {"benna-fusi", "pt-dqn", "stream-q"}
+    )
+
+    lam: NotNegative = 0.0
+    """How strongly retrained weights are pulled to where they were when the phase began."""
+    head_steps: Annotated[int, Whole(0)] = 10_000
+    """Lifetime steps in which a phase learns its head alone."""
+    retrain_steps: Count = 40_000
+    """Lifetime steps of retraining after which the loss is looked at, each time."""
+    above: NotNegative = 2.0
+    """How many times as large as at the end of the phase before the loss is if units are added."""
+    units: Annotated[int, Whole(0)] = 4
+    """How many are then added to each hidden layer; 0 for none."""
+    expand_steps: Count = 20_000
+    """Lifetime steps in which these units alone are learnt."""
+
+    stage: int = number(FIRST)
+    began: int = number()
+    """Lifetime step at which the stage began, or the loss was looked at."""
+    loss_before: float = number(0.0)
+    """The loss at the end of the phase before."""
+
+    def bind(self, learner: Learner, rng: Any) -> None:
+        """Get ready for the first phase.
+
+        Raises:
+            ValueError: If there are fewer spare units than are to be added at once.
+        """
+        super().bind(learner, rng)
+        network: Any = learner.q_net
+        spare = [int(self.spare * size) for size in network.sizes]
+        if self.units > min(spare):
+            raise ValueError(
+                f"den: units = {self.units} are to be added to each hidden layer, of whose units "
+                f"{spare} are spare: larger layers (hidden), a larger spare, or fewer units"
+            )
+        self.center = copies(parameters(learner))
+        self._enter(learner, FIRST)
+
+    def act(self, learner: Learner) -> None:
+        """Copy units that have drifted, and go on to the next stage if this one is over."""
+        units, over = GrowingUnits(learner.q_net), learner.num_timesteps - self.began
+        if self.stage == SUBNETWORK:
+            if self.split(units, self.center):
+                self._mark(learner)
+            if self.units and over >= self.retrain_steps:
+                self.began = learner.num_timesteps
+                if self._loss(learner) > self.above * self.loss_before:
+                    self.lacks("added", units.grow(self.units, self.rng))
+                    self._enter(learner, EXPANSION)
+        elif (self.stage == HEAD and over >= self.head_steps) or (
+            self.stage == EXPANSION and over >= self.expand_steps
+        ):
+            self.cut_off(learner)
+            units.prune()
+            self._enter(learner, SUBNETWORK)
+
+    def phase_end(self, learner: Learner, phase: int) -> None:
+        """Keep which units the phase sees, and begin the next one with its head."""
+        self.loss_before = self._loss(learner)
+        self.close(learner)
+        self.cut_off(learner)
+        units = GrowingUnits(learner.q_net)
+        units.prune()
+        self.split(units, self.center)
+        units.finish()
+        self.leave(learner)
+        self.center = copies(parameters(learner))
+        self._enter(learner, HEAD)
+        self.act(learner)
+
+    def _enter(self, learner: Learner, stage: int) -> None:
+        """Begin a stage."""
+        self.stage, self.began = stage, learner.num_timesteps
+        self.shortens = self.group if stage == EXPANSION else 0.0
+        self._mark(learner)
+
+    def _mark(self, learner: Learner) -> None:
+        """Say which parameters are learnt, and how, and go on without moments."""
+        units = GrowingUnits(learner.q_net)
+        free = (units.whole, units.head, units.subnetwork, units.expansion)[self.stage]()
+        self.sparse = [of.float() * (of.ndim > 1 and self.stage != SUBNETWORK) for of in free]
+        self.fresh = [of.float() * (self.stage == EXPANSION) for of in units.into_born()]
+        self.omega = [(a & b).float() for a, b in zip(free, units.of_finished(), strict=True)]
+        self.freeze(learner, [~of for of in free])
+        if self.stage != FIRST:
+            begin_from(learner, target=True, optimizer=True)
+
+    def _loss(self, learner: Learner) -> float:
+        drawn = self.rng.choice(learner.replay.stored_slots(), LOOKED_AT)
+        with torch.no_grad():
+            return float(learner.td_loss(learner.replay.gather(drawn)))
+
+    def load_state_dict(self, state: State) -> None:
+        """Put back which stage it is."""
+        super().load_state_dict(state)
+        Whole(FIRST, EXPANSION)("stage of den", self.stage)
+
+
+PRESETS = (
+    Preset(
+        "den",
+        "Each phase retrains the units that it needs, adds some, and copies those that drift.",
+        source="after Yoon et al. 2018",
+        parts=("den",),
+    ),
+)

@@ -521,7 +521,6 @@ def test_with_neutral_settings_it_is_the_dqn_with_a_head_for_each_phase(
     for changes, same in (
         ({}, True),
         ({"l1": 1e-3}, False),
-        ({"head_steps": 20}, False),
         ({"lam": 0.1}, False),
     ):
         learner = learnt(DEN(**{**NEUTRAL, **changes}), engine, activation=activation)
@@ -619,6 +618,10 @@ def test_bad_input() -> None:
         agent(small(), schedule=again)
     part = small()
     learner = learnt(part, "torch", 40)
+    net: Any = learner.q_net
+    net.q_net[0].weight.requires_grad_(requires_grad=False)
+    with pytest.raises(ValueError, match=r"q_net\.0\.weight: frozen .* let all be learnt"):
+        learner.learn(40, reset_num_timesteps=False)
     state = part.state_dict()
     with pytest.raises(ValueError, match="stage of den = 4"):
         part.load_state_dict({**state, "stage": 4})

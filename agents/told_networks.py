@@ -269,7 +269,8 @@ class AttentionQNetwork(FinishesPhases, MultiHeadQNetwork):
     :math:`a = \sigma(s e)`, with an embedding :math:`e` for each phase and unit, which is learnt,
     and a sharpness :math:`s` (Serra et al. 2018). Gates of finished phases are kept as they
     were at their end (:meth:`finish`); observations of a phase that is still to come see those of
-    the phase being learnt. Whoever drives it (``methods/hat.py``) says when phases end.
+    the phase being learnt. Whoever drives it (``methods/hat.py``, ``methods/den.py``) says when
+    phases end.
 
     Args:
         *args: As in the parent.

@@ -10,6 +10,7 @@ from stable_baselines3.common.base_class import BaseAlgorithm
 
 from continual_arcade.agents.methods.base import Part
 from continual_arcade.agents.replay import TransitionReplayBuffer
+from continual_arcade.agents.replay.frames import FrameStore
 
 
 def footprint(agent: BaseAlgorithm) -> dict[str, float]:
@@ -21,10 +22,11 @@ def footprint(agent: BaseAlgorithm) -> dict[str, float]:
     Returns:
         ``parameters``: of how many numbers the network is made that plays, frozen ones among them.
         ``network_bytes``: all networks (that learns, target, average) and the state of the
-        optimiser. ``replay_bytes``: replay with all its room, or the rollout. ``method_bytes``:
-        what parts keep from one gradient step to the next. ``earlier_observations``: those of
-        earlier phases that are kept as they were seen, one for each transition, in replay and in
-        parts; NaN if replay is not one of this suite, and does not say of which phase they are.
+        optimiser. ``replay_bytes``: replay with all its room, or the rollout; of frames that are
+        kept once, what they have taken. ``method_bytes``: what parts keep from one gradient step to
+        the next. ``earlier_observations``: those of earlier phases that are kept as they were seen,
+        one for each transition, in replay and in parts; NaN if replay is not one of this suite, and
+        does not say of which phase they are.
     """
     policy: Any = agent.policy
     parts: list[Part] = getattr(agent, "parts", [])
@@ -55,7 +57,7 @@ def _in_replay(agent: Any, replay: Any) -> float:
 
 def _bytes(tree: Any) -> int:
     """Return what the arrays and tensors of a tree of plain values take."""
-    if isinstance(tree, np.ndarray | torch.Tensor):
+    if isinstance(tree, np.ndarray | torch.Tensor | FrameStore):
         return int(tree.nbytes)
     if isinstance(tree, Mapping):
         return sum(map(_bytes, tree.values()))

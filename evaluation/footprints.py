@@ -18,7 +18,7 @@ class Footprint:
     network_bytes: float
     """All networks that are kept, and the state of the optimiser [bytes]."""
     replay_bytes: float
-    """Replay, with all the room that it was given [bytes]."""
+    """Replay, with all the room that it was given; of frames, what they have taken [bytes]."""
     method_bytes: float
     """What the method keeps beside that from one gradient step to the next [bytes]."""
     earlier_observations: float

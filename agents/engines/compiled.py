@@ -34,11 +34,11 @@ from continual_arcade.agents.kernels.network import Network, Shape, ToAct, act
 from continual_arcade.agents.kernels.replay import Completed, Memory, Pending
 from continual_arcade.agents.methods.base import MEASURED, Part
 from continual_arcade.agents.replay import (
-    BalancedReplayBuffer,
     MixReplayBuffer,
     TransitionReplayBuffer,
 )
 from continual_arcade.agents.replay.buffer import Ints, last_in_each
+from continual_arcade.agents.replay.frames import FrameStore
 from continual_arcade.agents.replay.n_step import COLUMNS, Transitions
 from continual_arcade.agents.settings import LOSSES
 
@@ -161,9 +161,13 @@ class CompiledEngine:
         self._transposed, self._stale = aligned(2, size), np.ones(2, np.int64)
         self._stale_now = table(self._stale)
         replay, count = self.replay, self.replay.buffer_size
-        self._flat: dict[str, npt.NDArray[Any]] = {
-            "observations": replay.observations.reshape(count, -1),
-            "next_observations": replay.next_observations.reshape(count, -1),
+        frames = replay.frames
+        if frames is None and self._pictures is not None:
+            frames = FrameStore(0, agent.observation_space.shape, 0)
+        self._flat: dict[str, Any] = {
+            "observations": replay.observations.reshape(-1, self._features),
+            "next_observations": replay.next_observations.reshape(-1, self._features),
+            "frames": None if frames is None else frames.frames,
             "actions": replay.actions.reshape(count),
             "rewards": replay.rewards.reshape(count),
             "dones": replay.dones.reshape(count),
@@ -449,11 +453,11 @@ class CompiledEngine:
                 getattr(self._completed, name)[:count] = getattr(waiting, name)[:count]
 
     def give_room(self) -> None:
-        """Let a balanced memory make room for the phases of completed transitions."""
+        """Let replay make room for completed transitions."""
         replay, whole = self.replay, self.control.whole
-        assert isinstance(replay, BalancedReplayBuffer)
         replay.seen = whole[at.SEEN]
-        replay.make_room_for(self._completed.phases[whole[at.FRESH] : whole[at.COMPLETED]])
+        fresh = slice(whole[at.FRESH], whole[at.COMPLETED])
+        replay.make_room_for(self._completed.phases[fresh].tolist())
 
     def stored(self) -> tuple[Transitions, tuple[Ints, Ints]]:
         """Return what was stored last, as the replay memory tells it."""

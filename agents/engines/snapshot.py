@@ -32,6 +32,7 @@ _OF_AGENT = attrgetter(
 _OF_REPLAY = attrgetter(
     "observations",
     "next_observations",
+    "frames",
     "actions",
     "rewards",
     "dones",

@@ -74,6 +74,12 @@ def floats_at(address: Any, count: Any) -> Any:
 
 
 @inner()
+def bytes_at(address: Any, count: Any) -> Any:
+    """Return the bytes at an address, shape ``(count,)``."""
+    return carray(_pointer(address, np.uint8), (count,))
+
+
+@inner()
 def like_at(array: Any, address: Any, count: Any) -> Any:
     """Return the numbers at an address, of the type of those of an array, shape ``(count,)``."""
     return carray(_pointer(address, array.dtype), (count,))

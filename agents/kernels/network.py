@@ -26,6 +26,7 @@ from continual_arcade.agents.kernels.convolution import (
     through_look,
     transpose_filters,
 )
+from continual_arcade.agents.kernels.frames import frame_at
 from continual_arcade.agents.kernels.inner import FUSED, WIDE, inner, numbered
 from continual_arcade.agents.kernels.pieces import matrix_in
 from continual_arcade.agents.kernels.products import (
@@ -195,6 +196,20 @@ def show(pictures: Any, observation: Any, inputs: Any) -> None:
     raise NotImplementedError
 
 
+def show_kept(frames: Any, pictures: Any, source: Any, which: int, index: int, inputs: Any) -> None:
+    """Put an observation of a transition into a row of the inputs of a network.
+
+    Args:
+        frames: The frames that observations are put together from; None if there are none.
+        pictures: The convolutions, or None.
+        source: Transitions, a memory or completed ones.
+        which: 0 for where the transition begins, 1 for where it ends.
+        index: Which transition.
+        inputs: Filled, shape ``(numbers,)``.
+    """
+    raise NotImplementedError
+
+
 @overload(refresh_filters, strict=False)
 def _refresh_filters(pictures: Any, parameters: Any, transposed: Any) -> Any:
     if isinstance(pictures, types.NoneType):
@@ -266,6 +281,35 @@ def _show(pictures: Any, observation: Any, inputs: Any) -> Any:
             inputs[j] = np.float32(observation[j]) / divisor
 
     return divided
+
+
+@overload(show_kept, strict=False)
+def _show_kept(frames: Any, pictures: Any, source: Any, which: int, index: int, inputs: Any) -> Any:
+    if isinstance(frames, types.NoneType):
+        return lambda frames, pictures, source, which, index, inputs: _show_whole(
+            pictures, source, which, index, inputs
+        )
+
+    def put_together(
+        frames: Any, pictures: Any, source: Any, which: int, index: int, inputs: Any
+    ) -> None:
+        size = len(frames.weights)
+        if len(frames.shown) == 0:
+            _show_whole(pictures, source, which, index, inputs)
+            return
+        for channel in range(frames.shown.shape[2]):
+            frame = frame_at(frames, np.int64(frames.shown[index, which, channel]))
+            show(pictures, frame, inputs[channel * size : (channel + 1) * size])
+
+    return put_together
+
+
+@inner()
+def _show_whole(pictures: Any, source: Any, which: int, index: int, inputs: Any) -> None:
+    if which == 0:
+        show(pictures, source.observations[index], inputs)
+    else:
+        show(pictures, source.next_observations[index], inputs)
 
 
 @inner()

@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 from numba import njit
 
+from continual_arcade.agents.kernels.frames import Frames, lacks_frames, remember
 from continual_arcade.agents.kernels.inner import inner
 from continual_arcade.agents.kernels.random import Stream, below, fraction
 
@@ -34,8 +35,10 @@ class Memory(NamedTuple):
     """The arrays of a replay memory; transitions lie in rows."""
 
     observations: npt.NDArray[Any]
-    """Shape ``(capacity, features)``."""
+    """Shape ``(capacity, features)``; no row where frames are kept."""
     next_observations: npt.NDArray[Any]
+    frames: Frames | None
+    """Of pictures; None where features are seen."""
     actions: npt.NDArray[np.int64]
     """Shape ``(capacity,)``, like all that follow."""
     rewards: npt.NDArray[np.float32]
@@ -188,7 +191,12 @@ def push_step(
 
 @inner()
 def lacks_room(memory: Any, kind: int, completed: Any, first: int, end: int) -> bool:
-    """Return whether a balanced memory must make room for a phase before it takes these rows."""
+    """Return whether Python must make room before a memory takes these rows.
+
+    A balanced one must make room for a phase; one that keeps frames may need a block of them.
+    """
+    if lacks_frames(memory.frames, end - first):
+        return True
     if kind != BALANCED:
         return False
     for phase in completed.phases[first:end]:  # compiled code has no any()
@@ -309,8 +317,7 @@ def balanced_size(book: Any) -> int:
 
 @inner()
 def _put(memory: Any, completed: Any, row: int, slot: int) -> None:
-    copy_row(completed.observations[row], memory.observations[slot])
-    copy_row(completed.next_observations[row], memory.next_observations[slot])
+    remember(memory.frames, memory, slot, completed, row)
     memory.actions[slot] = completed.actions[row]
     memory.rewards[slot] = completed.rewards[row]
     memory.dones[slot] = completed.dones[row]

@@ -32,6 +32,7 @@ from continual_arcade.agents.kernels.network import (
     backward,
     forward,
     show,
+    show_kept,
 )
 from continual_arcade.agents.kernels.per_example import finish_examples, sgd_one_example
 from continual_arcade.agents.kernels.pieces import matrix_in
@@ -231,7 +232,7 @@ def train(c: Any, a: Any) -> int:
         for _ in range(c.gradient_steps):
             _draw(c, a, a.batch.slots[: c.batch_size])
             for row in range(c.batch_size):
-                _take(a, a.memory, a.batch.slots[row], row, c.batch_size)
+                _take(a, a.memory.frames, a.memory, a.batch.slots[row], row, c.batch_size)
             status = update(c, a, c.batch_size, 1.0, 1.0, 1.0)
             if status != DONE:
                 return status
@@ -266,11 +267,11 @@ def _draw(c: Any, a: Any, slots: Any) -> None:
 
 
 @inner()
-def _take(a: Any, source: Any, index: int, row: int, rows: int) -> None:
+def _take(a: Any, frames: Any, source: Any, index: int, row: int, rows: int) -> None:
     """Put a transition into a batch of so many rows."""
     net, pictures = a.net, a.net.shape.pictures
-    show(pictures, source.observations[index], net.inputs[row])
-    show(pictures, source.next_observations[index], net.inputs[rows + row])
+    show_kept(frames, pictures, source, 0, index, net.inputs[row])
+    show_kept(frames, pictures, source, 1, index, net.inputs[rows + row])
     _take_rest(a, source, index, row)
 
 
@@ -311,10 +312,10 @@ def _learn_planned(c: Any, a: Any, first: int, end: int) -> int:
             place = plan.draws[step] * size
             for row in range(drawn):
                 a.batch.slots[row] = plan.slots[place + row]
-                _take(a, a.memory, a.batch.slots[row], row, rows)
+                _take(a, a.memory.frames, a.memory, a.batch.slots[row], row, rows)
             for row in range(drawn, rows):
                 a.batch.slots[row] = -1
-                _take(a, a.completed, first + row - drawn, row, rows)
+                _take(a, None, a.completed, first + row - drawn, row, rows)
             weight, rates = plan.weights[step], (plan.inner[step], plan.outer[step])
             status = update(c, a, rows, weight, rates[0], rates[1])
             if status != DONE:
@@ -338,9 +339,9 @@ def _learn_alone(c: Any, a: Any, current: int) -> int:
     for i in range(count):
         # In pairs; and once more in a row, for the target network, which rests in the meantime.
         if plan.current[i] != 0.0:
-            _take_pair(a, a.completed, current, i, count)
+            _take_pair(a, None, a.completed, current, i, count)
         else:
-            _take_pair(a, a.memory, plan.slots[plan.draws[i]], i, count)
+            _take_pair(a, a.memory.frames, a.memory, plan.slots[plan.draws[i]], i, count)
     others = matrix_in(net.others, 0, count, net.shape.widths[-1])
     if c.loss_kind == TD:
         others = forward(net, TARGET, net.inputs[2 * count : 3 * count], net.others)
@@ -365,11 +366,11 @@ def _learn_alone(c: Any, a: Any, current: int) -> int:
 
 
 @inner()
-def _take_pair(a: Any, source: Any, index: int, row: int, rows: int) -> None:
+def _take_pair(a: Any, frames: Any, source: Any, index: int, row: int, rows: int) -> None:
     net, pictures = a.net, a.net.shape.pictures
-    show(pictures, source.observations[index], net.inputs[2 * row])
-    show(pictures, source.next_observations[index], net.inputs[2 * row + 1])
-    show(pictures, source.next_observations[index], net.inputs[2 * rows + row])
+    show_kept(frames, pictures, source, 0, index, net.inputs[2 * row])
+    show_kept(frames, pictures, source, 1, index, net.inputs[2 * row + 1])
+    show_kept(frames, pictures, source, 1, index, net.inputs[2 * rows + row])
     _take_rest(a, source, index, row)
 
 

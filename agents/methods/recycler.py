@@ -115,7 +115,7 @@ class Recycler(Periodic):
         if not len(slots):
             return
         drawn = slots[self.rng.integers(len(slots), size=self.batch)]
-        seen = learner.replay.observations[drawn, 0]
+        seen = learner.replay.stored(drawn).observations
         both = [learner.q_net, learner.q_net_target] if self.target else [learner.q_net]
         said = [hidden_units(network, seen) for network in both]
         layers = [self.layers(network) for network in both]

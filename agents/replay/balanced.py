@@ -1,6 +1,6 @@
 """Equally much of each phase."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar
 
 import numpy as np
@@ -62,7 +62,7 @@ class BalancedReplayBuffer(TransitionReplayBuffer):
         self.make_room_for(transitions.phases.tolist())
         return super()._place(transitions)
 
-    def make_room_for(self, offered: Iterable[int]) -> None:
+    def make_room_for(self, offered: Sequence[int]) -> None:
         """Shrink the older phases to the share that is theirs beside new ones.
 
         Args:

@@ -5,7 +5,7 @@ another order needs single transitions, complete before they are stored; so that
 memories here hold, and they differ only in where a transition goes and which ones are drawn.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from functools import cache
 from typing import Any, ClassVar
 
@@ -21,6 +21,7 @@ from stable_baselines3.common.vec_env import VecNormalize
 from continual_arcade.agents.kernels.random import Stream, stream_of
 from continual_arcade.agents.kernels.replay import Book, decide, draw_slots
 from continual_arcade.agents.machine_memory import check_memory
+from continual_arcade.agents.replay.frames import FrameStore, are_pictures
 from continual_arcade.agents.replay.n_step import (
     MOST_PHASES,
     NStepAccumulator,
@@ -51,6 +52,10 @@ class TransitionReplayBuffer(ReplayBuffer):
     What is kept and what is drawn comes from two generators of its own, so that a memory holds the
     same however often it is drawn from, and nothing else that is random changes with it.
 
+    Pictures may be kept frame by frame (``keeps_frames``). ``observations`` and
+    ``next_observations`` have no row then: :meth:`stored` returns what lies in slots, with any
+    memory.
+
     Args:
         buffer_size: Transitions that are remembered.
         observation_space: Space of the observations; not a dict.
@@ -71,6 +76,8 @@ class TransitionReplayBuffer(ReplayBuffer):
     kind: ClassVar[int] = -1
     """How it decides, of :mod:`continual_arcade.agents.kernels.replay`; a memory of another kind
     overrides ``_place`` and ``_draw``."""
+    keeps_frames: ClassVar[bool] = False
+    """Whether frames of pictures are kept once, and put together when they are drawn."""
     fifo_size = 0
     """Slots of the recent part of a mixed memory."""
     long_term_fraction = 0.0
@@ -110,10 +117,14 @@ class TransitionReplayBuffer(ReplayBuffer):
         buffer_size = Whole(1)("buffer_size", buffer_size)
         n_envs = Whole(1)("n_envs", n_envs)
         seed = Whole(0)("seed", seed)
-        _check_room(buffer_size, observation_space)
+        by_frames = self.keeps_frames and are_pictures(observation_space)
+        if not by_frames:
+            _check_room(buffer_size, observation_space)
+        # What is kept by frames takes no room in the arrays of the parent.
+        nothing = spaces.Box(0, 255, (0,), np.uint8)
         super().__init__(
             buffer_size,
-            observation_space,
+            nothing if by_frames else observation_space,
             action_space,
             device,
             n_envs=1,
@@ -121,6 +132,11 @@ class TransitionReplayBuffer(ReplayBuffer):
                 "handle_timeout_termination", handle_timeout_termination
             ),
         )
+        if by_frames:
+            self.observation_space = observation_space
+            self.obs_shape = tuple(observation_space.shape or ())
+            self.observations = np.zeros((0, 1, *self.obs_shape), np.uint8)
+            self.next_observations = np.zeros((0, 1, *self.obs_shape), np.uint8)
         self.actions_below: int | None = None
         """How many actions there are, counted from 0; None where they are not counted so."""
         if isinstance(action_space, spaces.Discrete) and action_space.start == 0:
@@ -136,6 +152,10 @@ class TransitionReplayBuffer(ReplayBuffer):
             self.action_dim,
             self.actions.dtype,
         )
+        self.frames: FrameStore | None = None
+        """The frames of pictures; None if observations are kept as a whole."""
+        if by_frames:
+            self.frames = FrameStore(buffer_size, self.obs_shape, n_envs * self.n_steps)
         self.rng = np.random.default_rng(seed)
         """Draws the batches."""
         self.placement_rng = self.rng.spawn(1)[0]
@@ -308,8 +328,12 @@ class TransitionReplayBuffer(ReplayBuffer):
         latest = self.accumulator.push(obs, action, reward, next_obs, done, timeouts, phases)
         rows, slots = last_in_each(*self._place(latest))
         kept = latest if len(rows) == len(latest) == 1 else latest.take(rows)
-        self.observations[slots, 0] = kept.observations
-        self.next_observations[slots, 0] = kept.next_observations
+        if self.frames is not None:
+            self.make_room_for(latest.phases.tolist())
+            self.frames.keep(slots, kept.observations, kept.next_observations)
+        else:
+            self.observations[slots, 0] = kept.observations
+            self.next_observations[slots, 0] = kept.next_observations
         self.actions[slots, 0] = kept.actions
         self.rewards[slots, 0] = kept.rewards
         self.dones[slots, 0] = kept.dones
@@ -320,6 +344,18 @@ class TransitionReplayBuffer(ReplayBuffer):
         self.seen += len(latest)
         self._told, self._tell = (latest, (rows, slots)), None
         self._set_cursor()
+
+    def make_room_for(self, offered: Sequence[int]) -> None:
+        """Have room for transitions that are about to be stored.
+
+        Args:
+            offered: Phase of each of them.
+
+        Raises:
+            ValueError: If there is not so much memory.
+        """
+        if self.frames is not None:
+            self.frames.make_room_for(len(offered), self.size())
 
     def expect_phases(self, phases: Ints) -> None:
         """Be ready to count the draws of these phases.
@@ -366,11 +402,16 @@ class TransitionReplayBuffer(ReplayBuffer):
 
     def stored(self, slots: Ints) -> Transitions:
         """Return a copy of what lies in these slots."""
+        if self.frames is not None:
+            observations, next_observations = self.frames.take(slots)
+        else:
+            observations = self.observations[:, 0].take(slots, 0)
+            next_observations = self.next_observations[:, 0].take(slots, 0)
         return Transitions(
-            self.observations[:, 0].take(slots, 0),
+            observations,
             self.actions[:, 0].take(slots, 0),
             self.rewards[:, 0].take(slots),
-            self.next_observations[:, 0].take(slots, 0),
+            next_observations,
             self.dones[:, 0].take(slots),
             self.discounts.take(slots),
             self.phases.take(slots),
@@ -445,6 +486,8 @@ class TransitionReplayBuffer(ReplayBuffer):
     def reset(self) -> None:
         """Forget everything, what is pending too; the generators keep their state."""
         self.seen = 0
+        if self.frames is not None:
+            self.frames.clear()
         for name, column in self.columns.items():
             column[:] = self._fills[name]
         self.drop_pending()
@@ -457,6 +500,7 @@ class TransitionReplayBuffer(ReplayBuffer):
         What the last call of :meth:`add` or :meth:`sample` left behind is not among it.
         """
         slots = self.stored_slots()
+        by_frames = {} if self.frames is None else self.frames.state_arrays(slots)
         return {
             "layout": self._layout(),
             "seen": self.seen,
@@ -464,7 +508,7 @@ class TransitionReplayBuffer(ReplayBuffer):
             "placement_rng": self.placement_rng.bit_generator.state,
             "pending": self.accumulator.state_dict(),
             "slots": slots,
-            "arrays": {name: array[slots] for name, array in self._arrays().items()},
+            "arrays": {name: array[slots] for name, array in self._arrays().items()} | by_frames,
             "columns": {name: column[slots] for name, column in self.columns.items()},
             "drawn_phases": self.drawn_phases.copy(),
             "own": self._own_state(),
@@ -490,12 +534,16 @@ class TransitionReplayBuffer(ReplayBuffer):
         arrays, saved = {**self._arrays(), **known}, {**state["arrays"], **state["columns"]}
         for name, array in arrays.items():
             same_layout(name, saved[name], (len(slots), *array.shape[1:]), array.dtype)
+        if self.frames is not None:
+            self.frames.check(saved, len(slots))
         self._check_contents(slots, saved, state)
         self.accumulator.load_state_dict(state["pending"])
         for name, column in self.columns.items():
             column[:] = self._fills[name]
         for name, array in arrays.items():
             array[slots] = saved[name]
+        if self.frames is not None:
+            self.frames.load(saved, slots)
         self.seen = int(state["seen"])
         self.rng.bit_generator.state = state["rng"]
         self.placement_rng.bit_generator.state = state["placement_rng"]
@@ -575,9 +623,12 @@ class TransitionReplayBuffer(ReplayBuffer):
 
     def _arrays(self) -> dict[str, npt.NDArray[Any]]:
         # No timeouts: nothing here writes to them or reads them.
-        return {
+        whole = {
             "observations": self.observations,
             "next_observations": self.next_observations,
+        }
+        return {
+            **(whole if self.frames is None else {}),
             "actions": self.actions,
             "rewards": self.rewards,
             "dones": self.dones,

@@ -1,6 +1,6 @@
 """No memory: for parts that learn from transitions as they come."""
 
-from typing import Any, NoReturn
+from typing import Any, ClassVar, NoReturn
 
 from continual_arcade.agents.replay.fifo import FIFOReplayBuffer
 
@@ -13,6 +13,8 @@ class NoReplayBuffer(FIFOReplayBuffer):
         *args: As in the parent.
         **kwargs: As in the parent.
     """
+
+    keeps_frames: ClassVar[bool] = False
 
     def __init__(self, buffer_size: int, *args: Any, **kwargs: Any) -> None:
         super().__init__(1, *args, **kwargs)

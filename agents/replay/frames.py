@@ -30,8 +30,10 @@ _SETTLED = 32
 
 
 def are_pictures(space: spaces.Space[Any]) -> bool:
-    """Return whether observations are stacks of frames, as far as their space tells."""
-    return isinstance(space, spaces.Box) and len(space.shape) == 3 and space.dtype == np.uint8
+    """Return whether observations are frames, one behind the other, as far as their space tells."""
+    if not (isinstance(space, spaces.Box) and len(space.shape) == 3 and space.dtype == np.uint8):
+        return False
+    return space.shape[0] <= min(space.shape[1:])  # channels first
 
 
 class FrameStore:
@@ -53,7 +55,9 @@ class FrameStore:
     def __init__(self, capacity: int, shape: tuple[int, ...], at_once: int) -> None:
         channels, *sides = shape
         size = math.prod(sides)
-        each = size + 8 * channels + 24
+        # A frame, and what is noted of it; which ones are shown; action, reward, done, timeout,
+        # discount and phase.
+        each = size + 32 + 8 * channels + 32
         check_memory(
             f"buffer_size = {capacity:,} transitions, each frame of them once,",
             capacity * each,
@@ -206,6 +210,7 @@ class FrameStore:
             return
         frames = np.asarray(saved["frames"])
         same_layout("frames", frames, (len(frames), *sides), np.dtype(np.uint8))
+        check_memory("the frames that were saved", frames.nbytes)
         Array((count, 2, channels), np.int32, 0, len(frames) - 1)("shown", saved["shown"])
 
     def load(self, saved: Mapping[str, Any], slots: Ints) -> None:

@@ -41,8 +41,10 @@ from continual_arcade.agents.replay import (
 )
 from continual_arcade.agents.replay import frames as frames_module
 from continual_arcade.agents.replay.n_step import COLUMNS
-from continual_arcade.envs import make_game, shipped
+from continual_arcade.envs import Schedule, make_game, shipped
 from continual_arcade.envs.compiling import plain, rebind
+from continual_arcade.envs.games import OTHER
+from continual_arcade.studies.scenario import find
 
 ACTIONS = spaces.Discrete(3)
 
@@ -71,7 +73,7 @@ class Lives:
     def __init__(
         self,
         n_envs: int = 2,
-        shape: tuple[int, ...] = (4, 3, 5),
+        shape: tuple[int, ...] = (4, 4, 5),
         colours: int = 200,
         ends: float = 0.15,
         padding: str = "first",
@@ -183,7 +185,7 @@ def test_it_holds_what_whole_stacks_hold(
     channels: int,
     seed: int,
 ) -> None:
-    lives = Lives(n_envs, (channels, 2, 3), colours, ends, padding, shifts, seed)
+    lives = Lives(n_envs, (channels, 5, 6), colours, ends, padding, shifts, seed)
     once, whole = (make(kind, lives, capacity, n_steps) for kind in (FIFOReplayBuffer, WholeStacks))
     lived(lives, 40, once, whole)
     if whole.seen:
@@ -337,7 +339,7 @@ def test_mistakes_in_the_books_are_found(
     ways = frames_module._ways_in()
     keep_rows = run_by_python(**mistakes)
     monkeypatch.setattr(frames_module, "_ways_in", lambda: (keep_rows, *ways[1:]))
-    lives = Lives(2, (3, 2, 2))
+    lives = Lives(2, (3, 3, 3))
     memories = make(FIFOReplayBuffer, lives, 7), make(WholeStacks, lives, 7)
     with np.errstate(over="ignore"):  # of whole numbers, which is meant
         if is_right:
@@ -453,6 +455,30 @@ def test_stacks_of_other_peoples_environments(
     assert_same(once.replay, whole.replay)
 
 
+def test_atari_across_ends_of_phases(monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("ale_py", reason="the extra [atari] is not installed")
+    scenario = find("freeway-modes-pictures")
+    chosen = DQNSettings(
+        num_envs=2, hidden=(8,), buffer_size=90, learning_starts=100, batch_size=8, n_steps=2
+    )
+
+    def agent() -> ContinualDQN:
+        schedule = scenario.schedule.with_steps(40)
+        of_two = Schedule("modes", schedule.phases[:2] + schedule.phases[:1])
+        return build_agent(OTHER, of_two, chosen, 0, **scenario.options).learn(120)
+
+    once = agent()
+    assert once.replay.frames is not None
+    assert once.replay.full
+    assert once.replay.obs_shape == (4, 84, 84)
+    # A frame for each of 90 transitions, and those before the oldest and the first ones.
+    assert 45 < once.replay.frames.count < 90 + 20
+    monkeypatch.setattr(FIFOReplayBuffer, "keeps_frames", False)
+    whole = agent()
+    assert tiny.bits(once) == tiny.bits(whole)
+    assert_same(once.replay, whole.replay)
+
+
 # --- copies and states
 
 
@@ -502,6 +528,15 @@ def test_a_run_that_is_resumed_ends_with_the_same_bits(engine: Any, tmp_path: Pa
     resumed.learn(steps - 160, reset_num_timesteps=False)
     assert tiny.bits(whole) == tiny.bits(resumed)
     assert flat(whole.replay.state_dict()) == flat(resumed.replay.state_dict())
+
+
+def test_an_empty_memory_is_saved_and_taken_back() -> None:
+    lives = Lives()
+    state = make(FIFOReplayBuffer, lives).state_dict()
+    memory, whole = (make(kind, lives) for kind in (FIFOReplayBuffer, WholeStacks))
+    memory.load_state_dict(state)
+    assert memory.frames.count == 0
+    lived(lives, 20, memory, whole)
 
 
 def test_states_are_smaller() -> None:
@@ -564,7 +599,8 @@ def test_who_keeps_frames() -> None:
     kinds = (ReservoirReplayBuffer, MixReplayBuffer, BalancedReplayBuffer, NoReplayBuffer)
     for kind in kinds:
         assert kind(10, picture, ACTIONS).frames is None
-    for space in (row, floats):
+    channels_last = spaces.Box(0, 255, (4, 5, 2), np.uint8)
+    for space in (row, floats, channels_last):
         assert FIFOReplayBuffer(10, space, ACTIONS).frames is None
     memory = FIFOReplayBuffer(10, picture, ACTIONS)
     assert memory.frames is not None
@@ -582,7 +618,7 @@ def test_memory_that_is_short_is_told_before_it_is_taken(monkeypatch: pytest.Mon
     # As whole stacks 19,000 transitions fit.
     with pytest.raises(ValueError, match=r"buffer_size = 19,100 transitions take 1\.0 GiB"):
         WholeStacks(19_100, space, ACTIONS)
-    each = size + 8 * 4 + 24
+    each = size + 8 * 4 + 64
     fit = 2**30 // each
     assert FIFOReplayBuffer(fit, space, ACTIONS).buffer_size == fit
     message = rf"= {fit + 1:,} transitions, each frame of them once, take .*at most {fit:,} fit"

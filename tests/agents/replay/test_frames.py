@@ -40,6 +40,7 @@ from continual_arcade.agents.replay import (
     ReservoirReplayBuffer,
 )
 from continual_arcade.agents.replay import frames as frames_module
+from continual_arcade.agents.replay.frames import FrameStore
 from continual_arcade.agents.replay.n_step import COLUMNS
 from continual_arcade.envs import Schedule, make_game, shipped
 from continual_arcade.envs.compiling import plain, rebind
@@ -391,6 +392,21 @@ def test_agents_learn_the_same_bits(
     assert_same(once.replay, whole.replay)
     sizes = [footprint(agent)["replay_bytes"] for agent in (once, whole)]
     assert sizes[0] < 0.6 * sizes[1]
+
+
+def test_a_single_frame_that_is_another_is_found_in_what_is_learnt(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    right, take = learnt("torch"), FrameStore.take
+
+    def wrong(store: FrameStore, slots: Any) -> Any:
+        seen, after = take(store, slots)
+        for row in np.flatnonzero(slots == 0):
+            seen[row, 0] = seen[row, 1]  # the oldest frame of one slot
+        return seen, after
+
+    monkeypatch.setattr(FrameStore, "take", wrong)
+    assert tiny.bits(learnt("torch")) != tiny.bits(right)
 
 
 class Dots(gym.Env[Any, Any]):

@@ -93,7 +93,7 @@ WRONG: dict[Any, tuple[Any, ...]] = {
     bool: (*NEVER, "no", "true", 0, 1, 1.0, None, [], np.int64(1)),
     str: (*NEVER, 5, None, True, ["x"], 0.5),
 }
-UNBOUNDED = {(Tunable, "low"), (Tunable, "high")}
+UNBOUNDED = {(Tunable, "low"), (Tunable, "high"), (PARTS["den"], "drift")}
 """Numbers that may be infinite."""
 
 

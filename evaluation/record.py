@@ -249,7 +249,7 @@ class Record:
         episodes = self.values.shape[2]
         there = (~np.isnan(self.values[np.ix_(at, of)])).sum(axis=2)
         for i, j in np.argwhere(there < episodes)[:1]:
-            step, name = int(self.steps[at[i]]), self.phases[of[j]]
+            step, name = int(self.steps[at[i]]), self.labels[of[j]]
             if step > reached:
                 return f"the run reached step {reached:,} of {total:,}"
             if not there[i, j]:

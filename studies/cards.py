@@ -102,7 +102,7 @@ def properties(
             raise ValueError(f"a card needs runs of {name}, and there are none")
     finetune, joint = by_name[FINETUNE], by_name[JOINT]
     record, scale = finetune.records[0], finetune.context.references
-    missing = [name for column, name in enumerate(record.phases) if not experts.get(column)]
+    missing = [name for column, name in enumerate(record.labels) if not experts.get(column)]
     if missing:
         raise ValueError(f"a card needs experts of each phase, and {', '.join(missing)} has none")
     if scale is None or np.isnan(scale.zero).any():
@@ -114,8 +114,8 @@ def properties(
     ]
     return [
         _solvable(finetune.runs[0], scale),
-        *_learnable(record.phases, alone),
-        _reconcilable(_ends(joint, scale), alone, record.phases),
+        *_learnable(record.labels, alone),
+        _reconcilable(_ends(joint, scale), alone, record.labels),
         _forgetful(finetune, scale),
         _separating(results),
         _quiet(results),
@@ -142,7 +142,7 @@ def _solvable(run: Run, scale: Scale) -> Property:
         why = "the highest possible score of this game is not known"
         return Property("solvable", how, math.nan, 0.99, at_least=True, detail=why)
     shares = scale.one / possible.highest.mean(axis=1)
-    names = run.scores.phases
+    names = run.scores.labels
     detail = _listed(dict(zip(names, shares.tolist(), strict=True)))
     return Property("solvable", how, float(shares.min()), 0.99, at_least=True, detail=detail)
 
@@ -204,7 +204,7 @@ def _forgetful(finetune: MethodResults, scale: Scale) -> Property:
         [[of.matrix[of.learnt("last")[c], c] for c in followed] for of in records]
     ).mean(axis=0)
     ends = np.array([[of.matrix[-1, c] for c in followed] for of in records]).mean(axis=0)
-    names = [records[0].phases[column] for column in followed]
+    names = [records[0].labels[column] for column in followed]
     if learnt.min() < LEAST:
         why = f"finetune learns {learnt.min():.2f} in {names[int(learnt.argmin())]}: too little"
         return Property("forgetful", how, math.nan, -0.5, at_least=False, detail=why)

@@ -32,9 +32,9 @@ def between(record: Record, scale: Scale, column: int, share: float) -> Term:
         )
     zero, one = float(scale.zero[column]), float(scale.one[column])
     if isnan(zero) or isnan(one):
-        return Term(nan, scale.reason or f"{record.phases[column]} has no reference")
+        return Term(nan, scale.reason or f"{record.labels[column]} has no reference")
     if one <= zero:
-        name = record.phases[column]
+        name = record.labels[column]
         return Term(nan, f"the references of {name} leave no room: zero is {zero:g}, one {one:g}")
     return Term(zero + share * (one - zero))
 
@@ -59,7 +59,7 @@ def single_phase_runs(
     Raises:
         ValueError: If they were trained in another phase, or for another number of steps.
     """
-    name = record.phases[column]
+    name = record.labels[column]
     runs = (context.baselines or {}).get(column, ())
     phase = record.schedule.phases[first_stage(record, column)]
     for run in runs:

@@ -99,7 +99,7 @@ def relative_performance(record: Record, context: Context) -> Result:
 
     def term(column: int) -> Term:
         alone = baseline_mean(record, context, column)
-        what = f"the mean of single-phase runs of {record.phases[column]}"
+        what = f"the mean of single-phase runs of {record.labels[column]}"
         return ratio(trained_mean(record, column), alone, what)
 
     return mean(of_phases(record, term), NOT_AFTER)
@@ -123,7 +123,7 @@ def sample_efficiency(record: Record, context: Context) -> Result:
         runs, why = single_phase_runs(record, context, column)
         if why:
             return Term(nan, why)
-        name = record.phases[column]
+        name = record.labels[column]
         height, steps = _saturation(record, first_stage(record, column), column)
         found = []
         for run in runs:

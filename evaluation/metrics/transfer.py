@@ -53,7 +53,7 @@ def continual_world(record: Record, context: Context) -> Result:
         alone = baseline_mean(record, context, column)
         gain = trained_mean(record, column) - alone
         room = reference_one(record, context, column) - alone
-        return ratio(gain, room, f"what {record.phases[column]} could gain on single-phase runs")
+        return ratio(gain, room, f"what {record.labels[column]} could gain on single-phase runs")
 
     return mean(of_phases(record, term), NOT_AFTER)
 
@@ -63,7 +63,7 @@ def meal(record: Record, context: Context) -> Result:
 
     def term(column: int) -> Term:
         alone = baseline_mean(record, context, column)
-        what = f"the mean of single-phase runs of {record.phases[column]}"
+        what = f"the mean of single-phase runs of {record.labels[column]}"
         return ratio(trained_mean(record, column) - alone, alone, what, left_out=True)
 
     return mean(of_phases(record, term), NOT_AFTER, leave_out=True)

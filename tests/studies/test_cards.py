@@ -14,6 +14,7 @@ import tomli_w
 from tables import gaps, matrix_cells, write_run
 
 from continual_arcade.agents import METHODS
+from continual_arcade.envs.schedules import Schedule
 from continual_arcade.evaluation import gather
 from continual_arcade.evaluation.costs import COLUMNS
 from continual_arcade.evaluation.protocol import EvaluationSettings
@@ -59,6 +60,7 @@ def measured(
     seeds: int = 3,
     apart: float = 0.1,
     experts: bool = True,
+    phases: Schedule = TWO,
 ) -> dict[str, Property]:
     """The properties of runs in which seeds differ by so many pipes."""
 
@@ -73,9 +75,9 @@ def measured(
             spec=METHODS[method],
         )
 
-    paths = [run(TWO, of, method, seed) for method, of in rows.items() for seed in range(seeds)]
+    paths = [run(phases, of, method, seed) for method, of in rows.items() for seed in range(seeds)]
     singles = [
-        run(TWO.single(phase), ((0,), (score,)), "finetune", seed)
+        run(phases.single(phase), ((0,), (score,)), "finetune", seed)
         for phase, score in enumerate(alone)
         for seed in range(seeds)
     ]
@@ -119,6 +121,16 @@ def test_each_fault_is_found(
     found = measured(tmp_path, {**GOOD, **rows}, alone, apart=apart)
     assert found[missed].verdict == "missed"
     assert found["forgetful"].is_met == (missed != "forgetful")
+
+
+def test_phases_of_one_name_count_each(tmp_path: Path) -> None:
+    """They are told apart by a number, as in matrices; not the last one counts for all."""
+    of_one_name = replace(TWO, phases=tuple(replace(phase, name="gap") for phase in TWO.phases))
+    found = measured(tmp_path, alone=(20.0, 45.0), phases=of_one_name)
+    assert found["learnable"].value == pytest.approx(20 / ORACLE)
+    assert found["learnable"].detail == "gap 0.43, gap (2) 0.96; 3 seeds"
+    for name in ("solvable", "reconcilable"):
+        assert "gap (2) " in found[name].detail, name
 
 
 def test_shares_of_next_to_nothing_are_not_measured(tmp_path: Path) -> None:

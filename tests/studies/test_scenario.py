@@ -71,6 +71,10 @@ def test_shipped_scenarios_make_sense(name: str) -> None:
     assert scenario.name == scenario.schedule.name == name
     assert scenario.about.endswith(".")
     assert not scenario.is_plain
+    named: dict[str, Any] = {}
+    for phase in scenario.schedule.phases:  # those of one name are one that comes back
+        is_as = (phase.params, phase.until)
+        assert named.setdefault(phase.name, is_as) == is_as, phase.name
     if scenario.is_of_others:
         return  # what it names can be made: test_other_games.py
     learner = scenario.learner()

@@ -18,6 +18,7 @@ from numba.extending import overload
 
 from continual_arcade.agents.kernels.functions import bytes_at
 from continual_arcade.agents.kernels.inner import inner
+from continual_arcade.agents.kernels.vectors import copy
 
 FREE, FREED, TAKEN, ROOM = range(4)
 """Of ``counts``: a place that is free again, or -1; how many are; places that were taken so far;
@@ -99,9 +100,7 @@ def place_of(frames: Any, frame: Any) -> Any:
     else:
         place = frames.counts[TAKEN]
         frames.counts[TAKEN] += 1
-    target = frame_at(frames, place)
-    for i in range(len(frame)):
-        target[i] = frame[i]
+    copy(frame, frame_at(frames, place))
     frames.sums[place], frames.uses[place] = total, 1
     frames.links[place], frames.heads[head] = frames.heads[head], place
     return place
@@ -186,23 +185,21 @@ def lacks_room_for(frames: Any, count: Any) -> Any:
 @overload(remember, strict=False)
 def _remember(frames: Any, memory: Any, slot: Any, completed: Any, row: Any) -> Any:
     if isinstance(frames, types.NoneType):
-        return lambda frames, memory, slot, completed, row: _copy(memory, slot, completed, row)
+        return lambda frames, memory, slot, completed, row: _copy_both(memory, slot, completed, row)
 
     def kept(frames: Any, memory: Any, slot: Any, completed: Any, row: Any) -> None:
         if len(frames.shown):
             keep(frames, slot, completed.observations[row], completed.next_observations[row])
         else:
-            _copy(memory, slot, completed, row)
+            _copy_both(memory, slot, completed, row)
 
     return kept
 
 
 @inner()
-def _copy(memory: Any, slot: Any, completed: Any, row: Any) -> None:
-    for i in range(memory.observations.shape[1]):
-        memory.observations[slot, i] = completed.observations[row, i]
-    for i in range(memory.next_observations.shape[1]):
-        memory.next_observations[slot, i] = completed.next_observations[row, i]
+def _copy_both(memory: Any, slot: Any, completed: Any, row: Any) -> None:
+    copy(completed.observations[row], memory.observations[slot])
+    copy(completed.next_observations[row], memory.next_observations[slot])
 
 
 # The ways in from Python.
@@ -227,13 +224,10 @@ def take_rows(frames: Any, slots: Any, which: Any, observations: Any) -> None:
     for row in range(len(slots)):
         for channel in range(frames.shown.shape[2]):
             frame = frame_at(frames, np.int64(frames.shown[slots[row], which, channel]))
-            for i in range(size):
-                observations[row, channel * size + i] = frame[i]
+            copy(frame, observations[row, channel * size : (channel + 1) * size])
 
 
 def take_frames(frames: Any, places: Any, taken: Any) -> None:
     """Fill an array, shape ``(count, bytes)``, with the frames at some places."""
     for row in range(len(places)):
-        frame = frame_at(frames, np.int64(places[row]))
-        for i in range(len(frame)):
-            taken[row, i] = frame[i]
+        copy(frame_at(frames, np.int64(places[row])), taken[row])

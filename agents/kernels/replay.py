@@ -13,6 +13,7 @@ from numba import njit
 from continual_arcade.agents.kernels.frames import Frames, lacks_frames, remember
 from continual_arcade.agents.kernels.inner import inner
 from continual_arcade.agents.kernels.random import Stream, below, fraction
+from continual_arcade.agents.kernels.vectors import copy
 
 FIFO, RESERVOIR, MIX, BALANCED = range(4)
 """Kinds of memory."""
@@ -89,13 +90,6 @@ class Completed(NamedTuple):
 
 
 @inner()
-def copy_row(source: Any, target: Any) -> None:
-    """Copy a row. To assign it would compile a check of its length, and the words of an error."""
-    for i in range(len(target)):
-        target[i] = source[i]
-
-
-@inner()
 def push(
     pending: Any,
     completed: Any,
@@ -130,7 +124,7 @@ def push(
         The first row that is still free.
     """
     n_steps = len(pending.discounts)
-    copy_row(observation, pending.observations[env, newest])
+    copy(observation, pending.observations[env, newest])
     pending.actions[env, newest] = action
     pending.phases[env, newest] = phase
     pending.returns[env, newest] = 0.0
@@ -140,10 +134,10 @@ def push(
     for age in range(min(count, n_steps) - 1, -1, -1):
         if ended or age == n_steps - 1:
             column = (newest - age) % n_steps
-            copy_row(pending.observations[env, column], completed.observations[row])
+            copy(pending.observations[env, column], completed.observations[row])
             completed.actions[row] = pending.actions[env, column]
             completed.rewards[row] = pending.returns[env, column]
-            copy_row(next_observation, completed.next_observations[row])
+            copy(next_observation, completed.next_observations[row])
             completed.dones[row] = 1.0 if terminated else 0.0
             completed.discounts[row] = pending.discounts[age]
             completed.phases[row] = pending.phases[env, column]

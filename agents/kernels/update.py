@@ -57,6 +57,7 @@ from continual_arcade.agents.kernels.program import (
 )
 from continual_arcade.agents.kernels.random import Stream, below
 from continual_arcade.agents.kernels.replay import Completed, Memory, draw
+from continual_arcade.agents.kernels.vectors import copy
 
 Vector = npt.NDArray[np.float32]
 
@@ -606,13 +607,6 @@ def synchronise(c: Any, a: Any) -> None:
             net.target[i] = net.target[i] * keep + take * net.online[i]
     net.stale[TARGET] = 1
     c.syncs_due = 0
-
-
-@inner()
-def copy(source: Any, target: Any) -> None:
-    """Copy as much of a vector as the other has room for."""
-    for i in range(len(target)):
-        target[i] = source[i]
 
 
 @inner()

@@ -1,10 +1,20 @@
-"""Sums over the numbers of vectors of single precision."""
+"""Vectors of numbers: copies of them, and sums over those of single precision."""
 
 from typing import Any
 
 import numpy as np
 
 from continual_arcade.agents.kernels.inner import FUSED, WIDE, inner
+
+
+@inner()
+def copy(source: Any, target: Any) -> None:
+    """Copy as much of a vector as the other has room for.
+
+    To assign it would compile a check of its length, and the words of an error.
+    """
+    for i in range(len(target)):
+        target[i] = source[i]
 
 
 @inner(WIDE)

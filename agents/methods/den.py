@@ -7,7 +7,6 @@ import torch
 
 from continual_arcade.agents.methods.base import Learner, State, begin_from
 from continual_arcade.agents.methods.growing import Growing
-from continual_arcade.agents.methods.growing_units import GrowingUnits
 from continual_arcade.agents.methods.mask import HardMask
 from continual_arcade.agents.methods.periodic import Periodic
 from continual_arcade.agents.methods.preset import Preset
@@ -80,7 +79,7 @@ class DEN(Growing, AnchoredPenalty, HardMask, Proximal, Periodic):
 
     def act(self, learner: Learner) -> None:
         """Copy units that have drifted, and go on to the next stage if this one is over."""
-        units, over = GrowingUnits(learner.q_net), learner.num_timesteps - self.began
+        units, over = self.units_of(learner), learner.num_timesteps - self.began
         if self.stage == SUBNETWORK:
             if self.split(units, self.center):
                 self._mark(learner)
@@ -101,7 +100,7 @@ class DEN(Growing, AnchoredPenalty, HardMask, Proximal, Periodic):
         self.loss_before = self._loss(learner)
         self.close(learner)
         self.cut_off(learner)
-        units = GrowingUnits(learner.q_net)
+        units = self.units_of(learner)
         units.prune()
         self.split(units, self.center)
         units.finish()
@@ -118,7 +117,7 @@ class DEN(Growing, AnchoredPenalty, HardMask, Proximal, Periodic):
 
     def _mark(self, learner: Learner) -> None:
         """Say which parameters are learnt, and how, and go on without moments."""
-        units = GrowingUnits(learner.q_net)
+        units = self.units_of(learner)
         free = (units.whole, units.head, units.subnetwork, units.expansion)[self.stage]()
         self.sparse = [of.float() * (of.ndim > 1 and self.stage != SUBNETWORK) for of in free]
         self.fresh = [of.float() * (self.stage == EXPANSION) for of in units.into_born()]

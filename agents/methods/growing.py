@@ -11,6 +11,7 @@ from continual_arcade.agents.methods.base import Learner
 from continual_arcade.agents.methods.growing_units import GrowingUnits
 from continual_arcade.agents.methods.isolation import Isolation
 from continual_arcade.agents.methods.rules import number
+from continual_arcade.agents.methods.tensors import check_free
 from continual_arcade.envs.checks import Number
 
 
@@ -47,6 +48,15 @@ class Growing(Isolation):
                 [torch.arange(size) < size - int(self.spare * size) for size in network.sizes]
             )
 
+    def units_of(self, learner: Learner) -> GrowingUnits:
+        """Return the units of the network that learns.
+
+        Raises:
+            ValueError: If a part of it is frozen, which could be neither added nor copied.
+        """
+        check_free(learner.q_net, self.name)
+        return GrowingUnits(learner.q_net)
+
     def split(self, units: GrowingUnits, before: Sequence[torch.Tensor]) -> int:
         """Copy the units that have drifted, as far as there are spare ones.
 
@@ -75,7 +85,7 @@ class Growing(Isolation):
     def log(self, learner: Learner) -> None:
         """Record the shares of units that the phase sees and that are spare, and all copies."""
         super().log(learner)
-        units = GrowingUnits(learner.q_net)
+        units = self.units_of(learner)
         for what, marks in (("seen", units.open), ("spare", units.spare)):
             learner.logger.record(f"{self.name}/{what}", float(torch.cat(marks).float().mean()))
         learner.logger.record(f"{self.name}/copied", self.copied)

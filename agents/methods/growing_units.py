@@ -52,19 +52,10 @@ class GrowingUnits:
 
     Args:
         network: The network, which is changed in place.
-
-    Raises:
-        ValueError: If a part of it is frozen, which could be neither added nor copied.
     """
 
     def __init__(self, network: Any) -> None:
         assert isinstance(network, AttentionQNetwork)
-        frozen = [name for name, one in network.named_parameters() if not one.requires_grad]
-        if frozen:
-            raise ValueError(
-                f"{', '.join(frozen)}: frozen (requires_grad is off), and units that are added or "
-                "copied change all layers: let all be learnt, or choose a method without growth"
-            )
         layers: Any = network.q_net
         linear = [layer for layer in layers if isinstance(layer, nn.Linear)]
         self.network = network

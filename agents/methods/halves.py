@@ -14,6 +14,7 @@ from torch import nn
 from torch.nn import functional
 
 from continual_arcade.agents.methods.perceptron import as_perceptron
+from continual_arcade.agents.methods.tensors import check_free
 
 Half = list[tuple[torch.Tensor, torch.Tensor]]
 """Weights and biases of one of them, layer by layer."""
@@ -37,19 +38,6 @@ def check_halves(network: Any, who: str) -> None:
             "64x64, with relu or tanh, and without layer_norm, dropout, heads and other options"
         )
     check_free(network, who)
-
-
-def check_free(network: Any, who: str) -> None:
-    """Check that no parameter is frozen.
-
-    Raises:
-        ValueError: If one is.
-    """
-    for name, tensor in network.named_parameters():
-        if not tensor.requires_grad:
-            raise ValueError(
-                f"part {who!r} moves all parameters, and {name} is frozen: set its requires_grad"
-            )
 
 
 def linear(network: Any) -> list[nn.Linear]:

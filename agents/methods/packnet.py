@@ -10,7 +10,7 @@ from continual_arcade.agents.methods.base import Learner, begin_from
 from continual_arcade.agents.methods.isolation import Isolation
 from continual_arcade.agents.methods.mask import HardMask
 from continual_arcade.agents.methods.preset import Preset
-from continual_arcade.agents.methods.tensors import parameters
+from continual_arcade.agents.methods.tensors import check_free, parameters
 from continual_arcade.agents.told_networks import SubnetworksQNetwork
 from continual_arcade.envs.checks import Whole
 
@@ -41,8 +41,13 @@ class PackNet(Isolation, HardMask):
         self.check_settings()
 
     def phase_end(self, learner: Learner, phase: int) -> None:
-        """Prune, retrain and freeze."""
+        """Prune, retrain and freeze.
+
+        Raises:
+            ValueError: If somebody else has frozen a parameter: pruning changes all of them.
+        """
         network = _network(learner)
+        check_free(network, self.name)
         self.close(learner)
         finished, phases = int(network.finished), network.phases
         # It teaches the network what that was.

@@ -11,7 +11,6 @@ import torch
 
 from continual_arcade.agents.methods.base import Learner, State, begin_from
 from continual_arcade.agents.methods.halves import (
-    check_free,
     check_halves,
     half_of,
     learn_values,
@@ -23,6 +22,7 @@ from continual_arcade.agents.methods.mask import HardMask
 from continual_arcade.agents.methods.periodic import Periodic
 from continual_arcade.agents.methods.preset import Preset
 from continual_arcade.agents.methods.rules import number
+from continual_arcade.agents.methods.tensors import check_free
 from continual_arcade.agents.settings import StepSize
 from continual_arcade.envs.checks import Count, Share, Whole
 

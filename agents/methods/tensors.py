@@ -52,6 +52,19 @@ def forget_moments(optimizer: torch.optim.Optimizer, tensor: torch.Tensor, where
             moment[where] = 0.0
 
 
+def check_free(network: nn.Module, who: str) -> None:
+    """Check that no parameter is frozen.
+
+    Raises:
+        ValueError: If one is.
+    """
+    for name, tensor in network.named_parameters():
+        if not tensor.requires_grad:
+            raise ValueError(
+                f"part {who!r} moves all parameters, and {name} is frozen: set its requires_grad"
+            )
+
+
 def roles(network: nn.Module) -> list[int]:
     """Return what each parameter of a network is, in their order.
 

@@ -620,7 +620,9 @@ def test_bad_input() -> None:
     learner = learnt(part, "torch", 40)
     net: Any = learner.q_net
     net.q_net[0].weight.requires_grad_(requires_grad=False)
-    with pytest.raises(ValueError, match=r"q_net\.0\.weight: frozen .* let all be learnt"):
+    with pytest.raises(
+        ValueError, match=r"part 'den' .* q_net\.0\.weight is frozen: set its requires_grad"
+    ):
         learner.learn(40, reset_num_timesteps=False)
     state = part.state_dict()
     with pytest.raises(ValueError, match="stage of den = 4"):

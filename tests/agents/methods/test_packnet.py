@@ -213,6 +213,17 @@ def test_bad_input() -> None:
             agent(PackNet(retrain=0), "torch", schedule)
 
 
+@pytest.mark.parametrize("retrain", [0, 5])
+def test_what_somebody_else_has_frozen_is_refused_before_it_is_pruned(retrain: int) -> None:
+    learner = agent(PackNet(retrain=retrain), "torch")
+    weight = learner.q_net.weights[0]
+    weight.requires_grad_(requires_grad=False)
+    before = weight.clone()
+    with pytest.raises(ValueError, match=r"part 'packnet' .* is frozen: set its requires_grad"):
+        learner.learn(CONFLICT.total_steps)
+    assert torch.equal(weight, before)
+
+
 def test_of_one_phase_it_is_the_dqn() -> None:
     """Bit for bit: nothing is pruned before a phase ends, and the last one never is."""
     alone = Schedule("alone", CONFLICT.phases[:1])

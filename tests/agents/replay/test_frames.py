@@ -282,7 +282,8 @@ def bytes_at(address: Any, count: Any) -> Any:
 def run_by_python(**mistakes: Any) -> Any:
     """Return the very source of what keeps rows, run by Python, with mistakes in place of parts."""
     names: dict[str, Any] = {"bytes_at": bytes_at}
-    for name in ("frame_at", "_sum_of", "_is_same", "_head_of", "place_of", "let_go", "keep"):
+    used = ("copy", "frame_at", "_sum_of", "_is_same", "_head_of", "place_of", "let_go", "keep")
+    for name in used:
         right = rebind(plain(getattr(kernels, name)), names)
         names[name] = mistakes[name](right) if name in mistakes else right
     return rebind(kernels.keep_rows, names)

@@ -1,11 +1,18 @@
 """PyTorch's compiler is imported by whoever uses it, and then all is as PyTorch has it."""
 
+import importlib
+
 import pytest
 import torch
-import torch._dynamo
 
 from continual_arcade.agents import without_dynamo
 from continual_arcade.agents.without_dynamo import METHODS, spare_dynamo
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _the_compiler() -> None:
+    """Import it for these tests, not for all that are collected: that takes seconds."""
+    importlib.import_module("torch._dynamo")
 
 
 @pytest.mark.parametrize("name", METHODS)

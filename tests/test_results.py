@@ -108,6 +108,14 @@ def test_the_page_of_calibration_has_the_table_of_figure_2a() -> None:
     assert "\n".join(program["lines"](table[table["seed"] > 0])) not in text
 
 
+def test_the_page_of_calibration_has_the_table_of_plasticity() -> None:
+    program = runpy.run_path(str(RESULTS / "plasticity.py"))
+    text = (RESULTS.parent / "calibration.md").read_text("utf-8")
+    table = read_csv(program["TASKS"])
+    assert "\n".join(program["lines"](table)) in text
+    assert "\n".join(program["lines"](table[table["seed"] > 1])) not in text
+
+
 def test_the_page_of_calibration_has_the_tables_of_figure_2c() -> None:
     program = runpy.run_path(str(RESULTS / "fisher_overlap.py"))
     text = (RESULTS.parent / "calibration.md").read_text("utf-8")

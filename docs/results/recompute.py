@@ -38,6 +38,7 @@ STUDIES = {
     "calibration-split": "online",
     "calibration-split-large": "agem",
     "calibration-ten": "online",
+    "calibration-plasticity": "online",
 }
 """What was published, and the method that differences are taken from."""
 ABOUT = {"versions": {}, "command": "", "git_commit": "", "machine": "", "python": ""}

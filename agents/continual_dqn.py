@@ -617,7 +617,8 @@ class ContinualDQN(DQN):
         """Reset some of what was learnt.
 
         Args:
-            network: Draw the parameters again; the target network gets the same.
+            network: Draw the parameters again, but for frozen ones; the target network gets the
+                same.
             optimizer: Forget the optimiser's moments.
             replay: Forget all transitions.
         """
@@ -630,8 +631,17 @@ class ContinualDQN(DQN):
                     self.lr_schedule,
                     **self.policy_kwargs,
                 )
+            frozen = {
+                name: tensor.detach().clone()
+                for name, tensor in self.q_net.named_parameters()
+                if not tensor.requires_grad
+            }
             # In place: optimiser and aliases hold on to the tensors.
             self.policy.load_state_dict(fresh.state_dict())
+            with torch.no_grad():
+                for name, tensor in frozen.items():
+                    self.q_net.get_parameter(name).copy_(tensor)
+                    self.q_net_target.get_parameter(name).copy_(tensor)
             self.follow_network()
         if optimizer:
             self.policy.optimizer.state.clear()

@@ -141,6 +141,8 @@ class ContinualPolicy(DQNPolicy):
             double_inputs(network.q_net)
         if isinstance(network, ProgressiveQNetwork):
             network.add_columns()
+        if isinstance(network, SubnetworksQNetwork):
+            network.free_weights()
         if self.initial == "xavier":
             for layer in network.modules():
                 if isinstance(layer, nn.Linear | nn.Conv2d):

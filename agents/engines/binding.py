@@ -100,13 +100,15 @@ class PartBinding:
     def before(self) -> None:
         """Adopt the part's vectors, and take its numbers."""
         part = self.part
+        held = {name: getattr(part, name) for name in self.vectors}
+        # All are looked at before the first is written to: one may lie where another one did.
+        strange = {
+            name: self.vectors[name].strange(tensors) for name, tensors in held.items() if tensors
+        }
         for i, (name, vector) in enumerate(self.vectors.items()):
-            tensors = getattr(part, name)
-            if tensors:
-                adopted = vector.adopt(tensors)
-                if adopted is not None:
-                    setattr(part, name, adopted)
-            self.record[4 + i] = vector.array.ctypes.data if tensors else 0
+            if found := strange.get(name):
+                setattr(part, name, vector.take(found))
+            self.record[4 + i] = vector.array.ctypes.data if held[name] else 0
         for i, name in enumerate(self.what.rows):
             self.record[4 + len(self.vectors) + i] = getattr(part, name).ctypes.data
         for i, name in self._read:

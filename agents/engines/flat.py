@@ -1,7 +1,7 @@
 """Flat memory that tensors of an agent live in, so that compiled code and PyTorch share them."""
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 import numpy as np
 import numpy.typing as npt
@@ -53,16 +53,29 @@ class FlatVector:
         Returns:
             The tensors of the vector, to be used instead; None if these are in use already.
         """
-        strange = False
-        for tensor, view in zip(tensors, self.views, strict=True):
+        return self.take(self.strange(tensors))
+
+    def strange(self, tensors: Sequence[torch.Tensor]) -> dict[int, torch.Tensor]:
+        """Return copies of the tensors that do not lie in the vector, by their places.
+
+        Copies, since they may lie in another vector that is written to next, or elsewhere in this
+        one, as where a part exchanges two of its vectors.
+        """
+        found = {}
+        for place, (tensor, view) in enumerate(zip(tensors, self.views, strict=True)):
             if tensor is not view:
                 if tensor.shape != view.shape:
                     raise ValueError(
                         f"a tensor has shape {tuple(tensor.shape)}, and its parameter "
                         f"{tuple(view.shape)}"
                     )
-                view.copy_(tensor)
-                strange = True
+                found[place] = tensor.detach().clone()
+        return found
+
+    def take(self, strange: Mapping[int, torch.Tensor]) -> list[torch.Tensor] | None:
+        """Take the values of such tensors; see :meth:`adopt`."""
+        for place, tensor in strange.items():
+            self.views[place].copy_(tensor)
         return list(self.views) if strange else None
 
 

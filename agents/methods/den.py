@@ -1,12 +1,15 @@
 """DEN: a phase retrains the units that it needs, adds others, and copies those that drift."""
 
 from dataclasses import dataclass
+from functools import partial
 from typing import Annotated, Any, ClassVar
 
+import numpy as np
 import torch
 
 from continual_arcade.agents.methods.base import Learner, State, begin_from
 from continual_arcade.agents.methods.growing import Growing
+from continual_arcade.agents.methods.growing_units import Marks
 from continual_arcade.agents.methods.mask import HardMask
 from continual_arcade.agents.methods.periodic import Periodic
 from continual_arcade.agents.methods.preset import Preset
@@ -61,11 +64,7 @@ class DEN(Growing, AnchoredPenalty, HardMask, Proximal, Periodic):
     """The loss at the end of the phase before."""
 
     def bind(self, learner: Learner, rng: Any) -> None:
-        """Get ready for the first phase.
-
-        Raises:
-            ValueError: If there are fewer spare units than are to be added at once.
-        """
+        """Get ready for the first phase; refuse more units than are spare."""
         super().bind(learner, rng)
         network: Any = learner.q_net
         spare = [int(self.spare * size) for size in network.sizes]
@@ -86,18 +85,17 @@ class DEN(Growing, AnchoredPenalty, HardMask, Proximal, Periodic):
             if self.units and over >= self.retrain_steps:
                 self.began = learner.num_timesteps
                 if self._loss(learner) > self.above * self.loss_before:
-                    self.lacks("added", units.grow(self.units, self.rng))
-                    self._enter(learner, EXPANSION)
-        elif (self.stage == HEAD and over >= self.head_steps) or (
-            self.stage == EXPANSION and over >= self.expand_steps
-        ):
+                    added = self.grow(units, self.units)
+                    if any(bool(of.any()) for of in added):
+                        self._enter(learner, EXPANSION, added)
+        elif over >= {HEAD: self.head_steps, EXPANSION: self.expand_steps}.get(self.stage, np.inf):
             self.cut_off(learner)
             units.prune()
             self._enter(learner, SUBNETWORK)
 
     def phase_end(self, learner: Learner, phase: int) -> None:
         """Keep which units the phase sees, and begin the next one with its head."""
-        self.loss_before = self._loss(learner)
+        self.loss_before = self._loss(learner) or self.loss_before
         self.close(learner)
         self.cut_off(learner)
         units = self.units_of(learner)
@@ -109,27 +107,31 @@ class DEN(Growing, AnchoredPenalty, HardMask, Proximal, Periodic):
         self._enter(learner, HEAD)
         self.act(learner)
 
-    def _enter(self, learner: Learner, stage: int) -> None:
-        """Begin a stage."""
+    def _enter(self, learner: Learner, stage: int, added: Marks | None = None) -> None:
+        """Begin a stage; that of expansion with the units that were added."""
         self.stage, self.began = stage, learner.num_timesteps
         self.shortens = self.group if stage == EXPANSION else 0.0
-        self._mark(learner)
+        self._mark(learner, added)
 
-    def _mark(self, learner: Learner) -> None:
+    def _mark(self, learner: Learner, added: Marks | None = None) -> None:
         """Say which parameters are learnt, and how, and go on without moments."""
         units = self.units_of(learner)
-        free = (units.whole, units.head, units.subnetwork, units.expansion)[self.stage]()
+        added = added or units.none
+        expansion = partial(units.expansion, added)
+        free = (units.whole, units.head, units.subnetwork, expansion)[self.stage]()
         self.sparse = [of.float() * (of.ndim > 1 and self.stage != SUBNETWORK) for of in free]
-        self.fresh = [of.float() * (self.stage == EXPANSION) for of in units.into_born()]
+        self.fresh = [of.float() for of in units.into(added)]
         self.omega = [(a & b).float() for a, b in zip(free, units.of_finished(), strict=True)]
         self.freeze(learner, [~of for of in free])
         if self.stage != FIRST:
             begin_from(learner, target=True, optimizer=True)
 
     def _loss(self, learner: Learner) -> float:
-        drawn = self.rng.choice(learner.replay.stored_slots(), LOOKED_AT)
+        slots = learner.replay.stored_slots()
+        if not len(slots):  # replay was emptied a moment ago
+            return 0.0
         with torch.no_grad():
-            return float(learner.td_loss(learner.replay.gather(drawn)))
+            return float(learner.td_loss(learner.replay.gather(self.rng.choice(slots, LOOKED_AT))))
 
     def load_state_dict(self, state: State) -> None:
         """Put back which stage it is."""

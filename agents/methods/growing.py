@@ -8,7 +8,7 @@ from typing import Annotated, Any, ClassVar
 import torch
 
 from continual_arcade.agents.methods.base import Learner
-from continual_arcade.agents.methods.growing_units import GrowingUnits
+from continual_arcade.agents.methods.growing_units import GrowingUnits, Marks
 from continual_arcade.agents.methods.isolation import Isolation
 from continual_arcade.agents.methods.rules import number
 from continual_arcade.agents.methods.tensors import check_free
@@ -71,6 +71,12 @@ class Growing(Isolation):
         self.copied += copied
         self.lacks("copied", lacking)
         return copied
+
+    def grow(self, units: GrowingUnits, count: int) -> Marks:
+        """Add units to each hidden layer, as far as there are spare ones, and return which."""
+        added = units.grow(count, self.rng)
+        self.lacks("added", count * len(added) - int(torch.cat(added).sum()))
+        return added
 
     def lacks(self, what: str, count: int) -> None:
         """Warn once of units that could not be added or copied."""

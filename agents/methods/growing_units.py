@@ -88,11 +88,6 @@ class GrowingUnits:
         """Units that no phase sees."""
         return [~(seen | used) for seen, used in zip(self.open, self.used, strict=True)]
 
-    @property
-    def born(self) -> Marks:
-        """Units that were added in this phase."""
-        return [seen & ~used for seen, used in zip(self.open, self.used, strict=True)]
-
     def reached(self) -> Marks:
         """Return the units from which nonzero weights lead to the head of the phase."""
         return reached(self.weights, self.outputs, self.open)
@@ -103,7 +98,7 @@ class GrowingUnits:
 
     def head(self) -> Marks:
         """Mark the head of the phase, of all parameters."""
-        return self._between(False, self.open, self._none, head=True)
+        return self._between(False, self.open, self.none, head=True)
 
     def subnetwork(self) -> Marks:
         """Mark what is between units from which nonzero weights lead to the head, and the head."""
@@ -116,15 +111,15 @@ class GrowingUnits:
             )
         return self._between(True, found, found, head=True)
 
-    def expansion(self) -> Marks:
-        """Mark weights to units of this phase and from them, and the head; no biases of units."""
-        into, head = self.into_born(), self.head()
-        out = self._between(False, self.born, self.open, head=False)
+    def expansion(self, added: Marks) -> Marks:
+        """Mark weights to added units and from them, and the head; no biases of units."""
+        into, head = self.into(added), self.head()
+        out = self._between(False, added, self.open, head=False)
         return [a | b | (c & (c.ndim > 1)) for a, b, c in zip(into, head, out, strict=True)]
 
-    def into_born(self) -> Marks:
-        """Mark the weights that lead to units of this phase, of all parameters."""
-        marks = self._between(True, self.open, self.born, head=False)
+    def into(self, units: Marks) -> Marks:
+        """Mark the weights that lead to units that the phase sees, of all parameters."""
+        marks = self._between(True, self.open, units, head=False)
         return [mark & (mark.ndim > 1) for mark in marks]
 
     def of_finished(self) -> Marks:
@@ -140,29 +135,29 @@ class GrowingUnits:
         return [*marks, torch.zeros_like(self.network.attention.embedding, dtype=torch.bool)]
 
     @property
-    def _none(self) -> Marks:
+    def none(self) -> Marks:
+        """No unit."""
         return [torch.zeros_like(used) for used in self.used]
 
-    def grow(self, count: int, rng: np.random.Generator) -> int:
+    def grow(self, count: int, rng: np.random.Generator) -> Marks:
         """Add units to each hidden layer, as far as there are spare ones; no value changes.
 
         Their incoming weights are drawn as PyTorch draws them, biases and outgoing weights are 0.
 
         Returns:
-            How many could not be added.
+            Which were added.
         """
-        units, lacking = self.open, 0
+        units, added = self.open, self.none
         for layer, spare in enumerate(self.spare):
             new = torch.nonzero(spare).flatten()[:count]
-            lacking += count - len(new)
-            units[layer][new] = True
+            units[layer][new] = added[layer][new] = True
             shape = len(new), self.weights[layer].shape[1]
             drawn = rng.uniform(-1, 1, shape) / np.sqrt(shape[1])
             self.weights[layer][new] = torch.from_numpy(drawn.astype(np.float32))
             self.biases[layer][new] = 0.0
             self.weights[layer + 1][:, new] = 0.0
         self.see(units)
-        return lacking
+        return added
 
     def prune(self) -> None:
         """Remove units of this phase that give its head nothing, which changes no value."""

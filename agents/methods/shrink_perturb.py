@@ -44,6 +44,8 @@ class ShrinkPerturb(Part):
             return
         with torch.no_grad():
             for tensor in parameters(learner):
+                if not tensor.requires_grad:
+                    continue
                 tensor.mul_(self.shrink)  # in place: what learns holds on to the tensors
                 if self.noise:  # adding 0 would change the sign of a zero
                     drawn = self.rng.normal(scale=self.noise, size=tuple(tensor.shape))

@@ -15,7 +15,9 @@ from hypothesis import strategies as st
 from continual_arcade.agents.engines.binding import PartBinding, TensorRecords
 from continual_arcade.agents.kernels.arithmetic import choose
 from continual_arcade.agents.methods import Part
+from continual_arcade.agents.methods.base import Learner
 from continual_arcade.agents.methods.importance import Parameters
+from continual_arcade.agents.methods.periodic import Periodic
 from continual_arcade.agents.methods.plans import Extent, Planner, plan
 from continual_arcade.agents.methods.rules import (
     count,
@@ -145,6 +147,38 @@ def test_a_binding_that_mixes_up_vectors_is_found_out(monkeypatch: pytest.Monkey
 
     monkeypatch.setattr(PartBinding, "before", wrongly)
     assert distance(torchs, trained("compiled")) > 1e-4
+
+
+@dataclass
+class Exchanging(Periodic):
+    """Exchanges what two of its vectors hold, whole and tensor by tensor."""
+
+    name: ClassVar[str] = "exchanging"
+    every: int = 40
+    one: Parameters = vector()
+    two: Parameters = vector()
+
+    @rule("after_update", writes="one")
+    def grow(theta: Any, one: Any) -> Any:
+        return one + theta
+
+    def act(self, learner: Learner) -> None:
+        self.one, self.two = self.two, self.one
+        self.one[1], self.one[3] = self.one[3], self.one[1]
+
+
+def test_vectors_that_a_part_exchanges_are_the_same_in_both_engines() -> None:
+    parts = []
+    for engine in ("torch", "compiled"):
+        part = Exchanging()
+        square = {"net_arch": [8, 8]}
+        learner = tiny.live(tiny.agent(part, engine=engine, policy=square), 200)
+        assert learner.runs_compiled == (engine == "compiled")
+        parts.append(part)
+    for name in ("one", "two"):
+        for a, b in zip(*(getattr(part, name) for part in parts), strict=True):
+            assert float(a.abs().max()) > 0
+            torch.testing.assert_close(a, b, rtol=1e-4, atol=1e-5)
 
 
 @dataclass

@@ -48,6 +48,11 @@ def learnt(
     return learner
 
 
+def born_of(units: GrowingUnits) -> list[torch.Tensor]:
+    """Return the units that no finished phase sees, and the present one does."""
+    return [seen & ~used for seen, used in zip(units.open, units.used, strict=True)]
+
+
 # The search.
 
 
@@ -219,8 +224,8 @@ class Watched(DEN):
 
     name: ClassVar[str] = "watched"
 
-    def _mark(self, learner: Any) -> None:
-        super()._mark(learner)
+    def _mark(self, learner: Any, added: Any = None) -> None:
+        super()._mark(learner, added)
         vars(self).setdefault("stages", []).append(self.stage)
         vars(self)["then"] = [p.detach().clone() for p in learner.q_net.parameters()]
 
@@ -280,7 +285,7 @@ def test_what_is_learnt_in_each_stage() -> None:
     net: Any = learner.q_net
     units = GrowingUnits(net)
     assert part.stage == EXPANSION
-    seen, born, found = ([*of] for of in (units.open, units.born, units.reached()))
+    seen, born, found = ([*of] for of in (units.open, born_of(units), units.reached()))
     assert all(int(new.sum()) >= 2 for new in born)
     assert not bool((found[1] == seen[1]).all())
     features, actions = net.features_dim, int(net.action_space.n)
@@ -314,12 +319,54 @@ def test_what_is_learnt_in_each_stage() -> None:
 
     for stage, marks in (
         ("sub", units.subnetwork()),
-        ("new", units.expansion()),
+        ("new", units.expansion(born)),
         ("head", units.head()),
     ):
         assert [mark.tolist() for mark in marks[:-1]] == expected(stage)
         assert not marks[-1].any()
     assert [m.tolist() for m in units.head()[:-1]] != expected("new")
+
+
+@dataclass
+class Marked(Watched):
+    """Notes, as an expansion begins, what it marks, and which units were copied in the phase."""
+
+    name: ClassVar[str] = "marked"
+
+    def _enter(self, learner: Any, stage: int, added: Any = None) -> None:
+        super()._enter(learner, stage, added)
+        if stage == EXPANSION:
+            new = [torch.nonzero(of).flatten().tolist() for of in added]
+            fresh = [
+                torch.nonzero(of.any(1)).flatten().tolist() for of in self.fresh[: 2 * len(new) : 2]
+            ]
+            born = [int(of.sum()) for of in born_of(self.units_of(learner))]
+            vars(self).setdefault("looks", []).append((new, fresh, born))
+
+
+@BY_ENGINE
+def test_copies_are_not_taken_for_units_that_were_added(engine: Any) -> None:
+    """The group lasso, and what an expansion learns, are of added units alone."""
+    part = small(Marked, drift=0.001, units=1, spare=0.75)
+    learnt(part, engine)
+    looks = vars(part)["looks"]
+    assert any(sum(born) > sum(map(len, new)) for new, _, born in looks)  # there were copies
+    assert all(fresh == new for new, fresh, _ in looks)
+
+
+@BY_ENGINE
+def test_where_no_unit_is_spare_retraining_goes_on(engine: Any) -> None:
+    part = small(Marked, units=4, spare=0.25, drift=np.inf)
+    with pytest.warns(UserWarning, match="should have been added"):
+        learnt(part, engine)
+    looks = vars(part)["looks"]
+    assert len(looks) < vars(part)["stages"].count(SUBNETWORK)
+    assert all(any(new) for new, _, _ in looks)
+
+
+def test_nothing_is_looked_at_before_something_is_stored() -> None:
+    part = small(head_steps=0, retrain_steps=1, every=1, above=1e9, drift=np.inf)
+    learnt(part, num_envs=1, n_steps=5, learning_starts=0)
 
 
 @BY_ENGINE
@@ -361,10 +408,12 @@ def filled(part: DEN, engine: str = "torch") -> tuple[Any, GrowingUnits, Any]:
 def test_what_is_added_changes_nothing_until_it_is_learnt() -> None:
     learner, units, said = filled(small(units=0, drift=np.inf))
     net, before = learner.q_net, [int(of.sum()) for of in units.open]
-    assert units.grow(3, np.random.default_rng(0)) == 0
+    added = units.grow(3, np.random.default_rng(0))
+    assert [int(of.sum()) for of in added] == [3, 3]
+    assert all(map(torch.equal, added, born_of(units)))
     assert [int(of.sum()) for of in units.open] == [n + 3 for n in before]
     assert [torch.equal(of_phase(net, k), said[k]) for k in (0, 1)] == [True, True]
-    new = [torch.nonzero(of).flatten() for of in units.born]
+    new = [torch.nonzero(of).flatten() for of in born_of(units)]
     bounds = [
         units.weights[k][new[k]].abs().max() * units.weights[k].shape[1] ** 0.5 for k in (0, 1)
     ]
@@ -387,7 +436,7 @@ def test_units_that_give_nothing_go_and_nothing_changes() -> None:
     learner, units, _ = filled(small(units=0, drift=np.inf))
     net = learner.q_net
     units.grow(3, np.random.default_rng(0))
-    new = [torch.nonzero(of).flatten() for of in units.born]
+    new = [torch.nonzero(of).flatten() for of in born_of(units)]
     units.weights[0][new[0][0]] = 0.0  # has no input
     units.weights[1][:, new[0][:2]] = 0.5
     units.weights[1][:, new[0][2]] = 0.0  # nothing reads it
@@ -396,13 +445,13 @@ def test_units_that_give_nothing_go_and_nothing_changes() -> None:
     units.biases[1][new[1][1]] = 0.3  # has none, either, and says something all the same
     said = [of_phase(net, k) for k in (0, 1)]
     units.prune()
-    kept = [of.tolist() for of in units.born]
+    kept = [of.tolist() for of in born_of(units)]
     assert [[i for i, there in enumerate(of) if there] for of in kept] == [
         [int(new[0][1])],
         new[1][:2].tolist(),
     ]
     assert [torch.equal(of_phase(net, k), said[k]) for k in (0, 1)] == [True, True]
-    units.see([of & ~new for of, new in zip(units.open, units.born, strict=True)])
+    units.see([of & ~new for of, new in zip(units.open, born_of(units), strict=True)])
     assert not torch.allclose(of_phase(net, 1), said[1])  # what is planted: all of them go
 
 
@@ -454,7 +503,7 @@ def test_units_that_have_drifted_are_copied(share: float) -> None:
     assert torch.equal(of_phase(net, 0), vars(part)["said"][0]) == (share == 0.0)
     assert all(float(of.max()) <= limit for of in units.drift(part.center))
     # What is planted: a copy that nothing reads.
-    for k, born in enumerate(units.born):
+    for k, born in enumerate(born_of(units)):
         units.weights[k + 1][:, born] = 0.0
     assert not torch.allclose(of_phase(net, 1), now, atol=1e-4)
 

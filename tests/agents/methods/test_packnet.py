@@ -18,6 +18,7 @@ from isolated import (
     agent,
     check_comes_back,
     moved,
+    of_phase,
 )
 from torch import nn
 
@@ -211,6 +212,20 @@ def test_bad_input() -> None:
             ValueError, match=rf"'{schedule.name}' a phase begins again.* or drifts"
         ):
             agent(PackNet(retrain=0), "torch", schedule)
+
+
+@pytest.mark.parametrize("option", [{"layer_norm": True}, {"dropout": 0.2}])
+def test_weights_belong_to_phases_behind_normalisation_and_dropout_too(option: Any) -> None:
+    part = Noted(retrain=3)
+    learner = agent(part, "torch", **option)
+    learner.learn(CONFLICT.total_steps, log_interval=None)
+    learner.policy.set_training_mode(False)
+    net: Any = learner.q_net
+    assert [owner.shape for owner in net.owners] == [weight.shape for weight in net.weights]
+    assert {*net.bounds()} >= {name for name, _ in net.named_buffers() if "owner" in name}
+    for phase in (0, 1):
+        assert all(bool((owner == phase).any()) for owner in net.owners)
+        assert torch.equal(of_phase(net, phase), vars(part)["said"][phase])
 
 
 @pytest.mark.parametrize("retrain", [0, 5])

@@ -9,6 +9,7 @@ import torch
 from fake_learner import FakeLearner, Point
 
 from continual_arcade.agents.methods import Part
+from continual_arcade.agents.methods.reset import Reset
 from continual_arcade.agents.methods.shrink_perturb import ShrinkPerturb
 from continual_arcade.agents.methods.tensors import copies, parameters
 
@@ -116,6 +117,19 @@ def test_without_shrinking_and_noise_it_is_the_dqn_bit_for_bit(engine: str) -> N
     assert with_it(1.0, 0.0) == plain
     for other in (with_it(0.9, 0.0), with_it(1.0, 0.1), with_it(1.0, 0.0, target=True)):
         assert other != plain
+
+
+@pytest.mark.parametrize("part", [ShrinkPerturb(), Reset()], ids=["shrink-perturb", "reset"])
+def test_a_layer_that_somebody_has_frozen_stays_as_it_is(part: Part) -> None:
+    learner = tiny.agent(part)
+    first, last = learner.q_net.q_net[0], learner.q_net.q_net[-1]  # type: ignore[index]
+    for tensor in first.parameters():
+        tensor.requires_grad_(requires_grad=False)
+    before, moved = first.weight.clone(), last.weight.clone()
+    tiny.live(learner)
+    assert torch.equal(first.weight, before)
+    assert torch.equal(learner.q_net_target.q_net[0].weight, before)  # type: ignore[index]
+    assert not torch.equal(last.weight, moved)
 
 
 def test_noise_follows_from_the_seed_and_from_nothing_else() -> None:

@@ -6,7 +6,7 @@ from typing import Annotated, Any, Literal, get_args
 import numpy as np
 import numpy.typing as npt
 
-from continual_arcade.envs.checks import Each, Whole, check_fields
+from continual_arcade.envs.checks import Each, Whole, WrongTypeError, check_fields
 from continual_arcade.envs.messages import shown
 
 ObservationKind = Literal["features", "pixels"]
@@ -42,9 +42,10 @@ class PictureFormat:
     def __post_init__(self) -> None:
         size = self.screen_size
         sides = (size, size) if isinstance(size, int | np.integer) else size
+        if not isinstance(sides, list | tuple) or len(sides) != 2:
+            kind = ValueError if isinstance(sides, list | tuple) else WrongTypeError
+            raise kind(f"screen_size = {shown(size)} must be rows and columns, or one whole number")
         sides = Each(Whole(1, LARGEST))("screen_size", sides)
-        if len(sides) != 2:
-            raise ValueError(f"screen_size = {shown(size)} must be rows and columns, or one number")
         object.__setattr__(self, "screen_size", tuple(sides))
         check_fields(self)
 

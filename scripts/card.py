@@ -3,6 +3,7 @@
 python -m continual_arcade.scripts.scenario card catcher-conflict
 """
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import asdict, replace
 from datetime import UTC, datetime
@@ -58,6 +59,8 @@ def card(args: Card, console: Console, given: Sequence[str]) -> int | None:
         RuntimeError: If runs failed.
         OSError: If something cannot be read or written.
     """
+    if not args.scenario:
+        raise ValueError("name a scenario, or a file of one, such as: card catcher-conflict")
     scenario = scenarios.find(args.scenario)
     check_game(scenario)
     study = _study(scenario, args)
@@ -68,6 +71,8 @@ def card(args: Card, console: Console, given: Sequence[str]) -> int | None:
     folder = StudyFolder(args.out / study.name)
     study = _with_what_is_there(study, folder)
     study.check()
+    if args.to is not None:
+        _make_room(args.to)
     about = {
         "command": command_of("scenario", given),
         "date": datetime.now(UTC).isoformat(timespec="seconds"),
@@ -78,9 +83,7 @@ def card(args: Card, console: Console, given: Sequence[str]) -> int | None:
     alone = {column: tuple(group.runs.values()) for column, group in experts.items()}
     found = properties(results, alone)
     console.print(_table(scenario, found))
-    to = args.to or folder.path
-    to.mkdir(parents=True, exist_ok=True)
-    seeds = write_seeds(study.seeds)
+    to, seeds = args.to or folder.path, write_seeds(study.seeds)
     made = {**about, "command": for_anybody(command_of("scenario", given)), "seeds": seeds}
     spread = Spread.of(scenario, results, METRIC)
     by_name = {one.group.method: one for one in results}
@@ -102,9 +105,22 @@ def card(args: Card, console: Console, given: Sequence[str]) -> int | None:
     return None if all(one.is_met for one in found) else NOTICE
 
 
+def _make_room(to: Path) -> None:
+    """Make the folder that the card will be written to, before anything is trained."""
+    try:
+        to.mkdir(parents=True, exist_ok=True)
+    except (FileExistsError, NotADirectoryError) as error:
+        raise ValueError(
+            f"{to} is, or lies in, a file: choose another folder for the card"
+        ) from error
+
+
 def _study(scenario: Scenario, args: Card) -> studies.Study:
     if FINETUNE not in args.methods:
-        raise ValueError(f"methods = {', '.join(args.methods)} must have {FINETUNE} among them")
+        named = ", ".join(args.methods) or "none"
+        raise ValueError(f"methods = {named}: {FINETUNE} must be among them")
+    if twice := [name for name, count in Counter(args.methods).items() if count > 1]:
+        raise ValueError(f"methods: {twice[0]} is named more than once")
     data: dict[str, Any] = {
         "format": studies.FORMAT,
         "name": f"card-{scenario.name}",

@@ -64,6 +64,11 @@ def _end_of(command: Callable[[], int | None]) -> SystemExit | None:
     except (ValueError, RuntimeError) as error:
         print(f"error: {error}", file=sys.stderr)
         return SystemExit(2)
+    except MemoryError as error:
+        what = f"{error}" or "there is not enough memory"
+        way_out = "fewer num_envs, a smaller buffer_size, smaller pictures or hidden layers"
+        print(f"error: {what}: {way_out}; or a larger machine", file=sys.stderr)
+        return SystemExit(2)
     return None
 
 

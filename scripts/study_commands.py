@@ -10,6 +10,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from joblib import parallel_config
 from rich.console import Console
 from tqdm import tqdm
 
@@ -424,7 +425,17 @@ def _executor(args: Workers) -> Executor:
     if args.address is not None:
         raise ValueError(f"address = {args.address!r} is for --cluster ray")
     jobs = jobs_at_a_time(args.jobs)
-    return local_executor(jobs) if args.cluster == "loky" else JoblibExecutor(jobs, args.cluster)
+    if args.cluster == "loky":
+        return local_executor(jobs)
+    try:
+        with parallel_config(backend=args.cluster):
+            pass
+    except ValueError as error:
+        raise ValueError(
+            f"cluster = {args.cluster!r}: choose loky, ray, or another backend that joblib has "
+            f"({error})"
+        ) from error
+    return JoblibExecutor(jobs, args.cluster)
 
 
 def _about(command: str) -> dict[str, object]:

@@ -120,6 +120,11 @@ def watch(args: Watch) -> None:
     )
     if playing.game == OTHER:
         _check_others(playing, args)
+    if args.network is not None and not any(member.path for member in playing.members):
+        raise ValueError(
+            f"--network says which network of an agent plays, and {playing.members[0].name} has "
+            "none: name the folder of a run, or a checkpoint"
+        )
     if args.observation or args.saliency:
         player, *others = playing.members
         if others:

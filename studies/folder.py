@@ -100,7 +100,9 @@ class StudyFolder:
         """
         folder = cls(path)
         if not folder.plan.is_file():
-            raise FileNotFoundError(f"{path} is no study: it has no {folder.plan.name}")
+            raise FileNotFoundError(
+                f"{path} is no study: it has no {folder.plan.name}; `study run` begins one"
+            )
         return folder
 
     def begin(self, study: Study, about: Mapping[str, Any]) -> None:

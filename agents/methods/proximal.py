@@ -1,7 +1,7 @@
 """Proximal steps: weights that become 0, one by one or all of a unit; a base for methods."""
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Annotated, Any
 
 import torch
 
@@ -10,7 +10,11 @@ from continual_arcade.agents.methods.base import Learner, Part
 from continual_arcade.agents.methods.importance import Parameters
 from continual_arcade.agents.methods.rules import number, rule, tensor_rule, vector
 from continual_arcade.agents.methods.tensors import parameters
-from continual_arcade.envs.checks import NotNegative
+from continual_arcade.agents.settings import LARGEST_STEP
+from continual_arcade.envs.checks import Number
+
+Strength = Annotated[float, Number(0, high=LARGEST_STEP)]
+"""Of a proximal step, which single precision holds."""
 
 
 @dataclass
@@ -21,11 +25,11 @@ class Proximal(Part):
     does not hold up against becomes 0, and not only small.
     """
 
-    l1: NotNegative = 0.003
+    l1: Strength = 0.003
     """How fast weights shrink that are to be sparse [learning rates a gradient step]."""
-    group: NotNegative = 0.1
+    group: Strength = 0.1
     """How fast the weights into a new unit shrink as a whole [learning rates a gradient step]."""
-    cut: NotNegative = 0.01
+    cut: Strength = 0.01
     """Weights that are to be sparse, and are no larger, become 0 in the end."""
 
     sparse: Parameters = vector()

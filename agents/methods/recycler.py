@@ -15,6 +15,7 @@ from continual_arcade.agents.methods.base import Learner, State
 from continual_arcade.agents.methods.periodic import Periodic
 from continual_arcade.agents.methods.rules import declared, number
 from continual_arcade.agents.methods.tensors import forget_moments
+from continual_arcade.agents.told_networks import PhaseInputs
 from continual_arcade.envs.checks import Count, Whole
 from continual_arcade.envs.schedules import LONGEST
 
@@ -87,6 +88,12 @@ class Recycler(Periodic):
 
     def layers(self, network: Any) -> list[Hidden]:
         """Return the hidden layers of a network, in order."""
+        if isinstance(network.features_extractor, PhaseInputs):
+            raise ValueError(
+                f"part {self.name!r} recycles units of one layer after the other, and with inputs "
+                "= 'per_phase' there are several first ones: choose inputs = 'shared', or leave "
+                "the part out"
+            )
         if type(network.features_extractor) is not FlattenExtractor:
             raise ValueError(
                 f"part {self.name!r} recycles units of perceptrons, and the network looks at "

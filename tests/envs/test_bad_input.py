@@ -61,8 +61,8 @@ def looking(until: dict[str, float] | None = None, **params: float) -> Schedule:
         (TOUR, {**PIXELS, "screen_size": 17}, "at least 18 rows and 19 columns"),
         (FLAPPY, {**PIXELS, "screen_size": 5000}, r"screen_size\[0\] = 5000.* at most 4,096"),
         (FLAPPY, {**PIXELS, "screen_size": 0}, r"screen_size\[0\] = 0 must be a whole number"),
-        (FLAPPY, {**PIXELS, "screen_size": (84, 84, 3)}, "must be rows and columns, or one number"),
-        (FLAPPY, {**PIXELS, "screen_size": 84.0}, "screen_size = 84.0 must be a list"),
+        (FLAPPY, {**PIXELS, "screen_size": (84, 84, 3)}, "must be rows and columns, or one whole"),
+        (FLAPPY, {**PIXELS, "screen_size": 84.0}, "screen_size = 84.0 must be rows and columns"),
         (FLAPPY, {**PIXELS, "colour": "yes"}, "colour = 'yes' must be True or False"),
         (
             FLAPPY,

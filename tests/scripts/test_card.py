@@ -44,6 +44,24 @@ def test_what_a_card_was_measured_by_is_not_repeated_and_counts(tmp_path: Path) 
     assert made["seeds"] == "0..2"
 
 
+def test_mistakes_are_named_before_anything_is_trained(tmp_path: Path, capsys: Any) -> None:
+    file = tmp_path / "tiny.toml"
+    file.write_text(tomli_w.dumps(SCENARIO), "utf-8")
+    for given, said in (
+        (["--methods", "finetune", "finetune"], "methods: finetune is named more than once"),
+        (["--methods", "reservoir"], "methods = reservoir: finetune must be among them"),
+        (["--to", str(file)], "is, or lies in, a file: choose another folder"),
+        (["--to", str(file / "deep")], "is, or lies in, a file: choose another folder"),
+        (["--cluster", "nope"], "cluster = 'nope': choose loky, ray, or another"),
+    ):
+        assert card(file, "--seeds", "0..1", *given) == 2
+        assert said in capsys.readouterr().err
+        assert not (tmp_path / "card-tiny").exists()
+    with pytest.raises(SystemExit, match="2"):
+        command.main(["card"])
+    assert "name a scenario" in capsys.readouterr().err
+
+
 def test_a_card_of_an_edited_scenario_does_not_mix_with_what_was_there(
     tmp_path: Path, capsys: Any
 ) -> None:

@@ -229,6 +229,7 @@ def test_signals_that_are_ignored_stay_so(tmp_path: Path) -> None:
     [
         (ValueError("[red]x[/red] = 3 is odd"), "error: [red]x[/red] = 3 is odd\n"),
         (RuntimeError("no"), "error: no\n"),
+        (MemoryError("Unable to allocate 60 GiB"), "or hidden layers; or a larger machine\n"),
         (FileNotFoundError("no file"), "error: no file\n"),
         (OSError(28, "No space left on device"), "What was written before is intact.\n"),
         (KeyboardInterrupt(), "interrupted; what was written so far is intact\n"),

@@ -110,7 +110,8 @@ def test_status_counts(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_a_folder_without_a_study_is_named(tmp_path: Path) -> None:
     (tmp_path / "empty").mkdir()
-    assert "is no study: it has no study.json" in refused("status", tmp_path / "empty")
+    message = refused("status", tmp_path / "empty")
+    assert "is no study: it has no study.json; `study run` begins one" in message
     message = refused("resume", "quick", "--out", tmp_path)
     assert f"{tmp_path / 'quick'} is no study" in message
     assert "unknown shipped study" in refused("run", tmp_path / "none.toml")

@@ -645,9 +645,9 @@ def test_bad_input() -> None:
     for name, wrong in {
         "spare": (-0.1, 1.0),
         "drift": (-1.0,),
-        "l1": (-1.0,),
-        "group": (-1.0,),
-        "cut": (-1.0,),
+        "l1": (-1.0, 1e300),
+        "group": (-1.0, 1e300),
+        "cut": (-1.0, 1e300),
         "lam": (-1.0,),
         "above": (-1.0,),
         "units": (-1, 1.5),

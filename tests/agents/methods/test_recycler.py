@@ -2,7 +2,7 @@
 
 import copy
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from fractions import Fraction
 from math import floor
 from typing import Any, ClassVar
@@ -14,7 +14,7 @@ import torch
 from stable_baselines3.common.buffers import ReplayBuffer
 from torch import nn
 
-from continual_arcade.agents import ContinualDQN
+from continual_arcade.agents import METHODS, ContinualDQN, build_agent
 from continual_arcade.agents.averaging import WeightAverage
 from continual_arcade.agents.engines.env_loop import EnvLoop
 from continual_arcade.agents.engines.game_loop import GameLoop
@@ -478,3 +478,11 @@ def test_a_replay_memory_of_others_is_refused() -> None:
 def test_bad_settings_are_refused_by_name(name: str, setting: str, value: Any) -> None:
     with pytest.raises(ValueError, match=f"{name}: .*{setting}"):
         make_part(name, {setting: value})
+
+
+@pytest.mark.parametrize("name", ["redo", "continual-backprop", "neurogenesis"])
+def test_several_first_layers_are_refused_by_name(name: str) -> None:
+    settings = replace(tiny.SETTINGS, inputs="per_phase")
+    method = METHODS[name]
+    with pytest.raises(ValueError, match="inputs = 'per_phase' there are several first ones"):
+        build_agent("FlappyBird", tiny.CONFLICT, settings, 0, method, context="one-hot")

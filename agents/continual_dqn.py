@@ -972,7 +972,7 @@ class ContinualDQN(DQN):
             ended, begun = news
             told = time.perf_counter()
             if ended is not None:
-                for part in self.parts:
+                for part in sorted(self.parts, key=lambda part: not part.settles):
                     part.phase_end(self, ended)
             for part in self.parts:
                 part.phase_start(self, begun)

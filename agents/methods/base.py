@@ -167,6 +167,9 @@ class Part:
     tell it, as ``context="one-hot"`` appends them."""
     once: ClassVar[bool] = False
     """Whether it can learn each phase once only, from its beginning to a boundary."""
+    settles: ClassVar[bool] = False
+    """Whether it says, where a phase ends, what the network keeps of it: then it is told of the end
+    before other parts, which look at what is kept."""
     conflicts: ClassVar[frozenset[str]] = frozenset()
     """Names of parts it cannot be combined with."""
     streaming: ClassVar[bool] = False

@@ -19,6 +19,7 @@ class Isolation(Part):
 
     needs_boundaries: ClassVar[bool] = True
     once: ClassVar[bool] = True
+    settles: ClassVar[bool] = True
 
     def bind(self, learner: Learner, rng: Any) -> None:
         """Get ready for a network that has something of its own for each phase."""

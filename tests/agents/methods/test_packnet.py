@@ -24,9 +24,10 @@ from torch import nn
 
 from continual_arcade.agents import METHODS, ContinualDQN, build_agent
 from continual_arcade.agents.hidden_units import hidden_units
-from continual_arcade.agents.methods import Method
+from continual_arcade.agents.methods import Method, Part
 from continual_arcade.agents.methods.clone import Clone
 from continual_arcade.agents.methods.gem import GEM
+from continual_arcade.agents.methods.l2 import L2
 from continual_arcade.agents.methods.packnet import PackNet
 from continual_arcade.agents.methods.rules import rule
 from continual_arcade.agents.networks import ContinualPolicy
@@ -226,6 +227,24 @@ def test_weights_belong_to_phases_behind_normalisation_and_dropout_too(option: A
     for phase in (0, 1):
         assert all(bool((owner == phase).any()) for owner in net.owners)
         assert torch.equal(of_phase(net, phase), vars(part)["said"][phase])
+
+
+def test_other_parts_look_at_what_is_kept_in_whatever_order_they_are_listed(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def lived(*parts: Part) -> bytes:
+        env = tiny.life(CONFLICT, context="one-hot")
+        learner = tiny.agent(*parts, env=env, engine="torch")
+        learner.learn(2 * CONFLICT.phases[0].steps + 40, log_interval=None)
+        return tiny.bits(learner)
+
+    def in_both_orders() -> set[bytes]:
+        return {lived(L2(lam=10.0), PackNet(retrain=0)), lived(PackNet(retrain=0), L2(lam=10.0))}
+
+    assert len(in_both_orders()) == 1
+    # What is planted: parts are told in the order in which they are listed.
+    monkeypatch.setattr(PackNet, "settles", False)
+    assert len(in_both_orders()) == 2
 
 
 @pytest.mark.parametrize("retrain", [0, 5])

@@ -142,7 +142,7 @@ class ContinualPolicy(DQNPolicy):
         if isinstance(network, ProgressiveQNetwork):
             network.add_columns()
         if isinstance(network, SubnetworksQNetwork):
-            network.free_weights()
+            network.add_owners()
         if self.initial == "xavier":
             for layer in network.modules():
                 if isinstance(layer, nn.Linear | nn.Conv2d):

@@ -199,12 +199,9 @@ class SubnetworksQNetwork(FinishesPhases, QNetwork):
         check_told("subnetworks", subnetworks, self.observation_space)
         self.subnetworks = self.phases = subnetworks
         self.register_buffer("finished", th.zeros((), dtype=th.int64))
-        self.free_weights()
 
-    def free_weights(self) -> None:
-        """Let all weights be free, of the layers that there are now."""
-        for name in [name for name, _ in self.named_buffers() if name.startswith("owner_")]:
-            delattr(self, name)
+    def add_owners(self) -> None:
+        """Let all weights be free, once the layers are as they stay."""
         for place, layer in self._linear():
             free = th.full_like(layer.weight, -1, dtype=th.int64)
             self.register_buffer(f"owner_{place}", free)

@@ -72,7 +72,7 @@ def card(args: Card, console: Console, given: Sequence[str]) -> int | None:
     study = _with_what_is_there(study, folder)
     study.check()
     if args.to is not None:
-        _make_room(args.to)
+        args.to.mkdir(parents=True, exist_ok=True)  # or it is refused before anything is trained
     about = {
         "command": command_of("scenario", given),
         "date": datetime.now(UTC).isoformat(timespec="seconds"),
@@ -103,16 +103,6 @@ def card(args: Card, console: Console, given: Sequence[str]) -> int | None:
             f"studies look for it in {wanted.parent}: copy it, or give --to", highlight=False
         )
     return None if all(one.is_met for one in found) else NOTICE
-
-
-def _make_room(to: Path) -> None:
-    """Make the folder that the card will be written to, before anything is trained."""
-    try:
-        to.mkdir(parents=True, exist_ok=True)
-    except (FileExistsError, NotADirectoryError) as error:
-        raise ValueError(
-            f"{to} is, or lies in, a file: choose another folder for the card"
-        ) from error
 
 
 def _study(scenario: Scenario, args: Card) -> studies.Study:

@@ -14,7 +14,14 @@ NOTICE = 1
 """Exit status of what was done, with a result that whoever called must notice."""
 
 _ENDING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
-_NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+_HINTS = {
+    **dict.fromkeys(
+        (errno.ENOSPC, errno.EDQUOT, errno.EFBIG),
+        ": there is no room. What was written before is intact.",
+    ),
+    **dict.fromkeys((errno.EEXIST, errno.ENOTDIR), ": it is, or lies in, a file: choose another"),
+}
+"""What to do about errors of the file system."""
 
 
 def run(command: Callable[[], int | None]) -> None:
@@ -58,8 +65,7 @@ def _end_of(command: Callable[[], int | None]) -> SystemExit | None:
         number = interrupt.number if isinstance(interrupt, _Interrupt) else signal.SIGINT
         return SystemExit(128 + number)
     except OSError as error:
-        hint = ": there is no room. What was written before is intact."
-        print(f"error: {error}{hint if error.errno in _NO_ROOM else ''}", file=sys.stderr)
+        print(f"error: {error}{_HINTS.get(error.errno or 0, '')}", file=sys.stderr)
         return SystemExit(2)
     except (ValueError, RuntimeError) as error:
         print(f"error: {error}", file=sys.stderr)

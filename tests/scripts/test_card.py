@@ -50,8 +50,8 @@ def test_mistakes_are_named_before_anything_is_trained(tmp_path: Path, capsys: A
     for given, said in (
         (["--methods", "finetune", "finetune"], "methods: finetune is named more than once"),
         (["--methods", "reservoir"], "methods = reservoir: finetune must be among them"),
-        (["--to", str(file)], "is, or lies in, a file: choose another folder"),
-        (["--to", str(file / "deep")], "is, or lies in, a file: choose another folder"),
+        (["--to", str(file)], "is, or lies in, a file: choose another"),
+        (["--to", str(file / "deep")], "is, or lies in, a file: choose another"),
         (["--cluster", "nope"], "cluster = 'nope': choose loky, ray, or another"),
     ):
         assert card(file, "--seeds", "0..1", *given) == 2

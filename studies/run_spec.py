@@ -108,7 +108,7 @@ class RunSpec:
             object.__setattr__(self, "probes", False)
         settings = settings_of(self.method, self.settings, self.schedule)
         if isinstance(settings, DQNSettings):
-            check_told(settings, self.method.make_parts(), self.context)
+            check_told(settings, self.method.make_parts(), self.schedule, self.context)
         elif self.context == INFERRED:
             inference_settings(settings)  # raises: only a DQN infers
         object.__setattr__(self, "settings", settings)

@@ -195,6 +195,15 @@ def test_what_is_saved_comes_back(tmp_path: Path) -> None:
 def test_bad_input() -> None:
     with pytest.raises(ValueError, match=r"part 'packnet' must be told the phase.*context = 'hidd"):
         build_agent("FlappyBird", CONFLICT, SETTINGS, method=METHODS["packnet"])
+    told: dict[str, Any] = {"method": METHODS["packnet"], "context": "one-hot"}
+    with pytest.raises(
+        ValueError, match=r"packnet. uses .* for each phase, and schedule .* but one"
+    ):
+        build_agent("FlappyBird", CONFLICT.single(1), SETTINGS, **told)
+    with pytest.raises(ValueError, match=r"part 'packnet' uses .* for each phase, and tasks = 1"):
+        build_agent(
+            "FlappyBird", CONFLICT, replace(SETTINGS, tasks=1), **{**told, "context": "inferred"}
+        )
     with pytest.raises(ValueError, match=r"give policy_kwargs=\{'subnetworks': 3\}"):
         tiny.agent(PackNet(), policy={"subnetworks": 1})
     with pytest.raises(ValueError, match="heads = 3 and subnetworks = 3"):

@@ -259,6 +259,7 @@ class ContinualDQN(DQN):
         self.boundary_seconds = 0.0
         """What parts have taken where phases end and begin, since the agent was made [s]."""
         self._syncs_due = 0
+        self._steps_before = 0
         self.trained_normalised = False
         """Whether its file says that it was trained under ``VecNormalize``, whose statistics are
         kept elsewhere."""
@@ -511,6 +512,11 @@ class ContinualDQN(DQN):
         return {**vars(self), "_compiled": None, "_fused": None, "_asked": None}
 
     # What parts may use: see ``parts.part.Learner``.
+
+    @property
+    def lifetime_step(self) -> int:
+        """Lifetime steps that it was trained for, in all calls of ``learn()``."""
+        return self._steps_before + self.num_timesteps
 
     @property
     def optimizer(self) -> torch.optim.Optimizer:
@@ -883,12 +889,14 @@ class ContinualDQN(DQN):
 
     def _setup_learn(self, *args: Any, **kwargs: Any) -> Any:
         goes_on = self._last_obs is not None and self.num_timesteps > 0
+        trained = self.lifetime_step
         self._check_changes()
         self.follow_network()
         self._choose_engine()  # what was changed since it was made is looked at, too
         self._check_engine()
         with self._logger_without_folder():
             result = super()._setup_learn(*args, **kwargs)
+        self._steps_before = trained - self.num_timesteps  # which may count from 0 again
         assert self.env is not None
         if not goes_on or self.num_timesteps == 0:
             self.phase_tracker.begin(self.env)
@@ -980,13 +988,14 @@ class ContinualDQN(DQN):
 
     @property
     def next_due(self) -> int:
-        """The lifetime step at which the first of the parts has something to do, if ever."""
+        """At which ``num_timesteps`` the first of the parts has something to do, if ever."""
         steps = (part.next_due(self) for part in self.parts)
-        return min((step for step in steps if step is not None), default=sys.maxsize)
+        due = min((step for step in steps if step is not None), default=sys.maxsize)
+        return due - self._steps_before
 
     def _tell_due(self) -> None:
         steps = [(part, part.next_due(self)) for part in self.parts]
-        due = [part for part, step in steps if step is not None and step <= self.num_timesteps]
+        due = [part for part, step in steps if step is not None and step <= self.lifetime_step]
         if not due:
             return
         self.policy.set_training_mode(False)

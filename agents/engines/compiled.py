@@ -141,7 +141,7 @@ class CompiledEngine:
         c["values_after"] = -1
         for part in agent.parts:
             if part.values_after:
-                c["values_after"] = part.first_values(agent)
+                c["values_after"] = max(0, part.first_values(agent) - agent._steps_before)
         n_envs, n_steps = agent.n_envs, self.replay.n_steps
         self._most_completed = n_envs * n_steps
         self._make_room(agent.batch_size + self._most_completed)

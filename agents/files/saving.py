@@ -388,9 +388,11 @@ def _restore(agent: Any, state: dict[str, Any], *, remade: bool) -> None:
     named = parameters(agent.policy)
     for name in state["frozen"]:
         named[name].requires_grad_(False)
-    check_keys(state["counters"], COUNTERS, "its counters")
+    counters = Instance((dict,))("counters", state["counters"])
+    counters.setdefault("_steps_before", 0)  # in files that were written before it was counted
+    check_keys(counters, COUNTERS, "its counters")
     check_keys(state["life"], agent.phase_tracker.state_dict(), "its phase tracker")
-    for name, value in check_values(state["counters"], COUNTERS).items():
+    for name, value in check_values(counters, COUNTERS).items():
         setattr(agent, name, value)
     generators = (agent._exploration_rng, agent._network_rng)
     for rng, kept in zip(generators, state["generators"], strict=True):

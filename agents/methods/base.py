@@ -85,6 +85,7 @@ class Learner(Protocol):
     q_net: QNetwork
     q_net_target: QNetwork
     num_timesteps: int
+    """Steps since a call of ``learn()`` counted from 0 the last time; see :attr:`lifetime_step`."""
     learning_starts: int
     batch_size: int
     measures: bool
@@ -100,6 +101,11 @@ class Learner(Protocol):
 
         Wherever a part speaks of the TD loss this one is meant.
         """
+        ...
+
+    @property
+    def lifetime_step(self) -> int:
+        """Lifetime steps that it was trained for; no call of ``learn()`` sets them back."""
         ...
 
     @property
@@ -343,7 +349,7 @@ class Part:
         overrides :meth:`completed` instead.
         """
         self.completed(learner, transitions)
-        if self.values_after and len(rows) and learner.num_timesteps > self.first_values(learner):
+        if self.values_after and len(rows) and learner.lifetime_step > self.first_values(learner):
             values = q_values(learner, transitions)
             learner.replay.columns["q_values"][slots] = values[rows]
 

@@ -149,7 +149,7 @@ class AnchoredPenalty(Part):
         if share > _DOMINATES and not self._warned:
             self._warned = True
             warnings.warn(
-                f"at step {learner.num_timesteps} the penalty of {self.name} makes up "
+                f"at step {learner.lifetime_step} the penalty of {self.name} makes up "
                 f"{share:.0%} of the gradient: little can be learnt; lower lam = {self.lam:g}",
                 stacklevel=2,
             )

@@ -856,6 +856,15 @@ def test_a_file_of_another_version_is_named(
         ContinualDQN.load(path, life(), "cpu")
 
 
+def test_a_file_from_before_calls_were_added_up_is_of_the_first_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delitem(saving.COUNTERS, "_steps_before")
+    live(agent(), PHASE).save_training(tmp_path / "training.zip")
+    monkeypatch.undo()
+    assert ContinualDQN.load(tmp_path / "training.zip", life()).lifetime_step == PHASE
+
+
 def test_going_on_with_other_libraries_is_warned_of(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

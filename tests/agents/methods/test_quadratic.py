@@ -944,7 +944,7 @@ def test_shares_are_those_since_the_last_line() -> None:
 def test_a_penalty_that_dominates_warns_once_in_each_phase() -> None:
     measure(*heavy(8.0))  # 8 / 9 of the gradient: no warning, which would be an error here
     part, learner = heavy(1e6)
-    learner.num_timesteps = 77
+    learner.lifetime_step = 77
     for phase in (1, 2):
         with pytest.warns(UserWarning, match=r"at step 77 the penalty of l2 .* lam = 1e\+06"):
             measure(part, learner)

@@ -241,6 +241,8 @@ def test_from_scratch_begins_anew_where_a_phase_does(name: str) -> None:
         assert ours.rollout_buffer.buffer_size == {"ppo": 5, "a2c": 5}[name]
     assert begins == [0, 100, 200]
     assert ours.network_began == 200
+    with pytest.raises(ValueError, match=r"after 300 steps call .*reset_num_timesteps=False"):
+        ours.learn(20)
     assert ours.num_timesteps == CONFLICT.total_steps
 
 

@@ -27,8 +27,8 @@ class DropAndGrow(Periodic, HardMask):
 
     name: ClassVar[str] = "drop-and-grow"
     conflicts: ClassVar[frozenset[str]] = frozenset(
-        {"packnet", "hat", "progressive", "mer", "reptile", "reset", "shrink-perturb"}
-        | {"hare-tortoise", "redo", "continual-backprop", "neurogenesis", "upgd", "trac"}
+        {"packnet", "hat", "progressive", "mer", "reptile", "reset", "shrink-perturb", "agem"}
+        | {"hare-tortoise", "redo", "continual-backprop", "neurogenesis", "upgd", "trac", "gem"}
     )
 
     start: Share = 0.5

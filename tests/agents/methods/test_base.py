@@ -434,13 +434,13 @@ CONFLICTS = {
         tuple(sorted(("pt-dqn", other)))
         for other in (
             *(*HOLDING, *DRAWING, "benna-fusi", "drop-and-grow", "mer", "progressive"),
-            *("parseval", "spectral", "trac", "upgd"),
+            *(*TURNING, "parseval", "spectral", "trac", "upgd"),
         )
     ),
     *(tuple(sorted(("best-return", other))) for other in ("packnet", "progressive")),
     *(
         tuple(sorted(("drop-and-grow", other)))
-        for other in ("packnet", "mer", "reptile", "trac", "upgd", *DRAWING)
+        for other in ("packnet", "mer", "reptile", "trac", "upgd", *TURNING, *DRAWING)
     ),
     *(
         tuple(sorted(("progressive", other)))

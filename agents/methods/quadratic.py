@@ -197,6 +197,12 @@ class QuadraticPenalty(AnchoredPenalty):
         if self.anchor == "ema":
             self.average = copies(parameters(learner))
 
+    def phase_start(self, learner: Learner, phase: int) -> None:
+        """Start the moving average at a network that was taken over since."""
+        super().phase_start(learner, phase)
+        if self.anchor == "ema" and not learner.lifetime_step:
+            self.average = copies(parameters(learner))
+
     def phase_end(self, learner: Learner, phase: int) -> None:
         """Anchor the phase that ends."""
         now = parameters(learner)

@@ -57,6 +57,11 @@ class Reptile(Part):
         super().bind(learner, rng)
         self.base = copies(parameters(learner))
 
+    def phase_start(self, learner: Learner, phase: int) -> None:
+        """Start at a network that was taken over since."""
+        if not learner.lifetime_step:
+            self.base = copies(parameters(learner))
+
     @count("interpolate", writes="is_due")
     def due(steps: Any, every: Any) -> Any:
         """Say whether it is time."""

@@ -818,6 +818,28 @@ def test_a_part_more_changes_no_draw_of_the_others() -> None:
 # --- beginning anew -----------------------------------------------------------------------------
 
 
+@pytest.mark.parametrize("engine", ["torch", "compiled"])
+@pytest.mark.parametrize(
+    "text",
+    [
+        "benna-fusi:every=40",
+        "hare-tortoise:every=40",
+        "reptile:every=7",
+        "l2:anchor=ema",
+        "ewc:anchor=ema",
+    ],
+)
+def test_parts_begin_with_the_network_that_training_begins_with(text: str, engine: Any) -> None:
+    part: Any = parse_part(text)
+    other = agent(seed=1)
+    model = agent(part, engine=engine, learning_rate=0.0)
+    model.set_parameters(other.get_parameters())
+    live(model)
+    assert bits(model) == bits(other)
+    if "ema" in text:
+        assert all(map(torch.equal, part.average, model.q_net.parameters()))
+
+
 @dataclass
 class Diary(Part):
     """Notes network, moments and replay wherever they could change."""

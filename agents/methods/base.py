@@ -270,6 +270,11 @@ class Part:
         return watches or bool(self.values_after)
 
     @property
+    def holds_average(self) -> bool:
+        """Whether it holds on to an average of parameters, and not to what a phase ends with."""
+        return False
+
+    @property
     def earlier_observations(self) -> int:
         """How many observations of phases that have ended it keeps as they were seen."""
         return 0

@@ -174,6 +174,11 @@ class QuadraticPenalty(AnchoredPenalty):
     average_rate: float = number(0.0, kept=False)
     """How far the moving average goes in a gradient step."""
 
+    @property
+    def holds_average(self) -> bool:
+        """Whether the average is the anchor."""
+        return self.anchor == "ema"
+
     @count("after_update", writes="average_rate")
     def rate(ema_decay: Any) -> Any:
         """Compute it in double precision."""
@@ -194,20 +199,20 @@ class QuadraticPenalty(AnchoredPenalty):
     def bind(self, learner: Learner, rng: Any) -> None:
         """Start the moving average, if there is to be one."""
         super().bind(learner, rng)
-        if self.anchor == "ema":
+        if self.holds_average:
             self.average = copies(parameters(learner))
 
     def phase_start(self, learner: Learner, phase: int) -> None:
         """Start the moving average at a network that was taken over since."""
         super().phase_start(learner, phase)
-        if self.anchor == "ema" and not learner.lifetime_step:
+        if self.holds_average and not learner.lifetime_step:
             self.average = copies(parameters(learner))
 
     def phase_end(self, learner: Learner, phase: int) -> None:
         """Anchor the phase that ends."""
         now = parameters(learner)
         before = copies(now)
-        anchor = [a.clone() for a in self.average] if self.anchor == "ema" else before
+        anchor = [a.clone() for a in self.average] if self.holds_average else before
         _set(now, anchor)
         try:
             importance = self.importance(learner, phase)
@@ -230,7 +235,7 @@ class QuadraticPenalty(AnchoredPenalty):
         """Put anchors and averages back; an average is left out if another anchor was set."""
         average = self.average
         super().load_state_dict(state)
-        if self.anchor == "last" or not self.average:
+        if not (self.holds_average and self.average):
             self.average = average
 
 

@@ -463,6 +463,7 @@ CONFLICTS = {
     ("online-ewc", "reset"),
     ("packnet", "reptile"),
     ("packnet", "reset"),
+    ("packnet", "si"),
     ("reptile", "reset"),
     ("reset", "si"),
     # Who does something between gradient steps only, and moves nothing, may stand beside it.
@@ -483,6 +484,17 @@ def test_parts_that_exclude_each_other(pair: tuple[str, str]) -> None:
         with pytest.raises(ValueError, match="cannot be combined") as error:
             agent(*map(make_part, names))
         assert all(repr(name) in str(error.value) for name in names)
+
+
+@pytest.mark.parametrize("name", ["ewc", "l2", "mas", "online-ewc"])
+def test_no_average_is_held_beside_what_says_what_is_kept(name: str) -> None:
+    parts = [make_part("packnet"), make_part(name, {"anchor": "ema"})]
+    for order in (parts, parts[::-1]):
+        with pytest.raises(
+            ValueError, match=f"{name!r} holds on to is not: choose anchor = 'last'"
+        ):
+            agent(*order)
+    agent(make_part("packnet"), make_part(name))
 
 
 def test_only_one_part_plans_the_batches() -> None:
@@ -568,7 +580,10 @@ def test_a_part_that_does_not_say_what_it_keeps_is_found() -> None:
 def test_every_pair_trains_and_goes_on_from_a_file(pair: tuple[str, str], tmp_path: Path) -> None:
     path = tmp_path / "agent.zip"
     schedule = CONFLICT
-    model = agent(*(make_part(name, SMALL[name]) for name in pair), replay=MixReplayBuffer)
+    # Beside packnet no average is held.
+    left_out = {"anchor"} if "packnet" in pair else set()
+    given = [{k: v for k, v in SMALL[name].items() if k not in left_out} for name in pair]
+    model = agent(*map(make_part, pair, given), replay=MixReplayBuffer)
     live(model, 2 * PHASE, callback=SaveAt(200, path))
     assert all(bool(torch.isfinite(t).all()) for t in model.q_net.parameters())
     env = life(schedule, context=context_of(model.parts))

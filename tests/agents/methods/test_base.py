@@ -424,6 +424,8 @@ MOVING = ("mer", "reptile", "packnet", "progressive")
 """Parts that move parameters after the step."""
 CONFLICTS = {
     *(tuple(sorted(pair)) for pair in itertools.product(HOLDING, CHANGING)),
+    # Of whose units it would not know how old they are.
+    *(tuple(sorted(("continual-backprop", o))) for o in ("neurogenesis", "redo", "reset")),
     ("clear", "clone"),
     ("clear", "mer"),
     *(

@@ -218,6 +218,11 @@ def test_what_is_frozen_is_left_alone() -> None:
     part.between(agent)
     assert all(map(torch.equal, linears(agent.q_net)[0].parameters(), before))
     assert not torch.equal(linears(agent.q_net)[1].weight, rows)
+    # And of the other layer so many units begin again as of one beside a layer that is not frozen.
+    part.rate, part.looks, part.recycled = 0.1, 0, 0
+    for _ in range(20):
+        part.between(agent)
+    assert (part.recycled, part.looks) == (2 * len(rows), 20)
 
 
 # --- who is chosen --------------------------------------------------------------------------------
@@ -248,6 +253,7 @@ def test_turnover_at_random_adds_up_exactly(rate: float) -> None:
     tiny.agent(part)
     said, total, met = torch.zeros(4, 10), 0, set()
     for look in range(1, 101):
+        part.looks = look
         units = part.choose(0, None, said)  # type: ignore[arg-type]
         part.choose(1, None, said)  # type: ignore[arg-type]
         assert len(set(units.tolist())) == len(units)

@@ -470,7 +470,7 @@ CONFLICTS = {
     ("reset", "si"),
     # Who does something between gradient steps only, and moves nothing, may stand beside it.
     *(tuple(sorted(("stream-q", o))) for o in SMALL if o not in ("stream-q", "best-return")),
-    *(tuple(sorted(("upgd", other))) for other in (*TURNING, *DRAWING)),
+    *(tuple(sorted(("upgd", other))) for other in (*TURNING, *DRAWING, "packnet")),
     *(tuple(sorted(("trac", other))) for other in (*TURNING, *DRAWING, "upgd", *MOVING)),
 }
 

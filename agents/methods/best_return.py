@@ -113,7 +113,8 @@ class BestReturn(Part):
     @property
     def best(self) -> int:
         """The network whose trial earned most for a transition; of equals the newest."""
-        earned = self.tried[:, 0] / np.maximum(self.tried[:, 1], 1)
+        count = self.tried[:, 1]
+        earned = np.where(count > 0, self.tried[:, 0] / np.maximum(count, 1), -np.inf)
         return int(len(earned) - 1 - np.argmax(earned[::-1]))
 
     def completed(self, learner: Learner, transitions: Transitions) -> None:

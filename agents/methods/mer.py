@@ -57,11 +57,13 @@ class MER(Planner):
         if type(given) is int and given in (1, 6, 7):  # 1 is meant as "1"
             self.algorithm = str(given)  # type: ignore[assignment]
         self.check_settings()
-        if self.beta != 1 and self.algorithm != "1":
-            raise ValueError(
-                f"mer: beta = {self.beta} has no meaning in algorithm {self.algorithm}: only "
-                "algorithm 1 interpolates within a repetition"
-            )
+        for name, algorithms in (("beta", "1"), ("memories", "167"), ("repeats", "167")):
+            value = getattr(self, name)
+            if value != getattr(MER, name) and self.algorithm not in algorithms:
+                raise ValueError(
+                    f"mer: {name} = {value} has no meaning in algorithm {self.algorithm}: leave it "
+                    f"out, or choose algorithm {' or '.join(algorithms)}"
+                )
 
     def bind(self, learner: Learner, rng: np.random.Generator) -> None:
         """Check that the learner's optimiser is that of the algorithm.

@@ -853,6 +853,12 @@ def test_only_algorithm_1_has_a_beta(algorithm: Any) -> None:
         MER(algorithm, beta=0.5)
 
 
+@pytest.mark.parametrize("name", ["memories", "repeats"])
+def test_batches_are_the_learners(name: str) -> None:
+    with pytest.raises(ValueError, match=f"{name} = 50 has no meaning in algorithm batched"):
+        make_part("mer", {name: 50})
+
+
 def test_an_algorithm_may_be_given_as_a_number() -> None:
     assert make_part("mer", {"algorithm": 1}).settings["algorithm"] == "1"
 

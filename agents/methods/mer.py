@@ -4,12 +4,12 @@ from dataclasses import dataclass
 from typing import Annotated, Any, ClassVar, Literal
 
 import numpy as np
-import torch
 
 from continual_arcade.agents.kernels.random import below, shuffle
 from continual_arcade.agents.methods.base import Learner
 from continual_arcade.agents.methods.plans import Extent, Planner, plan
 from continual_arcade.agents.methods.preset import Preset
+from continual_arcade.agents.methods.tensors import other_than_sgd
 from continual_arcade.envs.checks import MOST_AT_ONCE, AtOnce, Share, Whole
 
 ONE, SIX, SEVEN, BATCHED = range(4)
@@ -72,15 +72,12 @@ class MER(Planner):
             ValueError: If single examples are to be learnt by anything but plain SGD.
         """
         super().bind(learner, rng)
-        if self.algorithm == "batched":
-            return
-        optimizer = learner.optimizer
-        momentum = " with momentum" if optimizer.defaults.get("momentum") else ""
-        if type(optimizer) is not torch.optim.SGD or momentum:
+        other = other_than_sgd(learner.optimizer)
+        if other and self.algorithm != "batched":
             raise ValueError(
                 f"mer: algorithm {self.algorithm} learns single examples by plain SGD, not by "
-                f"{type(optimizer).__name__}{momentum}: use policy_kwargs={{'optimizer_class': "
-                "torch.optim.SGD} or algorithm 'batched'"
+                f"{other}: use policy_kwargs={{'optimizer_class': torch.optim.SGD}} or algorithm "
+                "'batched'"
             )
 
     def extent(self, gradient_steps: int) -> Extent:

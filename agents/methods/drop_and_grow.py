@@ -27,7 +27,7 @@ class DropAndGrow(Periodic, HardMask):
 
     name: ClassVar[str] = "drop-and-grow"
     conflicts: ClassVar[frozenset[str]] = frozenset(
-        {"packnet", "hat", "progressive", "mer", "reptile", "reset", "shrink-perturb", "agem"}
+        {"packnet", "hat", "progressive", "reptile", "reset", "shrink-perturb", "agem"}
         | {"hare-tortoise", "redo", "continual-backprop", "neurogenesis", "upgd", "trac", "gem"}
     )
 

@@ -427,7 +427,6 @@ CONFLICTS = {
     # Of whose units it would not know how old they are.
     *(tuple(sorted(("continual-backprop", o))) for o in ("neurogenesis", "redo", "reset")),
     ("clear", "clone"),
-    ("clear", "mer"),
     *(
         tuple(sorted(("benna-fusi", other)))
         for other in ("packnet", "progressive", "drop-and-grow", "trac", *DRAWING)
@@ -435,14 +434,14 @@ CONFLICTS = {
     *(
         tuple(sorted(("pt-dqn", other)))
         for other in (
-            *(*HOLDING, *DRAWING, "benna-fusi", "drop-and-grow", "mer", "progressive"),
+            *(*HOLDING, *DRAWING, "benna-fusi", "drop-and-grow", "progressive"),
             *(*TURNING, "parseval", "spectral", "trac", "upgd"),
         )
     ),
     *(tuple(sorted(("best-return", other))) for other in ("packnet", "progressive")),
     *(
         tuple(sorted(("drop-and-grow", other)))
-        for other in ("packnet", "mer", "reptile", "trac", "upgd", *TURNING, *DRAWING)
+        for other in ("packnet", "reptile", "trac", "upgd", *TURNING, *DRAWING)
     ),
     *(
         tuple(sorted(("progressive", other)))
@@ -460,7 +459,6 @@ CONFLICTS = {
     ("l2-init", "reset"),
     ("mas", "reset"),
     ("mer", "online"),
-    ("mer", "packnet"),
     ("mer", "reptile"),
     ("online-ewc", "reset"),
     ("packnet", "reptile"),

@@ -210,7 +210,7 @@ def test_bad_input() -> None:
         tiny.agent(policy={"heads": 3, "subnetworks": 3})
     with pytest.raises(ValueError, match="packnet: retrain = -1 must be"):
         PackNet(retrain=-1)
-    for other in ("mer", "reptile", "reset"):
+    for other in ("upgd", "reptile", "reset"):
         with pytest.raises(ValueError, match=r"cannot be combined|exclude"):
             Method("both", "", parts=("packnet", other))
     again = Schedule("again", (*CONFLICT.phases, CONFLICT.phases[0]))

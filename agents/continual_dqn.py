@@ -894,9 +894,11 @@ class ContinualDQN(DQN):
         self.follow_network()
         self._choose_engine()  # what was changed since it was made is looked at, too
         self._check_engine()
-        with self._logger_without_folder():
-            result = super()._setup_learn(*args, **kwargs)
-        self._steps_before = trained - self.num_timesteps  # which may count from 0 again
+        try:
+            with self._logger_without_folder():
+                result = super()._setup_learn(*args, **kwargs)
+        finally:
+            self._steps_before = trained - self.num_timesteps  # which may count from 0 again
         assert self.env is not None
         if not goes_on or self.num_timesteps == 0:
             self.phase_tracker.begin(self.env)

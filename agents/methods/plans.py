@@ -101,6 +101,7 @@ class Planner(Part):
 
     def completed(self, learner: Learner, transitions: Transitions) -> None:
         """Remember what has to be learnt from."""
+        # Each call of learn() that counts from 0 begins with steps that are not learnt from.
         if len(transitions) and learner.num_timesteps > learner.learning_starts:
             self._completed.capacity = len(self._completed) + len(transitions)
             self._completed.add(transitions)

@@ -174,16 +174,15 @@ class SB3Agent(BaseAlgorithm):
         if state != {}:
             raise ValueError(f"{self.algorithm.name} remembers nothing between rollouts")
 
-    def _setup_learn(self, *args: Any, **kwargs: Any) -> Any:
-        trained = self.num_timesteps
-        result = super()._setup_learn(*args, **kwargs)
-        if self.from_scratch and self.num_timesteps < trained:
-            self.num_timesteps = trained
+    def _setup_learn(
+        self, steps: int, callback: Any = None, reset_num_timesteps: bool = True, *args: Any
+    ) -> Any:
+        if self.from_scratch and self.num_timesteps and reset_num_timesteps:
             raise ValueError(
                 "method 'from-scratch' counts from the beginning where phases begin: after "
-                f"{trained:,} steps call learn(..., reset_num_timesteps=False)"
+                f"{self.num_timesteps:,} steps call learn(..., reset_num_timesteps=False)"
             )
-        return result
+        return super()._setup_learn(steps, callback, reset_num_timesteps, *args)
 
     def _init_callback(self, callback: Any, progress_bar: bool = False) -> BaseCallback:
         outside = Outside(super()._init_callback(callback, progress_bar), self.generators)

@@ -76,3 +76,10 @@ def test_the_second_call_is_resumed_with_the_same_bits(lost: bool, tmp_path: Pat
         resumed._steps_before = 0
     live(resumed, 40, reset_num_timesteps=False)
     assert bool(list(differences(inside(model), inside(resumed)))) == lost
+
+
+def test_a_call_that_cannot_begin_sets_nothing_back() -> None:
+    model = live(agent(), 40)
+    with pytest.raises(AttributeError):
+        live(model, 40, callback=[None])
+    assert (model.num_timesteps, model.lifetime_step) == (0, 40)

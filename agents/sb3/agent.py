@@ -175,14 +175,21 @@ class SB3Agent(BaseAlgorithm):
             raise ValueError(f"{self.algorithm.name} remembers nothing between rollouts")
 
     def _setup_learn(
-        self, steps: int, callback: Any = None, reset_num_timesteps: bool = True, *args: Any
+        self,
+        total_timesteps: int,
+        callback: Any = None,
+        reset_num_timesteps: bool = True,
+        tb_log_name: str = "run",
+        progress_bar: bool = False,
     ) -> Any:
         if self.from_scratch and self.num_timesteps and reset_num_timesteps:
             raise ValueError(
                 "method 'from-scratch' counts from the beginning where phases begin: after "
                 f"{self.num_timesteps:,} steps call learn(..., reset_num_timesteps=False)"
             )
-        return super()._setup_learn(steps, callback, reset_num_timesteps, *args)
+        return super()._setup_learn(
+            total_timesteps, callback, reset_num_timesteps, tb_log_name, progress_bar
+        )
 
     def _init_callback(self, callback: Any, progress_bar: bool = False) -> BaseCallback:
         outside = Outside(super()._init_callback(callback, progress_bar), self.generators)

@@ -224,6 +224,8 @@ class ContinualDQN(DQN):
         """Which engine runs, and why."""
         self._asked: str | None = None
         """For which value of ``engine`` it was chosen what computes."""
+        self._unfit: str | None = None
+        """Why nothing can be learnt with what the agent has, if so."""
         self._compiled: CompiledEngine | None = None
         self._fused: GameLoop | EnvLoop | None = None
         check_together(self.parts)
@@ -282,8 +284,6 @@ class ContinualDQN(DQN):
         self.follow_network()
         assert isinstance(self.action_space, spaces.Discrete)
         self._actions = int(self.action_space.n)
-        if self.exploration is not None:
-            self.exploration.check_actions(self._actions)
         # Streams of their own: a part more does not change what the others draw.
         exploration, network, *streams = np.random.SeedSequence(self.seed).spawn(
             2 + len(self.parts)
@@ -298,14 +298,7 @@ class ContinualDQN(DQN):
                         f"part {part.name!r} says that it is streaming, and does not say what it "
                         "learns from: derive it from methods.streaming.Streaming"
                     )
-                if part.watches_replay:
-                    _ = self.replay  # raises if it is of another kind
                 part.bind(self, np.random.default_rng(stream))
-            if isinstance(self.replay_buffer, NoReplayBuffer) and not self.streams:
-                raise ValueError(
-                    "replay 'none' keeps nothing to learn from: choose another one, or a part that "
-                    "learns from transitions as they come, such as 'stream-q'"
-                )
             check_savable(self.parts)
             self._check_steps()
             if self.env is not None:
@@ -337,8 +330,14 @@ class ContinualDQN(DQN):
             ValueError: If there is no such engine.
         """
         OneOf(ENGINES)("engine", self.engine)
-        self._asked = self.engine
-        why = "it was asked for" if self.engine == "torch" else why_not_compiled(self)
+        self._asked, self._unfit = self.engine, None
+        try:
+            self._check_fit()
+        except ValueError as error:  # it may still play
+            self._unfit = str(error)
+        why = (
+            "it was asked for" if self.engine == "torch" else self._unfit or why_not_compiled(self)
+        )
         if why is not None:
             self._compiled, self._fused = None, None
         elif self._compiled is None or not self._compiled.is_of(self):
@@ -349,11 +348,13 @@ class ContinualDQN(DQN):
             print(f"engine: {self.engine_report}")
 
     def _check_engine(self) -> None:
-        """Check that the engine that was asked for is the one that computes.
+        """Check that it can learn, and that the engine that was asked for is the one that computes.
 
         Raises:
-            ValueError: If it is to be the compiled engine, which cannot serve this agent.
+            ValueError: If it cannot, or if it is to be the compiled engine, which cannot serve it.
         """
+        if self._unfit is not None:
+            raise ValueError(self._unfit)
         if self.engine == "compiled" and self._compiled is None:
             why = self.engine_report.removeprefix("torch, because ")
             raise ValueError(
@@ -462,6 +463,36 @@ class ContinualDQN(DQN):
                     f"gradient_steps = 0 learns nothing, and part {part.name!r} would keep all "
                     "that it is to learn from: set gradient_steps = 1, or leave the part out"
                 )
+
+    def _check_fit(self) -> None:
+        """Check that replay and exploration, which may be others by now, go with agent and parts.
+
+        Raises:
+            ValueError: If one does not.
+        """
+        if self.exploration is not None:
+            self.exploration.check_actions(self._actions)
+        if any(part.watches_replay for part in self.parts):
+            _ = self.replay  # raises if it is of another kind
+        replay = self.replay_buffer
+        if isinstance(replay, NoReplayBuffer) and not self.streams:
+            raise ValueError(
+                "replay 'none' keeps nothing to learn from: choose another one, or a part that "
+                "learns from transitions as they come, such as 'stream-q'"
+            )
+        if not isinstance(replay, TransitionReplayBuffer):
+            return
+        replay.check_fit(self.observation_space, self._actions, self.n_envs)
+        for part in self.parts:
+            for name in sorted(part.replay_columns):
+                column = replay.columns.get(name)
+                if column is None or column.shape[1:] != (self._actions,):
+                    found = "has none" if column is None else f"has one of shape {column.shape}"
+                    raise ValueError(
+                        f"part {part.name!r} needs a column {name!r} in replay, of {self._actions} "
+                        f"numbers for each transition, and replay {found}: add it, such as by "
+                        f"agent.replay.add_column({name!r}, ({self._actions},), np.float32, np.nan)"
+                    )
 
     def _check_changes(self) -> None:
         """Check what was changed since the agent was made, as far as no engine can honour it.

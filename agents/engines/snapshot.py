@@ -69,6 +69,7 @@ class Snapshot:
         policy, replay = agent.policy, agent.replay_buffer
         optimizer = policy.optimizer
         networks = [*policy.q_net.modules(), *policy.q_net_target.modules()]
+        self._replay = replay
         self._group = optimizer.param_groups[0]
         self._lists = (agent.parts, optimizer.param_groups, self._group["params"])
         # A method that was replaced in one object alone is one attribute more of it.
@@ -113,7 +114,8 @@ class Snapshot:
     def holds(self, agent: Any) -> bool:
         """Return whether the agent is still the same."""
         return (
-            [*map(len, self._own)] == self._sizes
+            agent.replay_buffer is self._replay  # another one need not have what is looked at
+            and [*map(len, self._own)] == self._sizes
             and not any(self._empty)
             and not any(self._hooks)
             and all(map(is_, self._looked_at(agent), self._things))

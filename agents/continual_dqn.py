@@ -968,12 +968,10 @@ class ContinualDQN(DQN):
         self._tell_due()
         callback.on_rollout_start()
         engine = self._current_engine()  # a callback may change anything
-        fused = None if engine is None else self._current_loop(engine, env)
-        log_interval = kwargs.get("log_interval")
-        if isinstance(fused, GameLoop):
-            return fused.collect(callback, log_interval)
-        if fused is not None and not args and self._is_usual(env, **kwargs):
-            return fused.collect(callback, log_interval, kwargs["train_freq"])
+        if engine is not None and not args and self._is_usual(env, **kwargs):
+            fused = self._current_loop(engine, env)
+            if fused is not None:
+                return fused.collect(callback, kwargs.get("log_interval"), kwargs["train_freq"])
         return super().collect_rollouts(env, _Started(callback), *args, **kwargs)  # type: ignore[arg-type]
 
     def _current_loop(self, engine: CompiledEngine, env: VecEnv) -> GameLoop | EnvLoop | None:
@@ -998,11 +996,13 @@ class ContinualDQN(DQN):
         log_interval: int | None = None,
     ) -> bool:
         """Return whether a rollout is to be made with what the agent has."""
+        own: Any = self.train_freq  # which the parent has made one of
         return (
             env is self.env
             and replay_buffer is self.replay_buffer
             and action_noise is None
             and learning_starts == self.learning_starts
+            and train_freq == own
             and (env.num_envs == 1 or train_freq.unit is TrainFrequencyUnit.STEP)
         )
 

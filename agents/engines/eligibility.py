@@ -109,6 +109,8 @@ _OF_AGENT = frozenset(
         "set_random_seed",
     }
 )
+_EACH_ROLLOUT = frozenset({"collect_rollouts", "learn", "log_training", "_tell_phases"})
+"""Those of them that are called once a rollout."""
 _OF_POLICY = frozenset(
     {
         "_build",
@@ -135,6 +137,13 @@ def why_not_compiled(agent: Any) -> str | None:
     """Return why the compiled engine does not support an agent, or None."""
     checks = (_agent, _spaces, _network, _optimizer, _replay, _parts)
     return next(filter(None, (check(agent) for check in checks)), None)
+
+
+def is_told_of_rollouts(agent: Any) -> bool:
+    """Return whether somebody overrides what is called once a rollout, and is to be called so."""
+    known = known_kind(agent)
+    others = frozenset(name for name, _ in _methods(known)) - _EACH_ROLLOUT
+    return changed(agent, known, others) is not None
 
 
 def known_kind(agent: Any) -> type:

@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 from numba import njit
 from stable_baselines3.common.callbacks import BaseCallback
-from stable_baselines3.common.type_aliases import RolloutReturn, TrainFrequencyUnit
+from stable_baselines3.common.type_aliases import RolloutReturn, TrainFreq, TrainFrequencyUnit
 from stable_baselines3.common.utils import ConstantSchedule, FloatSchedule, LinearSchedule
 
 from continual_arcade.agents.engines import control as at
@@ -25,7 +25,7 @@ from continual_arcade.agents.engines.callback_schedule import (
 )
 from continual_arcade.agents.engines.compilation import Addressed, Callee, Entry, Prepared
 from continual_arcade.agents.engines.compiled import CompiledEngine
-from continual_arcade.agents.engines.eligibility import changed
+from continual_arcade.agents.engines.eligibility import changed, is_told_of_rollouts
 from continual_arcade.agents.engines.flat import aligned
 from continual_arcade.agents.kernels import update
 from continual_arcade.agents.kernels.game_step import (
@@ -126,6 +126,8 @@ class GameLoop:
         self._learning_rates = np.zeros(_LONGEST)
         self._known: tuple[Any, Any] = (None, None)
         """What compiled code knows of the next steps, and where replay counts their phases."""
+        self._one_by_one = is_told_of_rollouts(agent)
+        """Whether somebody is to be called at each rollout."""
         self._has_begun = True
         """Whether compiled code may have noted that episodes have begun."""
         self._names: tuple[Any, list[dict[str, float]]] = (None, [])
@@ -162,20 +164,23 @@ class GameLoop:
         """Return how many steps a loop may last by the clock on the wall."""
         return max(1, min(_LONGEST, int(self._pace * _INTERVAL)))
 
-    def collect(self, callback: BaseCallback, log_interval: int | None) -> RolloutReturn:
+    def collect(
+        self, callback: BaseCallback, log_interval: int | None, train_freq: TrainFreq
+    ) -> RolloutReturn:
         """Play rollouts, and learn from all but the last, until Python has something to do.
 
         Args:
             callback: Told of what is due as of one rollout of one step, of whose start it was told.
             log_interval: Episodes between lines of the log; None for no log.
+            train_freq: How long a rollout is.
 
         Raises:
             DivergedError: If the loss or its gradient is not finite.
         """
         agent, count = self._agent, self.env.num_envs
         episodes, owed = 0, False
+        rollout = train_freq.frequency
         while True:
-            rollout = agent.train_freq.frequency
             gradient_steps = agent.gradient_steps if agent.gradient_steps >= 0 else rollout * count
             steps = min(
                 self._longest(),
@@ -183,7 +188,7 @@ class GameLoop:
                 steps_until_due(callback, agent.num_timesteps, count, agent.callback_every),
                 max(1, -(-(agent.next_due - agent.num_timesteps) // count)),
             )
-            rollouts = max(1, -(-int(steps) // rollout))
+            rollouts = 1 if self._one_by_one else max(1, -(-int(steps) // rollout))
             until_log = math.inf
             if log_interval is not None:
                 until_log = log_interval - agent._episode_num % log_interval
@@ -200,14 +205,14 @@ class GameLoop:
                 if played.episodes >= until_log:
                     agent.dump_logs()
                 callback.on_rollout_end()
-            if not goes_on or watches_start(callback) or not self._continues():
+            if not goes_on or watches_start(callback) or not self._continues(train_freq):
                 # As of the last rollout alone, which is what is still to be learnt from.
                 return RolloutReturn(rollout * count, episodes, goes_on)
             owed = agent.num_timesteps > agent.learning_starts and agent.gradient_steps != 0
             if owed:
                 agent._update_learning_rate(agent.policy.optimizer)
 
-    def _continues(self) -> bool:
+    def _continues(self, train_freq: TrainFreq) -> bool:
         """Return whether the next rollout is this loop's too, and nothing is due before it.
 
         What there is to learn after the last step is then learnt when the loop is entered next,
@@ -215,7 +220,9 @@ class GameLoop:
         """
         agent = self._agent
         return (
-            agent.num_timesteps < min(agent._total_timesteps, agent.next_due)
+            not self._one_by_one
+            and agent.num_timesteps < min(agent._total_timesteps, agent.next_due)
+            and agent.train_freq is train_freq
             and not agent.phase_tracker.has_news
             and agent.runs_compiled
             and agent._compiled is self._engine

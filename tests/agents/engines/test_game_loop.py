@@ -1,5 +1,6 @@
 """A life in one compiled loop: where Python is entered makes no difference, and it is entered."""
 
+import copy
 import json
 import os
 import signal
@@ -23,6 +24,7 @@ from stable_baselines3.common.callbacks import (
     ProgressBarCallback,
 )
 from stable_baselines3.common.logger import configure
+from stable_baselines3.common.type_aliases import TrainFreq, TrainFrequencyUnit
 
 from continual_arcade.agents import METHODS, ContinualDQN, DQNSettings, build_agent, compose
 from continual_arcade.agents.engines import game_loop
@@ -172,6 +174,64 @@ def test_what_was_learnt_by_each_call_is_what_the_other_engine_has_learnt(kind: 
     agents[1].learn(tiny.LIFE, CallbackList([Updates(), listed]))
     assert torchs.seen == compiled.seen == listed.seen
     assert tiny.bits(agents[0]) == tiny.bits(agents[1])
+
+
+class Overrides(ContinualDQN):
+    """Does something of its own once a rollout."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        self.called = dict.fromkeys(("rollout", "told", "log"), 0)
+        super().__init__(*args, **kwargs)
+
+    def collect_rollouts(self, *args: Any, **kwargs: Any) -> Any:
+        self.called["rollout"] += 1
+        self.max_grad_norm = 10.0 / self.called["rollout"]
+        return super().collect_rollouts(*args, **kwargs)
+
+    def _tell_phases(self) -> None:
+        self.called["told"] += 1
+        super()._tell_phases()
+
+    def log_training(self, loss: float) -> None:
+        self.called["log"] += 1
+        super().log_training(loss)
+
+
+def test_who_overrides_what_is_called_once_a_rollout_is_called_as_often() -> None:
+    made: list[Any] = [
+        tiny.live(tiny.agent(engine=e, kind=Overrides, train_freq=2), 160)
+        for e in ("torch", "auto")
+    ]
+    assert made[1].runs_compiled
+    assert made[0].called == made[1].called == {"rollout": 20, "told": 20, "log": 16}
+    for a, b in zip(made[0].q_net.parameters(), made[1].q_net.parameters(), strict=True):
+        assert np.allclose(a.detach(), b.detach(), atol=1e-5)
+
+
+class Replaces(Updates):
+    """Gives the agent another memory, where a rollout starts that is made with the first."""
+
+    def _on_rollout_start(self) -> None:
+        agent: Any = self.model
+        self.seen.append(("seen", agent.num_timesteps, agent.replay.seen))
+        if self.num_timesteps == 80:
+            agent.replay_buffer = copy.deepcopy(agent.replay_buffer)
+
+
+def test_a_rollout_is_made_with_what_it_is_given() -> None:
+    """With the parent that is what the agent had before a callback was told that it starts."""
+    seen = []
+    for engine in ("torch", "compiled"):
+        callback = Replaces()
+        model = tiny.live(tiny.agent(engine=engine), 160, callback=callback)
+        other = copy.deepcopy(model.replay)
+        other.reset()
+        _, told = model._setup_learn(400, None, reset_num_timesteps=False)
+        given: dict[str, Any] = {"train_freq": TrainFreq(5, TrainFrequencyUnit.STEP)}
+        played = model.collect_rollouts(model.env, told, replay_buffer=other, **given)  # type: ignore[arg-type]
+        assert played.episode_timesteps == 20
+        seen.append((callback.seen, model._n_updates, model.replay.seen, other.seen))
+    assert seen[0] == seen[1]
 
 
 @pytest.mark.parametrize("callback", [None, Updates()])

@@ -974,6 +974,10 @@ class ContinualDQN(DQN):
                 return fused.collect(callback, kwargs.get("log_interval"), kwargs["train_freq"])
         return super().collect_rollouts(env, _Started(callback), *args, **kwargs)  # type: ignore[arg-type]
 
+    def finish_rollout(self, env: VecEnv, callback: BaseCallback, **kwargs: Any) -> RolloutReturn:
+        """Play what is left of a rollout, as in the parent."""
+        return super().collect_rollouts(env, _Started(callback), **kwargs)  # type: ignore[arg-type]
+
     def _current_loop(self, engine: CompiledEngine, env: VecEnv) -> GameLoop | EnvLoop | None:
         """Return the loop that plays and learns in one, if there can be one."""
         if self._choosing_part() is not None:

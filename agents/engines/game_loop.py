@@ -178,21 +178,16 @@ class GameLoop:
             DivergedError: If the loss or its gradient is not finite.
         """
         agent, count = self._agent, self.env.num_envs
-        episodes, owed = 0, False
-        rollout = train_freq.frequency
+        rollout, episodes, within, owed = train_freq.frequency, 0, 0, False
+        given = {"replay_buffer": agent.replay_buffer, "learning_starts": agent.learning_starts}
         while True:
             gradient_steps = agent.gradient_steps if agent.gradient_steps >= 0 else rollout * count
-            steps = min(
-                self._longest(),
-                -(-(agent._total_timesteps - agent.num_timesteps) // count),
-                steps_until_due(callback, agent.num_timesteps, count, agent.callback_every),
-                max(1, -(-(agent.next_due - agent.num_timesteps) // count)),
-            )
-            rollouts = 1 if self._one_by_one else max(1, -(-int(steps) // rollout))
             until_log = math.inf
             if log_interval is not None:
                 until_log = log_interval - agent._episode_num % log_interval
-            played = self.run(rollouts * rollout, rollout, gradient_steps, until_log, owed)
+            steps = self._steps(callback, rollout, within)
+            played = self.run(steps, rollout, gradient_steps, until_log, owed)
+            within = (within + played.steps) % rollout
             agent.logger.record("rollout/exploration_rate", agent.exploration_rate)
             agent.tell_training(played.status, self._engine)
             if self._engine.control.whole[at.LOSSES]:
@@ -201,16 +196,49 @@ class GameLoop:
             callback.update_locals({**self._last_step(played), "self": agent, "env": self.env})
             goes_on = callback.on_step()
             episodes += played.episodes
-            if goes_on:
-                if played.episodes >= until_log:
-                    agent.dump_logs()
-                callback.on_rollout_end()
-            if not goes_on or watches_start(callback) or not self._continues(train_freq):
+            if not goes_on:
+                return RolloutReturn((within or rollout) * count, episodes, goes_on)
+            if played.episodes >= until_log:
+                agent.dump_logs()
+            if within:
+                owed = False
+                if self._is_current():
+                    continue
+                left = TrainFreq(rollout - within, TrainFrequencyUnit.STEP)
+                given |= {"train_freq": left, "log_interval": log_interval}
+                rest = agent.finish_rollout(self.env, callback, **given)
+                made = rest.episode_timesteps + within * count
+                return RolloutReturn(made, episodes + rest.n_episodes, rest.continue_training)
+            callback.on_rollout_end()
+            if watches_start(callback) or not self._continues(train_freq):
                 # As of the last rollout alone, which is what is still to be learnt from.
                 return RolloutReturn(rollout * count, episodes, goes_on)
             owed = agent.num_timesteps > agent.learning_starts and agent.gradient_steps != 0
             if owed:
                 agent._update_learning_rate(agent.policy.optimizer)
+
+    def _steps(self, callback: BaseCallback, rollout: int, within: int) -> int:
+        """Return how many steps to play next: whole rollouts, or less than one.
+
+        Args:
+            callback: Whom to call when it is due.
+            rollout: Steps of a rollout.
+            within: How many of them were played already.
+        """
+        agent, count = self._agent, self.env.num_envs
+        due = steps_until_due(callback, agent.num_timesteps, count, agent.callback_every)
+        at_most = min(due, self._longest())
+        if within or at_most < rollout:
+            return int(min(at_most, rollout - within))
+        if self._one_by_one:
+            return rollout
+        steps = min(
+            at_most,
+            -(-(agent._total_timesteps - agent.num_timesteps) // count),
+            max(1, -(-(agent.next_due - agent.num_timesteps) // count)),
+        )
+        whole = max(1, -(-int(steps) // rollout))
+        return rollout * (whole if whole * rollout <= at_most else int(at_most) // rollout)
 
     def _continues(self, train_freq: TrainFreq) -> bool:
         """Return whether the next rollout is this loop's too, and nothing is due before it.
@@ -224,7 +252,14 @@ class GameLoop:
             and agent.num_timesteps < min(agent._total_timesteps, agent.next_due)
             and agent.train_freq is train_freq
             and not agent.phase_tracker.has_news
-            and agent.runs_compiled
+            and self._is_current()
+        )
+
+    def _is_current(self) -> bool:
+        """Return whether agent and environment are what the loop was made for."""
+        agent = self._agent
+        return (
+            agent.runs_compiled
             and agent._compiled is self._engine
             and self.is_of(self._engine, agent.env)
         )
@@ -240,7 +275,7 @@ class GameLoop:
         """Play, and learn after each rollout but the last.
 
         Args:
-            steps: Steps of all games, a multiple of ``train_every``.
+            steps: Steps of all games, a multiple of ``train_every`` or less than that.
             train_every: Steps of a rollout.
             gradient_steps: Gradient steps after each.
             episodes: Return after the rollout in which so many have ended; inf for never.

@@ -7,7 +7,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -176,6 +176,66 @@ def test_what_was_learnt_by_each_call_is_what_the_other_engine_has_learnt(kind: 
     assert tiny.bits(agents[0]) == tiny.bits(agents[1])
 
 
+class Changes(Updates):
+    """Does something to the agent in the middle of a rollout of four steps."""
+
+    def __init__(self, do: Callable[[Any], object]) -> None:
+        super().__init__()
+        self.do = do
+
+    def _on_step(self) -> bool:
+        if self.num_timesteps == 104:
+            self.do(self.model)
+        return super()._on_step()
+
+
+IN_THE_MIDDLE: dict[str, Callable[[Any], object]] = {
+    "nothing": lambda agent: None,
+    "another engine": lambda agent: setattr(agent, "engine", "torch"),
+    "later starts": lambda agent: setattr(agent, "learning_starts", 150),
+    "shorter rollouts": lambda agent: setattr(
+        agent, "train_freq", TrainFreq(2, TrainFrequencyUnit.STEP)
+    ),
+}
+
+
+@pytest.mark.parametrize("name", IN_THE_MIDDLE)
+def test_callbacks_are_called_within_a_rollout(name: str, tmp_path: Path) -> None:
+    """At each step, or when they are due, whether it is one after which is learnt or not."""
+    found = []
+    for engine in ("torch", "auto"):
+        model = tiny.agent(engine=engine, train_freq=4, gradient_steps=-1)
+        callback, seen = Changes(IN_THE_MIDDLE[name]), Notes()
+        saves = CheckpointCallback(7, str(tmp_path / engine))
+        model.learn(240, CallbackList([callback, seen, saves]), log_interval=4)
+        files = sorted(path.name for path in (tmp_path / engine).iterdir())
+        learnt = [parameter.detach().numpy() for parameter in model.q_net.parameters()]
+        numbers = (model.num_timesteps, model._n_updates, model._episode_num)
+        found.append((callback.seen, seen.calls, seen.shown, files, numbers, learnt))
+    *torchs, weights = found[0]
+    *compiled, others = found[1]
+    assert torchs == compiled
+    assert [step for step, _ in found[1][1]] == [*range(4, 241, 4)]
+    assert len(found[1][3]) == 8
+    assert all(np.allclose(a, b, atol=1e-5) for a, b in zip(weights, others, strict=True))
+
+
+def test_long_rollouts_are_interrupted_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(game_loop, "_LONGEST", 7)
+    calls, bits = [], []
+    for every in (None, 60):
+        model, callback = tiny.agent(engine="compiled", train_freq=10), Notes(every)
+        model.learn(240, callback)
+        calls.append([step for step, _ in callback.calls])
+        bits.append(tiny.bits(model))
+    assert calls[0] == [step for at in range(0, 240, 40) for step in (at + 28, at + 40)]
+    assert (
+        bits[0]
+        == bits[1]
+        == tiny.bits(tiny.live(tiny.agent(engine="compiled", train_freq=10), 240))
+    )
+
+
 class Overrides(ContinualDQN):
     """Does something of its own once a rollout."""
 
@@ -209,13 +269,14 @@ def test_who_overrides_what_is_called_once_a_rollout_is_called_as_often() -> Non
 
 
 class Replaces(Updates):
-    """Gives the agent another memory, where a rollout starts that is made with the first."""
+    """Gives the agent another memory, and rollouts of another length, where one starts."""
 
     def _on_rollout_start(self) -> None:
         agent: Any = self.model
         self.seen.append(("seen", agent.num_timesteps, agent.replay.seen))
         if self.num_timesteps == 80:
             agent.replay_buffer = copy.deepcopy(agent.replay_buffer)
+            agent.train_freq = TrainFreq(3, TrainFrequencyUnit.STEP)
 
 
 def test_a_rollout_is_made_with_what_it_is_given() -> None:

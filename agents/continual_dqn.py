@@ -224,6 +224,8 @@ class ContinualDQN(DQN):
         """Which engine runs, and why."""
         self._asked: str | None = None
         """For which value of ``engine`` it was chosen what computes."""
+        self.within_rollout = False
+        """Whether a rollout is being played, of which the last is still to be learnt."""
         self._unfit: str | None = None
         """Why nothing can be learnt with what the agent has, if so."""
         self._compiled: CompiledEngine | None = None
@@ -540,7 +542,13 @@ class ContinualDQN(DQN):
     # Copies. What holds addresses stays behind: the copy gets an engine of its own.
 
     def __getstate__(self) -> dict[str, Any]:
-        return {**vars(self), "_compiled": None, "_fused": None, "_asked": None}
+        return {
+            **vars(self),
+            "_compiled": None,
+            "_fused": None,
+            "_asked": None,
+            "within_rollout": False,
+        }
 
     # What parts may use: see ``parts.part.Learner``.
 
@@ -967,6 +975,13 @@ class ContinualDQN(DQN):
         self._tell_phases()
         self._tell_due()
         callback.on_rollout_start()
+        self.within_rollout = True
+        try:
+            return self._play_rollout(env, callback, *args, **kwargs)
+        finally:
+            self.within_rollout = False
+
+    def _play_rollout(self, env: VecEnv, callback: Any, *args: Any, **kwargs: Any) -> RolloutReturn:
         engine = self._current_engine()  # a callback may change anything
         if engine is not None and not args and self._is_usual(env, **kwargs):
             fused = self._current_loop(engine, env)
@@ -1147,14 +1162,15 @@ class ContinualDQN(DQN):
     def save_training(self, path: str | Path) -> None:
         """Write all that training needs to resume bit for bit: :meth:`load` with an equal env.
 
-        Call it between steps, as ``on_rollout_start`` of a callback is.
+        Call it between rollouts, as ``on_rollout_start`` of a callback is.
 
         Args:
             path: The file; it is replaced as a whole.
 
         Raises:
             TypeError: If something cannot be written as data.
-            ValueError: If there is nothing to resume, or replay is not one of this suite.
+            ValueError: If there is nothing to resume, a rollout is being played, or replay is not
+                one of this suite.
             OSError: If the file cannot be written; an older one is then untouched.
         """
         save_agent(self, _path(path), resumable=True)

@@ -483,13 +483,15 @@ class GameLoop:
                 info["TimeLimit.truncated"] = bool(play.truncated[i] and not play.terminated[i])
                 info["episode"] = self._ended_now(i)
             infos.append(info)
-        return {
-            "new_obs": self._agent._last_obs,
+        shown = {
+            "new_obs": self._agent._last_obs.view(),
             "rewards": play.rewards.astype(np.float32),
             "dones": play.ended.copy(),
             "actions": play.actions.copy(),
-            "infos": infos,
         }
+        for array in shown.values():  # the step is stored: what is written here would be lost
+            array.flags.writeable = False
+        return {**shown, "infos": infos}
 
     def _ended_now(self, env: int) -> dict[str, Any]:
         """Return the sums of the episode that a game has just ended."""

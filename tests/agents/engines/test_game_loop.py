@@ -332,6 +332,25 @@ def test_as_many_games_may_end_at_once_as_there_are(num_envs: int, window: int) 
     assert seen[0] == seen[1]
 
 
+class Writes(BaseCallback):
+    """Changes in place what it is shown."""
+
+    def __init__(self, name: str) -> None:
+        super().__init__()
+        self.name = name
+
+    def _on_step(self) -> bool:
+        self.locals[self.name][:] = 0
+        return True
+
+
+@pytest.mark.parametrize("name", ["rewards", "new_obs", "dones", "actions"])
+def test_what_a_callback_is_shown_cannot_be_changed_in_place(name: str) -> None:
+    """The step is stored already, so that it would be lost without a word."""
+    with pytest.raises(ValueError, match="read-only"):
+        agent().learn(40, Writes(name))
+
+
 class Plain(BaseCallback):
     """Does not say when it is due."""
 

@@ -198,6 +198,8 @@ class GameLoop:
             episodes += played.episodes
             if not goes_on:
                 return RolloutReturn((within or rollout) * count, episodes, goes_on)
+            # As in the parent, after the callback, which may have changed what it follows from.
+            agent.exploration_rate = agent.epsilon_at(agent._current_progress_remaining)
             if played.episodes >= until_log:
                 agent.dump_logs()
             if within:

@@ -192,6 +192,8 @@ class Changes(Updates):
 IN_THE_MIDDLE: dict[str, Callable[[Any], object]] = {
     "nothing": lambda agent: None,
     "another engine": lambda agent: setattr(agent, "engine", "torch"),
+    "another rate": lambda agent: setattr(agent, "exploration_rate", 0.9),
+    "another schedule": lambda agent: setattr(agent, "exploration_schedule", lambda left: 0.9),
     "later starts": lambda agent: setattr(agent, "learning_starts", 150),
     "shorter rollouts": lambda agent: setattr(
         agent, "train_freq", TrainFreq(2, TrainFrequencyUnit.STEP)

@@ -143,6 +143,16 @@ _RULES: Mapping[str, Rule] = {
 }
 """What the parent's arguments must be."""
 
+_READ_AT_EACH_STEP = (
+    "batch_size",
+    "gradient_steps",
+    "learning_starts",
+    "max_grad_norm",
+    "target_update_interval",
+    "tau",
+)
+"""Those of them that may be set later."""
+
 
 class DivergedError(RuntimeError):
     """The loss or its gradient is not finite any more; the parameters still are."""
@@ -503,6 +513,7 @@ class ContinualDQN(DQN):
             ValueError: If something would be silently ignored.
         """
         replay = self.replay_buffer
+        check_values({name: getattr(self, name) for name in _READ_AT_EACH_STEP}, _RULES)
         self._check_steps()
         for part in self.parts:
             if isinstance(part, Streaming):

@@ -385,6 +385,22 @@ def test_another_discount_is_refused(engine: str) -> None:
         agent.learn(60, reset_num_timesteps=False)
 
 
+@pytest.mark.parametrize(
+    ("name", "value", "why"),
+    [
+        ("batch_size", 0, "batch_size = 0 must be a whole number, at least 1"),
+        ("batch_size", -1, "batch_size = -1 must be a whole number, at least 1"),
+    ],
+)
+def test_settings_that_make_no_sense_are_refused_later_too(name: str, value: Any, why: str) -> None:
+    for engine in ("torch", "auto"):
+        agent = tiny.agent(engine=engine)
+        with pytest.raises(ValueError, match=why):  # in the middle
+            agent.learn(2 * WHEN, At(lambda agent: setattr(agent, name, value)))
+        with pytest.raises(ValueError, match=why):
+            agent.learn(40)
+
+
 def memory(agent: Any, actions: int = 2, features: int = 8, num_envs: int = 4) -> FIFOReplayBuffer:
     """An empty memory like the agent's, without what parts keep in it, or one that does not fit."""
     seen, acts = Box(-1, 1, (features,), np.float32), Discrete(actions)

@@ -494,6 +494,12 @@ class ContinualDQN(DQN):
             )
         if not isinstance(replay, TransitionReplayBuffer):
             return
+        if replay.gamma != self.gamma:
+            raise ValueError(
+                f"gamma = {self.gamma} was set, but replay sums its returns with {replay.gamma}: "
+                f"make a new agent with gamma={self.gamma}, and let it take over the network "
+                "(set_parameters)"
+            )
         replay.check_fit(self.observation_space, self._actions, self.n_envs)
         for part in self.parts:
             for name in sorted(part.replay_columns):
@@ -512,18 +518,11 @@ class ContinualDQN(DQN):
         Raises:
             ValueError: If something would be silently ignored.
         """
-        replay = self.replay_buffer
         check_values({name: getattr(self, name) for name in _READ_AT_EACH_STEP}, _RULES)
         self._check_steps()
         for part in self.parts:
             if isinstance(part, Streaming):
                 part.check_learner(self)
-        if isinstance(replay, TransitionReplayBuffer) and replay.gamma != self.gamma:
-            raise ValueError(
-                f"gamma = {self.gamma} was set, but replay sums its returns with {replay.gamma}: "
-                f"make a new agent with gamma={self.gamma}, and let it take over the network "
-                "(set_parameters)"
-            )
         if (self.q_net, self.q_net_target) != (self.policy.q_net, self.policy.q_net_target):
             raise ValueError(
                 "q_net of the agent, which learns, and q_net of its policy, which acts and is "
@@ -725,6 +724,8 @@ class ContinualDQN(DQN):
         lacks = isinstance(replay, TransitionReplayBuffer) and replay.seen < batch_size
         if lacks and not self.streams:
             return  # replay was reset, or is new
+        if isinstance(replay, TransitionReplayBuffer) and replay.gamma != self.gamma:
+            self._check_fit()  # raises
         self.policy.set_training_mode(True)
         self.follow_network()
         self._update_learning_rate(self.policy.optimizer)

@@ -52,7 +52,7 @@ _LAYERS: Mapping[type[nn.Module], Sequence[str]] = {
     nn.Flatten: ("start_dim", "end_dim"),
 }
 """Settings of layers that decide what these compute."""
-_NUMBERS_OF_AGENT = attrgetter("n_envs", "learning_starts", "_steps_before")
+_NUMBERS_OF_AGENT = attrgetter("n_envs", "learning_starts", "_steps_before", "gamma")
 _NUMBERS_OF_REPLAY = attrgetter("buffer_size", "handle_timeout_termination")
 
 

@@ -157,6 +157,8 @@ def _agent(agent: Any) -> str | None:
         return f"{name}() of the agent was changed; supported: ContinualDQN as it is"
     if agent.device.type != "cpu":
         return f"the device is {agent.device}; supported: device='cpu'"
+    if torch.is_autocast_enabled("cpu"):
+        return "torch.autocast is on; supported: float32 throughout"
     return None
 
 

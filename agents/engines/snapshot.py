@@ -12,6 +12,7 @@ from itertools import chain
 from operator import attrgetter, call, is_
 from typing import Any
 
+import torch
 from torch import nn
 
 from continual_arcade.agents.engines.eligibility import OPTIONS, hooks
@@ -122,6 +123,7 @@ class Snapshot:
             and self._numbered(agent) == self._numbers
             and [*map(_OF_PARAMETER, self._parameters)] == self._free
             and not any(map(self._group.get, OPTIONS))
+            and not torch.is_autocast_enabled("cpu")
         )
 
     def _looked_at(self, agent: Any) -> Iterator[Any]:

@@ -309,6 +309,19 @@ def test_or_pytorch_goes_on_and_it_is_said(name: str) -> None:
         refuse(do)
 
 
+def test_under_autocast_pytorch_computes() -> None:
+    agents = []
+    for engine in ("torch", "auto"):
+        agent = tiny.live(tiny.agent(engine=engine), 60)
+        with torch.autocast("cpu", torch.bfloat16):
+            agent.train(1, 16)
+            assert not agent.runs_compiled
+            tiny.live(agent, 100, reset_num_timesteps=False)
+        agents.append(agent)
+    assert "torch.autocast is on; supported: float32" in agents[1].engine_report
+    assert distance(*agents) < 1e-5
+
+
 def refuse(do: Callable[[Any], object]) -> None:
     agent = trained("compiled", do)
     if agent.engine == "torch":  # by the change itself

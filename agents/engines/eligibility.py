@@ -109,6 +109,8 @@ _OF_AGENT = frozenset(
         "set_random_seed",
     }
 )
+_EACH_ROLLOUT = frozenset({"collect_rollouts", "learn", "log_training", "_tell_phases"})
+"""Those of them that are called once a rollout."""
 _OF_POLICY = frozenset(
     {
         "_build",
@@ -137,6 +139,13 @@ def why_not_compiled(agent: Any) -> str | None:
     return next(filter(None, (check(agent) for check in checks)), None)
 
 
+def is_told_of_rollouts(agent: Any) -> bool:
+    """Return whether somebody overrides what is called once a rollout, and is to be called so."""
+    known = known_kind(agent)
+    others = frozenset(name for name, _ in _methods(known)) - _EACH_ROLLOUT
+    return changed(agent, known, others) is not None
+
+
 def known_kind(agent: Any) -> type:
     """Return the class that compiled code was written for, of which the agent's may be derived."""
     return next(kind for kind in type(agent).__mro__ if kind.__name__ == "ContinualDQN")
@@ -148,6 +157,8 @@ def _agent(agent: Any) -> str | None:
         return f"{name}() of the agent was changed; supported: ContinualDQN as it is"
     if agent.device.type != "cpu":
         return f"the device is {agent.device}; supported: device='cpu'"
+    if torch.is_autocast_enabled("cpu"):
+        return "torch.autocast is on; supported: float32 throughout"
     return None
 
 

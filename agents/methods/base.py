@@ -28,6 +28,7 @@ the gradient step, or ``stored``, is run by PyTorch; the other hooks are Python 
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, fields, is_dataclass
+from itertools import chain
 from typing import Any, ClassVar, Protocol
 
 import numpy as np
@@ -44,6 +45,7 @@ from continual_arcade.agents.methods import torch_rules
 from continual_arcade.agents.methods.rules import (
     MEASURE,
     CurrentTransition,
+    Slope,
     TensorRule,
     declared,
 )
@@ -273,6 +275,13 @@ class Part:
     def holds_average(self) -> bool:
         """Whether it holds on to an average of parameters, and not to what a phase ends with."""
         return False
+
+    @property
+    def replay_columns(self) -> set[str]:
+        """Columns of replay that it writes, or compares values with."""
+        steps = chain.from_iterable(declared(type(self)).steps.values())
+        names = {step.column for step in steps if isinstance(step, Slope)}
+        return names - {""} | ({"q_values"} if self.values_after else set())
 
     @property
     def earlier_observations(self) -> int:

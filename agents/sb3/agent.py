@@ -49,6 +49,8 @@ class SB3Agent(BaseAlgorithm):
     """
 
     algorithm: ClassVar[Algorithm]
+    within_rollout = False
+    """Whether a rollout is being played, as far as a callback can ask."""
 
     def __init__(
         self,

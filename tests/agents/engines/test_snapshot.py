@@ -11,6 +11,8 @@ import numpy as np
 import pytest
 import tiny
 import torch
+from gymnasium.spaces import Box, Discrete
+from stable_baselines3.common.buffers import ReplayBuffer
 from stable_baselines3.common.callbacks import BaseCallback
 from torch import nn
 
@@ -307,6 +309,19 @@ def test_or_pytorch_goes_on_and_it_is_said(name: str) -> None:
         refuse(do)
 
 
+def test_under_autocast_pytorch_computes() -> None:
+    agents = []
+    for engine in ("torch", "auto"):
+        agent = tiny.live(tiny.agent(engine=engine), 60)
+        with torch.autocast("cpu", torch.bfloat16):
+            agent.train(1, 16)
+            assert not agent.runs_compiled
+            tiny.live(agent, 100, reset_num_timesteps=False)
+        agents.append(agent)
+    assert "torch.autocast is on; supported: float32" in agents[1].engine_report
+    assert distance(*agents) < 1e-5
+
+
 def refuse(do: Callable[[Any], object]) -> None:
     agent = trained("compiled", do)
     if agent.engine == "torch":  # by the change itself
@@ -375,12 +390,111 @@ def test_two_networks_where_there_should_be_one_are_refused(name: str, engine: s
         agent.learn(60, reset_num_timesteps=False)
 
 
-@pytest.mark.parametrize("engine", ["torch", "auto"])
-def test_another_discount_is_refused(engine: str) -> None:
-    agent = tiny.live(tiny.agent(engine=engine), 60)
-    agent.gamma = 0.5
-    with pytest.raises(ValueError, match=r"gamma = 0\.5 was set, but replay sums .* with 0\.99"):
-        agent.learn(60, reset_num_timesteps=False)
+@pytest.mark.parametrize(
+    ("name", "value", "why"),
+    [
+        ("batch_size", 0, "batch_size = 0 must be a whole number, at least 1"),
+        ("gamma", 0.5, r"gamma = 0\.5 was set, but replay sums its returns with 0\.99"),
+        ("batch_size", -1, "batch_size = -1 must be a whole number, at least 1"),
+    ],
+)
+def test_settings_that_make_no_sense_are_refused_later_too(name: str, value: Any, why: str) -> None:
+    for engine in ("torch", "auto"):
+        agent = tiny.agent(engine=engine)
+        with pytest.raises(ValueError, match=why):  # in the middle
+            agent.learn(2 * WHEN, At(lambda agent: setattr(agent, name, value)))
+        with pytest.raises(ValueError, match=why):
+            agent.learn(40)
+
+
+def memory(agent: Any, actions: int = 2, features: int = 8, num_envs: int = 4) -> FIFOReplayBuffer:
+    """An empty memory like the agent's, without what parts keep in it, or one that does not fit."""
+    seen, acts = Box(-1, 1, (features,), np.float32), Discrete(actions)
+    return FIFOReplayBuffer(200, seen, acts, agent.device, num_envs, n_steps=3)
+
+
+UNFIT: dict[str, tuple[Callable[[Any], object], str]] = {
+    "no column": (
+        lambda agent: setattr(agent, "replay_buffer", memory(agent)),
+        r"part 'clear' needs a column 'q_values' in replay.* has none: add it, such as by agent\.",
+    ),
+    "narrow column": (
+        lambda agent: agent.replay.columns.update(q_values=np.zeros((200, 1), np.float32)),
+        r"replay has one of shape \(200, 1\): add it",
+    ),
+    "spaces": (
+        lambda agent: setattr(agent, "replay_buffer", memory(agent, features=3)),
+        r"replay was made for observations of shape \(3,\), and the agent has \(8,\)",
+    ),
+    "actions": (
+        lambda agent: setattr(agent, "replay_buffer", memory(agent, actions=5)),
+        "replay was made for a number of actions of 5, and the agent has 2",
+    ),
+    "games": (
+        lambda agent: setattr(agent, "replay_buffer", memory(agent, num_envs=2)),
+        "replay was made for a number of sub-environments of 2, and the agent has 4",
+    ),
+    "other kind": (
+        lambda agent: setattr(
+            agent,
+            "replay_buffer",
+            ReplayBuffer(200, agent.observation_space, agent.action_space, n_envs=4),
+        ),
+        "ReplayBuffer does not tell where transitions are stored",
+    ),
+    "few rows": (
+        lambda agent: setattr(agent.replay, "observations", np.zeros((50, 1, 8), np.float32)),
+        r"observations of replay must be a contiguous array of shape \(200, 1, 8\)",
+    ),
+    "prior": (
+        lambda agent: setattr(agent, "exploration", Exploration(prior=(0.3, 0.3, 0.4))),
+        "must give each of the 2 actions a probability",
+    ),
+}
+"""What compiled code would read or write beyond the end of."""
+WRITTEN: dict[str, tuple[Callable[[Any], object], str]] = {
+    "unknown action": (lambda agent: agent.replay.actions.fill(7), "they must be from 0 to 1"),
+    "no phase": (
+        lambda agent: agent.replay.phases.fill(-1),
+        r"info\['phase'\] = -1 must be from 0",
+    ),
+    "read-only": (
+        lambda agent: agent.replay.rewards.setflags(write=False),
+        r"rewards of replay must be .* that can be written to",
+    ),
+}
+"""Of what is written by hand, no engine sees more than at the beginning of ``learn``."""
+
+
+@pytest.mark.parametrize("name", [*UNFIT, *WRITTEN])
+def test_what_does_not_fit_is_refused_before_it_is_learnt_from(name: str) -> None:
+    do, why = (UNFIT | WRITTEN)[name]
+    for engine in ("torch", "auto"):
+        agent = tiny.live(tiny.agent(Clear(after=40), engine=engine), 60)
+        do(agent)
+        with pytest.raises(ValueError, match=why):
+            agent.learn(60, reset_num_timesteps=False)
+        agent.predict(np.zeros((3, 8), np.float32), deterministic=True)  # it may still play
+    if name in UNFIT:  # the compiled engine looks again in the middle, too
+        with pytest.raises(ValueError, match=why):
+            tiny.agent(Clear(after=40)).learn(2 * WHEN, At(do))
+
+
+def test_a_column_that_is_added_as_the_message_says_is_learnt_from() -> None:
+    agent = tiny.live(tiny.agent(Clear(after=40)), 60)
+    agent.replay_buffer = memory(agent)
+    agent.replay.add_column("q_values", (2,), np.float32, np.nan)
+    tiny.live(agent, 60, reset_num_timesteps=False)
+    assert agent.runs_compiled
+    assert np.isfinite(agent.replay.columns["q_values"][: agent.replay.size()]).all()
+
+
+def test_an_action_that_there_is_not_is_not_stored() -> None:
+    replay = memory(tiny.agent())
+    seen, nothing = np.zeros((4, 8)), np.zeros(4)
+    with pytest.raises(ValueError, match="actions from 0 to 7 cannot be replayed: they must be"):
+        replay.add(seen, seen, np.array([0, 7, 1, 1]), nothing, nothing, [{}] * 4)
+    assert replay.accumulator.pending == 0
 
 
 def test_an_engine_that_does_not_exist_is_refused_later_too() -> None:

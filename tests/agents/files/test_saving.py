@@ -1,6 +1,7 @@
 """Agents as files: what comes back, what goes on bit for bit, and what is refused."""
 
 import base64
+import copy
 import io
 import json
 import os
@@ -394,6 +395,20 @@ def test_training_that_has_not_begun_cannot_be_kept(tmp_path: Path) -> None:
     agent().save(path)  # but the agent itself can
     with pytest.raises(ValueError, match=r"nothing to resume"):
         ContinualDQN.load(path, device="cpu").save_training(path)
+
+
+@pytest.mark.parametrize("hook", ["_on_step", "_on_rollout_end"])
+@pytest.mark.parametrize("engine", ["torch", "compiled"])
+def test_within_a_rollout_training_cannot_be_kept(engine: str, hook: str, tmp_path: Path) -> None:
+    """What is to be learnt from it was left out when training was resumed."""
+    model, path = live(agent(engine=engine), 40), tmp_path / "training.zip"
+    callback: Any = SaveAt(10**9, path)
+    setattr(callback, hook, lambda: model.save_training(path))
+    with pytest.raises(ValueError, match=r"in the middle of a rollout .* in on_rollout_start of a"):
+        model.learn(40, callback, reset_num_timesteps=False)
+    assert not path.exists()
+    model.save_training(path)
+    copy.deepcopy(model).save_training(path)
 
 
 def test_a_file_of_training_is_also_an_agent(tmp_path: Path) -> None:

@@ -283,6 +283,18 @@ def test_learning_that_diverges_ends_with_the_last_finite_network(
     assert bits(load_agent(tmp_path / "agent.zip")) == bits(ours)
 
 
+@pytest.mark.parametrize("name", ["ppo", "qrdqn"])
+def test_within_a_rollout_training_cannot_be_kept(name: str, tmp_path: Path) -> None:
+    for hook in ("_on_step", "_on_rollout_end"):
+        ours, path = agent(name), tmp_path / f"{hook}.zip"
+        callback: Any = SaveAt(10**9, path)
+        setattr(callback, hook, lambda ours=ours, path=path: ours.save_training(path))
+        with pytest.raises(ValueError, match="in the middle of a rollout"):
+            ours.learn(40, callback)
+        assert not path.exists()
+        ours.save_training(path)
+
+
 def test_a_file_says_itself_what_it_is_of(tmp_path: Path) -> None:
     ours = agent("a2c")
     with pytest.raises(ValueError, match="nothing to resume"):

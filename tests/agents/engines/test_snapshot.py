@@ -4,8 +4,10 @@ import copy
 import pickle
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partialmethod, wraps
 from itertools import pairwise
 from typing import Any, ClassVar
+from unittest.mock import Mock
 
 import numpy as np
 import pytest
@@ -139,6 +141,21 @@ def double_layer(agent: Any) -> None:
     layer.forward = lambda inputs: 2 * nn.Linear.forward(layer, inputs)
 
 
+def double_features(agent: Any) -> None:
+    extractor = agent.q_net.features_extractor
+    extractor.forward = lambda inputs: 2 * type(extractor).forward(extractor, inputs)
+
+
+class Doubling(nn.Flatten):
+    def forward(self, input: torch.Tensor) -> torch.Tensor:
+        return 2 * super().forward(input)
+
+
+class Flapping(Exploration):
+    def draw(self, rng: Any, actions: int, size: int) -> Any:
+        return np.ones(size, np.int64)
+
+
 def own_actions(agent: Any) -> None:
     agent.policy._predict = lambda observation, deterministic=True: torch.zeros(
         len(observation), dtype=torch.int64
@@ -236,6 +253,15 @@ SAID: dict[str, tuple[Callable[[Any], object], str]] = {
     ),
     "loss": (double_td_loss, r"td_loss\(\) of the agent was changed"),
     "layer": (double_layer, r"forward\(\) of a layer was changed"),
+    "features": (double_features, r"forward\(\) of the features was changed"),
+    "flattening": (
+        lambda agent: setattr(agent.q_net.features_extractor, "flatten", Doubling()),
+        "features are not flattened as they are",
+    ),
+    "exploration": (
+        lambda agent: setattr(agent, "exploration", Flapping()),
+        "exploration is a Flapping; supported: Exploration as it is",
+    ),
     "actions": (own_actions, r"_predict\(\) of the policy was changed"),
     "samples": (own_samples, r"sample\(\) of replay was changed"),
     "timeouts": (
@@ -409,8 +435,26 @@ def test_a_method_may_be_changed_in_many_ways(monkeypatch: pytest.MonkeyPatch) -
     own: Any = FIFOReplayBuffer(10, space, **kinds)
     own.gather = own.gather
     assert changed(own, FIFOReplayBuffer, none) == "gather"
-    monkeypatch.setattr(FIFOReplayBuffer, "_draw", lambda self, size: np.zeros(size, np.int64))
-    assert changed(plain, FIFOReplayBuffer, none) == "_draw"
+    draw = FIFOReplayBuffer._draw
+    for other in (
+        lambda self, size: np.zeros(size, np.int64),
+        wraps(draw)(lambda self, size: np.zeros(size, np.int64)),
+        partialmethod(draw),
+        Mock(side_effect=draw),
+    ):
+        monkeypatch.setattr(FIFOReplayBuffer, "_draw", other)
+        assert changed(plain, FIFOReplayBuffer, none) == "_draw"
+    monkeypatch.undo()
+    for owner, name, why in (
+        (Exploration, "draw", "draw() of exploration was changed"),
+        (nn.ReLU, "forward", "forward() of a layer was changed"),
+        (Part, "add_gradient", "part 'between' overrides add_gradient()"),
+        (torch.optim.Adam, "step", "step() of the optimizer was changed"),
+    ):
+        monkeypatch.setattr(owner, name, wraps(getattr(owner, name))(lambda *given: None))
+        assert why in tiny.agent(Between()).engine_report
+        monkeypatch.undo()
+    assert tiny.agent(Between()).engine_report == "compiled"
 
 
 # Parts.

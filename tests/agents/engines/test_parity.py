@@ -206,7 +206,7 @@ def test_another_activation_is_found(wrong: str, monkeypatch: pytest.MonkeyPatch
         "mix gem:transitions=20 agem si",
         "balanced ewc:lam=100,anchor=ema",
         "balanced ewc:fisher=policy l2 si mas",
-        "reservoir ewc:fisher=td online-ewc",
+        "reservoir ewc:lam=1,off_slope=1 online-ewc:fisher=td",
         "mix agem ewc reptile:every=7,eps=0.3",
         "balanced clone mer ewc",
         "mix lwf:every=8 mer clone",

@@ -214,6 +214,8 @@ class ContinualDQN(DQN):
         self._averaged_by = 0.0
         """For which value of ``average`` it is kept."""
         self.parts: list[Part] = list(Instance((Sequence,))("parts", parts))
+        self._bound: list[tuple[Part, dict[str, Any]]] = []
+        """Parts that know the agent, and the settings that were checked."""
         self.double_q = flag("double_q", double_q)
         self.loss = loss
         self.exploration = OrNone(Instance((Exploration,)))("exploration", exploration)
@@ -301,6 +303,7 @@ class ContinualDQN(DQN):
                 if part.watches_replay:
                     _ = self.replay  # raises if it is of another kind
                 part.bind(self, np.random.default_rng(stream))
+            self._bound = [(part, part.settings) for part in self.parts]
             if isinstance(self.replay_buffer, NoReplayBuffer) and not self.streams:
                 raise ValueError(
                     "replay 'none' keeps nothing to learn from: choose another one, or a part that "
@@ -337,6 +340,7 @@ class ContinualDQN(DQN):
             ValueError: If there is no such engine.
         """
         OneOf(ENGINES)("engine", self.engine)
+        self.check_parts()
         self._asked = self.engine
         why = "it was asked for" if self.engine == "torch" else why_not_compiled(self)
         if why is not None:
@@ -367,6 +371,8 @@ class ContinualDQN(DQN):
             ValueError: If it was asked for, and cannot serve what the agent has become.
         """
         self._look_again()
+        if self._compiled is None:  # which would have seen it
+            self.check_parts()
         self._check_engine()
         return self._compiled
 
@@ -463,6 +469,24 @@ class ContinualDQN(DQN):
                     "that it is to learn from: set gradient_steps = 1, or leave the part out"
                 )
 
+    def check_parts(self) -> None:
+        """Check parts that were added since the agent was made, and settings that were changed.
+
+        Raises:
+            ValueError: If a part was not bound to the agent, or a setting cannot be honoured.
+        """
+        for part in self.parts:
+            before = next((settings for bound, settings in self._bound if bound is part), None)
+            if before is None:
+                raise ValueError(
+                    f"part {part.name!r} was added after the agent was made, and was never bound "
+                    "to it: hand it to the constructor, or to load(..., parts=[...])"
+                )
+            if any(value is not before[name] for name, value in part.settings.items()):
+                part.check_change(before)
+                part.check_learner(self)
+                before.update(part.settings)
+
     def _check_changes(self) -> None:
         """Check what was changed since the agent was made, as far as no engine can honour it.
 
@@ -471,9 +495,9 @@ class ContinualDQN(DQN):
         """
         replay = self.replay_buffer
         self._check_steps()
+        self.check_parts()
         for part in self.parts:
-            if isinstance(part, Streaming):
-                part.check_learner(self)
+            part.check_learner(self)
         if isinstance(replay, TransitionReplayBuffer) and replay.gamma != self.gamma:
             raise ValueError(
                 f"gamma = {self.gamma} was set, but replay sums its returns with {replay.gamma}: "
@@ -933,6 +957,7 @@ class ContinualDQN(DQN):
         With the compiled engine several rollouts are played, and learnt from but for the last: in
         games of this suite until something is due, elsewhere as long as nobody is to be told of it.
         """
+        self.check_parts()
         self._tell_phases()
         self._tell_due()
         callback.on_rollout_start()

@@ -155,6 +155,7 @@ def save_agent(agent: Any, path: AnyFile, *, resumable: bool, exclude: Iterable[
         ValueError: If it is to be resumable, and there is nothing to resume.
         OSError: If the file cannot be written.
     """
+    agent.check_parts()
     exchanged = architecture(agent.policy) != agent.architecture
     arguments = _arguments(agent)
     for name in exclude:

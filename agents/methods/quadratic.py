@@ -164,6 +164,7 @@ class QuadraticPenalty(AnchoredPenalty):
     """
 
     needs_boundaries: ClassVar[bool] = True
+    fixed: ClassVar[frozenset[str]] = frozenset({"anchor"})
 
     anchor: Literal["last", "ema"] = "last"
     """What is held: the parameters at the end of the phase, or their moving average."""
@@ -243,6 +244,8 @@ class QuadraticPenalty(AnchoredPenalty):
 @dataclass
 class SampledPenalty(PhaseMemory, QuadraticPenalty):
     """A penalty whose importance is estimated from transitions of the phase."""
+
+    fixed: ClassVar[frozenset[str]] = frozenset({"anchor", "samples", "taken"})
 
     samples: Count = 2048
     """Transitions of the phase that the estimate is made from."""

@@ -409,6 +409,53 @@ def test_another_discount_is_refused(engine: str) -> None:
         agent.learn(60, reset_num_timesteps=False)
 
 
+SETTINGS = [
+    (0, "samples", 20, r"ewc: samples = 20 was set, and what it keeps is that of samples = 2048"),
+    (0, "batch", 4, r"ewc: batch = 4 is for fisher = 'td'"),
+    (1, "anchor", "ema", r"l2: anchor = 'ema' was set, and what it keeps is that of anchor = 'las"),
+    (1, "lam", "3", r"l2: lam = '3' must be a number"),
+    (1, "lam", -1.0, r"l2: lam = -1\.0 must be finite and at least 0"),
+    (2, "margin", 0.2, r"gem: margin = 0\.2 is a share of gradients"),
+    (3, "algorithm", 1, r"mer: algorithm 1 learns single examples by plain SGD, not by Adam"),
+]
+
+
+@pytest.mark.parametrize("engine", ["torch", "compiled"])
+def test_settings_and_parts_that_cannot_be_honoured_are_refused(engine: str, tmp_path: Any) -> None:
+    agent = tiny.agent(EWC(), L2(), make_part("gem"), make_part("mer"), engine=engine)
+    tiny.live(agent, WHEN)
+
+    def refuses(do: Callable[[Any], object], why: str) -> None:
+        with pytest.raises(ValueError, match=why):  # in the middle of a run
+            agent.learn(40, At(do), reset_num_timesteps=False)  # type: ignore[arg-type]
+        with pytest.raises(ValueError, match=why):
+            agent.learn(40, reset_num_timesteps=False)
+        with pytest.raises(ValueError, match=why):
+            agent.save_training(tmp_path / "agent.zip")
+
+    for i, name, value, why in SETTINGS:
+        part: Any = agent.parts[i]
+        before = getattr(part, name)
+        refuses(lambda _, part=part, name=name, value=value: setattr(part, name, value), why)  # type: ignore[misc]
+        setattr(part, name, before)
+    refuses(lambda _: agent.parts.append(Reptile()), "part 'reptile' was added after the agent")
+    agent.parts.pop()
+    agent.parts[1].lam = 4  # type: ignore[attr-defined]
+    tiny.live(agent, 40, reset_num_timesteps=False)
+    assert type(agent.parts[1].lam) is float  # type: ignore[attr-defined]
+    agent.save_training(tmp_path / "agent.zip")
+    assert ContinualDQN.load(tmp_path / "agent.zip", device="cpu").parts[1].lam == 4  # type: ignore[attr-defined]
+
+
+def test_an_optimizer_that_a_part_has_no_use_for_is_refused_later_too() -> None:
+    agent = tiny.agent(
+        make_part("mer", {"algorithm": "1"}), policy={"optimizer_class": torch.optim.SGD}
+    )
+    adam(agent)
+    with pytest.raises(ValueError, match="single examples by plain SGD, not by Adam"):
+        agent.learn(20)
+
+
 def test_an_engine_that_does_not_exist_is_refused_later_too() -> None:
     agent = tiny.agent()
     agent.engine = "compield"  # type: ignore[assignment]

@@ -224,6 +224,8 @@ class ContinualDQN(DQN):
         self._averaged_by = 0.0
         """For which value of ``average`` it is kept."""
         self.parts: list[Part] = list(Instance((Sequence,))("parts", parts))
+        self._bound: list[tuple[Part, dict[str, Any]]] = []
+        """Parts that know the agent, and the settings that were checked."""
         self.double_q = flag("double_q", double_q)
         self.loss = loss
         self.exploration = OrNone(Instance((Exploration,)))("exploration", exploration)
@@ -311,6 +313,7 @@ class ContinualDQN(DQN):
                         "learns from: derive it from methods.streaming.Streaming"
                     )
                 part.bind(self, np.random.default_rng(stream))
+            self._bound = [(part, part.settings) for part in self.parts]
             check_savable(self.parts)
             self._check_steps()
             if self.env is not None:
@@ -342,6 +345,7 @@ class ContinualDQN(DQN):
             ValueError: If there is no such engine.
         """
         OneOf(ENGINES)("engine", self.engine)
+        self.check_parts()
         self._asked, self._unfit = self.engine, None
         try:
             self._check_fit()
@@ -380,6 +384,8 @@ class ContinualDQN(DQN):
             ValueError: If it was asked for, and cannot serve what the agent has become.
         """
         self._look_again()
+        if self._compiled is None:  # which would have seen it
+            self.check_parts()
         self._check_engine()
         return self._compiled
 
@@ -512,6 +518,24 @@ class ContinualDQN(DQN):
                         f"agent.replay.add_column({name!r}, ({self._actions},), np.float32, np.nan)"
                     )
 
+    def check_parts(self) -> None:
+        """Check parts that were added since the agent was made, and settings that were changed.
+
+        Raises:
+            ValueError: If a part was not bound to the agent, or a setting cannot be honoured.
+        """
+        for part in self.parts:
+            before = next((settings for bound, settings in self._bound if bound is part), None)
+            if before is None:
+                raise ValueError(
+                    f"part {part.name!r} was added after the agent was made, and was never bound "
+                    "to it: hand it to the constructor, or to load(..., parts=[...])"
+                )
+            if any(value is not before[name] for name, value in part.settings.items()):
+                part.check_change(before)
+                part.check_learner(self)
+                before.update(part.settings)
+
     def _check_changes(self) -> None:
         """Check what was changed since the agent was made, as far as no engine can honour it.
 
@@ -520,9 +544,9 @@ class ContinualDQN(DQN):
         """
         check_values({name: getattr(self, name) for name in _READ_AT_EACH_STEP}, _RULES)
         self._check_steps()
+        self.check_parts()
         for part in self.parts:
-            if isinstance(part, Streaming):
-                part.check_learner(self)
+            part.check_learner(self)
         if (self.q_net, self.q_net_target) != (self.policy.q_net, self.policy.q_net_target):
             raise ValueError(
                 "q_net of the agent, which learns, and q_net of its policy, which acts and is "
@@ -984,6 +1008,7 @@ class ContinualDQN(DQN):
         With the compiled engine several rollouts are played, and learnt from but for the last: in
         games of this suite until something is due, elsewhere as long as nobody is to be told of it.
         """
+        self.check_parts()
         self._tell_phases()
         self._tell_due()
         callback.on_rollout_start()

@@ -133,8 +133,8 @@ class Snapshot:
             _OF_AGENT(agent),
             _OF_REPLAY(replay),
             _OF_ACCUMULATOR(replay.accumulator),
-            map(_OF_PART, agent.parts),
             chain.from_iterable(self._values),
+            map(_OF_PART, agent.parts),  # which a part that was added a moment ago may lack
             self._end,
         )
 

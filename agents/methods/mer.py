@@ -3,8 +3,6 @@
 from dataclasses import dataclass
 from typing import Annotated, Any, ClassVar, Literal
 
-import numpy as np
-
 from continual_arcade.agents.kernels.random import below, shuffle
 from continual_arcade.agents.methods.base import Learner
 from continual_arcade.agents.methods.plans import Extent, Planner, plan
@@ -65,13 +63,12 @@ class MER(Planner):
                     f"out, or choose algorithm {' or '.join(algorithms)}"
                 )
 
-    def bind(self, learner: Learner, rng: np.random.Generator) -> None:
+    def check_learner(self, learner: Learner) -> None:
         """Check that the learner's optimiser is that of the algorithm.
 
         Raises:
             ValueError: If single examples are to be learnt by anything but plain SGD.
         """
-        super().bind(learner, rng)
         other = other_than_sgd(learner.optimizer)
         if other and self.algorithm != "batched":
             raise ValueError(

@@ -89,6 +89,8 @@ class Planner(Part):
     def bind(self, learner: Learner, rng: np.random.Generator) -> None:
         """Get ready, with nothing to learn from yet."""
         super().bind(learner, rng)
+        made: Any = plan_function
+        made.cache_clear()  # what a plan finds by name may be another number now
         plan_function(type(self))  # raises if it makes no sense
         self._completed = Recent(1)
         # Interpolations that follow the next gradient step: where from, and by how much.

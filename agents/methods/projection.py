@@ -27,6 +27,7 @@ class Projection(PhaseMemory):
     """
 
     needs_boundaries: ClassVar[bool] = True
+    fixed: ClassVar[frozenset[str]] = frozenset({"transitions"})
 
     transitions: Count = 2_000
     """Transitions kept of each phase."""

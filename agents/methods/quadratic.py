@@ -119,8 +119,9 @@ class AnchoredPenalty(Part):
             if self.merge == "latest":
                 center = at.clone()
             else:
-                weighted = self.omega[i] * self.center[i] + new * at
-                center = torch.where(omega > 0, weighted / omega, at)
+                # Where both anchors are one this is it to the last bit. A weighted sum would round,
+                # and Adam makes whole steps of the pull that is left.
+                center = torch.where(omega > 0, self.center[i].lerp(at, new / omega), at)
                 apart = self.omega[i] * (self.center[i] - center).square()
                 self.constant += 0.5 * float((apart + new * (at - center).square()).sum())
             self.omega[i], self.center[i] = omega, center
@@ -163,6 +164,7 @@ class QuadraticPenalty(AnchoredPenalty):
     """
 
     needs_boundaries: ClassVar[bool] = True
+    fixed: ClassVar[frozenset[str]] = frozenset({"anchor"})
 
     anchor: Literal["last", "ema"] = "last"
     """What is held: the parameters at the end of the phase, or their moving average."""
@@ -242,6 +244,8 @@ class QuadraticPenalty(AnchoredPenalty):
 @dataclass
 class SampledPenalty(PhaseMemory, QuadraticPenalty):
     """A penalty whose importance is estimated from transitions of the phase."""
+
+    fixed: ClassVar[frozenset[str]] = frozenset({"anchor", "samples", "taken"})
 
     samples: Count = 2048
     """Transitions of the phase that the estimate is made from."""

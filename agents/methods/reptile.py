@@ -36,6 +36,7 @@ class Reptile(Part):
     name: ClassVar[str] = "reptile"
     conflicts: ClassVar[frozenset[str]] = frozenset({"mer"})
     defers: ClassVar[str] = "steps"
+    fixed: ClassVar[frozenset[str]] = frozenset({"every"})
 
     every: Count = 500
     """Gradient steps from one interpolation to the next."""

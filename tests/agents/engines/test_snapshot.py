@@ -4,8 +4,10 @@ import copy
 import pickle
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partialmethod, wraps
 from itertools import pairwise
 from typing import Any, ClassVar
+from unittest.mock import Mock
 
 import numpy as np
 import pytest
@@ -141,6 +143,21 @@ def double_layer(agent: Any) -> None:
     layer.forward = lambda inputs: 2 * nn.Linear.forward(layer, inputs)
 
 
+def double_features(agent: Any) -> None:
+    extractor = agent.q_net.features_extractor
+    extractor.forward = lambda inputs: 2 * type(extractor).forward(extractor, inputs)
+
+
+class Doubling(nn.Flatten):
+    def forward(self, input: torch.Tensor) -> torch.Tensor:
+        return 2 * super().forward(input)
+
+
+class Flapping(Exploration):
+    def draw(self, rng: Any, actions: int, size: int) -> Any:
+        return np.ones(size, np.int64)
+
+
 def own_actions(agent: Any) -> None:
     agent.policy._predict = lambda observation, deterministic=True: torch.zeros(
         len(observation), dtype=torch.int64
@@ -238,6 +255,15 @@ SAID: dict[str, tuple[Callable[[Any], object], str]] = {
     ),
     "loss": (double_td_loss, r"td_loss\(\) of the agent was changed"),
     "layer": (double_layer, r"forward\(\) of a layer was changed"),
+    "features": (double_features, r"forward\(\) of the features was changed"),
+    "flattening": (
+        lambda agent: setattr(agent.q_net.features_extractor, "flatten", Doubling()),
+        "features are not flattened as they are",
+    ),
+    "exploration": (
+        lambda agent: setattr(agent, "exploration", Flapping()),
+        "exploration is a Flapping; supported: Exploration as it is",
+    ),
     "actions": (own_actions, r"_predict\(\) of the policy was changed"),
     "samples": (own_samples, r"sample\(\) of replay was changed"),
     "timeouts": (
@@ -497,6 +523,53 @@ def test_an_action_that_there_is_not_is_not_stored() -> None:
     assert replay.accumulator.pending == 0
 
 
+SETTINGS = [
+    (0, "samples", 20, r"ewc: samples = 20 was set, and what it keeps is that of samples = 2048"),
+    (0, "batch", 4, r"ewc: batch = 4 is for fisher = 'td'"),
+    (1, "anchor", "ema", r"l2: anchor = 'ema' was set, and what it keeps is that of anchor = 'las"),
+    (1, "lam", "3", r"l2: lam = '3' must be a number"),
+    (1, "lam", -1.0, r"l2: lam = -1\.0 must be finite and at least 0"),
+    (2, "margin", 0.2, r"gem: margin = 0\.2 is a share of gradients"),
+    (3, "algorithm", 1, r"mer: algorithm 1 learns single examples by plain SGD, not by Adam"),
+]
+
+
+@pytest.mark.parametrize("engine", ["torch", "compiled"])
+def test_settings_and_parts_that_cannot_be_honoured_are_refused(engine: str, tmp_path: Any) -> None:
+    agent = tiny.agent(EWC(), L2(), make_part("gem"), make_part("mer"), engine=engine)
+    tiny.live(agent, WHEN)
+
+    def refuses(do: Callable[[Any], object], why: str) -> None:
+        with pytest.raises(ValueError, match=why):  # in the middle of a run
+            agent.learn(40, At(do), reset_num_timesteps=False)  # type: ignore[arg-type]
+        with pytest.raises(ValueError, match=why):
+            agent.learn(40, reset_num_timesteps=False)
+        with pytest.raises(ValueError, match=why):
+            agent.save_training(tmp_path / "agent.zip")
+
+    for i, name, value, why in SETTINGS:
+        part: Any = agent.parts[i]
+        before = getattr(part, name)
+        refuses(lambda _, part=part, name=name, value=value: setattr(part, name, value), why)  # type: ignore[misc]
+        setattr(part, name, before)
+    refuses(lambda _: agent.parts.append(Reptile()), "part 'reptile' was added after the agent")
+    agent.parts.pop()
+    agent.parts[1].lam = 4  # type: ignore[attr-defined]
+    tiny.live(agent, 40, reset_num_timesteps=False)
+    assert type(agent.parts[1].lam) is float  # type: ignore[attr-defined]
+    agent.save_training(tmp_path / "agent.zip")
+    assert ContinualDQN.load(tmp_path / "agent.zip", device="cpu").parts[1].lam == 4  # type: ignore[attr-defined]
+
+
+def test_an_optimizer_that_a_part_has_no_use_for_is_refused_later_too() -> None:
+    agent = tiny.agent(
+        make_part("mer", {"algorithm": "1"}), policy={"optimizer_class": torch.optim.SGD}
+    )
+    adam(agent)
+    with pytest.raises(ValueError, match="single examples by plain SGD, not by Adam"):
+        agent.learn(20)
+
+
 def test_an_engine_that_does_not_exist_is_refused_later_too() -> None:
     agent = tiny.agent()
     agent.engine = "compield"  # type: ignore[assignment]
@@ -523,8 +596,26 @@ def test_a_method_may_be_changed_in_many_ways(monkeypatch: pytest.MonkeyPatch) -
     own: Any = FIFOReplayBuffer(10, space, **kinds)
     own.gather = own.gather
     assert changed(own, FIFOReplayBuffer, none) == "gather"
-    monkeypatch.setattr(FIFOReplayBuffer, "_draw", lambda self, size: np.zeros(size, np.int64))
-    assert changed(plain, FIFOReplayBuffer, none) == "_draw"
+    draw = FIFOReplayBuffer._draw
+    for other in (
+        lambda self, size: np.zeros(size, np.int64),
+        wraps(draw)(lambda self, size: np.zeros(size, np.int64)),
+        partialmethod(draw),
+        Mock(side_effect=draw),
+    ):
+        monkeypatch.setattr(FIFOReplayBuffer, "_draw", other)
+        assert changed(plain, FIFOReplayBuffer, none) == "_draw"
+    monkeypatch.undo()
+    for owner, name, why in (
+        (Exploration, "draw", "draw() of exploration was changed"),
+        (nn.ReLU, "forward", "forward() of a layer was changed"),
+        (Part, "add_gradient", "part 'between' overrides add_gradient()"),
+        (torch.optim.Adam, "step", "step() of the optimizer was changed"),
+    ):
+        monkeypatch.setattr(owner, name, wraps(getattr(owner, name))(lambda *given: None))
+        assert why in tiny.agent(Between()).engine_report
+        monkeypatch.undo()
+    assert tiny.agent(Between()).engine_report == "compiled"
 
 
 # Parts.

@@ -331,6 +331,59 @@ def test_whatever_is_left_out_is_missed(
         assert list(differences(inside(resumed()), inside(model)))
 
 
+def slower(model: Any) -> None:
+    model.learning_rate = 1e-4
+    model._setup_lr_schedule()
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda model: setattr(model.replay, "handle_timeout_termination", False),
+        lambda model: setattr(model.replay, "long_term_fraction", 0.1),
+        slower,
+    ],
+    ids=["timeouts", "share", "rate"],
+)
+def test_what_was_changed_later_is_in_the_file(
+    change: Callable[[Any], None], tmp_path: Path
+) -> None:
+    model = live(agent(replay=MixReplayBuffer, engine="torch"), 80)
+    change(model)
+    model.save_training(tmp_path / "0.zip")
+    loaded = ContinualDQN.load(tmp_path / "0.zip", life(), "cpu")
+    for each in (model, loaded):
+        live(each, 40, reset_num_timesteps=False)
+    assert bits(loaded) == bits(model)
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "why"),
+    [
+        ("lr_schedule", lambda left: 0.01 * left, "lr_schedule is .*learning_rate, .*val=0.001"),
+        ("learning_rate", 0.01, r"lr_schedule is .*val=0\.001.* make .*val=0\.01"),
+        ("exploration_schedule", lambda left: left, "exploration_schedule is .*start=1.0"),
+        ("exploration_final_eps", 0.5, r"exploration_schedule is .*end=0\.05.* make .*end=0\.5"),
+        ("exploration_fraction", 0.0, "exploration_schedule is .*make ConstantSchedule"),
+    ],
+)
+def test_schedules_that_no_file_holds_are_refused(
+    name: str, value: Any, why: str, tmp_path: Path
+) -> None:
+    model = live(agent(), 40)
+    before = getattr(model, name)
+    setattr(model, name, value)
+    with pytest.raises(ValueError, match=why):
+        model.save_training(tmp_path / "0.zip")
+    model.save(tmp_path / "0.zip")
+    if name.endswith("eps"):
+        model.exploration = Exploration("constant")  # by which it counts at once
+        model.save_training(tmp_path / "0.zip")
+        model.exploration = Exploration()
+    setattr(model, name, before)
+    model.save_training(tmp_path / "0.zip")
+
+
 def test_exploration_per_phase_goes_on(tmp_path: Path) -> None:
     path = tmp_path / "training.zip"
     model = agent(exploration_fraction=1.0)

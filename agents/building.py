@@ -13,11 +13,11 @@ from continual_arcade.agents.exploration import Exploration
 from continual_arcade.agents.methods import METHODS, Method, Part
 from continual_arcade.agents.networks import ACTIVATIONS, CONVOLUTIONS
 from continual_arcade.agents.settings import (
-    BEFORE,
     Convolutions,
     DQNSettings,
     LearnerSettings,
     Settings,
+    check_tells,
 )
 from continual_arcade.agents.task_inference.inference import InferenceSettings
 from continual_arcade.agents.task_inference.vec_env import InferringVecEnv
@@ -35,8 +35,6 @@ _OPTIMIZERS: Mapping[str, type[torch.optim.Optimizer]] = {
     "sgd": torch.optim.SGD,
 }
 
-_OF_INFERENCE = ("tasks", "task_window", "task_hazard", "task_sure", "task_memory")
-"""Settings that say how a task is inferred."""
 SMALLEST_OF_NATURE = 36
 """Rows and columns that are left with a place after three convolutions [pixels]."""
 STEP_OF_NATURE = 8
@@ -198,7 +196,7 @@ def build_agent(
     check_convolutions(game, facts.screen_size, s.convolutions)
     replay, replay_settings = method.make_replay()
     all_parts = [*method.make_parts(), *parts]
-    told = check_told(s, all_parts, context)
+    told = check_told(s, all_parts, schedule, context)
     sees = {"features_extractor_class": CONVOLUTIONS[s.convolutions]}
     return ContinualDQN(
         "MlpPolicy" if facts.screen_size is None else "CnnPolicy",
@@ -218,7 +216,7 @@ def build_agent(
             "layer_norm": s.layer_norm,
             "dropout": s.dropout,
             "initial": s.initial,
-            **dict.fromkeys(told, s.tasks if context == INFERRED else len(schedule.distinct)),
+            **told,
             "optimizer_class": _OPTIMIZERS[s.optimizer],
         },
         learning_rate=s.learning_rate,
@@ -263,7 +261,9 @@ def facts_of(game: str, options: Mapping[str, Any]) -> Facts:
     return Facts(made.rules.labelled, size_of, made.action_prior)
 
 
-def check_told(settings: DQNSettings, parts: Sequence[Part], context: ContextKind) -> list[str]:
+def check_told(
+    settings: DQNSettings, parts: Sequence[Part], schedule: Schedule, context: ContextKind
+) -> dict[str, int]:
     """Return which options of the policy want to know of how many phases they are told.
 
     The phase is told by the environment, or inferred by the agent.
@@ -271,34 +271,25 @@ def check_told(settings: DQNSettings, parts: Sequence[Part], context: ContextKin
     Args:
         settings: How an agent learns.
         parts: Its parts.
+        schedule: What it is trained in.
         context: What of its phase an observation shows.
 
     Raises:
-        ValueError: If there are some, and no observation tells the phase; or a setting is for
-            another context.
+        ValueError: If there are some, and no observation tells the phase, or there is but one; or a
+            setting is for another context.
     """
-    if context == INFERRED and settings.epsilon == "per_phase":
-        raise ValueError(
-            "epsilon = 'per_phase' knows when phases end, which with context = 'inferred' nobody "
-            "tells the agent: choose epsilon = 'global' or 'constant'"
-        )
-    changed = [name for name in _OF_INFERENCE if getattr(settings, name) != BEFORE[name]]
-    if context != INFERRED and changed:
-        raise ValueError(
-            f"{changed[0]} = {getattr(settings, changed[0])} says how a task is inferred, and with "
-            f"context = {context!r} none is: leave it out, or choose context = 'inferred'"
-        )
+    settings.check_context(context)
+    phases = settings.tasks if context == INFERRED else len(schedule.distinct)
     who = {part.told: f"part {part.name!r}" for part in parts if part.told}
-    for name in ("heads", "inputs"):
-        if getattr(settings, name) != "shared":
-            who[name] = f"{name} = {getattr(settings, name)!r}"
-    if who and context not in ("one-hot", INFERRED):
+    if who:
+        check_tells(next(iter(who.values())), context)
+    if who and phases == 1:
+        what = "tasks = 1" if context == INFERRED else f"schedule {schedule.name!r} has but one"
         raise ValueError(
-            f"{next(iter(who.values()))} must be told the phase whenever the agent acts, and with "
-            f"context = {context!r} no observation says which one it is: choose context = "
-            "'one-hot', or 'inferred'"
+            f"{next(iter(who.values()))} uses a part of the network for each phase, and {what}: "
+            "choose more, or method 'finetune', which does the same there"
         )
-    return list(who)
+    return dict.fromkeys([*who, *settings.told], phases)
 
 
 def check_convolutions(

@@ -143,6 +143,16 @@ _RULES: Mapping[str, Rule] = {
 }
 """What the parent's arguments must be."""
 
+_READ_AT_EACH_STEP = (
+    "batch_size",
+    "gradient_steps",
+    "learning_starts",
+    "max_grad_norm",
+    "target_update_interval",
+    "tau",
+)
+"""Those of them that may be set later."""
+
 
 class DivergedError(RuntimeError):
     """The loss or its gradient is not finite any more; the parameters still are."""
@@ -214,6 +224,8 @@ class ContinualDQN(DQN):
         self._averaged_by = 0.0
         """For which value of ``average`` it is kept."""
         self.parts: list[Part] = list(Instance((Sequence,))("parts", parts))
+        self._bound: list[tuple[Part, dict[str, Any]]] = []
+        """Parts that know the agent, and the settings that were checked."""
         self.double_q = flag("double_q", double_q)
         self.loss = loss
         self.exploration = OrNone(Instance((Exploration,)))("exploration", exploration)
@@ -224,6 +236,10 @@ class ContinualDQN(DQN):
         """Which engine runs, and why."""
         self._asked: str | None = None
         """For which value of ``engine`` it was chosen what computes."""
+        self.within_rollout = False
+        """Whether a rollout is being played, of which the last is still to be learnt."""
+        self._unfit: str | None = None
+        """Why nothing can be learnt with what the agent has, if so."""
         self._compiled: CompiledEngine | None = None
         self._fused: GameLoop | EnvLoop | None = None
         check_together(self.parts)
@@ -259,6 +275,7 @@ class ContinualDQN(DQN):
         self.boundary_seconds = 0.0
         """What parts have taken where phases end and begin, since the agent was made [s]."""
         self._syncs_due = 0
+        self._steps_before = 0
         self.trained_normalised = False
         """Whether its file says that it was trained under ``VecNormalize``, whose statistics are
         kept elsewhere."""
@@ -281,8 +298,6 @@ class ContinualDQN(DQN):
         self.follow_network()
         assert isinstance(self.action_space, spaces.Discrete)
         self._actions = int(self.action_space.n)
-        if self.exploration is not None:
-            self.exploration.check_actions(self._actions)
         # Streams of their own: a part more does not change what the others draw.
         exploration, network, *streams = np.random.SeedSequence(self.seed).spawn(
             2 + len(self.parts)
@@ -297,14 +312,8 @@ class ContinualDQN(DQN):
                         f"part {part.name!r} says that it is streaming, and does not say what it "
                         "learns from: derive it from methods.streaming.Streaming"
                     )
-                if part.watches_replay:
-                    _ = self.replay  # raises if it is of another kind
                 part.bind(self, np.random.default_rng(stream))
-            if isinstance(self.replay_buffer, NoReplayBuffer) and not self.streams:
-                raise ValueError(
-                    "replay 'none' keeps nothing to learn from: choose another one, or a part that "
-                    "learns from transitions as they come, such as 'stream-q'"
-                )
+            self._bound = [(part, part.settings) for part in self.parts]
             check_savable(self.parts)
             self._check_steps()
             if self.env is not None:
@@ -336,8 +345,15 @@ class ContinualDQN(DQN):
             ValueError: If there is no such engine.
         """
         OneOf(ENGINES)("engine", self.engine)
-        self._asked = self.engine
-        why = "it was asked for" if self.engine == "torch" else why_not_compiled(self)
+        self.check_parts()
+        self._asked, self._unfit = self.engine, None
+        try:
+            self._check_fit()
+        except ValueError as error:  # it may still play
+            self._unfit = str(error)
+        why = (
+            "it was asked for" if self.engine == "torch" else self._unfit or why_not_compiled(self)
+        )
         if why is not None:
             self._compiled, self._fused = None, None
         elif self._compiled is None or not self._compiled.is_of(self):
@@ -348,11 +364,13 @@ class ContinualDQN(DQN):
             print(f"engine: {self.engine_report}")
 
     def _check_engine(self) -> None:
-        """Check that the engine that was asked for is the one that computes.
+        """Check that it can learn, and that the engine that was asked for is the one that computes.
 
         Raises:
-            ValueError: If it is to be the compiled engine, which cannot serve this agent.
+            ValueError: If it cannot, or if it is to be the compiled engine, which cannot serve it.
         """
+        if self._unfit is not None:
+            raise ValueError(self._unfit)
         if self.engine == "compiled" and self._compiled is None:
             why = self.engine_report.removeprefix("torch, because ")
             raise ValueError(
@@ -366,6 +384,8 @@ class ContinualDQN(DQN):
             ValueError: If it was asked for, and cannot serve what the agent has become.
         """
         self._look_again()
+        if self._compiled is None:  # which would have seen it
+            self.check_parts()
         self._check_engine()
         return self._compiled
 
@@ -462,23 +482,71 @@ class ContinualDQN(DQN):
                     "that it is to learn from: set gradient_steps = 1, or leave the part out"
                 )
 
+    def _check_fit(self) -> None:
+        """Check that replay and exploration, which may be others by now, go with agent and parts.
+
+        Raises:
+            ValueError: If one does not.
+        """
+        if self.exploration is not None:
+            self.exploration.check_actions(self._actions)
+        if any(part.watches_replay for part in self.parts):
+            _ = self.replay  # raises if it is of another kind
+        replay = self.replay_buffer
+        if isinstance(replay, NoReplayBuffer) and not self.streams:
+            raise ValueError(
+                "replay 'none' keeps nothing to learn from: choose another one, or a part that "
+                "learns from transitions as they come, such as 'stream-q'"
+            )
+        if not isinstance(replay, TransitionReplayBuffer):
+            return
+        if replay.gamma != self.gamma:
+            raise ValueError(
+                f"gamma = {self.gamma} was set, but replay sums its returns with {replay.gamma}: "
+                f"make a new agent with gamma={self.gamma}, and let it take over the network "
+                "(set_parameters)"
+            )
+        replay.check_fit(self.observation_space, self._actions, self.n_envs)
+        for part in self.parts:
+            for name in sorted(part.replay_columns):
+                column = replay.columns.get(name)
+                if column is None or column.shape[1:] != (self._actions,):
+                    found = "has none" if column is None else f"has one of shape {column.shape}"
+                    raise ValueError(
+                        f"part {part.name!r} needs a column {name!r} in replay, of {self._actions} "
+                        f"numbers for each transition, and replay {found}: add it, such as by "
+                        f"agent.replay.add_column({name!r}, ({self._actions},), np.float32, np.nan)"
+                    )
+
+    def check_parts(self) -> None:
+        """Check parts that were added since the agent was made, and settings that were changed.
+
+        Raises:
+            ValueError: If a part was not bound to the agent, or a setting cannot be honoured.
+        """
+        for part in self.parts:
+            before = next((settings for bound, settings in self._bound if bound is part), None)
+            if before is None:
+                raise ValueError(
+                    f"part {part.name!r} was added after the agent was made, and was never bound "
+                    "to it: hand it to the constructor, or to load(..., parts=[...])"
+                )
+            if any(value is not before[name] for name, value in part.settings.items()):
+                part.check_change(before)
+                part.check_learner(self)
+                before.update(part.settings)
+
     def _check_changes(self) -> None:
         """Check what was changed since the agent was made, as far as no engine can honour it.
 
         Raises:
             ValueError: If something would be silently ignored.
         """
-        replay = self.replay_buffer
+        check_values({name: getattr(self, name) for name in _READ_AT_EACH_STEP}, _RULES)
         self._check_steps()
+        self.check_parts()
         for part in self.parts:
-            if isinstance(part, Streaming):
-                part.check_learner(self)
-        if isinstance(replay, TransitionReplayBuffer) and replay.gamma != self.gamma:
-            raise ValueError(
-                f"gamma = {self.gamma} was set, but replay sums its returns with {replay.gamma}: "
-                f"make a new agent with gamma={self.gamma}, and let it take over the network "
-                "(set_parameters)"
-            )
+            part.check_learner(self)
         if (self.q_net, self.q_net_target) != (self.policy.q_net, self.policy.q_net_target):
             raise ValueError(
                 "q_net of the agent, which learns, and q_net of its policy, which acts and is "
@@ -508,9 +576,20 @@ class ContinualDQN(DQN):
     # Copies. What holds addresses stays behind: the copy gets an engine of its own.
 
     def __getstate__(self) -> dict[str, Any]:
-        return {**vars(self), "_compiled": None, "_fused": None, "_asked": None}
+        return {
+            **vars(self),
+            "_compiled": None,
+            "_fused": None,
+            "_asked": None,
+            "within_rollout": False,
+        }
 
     # What parts may use: see ``parts.part.Learner``.
+
+    @property
+    def lifetime_step(self) -> int:
+        """Lifetime steps that it was trained for, in all calls of ``learn()``."""
+        return self._steps_before + self.num_timesteps
 
     @property
     def optimizer(self) -> torch.optim.Optimizer:
@@ -669,6 +748,8 @@ class ContinualDQN(DQN):
         lacks = isinstance(replay, TransitionReplayBuffer) and replay.seen < batch_size
         if lacks and not self.streams:
             return  # replay was reset, or is new
+        if isinstance(replay, TransitionReplayBuffer) and replay.gamma != self.gamma:
+            self._check_fit()  # raises
         self.policy.set_training_mode(True)
         self.follow_network()
         self._update_learning_rate(self.policy.optimizer)
@@ -883,12 +964,16 @@ class ContinualDQN(DQN):
 
     def _setup_learn(self, *args: Any, **kwargs: Any) -> Any:
         goes_on = self._last_obs is not None and self.num_timesteps > 0
+        trained = self.lifetime_step
         self._check_changes()
         self.follow_network()
         self._choose_engine()  # what was changed since it was made is looked at, too
         self._check_engine()
-        with self._logger_without_folder():
-            result = super()._setup_learn(*args, **kwargs)
+        try:
+            with self._logger_without_folder():
+                result = super()._setup_learn(*args, **kwargs)
+        finally:
+            self._steps_before = trained - self.num_timesteps  # which may count from 0 again
         assert self.env is not None
         if not goes_on or self.num_timesteps == 0:
             self.phase_tracker.begin(self.env)
@@ -923,17 +1008,27 @@ class ContinualDQN(DQN):
         With the compiled engine several rollouts are played, and learnt from but for the last: in
         games of this suite until something is due, elsewhere as long as nobody is to be told of it.
         """
+        self.check_parts()
         self._tell_phases()
         self._tell_due()
         callback.on_rollout_start()
+        self.within_rollout = True
+        try:
+            return self._play_rollout(env, callback, *args, **kwargs)
+        finally:
+            self.within_rollout = False
+
+    def _play_rollout(self, env: VecEnv, callback: Any, *args: Any, **kwargs: Any) -> RolloutReturn:
         engine = self._current_engine()  # a callback may change anything
-        fused = None if engine is None else self._current_loop(engine, env)
-        log_interval = kwargs.get("log_interval")
-        if isinstance(fused, GameLoop):
-            return fused.collect(callback, log_interval)
-        if fused is not None and not args and self._is_usual(env, **kwargs):
-            return fused.collect(callback, log_interval, kwargs["train_freq"])
+        if engine is not None and not args and self._is_usual(env, **kwargs):
+            fused = self._current_loop(engine, env)
+            if fused is not None:
+                return fused.collect(callback, kwargs.get("log_interval"), kwargs["train_freq"])
         return super().collect_rollouts(env, _Started(callback), *args, **kwargs)  # type: ignore[arg-type]
+
+    def finish_rollout(self, env: VecEnv, callback: BaseCallback, **kwargs: Any) -> RolloutReturn:
+        """Play what is left of a rollout, as in the parent."""
+        return super().collect_rollouts(env, _Started(callback), **kwargs)  # type: ignore[arg-type]
 
     def _current_loop(self, engine: CompiledEngine, env: VecEnv) -> GameLoop | EnvLoop | None:
         """Return the loop that plays and learns in one, if there can be one."""
@@ -957,11 +1052,13 @@ class ContinualDQN(DQN):
         log_interval: int | None = None,
     ) -> bool:
         """Return whether a rollout is to be made with what the agent has."""
+        own: Any = self.train_freq  # which the parent has made one of
         return (
             env is self.env
             and replay_buffer is self.replay_buffer
             and action_noise is None
             and learning_starts == self.learning_starts
+            and train_freq == own
             and (env.num_envs == 1 or train_freq.unit is TrainFrequencyUnit.STEP)
         )
 
@@ -980,13 +1077,14 @@ class ContinualDQN(DQN):
 
     @property
     def next_due(self) -> int:
-        """The lifetime step at which the first of the parts has something to do, if ever."""
+        """At which ``num_timesteps`` the first of the parts has something to do, if ever."""
         steps = (part.next_due(self) for part in self.parts)
-        return min((step for step in steps if step is not None), default=sys.maxsize)
+        due = min((step for step in steps if step is not None), default=sys.maxsize)
+        return due - self._steps_before
 
     def _tell_due(self) -> None:
         steps = [(part, part.next_due(self)) for part in self.parts]
-        due = [part for part, step in steps if step is not None and step <= self.num_timesteps]
+        due = [part for part, step in steps if step is not None and step <= self.lifetime_step]
         if not due:
             return
         self.policy.set_training_mode(False)
@@ -1101,14 +1199,15 @@ class ContinualDQN(DQN):
     def save_training(self, path: str | Path) -> None:
         """Write all that training needs to resume bit for bit: :meth:`load` with an equal env.
 
-        Call it between steps, as ``on_rollout_start`` of a callback is.
+        Call it between rollouts, as ``on_rollout_start`` of a callback is.
 
         Args:
             path: The file; it is replaced as a whole.
 
         Raises:
             TypeError: If something cannot be written as data.
-            ValueError: If there is nothing to resume, or replay is not one of this suite.
+            ValueError: If there is nothing to resume, a rollout is being played, or replay is not
+                one of this suite.
             OSError: If the file cannot be written; an older one is then untouched.
         """
         save_agent(self, _path(path), resumable=True)

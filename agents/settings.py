@@ -15,6 +15,7 @@ from continual_arcade.envs.checks import (
     Whole,
     check_fields,
 )
+from continual_arcade.envs.context import INFERRED, ContextKind
 from continual_arcade.envs.messages import unknown
 
 Engine = Literal["auto", "torch", "compiled"]
@@ -60,6 +61,22 @@ BEFORE = {
     "task_memory": 20.0,
 }
 """What there was before there were the settings, which older files lack."""
+_OF_INFERENCE = ("tasks", "task_window", "task_hazard", "task_sure", "task_memory")
+"""Settings that say how a task is inferred."""
+
+
+def check_tells(who: str, context: ContextKind) -> None:
+    """Check that observations tell the phase to who must know it.
+
+    Raises:
+        ValueError: If not.
+    """
+    if context not in ("one-hot", INFERRED):
+        raise ValueError(
+            f"{who} must be told the phase whenever the agent acts, and with context = {context!r} "
+            "no observation says which one it is: choose context = 'one-hot', or 'inferred', which "
+            "features have, and pictures do not"
+        )
 
 
 class LearnerSettings(Protocol):
@@ -205,6 +222,31 @@ class DQNSettings:
     def takes(self, name: str) -> bool:
         """Say whether it is concerned where a setting of a DQN is decided about: of any."""
         return True
+
+    @property
+    def told(self) -> list[str]:
+        """Names of settings by which something of the network is of one phase alone."""
+        return [name for name in ("heads", "inputs") if getattr(self, name) != "shared"]
+
+    def check_context(self, context: ContextKind) -> None:
+        """Check that they are for what an observation shows of its phase.
+
+        Raises:
+            ValueError: If one is for another context.
+        """
+        if context == INFERRED and self.epsilon == "per_phase":
+            raise ValueError(
+                "epsilon = 'per_phase' knows when phases end, which with context = 'inferred' "
+                "nobody tells the agent: choose epsilon = 'global' or 'constant'"
+            )
+        changed = [name for name in _OF_INFERENCE if getattr(self, name) != BEFORE[name]]
+        if context != INFERRED and changed:
+            raise ValueError(
+                f"{changed[0]} = {getattr(self, changed[0])} says how a task is inferred, and with "
+                f"context = {context!r} none is: leave it out, or choose context = 'inferred'"
+            )
+        for name in self.told:
+            check_tells(f"{name} = {getattr(self, name)!r}", context)
 
     def check_length(self, total_steps: int) -> None:
         """Check that learning starts before the end.

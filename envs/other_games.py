@@ -12,7 +12,6 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from functools import lru_cache
 from importlib import import_module
-from importlib.metadata import PackageNotFoundError, version
 from inspect import Parameter, signature
 from typing import Any, SupportsFloat
 
@@ -503,16 +502,10 @@ def ids_of(options: Mapping[str, Any]) -> str:
     return ", ".join(dict.fromkeys(game.id for game in games_of(options)))
 
 
-def packages_of(options: Mapping[str, Any]) -> dict[str, str]:
-    """Return the versions of the packages that bring the environments, as far as known."""
-    found = {}
-    for game in games_of(options):
-        if game.extra is not None:
-            try:
-                found[game.extra.package] = version(game.extra.package)
-            except PackageNotFoundError:
-                continue
-    return found
+def packages_of(options: Mapping[str, Any]) -> list[str]:
+    """Return the packages that bring the environments, as far as known."""
+    extras = (game.extra for game in games_of(options))
+    return list(dict.fromkeys(extra.package for extra in extras if extra is not None))
 
 
 def of_phases(phases: Iterable[Mapping[str, Any]]) -> tuple[list[dict[str, Any]], list[float]]:

@@ -17,7 +17,6 @@ from continual_arcade.evaluation.bounded import Range, share_interval
 from continual_arcade.evaluation.statistics import (
     Estimate,
     check_confidence,
-    detectable_effect,
     mean_over_runs,
     one_for_each_run,
     why_missing,
@@ -43,8 +42,8 @@ class Difference:
     pairs: int
     wins: Estimate
     """Probability of improvement."""
-    detectable: float
-    """Smallest true difference that so many pairs with this spread would show."""
+    spread: float
+    """Standard deviation of the differences of pairs; NaN of fewer than two."""
     adjusted_p: float = np.nan
     """By Holm's method, for the differences that were looked at together; NaN until ``adjusted``
     was called."""
@@ -104,7 +103,7 @@ def paired_difference(
         p=_sign_flip_p(differences, seed),
         pairs=pairs,
         wins=probability_of_improvement(ours, theirs, confidence=confidence),
-        detectable=detectable_effect(pairs, spread=spread, paired=True, confidence=confidence),
+        spread=spread,
         reason=estimate.reason,
     )
 

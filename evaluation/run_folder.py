@@ -151,6 +151,11 @@ class RunFolder:
         """Return the log of the training that begins at a lifetime step."""
         return self.path / (f"progress_from_{step:012d}.csv" if step else "progress.csv")
 
+    @property
+    def was_resumed(self) -> bool:
+        """Whether training was cut off and went on from where its state was saved."""
+        return any(self.path.glob("progress_from_*.csv"))
+
     def read_progress(self) -> pd.DataFrame | None:
         """Read the log of training, that of a resumed run put together; None if there is none.
 

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from continual_arcade.agents.settings import BEFORE
 from continual_arcade.envs.games import ENVIRONMENTS, make_game
 from continual_arcade.evaluation import costs, footprints, network_diagnostics
 from continual_arcade.evaluation.policies import Network
@@ -18,9 +19,6 @@ from continual_arcade.evaluation.record import Record, Value
 from continual_arcade.evaluation.run_folder import RunFolder
 from continual_arcade.evaluation.score_range import score_range
 from continual_arcade.evaluation.table import read
-
-_ONCE = {"activation": "relu", "average": 0.0, "loss": "td", "initial": "default"}
-"""What the learner of this suite did before there were settings that say so."""
 
 
 @dataclass(frozen=True)
@@ -137,7 +135,7 @@ class Run:
             return {"algorithm": name, **self.config["settings"], **of_method}
         added = {name: spec[name] for name in ("replay", "parts", "remembers_all", "interleaved")}
         added["parts"] = "+".join(added["parts"]) or "none"
-        return {"algorithm": "dqn", **_ONCE, **self.config["settings"], **added}
+        return {"algorithm": "dqn", **BEFORE, **self.config["settings"], **added}
 
     @cached_property
     def network(self) -> Network:

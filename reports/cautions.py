@@ -44,7 +44,10 @@ def _nothing_learnt(results: Sequence[MethodResults]) -> Iterator[str]:
     names = results[0].records[0].labels
     of_phases: dict[tuple[str, ...], list[str]] = {}
     for one in results:
-        learnt = one.matrices.mean(axis=0)[one.records[0].learnt(), range(len(names))]
+        record, matrix = one.records[0], one.matrices.mean(axis=0)
+        # One that recurs may be learnt when it comes back.
+        rows = (record.learnt(), record.learnt("last"), -1)
+        learnt = np.max([matrix[row, range(len(names))] for row in rows], axis=0)
         shares = (learnt - scale.zero) / (scale.one - scale.zero)
         unlearnt = tuple(
             name for name, share in zip(names, shares, strict=True) if share <= NOTHING
@@ -57,13 +60,15 @@ def _nothing_learnt(results: Sequence[MethodResults]) -> Iterator[str]:
         who = "any method" if len(labels) == len(results) > 1 else listed(labels)
         if len(phases) == len(names):
             yield (
-                f"Nothing was learnt by {who}: each phase is played {limit} when it was just "
-                "trained. Nothing can be forgotten then, and differences say nothing."
+                f"Nothing was learnt by {who}: each phase is played {limit}, when it was just "
+                "trained and at the end. Nothing can be forgotten then, and differences say "
+                "nothing."
             )
         elif phases:
             yield (
                 f"{listed(phases)} {'was' if len(phases) == 1 else 'were'} not learnt by {who}: "
-                f"played {limit} when just trained. What is forgotten there says nothing."
+                f"played {limit}, when just trained and at the end. What is forgotten there says "
+                "nothing."
             )
 
 

@@ -204,8 +204,8 @@ def adaptation(results: Sequence[MethodResults], schedule: Schedule) -> LineChar
             times = np.array([times[stage] for times, _ in found])
             censored = np.array([censored[stage] for _, censored in found])
             if np.isnan(times).any():
-                reason = one.results[0]["adaptation-time"].reason or "it is unknown for a run"
-                missing.setdefault(one.label, f"{reason} ({name})")
+                found_out = one.results[int(np.isnan(times).argmax())]["adaptation-time"]
+                missing.setdefault(one.label, f"{found_out.reason} ({name})")
                 continue
             curve = kaplan_meier(times, censored)
             lines.append(

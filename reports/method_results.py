@@ -321,23 +321,29 @@ def collect_results(
 def fitting(comparison: Comparison, baselines: Gathered) -> dict[int, Group]:
     """Find the runs that were trained in a single phase of a comparison.
 
+    Of several that learn with other settings, those count that learn as runs of the comparison do:
+    scenarios of other lengths have other memories, though their phases are the same.
+
     Returns:
         Those of each phase, by its column.
 
     Raises:
-        ValueError: If runs of several methods were trained in the same phase.
+        ValueError: If runs of several methods were trained in the same phase, and it is not known
+            which of them learn as the runs of the comparison do.
     """
     schedule = comparison.protocol.schedule
+    learners = [(group.method, group.settings) for group in comparison.groups]
     found: dict[int, Group] = {}
     for other in baselines.comparisons:
         for column, phase in enumerate(schedule.distinct):
             alone = replace(comparison.protocol, schedule=schedule.single(phase.index))
             if other.protocol.key != alone.key:
                 continue
-            if len(other.groups) > 1:
+            alike = [one for one in other.groups if (one.method, one.settings) in learners]
+            if len(alike or other.groups) > 1:
                 raise ValueError(
                     f"baselines of {phase.name} are of several methods or settings "
                     f"({'; '.join(other.labels)}): give those of one"
                 )
-            found[column] = other.groups[0]
+            found[column] = (alike or other.groups)[0]
     return found

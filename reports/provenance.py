@@ -11,7 +11,7 @@ from continual_arcade.evaluation.commands import for_anybody
 from continual_arcade.evaluation.runs import Comparison, Gathered, LeftOut, Run
 from continual_arcade.reports.method_results import MethodResults, fitting
 from continual_arcade.reports.pages.page_model import DataTable, Number, Section
-from continual_arcade.reports.text import Notes, counted
+from continual_arcade.reports.text import Notes
 
 
 def settings(results: Sequence[MethodResults]) -> Section:
@@ -98,9 +98,8 @@ def costs(results: Sequence[MethodResults]) -> DataTable:
     rows = []
     for one in results:
         known = [costs for run in one.runs if (costs := whole_costs(run)) is not None]
-        if len(known) < len(one.runs):
-            lacking = counted(len(one.runs) - len(known), "run")
-            reason = f"{lacking} of {len(one.runs)} did not write all of it down"
+        if not known:
+            reason = "no run was trained without interruption and has written all of it down"
             cells = [notes.number(np.nan, "", reason, one.label) for _ in range(5)]
         else:
             trained, training, played, evaluation = np.mean(known, axis=0).tolist()
@@ -115,8 +114,8 @@ def costs(results: Sequence[MethodResults]) -> DataTable:
     return DataTable(
         key="costs",
         title="Cost of evaluation",
-        caption="Means over runs, on the machines on which they ran. Training that a resumed run "
-        "repeated is not counted.",
+        caption="Means over the runs that were trained without interruption, on the machines on "
+        "which they ran.",
         columns=(
             "method",
             "training steps",
@@ -132,9 +131,15 @@ def costs(results: Sequence[MethodResults]) -> DataTable:
 
 
 def whole_costs(run: Run) -> tuple[float, float, float, float] | None:
-    """Return steps and seconds of training and of evaluation; None if a row is missing."""
+    """Return steps and seconds of training and of evaluation; None if they are not of all of it.
+
+    A row is missing, or the run was resumed: how long training took from its last evaluation to
+    where it was cut off was not written down.
+    """
     costs = run.costs
-    if costs is None or set(costs["lifetime_step"]) != set(run.table["lifetime_step"]):
+    if costs is None or run.folder.was_resumed:
+        return None
+    if set(costs["lifetime_step"]) != set(run.table["lifetime_step"]):
         return None
     return (
         float(costs["lifetime_step"].max()),
@@ -182,7 +187,9 @@ def baselines(comparisons: Sequence[Comparison], given: Gathered) -> DataTable:
         (
             run.folder.name,
             run.method,
-            used_as.get(run.folder.path, "none: no phase of these runs, or evaluated otherwise"),
+            used_as.get(
+                run.folder.path, "none: no phase of these runs, or evaluated or trained otherwise"
+            ),
         )
         for comparison in given.comparisons
         for group in comparison.groups

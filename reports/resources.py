@@ -26,20 +26,20 @@ STEP = "step_seconds"
 
 
 def measured(one: MethodResults) -> dict[str, float]:
-    """Return what a run of a method takes; NaN where not every run says.
+    """Return what a run of a method takes; NaN where no run says the time, or not every one memory.
 
     Args:
         one: The method.
 
     Returns:
-        ``step_seconds``, training for a lifetime step in the fastest run [s]: what else a machine
-        has to do only adds to it. And the fields of a
+        ``step_seconds``, training for a lifetime step in the fastest run that was not interrupted
+        [s]: what else a machine has to do only adds to it. And the fields of a
         :class:`~continual_arcade.evaluation.footprints.Footprint`, means over runs: the most of any
         evaluation, and of earlier observations those at the end.
     """
     costs = [whole_costs(run) for run in one.runs]
     times = [spent[1] / spent[0] for spent in costs if spent is not None and spent[0]]
-    found = {STEP: min(times) if len(times) == len(one.runs) else nan}
+    found = {STEP: min(times, default=nan)}
     tables = [run.footprints for run in one.runs if run.footprints is not None]
     for name, _ in _HELD.values():
         values = [table[name].iloc[-1] if name == KEPT else table[name].max() for table in tables]
@@ -55,7 +55,7 @@ def resources(results: Sequence[MethodResults]) -> DataTable:
     rows = []
     for one in results:
         known, where = taken[one.label], one.label
-        no_time = "not every run has written down its costs"
+        no_time = "no run was trained without interruption and has written down its costs"
         no_base = no_time if BASE in taken else f"there is no {BASE} beside it"
         lacking = sum(run.footprints is None for run in one.runs)
         nothing = f"{counted(lacking, 'run')} of {len(one.runs)} wrote no footprints.csv"
@@ -71,11 +71,12 @@ def resources(results: Sequence[MethodResults]) -> DataTable:
     return DataTable(
         key="resources",
         title="What it takes",
-        caption="Training time is that of the fastest run, without its evaluations, on the "
-        f"machine on which it ran; that of {BASE} is of the same report. Parameters and memory are "
-        "the most of any evaluation. Networks: all of them, with the state of the optimiser. "
-        "Beside it: what the method keeps. Earlier observations: those of phases before the last "
-        "one that are kept as they were seen, in replay and beside it, at the end of training.",
+        caption="Training time is that of the fastest run that was not interrupted, without its "
+        f"evaluations, on the machine on which it ran; that of {BASE} is of the same report. "
+        "Parameters and memory are the most of any evaluation. Networks: all of them, with the "
+        "state of the optimiser. Beside it: what the method keeps. Earlier observations: those of "
+        "phases before the last one that are kept as they were seen, in replay and beside it, at "
+        "the end of training.",
         columns=("method", "training [\N{MICRO SIGN}s a step]", f"times {BASE}", *_HELD),
         rows=tuple(rows),
         labels=tuple(one.label for one in results),

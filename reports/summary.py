@@ -7,6 +7,7 @@ import numpy as np
 from continual_arcade.evaluation.comparison import Difference
 from continual_arcade.evaluation.metrics import METRICS
 from continual_arcade.evaluation.policies import Network
+from continual_arcade.evaluation.power import detectable_difference
 from continual_arcade.evaluation.statistics import performance_profile
 from continual_arcade.reports.method_results import MethodResults
 from continual_arcade.reports.method_results import differences as differences_of
@@ -112,7 +113,8 @@ def _difference(
         key=f"difference-{metric.replace('@', '-')}",
         title=f"{METRICS[metric].title}, less that of {base.label}",
         caption="won: share of seeds in which the method scores higher; ties count half. smallest: "
-        "the smallest true difference that so many pairs would detect with 80 % power.",
+        "the smallest true difference of which so many pairs have a p below 0.05, not corrected, "
+        "with 80 % power.",
         columns=("method", "pairs", f"difference [{points}]", "p", "p (Holm)", "won", "smallest"),
         rows=tuple(rows),
         labels=tuple(one.label for one, _ in found),
@@ -122,12 +124,17 @@ def _difference(
 
 def _cells(difference: Difference, label: str, notes: Notes) -> list[str]:
     reason = difference.reason or difference.estimate.reason
+    pairs, smallest, why_none = difference.pairs, np.nan, reason
+    if not np.isnan(difference.spread):
+        smallest = detectable_difference(pairs, difference.spread)
+        if np.isinf(smallest):
+            smallest, why_none = np.nan, f"{pairs} pairs cannot make any difference significant"
     return [
         notes.cell(difference.estimate, "+.1f", f"{label}, difference"),
         notes.number(difference.p, ".3f", reason, f"{label}, p"),
         notes.number(difference.adjusted_p, ".3f", reason, f"{label}, p"),
         notes.cell(difference.wins, ".2f", f"{label}, won"),
-        notes.number(difference.detectable, ".1f", reason, f"{label}, smallest"),
+        notes.number(smallest, ".1f", why_none, f"{label}, smallest"),
     ]
 
 

@@ -4,6 +4,7 @@
 puts a picture beside the sentence.
 """
 
+import shlex
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from math import isclose, isnan, nan
@@ -37,8 +38,8 @@ class Standing:
     learnt: float
     """Score when just learnt in the same phases [points]; NaN if unknown."""
     share: float
-    """Score when just learnt in all phases, 0 for random play and 1 for the oracle; NaN if there is
-    no such scale."""
+    """Score in all phases, 0 for random play and 1 for the oracle: when just learnt, for the first
+    or the last time, or at the end, whichever is highest; NaN if there is no such scale."""
     difference: Difference | None = None
     """Score at the end less that of the base, seed by seed, with Holm's correction; None for the
     base."""
@@ -82,8 +83,8 @@ def verdict(standings: Sequence[Standing], base: str, points: str) -> Verdict:
         who = _name(best) if len(known) == 1 else f"the best method, {_name(best)},"
         return Verdict(
             f"Nothing was learnt: {who} comes {_percent(best.share)} of the way from random play "
-            "to the oracle in the phases that it was just trained in. The order of the methods is "
-            "noise, and there is nothing to forget.",
+            "to the oracle, when it was just trained in a phase and at the end. The order of the "
+            "methods is noise, and there is nothing to forget.",
             tuple(details),
         )
     leader = max(known, key=lambda one: one.end.value)
@@ -186,7 +187,7 @@ def _significance(leader: Standing, standings: Sequence[Standing], base: str) ->
     if leader.label != base and any(not one.reference for one in others):
         said.append(
             f"Only differences from {base} are tested; a report with the option --against "
-            f"{leader.label.split(',')[0]} tests those from {_name(leader)}."
+            f"{shlex.quote(leader.label)} tests those from {_name(leader)}."
         )
     return said
 
@@ -215,6 +216,9 @@ def _extremes(known: Sequence[Standing]) -> list[str]:
     most, least = changed[0], changed[-1]
     if most.change.value >= 0:
         return ["No method has forgotten anything on average."]
+    if isclose(most.change.value, least.change.value, rel_tol=1e-9):
+        lost = f"{-most.change.value:.1f} of what they had learnt"
+        return [f"{_names(changed, 'methods')} have forgotten equally much, {lost}."]
     kept = "nothing" if least.change.value >= 0 else _loss(least)
     return [f"{_name(most)} has forgotten most, {_loss(most)}; {_name(least)} least, {kept}."]
 
@@ -259,14 +263,20 @@ def standings(results: Sequence[MethodResults], base: MethodResults) -> list[Sta
             change=one.estimate("bwt@gem"),
             worst=one.estimate("worst-phase@end"),
             learnt=_learnt(one),
-            share=nan
-            if one.context.references is None
-            else one.estimate("la@mer", normalised=True).value,
+            share=_share(one),
             difference=compared.get(one.label),
             reference=one.is_reference,
         )
         for one in results
     ]
+
+
+def _share(one: MethodResults) -> float:
+    if one.context.references is None:
+        return nan
+    names = ("la@mer", "la@mer-last", "acc@gem")
+    known = [one.estimate(name, normalised=True).value for name in names]
+    return max((value for value in known if not isnan(value)), default=nan)
 
 
 def _learnt(one: MethodResults) -> float:

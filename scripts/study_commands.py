@@ -119,6 +119,7 @@ def begun(
     executor = _executor(args)
     with folder.lock.hold():
         if more and folder.plan.exists():
+            folder.check_versions()
             folder, _ = folder.extend(study, about)
         else:
             folder.begin(study, about)
@@ -252,7 +253,7 @@ def report_study(args: MakeReport, console: Console) -> int | None:
         folders=tuple(folder.place(cell) for cell in finished if cell.kind != "expert"),
         out=page,
         against=args.against,
-        baselines=tuple(folder.place(cell) for cell in finished if cell.kind == "expert"),
+        baselines=tuple(map(folder.place, _experts(folder, finished))),
         references=folder.references,
         mixed=True,
         title=f"Study {folder.study.name}",
@@ -331,6 +332,25 @@ def _finished(folder: StudyFolder, *, unfinished: bool = False) -> list[Cell]:
     return finished
 
 
+def _experts(folder: StudyFolder, finished: Sequence[Cell]) -> list[Cell]:
+    """Return experts that are finished, but those that could be taken for others that are not.
+
+    In scenarios with other learners experts of one phase are told apart by comparing them.
+    """
+    all_of_them = {
+        cell.name.rpartition("__")[0]: cell.make().protocol.key
+        for cell in folder.cells
+        if cell.kind == "expert"
+    }
+    there = {cell.name.rpartition("__")[0] for cell in finished}
+    lacking = {key for name, key in all_of_them.items() if name not in there}
+    return [
+        cell
+        for cell in finished
+        if cell.kind == "expert" and all_of_them[cell.name.rpartition("__")[0]] not in lacking
+    ]
+
+
 def verify_study(args: Verify, console: Console) -> int | None:
     """Re-run some runs, and print whether they are the same.
 
@@ -407,7 +427,12 @@ def _folder(name: str, out: Path) -> StudyFolder:
         if Path(name).is_dir():
             return StudyFolder.open(Path(name))
         raise
-    return StudyFolder.open(out / studies.load(file).name)
+    study = studies.load(file)
+    folder = StudyFolder.open(out / study.name)
+    # A name is of what was begun under it, whatever its file says today; a file is what it says.
+    if Path(name).is_file():
+        folder.check_same(study)
+    return folder
 
 
 def _say(console: Console, text: str) -> None:

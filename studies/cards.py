@@ -265,8 +265,8 @@ def _cheap(results: Sequence[MethodResults]) -> Property:
         if one.is_reference:
             continue
         known = [spent for run in one.runs if (spent := whole_costs(run)) is not None]
-        if len(known) < len(one.runs):
-            why = "not every run has written down its costs"
+        if not known:
+            why = f"no run of {one.label} without interruption has written down its costs"
             return Property("cheap", how, math.nan, 60.0, at_least=False, detail=why)
         fastest.append(min(training + evaluation for _, training, _, evaluation in known))
     each = float(np.mean(fastest))

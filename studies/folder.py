@@ -31,7 +31,7 @@ class Done:
     run: str
     state: str
     seconds: float
-    """What its training has cost [s]."""
+    """What its training and evaluation have cost, as :class:`Outcome` has it [s]."""
     host: str
     digest: str
     """SHA-256 of its table of evaluations."""
@@ -181,9 +181,10 @@ class StudyFolder:
         Raises:
             ValueError: If not.
         """
-        if found := other_versions(self.about[0]):
+        if found := [one for about in self.about for one in other_versions(about)]:
             raise ValueError(
-                f"the study in {self.path} was begun with other versions: {'; '.join(found)}. "
+                f"the study in {self.path} was begun with other versions: "
+                f"{'; '.join(dict.fromkeys(found))}. "
                 "Runs of both would not be comparable: install those of the study, or begin "
                 "another one with --out"
             )
@@ -345,6 +346,8 @@ class StudyFolder:
         return data
 
     def _write(self, study: Study, made: Sequence[Mapping[str, Any]]) -> None:
+        if packages := study.packages:
+            made = [*made[:-1], {**made[-1], "packages": packages}]
         text = json.dumps({"study": study.to_dict(), "made": [*made]}, indent=2) + "\n"
         write_text_whole(self.plan, text)
 

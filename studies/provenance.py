@@ -3,9 +3,10 @@
 import os
 import platform
 import subprocess
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from functools import cache
-from importlib.metadata import version
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
@@ -34,14 +35,25 @@ def versions() -> dict[str, Any]:
     }
 
 
+def installed(packages: Iterable[str]) -> dict[str, str]:
+    """Return the versions of packages, as far as they are installed."""
+    found = {}
+    for name in packages:
+        with suppress(PackageNotFoundError):
+            found[name] = version(name)
+    return found
+
+
 def other_versions(then: Mapping[str, Any]) -> list[str]:
     """Say which versions differ from those that something was made with.
 
     Args:
-        then: What :func:`versions` or :func:`provenance` returned there.
+        then: What :func:`versions` or :func:`provenance` returned there, with the ``packages`` that
+            were needed beside those.
     """
-    before = {"python": then.get("python"), **then.get("versions", {})}
-    now = {"python": versions()["python"], **versions()["versions"]}
+    packages = then.get("packages", {})
+    before = {"python": then.get("python"), **then.get("versions", {}), **packages}
+    now = {"python": versions()["python"], **versions()["versions"], **installed(packages)}
     return [
         f"{name} {now.get(name)} instead of {before.get(name)}"
         for name in dict.fromkeys((*before, *now))

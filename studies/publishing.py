@@ -25,7 +25,7 @@ from continual_arcade.reports.method_results import Extremes, MethodResults
 from continual_arcade.reports.pages.static import STYLE
 from continual_arcade.reports.pages.style import method_styles
 from continual_arcade.reports.resources import KEPT, measured
-from continual_arcade.reports.text import ENDS, MARKS, UNSEEN
+from continual_arcade.reports.text import ENDS, MARKS, UNSEEN, listed
 from continual_arcade.studies.seeds import write_seeds
 
 METRICS: Mapping[str, tuple[str, str]] = {
@@ -150,13 +150,24 @@ def publish(
         name: Name of the study.
         comparisons: Each with the results of its methods, measured with references.
         base: The method that differences are taken from.
-        about: What the study was begun with: command, versions, commit, machine.
+        about: What the study was begun with: command and versions. Commits and machines are those
+            of its runs.
         out: The folder.
 
     Raises:
-        ValueError: If there are more methods than can be told apart in a picture.
+        ValueError: If there are more methods than can be told apart in a picture, or the method
+            that differences are taken from is there with several settings.
         OSError: If they cannot be written.
     """
+    for comparison, results in comparisons:
+        labels = [one.label for one in results]
+        if base not in labels and (
+            several := [one.label for one in results if one.group.method == base]
+        ):
+            raise ValueError(
+                f"{base} is there with several settings in {comparison.title} "
+                f"({'; '.join(several)}): differences from it are of one; make a study of each"
+            )
     # Too many to be told apart in the picture are refused before anything is written.
     method_styles(tuple({one.label: None for _, results in comparisons for one in results}))
     out.mkdir(parents=True, exist_ok=True)
@@ -170,8 +181,22 @@ def publish(
     taken = resources(comparisons)
     if len(taken):
         taken.to_csv(out / f"{name}-resources.csv", index=False, float_format="%.6g")
-    (out / f"{name}.md").write_text(page(name, about, table, known, base, taken), "utf-8")
+    configs = [
+        run.config for each, _ in comparisons for one in each.groups for run in one.runs.values()
+    ]
+    made = {**about, "where": _where(configs)}
+    (out / f"{name}.md").write_text(page(name, made, table, known, base, taken), "utf-8")
     compute(name, table, known, base, points, out)
+
+
+def _where(configs: Sequence[Mapping[str, Any]]) -> str:
+    """Say of which commits runs are, and on which machines they were trained."""
+    found = dict.fromkeys(config.get("git_commit") for config in configs)
+    commits = [commit for commit in found if commit]
+    of = [f"at commit{'s' * (len(commits) > 1)} {listed(commits)}"] if commits else []
+    if len(commits) < len(found):
+        of.append("from an installed package")
+    return f"{' and '.join(of)} on {listed(dict.fromkeys(each['machine'] for each in configs))}"
 
 
 def compute(
@@ -300,7 +325,7 @@ def page(
 
     Args:
         name: Name of the study.
-        about: What it was begun with.
+        about: What it was begun with, and ``where`` it was trained.
         table: What :func:`runs` returned.
         known: What :func:`ranges` returned.
         base: The method that differences are taken from.
@@ -317,8 +342,7 @@ def page(
         "",
         f"    {for_anybody(about['command'])}",
         "",
-        f"at commit {about['git_commit']} on {about['machine']}, Python {about['python']}, "
-        f"{versions}.",
+        f"{about['where']}, Python {about['python']}, {versions}.",
         "",
         "Means over runs with 95 % intervals, which stay within what a score can be. "
         f"{ENDS} Differences from `{base}` are of equal seeds; p is that of a sign-flip test with "
@@ -376,10 +400,14 @@ def _differences(of_scenario: pd.DataFrame, base: str) -> Iterator[str]:
         by_metric = group.set_index("metric")
         cells = [
             f"{_interval(by_metric.loc[metric], 'difference', '+.1f')} | "
-            f"{by_metric.loc[metric]['p (Holm)']:.3f}"
+            f"{_number(by_metric.loc[metric]['p (Holm)'], '.3f')}"
             for metric in DIFFERING
         ]
         yield f"| `{method}` | {group['pairs'].iloc[0]} | " + " | ".join(cells) + " |"
+
+
+def _number(value: Any, spec: str) -> str:
+    return "-" if math.isnan(value) else f"{value:{spec}}"
 
 
 def _marked(line: Any, spec: str) -> str:
@@ -428,6 +456,6 @@ def picture(table: pd.DataFrame, known: pd.DataFrame, points: Mapping[str, str])
                 axis.set_xlabel(points[scenario])
                 if metric == "bwt@gem":
                     axis.axvline(0, color="grey", linewidth=0.8)
-                else:
+                elif axis.get_xlim()[0] > 0:  # below it there are scores that are negative
                     axis.set_xlim(left=0)
     return figure

@@ -13,6 +13,7 @@ from stable_baselines3.common.callbacks import BaseCallback, CallbackList
 from stable_baselines3.common.logger import Logger
 
 from continual_arcade.agents.algorithms.catalogue import (
+    ALGORITHMS,
     DQN,
     AnySettings,
     check_method,
@@ -50,6 +51,7 @@ from continual_arcade.evaluation.threads import one_thread
 from continual_arcade.evaluation.timetable import SAVE_EVERY
 from continual_arcade.studies.probes import PROBES
 from continual_arcade.studies.progress import ProgressLog
+from continual_arcade.studies.provenance import installed
 from continual_arcade.studies.scenario import Scenario
 from continual_arcade.studies.seeds import check_seed
 
@@ -106,7 +108,7 @@ class RunSpec:
             object.__setattr__(self, "probes", False)
         settings = settings_of(self.method, self.settings, self.schedule)
         if isinstance(settings, DQNSettings):
-            check_told(settings, self.method.make_parts(), self.context)
+            check_told(settings, self.method.make_parts(), self.schedule, self.context)
         elif self.context == INFERRED:
             inference_settings(settings)  # raises: only a DQN infers
         object.__setattr__(self, "settings", settings)
@@ -135,6 +137,14 @@ class RunSpec:
     def algorithm(self) -> str:
         """Name of the algorithm that learns."""
         return self.settings.algorithm
+
+    @property
+    def packages(self) -> dict[str, str]:
+        """Versions of the packages that it needs beside those that all runs need, if installed."""
+        algorithm = ALGORITHMS.get(self.algorithm)
+        library = [algorithm.library] if algorithm is not None and algorithm.extra else []
+        of_others = packages_of(self.options) if self.game == OTHER else ()
+        return installed([*of_others, *library])
 
     @cached_property
     def protocol(self) -> Protocol:
@@ -356,9 +366,8 @@ class Training:
         """
         self.folder.make()
         with self.folder.lock.hold():
-            spec = self.spec
-            others = {"packages": packages_of(spec.options)} if spec.game == OTHER else {}
-            self.folder.write_config({**spec.to_config(), **others, **about})
+            others = {"packages": self.spec.packages} if self.spec.packages else {}
+            self.folder.write_config({**self.spec.to_config(), **about, **others})
 
     def train(
         self,

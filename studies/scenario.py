@@ -112,7 +112,11 @@ class Scenario:
                 )
         except (TypeError, ValueError) as error:
             raise _located(error, where) from error
-        self.learner()  # which checks what settings say together
+        learner = self.learner()  # which checks what settings say together
+        try:
+            learner.check_context(self.context)
+        except ValueError as error:
+            raise _located(error, where) from error
 
     @property
     def is_of_others(self) -> bool:

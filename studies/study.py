@@ -40,6 +40,7 @@ REFERENCES: Mapping[str, str] = {
 """What can be made beside the methods, to compare them with."""
 EXPERT = "expert"
 """What a run in one phase alone is called where others have the name of their method."""
+_OF_EXPERTS = METHODS["finetune"]
 
 _TAKEN = ("references",)
 """Folders that stand beside those of studies."""
@@ -180,7 +181,7 @@ class Study:
             return RunSpec(
                 game=scenario.game,
                 schedule=scenario.schedule.single(phase),
-                method=METHODS["finetune"],
+                method=_OF_EXPERTS,
                 settings=scenario.learner(self.shared),
                 evaluation=self.evaluation,
                 save_every=self.save_every,
@@ -193,6 +194,15 @@ class Study:
             name = scenario.schedule.phases[phase].name
             raise ValueError(f"expert of phase {name!r} in {scenario.name}: {error}") from error
 
+    @property
+    def packages(self) -> dict[str, str]:
+        """Versions of the packages that some of its runs need beside those that all need."""
+        found: dict[str, str] = {}
+        for scenario in self.scenarios:
+            for entry in self.trained_in(scenario):
+                found |= self.spec(scenario, entry, self.seeds[0]).packages
+        return found
+
     def check(self) -> None:
         """Make an agent for each method in each scenario once, and its evaluator.
 
@@ -203,10 +213,8 @@ class Study:
         """
         for seed in self.seeds:
             check_seed(seed)
+        self._check_told_apart()
         for scenario in self.scenarios:
-            if "experts" in self.references:
-                for phase in scenario.schedule.distinct:
-                    self.expert_spec(scenario, phase.index)
             for entry in self.trained_in(scenario):
                 try:
                     spec = self.spec(scenario, entry, self.seeds[0])
@@ -216,6 +224,39 @@ class Study:
                     raise ValueError(f"{entry.method.name} in {scenario.name}: {error}") from error
                 assert env is not None
                 env.close()
+
+    def _check_told_apart(self) -> None:
+        """Check that results will be known to be of which scenario, and experts, too.
+
+        Raises:
+            ValueError: If not, or there can be no expert of a phase.
+        """
+        played: dict[Any, str] = {}
+        experts: dict[Any, tuple[Scenario, AnySettings]] = {}
+        for scenario in self.scenarios:
+            other = played.setdefault(self.protocol(scenario).key, scenario.name)
+            if other != scenario.name:
+                raise ValueError(
+                    f"scenarios {other!r} and {scenario.name!r} differ in their learner alone: "
+                    "their runs would count as one comparison; make a study of each"
+                )
+            for phase in scenario.schedule.distinct if "experts" in self.references else ():
+                spec = self.expert_spec(scenario, phase.index)
+                known, settings = experts.setdefault(spec.protocol.key, (scenario, spec.settings))
+                if settings != spec.settings:
+                    self._check_learns(known, settings, phase.name)
+                    self._check_learns(scenario, spec.settings, phase.name)
+
+    def _check_learns(self, scenario: Scenario, settings: AnySettings, phase: str) -> None:
+        """Check that some method learns as experts of a phase do, which tells whose they are."""
+        specs = (self.spec(scenario, entry, 0) for entry in self.entries_in(scenario))
+        if not any((spec.method, spec.settings) == (_OF_EXPERTS, settings) for spec in specs):
+            raise ValueError(
+                f"experts of phase {phase!r} learn in {scenario.name!r} with other settings than "
+                f"in another scenario, and nothing tells whose they are: let {_OF_EXPERTS.name!r} "
+                "be one of the methods there, with the settings of all, or make a study of each "
+                "scenario"
+            )
 
     def to_dict(self) -> dict[str, Any]:
         """Return all of it as plain data, defaults and presets written out."""

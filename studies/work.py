@@ -46,7 +46,8 @@ class Outcome:
     run: str
     state: Literal["finished", "failed"]
     seconds: float
-    """What its training has cost, in all processes that had a part in it [s]."""
+    """Training and evaluation [s], as its table of costs has them: of a run that was resumed less
+    what passed between its last evaluation and where it was cut off."""
     host: str
     digest: str
     """SHA-256 of the table of evaluations."""
@@ -158,6 +159,11 @@ def check_is(folder: Path, spec: RunSpec) -> None:
         raise ValueError(
             f"{folder} holds another run, which is not written over: it has another {other}; move "
             "it away"
+        )
+    if found := other_versions(config):
+        raise ValueError(
+            f"{folder} holds a run that was made with other versions: {'; '.join(found)}. Runs of "
+            "both are not comparable: install those, or move it away"
         )
 
 

@@ -52,7 +52,8 @@ class FakeLearner:
         self.optimizer = optimizer(network.parameters(), **{"lr": 0.1, **settings})
         self.logger = Logger(None, [])
         self.replay: Any = replay()
-        self.num_timesteps, self.learning_starts, self.batch_size = 1, 0, 16
+        self.num_timesteps = self.lifetime_step = 1
+        self.learning_starts, self.batch_size = 0, 16
         self.measures, self.last_td_loss = False, 0.0
         self.learnt: list[Batch] = []
         """Every batch so far."""

@@ -18,7 +18,7 @@ import pytest
 from continual_arcade.agents import METHODS, DQNSettings
 from continual_arcade.agents.algorithms.catalogue import ALGORITHMS
 from continual_arcade.agents.methods import PARTS, REPLAYS, parse_part
-from continual_arcade.agents.methods.catalogue import PRESETS, setting_types
+from continual_arcade.agents.methods.catalogue import PRESETS, check_together, setting_types
 from continual_arcade.agents.replay import TransitionReplayBuffer
 from continual_arcade.envs import GAMES, SHIPPED, STREAMS, make_game
 from continual_arcade.envs.digits import SOURCE
@@ -296,6 +296,37 @@ def test_every_setting_of_a_part_is_documented_with_its_default(part: str) -> No
     # And they can be written so on a command line.
     text = ",".join(f"{name}={value}" for name, value in found.items())
     assert parse_part(f"{part}:{text}") == made
+
+
+def composes(part: str) -> set[str]:
+    """The names in what a page says of the parts that its own stands beside, or does not."""
+    text = PART_PAGE[part].read_text("utf-8")
+    (found,) = re.findall(r"\*\*Composes\*\*(.*?)\n\n", text, re.DOTALL)
+    like = re.match(r" as \[`([\w-]+)`\]", found)
+    return {*re.findall(r"`([\w-]+)`", found), *(composes(like[1]) if like else ())}
+
+
+def excludes(part: str, other: str) -> bool:
+    try:
+        check_together([PARTS[part](), PARTS[other]()])
+    except ValueError:
+        return True
+    return False
+
+
+@pytest.mark.parametrize("part", PARTS)
+def test_every_part_that_another_one_excludes_is_named_on_its_page(part: str) -> None:
+    others = PARTS.keys() - {part}
+    excluded = {other for other in others if excludes(part, other)}
+    # Or those are named that it does not exclude, if they are fewer.
+    assert composes(part) >= excluded or composes(part) >= others - excluded
+
+
+def test_a_part_that_is_not_named_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(PARTS["clear"], "conflicts", frozenset({"clone", "mer"}))
+    for part in ("clear", "mer"):
+        with pytest.raises(AssertionError):
+            test_every_part_that_another_one_excludes_is_named_on_its_page(part)
 
 
 def test_every_setting_of_the_learner_is_documented_with_its_default() -> None:

@@ -84,6 +84,21 @@ def test_the_page_shows_what_follows_from_the_runs(name: str) -> None:
     assert RECOMPUTE["page"](name, runs[runs["seed"] > runs["seed"].min()], known) != made
 
 
+def test_scores_below_nothing_are_in_the_picture_and_what_is_undefined_is_a_dash() -> None:
+    table = published("classic-runs").assign(**{"la@mer": -150.0})
+    table["acc@gem"] -= 200
+    scenarios = table["in"].unique()
+    figure = publishing.picture(
+        table, published("classic-ranges")[:0], dict.fromkeys(scenarios, "")
+    )
+    left, _ = figure.axes[0].get_xlim()
+    of_first = table[table["in"] == scenarios[0]]
+    assert left < of_first.groupby("method")["acc@gem"].mean().min()
+    alone = table[table["seed"] == table["seed"].min()].assign(**{"bwt@gem": float("nan")})
+    page = publishing.page("classic", RECOMPUTE["ABOUT"], alone, alone[:0], "finetune")
+    assert "nan" not in page
+
+
 def calibration() -> dict[str, Any]:
     return runpy.run_path(str(RESULTS / "calibration.py"))
 

@@ -125,6 +125,7 @@ def inside(agent: ContinualDQN) -> dict[str, Any]:
             agent._episode_num,
             agent.exploration_rate,
             agent._syncs_due,
+            agent.lifetime_step,
         ],
         "exploration": agent._exploration_rng.bit_generator.state,
         "network": agent._network_rng.bit_generator.state,

@@ -41,6 +41,7 @@ from continual_arcade.agents.replay.buffer import Ints, last_in_each
 from continual_arcade.agents.replay.frames import FrameStore
 from continual_arcade.agents.replay.n_step import COLUMNS, Transitions
 from continual_arcade.agents.settings import LOSSES
+from continual_arcade.envs.checks import Whole
 
 _NOTHING = np.zeros(0, np.float32)
 _STANDS_OF_AGENT = attrgetter("num_timesteps", "_n_updates", "_n_calls", "_syncs_due")
@@ -141,7 +142,7 @@ class CompiledEngine:
         c["values_after"] = -1
         for part in agent.parts:
             if part.values_after:
-                c["values_after"] = part.first_values(agent)
+                c["values_after"] = max(0, part.first_values(agent) - agent._steps_before)
         n_envs, n_steps = agent.n_envs, self.replay.n_steps
         self._most_completed = n_envs * n_steps
         self._make_room(agent.batch_size + self._most_completed)
@@ -288,8 +289,14 @@ class CompiledEngine:
     # Before and after each call.
 
     def before(self, gradient_steps: int, batch_size: int) -> None:
-        """Bring what compiled code reads up to date."""
+        """Bring what compiled code reads up to date.
+
+        Raises:
+            ValueError: If a batch is to hold nothing.
+        """
         agent, replay, control = self._agent, self.replay, self.control
+        if batch_size < 1:
+            Whole(1)("batch_size", batch_size)  # raises, as a memory does that is drawn from
         self._stale_now[0] = self._stale_now[1] = 1  # Python may have changed anything
         self._look_at_gates()
         moments = self._before_moments(gradient_steps > 0)

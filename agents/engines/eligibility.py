@@ -6,10 +6,10 @@ that matters, unless it is listed among those that Python calls whichever engine
 
 import math
 from collections.abc import Iterator, Mapping
-from functools import cache
+from functools import cache, partialmethod
 from itertools import chain, pairwise
-from types import FunctionType
-from typing import Any
+from types import FunctionType, NoneType
+from typing import Any, get_origin
 
 import torch
 from gymnasium import spaces
@@ -21,6 +21,7 @@ from torch.nn.modules import module as torch_module
 from torch.optim.optimizer import _global_optimizer_post_hooks, _global_optimizer_pre_hooks
 
 from continual_arcade.agents.engines.binding import compile_rules
+from continual_arcade.agents.exploration import Exploration
 from continual_arcade.agents.kernels.activations import RELU, TANH
 from continual_arcade.agents.kernels.convolution import Convolutions, Size, convolutions
 from continual_arcade.agents.kernels.functions import RuleError
@@ -85,7 +86,6 @@ _OF_AGENT = frozenset(
         "_setup_model",
         "_tell_phases",
         "_wrap_env",
-        "check_finite",
         "collect_rollouts",
         "dump_logs",
         "ends_with",
@@ -109,6 +109,8 @@ _OF_AGENT = frozenset(
         "set_random_seed",
     }
 )
+_EACH_ROLLOUT = frozenset({"collect_rollouts", "learn", "log_training", "_tell_phases"})
+"""Those of them that are called once a rollout."""
 _OF_POLICY = frozenset(
     {
         "_build",
@@ -125,6 +127,24 @@ _OF_POLICY = frozenset(
         "set_training_mode",
     }
 )
+_COUNTED = (
+    "_episode_num",
+    "_n_calls",
+    "_n_updates",
+    "_syncs_due",
+    "exploration_rate",
+    "num_timesteps",
+)
+"""Attributes of the agent that compiled code counts on, which a subclass may not compute."""
+_WRAPPERS = (
+    "contextlib",
+    "torch._compile",
+    "torch.optim.optimizer",
+    "torch.utils._contextlib",
+    "typing_extensions",
+    "warnings",
+)
+"""Where the decorators are written that stand around methods as their classes define them."""
 _STEP_HOOKS = (*HOOKS, "batches", "plans_batches", "defers_target", "first_values")
 """What a part does, or says, within a gradient step; Python is not called there."""
 _BOUND = (Part, Planner, Streaming)
@@ -137,17 +157,36 @@ def why_not_compiled(agent: Any) -> str | None:
     return next(filter(None, (check(agent) for check in checks)), None)
 
 
+def is_told_of_rollouts(agent: Any) -> bool:
+    """Return whether somebody overrides what is called once a rollout, and is to be called so."""
+    known = known_kind(agent)
+    others = frozenset(name for name, _ in _methods(known)) - _EACH_ROLLOUT
+    return changed(agent, known, others) is not None
+
+
 def known_kind(agent: Any) -> type:
     """Return the class that compiled code was written for, of which the agent's may be derived."""
-    return next(kind for kind in type(agent).__mro__ if kind.__name__ == "ContinualDQN")
+    module = "continual_arcade.agents.continual_dqn"  # which imports this one
+    return next(kind for kind in type(agent).__mro__ if kind.__module__ == module)
 
 
 def _agent(agent: Any) -> str | None:
     name = changed(agent, known_kind(agent), _OF_AGENT)
     if name is not None:
         return f"{name}() of the agent was changed; supported: ContinualDQN as it is"
+    computed = next((name for name in _COUNTED if hasattr(type(agent), name)), None)
+    if computed is not None:
+        return f"{computed} of the agent is computed by its class; supported: ContinualDQN as it is"
+    explores = agent.exploration
+    if type(explores) not in (Exploration, NoneType):
+        return f"exploration is a {type(explores).__name__}; supported: Exploration as it is"
+    name = explores and changed(explores, Exploration, frozenset())
+    if name is not None:
+        return f"{name}() of exploration was changed; supported: Exploration as it is"
     if agent.device.type != "cpu":
         return f"the device is {agent.device}; supported: device='cpu'"
+    if torch.is_autocast_enabled("cpu"):
+        return "torch.autocast is on; supported: float32 throughout"
     return None
 
 
@@ -251,16 +290,19 @@ def _extractor(network: Any) -> str | None:
     if type(extractor) is not (SmallConvolutions if is_picture else FlattenExtractor):
         what = "pictures" if is_picture else "features"
         return f"the network has a {type(extractor).__name__} over {what}; {serves}"
-    if not is_picture:
-        return None
-    name = changed(extractor, SmallConvolutions, frozenset())
+    name = changed(extractor, type(extractor), frozenset())
     if name is not None:
-        return f"{name}() of the convolutions was changed; {serves}"
+        what = "convolutions" if is_picture else "features"
+        return f"{name}() of the {what} was changed; {serves}"
+    if not is_picture:
+        flatten: Any = extractor.flatten
+        is_whole = type(flatten) is nn.Flatten and (flatten.start_dim, flatten.end_dim) == (1, -1)
+        return None if is_whole else f"features are not flattened as they are; {serves}"
     layers: Any = extractor.layers
     kinds = [nn.Conv2d, nn.ReLU, nn.Conv2d, nn.ReLU, nn.Flatten]
     if type(layers) is not nn.Sequential or [type(layer) for layer in layers] != kinds:
         return f"the layers of the convolutions were changed; {serves}"
-    flatten: Any = layers[-1]
+    flatten = layers[-1]
     if (flatten.start_dim, flatten.end_dim) != (1, -1):
         return f"the convolutions are not flattened as a whole; {serves}"
     shape = tuple(space.shape)
@@ -325,8 +367,9 @@ def _layers(network: Any) -> str | None:
     if widths[-1] != outputs:
         return f"the network has {widths[-1]} outputs where there should be {outputs}"
     for module in network.modules():
-        if not isinstance(module, QNetwork | FlattenExtractor) and "forward" in vars(module):
-            return f"forward() of a layer was changed; {serves}"
+        name = changed(module, type(module), _OF_POLICY)
+        if name is not None and type(module).forward is not nn.Module.forward:
+            return f"{name}() of a layer was changed; {serves}"
     for tensor in found:
         if tensor.dtype != torch.float32:
             return f"the network is of {tensor.dtype}; supported: float32"
@@ -400,7 +443,8 @@ def _part(part: Part) -> str | None:
         if name in vars(part):
             return f"{name}() of part {part.name!r} was changed; supported: parts as they are"
     for name in _STEP_HOOKS:
-        if _provider(type(part), name) not in _BOUND:
+        provider = _provider(type(part), name)
+        if provider not in _BOUND or not _is_from(vars(provider)[name], provider):
             return (
                 f"part {part.name!r} overrides {name}(), which only Python can run: say it by rules"
             )
@@ -446,9 +490,10 @@ def _methods(kind: type) -> tuple[tuple[str, type], ...]:
 
 
 def _is_method(name: str, value: Any) -> bool:
-    works = callable(value) or isinstance(value, property | classmethod | staticmethod)
+    described = (property, classmethod, staticmethod, partialmethod)
+    works = callable(value) or isinstance(value, described)
     is_magic = name.startswith("__") and name != "__call__"
-    return works and not is_magic and not isinstance(value, type)
+    return works and not is_magic and not isinstance(value, type) and get_origin(value) is None
 
 
 def _provider(kind: type, name: str) -> type:
@@ -461,10 +506,17 @@ def _static(kind: type, name: str) -> Any:
 
 def _is_from(value: Any, provider: type) -> bool:
     """Return whether a method was written in the class that has it, or was put there later."""
-    function = getattr(value, "fget", None) or getattr(value, "__func__", value)
-    if not isinstance(function, FunctionType):
-        return True
-    return function.__qualname__.startswith(f"{provider.__qualname__}.")
+    function: Any = getattr(value, "fget", None) or getattr(value, "__func__", value)
+    while type(function) is FunctionType and hasattr(function, "__wrapped__"):
+        if function.__globals__["__name__"] not in _WRAPPERS:
+            return False
+        function = vars(function)["__wrapped__"]
+    # Its code alone is its own: functools.wraps copies all names.
+    return (
+        type(function) is FunctionType
+        and function.__globals__["__name__"] == provider.__module__
+        and function.__code__.co_qualname.startswith(f"{provider.__qualname__}.")
+    )
 
 
 def hooks(thing: Any) -> Iterator[Mapping[Any, Any]]:

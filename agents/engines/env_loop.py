@@ -22,7 +22,7 @@ from continual_arcade.agents.engines import control as at
 from continual_arcade.agents.engines.callback_schedule import watches_rollouts
 from continual_arcade.agents.engines.compilation import Entry, Prepared
 from continual_arcade.agents.engines.compiled import CompiledEngine
-from continual_arcade.agents.engines.eligibility import known_kind
+from continual_arcade.agents.engines.eligibility import is_told_of_rollouts
 from continual_arcade.agents.engines.flat import aligned
 from continual_arcade.agents.kernels import update
 from continual_arcade.agents.kernels.between import (
@@ -33,9 +33,6 @@ from continual_arcade.agents.kernels.between import (
 )
 from continual_arcade.agents.kernels.loop import Acting
 from continual_arcade.agents.kernels.random import stream_of
-
-_EACH_ROLLOUT = ("collect_rollouts", "learn", "_tell_phases")
-"""Methods that are called once a rollout: who overrides one of them is called as often."""
 
 _FEW = 50
 """So many numbers Python has looked at before NumPy has begun to."""
@@ -76,11 +73,7 @@ class EnvLoop:
             buffer=aligned(count * int(sum(engine.widths[1:]))),
         )
         self._rate = at.table(self._acting.rates)
-        known = known_kind(agent)
-        self._goes_on = not any(
-            name in vars(agent) or getattr(type(agent), name) is not getattr(known, name)
-            for name in _EACH_ROLLOUT
-        )
+        self._goes_on = not is_told_of_rollouts(agent)
         """Whether several rollouts may be made in one call."""
         self._prepared: Prepared | None = None
         self._view: update.Agent | None = None

@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 from numba import njit
 from stable_baselines3.common.callbacks import BaseCallback
-from stable_baselines3.common.type_aliases import RolloutReturn, TrainFrequencyUnit
+from stable_baselines3.common.type_aliases import RolloutReturn, TrainFreq, TrainFrequencyUnit
 from stable_baselines3.common.utils import ConstantSchedule, FloatSchedule, LinearSchedule
 
 from continual_arcade.agents.engines import control as at
@@ -25,7 +25,7 @@ from continual_arcade.agents.engines.callback_schedule import (
 )
 from continual_arcade.agents.engines.compilation import Addressed, Callee, Entry, Prepared
 from continual_arcade.agents.engines.compiled import CompiledEngine
-from continual_arcade.agents.engines.eligibility import changed
+from continual_arcade.agents.engines.eligibility import changed, is_told_of_rollouts
 from continual_arcade.agents.engines.flat import aligned
 from continual_arcade.agents.kernels import update
 from continual_arcade.agents.kernels.game_step import (
@@ -126,6 +126,8 @@ class GameLoop:
         self._learning_rates = np.zeros(_LONGEST)
         self._known: tuple[Any, Any] = (None, None)
         """What compiled code knows of the next steps, and where replay counts their phases."""
+        self._one_by_one = is_told_of_rollouts(agent)
+        """Whether somebody is to be called at each rollout."""
         self._has_begun = True
         """Whether compiled code may have noted that episodes have begun."""
         self._names: tuple[Any, list[dict[str, float]]] = (None, [])
@@ -162,32 +164,30 @@ class GameLoop:
         """Return how many steps a loop may last by the clock on the wall."""
         return max(1, min(_LONGEST, int(self._pace * _INTERVAL)))
 
-    def collect(self, callback: BaseCallback, log_interval: int | None) -> RolloutReturn:
+    def collect(
+        self, callback: BaseCallback, log_interval: int | None, train_freq: TrainFreq
+    ) -> RolloutReturn:
         """Play rollouts, and learn from all but the last, until Python has something to do.
 
         Args:
             callback: Told of what is due as of one rollout of one step, of whose start it was told.
             log_interval: Episodes between lines of the log; None for no log.
+            train_freq: How long a rollout is.
 
         Raises:
             DivergedError: If the loss or its gradient is not finite.
         """
         agent, count = self._agent, self.env.num_envs
-        episodes, owed = 0, False
+        rollout, episodes, within, owed = train_freq.frequency, 0, 0, False
+        given = {"replay_buffer": agent.replay_buffer, "learning_starts": agent.learning_starts}
         while True:
-            rollout = agent.train_freq.frequency
             gradient_steps = agent.gradient_steps if agent.gradient_steps >= 0 else rollout * count
-            steps = min(
-                self._longest(),
-                -(-(agent._total_timesteps - agent.num_timesteps) // count),
-                steps_until_due(callback, agent.num_timesteps, count, agent.callback_every),
-                max(1, -(-(agent.next_due - agent.num_timesteps) // count)),
-            )
-            rollouts = max(1, -(-int(steps) // rollout))
             until_log = math.inf
             if log_interval is not None:
                 until_log = log_interval - agent._episode_num % log_interval
-            played = self.run(rollouts * rollout, rollout, gradient_steps, until_log, owed)
+            steps = self._steps(callback, rollout, within)
+            played = self.run(steps, rollout, gradient_steps, until_log, owed)
+            within = (within + played.steps) % rollout
             agent.logger.record("rollout/exploration_rate", agent.exploration_rate)
             agent.tell_training(played.status, self._engine)
             if self._engine.control.whole[at.LOSSES]:
@@ -196,18 +196,53 @@ class GameLoop:
             callback.update_locals({**self._last_step(played), "self": agent, "env": self.env})
             goes_on = callback.on_step()
             episodes += played.episodes
-            if goes_on:
-                if played.episodes >= until_log:
-                    agent.dump_logs()
-                callback.on_rollout_end()
-            if not goes_on or watches_start(callback) or not self._continues():
+            if not goes_on:
+                return RolloutReturn((within or rollout) * count, episodes, goes_on)
+            # As in the parent, after the callback, which may have changed what it follows from.
+            agent.exploration_rate = agent.epsilon_at(agent._current_progress_remaining)
+            if played.episodes >= until_log:
+                agent.dump_logs()
+            if within:
+                owed = False
+                if self._is_current():
+                    continue
+                left = TrainFreq(rollout - within, TrainFrequencyUnit.STEP)
+                given |= {"train_freq": left, "log_interval": log_interval}
+                rest = agent.finish_rollout(self.env, callback, **given)
+                made = rest.episode_timesteps + within * count
+                return RolloutReturn(made, episodes + rest.n_episodes, rest.continue_training)
+            callback.on_rollout_end()
+            if watches_start(callback) or not self._continues(train_freq):
                 # As of the last rollout alone, which is what is still to be learnt from.
                 return RolloutReturn(rollout * count, episodes, goes_on)
             owed = agent.num_timesteps > agent.learning_starts and agent.gradient_steps != 0
             if owed:
                 agent._update_learning_rate(agent.policy.optimizer)
 
-    def _continues(self) -> bool:
+    def _steps(self, callback: BaseCallback, rollout: int, within: int) -> int:
+        """Return how many steps to play next: whole rollouts, or less than one.
+
+        Args:
+            callback: Whom to call when it is due.
+            rollout: Steps of a rollout.
+            within: How many of them were played already.
+        """
+        agent, count = self._agent, self.env.num_envs
+        due = steps_until_due(callback, agent.num_timesteps, count, agent.callback_every)
+        at_most = min(due, self._longest())
+        if within or at_most < rollout:
+            return int(min(at_most, rollout - within))
+        if self._one_by_one:
+            return rollout
+        steps = min(
+            at_most,
+            -(-(agent._total_timesteps - agent.num_timesteps) // count),
+            max(1, -(-(agent.next_due - agent.num_timesteps) // count)),
+        )
+        whole = max(1, -(-int(steps) // rollout))
+        return rollout * (whole if whole * rollout <= at_most else int(at_most) // rollout)
+
+    def _continues(self, train_freq: TrainFreq) -> bool:
         """Return whether the next rollout is this loop's too, and nothing is due before it.
 
         What there is to learn after the last step is then learnt when the loop is entered next,
@@ -215,9 +250,18 @@ class GameLoop:
         """
         agent = self._agent
         return (
-            agent.num_timesteps < min(agent._total_timesteps, agent.next_due)
+            not self._one_by_one
+            and agent.num_timesteps < min(agent._total_timesteps, agent.next_due)
+            and agent.train_freq is train_freq
             and not agent.phase_tracker.has_news
-            and agent.runs_compiled
+            and self._is_current()
+        )
+
+    def _is_current(self) -> bool:
+        """Return whether agent and environment are what the loop was made for."""
+        agent = self._agent
+        return (
+            agent.runs_compiled
             and agent._compiled is self._engine
             and self.is_of(self._engine, agent.env)
         )
@@ -233,7 +277,7 @@ class GameLoop:
         """Play, and learn after each rollout but the last.
 
         Args:
-            steps: Steps of all games, a multiple of ``train_every``.
+            steps: Steps of all games, a multiple of ``train_every`` or less than that.
             train_every: Steps of a rollout.
             gradient_steps: Gradient steps after each.
             episodes: Return after the rollout in which so many have ended; inf for never.
@@ -441,13 +485,15 @@ class GameLoop:
                 info["TimeLimit.truncated"] = bool(play.truncated[i] and not play.terminated[i])
                 info["episode"] = self._ended_now(i)
             infos.append(info)
-        return {
-            "new_obs": self._agent._last_obs,
+        shown = {
+            "new_obs": self._agent._last_obs.view(),
             "rewards": play.rewards.astype(np.float32),
             "dones": play.ended.copy(),
             "actions": play.actions.copy(),
-            "infos": infos,
         }
+        for array in shown.values():  # the step is stored: what is written here would be lost
+            array.flags.writeable = False
+        return {**shown, "infos": infos}
 
     def _ended_now(self, env: int) -> dict[str, Any]:
         """Return the sums of the episode that a game has just ended."""

@@ -12,6 +12,7 @@ from itertools import chain
 from operator import attrgetter, call, is_
 from typing import Any
 
+import torch
 from torch import nn
 
 from continual_arcade.agents.engines.eligibility import OPTIONS, hooks
@@ -52,7 +53,7 @@ _LAYERS: Mapping[type[nn.Module], Sequence[str]] = {
     nn.Flatten: ("start_dim", "end_dim"),
 }
 """Settings of layers that decide what these compute."""
-_NUMBERS_OF_AGENT = attrgetter("n_envs", "learning_starts")
+_NUMBERS_OF_AGENT = attrgetter("n_envs", "learning_starts", "_steps_before", "gamma")
 _NUMBERS_OF_REPLAY = attrgetter("buffer_size", "handle_timeout_termination")
 
 
@@ -69,6 +70,7 @@ class Snapshot:
         policy, replay = agent.policy, agent.replay_buffer
         optimizer = policy.optimizer
         networks = [*policy.q_net.modules(), *policy.q_net_target.modules()]
+        self._replay = replay
         self._group = optimizer.param_groups[0]
         self._lists = (agent.parts, optimizer.param_groups, self._group["params"])
         # A method that was replaced in one object alone is one attribute more of it.
@@ -113,13 +115,15 @@ class Snapshot:
     def holds(self, agent: Any) -> bool:
         """Return whether the agent is still the same."""
         return (
-            [*map(len, self._own)] == self._sizes
+            agent.replay_buffer is self._replay  # another one need not have what is looked at
+            and [*map(len, self._own)] == self._sizes
             and not any(self._empty)
             and not any(self._hooks)
             and all(map(is_, self._looked_at(agent), self._things))
             and self._numbered(agent) == self._numbers
             and [*map(_OF_PARAMETER, self._parameters)] == self._free
             and not any(map(self._group.get, OPTIONS))
+            and not torch.is_autocast_enabled("cpu")
         )
 
     def _looked_at(self, agent: Any) -> Iterator[Any]:
@@ -129,8 +133,8 @@ class Snapshot:
             _OF_AGENT(agent),
             _OF_REPLAY(replay),
             _OF_ACCUMULATOR(replay.accumulator),
-            map(_OF_PART, agent.parts),
             chain.from_iterable(self._values),
+            map(_OF_PART, agent.parts),  # which a part that was added a moment ago may lack
             self._end,
         )
 

@@ -22,9 +22,15 @@ def between_steps(agent: Any) -> dict[str, Any]:
     """Return where an agent and its environments stand.
 
     Raises:
-        ValueError: If there is nothing to resume.
+        ValueError: If there is nothing to resume, or a rollout is being played.
         TypeError: If the environments have no state to give.
     """
+    if agent.within_rollout:
+        raise ValueError(
+            "in the middle of a rollout training cannot be saved: what there is to learn from it "
+            "would be left out when it is resumed; call save_training() in on_rollout_start of a "
+            "callback, or between two calls of learn()"
+        )
     if agent._vec_normalize_env is not None:
         raise ValueError("a VecNormalize cannot be saved for resuming: save it on its own")
     if agent.env is None or agent._last_obs is None:

@@ -46,6 +46,7 @@ COUNTERS: Mapping[str, Rule] = {
     "exploration_rate": Number(0, 1),
     "_current_progress_remaining": _FINITE,
     "_syncs_due": _COUNT,
+    "_steps_before": _COUNT,
 }
 """What an agent counts, and what these numbers must be."""
 

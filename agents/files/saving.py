@@ -19,7 +19,12 @@ import numpy as np
 import torch
 from gymnasium import spaces
 from stable_baselines3.common.buffers import DictReplayBuffer, NStepReplayBuffer, ReplayBuffer
-from stable_baselines3.common.utils import get_system_info
+from stable_baselines3.common.utils import (
+    ConstantSchedule,
+    FloatSchedule,
+    LinearSchedule,
+    get_system_info,
+)
 from stable_baselines3.her import HerReplayBuffer
 
 from continual_arcade.agents.exploration import Exploration
@@ -107,6 +112,8 @@ _ARGUMENTS = (
     "callback_every",
 )
 """Arguments of the constructor that are attributes of the same name."""
+_OF_REPLAY = {"handle_timeout_termination": True, "long_term_fraction": 0.5}
+"""Arguments of replay that may be changed in it later, and what they are if they are not given."""
 _ALL_ARGUMENTS = (*_ARGUMENTS, "stats_window_size", "exploration")
 _KEYS = (
     "arguments",
@@ -155,6 +162,7 @@ def save_agent(agent: Any, path: AnyFile, *, resumable: bool, exclude: Iterable[
         ValueError: If it is to be resumable, and there is nothing to resume.
         OSError: If the file cannot be written.
     """
+    agent.check_parts()
     exchanged = architecture(agent.policy) != agent.architecture
     arguments = _arguments(agent)
     for name in exclude:
@@ -388,9 +396,11 @@ def _restore(agent: Any, state: dict[str, Any], *, remade: bool) -> None:
     named = parameters(agent.policy)
     for name in state["frozen"]:
         named[name].requires_grad_(False)
-    check_keys(state["counters"], COUNTERS, "its counters")
+    counters = Instance((dict,))("counters", state["counters"])
+    counters.setdefault("_steps_before", 0)  # in files that were written before it was counted
+    check_keys(counters, COUNTERS, "its counters")
     check_keys(state["life"], agent.phase_tracker.state_dict(), "its phase tracker")
-    for name, value in check_values(state["counters"], COUNTERS).items():
+    for name, value in check_values(counters, COUNTERS).items():
         setattr(agent, name, value)
     generators = (agent._exploration_rng, agent._network_rng)
     for rng, kept in zip(generators, state["generators"], strict=True):
@@ -494,6 +504,7 @@ def _seen(name: str, value: Any, space: spaces.Space[Any], count: int) -> Any:
 
 def _training(agent: Any) -> dict[str, Any]:
     """Return what only training needs."""
+    _check_schedules(agent)
     stands = between_steps(agent)
     legacy = np.random.get_state(legacy=False)  # noqa: NPY002  # the parent's draws come from it
     return {
@@ -502,6 +513,29 @@ def _training(agent: Any) -> dict[str, Any]:
         "numpy": legacy,
         "torch": torch.get_rng_state(),
     }
+
+
+def _check_schedules(agent: Any) -> None:
+    """Check that the agent's schedules are those that its arguments make, which are all it keeps.
+
+    Raises:
+        ValueError: If not: training would be resumed with others.
+    """
+    final, fraction = agent.exploration_final_eps, agent.exploration_fraction
+    explores: Any = ConstantSchedule(final)
+    if fraction:
+        explores = LinearSchedule(agent.exploration_initial_eps, final, fraction)
+    made = {"learning_rate": ("lr_schedule", FloatSchedule(agent.learning_rate))}
+    if agent.exploration is None or agent.exploration.epsilon != "constant":
+        names = "exploration_initial_eps, exploration_final_eps and exploration_fraction"
+        made[names] = ("exploration_schedule", explores)
+    for names, (name, expected) in made.items():
+        if repr(getattr(agent, name)) != repr(expected):  # they do not compare
+            raise ValueError(
+                f"{name} is {getattr(agent, name)!r}, and {names}, which a file keeps, make "
+                f"{expected!r}: training would be resumed with that one. Set both alike, or keep "
+                "what the agent has learnt alone, by save()"
+            )
 
 
 def _resume(agent: Any, training: dict[str, Any], path: AnyFile) -> None:
@@ -522,6 +556,13 @@ def _arguments(agent: Any) -> dict[str, Any]:
     kind, given = agent.replay_buffer_class, agent.replay_buffer_kwargs or {}
     if kind is not None and issubclass(kind, TransitionReplayBuffer):
         found["n_steps"] = 1  # the buffer's own arguments say it already
+        now = vars(agent.replay_buffer)
+        changed = {
+            name: now[name]
+            for name, usual in _OF_REPLAY.items()
+            if name in now and now[name] != given.get(name, usual)
+        }
+        found["replay_buffer_kwargs"] = {**given, **changed}
     elif _follows(kind, agent.n_steps, given):
         found["replay_buffer_class"] = None
         found["replay_buffer_kwargs"] = {

@@ -25,9 +25,11 @@ What happens within a gradient step is best declared as rules
 the gradient step, or ``stored``, is run by PyTorch; the other hooks are Python with either engine.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
+from copy import copy
 from dataclasses import dataclass, fields, is_dataclass
+from itertools import chain
 from typing import Any, ClassVar, Protocol
 
 import numpy as np
@@ -44,6 +46,7 @@ from continual_arcade.agents.methods import torch_rules
 from continual_arcade.agents.methods.rules import (
     MEASURE,
     CurrentTransition,
+    Slope,
     TensorRule,
     declared,
 )
@@ -85,6 +88,7 @@ class Learner(Protocol):
     q_net: QNetwork
     q_net_target: QNetwork
     num_timesteps: int
+    """Steps since a call of ``learn()`` counted from 0 the last time; see :attr:`lifetime_step`."""
     learning_starts: int
     batch_size: int
     measures: bool
@@ -100,6 +104,11 @@ class Learner(Protocol):
 
         Wherever a part speaks of the TD loss this one is meant.
         """
+        ...
+
+    @property
+    def lifetime_step(self) -> int:
+        """Lifetime steps that it was trained for; no call of ``learn()`` sets them back."""
         ...
 
     @property
@@ -175,6 +184,8 @@ class Part:
     streaming: ClassVar[bool] = False
     """Whether it learns single transitions as they come, and makes the step in place of the
     optimiser; see :mod:`continual_arcade.agents.methods.streaming`."""
+    fixed: ClassVar[frozenset[str]] = frozenset()
+    """Settings that cannot be changed any more once it is bound: what it keeps depends on them."""
     defers: ClassVar[str] = ""
     """A number of the part, if there is one, that keeps the target network from being synchronised
     while it is not 0."""
@@ -199,6 +210,35 @@ class Part:
         """
         check_fields(self, self.name)
 
+    def check_learner(self, learner: Learner) -> None:
+        """Check that it can do its work with the learner as that is now, also after changes.
+
+        Raises:
+            ValueError: If not.
+        """
+
+    def check_change(self, before: Mapping[str, Any]) -> None:
+        """Check settings that were changed, as those of a new part are.
+
+        Args:
+            before: What they were.
+
+        Raises:
+            ValueError: If one makes no sense, or is one of those that are :attr:`fixed`.
+        """
+        for name in sorted(self.fixed):
+            if getattr(self, name) != before[name]:
+                raise ValueError(
+                    f"{self.name}: {name} = {getattr(self, name)!r} was set, and what it keeps is "
+                    f"that of {name} = {before[name]!r}: set it back, or make a new agent, or load "
+                    "a file of this one with parts=[...] that have it"
+                )
+        fresh: Any = copy(self)  # which may forget what it likes
+        if hasattr(fresh, "__post_init__"):
+            fresh.__post_init__()
+        for name, value in fresh.settings.items():  # 1 may be meant as "1"
+            setattr(self, name, value)
+
     def bind(self, learner: Learner, rng: np.random.Generator) -> None:
         """Get ready for a learner.
 
@@ -214,6 +254,7 @@ class Part:
                 f"part {self.name!r} serves another agent, and knows what that one learnt: make a "
                 "new part for each agent"
             )
+        self.check_learner(learner)
         steps = declared(type(self)).steps.values()  # raises if its rules make no sense
         if any(isinstance(step, TensorRule) for of_hook in steps for step in of_hook):
             roles(learner.q_net)  # raises if it has tensors of an unknown kind
@@ -262,6 +303,18 @@ class Part:
         kind = type(self)
         watches = kind.stored is not Part.stored or kind.completed is not Part.completed
         return watches or bool(self.values_after)
+
+    @property
+    def holds_average(self) -> bool:
+        """Whether it holds on to an average of parameters, and not to what a phase ends with."""
+        return False
+
+    @property
+    def replay_columns(self) -> set[str]:
+        """Columns of replay that it writes, or compares values with."""
+        steps = chain.from_iterable(declared(type(self)).steps.values())
+        names = {step.column for step in steps if isinstance(step, Slope)}
+        return names - {""} | ({"q_values"} if self.values_after else set())
 
     @property
     def earlier_observations(self) -> int:
@@ -343,7 +396,7 @@ class Part:
         overrides :meth:`completed` instead.
         """
         self.completed(learner, transitions)
-        if self.values_after and len(rows) and learner.num_timesteps > self.first_values(learner):
+        if self.values_after and len(rows) and learner.lifetime_step > self.first_values(learner):
             values = q_values(learner, transitions)
             learner.replay.columns["q_values"][slots] = values[rows]
 

@@ -32,6 +32,7 @@ class BennaFusi(Periodic):
     """
 
     name: ClassVar[str] = "benna-fusi"
+    fixed: ClassVar[frozenset[str]] = frozenset({"beakers"})
     conflicts: ClassVar[frozenset[str]] = frozenset(
         # It would move what these freeze or keep account of, or draw back what they change.
         {"packnet", "hat", "progressive", "drop-and-grow", "trac"}
@@ -47,8 +48,7 @@ class BennaFusi(Periodic):
 
     second: Parameters = vector()
     """What is in the second beaker."""
-    flow: Parameters = vector(kept=False)
-    """What flows from the first to the second in a gradient step."""
+    flow: Parameters = vector(kept=False)  # from the first to the second, in a gradient step
     deep: npt.NDArray[np.float64] = field(init=False, repr=False, compare=False)
     """What is in the deeper ones, shape ``(beakers - 2, parameters)``."""
     tube: float = number(0.0, kept=False)

@@ -79,20 +79,24 @@ class BestReturn(Part):
 
     def phase_start(self, learner: Learner, phase: int) -> None:
         """Begin the trials, or with nothing if another run begins."""
-        if learner.num_timesteps < self.began:
+        if len(self.archive) == len(self.tried):  # no phase has ended since the last one began
             self.archive = self.archive[:0]
-        self.began, self.acting = learner.num_timesteps, -1
+        self.began, self.acting = learner.lifetime_step, -1
         self.tried = np.zeros((len(self.archive), 2))
+
+    def restarted(self, learner: Learner) -> None:
+        """Take no note of the random steps that training may begin with."""
+        self.acting = -1
 
     def chooses(self, learner: Learner) -> bool:
         """Return whether an earlier network acts."""
-        return len(self.archive) > 0 and learner.num_timesteps - self.began < self.steps
+        return len(self.archive) > 0 and learner.lifetime_step - self.began < self.steps
 
     def actions(self, learner: Learner, observations: npt.NDArray[Any]) -> npt.NDArray[np.int64]:
         """Let the one that is tried act, or the best."""
         count = len(self.archive)
         trial = min(self.trial, self.steps // (2 * count)) if count > 1 else 0
-        over = learner.num_timesteps - self.began
+        over = learner.lifetime_step - self.began
         self.acting = over // trial if over < count * trial else -1
         chosen = self.best if self.acting < 0 else self.acting
         state, at = {}, 0
@@ -109,7 +113,8 @@ class BestReturn(Part):
     @property
     def best(self) -> int:
         """The network whose trial earned most for a transition; of equals the newest."""
-        earned = self.tried[:, 0] / np.maximum(self.tried[:, 1], 1)
+        count = self.tried[:, 1]
+        earned = np.where(count > 0, self.tried[:, 0] / np.maximum(count, 1), -np.inf)
         return int(len(earned) - 1 - np.argmax(earned[::-1]))
 
     def completed(self, learner: Learner, transitions: Transitions) -> None:

@@ -173,6 +173,12 @@ def check_together(parts: Sequence[Part]) -> None:
                         "makes a step of its own for each transition, in place of gradient steps, "
                         f"in which {two.name!r} does its work: leave one out"
                     )
+                if one.settles and two.holds_average:
+                    raise ValueError(
+                        f"parts {other.name!r} and {part.name!r} cannot be combined: {one.name!r} "
+                        f"says what is kept of a phase, which the average that {two.name!r} holds "
+                        "on to is not: choose anchor = 'last'"
+                    )
             if part.plans_batches and other.plans_batches:
                 raise ValueError(
                     f"parts {other.name!r} and {part.name!r} both choose what is learnt from: "

@@ -19,7 +19,7 @@ class Clear(Cloning):
     """
 
     name: ClassVar[str] = "clear"
-    conflicts: ClassVar[frozenset[str]] = frozenset({"clone", "mer"})
+    conflicts: ClassVar[frozenset[str]] = frozenset({"clone"})
 
     values_after: ClassVar[str] = "after"
 

@@ -24,6 +24,7 @@ class Clone(PhaseMemory, KeptCloning):
     name: ClassVar[str] = "clone"
     conflicts: ClassVar[frozenset[str]] = frozenset({"clear"})
     needs_boundaries: ClassVar[bool] = True
+    fixed: ClassVar[frozenset[str]] = frozenset({"states"})
 
     states: Count = 2_000
     """States kept of each phase."""

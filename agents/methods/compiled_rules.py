@@ -1,4 +1,8 @@
-"""Rules as small C functions, which the compiled engine calls by their address."""
+"""Rules as small C functions, which the compiled engine calls by their address.
+
+They are made anew each time, of what the rules find by name now; those of the same content are
+compiled once (:func:`~continual_arcade.agents.kernels.functions.c_function`).
+"""
 
 from collections.abc import Iterator, Sequence
 from typing import Any
@@ -57,7 +61,6 @@ def numbers_read(kind: type) -> frozenset[str]:
     return frozenset(names & set(what.numbers) - set(GIVEN))
 
 
-@cached
 def slope_function(kind: type, step: Slope) -> CFunction:
     """Compile a slope over the rows of a batch.
 
@@ -90,7 +93,6 @@ def run(record):
     return c_function(text, {"rule": function}, step.function, [suspect])
 
 
-@cached
 def mixture_function(kind: type, step: Mixture) -> CFunction:
     """Compile what chooses the weights of a mixture, and writes a number.
 
@@ -135,7 +137,6 @@ def run(record):
     return c_function(text, {"fill_normals": fill_normals}, step.function, [])
 
 
-@cached
 def tensor_function(kind: type, step: TensorRule) -> CFunction:
     """Compile a rule over one tensor.
 
@@ -166,7 +167,6 @@ def run(record):
     return c_function(text, {"rule": function}, step.function, [suspect])
 
 
-@cached
 def hook_function(kind: type, steps: tuple[Step, ...]) -> CFunction:
     """Compile what a part does to its vectors and numbers in a hook.
 

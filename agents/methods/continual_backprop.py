@@ -26,6 +26,7 @@ class ContinualBackprop(Recycler):
     """
 
     name: ClassVar[str] = "continual-backprop"
+    conflicts: ClassVar[frozenset[str]] = Recycler.conflicts | {"reset", "redo", "neurogenesis"}
     transfers: ClassVar[bool] = True
 
     rate: Share = 1e-4

@@ -78,12 +78,12 @@ class DEN(Growing, AnchoredPenalty, HardMask, Proximal, Periodic):
 
     def act(self, learner: Learner) -> None:
         """Copy units that have drifted, and go on to the next stage if this one is over."""
-        units, over = self.units_of(learner), learner.num_timesteps - self.began
+        units, over = self.units_of(learner), learner.lifetime_step - self.began
         if self.stage == SUBNETWORK:
             if self.split(units, self.center):
                 self._mark(learner)
             if self.units and over >= self.retrain_steps:
-                self.began = learner.num_timesteps
+                self.began = learner.lifetime_step
                 if self._loss(learner) > self.above * self.loss_before:
                     added = self.grow(units, self.units)
                     if any(bool(of.any()) for of in added):
@@ -109,7 +109,7 @@ class DEN(Growing, AnchoredPenalty, HardMask, Proximal, Periodic):
 
     def _enter(self, learner: Learner, stage: int, added: Marks | None = None) -> None:
         """Begin a stage; that of expansion with the units that were added."""
-        self.stage, self.began = stage, learner.num_timesteps
+        self.stage, self.began = stage, learner.lifetime_step
         self.shortens = self.group if stage == EXPANSION else 0.0
         self._mark(learner, added)
 

@@ -27,8 +27,8 @@ class DropAndGrow(Periodic, HardMask):
 
     name: ClassVar[str] = "drop-and-grow"
     conflicts: ClassVar[frozenset[str]] = frozenset(
-        {"packnet", "hat", "progressive", "mer", "reptile", "reset", "shrink-perturb"}
-        | {"hare-tortoise", "redo", "continual-backprop", "neurogenesis", "upgd", "trac"}
+        {"packnet", "hat", "progressive", "reptile", "reset", "shrink-perturb", "agem"}
+        | {"hare-tortoise", "redo", "continual-backprop", "neurogenesis", "upgd", "trac", "gem"}
     )
 
     start: Share = 0.5
@@ -60,7 +60,7 @@ class DropAndGrow(Periodic, HardMask):
         slots = learner.replay.stored_slots()
         if not len(slots):
             return
-        over = min(learner.num_timesteps / self.over, 1.0)
+        over = min(learner.lifetime_step / self.over, 1.0)
         drawn = slots[self.rng.integers(len(slots), size=self.batch)]
         loss = learner.td_loss(learner.replay.gather(drawn))
         weights = _weights(learner)

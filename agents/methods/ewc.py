@@ -1,7 +1,7 @@
 """Elastic weight consolidation."""
 
 from dataclasses import dataclass, field
-from typing import Any, ClassVar, Literal
+from typing import ClassVar, Literal
 
 from torch import nn
 
@@ -63,7 +63,7 @@ class EWC(SampledPenalty):
                 f"= {self.fisher!r} knows none: leave it out, or take 'policy' or 'sampled'"
             )
 
-    def bind(self, learner: Learner, rng: Any) -> None:
+    def check_learner(self, learner: Learner) -> None:
         """Check that there is what the settings speak of."""
         network = learner.q_net
         if self.off_slope and not any(isinstance(m, nn.ReLU) for m in network.modules()):
@@ -71,7 +71,6 @@ class EWC(SampledPenalty):
                 f"{self.name}: off_slope = {self.off_slope:g}, but the network has no nn.ReLU: "
                 "leave it out, or choose activation = 'relu'"
             )
-        super().bind(learner, rng)
 
     def estimate(self, learner: Learner, transitions: Transitions) -> Parameters:
         """Estimate the Fisher information."""

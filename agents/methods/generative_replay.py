@@ -37,6 +37,7 @@ class GenerativeReplay(PhaseMemory, KeptCloning):
 
     name: ClassVar[str] = "generative-replay"
     needs_boundaries: ClassVar[bool] = True
+    fixed: ClassVar[frozenset[str]] = frozenset({"states"})
 
     states: Count = 2_000
     """Newest observations of a phase that the mixture is fitted to."""

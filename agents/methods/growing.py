@@ -24,6 +24,7 @@ class Growing(Isolation):
     """
 
     told: ClassVar[str] = "attention"
+    fixed: ClassVar[frozenset[str]] = frozenset({"spare"})
 
     spare: Annotated[float, Number(0, below=1)] = 0.75
     """Share of each hidden layer that no phase sees before units are added or copied."""

@@ -51,6 +51,12 @@ class HareTortoise(Periodic):
         super().bind(learner, rng)
         self.slow = copies(parameters(learner))
 
+    def phase_start(self, learner: Learner, phase: int) -> None:
+        """Start at a network that was taken over since."""
+        super().phase_start(learner, phase)
+        if not learner.lifetime_step:
+            self.slow = copies(parameters(learner))
+
     @count("after_update", writes="rate")
     def share(decay: Any) -> Any:
         """Compute it in double precision."""

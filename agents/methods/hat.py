@@ -27,6 +27,7 @@ class HAT(Isolation):
     name: ClassVar[str] = "hat"
     told: ClassVar[str] = "attention"
     sharpens: ClassVar[str] = "sharpness"
+    fixed: ClassVar[frozenset[str]] = frozenset({"s_max"})
     conflicts: ClassVar[frozenset[str]] = frozenset(
         {"packnet", "progressive", "mer", "reptile", "reset", "shrink-perturb", "hare-tortoise"}
         | {"redo", "continual-backprop", "neurogenesis", "drop-and-grow", "spectral", "parseval"}
@@ -52,8 +53,7 @@ class HAT(Isolation):
     asked: Parameters = vector()  # what each of their gates costs, as a share of all
     before: Parameters = vector(kept=False)
     sharpness: float = number(0.0, kept=False)
-    taken: int = number()
-    """Gradient steps of the cycle."""
+    taken: int = number()  # gradient steps of the cycle
 
     def __post_init__(self) -> None:
         self.check_settings()

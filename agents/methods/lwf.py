@@ -33,6 +33,7 @@ class LwF(Periodic, KeptCloning):
 
     name: ClassVar[str] = "lwf"
     needs_boundaries: ClassVar[bool] = True
+    fixed: ClassVar[frozenset[str]] = frozenset({"states"})
 
     states: Count = 2_000
     """Newest observations of the phase that a batch is drawn from."""

@@ -3,13 +3,11 @@
 from dataclasses import dataclass
 from typing import Annotated, Any, ClassVar, Literal
 
-import numpy as np
-import torch
-
 from continual_arcade.agents.kernels.random import below, shuffle
 from continual_arcade.agents.methods.base import Learner
 from continual_arcade.agents.methods.plans import Extent, Planner, plan
 from continual_arcade.agents.methods.preset import Preset
+from continual_arcade.agents.methods.tensors import other_than_sgd
 from continual_arcade.envs.checks import MOST_AT_ONCE, AtOnce, Share, Whole
 
 ONE, SIX, SEVEN, BATCHED = range(4)
@@ -57,28 +55,26 @@ class MER(Planner):
         if type(given) is int and given in (1, 6, 7):  # 1 is meant as "1"
             self.algorithm = str(given)  # type: ignore[assignment]
         self.check_settings()
-        if self.beta != 1 and self.algorithm != "1":
-            raise ValueError(
-                f"mer: beta = {self.beta} has no meaning in algorithm {self.algorithm}: only "
-                "algorithm 1 interpolates within a repetition"
-            )
+        for name, algorithms in (("beta", "1"), ("memories", "167"), ("repeats", "167")):
+            value = getattr(self, name)
+            if value != getattr(MER, name) and self.algorithm not in algorithms:
+                raise ValueError(
+                    f"mer: {name} = {value} has no meaning in algorithm {self.algorithm}: leave it "
+                    f"out, or choose algorithm {' or '.join(algorithms)}"
+                )
 
-    def bind(self, learner: Learner, rng: np.random.Generator) -> None:
+    def check_learner(self, learner: Learner) -> None:
         """Check that the learner's optimiser is that of the algorithm.
 
         Raises:
             ValueError: If single examples are to be learnt by anything but plain SGD.
         """
-        super().bind(learner, rng)
-        if self.algorithm == "batched":
-            return
-        optimizer = learner.optimizer
-        momentum = " with momentum" if optimizer.defaults.get("momentum") else ""
-        if type(optimizer) is not torch.optim.SGD or momentum:
+        other = other_than_sgd(learner.optimizer)
+        if other and self.algorithm != "batched":
             raise ValueError(
                 f"mer: algorithm {self.algorithm} learns single examples by plain SGD, not by "
-                f"{type(optimizer).__name__}{momentum}: use policy_kwargs={{'optimizer_class': "
-                "torch.optim.SGD} or algorithm 'batched'"
+                f"{other}: use policy_kwargs={{'optimizer_class': torch.optim.SGD}} or algorithm "
+                "'batched'"
             )
 
     def extent(self, gradient_steps: int) -> Extent:

@@ -6,6 +6,7 @@ from typing import ClassVar, Literal
 
 import torch
 
+from continual_arcade.agents.methods.base import Learner
 from continual_arcade.agents.methods.preset import Preset
 from continual_arcade.agents.methods.recycler import Hidden, Recycler
 from continual_arcade.agents.methods.rules import number
@@ -35,9 +36,13 @@ class Neurogenesis(Recycler):
         """Whether outgoing weights are drawn."""
         return self.outgoing == "drawn"
 
+    def act(self, learner: Learner) -> None:
+        """Count the look, if there is something to look by."""
+        self.looks += bool(len(learner.replay.stored_slots()))
+        super().act(learner)
+
     def choose(self, index: int, hidden: Hidden, said: torch.Tensor) -> torch.Tensor:
         """Choose at random."""
-        self.looks += index == 0
         count = said.shape[1]
         due = whole(self.rate * count * self.looks) - whole(self.rate * count * (self.looks - 1))
         return torch.from_numpy(self.rng.choice(count, min(due, count), replace=False))

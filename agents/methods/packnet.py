@@ -32,7 +32,7 @@ class PackNet(Isolation, HardMask):
 
     name: ClassVar[str] = "packnet"
     told: ClassVar[str] = "subnetworks"
-    conflicts: ClassVar[frozenset[str]] = frozenset({"mer", "reptile", "reset"})
+    conflicts: ClassVar[frozenset[str]] = frozenset({"reptile", "reset"})
 
     retrain: Annotated[int, Whole(0)] = 10_000
     """Gradient steps on what was kept, after the rest was pruned."""

@@ -22,18 +22,13 @@ class Periodic(Part):
     def act(self, learner: Learner) -> None:
         """Do what is due."""
 
-    def phase_start(self, learner: Learner, phase: int) -> None:
-        """Follow the clock, if another run begins."""
-        super().phase_start(learner, phase)
-        self.last = min(self.last, learner.num_timesteps)
-
     def next_due(self, learner: Learner) -> int | None:
         """Return the next multiple of ``every`` at which something has been learnt."""
         return (max(self.last, learner.learning_starts) // self.every + 1) * self.every
 
     def between(self, learner: Learner) -> None:
         """Act."""
-        self.last = learner.num_timesteps
+        self.last = learner.lifetime_step
         self.act(learner)
 
     def load_state_dict(self, state: State) -> None:

@@ -89,6 +89,8 @@ class Planner(Part):
     def bind(self, learner: Learner, rng: np.random.Generator) -> None:
         """Get ready, with nothing to learn from yet."""
         super().bind(learner, rng)
+        made: Any = plan_function
+        made.cache_clear()  # what a plan finds by name may be another number now
         plan_function(type(self))  # raises if it makes no sense
         self._completed = Recent(1)
         # Interpolations that follow the next gradient step: where from, and by how much.
@@ -101,6 +103,7 @@ class Planner(Part):
 
     def completed(self, learner: Learner, transitions: Transitions) -> None:
         """Remember what has to be learnt from."""
+        # Each call of learn() that counts from 0 begins with steps that are not learnt from.
         if len(transitions) and learner.num_timesteps > learner.learning_starts:
             self._completed.capacity = len(self._completed) + len(transitions)
             self._completed.add(transitions)

@@ -6,12 +6,12 @@ from typing import Any, ClassVar, Literal
 
 import numpy as np
 import numpy.typing as npt
-import torch
 
 from continual_arcade.agents.methods.base import Learner, State
 from continual_arcade.agents.methods.importance import Parameters
 from continual_arcade.agents.methods.phase_memory import PhaseMemory, columns
 from continual_arcade.agents.methods.rules import count, number, rule, vector
+from continual_arcade.agents.methods.tensors import other_than_sgd
 from continual_arcade.envs.checks import AtOnce, Count
 
 UPDATE = 0
@@ -27,6 +27,7 @@ class Projection(PhaseMemory):
     """
 
     needs_boundaries: ClassVar[bool] = True
+    fixed: ClassVar[frozenset[str]] = frozenset({"transitions"})
 
     transitions: Count = 2_000
     """Transitions kept of each phase."""
@@ -60,9 +61,10 @@ class Projection(PhaseMemory):
     def bind(self, learner: Learner, rng: np.random.Generator) -> None:
         """Warn of an optimiser that turns projected gradients."""
         super().bind(learner, rng)
-        if self.what == "gradient" and type(learner.optimizer) is not torch.optim.SGD:
+        other = other_than_sgd(learner.optimizer)
+        if self.what == "gradient" and other:
             warnings.warn(
-                f"{self.name}: {type(learner.optimizer).__name__} turns the projected gradient, "
+                f"{self.name}: {other} turns the projected gradient, "
                 "and its step may raise the remembered loss after all: use what='update'",
                 stacklevel=2,
             )

@@ -38,9 +38,9 @@ class PTDQN(Periodic, HardMask):
 
     name: ClassVar[str] = "pt-dqn"
     conflicts: ClassVar[frozenset[str]] = frozenset(
-        {"packnet", "hat", "progressive", "drop-and-grow", "mer", "reptile", "reset", "benna-fusi"}
-        | {"shrink-perturb", "hare-tortoise", "redo", "continual-backprop", "neurogenesis"}
-        | {"upgd", "trac", "l2", "ewc", "online-ewc", "si", "mas", "spectral", "parseval"}
+        {"packnet", "hat", "progressive", "drop-and-grow", "reptile", "reset", "benna-fusi"}
+        | {"gem", "shrink-perturb", "hare-tortoise", "redo", "continual-backprop", "neurogenesis"}
+        | {"upgd", "trac", "l2", "ewc", "online-ewc", "si", "mas", "spectral", "parseval", "agem"}
     )
 
     every: Count = 10_000

@@ -119,8 +119,9 @@ class AnchoredPenalty(Part):
             if self.merge == "latest":
                 center = at.clone()
             else:
-                weighted = self.omega[i] * self.center[i] + new * at
-                center = torch.where(omega > 0, weighted / omega, at)
+                # Where both anchors are one this is it to the last bit. A weighted sum would round,
+                # and Adam makes whole steps of the pull that is left.
+                center = torch.where(omega > 0, self.center[i].lerp(at, new / omega), at)
                 apart = self.omega[i] * (self.center[i] - center).square()
                 self.constant += 0.5 * float((apart + new * (at - center).square()).sum())
             self.omega[i], self.center[i] = omega, center
@@ -149,7 +150,7 @@ class AnchoredPenalty(Part):
         if share > _DOMINATES and not self._warned:
             self._warned = True
             warnings.warn(
-                f"at step {learner.num_timesteps} the penalty of {self.name} makes up "
+                f"at step {learner.lifetime_step} the penalty of {self.name} makes up "
                 f"{share:.0%} of the gradient: little can be learnt; lower lam = {self.lam:g}",
                 stacklevel=2,
             )
@@ -163,6 +164,7 @@ class QuadraticPenalty(AnchoredPenalty):
     """
 
     needs_boundaries: ClassVar[bool] = True
+    fixed: ClassVar[frozenset[str]] = frozenset({"anchor"})
 
     anchor: Literal["last", "ema"] = "last"
     """What is held: the parameters at the end of the phase, or their moving average."""
@@ -173,6 +175,11 @@ class QuadraticPenalty(AnchoredPenalty):
     """Moving average of the parameters; kept only if it is the anchor."""
     average_rate: float = number(0.0, kept=False)
     """How far the moving average goes in a gradient step."""
+
+    @property
+    def holds_average(self) -> bool:
+        """Whether the average is the anchor."""
+        return self.anchor == "ema"
 
     @count("after_update", writes="average_rate")
     def rate(ema_decay: Any) -> Any:
@@ -194,14 +201,20 @@ class QuadraticPenalty(AnchoredPenalty):
     def bind(self, learner: Learner, rng: Any) -> None:
         """Start the moving average, if there is to be one."""
         super().bind(learner, rng)
-        if self.anchor == "ema":
+        if self.holds_average:
+            self.average = copies(parameters(learner))
+
+    def phase_start(self, learner: Learner, phase: int) -> None:
+        """Start the moving average at a network that was taken over since."""
+        super().phase_start(learner, phase)
+        if self.holds_average and not learner.lifetime_step:
             self.average = copies(parameters(learner))
 
     def phase_end(self, learner: Learner, phase: int) -> None:
         """Anchor the phase that ends."""
         now = parameters(learner)
         before = copies(now)
-        anchor = [a.clone() for a in self.average] if self.anchor == "ema" else before
+        anchor = [a.clone() for a in self.average] if self.holds_average else before
         _set(now, anchor)
         try:
             importance = self.importance(learner, phase)
@@ -224,13 +237,15 @@ class QuadraticPenalty(AnchoredPenalty):
         """Put anchors and averages back; an average is left out if another anchor was set."""
         average = self.average
         super().load_state_dict(state)
-        if self.anchor == "last" or not self.average:
+        if not (self.holds_average and self.average):
             self.average = average
 
 
 @dataclass
 class SampledPenalty(PhaseMemory, QuadraticPenalty):
     """A penalty whose importance is estimated from transitions of the phase."""
+
+    fixed: ClassVar[frozenset[str]] = frozenset({"anchor", "samples", "taken"})
 
     samples: Count = 2048
     """Transitions of the phase that the estimate is made from."""

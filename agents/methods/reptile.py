@@ -36,6 +36,7 @@ class Reptile(Part):
     name: ClassVar[str] = "reptile"
     conflicts: ClassVar[frozenset[str]] = frozenset({"mer"})
     defers: ClassVar[str] = "steps"
+    fixed: ClassVar[frozenset[str]] = frozenset({"every"})
 
     every: Count = 500
     """Gradient steps from one interpolation to the next."""
@@ -56,6 +57,11 @@ class Reptile(Part):
         """Start at the parameters as they are."""
         super().bind(learner, rng)
         self.base = copies(parameters(learner))
+
+    def phase_start(self, learner: Learner, phase: int) -> None:
+        """Start at a network that was taken over since."""
+        if not learner.lifetime_step:
+            self.base = copies(parameters(learner))
 
     @count("interpolate", writes="is_due")
     def due(steps: Any, every: Any) -> Any:

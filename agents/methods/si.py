@@ -30,6 +30,7 @@ class SI(QuadraticPenalty):
 
     name: ClassVar[str] = "si"
     merge: ClassVar[Literal["sum", "latest"]] = "latest"
+    conflicts: ClassVar[frozenset[str]] = frozenset({"packnet"})
 
     damping: Divisor = 0.01
     """The xi of the paper: bounds the importance of parameters that hardly moved."""

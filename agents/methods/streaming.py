@@ -62,15 +62,6 @@ class Streaming(Planner):
         """Learn from the transition itself."""
         current[0] = 1.0
 
-    def bind(self, learner: Learner, rng: np.random.Generator) -> None:
-        """Get ready.
-
-        Raises:
-            ValueError: If it is no TD loss of single steps that is learnt from.
-        """
-        self.check_learner(learner)
-        super().bind(learner, rng)
-
     def check_learner(self, learner: Learner) -> None:
         """Check that there are TD errors of single steps.
 

@@ -39,6 +39,13 @@ def gradients(learner: Any) -> list[torch.Tensor]:
     return found
 
 
+def other_than_sgd(optimizer: torch.optim.Optimizer) -> str:
+    """Return what an optimiser is called if it is not plain SGD; else nothing."""
+    momentum = " with momentum" if optimizer.defaults.get("momentum") else ""
+    is_plain = type(optimizer) is torch.optim.SGD and not momentum
+    return "" if is_plain else type(optimizer).__name__ + momentum
+
+
 def forget_moments(optimizer: torch.optim.Optimizer, tensor: torch.Tensor, where: Any) -> None:
     """Let an optimiser forget what it has kept of some numbers of a tensor.
 

@@ -35,7 +35,7 @@ class UPGD(Part):
 
     name: ClassVar[str] = "upgd"
     conflicts: ClassVar[frozenset[str]] = frozenset(
-        {"agem", "gem", "reset", "shrink-perturb", "hare-tortoise"}
+        {"agem", "gem", "packnet", "reset", "shrink-perturb", "hare-tortoise"}
         | {"redo", "continual-backprop", "neurogenesis"}
     )
 

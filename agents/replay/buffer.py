@@ -317,8 +317,9 @@ class TransitionReplayBuffer(ReplayBuffer):
             infos: May say ``TimeLimit.truncated`` (False if not) and ``phase`` (0 if not).
 
         Raises:
-            ValueError: If an argument has the wrong number of elements.
+            ValueError: If an argument has the wrong number of elements, or there is no such action.
         """
+        self._check_actions(np.asarray(action))
         if self.handle_timeout_termination:
             timeouts = np.array([info.get("TimeLimit.truncated", False) for info in infos])
         else:
@@ -344,6 +345,59 @@ class TransitionReplayBuffer(ReplayBuffer):
         self.seen += len(latest)
         self._told, self._tell = (latest, (rows, slots)), None
         self._set_cursor()
+
+    def _check_actions(self, actions: npt.NDArray[Any]) -> None:
+        """Check that there are these actions: compiled code looks up their values without a look.
+
+        Raises:
+            ValueError: If there are not.
+        """
+        below = self.actions_below
+        if below is None or not actions.size:
+            return
+        if not (actions.min() >= 0 and actions.max() < below):
+            raise ValueError(
+                f"actions from {actions.min()} to {actions.max()} cannot be replayed: they must be "
+                f"from 0 to {below - 1}"
+            )
+
+    def check_fit(self, observation_space: spaces.Space[Any], actions: int, num_envs: int) -> None:
+        """Check that an agent can store here, and learn from what is stored.
+
+        It may be another memory than the agent was made with, or one that was written to by hand,
+        and compiled code reads and writes without a look.
+
+        Args:
+            observation_space: What the agent sees.
+            actions: How many actions it has.
+            num_envs: Sub-environments that it plays in.
+
+        Raises:
+            ValueError: If it was made for others, or holds what cannot be.
+        """
+        for what, own, wanted in (
+            ("observations of shape", self.obs_shape, get_obs_shape(observation_space)),
+            ("a number of actions of", self.actions_below, actions),
+            ("a number of sub-environments of", self.num_envs, num_envs),
+        ):
+            if own != wanted:
+                raise ValueError(
+                    f"replay was made for {what} {own}, and the agent has {wanted}: give the agent "
+                    f"a memory that was made for {num_envs} sub-environments of its own spaces"
+                )
+        seen = (1, *self.obs_shape)
+        shapes = {"observations": seen, "next_observations": seen}
+        for name, array in {**self._arrays(), **self.columns}.items():
+            shape = (self.buffer_size, *shapes.get(name, array.shape[1:]))
+            if array.shape != shape or not array.flags.carray:
+                raise ValueError(
+                    f"{name} of replay must be a contiguous array of shape {shape} that can be "
+                    f"written to, and the one that was put there, of shape {array.shape}, is not"
+                )
+        used = slice(self.size())
+        self._check_actions(self.actions[used])
+        if self.size():
+            self.expect_phases(np.array([self.phases[used].min(), self.phases[used].max()]))
 
     def make_room_for(self, offered: Sequence[int]) -> None:
         """Have room for transitions that are about to be stored.

@@ -49,6 +49,8 @@ class SB3Agent(BaseAlgorithm):
     """
 
     algorithm: ClassVar[Algorithm]
+    within_rollout = False
+    """Whether a rollout is being played, as far as a callback can ask."""
 
     def __init__(
         self,
@@ -173,6 +175,23 @@ class SB3Agent(BaseAlgorithm):
         """
         if state != {}:
             raise ValueError(f"{self.algorithm.name} remembers nothing between rollouts")
+
+    def _setup_learn(
+        self,
+        total_timesteps: int,
+        callback: Any = None,
+        reset_num_timesteps: bool = True,
+        tb_log_name: str = "run",
+        progress_bar: bool = False,
+    ) -> Any:
+        if self.from_scratch and self.num_timesteps and reset_num_timesteps:
+            raise ValueError(
+                "method 'from-scratch' counts from the beginning where phases begin: after "
+                f"{self.num_timesteps:,} steps call learn(..., reset_num_timesteps=False)"
+            )
+        return super()._setup_learn(
+            total_timesteps, callback, reset_num_timesteps, tb_log_name, progress_bar
+        )
 
     def _init_callback(self, callback: Any, progress_bar: bool = False) -> BaseCallback:
         outside = Outside(super()._init_callback(callback, progress_bar), self.generators)

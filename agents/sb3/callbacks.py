@@ -1,5 +1,7 @@
 """Callbacks of an agent, called where the global generators are those of everybody else."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 from stable_baselines3.common.callbacks import BaseCallback
@@ -54,7 +56,7 @@ class Outside(BaseCallback):
             return True
         skip(self.callback, self._skipped, self.training_env.num_envs)
         self._skipped, self._was_called = 0, True
-        with self.generators.outside():
+        with self._within_rollout(), self.generators.outside():
             goes_on = self.callback.on_step()
         self._look_ahead()
         return goes_on
@@ -62,7 +64,7 @@ class Outside(BaseCallback):
     def _on_rollout_end(self) -> None:
         if not self._was_called:
             return
-        with self.generators.outside():
+        with self._within_rollout(), self.generators.outside():
             self.callback.on_rollout_end()
 
     def _on_training_end(self) -> None:
@@ -73,6 +75,15 @@ class Outside(BaseCallback):
     def update_child_locals(self, locals_: dict[str, Any]) -> None:
         """Hand on what the loop of training knows."""
         self.callback.update_locals(locals_)
+
+    @contextmanager
+    def _within_rollout(self) -> Iterator[None]:
+        agent: Any = self.model
+        agent.within_rollout = True
+        try:
+            yield
+        finally:
+            agent.within_rollout = False
 
     def _look_ahead(self) -> None:
         count = self.training_env.num_envs

@@ -41,7 +41,7 @@ STUDIES = {
     "calibration-plasticity": "online",
 }
 """What was published, and the method that differences are taken from."""
-ABOUT = {"versions": {}, "command": "", "git_commit": "", "machine": "", "python": ""}
+ABOUT = {"versions": {}, "command": "", "where": "", "python": ""}
 """Stands for what a page says of the runs, which stays as it is."""
 
 

@@ -17,7 +17,7 @@ from continual_arcade.evaluation.comparison import (
     probability_of_improvement,
     unpaired_probability_of_improvement,
 )
-from continual_arcade.evaluation.statistics import detectable_effect, mean_over_runs
+from continual_arcade.evaluation.statistics import mean_over_runs
 
 
 def by_seed(values: object) -> dict[int, float]:
@@ -101,8 +101,7 @@ def test_only_seeds_that_both_have_count_in_whatever_order() -> None:
     assert difference.estimate == mean_over_runs([1.0, 3.0, 4.0])
     assert difference.wins == probability_of_improvement(ours, theirs)
     assert difference.wins.value == 1
-    spread = float(np.std([1, 3, 4], ddof=1))
-    assert difference.detectable == detectable_effect(3, spread=spread, paired=True)
+    assert difference.spread == float(np.std([1, 3, 4], ddof=1))
     assert not difference.reason
     assert math.isnan(difference.adjusted_p)
 
@@ -141,7 +140,7 @@ def test_what_is_undefined_says_why() -> None:
     ):
         difference = paired_difference(ours, theirs)
         assert difference.pairs == pairs
-        assert np.isnan([difference.p, difference.detectable, difference.estimate.value]).all()
+        assert np.isnan([difference.p, difference.spread, difference.estimate.value]).all()
         assert math.isnan(difference.wins.value)
         assert difference.reason == difference.estimate.reason == difference.wins.reason == reason
     # A run that only one of them has is none of the pairs.
@@ -151,7 +150,7 @@ def test_what_is_undefined_says_why() -> None:
 def test_one_pair_has_no_interval() -> None:
     difference = paired_difference({4: 3.0}, {4: 1.0})
     assert (difference.estimate.value, difference.p, difference.wins.value) == (2, 1, 1)
-    assert np.isnan([difference.estimate.low, difference.wins.low, difference.detectable]).all()
+    assert np.isnan([difference.estimate.low, difference.wins.low, difference.spread]).all()
     assert difference.reason == "one run has no interval"
 
 

@@ -13,6 +13,7 @@ from continual_arcade.evaluation import gather
 from continual_arcade.evaluation.reference_files import shipped_references
 from continual_arcade.reports.cautions import cautions
 from continual_arcade.reports.method_results import collect_results
+from continual_arcade.reports.verdict import section
 
 TWO = gaps(100, 90)
 GOOD = ((0, 0), (40, 5), (30, 41))
@@ -48,6 +49,24 @@ def warned(
 
 def test_good_runs_are_warned_of_nothing(tmp_path: Path) -> None:
     assert warned(tmp_path) == []
+
+
+def test_what_was_learnt_when_it_came_back_was_learnt(tmp_path: Path) -> None:
+    cycle = gaps(100, 90, 100, 90)
+    learnt = [[0, 0], [1, 0], [0, 1], [40, 1], [30, 41]]
+    forgotten = [[0, 0], [1, 0], [0, 1], [1, 1], [0, 1]]
+    for rows, nothing in ((learnt, False), (forgotten, True)):
+        (tmp_path / f"{nothing}").mkdir()
+        paths = [
+            write_run(tmp_path / f"{nothing}", cycle, matrix_cells(cycle, rows), seed=seed)
+            for seed in range(5)
+        ]
+        (comparison,) = gather(paths).comparisons
+        scale = shipped_references().scale(comparison.protocol, "score")
+        results = collect_results(comparison, scale, {})
+        assert any("learnt by" in one for one in cautions(results)) is nothing
+        headline = section(results, results[0], "pipes").headline
+        assert headline.startswith("Nothing was learnt") is nothing
 
 
 def test_few_runs(tmp_path: Path) -> None:

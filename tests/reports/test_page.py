@@ -108,6 +108,11 @@ def test_differences_are_of_equal_seeds(both: list[Path]) -> None:
     )
     assert (found["ewc"]["p"], found["ewc"]["p (Holm)"]) == ("0.250", "0.250")
     assert found["ewc"]["won"].startswith("1.00 [")
+    # Of so few pairs p cannot be below 0.05.
+    assert found["ewc"]["smallest"] == "\N{EN DASH}"
+    table = item(page, "difference-acc-gem")
+    assert isinstance(table, DataTable)
+    assert any("3 pairs cannot make any difference significant" in note for note in table.notes)
     other = cells(page_of(both, against="ewc"), "difference-acc-gem")
     assert other["finetune"]["difference [pipes passed]"] == written(
         [-2.5, -3, -3.5], [-x for x in added], "+.1f", CHANGES
@@ -340,7 +345,13 @@ def test_single_phase_runs_are_baselines_where_they_fit(tmp_path: Path) -> None:
     assert stands[2].startswith("none: ")
     other = runs(tmp_path, {0: [[0], [8]]}, "ewc", schedule=alone[0])
     with pytest.raises(ValueError, match="of several methods or settings"):
-        page_of(paths, baselines=gather([*paths_alone, *other]))
+        page_of([*paths, *runs(tmp_path, PLAIN, "ewc")], baselines=gather([*paths_alone, *other]))
+    # Of several those count that learn as these runs do.
+    several = cells(page_of(paths, baselines=gather([*other, *paths_alone])), "baselines")
+    assert [row["stands for"] for row in several.values()][:2] == [
+        "none: no phase of these runs, or evaluated or trained otherwise",
+        stands[0],
+    ]
     found = cells(page_of(paths, baselines=baselines), "metrics")[name]["finetune"]
     # While its phase is trained: (0 + 10)/2, 11/2, 12/2 in the first, (2 + 8)/2 in the second;
     # alone (0 + 8)/2. So (5, 5.5, 6)/4 - 1 and 5/4 - 1.
@@ -415,8 +426,16 @@ def test_what_goes_on_inside(tmp_path: Path) -> None:
     assert list(taken.values()) == [
         "finetune", "30000.0", "1.00", "90", "1", "10", "5", "10"
     ]  # fmt: skip
-    # A run that did not write them down makes them unknown, and nothing else.
-    (paths[0] / "costs.csv").unlink()
+    # What a resumed run took before it was cut off is not in its table.
+    resumed = (paths[0] / "costs.csv").read_text().replace("100,3.0", "100,0.1")
+    (paths[0] / "costs.csv").write_text(resumed)
+    (paths[0] / "progress_from_000000000090.csv").write_text("time/total_timesteps\n100\n")
+    whole = page_of(paths)
+    assert cells(whole, "costs")["finetune"]["training [s]"] == "6.0"
+    assert "30000.0" in cells(whole, "resources")["finetune"].values()
+    # What no run wrote down is unknown, and so is memory of which one did not.
+    for path in paths:
+        (path / "costs.csv").unlink()
     (paths[1] / "footprints.csv").unlink()
     (paths[0] / "diagnostics.csv").unlink()
     without = page_of(paths)
@@ -430,6 +449,11 @@ def test_what_goes_on_inside(tmp_path: Path) -> None:
     assert [panel.label for panel in partly.panels] == ["finetune"]
     assert "Without ewc: 3 runs of 3 wrote no diagnostics.csv" in partly.caption
     # The fastest of each method: twice as long as finetune took.
+    for path in paths[1:]:
+        (path / "costs.csv").write_text(
+            "lifetime_step,training_seconds,evaluation_steps,evaluation_seconds\n"
+            "0,0.0,0,0.0\n100,3.0,50,0.5\n200,3.0,50,0.5\n"
+        )
     for path in others:
         (path / "costs.csv").write_text(
             "lifetime_step,training_seconds,evaluation_steps,evaluation_seconds\n"

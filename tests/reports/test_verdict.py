@@ -214,6 +214,17 @@ def test_labels_with_settings_and_many_methods() -> None:
     assert found.headline.startswith("\u201cewc, learning_rate=0.001\u201d is")
     many = {"finetune": 50 + EIGHT, **{f"m{i}": i + EIGHT for i in range(14)}}
     assert "than 14 other methods" in said(standings(many)).headline
+    # What is advised is what names it, and nothing else.
+    details = " ".join(said(standings(ends)).details)
+    assert f"--against 'ewc, learning_rate=0.001' tests those from \u201c{label}\u201d" in details
+
+
+def test_who_forgets_equally_much_is_not_ranked() -> None:
+    ends = {"finetune": 10 + EIGHT, "ewc": 14 + EIGHT}
+    equal = dict.fromkeys(ends, -2 - EIGHT / 10)
+    details = " ".join(said(standings(ends, changes=equal)).details)
+    assert "finetune and ewc have forgotten equally much, 2.4 of what they had learnt" in details
+    assert "most" not in details
 
 
 def test_a_verdict_that_contradicts_its_numbers_would_be_found() -> None:

@@ -8,7 +8,7 @@ import shlex
 import subprocess
 import sys
 from collections.abc import Mapping
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -16,18 +16,21 @@ import pandas as pd
 import pytest
 import tomli_w
 from published import paths_under
-from small_studies import changed, everything, refused, run, tables, write
+from small_studies import SMALL, changed, everything, refused, run, tables, write
 
+from continual_arcade.envs import make_game, shipped
 from continual_arcade.evaluation.evaluator import MAX_STEPS
 from continual_arcade.evaluation.power import detectable_difference, pairs_needed
 from continual_arcade.evaluation.protocol import EvaluationSettings
 from continual_arcade.evaluation.run_folder import RunFolder
 from continual_arcade.scripts import study_commands
+from continual_arcade.scripts.study_commands import _experts, results_of
 from continual_arcade.studies import cards
 from continual_arcade.studies import scenario as scenarios
 from continual_arcade.studies.folder import StudyFolder
 from continual_arcade.studies.interference import Interference
 from continual_arcade.studies.run_spec import Training
+from continual_arcade.studies.scenario import Scenario
 from continual_arcade.studies.spread import MethodSpread, PairSpread, Spread
 
 pytestmark = pytest.mark.usefixtures("undrawn")
@@ -192,6 +195,48 @@ def test_what_is_published_can_be_run_by_anybody(root: Path, tmp_path: Path) -> 
     assert commands == {"python -m continual_arcade.scripts.study run small.toml"}
 
 
+def test_it_is_published_where_runs_are_from(copy: Path, tmp_path: Path) -> None:
+    for name, commit in (("0", "abc"), ("1", None)):
+        path = copy / "small" / "runs" / f"FlappyBird-conflict__ewc__{name}" / "config.json"
+        config = json.loads(path.read_text())
+        path.write_text(json.dumps({**config, "git_commit": commit, "machine": f"vm {name}"}))
+    run("publish", copy / "small", "--to", tmp_path / "results", "--against", "ewc")
+    page = (tmp_path / "results" / "small.md").read_text("utf-8")
+    assert re.search(r"at commits abc.* and from an installed package on vm 0, vm 1 and ", page)
+
+
+def test_scenarios_that_share_a_phase_have_experts_of_their_own(tmp_path: Path) -> None:
+    whole = shipped("conflict", make_game("FlappyBird")).with_steps(80)
+    settings = {name: value for name, value in SMALL["settings"].items() if name != "buffer_size"}
+    for name, phases in (("whole", whole.phases), ("half", whole.phases[:2])):
+        schedule = replace(whole, name=name, phases=phases)
+        one = Scenario(name, "FlappyBird", schedule, memory=0.5, settings=settings)
+        (tmp_path / f"{name}.toml").write_text(tomli_w.dumps(one.to_dict()))
+    study: dict[str, Any] = {
+        "scenarios": ["whole.toml", "half.toml"],
+        "seeds": "0",
+        "references": ["experts"],
+        **dict.fromkeys(("games", "schedules", "phase_steps", "settings")),
+    }
+    # Without a method that learns as the experts do nothing would tell whose they are.
+    file = write(tmp_path / "small.toml", **study, methods={"ewc": {}})
+    assert "nothing tells whose they are: let 'finetune'" in refused("run", file, "--dry-run")
+    write(file, **study)
+    run("run", file, "--out", tmp_path, "--jobs=1")
+    found = results_of(StudyFolder(tmp_path / "small"))
+    assert [len(experts) for _, _, experts in found] == [3, 2]
+    for (comparison, _, experts), memory in zip(found, (120, 80), strict=True):
+        learners = [*comparison.groups, *experts.values()]
+        assert {group.settings["buffer_size"] for group in learners} == {memory}
+    run("report", tmp_path / "small", "--film-seconds=0")
+    run("publish", tmp_path / "small", "--to", tmp_path / "results", "--against", "finetune")
+    # With those of the one alone, the other has none.
+    folder = StudyFolder(tmp_path / "small")
+    finished = [cell for cell in folder.cells if cell.scenario == "whole"]
+    (left,) = _experts(folder, finished)
+    assert left.make().schedule.phases[0].name == whole.phases[2].name
+
+
 # More of it, and others.
 
 
@@ -234,6 +279,10 @@ def test_a_study_that_was_changed_is_not_run_and_the_difference_is_shown(copy: P
         assert "begun as another one" in message
         assert "worlds.FlappyBird-conflict.schedule.phases[1].steps: 80 before, 90 now" in message
         assert "another folder with --out" in message
+    # Whoever names the file means what it says; the folder is what was begun.
+    for command in ("resume", "status", "report", "verify"):
+        assert "80 before, 90 now" in refused(command, file, "--out", copy)
+    run("status", copy / "small")
     assert tables(copy / "small") == before
 
 

@@ -162,7 +162,7 @@ contents = st.fixed_dictionaries(
             },
         ),
     }
-)
+).filter(lambda one: (one["context"], one["settings"].get("epsilon")) != ("inferred", "per_phase"))
 
 
 @given(contents)
@@ -274,6 +274,14 @@ MISTAKES: list[tuple[dict[str, Any], str]] = [
     (
         {"context": "hidden", "options": {"observation": "pixels", "channels": "last"}},
         "scenario 'night': channels = 'last': pictures would be turned by a wrapper",
+    ),
+    (
+        {"context": "hidden", "settings": {"inputs": "per_phase"}},
+        "scenario 'night': inputs = 'per_phase' must be told the phase",
+    ),
+    (
+        {"context": "params", "settings": {"task_window": 50}},
+        "scenario 'night': task_window = 50 says how a task is inferred",
     ),
     ({"about": 3}, "scenario 'night': about = 3 must be text"),
     ({"memory": 0.0}, "scenario 'night': memory = 0.0 must be above 0 and at most 1"),

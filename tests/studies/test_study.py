@@ -12,7 +12,7 @@ import pytest
 import tomli_w
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from small_studies import SMALL, changed, small, write
+from small_studies import SCENARIO, SMALL, changed, small, write
 
 from continual_arcade.agents import METHODS, DQNSettings
 from continual_arcade.envs import make_game, shipped
@@ -508,6 +508,21 @@ def test_mistakes_are_named_with_the_file(
     with pytest.raises(ValueError, match=re.escape(message)) as refused:
         load(file)
     assert str(refused.value).startswith(f"{file}: ")
+
+
+def test_scenarios_that_could_be_taken_for_each_other_are_refused(tmp_path: Path) -> None:
+    for name, schedule, memory in (("one", "conflict", 0.5), ("two", "shrink", 0.6)):
+        settings = {k: v for k, v in SMALL["settings"].items() if k != "buffer_size"}
+        one = {**SCENARIO, "name": name, "memory": memory, "settings": settings}
+        (tmp_path / f"{name}.toml").write_text(tomli_w.dumps({**one, "schedule": schedule}))
+        (tmp_path / f"{name}-more.toml").write_text(
+            tomli_w.dumps({**one, "name": f"{name}-more", "memory": 0.9, "schedule": "conflict"})
+        )
+    alone = {**ALONE, "settings": None, "references": ["experts"]}
+    apart = small(tmp_path, **alone, scenarios=["one.toml", "two.toml"])
+    apart.check()
+    with pytest.raises(ValueError, match="'one' and 'one-more' differ in their learner alone"):
+        small(tmp_path, **alone, scenarios=["one.toml", "one-more.toml"]).check()
 
 
 LATE: list[tuple[dict[str, Any], str]] = [

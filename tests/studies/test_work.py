@@ -3,6 +3,7 @@
 import errno
 import json
 import os
+import re
 import shutil
 from collections.abc import Callable
 from dataclasses import replace
@@ -150,6 +151,26 @@ def test_a_worker_with_other_versions_trains_nothing(job: Job) -> None:
     assert " instead of 0.4; numpy " in outcome.reason
     assert "install those, or begin a new study" in outcome.reason
     assert not job.folder.exists()
+
+
+@pytest.mark.parametrize("finished", [True, False])
+def test_a_run_that_was_made_with_other_versions_is_not_taken(job: Job, finished: bool) -> None:
+    job = replace(job, about=versions())
+    work(job)
+    path = job.folder / "config.json"
+    config = json.loads(path.read_text())
+    config["versions"]["torch"] = "1.0"
+    config["packages"] = {"numpy": "1.0", "not-there": "2.0"}
+    path.write_text(json.dumps(config))
+    if not finished:
+        (job.folder / "finished.json").unlink()
+    outcome = work(job)
+    assert outcome.state == "failed"
+    assert re.search(
+        r"holds a run that was made with other versions: torch \S+ instead of 1.0; numpy \S+ "
+        r"instead of 1.0; not-there None instead of 2.0",
+        outcome.reason,
+    )
 
 
 def test_a_damaged_run_is_named_and_not_trained_again(job: Job) -> None:

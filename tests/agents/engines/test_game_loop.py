@@ -1,12 +1,13 @@
 """A life in one compiled loop: where Python is entered makes no difference, and it is entered."""
 
+import copy
 import json
 import os
 import signal
 import subprocess
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -23,6 +24,7 @@ from stable_baselines3.common.callbacks import (
     ProgressBarCallback,
 )
 from stable_baselines3.common.logger import configure
+from stable_baselines3.common.type_aliases import TrainFreq, TrainFrequencyUnit
 
 from continual_arcade.agents import METHODS, ContinualDQN, DQNSettings, build_agent, compose
 from continual_arcade.agents.engines import game_loop
@@ -174,6 +176,127 @@ def test_what_was_learnt_by_each_call_is_what_the_other_engine_has_learnt(kind: 
     assert tiny.bits(agents[0]) == tiny.bits(agents[1])
 
 
+class Changes(Updates):
+    """Does something to the agent in the middle of a rollout of four steps."""
+
+    def __init__(self, do: Callable[[Any], object]) -> None:
+        super().__init__()
+        self.do = do
+
+    def _on_step(self) -> bool:
+        if self.num_timesteps == 104:
+            self.do(self.model)
+        return super()._on_step()
+
+
+IN_THE_MIDDLE: dict[str, Callable[[Any], object]] = {
+    "nothing": lambda agent: None,
+    "another engine": lambda agent: setattr(agent, "engine", "torch"),
+    "another rate": lambda agent: setattr(agent, "exploration_rate", 0.9),
+    "another schedule": lambda agent: setattr(agent, "exploration_schedule", lambda left: 0.9),
+    "later starts": lambda agent: setattr(agent, "learning_starts", 150),
+    "shorter rollouts": lambda agent: setattr(
+        agent, "train_freq", TrainFreq(2, TrainFrequencyUnit.STEP)
+    ),
+}
+
+
+@pytest.mark.parametrize("name", IN_THE_MIDDLE)
+def test_callbacks_are_called_within_a_rollout(name: str, tmp_path: Path) -> None:
+    """At each step, or when they are due, whether it is one after which is learnt or not."""
+    found = []
+    for engine in ("torch", "auto"):
+        model = tiny.agent(engine=engine, train_freq=4, gradient_steps=-1)
+        callback, seen = Changes(IN_THE_MIDDLE[name]), Notes()
+        saves = CheckpointCallback(7, str(tmp_path / engine))
+        model.learn(240, CallbackList([callback, seen, saves]), log_interval=4)
+        files = sorted(path.name for path in (tmp_path / engine).iterdir())
+        learnt = [parameter.detach().numpy() for parameter in model.q_net.parameters()]
+        numbers = (model.num_timesteps, model._n_updates, model._episode_num)
+        found.append((callback.seen, seen.calls, seen.shown, files, numbers, learnt))
+    *torchs, weights = found[0]
+    *compiled, others = found[1]
+    assert torchs == compiled
+    assert [step for step, _ in found[1][1]] == [*range(4, 241, 4)]
+    assert len(found[1][3]) == 8
+    assert all(np.allclose(a, b, atol=1e-5) for a, b in zip(weights, others, strict=True))
+
+
+def test_long_rollouts_are_interrupted_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(game_loop, "_LONGEST", 7)
+    calls, bits = [], []
+    for every in (None, 60):
+        model, callback = tiny.agent(engine="compiled", train_freq=10), Notes(every)
+        model.learn(240, callback)
+        calls.append([step for step, _ in callback.calls])
+        bits.append(tiny.bits(model))
+    assert calls[0] == [step for at in range(0, 240, 40) for step in (at + 28, at + 40)]
+    assert (
+        bits[0]
+        == bits[1]
+        == tiny.bits(tiny.live(tiny.agent(engine="compiled", train_freq=10), 240))
+    )
+
+
+class Overrides(ContinualDQN):
+    """Does something of its own once a rollout."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        self.called = dict.fromkeys(("rollout", "told", "log"), 0)
+        super().__init__(*args, **kwargs)
+
+    def collect_rollouts(self, *args: Any, **kwargs: Any) -> Any:
+        self.called["rollout"] += 1
+        self.max_grad_norm = 10.0 / self.called["rollout"]
+        return super().collect_rollouts(*args, **kwargs)
+
+    def _tell_phases(self) -> None:
+        self.called["told"] += 1
+        super()._tell_phases()
+
+    def log_training(self, loss: float) -> None:
+        self.called["log"] += 1
+        super().log_training(loss)
+
+
+def test_who_overrides_what_is_called_once_a_rollout_is_called_as_often() -> None:
+    made: list[Any] = [
+        tiny.live(tiny.agent(engine=e, kind=Overrides, train_freq=2), 160)
+        for e in ("torch", "auto")
+    ]
+    assert made[1].runs_compiled
+    assert made[0].called == made[1].called == {"rollout": 20, "told": 20, "log": 16}
+    for a, b in zip(made[0].q_net.parameters(), made[1].q_net.parameters(), strict=True):
+        assert np.allclose(a.detach(), b.detach(), atol=1e-5)
+
+
+class Replaces(Updates):
+    """Gives the agent another memory, and rollouts of another length, where one starts."""
+
+    def _on_rollout_start(self) -> None:
+        agent: Any = self.model
+        self.seen.append(("seen", agent.num_timesteps, agent.replay.seen))
+        if self.num_timesteps == 80:
+            agent.replay_buffer = copy.deepcopy(agent.replay_buffer)
+            agent.train_freq = TrainFreq(3, TrainFrequencyUnit.STEP)
+
+
+def test_a_rollout_is_made_with_what_it_is_given() -> None:
+    """With the parent that is what the agent had before a callback was told that it starts."""
+    seen = []
+    for engine in ("torch", "compiled"):
+        callback = Replaces()
+        model = tiny.live(tiny.agent(engine=engine), 160, callback=callback)
+        other = copy.deepcopy(model.replay)
+        other.reset()
+        _, told = model._setup_learn(400, None, reset_num_timesteps=False)
+        given: dict[str, Any] = {"train_freq": TrainFreq(5, TrainFrequencyUnit.STEP)}
+        played = model.collect_rollouts(model.env, told, replay_buffer=other, **given)  # type: ignore[arg-type]
+        assert played.episode_timesteps == 20
+        seen.append((callback.seen, model._n_updates, model.replay.seen, other.seen))
+    assert seen[0] == seen[1]
+
+
 @pytest.mark.parametrize("callback", [None, Updates()])
 def test_as_many_gradient_steps_as_steps_of_the_rollout(callback: Any) -> None:
     """With gradient_steps = -1 that is of the last rollout, however many a loop has played."""
@@ -209,6 +332,25 @@ def test_as_many_games_may_end_at_once_as_there_are(num_envs: int, window: int) 
         assert len(episodes) <= window
         seen.append((callback.shown, episodes))
     assert seen[0] == seen[1]
+
+
+class Writes(BaseCallback):
+    """Changes in place what it is shown."""
+
+    def __init__(self, name: str) -> None:
+        super().__init__()
+        self.name = name
+
+    def _on_step(self) -> bool:
+        self.locals[self.name][:] = 0
+        return True
+
+
+@pytest.mark.parametrize("name", ["rewards", "new_obs", "dones", "actions"])
+def test_what_a_callback_is_shown_cannot_be_changed_in_place(name: str) -> None:
+    """The step is stored already, so that it would be lost without a word."""
+    with pytest.raises(ValueError, match="read-only"):
+        agent().learn(40, Writes(name))
 
 
 class Plain(BaseCallback):

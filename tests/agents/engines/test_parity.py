@@ -206,7 +206,7 @@ def test_another_activation_is_found(wrong: str, monkeypatch: pytest.MonkeyPatch
         "mix gem:transitions=20 agem si",
         "balanced ewc:lam=100,anchor=ema",
         "balanced ewc:fisher=policy l2 si mas",
-        "reservoir ewc:fisher=td online-ewc",
+        "reservoir ewc:lam=1,off_slope=1 online-ewc:fisher=td",
         "mix agem ewc reptile:every=7,eps=0.3",
         "balanced clone mer ewc",
         "mix lwf:every=8 mer clone",
@@ -539,6 +539,31 @@ class OwnLoss(ContinualDQN):
         return 2 * super().td_loss(samples)
 
 
+class Named(ContinualDQN):
+    def td_targets(self, samples: Any) -> Any:
+        return 2 * super().td_targets(samples)
+
+
+Named.__name__ = "ContinualDQN"
+
+
+class Unchecked(ContinualDQN):
+    """Learns on with what is no number."""
+
+    def check_finite(self, *given: Any) -> None:
+        pass
+
+
+class Computed(ContinualDQN):
+    @property  # type: ignore[override]
+    def exploration_rate(self) -> float:
+        return 0.3
+
+    @exploration_rate.setter
+    def exploration_rate(self, rate: float) -> None:
+        pass
+
+
 class OwnTanh(nn.Tanh):
     """May compute what it likes."""
 
@@ -553,6 +578,9 @@ UNSERVED: list[tuple[Callable[[Any], Any], str]] = [
         r"'own-gradient' overrides add_gradient\(\)",
     ),
     (lambda e: tiny.agent(kind=OwnLoss, engine=e), r"td_loss\(\) of the agent was changed"),
+    (lambda e: tiny.agent(kind=Named, engine=e), r"td_targets\(\) of the agent was changed"),
+    (lambda e: tiny.agent(kind=Unchecked, engine=e), r"check_finite\(\) of the agent was changed"),
+    (lambda e: tiny.agent(kind=Computed, engine=e), "exploration_rate of the agent is computed"),
     (lambda e: tiny.agent(policy={"layer_norm": True}, engine=e), "has a LayerNorm as layer 1"),
     (lambda e: tiny.agent(policy={"dropout": 0.1}, engine=e), "has a Dropout as layer 1"),
     (lambda e: tiny.agent(policy={"activation_fn": nn.GELU}, engine=e), "has a GELU as layer 1"),

@@ -4,13 +4,17 @@ import copy
 import pickle
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partialmethod, wraps
 from itertools import pairwise
 from typing import Any, ClassVar
+from unittest.mock import Mock
 
 import numpy as np
 import pytest
 import tiny
 import torch
+from gymnasium.spaces import Box, Discrete
+from stable_baselines3.common.buffers import ReplayBuffer
 from stable_baselines3.common.callbacks import BaseCallback
 from torch import nn
 
@@ -139,6 +143,21 @@ def double_layer(agent: Any) -> None:
     layer.forward = lambda inputs: 2 * nn.Linear.forward(layer, inputs)
 
 
+def double_features(agent: Any) -> None:
+    extractor = agent.q_net.features_extractor
+    extractor.forward = lambda inputs: 2 * type(extractor).forward(extractor, inputs)
+
+
+class Doubling(nn.Flatten):
+    def forward(self, input: torch.Tensor) -> torch.Tensor:
+        return 2 * super().forward(input)
+
+
+class Flapping(Exploration):
+    def draw(self, rng: Any, actions: int, size: int) -> Any:
+        return np.ones(size, np.int64)
+
+
 def own_actions(agent: Any) -> None:
     agent.policy._predict = lambda observation, deterministic=True: torch.zeros(
         len(observation), dtype=torch.int64
@@ -236,6 +255,15 @@ SAID: dict[str, tuple[Callable[[Any], object], str]] = {
     ),
     "loss": (double_td_loss, r"td_loss\(\) of the agent was changed"),
     "layer": (double_layer, r"forward\(\) of a layer was changed"),
+    "features": (double_features, r"forward\(\) of the features was changed"),
+    "flattening": (
+        lambda agent: setattr(agent.q_net.features_extractor, "flatten", Doubling()),
+        "features are not flattened as they are",
+    ),
+    "exploration": (
+        lambda agent: setattr(agent, "exploration", Flapping()),
+        "exploration is a Flapping; supported: Exploration as it is",
+    ),
     "actions": (own_actions, r"_predict\(\) of the policy was changed"),
     "samples": (own_samples, r"sample\(\) of replay was changed"),
     "timeouts": (
@@ -307,6 +335,19 @@ def test_or_pytorch_goes_on_and_it_is_said(name: str) -> None:
         refuse(do)
 
 
+def test_under_autocast_pytorch_computes() -> None:
+    agents = []
+    for engine in ("torch", "auto"):
+        agent = tiny.live(tiny.agent(engine=engine), 60)
+        with torch.autocast("cpu", torch.bfloat16):
+            agent.train(1, 16)
+            assert not agent.runs_compiled
+            tiny.live(agent, 100, reset_num_timesteps=False)
+        agents.append(agent)
+    assert "torch.autocast is on; supported: float32" in agents[1].engine_report
+    assert distance(*agents) < 1e-5
+
+
 def refuse(do: Callable[[Any], object]) -> None:
     agent = trained("compiled", do)
     if agent.engine == "torch":  # by the change itself
@@ -375,12 +416,158 @@ def test_two_networks_where_there_should_be_one_are_refused(name: str, engine: s
         agent.learn(60, reset_num_timesteps=False)
 
 
-@pytest.mark.parametrize("engine", ["torch", "auto"])
-def test_another_discount_is_refused(engine: str) -> None:
-    agent = tiny.live(tiny.agent(engine=engine), 60)
-    agent.gamma = 0.5
-    with pytest.raises(ValueError, match=r"gamma = 0\.5 was set, but replay sums .* with 0\.99"):
-        agent.learn(60, reset_num_timesteps=False)
+@pytest.mark.parametrize(
+    ("name", "value", "why"),
+    [
+        ("batch_size", 0, "batch_size = 0 must be a whole number, at least 1"),
+        ("gamma", 0.5, r"gamma = 0\.5 was set, but replay sums its returns with 0\.99"),
+        ("batch_size", -1, "batch_size = -1 must be a whole number, at least 1"),
+    ],
+)
+def test_settings_that_make_no_sense_are_refused_later_too(name: str, value: Any, why: str) -> None:
+    for engine in ("torch", "auto"):
+        agent = tiny.agent(engine=engine)
+        with pytest.raises(ValueError, match=why):  # in the middle
+            agent.learn(2 * WHEN, At(lambda agent: setattr(agent, name, value)))
+        with pytest.raises(ValueError, match=why):
+            agent.learn(40)
+
+
+def memory(agent: Any, actions: int = 2, features: int = 8, num_envs: int = 4) -> FIFOReplayBuffer:
+    """An empty memory like the agent's, without what parts keep in it, or one that does not fit."""
+    seen, acts = Box(-1, 1, (features,), np.float32), Discrete(actions)
+    return FIFOReplayBuffer(200, seen, acts, agent.device, num_envs, n_steps=3)
+
+
+UNFIT: dict[str, tuple[Callable[[Any], object], str]] = {
+    "no column": (
+        lambda agent: setattr(agent, "replay_buffer", memory(agent)),
+        r"part 'clear' needs a column 'q_values' in replay.* has none: add it, such as by agent\.",
+    ),
+    "narrow column": (
+        lambda agent: agent.replay.columns.update(q_values=np.zeros((200, 1), np.float32)),
+        r"replay has one of shape \(200, 1\): add it",
+    ),
+    "spaces": (
+        lambda agent: setattr(agent, "replay_buffer", memory(agent, features=3)),
+        r"replay was made for observations of shape \(3,\), and the agent has \(8,\)",
+    ),
+    "actions": (
+        lambda agent: setattr(agent, "replay_buffer", memory(agent, actions=5)),
+        "replay was made for a number of actions of 5, and the agent has 2",
+    ),
+    "games": (
+        lambda agent: setattr(agent, "replay_buffer", memory(agent, num_envs=2)),
+        "replay was made for a number of sub-environments of 2, and the agent has 4",
+    ),
+    "other kind": (
+        lambda agent: setattr(
+            agent,
+            "replay_buffer",
+            ReplayBuffer(200, agent.observation_space, agent.action_space, n_envs=4),
+        ),
+        "ReplayBuffer does not tell where transitions are stored",
+    ),
+    "few rows": (
+        lambda agent: setattr(agent.replay, "observations", np.zeros((50, 1, 8), np.float32)),
+        r"observations of replay must be a contiguous array of shape \(200, 1, 8\)",
+    ),
+    "prior": (
+        lambda agent: setattr(agent, "exploration", Exploration(prior=(0.3, 0.3, 0.4))),
+        "must give each of the 2 actions a probability",
+    ),
+}
+"""What compiled code would read or write beyond the end of."""
+WRITTEN: dict[str, tuple[Callable[[Any], object], str]] = {
+    "unknown action": (lambda agent: agent.replay.actions.fill(7), "they must be from 0 to 1"),
+    "no phase": (
+        lambda agent: agent.replay.phases.fill(-1),
+        r"info\['phase'\] = -1 must be from 0",
+    ),
+    "read-only": (
+        lambda agent: agent.replay.rewards.setflags(write=False),
+        r"rewards of replay must be .* that can be written to",
+    ),
+}
+"""Of what is written by hand, no engine sees more than at the beginning of ``learn``."""
+
+
+@pytest.mark.parametrize("name", [*UNFIT, *WRITTEN])
+def test_what_does_not_fit_is_refused_before_it_is_learnt_from(name: str) -> None:
+    do, why = (UNFIT | WRITTEN)[name]
+    for engine in ("torch", "auto"):
+        agent = tiny.live(tiny.agent(Clear(after=40), engine=engine), 60)
+        do(agent)
+        with pytest.raises(ValueError, match=why):
+            agent.learn(60, reset_num_timesteps=False)
+        agent.predict(np.zeros((3, 8), np.float32), deterministic=True)  # it may still play
+    if name in UNFIT:  # the compiled engine looks again in the middle, too
+        with pytest.raises(ValueError, match=why):
+            tiny.agent(Clear(after=40)).learn(2 * WHEN, At(do))
+
+
+def test_a_column_that_is_added_as_the_message_says_is_learnt_from() -> None:
+    agent = tiny.live(tiny.agent(Clear(after=40)), 60)
+    agent.replay_buffer = memory(agent)
+    agent.replay.add_column("q_values", (2,), np.float32, np.nan)
+    tiny.live(agent, 60, reset_num_timesteps=False)
+    assert agent.runs_compiled
+    assert np.isfinite(agent.replay.columns["q_values"][: agent.replay.size()]).all()
+
+
+def test_an_action_that_there_is_not_is_not_stored() -> None:
+    replay = memory(tiny.agent())
+    seen, nothing = np.zeros((4, 8)), np.zeros(4)
+    with pytest.raises(ValueError, match="actions from 0 to 7 cannot be replayed: they must be"):
+        replay.add(seen, seen, np.array([0, 7, 1, 1]), nothing, nothing, [{}] * 4)
+    assert replay.accumulator.pending == 0
+
+
+SETTINGS = [
+    (0, "samples", 20, r"ewc: samples = 20 was set, and what it keeps is that of samples = 2048"),
+    (0, "batch", 4, r"ewc: batch = 4 is for fisher = 'td'"),
+    (1, "anchor", "ema", r"l2: anchor = 'ema' was set, and what it keeps is that of anchor = 'las"),
+    (1, "lam", "3", r"l2: lam = '3' must be a number"),
+    (1, "lam", -1.0, r"l2: lam = -1\.0 must be finite and at least 0"),
+    (2, "margin", 0.2, r"gem: margin = 0\.2 is a share of gradients"),
+    (3, "algorithm", 1, r"mer: algorithm 1 learns single examples by plain SGD, not by Adam"),
+]
+
+
+@pytest.mark.parametrize("engine", ["torch", "compiled"])
+def test_settings_and_parts_that_cannot_be_honoured_are_refused(engine: str, tmp_path: Any) -> None:
+    agent = tiny.agent(EWC(), L2(), make_part("gem"), make_part("mer"), engine=engine)
+    tiny.live(agent, WHEN)
+
+    def refuses(do: Callable[[Any], object], why: str) -> None:
+        with pytest.raises(ValueError, match=why):  # in the middle of a run
+            agent.learn(40, At(do), reset_num_timesteps=False)  # type: ignore[arg-type]
+        with pytest.raises(ValueError, match=why):
+            agent.learn(40, reset_num_timesteps=False)
+        with pytest.raises(ValueError, match=why):
+            agent.save_training(tmp_path / "agent.zip")
+
+    for i, name, value, why in SETTINGS:
+        part: Any = agent.parts[i]
+        before = getattr(part, name)
+        refuses(lambda _, part=part, name=name, value=value: setattr(part, name, value), why)  # type: ignore[misc]
+        setattr(part, name, before)
+    refuses(lambda _: agent.parts.append(Reptile()), "part 'reptile' was added after the agent")
+    agent.parts.pop()
+    agent.parts[1].lam = 4  # type: ignore[attr-defined]
+    tiny.live(agent, 40, reset_num_timesteps=False)
+    assert type(agent.parts[1].lam) is float  # type: ignore[attr-defined]
+    agent.save_training(tmp_path / "agent.zip")
+    assert ContinualDQN.load(tmp_path / "agent.zip", device="cpu").parts[1].lam == 4  # type: ignore[attr-defined]
+
+
+def test_an_optimizer_that_a_part_has_no_use_for_is_refused_later_too() -> None:
+    agent = tiny.agent(
+        make_part("mer", {"algorithm": "1"}), policy={"optimizer_class": torch.optim.SGD}
+    )
+    adam(agent)
+    with pytest.raises(ValueError, match="single examples by plain SGD, not by Adam"):
+        agent.learn(20)
 
 
 def test_an_engine_that_does_not_exist_is_refused_later_too() -> None:
@@ -409,8 +596,26 @@ def test_a_method_may_be_changed_in_many_ways(monkeypatch: pytest.MonkeyPatch) -
     own: Any = FIFOReplayBuffer(10, space, **kinds)
     own.gather = own.gather
     assert changed(own, FIFOReplayBuffer, none) == "gather"
-    monkeypatch.setattr(FIFOReplayBuffer, "_draw", lambda self, size: np.zeros(size, np.int64))
-    assert changed(plain, FIFOReplayBuffer, none) == "_draw"
+    draw = FIFOReplayBuffer._draw
+    for other in (
+        lambda self, size: np.zeros(size, np.int64),
+        wraps(draw)(lambda self, size: np.zeros(size, np.int64)),
+        partialmethod(draw),
+        Mock(side_effect=draw),
+    ):
+        monkeypatch.setattr(FIFOReplayBuffer, "_draw", other)
+        assert changed(plain, FIFOReplayBuffer, none) == "_draw"
+    monkeypatch.undo()
+    for owner, name, why in (
+        (Exploration, "draw", "draw() of exploration was changed"),
+        (nn.ReLU, "forward", "forward() of a layer was changed"),
+        (Part, "add_gradient", "part 'between' overrides add_gradient()"),
+        (torch.optim.Adam, "step", "step() of the optimizer was changed"),
+    ):
+        monkeypatch.setattr(owner, name, wraps(getattr(owner, name))(lambda *given: None))
+        assert why in tiny.agent(Between()).engine_report
+        monkeypatch.undo()
+    assert tiny.agent(Between()).engine_report == "compiled"
 
 
 # Parts.

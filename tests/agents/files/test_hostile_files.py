@@ -215,12 +215,11 @@ KINDS: dict[str, Callable[..., ContinualDQN]] = {
         AGEM(transitions=30),
         **kwargs,
     ),
-    "gem": lambda **kwargs: agent(GEM(transitions=20), **kwargs),
-    "l2-init, recyclers": lambda **kwargs: agent(
-        L2Init(lam=0.1),
-        ContinualBackprop(every=20, rate=0.01, maturity=9),
-        Neurogenesis(every=20, rate=0.1),
-        **kwargs,
+    "gem, neurogenesis": lambda **kwargs: agent(
+        GEM(transitions=20), Neurogenesis(every=20, rate=0.1), **kwargs
+    ),
+    "l2-init, continual-backprop": lambda **kwargs: agent(
+        L2Init(lam=0.1), ContinualBackprop(every=20, rate=0.01, maturity=9), **kwargs
     ),
     "benna-fusi": lambda **kwargs: agent(BennaFusi(every=20, pace=0.1), **kwargs),
     "hare-tortoise": lambda **kwargs: agent(HareTortoise(every=20, decay=0.9), **kwargs),
@@ -378,8 +377,8 @@ def test_what_no_training_can_lead_to(lie: str, trees: Any, tmp_path: Path) -> N
 
 
 OF_UNITS: dict[str, Callable[[dict[str, Any]], Any]] = {
-    "last": lambda t: t["parts"][2]["state"].update(last=0.5),
-    "looks of": lambda t: t["parts"][2]["state"].update(looks=2**62),
+    "last": lambda t: t["parts"][1]["state"].update(last=0.5),
+    "looks of": lambda t: t["parts"][1]["state"].update(looks=2**62),
     "updates": lambda t: t["parts"][1]["state"].update(updates=1e300),
     "before": lambda t: t["parts"][1]["state"].update(before=10**6),
     "born": lambda t: t["parts"][1]["state"]["born"][0].fill_(-1),
@@ -391,7 +390,8 @@ OF_UNITS: dict[str, Callable[[dict[str, Any]], Any]] = {
 @pytest.mark.parametrize("lie", OF_UNITS)
 def test_what_is_not_known_of_any_unit(lie: str, trees: Any, tmp_path: Path) -> None:
     path = tmp_path / "agent.zip"
-    tree = copy.deepcopy(trees("l2-init, recyclers", "torch"))
+    kind = "gem, neurogenesis" if lie == "looks of" else "l2-init, continual-backprop"
+    tree = copy.deepcopy(trees(kind, "torch"))
     OF_UNITS[lie](tree)
     save_state(path, tree, "agent")
     with pytest.raises(ValueError, match=rf"agent\.zip.*({lie})"):

@@ -1,6 +1,7 @@
 """Agents as files: what comes back, what goes on bit for bit, and what is refused."""
 
 import base64
+import copy
 import io
 import json
 import os
@@ -330,6 +331,59 @@ def test_whatever_is_left_out_is_missed(
         assert list(differences(inside(resumed()), inside(model)))
 
 
+def slower(model: Any) -> None:
+    model.learning_rate = 1e-4
+    model._setup_lr_schedule()
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda model: setattr(model.replay, "handle_timeout_termination", False),
+        lambda model: setattr(model.replay, "long_term_fraction", 0.1),
+        slower,
+    ],
+    ids=["timeouts", "share", "rate"],
+)
+def test_what_was_changed_later_is_in_the_file(
+    change: Callable[[Any], None], tmp_path: Path
+) -> None:
+    model = live(agent(replay=MixReplayBuffer, engine="torch"), 80)
+    change(model)
+    model.save_training(tmp_path / "0.zip")
+    loaded = ContinualDQN.load(tmp_path / "0.zip", life(), "cpu")
+    for each in (model, loaded):
+        live(each, 40, reset_num_timesteps=False)
+    assert bits(loaded) == bits(model)
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "why"),
+    [
+        ("lr_schedule", lambda left: 0.01 * left, "lr_schedule is .*learning_rate, .*val=0.001"),
+        ("learning_rate", 0.01, r"lr_schedule is .*val=0\.001.* make .*val=0\.01"),
+        ("exploration_schedule", lambda left: left, "exploration_schedule is .*start=1.0"),
+        ("exploration_final_eps", 0.5, r"exploration_schedule is .*end=0\.05.* make .*end=0\.5"),
+        ("exploration_fraction", 0.0, "exploration_schedule is .*make ConstantSchedule"),
+    ],
+)
+def test_schedules_that_no_file_holds_are_refused(
+    name: str, value: Any, why: str, tmp_path: Path
+) -> None:
+    model = live(agent(), 40)
+    before = getattr(model, name)
+    setattr(model, name, value)
+    with pytest.raises(ValueError, match=why):
+        model.save_training(tmp_path / "0.zip")
+    model.save(tmp_path / "0.zip")
+    if name.endswith("eps"):
+        model.exploration = Exploration("constant")  # by which it counts at once
+        model.save_training(tmp_path / "0.zip")
+        model.exploration = Exploration()
+    setattr(model, name, before)
+    model.save_training(tmp_path / "0.zip")
+
+
 def test_exploration_per_phase_goes_on(tmp_path: Path) -> None:
     path = tmp_path / "training.zip"
     model = agent(exploration_fraction=1.0)
@@ -394,6 +448,20 @@ def test_training_that_has_not_begun_cannot_be_kept(tmp_path: Path) -> None:
     agent().save(path)  # but the agent itself can
     with pytest.raises(ValueError, match=r"nothing to resume"):
         ContinualDQN.load(path, device="cpu").save_training(path)
+
+
+@pytest.mark.parametrize("hook", ["_on_step", "_on_rollout_end"])
+@pytest.mark.parametrize("engine", ["torch", "compiled"])
+def test_within_a_rollout_training_cannot_be_kept(engine: str, hook: str, tmp_path: Path) -> None:
+    """What is to be learnt from it was left out when training was resumed."""
+    model, path = live(agent(engine=engine), 40), tmp_path / "training.zip"
+    callback: Any = SaveAt(10**9, path)
+    setattr(callback, hook, lambda: model.save_training(path))
+    with pytest.raises(ValueError, match=r"in the middle of a rollout .* in on_rollout_start of a"):
+        model.learn(40, callback, reset_num_timesteps=False)
+    assert not path.exists()
+    model.save_training(path)
+    copy.deepcopy(model).save_training(path)
 
 
 def test_a_file_of_training_is_also_an_agent(tmp_path: Path) -> None:
@@ -854,6 +922,15 @@ def test_a_file_of_another_version_is_named(
     found = rf"training.zip was written by another version: {difference}.*make it again"
     with pytest.raises(ValueError, match=found):
         ContinualDQN.load(path, life(), "cpu")
+
+
+def test_a_file_from_before_calls_were_added_up_is_of_the_first_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delitem(saving.COUNTERS, "_steps_before")
+    live(agent(), PHASE).save_training(tmp_path / "training.zip")
+    monkeypatch.undo()
+    assert ContinualDQN.load(tmp_path / "training.zip", life()).lifetime_step == PHASE
 
 
 def test_going_on_with_other_libraries_is_warned_of(

@@ -272,9 +272,12 @@ def test_adam_voids_the_projection_of_gradients() -> None:
 
 
 def test_only_what_adam_voids_is_warned_of() -> None:
+    sgd: dict[str, Any] = {"optimizer_class": torch.optim.SGD}
+    with pytest.warns(UserWarning, match="agem: SGD with momentum turns the projected gradient"):
+        agent(AGEM(what="gradient"), policy={**sgd, "optimizer_kwargs": {"momentum": 0.9}})
     with pytest.warns(UserWarning, match=r"agem: Adam turns the projected gradient.*what='update'"):
         agent(AGEM(what="gradient"))
-    agent(AGEM(what="gradient"), policy={"optimizer_class": torch.optim.SGD})
+    agent(AGEM(what="gradient"), policy=sgd)
     agent(AGEM(what="update"))
 
 

@@ -192,15 +192,6 @@ def test_what_is_resumed_ends_with_the_same_bits(engine: Any, tmp_path: Any) -> 
     assert not list(tiny.differences(tiny.inside(whole), tiny.inside(resumed)))
 
 
-def test_beakers_begin_with_the_network_that_training_begins_with() -> None:
-    part = BennaFusi(beakers=3)
-    agent = tiny.agent(part, learning_rate=0.0)
-    other = tiny.agent(seed=1)
-    agent.set_parameters(other.get_parameters())
-    tiny.live(agent)
-    assert tiny.bits(agent) == tiny.bits(other)
-
-
 def test_what_is_frozen_stays() -> None:
     agent = tiny.agent(BennaFusi(every=40, beakers=3, pace=0.5))
     tiny.live(agent, 160)

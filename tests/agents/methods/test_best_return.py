@@ -98,6 +98,11 @@ def test_the_mean_reward_counts_and_of_equals_the_newest() -> None:
     part = BestReturn()
     part.tried = np.array([[6.0, 6], [4.0, 2], [4.0, 2], [0.0, 0]])
     assert part.best == 2
+    # One that was not tried has not earned 0.
+    part.tried = np.array([[-6.0, 4], [0.0, 0], [-6.0, 3]])
+    assert part.best == 0
+    part.tried = np.zeros((3, 2))
+    assert part.best == 2
 
 
 @pytest.mark.parametrize("at", [PHASE + 20, 2 * PHASE + 12])
@@ -129,7 +134,8 @@ def test_another_run_begins_without_an_archive() -> None:
     part = BestReturn(steps=60)
     model = live(agent(part), 2 * PHASE)
     assert len(part.archive) == 1
-    live(model, PHASE)  # counted from 0 again
+    model.set_env(life())
+    live(model, PHASE)
     assert len(part.archive) == 0
 
 

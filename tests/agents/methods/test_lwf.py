@@ -271,7 +271,7 @@ def test_what_is_resumed_ends_with_the_same_bits(tmp_path: Path) -> None:
 
 
 def test_another_run_and_steps_counted_anew() -> None:
-    """It goes on with its teacher, by the clock of the other run."""
+    """It goes on with its teacher, and begins with none of the other run's observations."""
     part = LwF(**SMALL)
     model = live(agent(part, n_steps=1))
     teacher = [tensor.clone() for tensor in part.teacher]
@@ -280,7 +280,7 @@ def test_another_run_and_steps_counted_anew() -> None:
     assert part.phase == 0
     assert all(map(torch.equal, teacher, part.teacher))
     assert part.observations is not None
-    assert part.last == len(part.observations) == 48  # the first multiple at which it learns
+    assert (part.last, len(part.observations)) == (LIFE + 48, 48)  # the last multiple of 24
 
 
 def test_settings_that_make_no_sense() -> None:

@@ -853,6 +853,12 @@ def test_only_algorithm_1_has_a_beta(algorithm: Any) -> None:
         MER(algorithm, beta=0.5)
 
 
+@pytest.mark.parametrize("name", ["memories", "repeats"])
+def test_batches_are_the_learners(name: str) -> None:
+    with pytest.raises(ValueError, match=f"{name} = 50 has no meaning in algorithm batched"):
+        make_part("mer", {name: 50})
+
+
 def test_an_algorithm_may_be_given_as_a_number() -> None:
     assert make_part("mer", {"algorithm": 1}).settings["algorithm"] == "1"
 
@@ -901,3 +907,46 @@ def test_mer_goes_on_with_what_was_not_learnt_yet(name: str) -> None:
     empty = one.parts[0].state_dict()
     forgetful.parts[0].load_state_dict(empty)
     assert not list(forgetful.parts[0].batches(forgetful, 4, 2))
+
+
+BESIDE: dict[str, dict[str, Any]] = {
+    "clear": {"after": 60, "alpha": 0.5},
+    "drop-and-grow": {"every": 30, "over": 200, "batch": 20},
+    "packnet": {"retrain": 5},
+    "pt-dqn": {"every": 30, "updates": 5, "batch": 16},
+}
+
+
+@pytest.mark.parametrize("algorithm", ["batched", pytest.param("6", marks=pytest.mark.slow)])
+@pytest.mark.parametrize("name", BESIDE)
+def test_what_is_frozen_stays_beside_it_to_the_bit(
+    name: str, algorithm: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Parameters are drawn back to what they were moments before: there it was frozen, too."""
+
+    def lived(engine: Any) -> tuple[torch.Tensor, bool]:
+        other: Any = make_part(name, BESIDE[name])
+        few = {} if algorithm == "batched" else {"memories": 2}
+        mer = make_part("mer", {"algorithm": algorithm, **few})
+        policy = SGD if few else {}
+        agent = tiny.agent(mer, other, engine=engine, policy=policy, gradient_steps=2)
+        stays = True
+        for _ in range(tiny.PHASE // 20 + 2):
+            tiny.live(agent, 20, reset_num_timesteps=not agent.num_timesteps)
+            rows = zip(
+                parameters(agent),
+                getattr(other, "held", ()),
+                getattr(other, "frozen", ()),
+                strict=False,
+            )
+            stays &= all(torch.equal(now[mask > 0], held[mask > 0]) for now, held, mask in rows)
+        return nn.utils.parameters_to_vector(parameters(agent)).detach(), stays
+
+    one, stays = lived("torch")
+    other, too = lived("compiled")
+    assert stays
+    assert too
+    torch.testing.assert_close(one, other, rtol=0, atol=1e-5)
+    # A planted error: they are drawn back to somewhere else.
+    monkeypatch.setattr(plans, "copies", lambda kept: [each + 1e-3 for each in copies(kept)])
+    assert lived("torch")[1] == (name == "clear")

@@ -195,13 +195,22 @@ def test_what_is_saved_comes_back(tmp_path: Path) -> None:
 def test_bad_input() -> None:
     with pytest.raises(ValueError, match=r"part 'packnet' must be told the phase.*context = 'hidd"):
         build_agent("FlappyBird", CONFLICT, SETTINGS, method=METHODS["packnet"])
+    told: dict[str, Any] = {"method": METHODS["packnet"], "context": "one-hot"}
+    with pytest.raises(
+        ValueError, match=r"packnet. uses .* for each phase, and schedule .* but one"
+    ):
+        build_agent("FlappyBird", CONFLICT.single(1), SETTINGS, **told)
+    with pytest.raises(ValueError, match=r"part 'packnet' uses .* for each phase, and tasks = 1"):
+        build_agent(
+            "FlappyBird", CONFLICT, replace(SETTINGS, tasks=1), **{**told, "context": "inferred"}
+        )
     with pytest.raises(ValueError, match=r"give policy_kwargs=\{'subnetworks': 3\}"):
         tiny.agent(PackNet(), policy={"subnetworks": 1})
     with pytest.raises(ValueError, match="heads = 3 and subnetworks = 3"):
         tiny.agent(policy={"heads": 3, "subnetworks": 3})
     with pytest.raises(ValueError, match="packnet: retrain = -1 must be"):
         PackNet(retrain=-1)
-    for other in ("mer", "reptile", "reset"):
+    for other in ("upgd", "reptile", "reset"):
         with pytest.raises(ValueError, match=r"cannot be combined|exclude"):
             Method("both", "", parts=("packnet", other))
     again = Schedule("again", (*CONFLICT.phases, CONFLICT.phases[0]))

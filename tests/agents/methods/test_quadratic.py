@@ -121,6 +121,15 @@ def test_where_nothing_mattered_the_anchor_is_the_latest_and_finite() -> None:
     assert part.constant == 0
 
 
+def test_where_a_parameter_stayed_its_anchor_stays_to_the_last_bit() -> None:
+    """Or the pull there would be that of a rounding, of which Adam makes a whole step."""
+    part, stayed = L2(), normal(1, SIZE).float()
+    for seed in (2, 3, 4):
+        part.add_anchor(split(normal(seed, SIZE).float().abs()), split(stayed))
+        assert torch.equal(joined(part.center), stayed)
+    assert part.constant == 0
+
+
 def test_it_adds_to_the_gradient_that_is_there() -> None:
     part = L2(lam=3.0)
     learner = FakeLearner(Point(normal(0, SIZE)), nothing, [part])
@@ -944,7 +953,7 @@ def test_shares_are_those_since_the_last_line() -> None:
 def test_a_penalty_that_dominates_warns_once_in_each_phase() -> None:
     measure(*heavy(8.0))  # 8 / 9 of the gradient: no warning, which would be an error here
     part, learner = heavy(1e6)
-    learner.num_timesteps = 77
+    learner.lifetime_step = 77
     for phase in (1, 2):
         with pytest.warns(UserWarning, match=r"at step 77 the penalty of l2 .* lam = 1e\+06"):
             measure(part, learner)

@@ -218,6 +218,11 @@ def test_what_is_frozen_is_left_alone() -> None:
     part.between(agent)
     assert all(map(torch.equal, linears(agent.q_net)[0].parameters(), before))
     assert not torch.equal(linears(agent.q_net)[1].weight, rows)
+    # And of the other layer so many units begin again as of one beside a layer that is not frozen.
+    part.rate, part.looks, part.recycled = 0.1, 0, 0
+    for _ in range(20):
+        part.between(agent)
+    assert (part.recycled, part.looks) == (2 * len(rows), 20)
 
 
 # --- who is chosen --------------------------------------------------------------------------------
@@ -248,6 +253,7 @@ def test_turnover_at_random_adds_up_exactly(rate: float) -> None:
     tiny.agent(part)
     said, total, met = torch.zeros(4, 10), 0, set()
     for look in range(1, 101):
+        part.looks = look
         units = part.choose(0, None, said)  # type: ignore[arg-type]
         part.choose(1, None, said)  # type: ignore[arg-type]
         assert len(set(units.tolist())) == len(units)
@@ -411,12 +417,12 @@ def test_what_recycles_nothing_is_the_dqn_bit_for_bit(name: str, engine: Any) ->
 
 
 @pytest.mark.parametrize("name", BUSY)
-def test_another_run_is_looked_at_from_its_start(name: str) -> None:
+def test_another_run_is_looked_at_too(name: str) -> None:
     agent = tiny.live(tiny.agent(make_part(name, BUSY[name])))
     part: Any = agent.parts[0]
     agent.set_env(tiny.life())
     tiny.live(agent, 100)
-    assert 72 <= part.last <= 100
+    assert tiny.LIFE + 72 <= part.last <= tiny.LIFE + 100
 
 
 @ENGINES

@@ -241,6 +241,8 @@ def test_from_scratch_begins_anew_where_a_phase_does(name: str) -> None:
         assert ours.rollout_buffer.buffer_size == {"ppo": 5, "a2c": 5}[name]
     assert begins == [0, 100, 200]
     assert ours.network_began == 200
+    with pytest.raises(ValueError, match=r"after 300 steps call .*reset_num_timesteps=False"):
+        ours.learn(20)
     assert ours.num_timesteps == CONFLICT.total_steps
 
 
@@ -279,6 +281,18 @@ def test_learning_that_diverges_ends_with_the_last_finite_network(
         ours.learn(CONFLICT.total_steps)
     ours.save(tmp_path / "agent.zip")
     assert bits(load_agent(tmp_path / "agent.zip")) == bits(ours)
+
+
+@pytest.mark.parametrize("name", ["ppo", "qrdqn"])
+def test_within_a_rollout_training_cannot_be_kept(name: str, tmp_path: Path) -> None:
+    for hook in ("_on_step", "_on_rollout_end"):
+        ours, path = agent(name), tmp_path / f"{hook}.zip"
+        callback: Any = SaveAt(10**9, path)
+        setattr(callback, hook, lambda ours=ours, path=path: ours.save_training(path))
+        with pytest.raises(ValueError, match="in the middle of a rollout"):
+            ours.learn(40, callback)
+        assert not path.exists()
+        ours.save_training(path)
 
 
 def test_a_file_says_itself_what_it_is_of(tmp_path: Path) -> None:

@@ -139,6 +139,7 @@ _COUNTED = (
 _WRAPPERS = (
     "contextlib",
     "torch._compile",
+    "torch._dynamo.eval_frame",  # which it puts around methods of optimisers once it is imported
     "torch.optim.optimizer",
     "torch.utils._contextlib",
     "typing_extensions",

@@ -1,6 +1,7 @@
 """What is done to an agent is seen by the compiled engine, at once, or it says that it does not."""
 
 import copy
+import importlib
 import pickle
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -616,6 +617,17 @@ def test_a_method_may_be_changed_in_many_ways(monkeypatch: pytest.MonkeyPatch) -
         assert why in tiny.agent(Between()).engine_report
         monkeypatch.undo()
     assert tiny.agent(Between()).engine_report == "compiled"
+
+
+def test_what_pytorch_puts_around_its_own_methods_changes_nothing(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Its compiler does so with methods of all optimisers, once anybody has imported it."""
+    importlib.import_module("torch._dynamo.eval_frame").TorchPatcher.patch()
+    assert tiny.agent().engine_report == "compiled"
+    own = importlib.import_module("torch._dynamo").disable(lambda *given: None)
+    monkeypatch.setattr(torch.optim.Adam, "_init_group", own)
+    assert "_init_group() of the optimizer was changed" in tiny.agent().engine_report
 
 
 # Parts.

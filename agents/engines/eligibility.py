@@ -505,6 +505,7 @@ def _static(kind: type, name: str) -> Any:
     return vars(_provider(kind, name))[name]
 
 
+@cache
 def _is_from(value: Any, provider: type) -> bool:
     """Return whether a method was written in the class that has it, or was put there later."""
     function: Any = getattr(value, "fget", None) or getattr(value, "__func__", value)

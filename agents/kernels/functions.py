@@ -222,7 +222,7 @@ def c_function(
     file = owner.__code__.co_filename
     parts = [text, _digest_of(str(Path(__file__).parent)), _digest_of(str(Path(file).parent), file)]
     for name, rule in rules.items():
-        parts += [name, *_content(rule)]
+        parts += [name, *content(rule)]
     digest = hashlib.sha256("\n".join(parts).encode()).hexdigest()[:16]
     if digest in _MADE:
         return _MADE[digest]
@@ -257,7 +257,7 @@ def _c_function(run: Any) -> Any:
         return cfunc(types.void(types.int64), **options)(run)
 
 
-def _content(thing: Any, seen: set[int] | None = None) -> list[str]:
+def content(thing: Any, seen: set[int] | None = None) -> list[str]:
     """Return what a function computes: its code, and all that it finds by name.
 
     A rule may use a number or a function of a notebook, or of a module, of which no file that is
@@ -277,9 +277,9 @@ def _content(thing: Any, seen: set[int] | None = None) -> list[str]:
     for name in names:
         found.append(name)
         for place in places:
-            found += _content(place.get(name), seen)
+            found += content(place.get(name), seen)
     for cell in thing.__closure__ or ():
-        found += _content(cell.cell_contents, seen)
+        found += content(cell.cell_contents, seen)
     return found
 
 

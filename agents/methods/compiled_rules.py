@@ -1,11 +1,11 @@
 """Rules as small C functions, which the compiled engine calls by their address.
 
-They are made anew each time, of what the rules find by name now; those of the same content are
-compiled once (:func:`~continual_arcade.agents.kernels.functions.c_function`).
+Those of the same content are made once: a rule may find another number by name by now.
 """
 
-from collections.abc import Iterator, Sequence
-from typing import Any
+from collections.abc import Callable, Iterator, Sequence
+from functools import wraps
+from typing import Any, TypeVar
 
 from numba import types
 
@@ -14,6 +14,7 @@ from continual_arcade.agents.kernels.functions import (
     RuleError,
     c_function,
     cached,
+    content,
     of_double_precision,
     of_single_precision,
 )
@@ -61,6 +62,25 @@ def numbers_read(kind: type) -> frozenset[str]:
     return frozenset(names & set(what.numbers) - set(GIVEN))
 
 
+Steps = TypeVar("Steps", Slope, Mixture, TensorRule, tuple[Step, ...])
+
+
+def _cached(make: Callable[[type, Steps], CFunction]) -> Callable[[type, Steps], CFunction]:
+    """Cache what is made of rules, for as long as they compute the same."""
+    made: dict[tuple[Any, ...], CFunction] = {}
+
+    @wraps(make)
+    def found(kind: type, steps: Steps) -> CFunction:
+        each: Sequence[Step] = steps if isinstance(steps, tuple) else (steps,)
+        key = (kind, steps, *(line for step in each for line in content(step.function)))
+        if key not in made:
+            made[key] = make(kind, steps)
+        return made[key]
+
+    return found
+
+
+@_cached
 def slope_function(kind: type, step: Slope) -> CFunction:
     """Compile a slope over the rows of a batch.
 
@@ -93,6 +113,7 @@ def run(record):
     return c_function(text, {"rule": function}, step.function, [suspect])
 
 
+@_cached
 def mixture_function(kind: type, step: Mixture) -> CFunction:
     """Compile what chooses the weights of a mixture, and writes a number.
 
@@ -137,6 +158,7 @@ def run(record):
     return c_function(text, {"fill_normals": fill_normals}, step.function, [])
 
 
+@_cached
 def tensor_function(kind: type, step: TensorRule) -> CFunction:
     """Compile a rule over one tensor.
 
@@ -167,6 +189,7 @@ def run(record):
     return c_function(text, {"rule": function}, step.function, [suspect])
 
 
+@_cached
 def hook_function(kind: type, steps: tuple[Step, ...]) -> CFunction:
     """Compile what a part does to its vectors and numbers in a hook.
 

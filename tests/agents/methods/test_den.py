@@ -597,6 +597,7 @@ class Forgetful(DEN):
         super().load_state_dict({**state, "center": [0 * tensor for tensor in state["center"]]})
 
 
+@pytest.mark.one_in(3)
 @BY_ENGINE
 @pytest.mark.parametrize("kind", [DEN, Forgetful])
 @pytest.mark.parametrize("more", [28, 48, 72, 92])

@@ -289,7 +289,7 @@ def content(
     names: dict[str, Any] = {"np": np, "other": other}
     names |= {"twice": times(factors[0]), "thrice": times(factors[1])}
     exec(CONSTANTS.format(constant, added), names)
-    return functions._content(names["rule"])
+    return functions.content(names["rule"])
 
 
 @pytest.mark.parametrize(

@@ -338,16 +338,16 @@ def _experts(folder: StudyFolder, finished: Sequence[Cell]) -> list[Cell]:
     In scenarios with other learners experts of one phase are told apart by comparing them.
     """
     all_of_them = {
-        cell.name.rpartition("__")[0]: cell.make().protocol.key
+        cell.name_without_seed: cell.make().protocol.key
         for cell in folder.cells
         if cell.kind == "expert"
     }
-    there = {cell.name.rpartition("__")[0] for cell in finished}
+    there = {cell.name_without_seed for cell in finished}
     lacking = {key for name, key in all_of_them.items() if name not in there}
     return [
         cell
         for cell in finished
-        if cell.kind == "expert" and all_of_them[cell.name.rpartition("__")[0]] not in lacking
+        if cell.kind == "expert" and all_of_them[cell.name_without_seed] not in lacking
     ]
 
 

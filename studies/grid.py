@@ -34,9 +34,10 @@ class Cell:
         """Whether other studies use it, too."""
         return self.kind != "method"
 
-    def is_namesake_of(self, other: "Cell") -> bool:
-        """Say whether both differ by their seed at most."""
-        return self.name.rpartition("__")[0] == other.name.rpartition("__")[0]
+    @property
+    def name_without_seed(self) -> str:
+        """What all runs are called that differ from it by their seed at most."""
+        return self.name.rpartition("__")[0]
 
 
 def cells(study: Study) -> Iterator[Cell]:

@@ -110,7 +110,8 @@ def _within(folder: StudyFolder, cell: Cell, again: Run) -> Check:
         [
             _result(Run.load(folder.place(other)))
             for other in folder.cells
-            if other.is_namesake_of(cell) and states[other.name] == "finished"
+            if other.name_without_seed == cell.name_without_seed
+            and states[other.name] == "finished"
         ]
     )
     if len(others) < 3:

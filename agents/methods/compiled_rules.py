@@ -3,9 +3,9 @@
 Those of the same content are made once: a rule may find another number by name by now.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import wraps
-from typing import Any, TypeVar
+from typing import Any, ParamSpec
 
 from numba import types
 
@@ -62,25 +62,39 @@ def numbers_read(kind: type) -> frozenset[str]:
     return frozenset(names & set(what.numbers) - set(GIVEN))
 
 
-Steps = TypeVar("Steps", Slope, Mixture, TensorRule, tuple[Step, ...])
+Given = ParamSpec("Given")
 
 
-def _cached(make: Callable[[type, Steps], CFunction]) -> Callable[[type, Steps], CFunction]:
-    """Cache what is made of rules, for as long as they compute the same."""
-    made: dict[tuple[Any, ...], CFunction] = {}
+def cached_while_alike(
+    rules_of: Callable[Given, Iterable[Callable[..., Any]]],
+) -> Callable[[Callable[Given, CFunction]], Callable[Given, CFunction]]:
+    """Cache what is made of rules, for as long as they compute the same.
 
-    @wraps(make)
-    def found(kind: type, steps: Steps) -> CFunction:
-        each: Sequence[Step] = steps if isinstance(steps, tuple) else (steps,)
-        key = (kind, steps, *(line for step in each for line in content(step.function)))
-        if key not in made:
-            made[key] = make(kind, steps)
-        return made[key]
+    Args:
+        rules_of: Says of what is given which rules it is made of.
+    """
 
-    return found
+    def decorate(make: Callable[Given, CFunction]) -> Callable[Given, CFunction]:
+        made: dict[tuple[Any, ...], CFunction] = {}
+
+        @wraps(make)
+        def found(*given: Given.args, **named: Given.kwargs) -> CFunction:
+            rules = rules_of(*given, **named)
+            key = (*given, *named.items(), *(line for rule in rules for line in content(rule)))
+            if key not in made:
+                made[key] = make(*given, **named)
+            return made[key]
+
+        return found
+
+    return decorate
 
 
-@_cached
+def _of_step(kind: type, step: Any) -> list[Callable[..., Any]]:
+    return [step.function]
+
+
+@cached_while_alike(_of_step)
 def slope_function(kind: type, step: Slope) -> CFunction:
     """Compile a slope over the rows of a batch.
 
@@ -113,7 +127,7 @@ def run(record):
     return c_function(text, {"rule": function}, step.function, [suspect])
 
 
-@_cached
+@cached_while_alike(_of_step)
 def mixture_function(kind: type, step: Mixture) -> CFunction:
     """Compile what chooses the weights of a mixture, and writes a number.
 
@@ -158,7 +172,7 @@ def run(record):
     return c_function(text, {"fill_normals": fill_normals}, step.function, [])
 
 
-@_cached
+@cached_while_alike(_of_step)
 def tensor_function(kind: type, step: TensorRule) -> CFunction:
     """Compile a rule over one tensor.
 
@@ -189,7 +203,7 @@ def run(record):
     return c_function(text, {"rule": function}, step.function, [suspect])
 
 
-@_cached
+@cached_while_alike(lambda kind, steps: [step.function for step in steps])
 def hook_function(kind: type, steps: tuple[Step, ...]) -> CFunction:
     """Compile what a part does to its vectors and numbers in a hook.
 

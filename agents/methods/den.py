@@ -35,6 +35,7 @@ class DEN(Growing, AnchoredPenalty, HardMask, Proximal, Periodic):
     """
 
     name: ClassVar[str] = "den"
+    fixed: ClassVar[frozenset[str]] = Growing.fixed | {"units"}
     told: ClassVar[str] = "attention"
     conflicts: ClassVar[frozenset[str]] = frozenset(
         {"packnet", "progressive", "hat", "mer", "reptile", "reset", "shrink-perturb", "trac"}

@@ -17,11 +17,12 @@ from numba import types
 from stable_baselines3.common.type_aliases import ReplayBufferSamples
 
 from continual_arcade.agents.kernels.arithmetic import drawn_back
-from continual_arcade.agents.kernels.functions import CFunction, c_function, cached
+from continual_arcade.agents.kernels.functions import CFunction, c_function
 from continual_arcade.agents.kernels.functions import of_double_precision as compiled
 from continual_arcade.agents.kernels.program import is_plan
 from continual_arcade.agents.kernels.random import Stream, stream_of
 from continual_arcade.agents.methods.base import Batch, Learner, Part, State
+from continual_arcade.agents.methods.compiled_rules import cached_while_alike
 from continual_arcade.agents.methods.importance import Parameters
 from continual_arcade.agents.methods.phase_memory import Recent
 from continual_arcade.agents.methods.rules import GIVEN, declared, numbers_for
@@ -89,8 +90,6 @@ class Planner(Part):
     def bind(self, learner: Learner, rng: np.random.Generator) -> None:
         """Get ready, with nothing to learn from yet."""
         super().bind(learner, rng)
-        made: Any = plan_function
-        made.cache_clear()  # what a plan finds by name may be another number now
         plan_function(type(self))  # raises if it makes no sense
         self._completed = Recent(1)
         # Interpolations that follow the next gradient step: where from, and by how much.
@@ -203,7 +202,7 @@ def plan_record(
     return np.array([repeat, len(table[0]), *places, *stream], np.int64)
 
 
-@cached
+@cached_while_alike(lambda kind: [kind.arrange.function])
 def plan_function(kind: type[Planner]) -> CFunction:
     """Compile the plan of a kind of part.
 

@@ -643,6 +643,11 @@ def test_bad_input() -> None:
         agent(DEN(), layer_norm=True)
     with pytest.raises(ValueError, match=r"units = 7 .* of whose units \[9, 6\] are spare"):
         agent(DEN(units=7), hidden=(12, 8))
+    part = small()
+    learner = agent(part, hidden=(24, 16))
+    part.units = 7  # more than are spare may be, which is looked at when the part is bound
+    with pytest.raises(ValueError, match=r"den: units = 7 was set, .* is that of units = 2"):
+        learner.learn(20)
     for name, wrong in {
         "spare": (-0.1, 1.0),
         "drift": (-1.0,),

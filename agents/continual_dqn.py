@@ -462,12 +462,11 @@ class ContinualDQN(DQN):
                     f"{self.phase_tracker.description} has no phase that ends: choose another "
                     "schedule (shrink, conflict, ...), or leave the part out"
                 )
-            if part.once and not self.phase_tracker.each_once:
+            if part.once and self.phase_tracker.drifts:
                 raise ValueError(
                     f"part {part.name!r} freezes what a phase has learnt at its end, and in "
-                    f"{self.phase_tracker.description} a phase begins again after its end, or "
-                    "drifts into the next one: choose a schedule in which none does, or another "
-                    "method"
+                    f"{self.phase_tracker.description} a phase drifts into the next one: choose a "
+                    "schedule in which none does, or another method"
                 )
         # Last: another epsilon would not help a part.
         if self.exploration is not None and self.exploration.epsilon == "per_phase":
@@ -692,6 +691,24 @@ class ContinualDQN(DQN):
         """Return the phase that the parts will be told of when this one has ended."""
         return self.phase_tracker.ends_with(phase)
 
+    def place_of(self, phase: int) -> int:
+        """Return which of the distinct phases a phase is; where tasks are inferred, itself."""
+        return self.phase_tracker.place_of(phase)
+
+    @property
+    def rests(self) -> bool:
+        """Whether nothing is stored or learnt now: a phase came back that a part learns once."""
+        return self._learns_once and self.phase_tracker.recurs
+
+    @property
+    def until_rest(self) -> float:
+        """How long it takes until it rests next, inf for ever [lifetime steps]."""
+        return self.phase_tracker.until_recurrence if self._learns_once else math.inf
+
+    @property
+    def _learns_once(self) -> bool:
+        return any(part.once for part in self.parts)
+
     def reinitialise(self, network: bool, optimizer: bool, replay: bool) -> None:
         """Reset some of what was learnt.
 
@@ -740,6 +757,8 @@ class ContinualDQN(DQN):
         Raises:
             DivergedError: If the loss or its gradient is not finite; before the parameters change.
         """
+        if self.rests:
+            return
         engine = self._current_engine()
         if engine is not None:
             self._train_compiled(engine, gradient_steps, batch_size)
@@ -1032,7 +1051,7 @@ class ContinualDQN(DQN):
 
     def _current_loop(self, engine: CompiledEngine, env: VecEnv) -> GameLoop | EnvLoop | None:
         """Return the loop that plays and learns in one, if there can be one."""
-        if self._choosing_part() is not None:
+        if self.rests or self._choosing_part() is not None:
             return None
         if self._fused is None or not self._fused.is_of(engine, env):
             self._fused = None
@@ -1083,6 +1102,8 @@ class ContinualDQN(DQN):
         return due - self._steps_before
 
     def _tell_due(self) -> None:
+        if self.rests:
+            return
         steps = [(part, part.next_due(self)) for part in self.parts]
         due = [part for part, step in steps if step is not None and step <= self.lifetime_step]
         if not due:
@@ -1104,13 +1125,17 @@ class ContinualDQN(DQN):
         infos: list[dict[str, Any]],
     ) -> None:
         self._check_step(new_obs, reward, dones, infos)
+        assert self.env is not None
+        if self.rests:
+            self._last_original_obs, self._last_obs = self._last_obs, new_obs
+            self.phase_tracker.stepped(infos, dones, self.env)
+            return
         if self.learns_labels:
             buffer_action = self._labels(infos)
         super()._store_transition(replay_buffer, buffer_action, new_obs, reward, dones, infos)
         if isinstance(replay_buffer, TransitionReplayBuffer):
             for part in self.parts:
                 part.stored(self, replay_buffer.latest, *replay_buffer.placed)
-        assert self.env is not None
         self.phase_tracker.stepped(infos, dones, self.env)
 
     def _labels(self, infos: list[dict[str, Any]]) -> npt.NDArray[np.int64]:

@@ -1,5 +1,6 @@
 """Which phase of its schedule an agent is in, as its environments report it."""
 
+import math
 from typing import Any
 
 import numpy as np
@@ -28,8 +29,8 @@ class PhaseTracker:
         self.has_boundaries = False
         self.has_phases = False
         """Whether there is a schedule of several phases."""
-        self.each_once = False
-        """Whether there is one whose phases all end at a boundary, and none comes again."""
+        self.drifts = False
+        """Whether there is a schedule in which a phase drifts into the next one."""
         self.follows = False
         """Whether there is a schedule that the environments follow, and do not stay in a phase."""
         self.description = "this environment"
@@ -45,23 +46,21 @@ class PhaseTracker:
             self.schedule = None
             self.description = "this environment, whose tasks are inferred,"
             self.has_boundaries = self.has_phases = True
-            self.each_once = True  # as far as is known: parts refuse a task that comes again
-            self.follows = False
+            self.follows = self.drifts = False
             return
         # Others have a clock, too: that of Gymnasium's CartPole is pygame's, or None.
         clock = env.get_attr("clock")[0] if env.has_attr("clock") else None
         if not isinstance(clock, LifetimeClock):
             self.schedule = None
             self.description = "this environment, which has no schedule,"
-            self.has_boundaries = self.has_phases = self.follows = self.each_once = False
+            self.has_boundaries = self.has_phases = self.follows = self.drifts = False
             return
         self.schedule = clock.schedule
         self.description = f"schedule {clock.schedule.name!r}"
         self.follows = clock.frozen is None
         self.has_boundaries = self.follows and bool(clock.schedule.boundaries)
         self.has_phases = self.follows and len(clock.schedule) > 1
-        apart = 1 + len(clock.schedule.boundaries)
-        self.each_once = apart == len(clock.schedule) == len(clock.schedule.distinct)
+        self.drifts = 1 + len(clock.schedule.boundaries) < len(clock.schedule)
 
     def begin(self, env: VecEnv) -> None:
         """Begin, or resume, with environments that were just reset.
@@ -125,6 +124,39 @@ class PhaseTracker:
         if boundary is None:
             return len(self.schedule) - 1
         return self.schedule.ends.index(boundary)
+
+    def place_of(self, phase: int) -> int:
+        """Return which of the distinct phases a phase is; where tasks are inferred, itself."""
+        return phase if self.schedule is None else self.schedule.places[phase]
+
+    @property
+    def recurs(self) -> bool:
+        """Whether a phase is played that was there before.
+
+        It begins by the clock, in some environments before others, and ends where all are in the
+        next one.
+        """
+        if self.schedule is None or not self.follows:
+            return False
+        now = self.schedule.index_at(self.step)
+        return self._recurs(now) or (self.phase is not None and self._recurs(self.phase))
+
+    @property
+    def until_recurrence(self) -> float:
+        """How long it takes until the next such phase begins, inf for ever [lifetime steps]."""
+        if self.schedule is None or not self.follows:
+            return math.inf
+        begins = [0, *self.schedule.ends[:-1]]
+        coming = [
+            step - self.step
+            for phase, step in enumerate(begins)
+            if step > self.step and self._recurs(phase)
+        ]
+        return min(coming, default=math.inf)
+
+    def _recurs(self, phase: int) -> bool:
+        places: Any = self.schedule and self.schedule.places
+        return places[phase] in places[:phase]
 
     def catch_up(self, step: int, phases: npt.NDArray[np.int64]) -> None:
         """Take note of steps that were not told one by one.

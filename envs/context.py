@@ -77,10 +77,7 @@ class Context:
 
     @cached_property
     def _places(self) -> npt.NDArray[np.int64]:
-        """Which of the distinct phases each phase is, shape ``(phases,)``."""
-        schedule = self._schedule
-        indices = [phase.index for phase in schedule.distinct]
-        return np.array([indices.index(schedule.replayed_as(i)) for i in range(len(schedule))])
+        return np.array(self._schedule.places)
 
     def rows(self, params: Floats, phases: Any) -> Floats:
         """Return what an episode begins with: its parameters, and behind them what they show.

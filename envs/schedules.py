@@ -241,6 +241,12 @@ class Schedule:
         params = self.frozen(index).params
         return next(phase.index for phase in self.distinct if phase.params == params)
 
+    @cached_property
+    def places(self) -> tuple[int, ...]:
+        """Which of the distinct phases each phase is, counted from 0."""
+        indices = [phase.index for phase in self.distinct]
+        return tuple(indices.index(self.replayed_as(index)) for index in range(len(self)))
+
     def with_steps(self, steps: int | Sequence[int]) -> "Schedule":
         """Return the same phases with other lengths.
 

@@ -74,6 +74,9 @@ class FakeLearner:
     def ends_with(self, phase: int) -> int:
         return phase
 
+    def place_of(self, phase: int) -> int:
+        return phase
+
     def reinitialise(self, network: bool, optimizer: bool, replay: bool) -> None:
         raise NotImplementedError
 

@@ -140,6 +140,9 @@ class EnvLoop:
             else:  # as Stable-Baselines3 does, until the rollout is over
                 given = (actions, new_obs, rewards, dones, infos)
                 agent._store_transition(shown["replay_buffer"], *given)
+            if is_current and agent.rests:  # from here on nothing is stored
+                self._go_on(chooses=False)
+                is_current = False
             agent._update_current_progress_remaining(agent.num_timesteps, agent._total_timesteps)
             agent._on_step()
             for idx, done in enumerate(dones):

@@ -229,7 +229,7 @@ class GameLoop:
         """
         agent, count = self._agent, self.env.num_envs
         due = steps_until_due(callback, agent.num_timesteps, count, agent.callback_every)
-        at_most = min(due, self._longest())
+        at_most = max(1, math.ceil(min(due, self._longest(), agent.until_rest / count)))
         if within or at_most < rollout:
             return int(min(at_most, rollout - within))
         if self._one_by_one:
@@ -262,6 +262,7 @@ class GameLoop:
         agent = self._agent
         return (
             agent.runs_compiled
+            and not agent.rests
             and agent._compiled is self._engine
             and self.is_of(self._engine, agent.env)
         )

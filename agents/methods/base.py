@@ -154,6 +154,10 @@ class Learner(Protocol):
         """
         ...
 
+    def place_of(self, phase: int) -> int:
+        """Return which of the distinct phases of the schedule a phase is, counted from 0."""
+        ...
+
     def reinitialise(self, network: bool, optimizer: bool, replay: bool) -> None:
         """Reset some of what was learnt."""
         ...
@@ -175,7 +179,8 @@ class Part:
     one that takes the number of phases, such as ``subnetworks``. The last features of observations
     tell it, as ``context="one-hot"`` appends them."""
     once: ClassVar[bool] = False
-    """Whether it can learn each phase once only, from its beginning to a boundary."""
+    """Whether it can learn each phase once only, from its beginning to a boundary: one that comes
+    back is played, and nothing of it is stored or learnt."""
     settles: ClassVar[bool] = False
     """Whether it says, where a phase ends, what the network keeps of it: then it is told of the end
     before other parts, which look at what is kept."""
@@ -340,7 +345,8 @@ class Part:
         """Between two gradient steps, something is due; parameters may be changed.
 
         Called once a rollout at most, the first time that a lifetime step of :meth:`next_due` is
-        reached, with either engine. The part must then have another one, or none.
+        reached, with either engine; not while nothing is learnt (:attr:`once`). The part must then
+        have another one, or none.
         """
 
     @property

@@ -5,7 +5,6 @@ from functools import partial
 from typing import Annotated, Any, ClassVar
 
 import numpy as np
-import torch
 
 from continual_arcade.agents.methods.base import Learner, State, begin_from
 from continual_arcade.agents.methods.growing import Growing
@@ -21,8 +20,6 @@ from continual_arcade.envs.checks import Count, NotNegative, Whole
 
 FIRST, HEAD, SUBNETWORK, EXPANSION = range(4)
 """Stages: the first phase has one, later ones have the three others."""
-LOOKED_AT = 1_024
-"""Transitions that the loss is measured on."""
 
 
 @dataclass
@@ -85,7 +82,7 @@ class DEN(Growing, AnchoredPenalty, HardMask, Proximal, Periodic):
                 self._mark(learner)
             if self.units and over >= self.retrain_steps:
                 self.began = learner.lifetime_step
-                if self._loss(learner) > self.above * self.loss_before:
+                if self.loss_of(learner) > self.above * self.loss_before:
                     added = self.grow(units, self.units)
                     if any(bool(of.any()) for of in added):
                         self._enter(learner, EXPANSION, added)
@@ -94,16 +91,23 @@ class DEN(Growing, AnchoredPenalty, HardMask, Proximal, Periodic):
             units.prune()
             self._enter(learner, SUBNETWORK)
 
+    def phase_start(self, learner: Learner, phase: int) -> None:
+        """Count the steps of the stage from here: a phase that came back is none of it."""
+        super().phase_start(learner, phase)
+        self.began = learner.lifetime_step
+
     def phase_end(self, learner: Learner, phase: int) -> None:
+        """Note the loss before what was learnt last gives way to its average."""
+        self.loss_before = self.loss_of(learner) or self.loss_before
+        super().phase_end(learner, phase)
+
+    def finish(self, learner: Learner) -> None:
         """Keep which units the phase sees, and begin the next one with its head."""
-        self.loss_before = self._loss(learner) or self.loss_before
-        self.close(learner)
         self.cut_off(learner)
         units = self.units_of(learner)
         units.prune()
         self.split(units, self.center)
         units.finish()
-        self.leave(learner)
         self.center = copies(parameters(learner))
         self._enter(learner, HEAD)
         self.act(learner)
@@ -126,13 +130,6 @@ class DEN(Growing, AnchoredPenalty, HardMask, Proximal, Periodic):
         self.freeze(learner, [~of for of in free])
         if self.stage != FIRST:
             begin_from(learner, target=True, optimizer=True)
-
-    def _loss(self, learner: Learner) -> float:
-        slots = learner.replay.stored_slots()
-        if not len(slots):  # replay was emptied a moment ago
-            return 0.0
-        with torch.no_grad():
-            return float(learner.td_loss(learner.replay.gather(self.rng.choice(slots, LOOKED_AT))))
 
     def load_state_dict(self, state: State) -> None:
         """Put back which stage it is."""

@@ -14,6 +14,9 @@ from continual_arcade.agents.methods.rules import number
 from continual_arcade.agents.methods.tensors import check_free
 from continual_arcade.envs.checks import Number
 
+LOOKED_AT = 1_024
+"""Transitions that the loss is measured on."""
+
 
 @dataclass
 class Growing(Isolation):
@@ -78,6 +81,14 @@ class Growing(Isolation):
         added = units.grow(count, self.rng)
         self.lacks("added", count * len(added) - int(torch.cat(added).sum()))
         return added
+
+    def loss_of(self, learner: Learner) -> float:
+        """Return the mean TD loss of some of what replay holds; 0 if that is nothing."""
+        slots = learner.replay.stored_slots()
+        if not len(slots):  # replay was emptied a moment ago
+            return 0.0
+        with torch.no_grad():
+            return float(learner.td_loss(learner.replay.gather(self.rng.choice(slots, LOOKED_AT))))
 
     def lacks(self, what: str, count: int) -> None:
         """Warn once of units that could not be added or copied."""

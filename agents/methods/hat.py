@@ -110,14 +110,12 @@ class HAT(Isolation):
         moved = before + rate * (theta - before)
         return choose(moved > 6.0, 6.0, choose(moved < -6.0, -6.0, moved))
 
-    def phase_end(self, learner: Learner, phase: int) -> None:
+    def finish(self, learner: Learner) -> None:
         """Keep the gates, and protect the weights between units that they let through."""
         network: Any = learner.q_net
-        self.close(learner)
         network.finish(self.binarise)
         self.taken = 0
         self._look_at(network)
-        self.leave(learner)
         if any(bool((used > 0.5).all()) for used in network.used()):
             warnings.warn(
                 f"hat: after {int(network.finished)} phases all units of a hidden layer are used, "

@@ -14,7 +14,10 @@ from continual_arcade.agents.told_networks import FinishesPhases
 class Isolation(Part):
     """Refuses what no network can honour whose phases, once finished, never move again.
 
-    A derived class says by ``told`` which option of the policy makes its network.
+    A derived class says by ``told`` which option of the policy makes its network, and by
+    :meth:`finish` what is done with it where a phase ends, and a new one may follow. A phase that
+    comes back is played as it was finished. The last one that can be learnt is never finished:
+    nothing needs room beside it.
     """
 
     needs_boundaries: ClassVar[bool] = True
@@ -33,16 +36,16 @@ class Isolation(Part):
 
     def completed(self, learner: Learner, transitions: Transitions) -> None:
         """Refuse a phase that was finished before, and observations that tell another phase."""
-        network = learner.q_net
-        assert isinstance(network, FinishesPhases)
+        network = _network(learner)
         if not network.sees_all(transitions.observations):
             raise ValueError(
                 f"{self.name}: a phase begins again after {int(network.finished)} were finished, "
-                "and its weights are frozen: choose a schedule in which no phase recurs, and "
-                "observations that tell phases in its order, or another method"
+                "and its weights are frozen: choose a schedule, which knows in which of its phases "
+                "one comes back, and observations that tell phases in its order, or another method"
             )
         told = np.argmax(transitions.observations[:, -network.phases :], axis=1)
-        if wrong := np.flatnonzero(told != transitions.phases).tolist():
+        places = np.array([learner.place_of(phase) for phase in transitions.phases.tolist()])
+        if wrong := np.flatnonzero(told != places).tolist():
             raise ValueError(
                 f"{self.name}: an observation of phase {transitions.phases[wrong[0]] + 1} tells "
                 f"that it is of phase {told[wrong[0]] + 1}, which would be learnt as another one: "
@@ -50,27 +53,40 @@ class Isolation(Part):
                 "'one-hot' does"
             )
 
-    def close(self, learner: Learner) -> None:
-        """Let the network be what is kept of the phase that ends.
-
-        That is the average of its weights, if one is kept, by which the agent is judged: what its
-        last weights happened to do would be kept for good.
+    def phase_start(self, learner: Learner, phase: int) -> None:
+        """Refuse a phase for which nothing is left.
 
         Raises:
-            ValueError: If there is nothing left for the phase that begins.
+            ValueError: If it is one.
         """
-        network = learner.q_net
-        assert isinstance(network, FinishesPhases)
-        finished, phases = int(network.finished), network.phases
-        if finished + 1 >= phases:
+        place, phases = learner.place_of(phase), _network(learner).phases
+        if place >= phases:
             raise ValueError(
-                f"{self.name}: phase {finished + 2} begins, and the weights are for {phases} "
+                f"{self.name}: phase {phase + 1} begins, and the weights are for {phases} "
                 f"phases ({self.told} = {phases}): make the agent for as many as there are"
             )
-        if learner.averaged is not None:
-            network.load_state_dict(learner.averaged.q_net.state_dict())
 
-    def leave(self, learner: Learner) -> None:
-        """Go on to the next phase: without moments, and with nothing to replay."""
+    def phase_end(self, learner: Learner, phase: int) -> None:
+        """Finish a phase that was learnt, unless none can follow that is new.
+
+        What is kept of it is the average of its weights, if there is one, by which the agent is
+        judged: what its last weights happened to do would be kept for good. The next one begins
+        without moments, and with nothing to replay.
+        """
+        network = _network(learner)
+        learnt = learner.place_of(phase) == int(network.finished)
+        if learnt and int(network.finished) + 1 < network.phases:
+            if learner.averaged is not None:
+                learner.q_net.load_state_dict(learner.averaged.q_net.state_dict())
+            self.finish(learner)
         begin_from(learner, target=True, optimizer=True)
         learner.reinitialise(network=False, optimizer=False, replay=True)
+
+    def finish(self, learner: Learner) -> None:
+        """Keep what the phase has learnt, and get ready for a new one."""
+        raise NotImplementedError(f"part {self.name!r} does not say what it keeps of a phase")
+
+
+def _network(learner: Learner) -> FinishesPhases:
+    assert isinstance(learner.q_net, FinishesPhases)
+    return learner.q_net

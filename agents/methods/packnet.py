@@ -40,7 +40,7 @@ class PackNet(Isolation, HardMask):
     def __post_init__(self) -> None:
         self.check_settings()
 
-    def phase_end(self, learner: Learner, phase: int) -> None:
+    def finish(self, learner: Learner) -> None:
         """Prune, retrain and freeze.
 
         Raises:
@@ -48,7 +48,6 @@ class PackNet(Isolation, HardMask):
         """
         network = _network(learner)
         check_free(network, self.name)
-        self.close(learner)
         finished, phases = int(network.finished), network.phases
         # It teaches the network what that was.
         begin_from(learner, target=True, optimizer=True)
@@ -59,7 +58,6 @@ class PackNet(Isolation, HardMask):
         network.finished += 1
         taken = [owner >= 0 for owner in network.owners]
         self.freeze(learner, _of_all(network, taken, others=True))
-        self.leave(learner)
 
     def log(self, learner: Learner) -> None:
         """Record which share of the weights belongs to no phase yet."""

@@ -49,12 +49,10 @@ class Progressive(Isolation, HardMask):
         super().bind(learner, rng)
         self._learn_newest(learner)
 
-    def phase_end(self, learner: Learner, phase: int) -> None:
+    def finish(self, learner: Learner) -> None:
         """Freeze the column, and go on with the next one."""
-        self.close(learner)
         _network(learner).finished += 1
         self._learn_newest(learner)
-        self.leave(learner)
 
     def log(self, learner: Learner) -> None:
         """Record how many columns are finished."""

@@ -27,7 +27,6 @@ from continual_arcade.agents.methods.base import begin_from
 from continual_arcade.agents.methods.den import DEN, EXPANSION, FIRST, HEAD, SUBNETWORK
 from continual_arcade.agents.methods.growing_units import GrowingUnits, fed, reached
 from continual_arcade.agents.methods.rules import rule
-from continual_arcade.envs import Schedule
 
 BY_ENGINE = pytest.mark.parametrize("engine", ENGINES)
 NEUTRAL = {"spare": 0.0, "units": 0, "l1": 0.0, "cut": 0.0, "head_steps": 0, "drift": np.inf}
@@ -392,7 +391,7 @@ def test_the_loss_is_that_of_transitions_of_the_phase() -> None:
         values = learner.q_net(samples.observations).gather(1, samples.actions.long())
         apart = (values - learner.td_targets(samples)).abs()
     expected = torch.where(apart < 1, 0.5 * apart**2, apart - 0.5).mean()
-    assert part._loss(learner) == pytest.approx(float(expected), rel=1e-4)
+    assert part.loss_of(learner) == pytest.approx(float(expected), rel=1e-4)
 
 
 # Who sees which units.
@@ -668,9 +667,6 @@ def test_bad_input() -> None:
     for other in ("hat", "packnet", "reptile", "reset", "shrink-perturb", "ewc", "gem", "stream-q"):
         with pytest.raises(ValueError, match=r"cannot be combined|exclude"):
             Method("both", "", parts=("den", other))
-    again = Schedule("again", (*CONFLICT.phases, CONFLICT.phases[0]))
-    with pytest.raises(ValueError, match=r"part 'den' freezes what .* begins again"):
-        agent(small(), schedule=again)
     part = small()
     learner = learnt(part, "torch", 40)
     net: Any = learner.q_net

@@ -28,7 +28,6 @@ from continual_arcade.agents.methods.hat import HAT
 from continual_arcade.agents.methods.rules import rule
 from continual_arcade.agents.networks import evaluation_mode
 from continual_arcade.agents.told_networks import annealed
-from continual_arcade.envs import Schedule
 
 S_MAX = 400.0
 
@@ -358,16 +357,6 @@ def test_bad_input() -> None:
     for other in ("packnet", "reptile", "reset", "redo", "hare-tortoise", "ewc", "gem"):
         with pytest.raises(ValueError, match=r"cannot be combined|exclude"):
             Method("both", "", parts=("hat", other))
-    again = Schedule("again", (*CONFLICT.phases, CONFLICT.phases[0]))
-    with pytest.raises(ValueError, match=r"part 'hat' freezes what .* begins again"):
-        learnt_again(again)
-    soon = Schedule("soon", (*CONFLICT.phases[:2], CONFLICT.phases[0], CONFLICT.phases[2]))
-    with pytest.raises(ValueError, match=r"part 'hat' freezes what .* begins again"):
-        learnt_again(soon)
-
-
-def learnt_again(schedule: Schedule) -> None:
-    agent(small(), "torch", schedule).learn(schedule.total_steps)
 
 
 def test_dropout_is_learnt_with_pytorch() -> None:

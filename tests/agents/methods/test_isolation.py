@@ -1,18 +1,19 @@
-"""What all methods refuse that give each phase parameters of its own."""
+"""What all methods share that give each phase parameters of its own."""
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import pytest
 import tiny
 import torch
+from stable_baselines3.common.callbacks import BaseCallback
 from tiny import CONFLICT, SETTINGS
 
 from continual_arcade.agents import ContinualDQN, build_agent
 from continual_arcade.agents.building import make_training_env
-from continual_arcade.agents.methods import METHODS, PARTS, make_part
+from continual_arcade.agents.methods import METHODS, PARTS, Part, compose, make_part
 from continual_arcade.agents.methods.isolation import Isolation
 from continual_arcade.envs import Schedule
 
@@ -30,7 +31,7 @@ def test_phases_that_drift_into_one_another_are_refused(name: str) -> None:
     """One end would be taken for that of the first of them alone."""
     first, second, third = CONFLICT.phases
     schedule = Schedule("drifts", (replace(first, until=second.params), second, third))
-    with pytest.raises(ValueError, match=f"'{name}' freezes what .* or drifts into"):
+    with pytest.raises(ValueError, match=f"'{name}' freezes what .* a phase drifts into"):
         build_agent("FlappyBird", schedule, SETTINGS, method=METHODS[name], context="one-hot")
 
 
@@ -49,6 +50,156 @@ def test_observations_that_tell_another_phase_are_refused(name: str) -> None:
     learner = tiny.agent(part, env=env, policy={part.told: 3}, engine="torch")
     with pytest.raises(ValueError, match="of phase 1 tells that it is of phase 2, which would be"):
         learner.learn(200)
+
+
+# Phases that come back.
+
+FIRST, SECOND, THIRD = CONFLICT.with_steps(480).phases
+RETURN = Schedule("return", (FIRST, SECOND, FIRST, THIRD))
+TO_AND_FRO = Schedule("to and fro", (FIRST, SECOND, FIRST, SECOND))
+
+
+class Watcher(BaseCallback):
+    """Notes at each step which phase it is, and all that learning could change."""
+
+    callback_every = 1
+
+    def _on_training_start(self) -> None:
+        self.seen: list[tuple[bool, int | None, int, int, bytes, int]] = []
+
+    def _on_step(self) -> bool:
+        agent: Any = self.model
+        now = agent.rests, agent.phase_tracker.phase, agent.phase_tracker.step
+        learnt = tiny.bits(agent), agent.replay.seen
+        self.seen.append((*now, agent._n_updates, *learnt))
+        return True
+
+
+def isolating(name: str, schedule: Schedule, engine: str, **changed: Any) -> Any:
+    settings = replace(SETTINGS, engine=engine, n_steps=3, **changed)  # type: ignore[arg-type]
+    method = compose("finetune", parts=["packnet:retrain=5" if name == "packnet" else name])
+    return build_agent("FlappyBird", schedule, settings, 1, method, context="one-hot")
+
+
+def watched(learner: Any, schedule: Schedule, **kwargs: Any) -> list[tuple[Any, ...]]:
+    watcher = Watcher()
+    learner.learn(schedule.total_steps, callback=watcher, log_interval=None, **kwargs)
+    return watcher.seen
+
+
+@EACH
+@pytest.mark.parametrize("engine", ["torch", "auto"])
+def test_a_phase_that_comes_back_is_played_and_nothing_of_it_is_learnt(
+    name: str, engine: str
+) -> None:
+    learner = isolating(name, RETURN, engine)
+    rested = [seen for seen in watched(learner, RETURN) if seen[0]]
+    of_first = [seen for seen in rested if seen[1] == 2]
+    assert [seen[2] for seen in of_first] == [*range(960, 1_440, SETTINGS.num_envs)]
+    # From where all environments are in it, which is at once: boundaries end episodes.
+    assert len(rested) - len(of_first) <= 1
+    assert len({state[3:5] for state in of_first}) == 1
+    assert {seen for *_, seen in of_first} == {0}  # replay stays empty
+    assert int(learner.q_net.finished) == 2
+    assert learner.phase_tracker.phase == 3
+    assert learner._n_updates > of_first[-1][3]
+    assert tiny.bits(learner) != of_first[-1][4]
+
+
+@EACH
+def test_what_was_kept_is_played_to_the_bit(name: str) -> None:
+    learner = isolating(name, RETURN, "auto")
+    rows = torch.from_numpy(
+        tiny.live(isolating(name, RETURN, "auto"), 400).replay.observations[:50, 0]
+    )
+    assert rows[:, -3].all()
+    said = []
+
+    class Asks(BaseCallback):
+        def _on_rollout_start(self) -> None:
+            agent: Any = self.model
+            if agent.q_net.finished:
+                with torch.no_grad():
+                    said.append(agent.q_net(rows).numpy().tobytes())
+
+        def _on_step(self) -> bool:
+            return True
+
+    learner.learn(RETURN.total_steps, callback=Asks(), log_interval=None)
+    assert len(said) > 10
+    assert len({*said}) == 1
+
+
+@EACH
+def test_the_last_phase_stays_as_it_is_when_all_come_back(name: str) -> None:
+    learner = isolating(name, TO_AND_FRO, "auto")
+    seen = watched(learner, TO_AND_FRO)
+    came_back = [state for state in seen if state[2] > 960]
+    assert all(rests for rests, *_ in came_back)
+    assert len({state[3:5] for state in came_back}) == 1
+    assert int(learner.q_net.finished) == 1  # no other one needs room
+
+
+@dataclass
+class Once(Part):
+    """Says that it learns each phase once, and does nothing else."""
+
+    name: ClassVar[str] = "once"
+    once: ClassVar[bool] = True
+
+
+@pytest.mark.parametrize("train_freq", [1, 7])
+def test_all_loops_rest_at_the_same_steps(train_freq: int) -> None:
+    """Also in the middle of a rollout: a phase is 120 steps of each game, and no multiple of 7."""
+    found = []
+    for loop in ("torch", "GameLoop", "EnvLoop"):
+        env = tiny.life(RETURN)
+        if loop == "EnvLoop":
+            env.env.step = env.env.step  # shadowed, so that it is no game of this suite any more
+        engine: Any = "torch" if loop == "torch" else "compiled"
+        learner = tiny.agent(Once(), env=env, engine=engine, train_freq=train_freq)
+        counts = []
+        for steps in (960, 420, 540):
+            learner.learn(steps, log_interval=None, reset_num_timesteps=False)
+            if learner._fused is not None:
+                assert type(learner._fused).__name__ == loop
+            counts.append((learner.num_timesteps, learner._n_updates, learner.replay.seen))
+        found.append((counts, learner.replay.phases[learner.replay.stored_slots()].tolist()))
+    assert found[0] == found[1] == found[2]
+    (before, there, after), phases = found[0]
+    assert before[1:] == there[1:] < after[1:]
+    assert {*phases} <= {0, 1, 3}
+
+
+@EACH
+def test_a_run_is_resumed_in_a_phase_that_came_back(name: str, tmp_path: Path) -> None:
+    whole = isolating(name, RETURN, "torch")
+    tiny.live(whole, RETURN.total_steps, callback=tiny.SaveAt(1_300, tmp_path / "half.zip"))
+    env = make_training_env("FlappyBird", RETURN, SETTINGS.num_envs, "one-hot")
+    resumed = ContinualDQN.load(tmp_path / "half.zip", env)
+    assert resumed.phase_tracker.recurs
+    assert resumed.rests
+    tiny.live(resumed, RETURN.total_steps - resumed.num_timesteps, reset_num_timesteps=False)
+    assert not list(tiny.differences(tiny.inside(whole), tiny.inside(resumed)))
+
+
+def test_who_learns_a_phase_again_that_was_finished_is_found(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """What is planted: an agent that never rests."""
+    monkeypatch.setattr(ContinualDQN, "rests", False)
+    for engine in ("torch", "auto"):
+        with pytest.raises(ValueError, match="begins again after 2 were finished"):
+            isolating("packnet", RETURN, engine).learn(RETURN.total_steps)
+
+
+@EACH
+def test_a_phase_for_which_nothing_is_left_is_refused(name: str) -> None:
+    env = make_training_env("FlappyBird", CONFLICT, SETTINGS.num_envs, "one-hot")
+    part = make_part(name)
+    learner = tiny.agent(part, env=env, policy={part.told: 2}, engine="torch")
+    with pytest.raises(ValueError, match="phase 3 begins, and the weights are for 2 phases"):
+        part.phase_start(learner, 2)
 
 
 @EACH

@@ -438,7 +438,6 @@ def test_what_is_saved_comes_back(tmp_path: Path) -> None:
 
 
 def refusals() -> Iterator[tuple[str, Any]]:
-    again = Schedule("again", (*CONFLICT.phases, CONFLICT.phases[0]))
     first, second, third = CONFLICT.phases
     drifting = Schedule("drifting", (replace(first, until=second.params), second, third))
     yield (
@@ -453,7 +452,6 @@ def refusals() -> Iterator[tuple[str, Any]]:
         yield f"{other} = 3 and columns = 3: each", lambda o=other: network(**{o: 3})
     yield "columns = 9: the last 9 features must say", lambda: network(columns=9)
     yield "columns = 0 must be", lambda: network(columns=0)
-    yield "'again' a phase begins again", lambda: agent(Progressive(), again)
     yield "'drifting' a phase .*drifts", lambda: agent(Progressive(), drifting)
     yield "progressive: adapters = 'no' must be", lambda: Progressive(adapters="no")  # type: ignore[arg-type]
     yield (
@@ -500,7 +498,7 @@ def test_a_finished_run_is_not_begun_again() -> None:
     with pytest.raises(
         ValueError, match=r"phase 4 begins, and the weights are for 3 phases \(columns = 3\)"
     ):
-        learner.parts[0].phase_end(learner, 2)
+        learner.parts[0].phase_start(learner, 3)
 
 
 @pytest.mark.parametrize("other", sorted(Progressive.conflicts))

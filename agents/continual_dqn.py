@@ -698,7 +698,10 @@ class ContinualDQN(DQN):
     @property
     def rests(self) -> bool:
         """Whether nothing is stored or learnt now: a phase came back that a part learns once."""
-        return self._learns_once and self.phase_tracker.recurs
+        return self._learns_once and self.phase_tracker.is_recurrence_now
+
+    def _rests_in(self, phase: int) -> bool:
+        return self._learns_once and self.phase_tracker.is_recurrence(phase)
 
     @property
     def until_rest(self) -> float:
@@ -1087,11 +1090,12 @@ class ContinualDQN(DQN):
             self.policy.set_training_mode(False)  # what parts compute now is without dropout
             ended, begun = news
             told = time.perf_counter()
-            if ended is not None:
+            if ended is not None and not self._rests_in(ended):
                 for part in sorted(self.parts, key=lambda part: not part.settles):
                     part.phase_end(self, ended)
-            for part in self.parts:
-                part.phase_start(self, begun)
+            if not self._rests_in(begun):
+                for part in self.parts:
+                    part.phase_start(self, begun)
             self.boundary_seconds += time.perf_counter() - told
 
     @property

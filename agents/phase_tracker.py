@@ -130,7 +130,7 @@ class PhaseTracker:
         return phase if self.schedule is None else self.schedule.places[phase]
 
     @property
-    def recurs(self) -> bool:
+    def is_recurrence_now(self) -> bool:
         """Whether a phase is played that was there before.
 
         It begins by the clock, in some environments before others, and ends where all are in the
@@ -139,7 +139,9 @@ class PhaseTracker:
         if self.schedule is None or not self.follows:
             return False
         now = self.schedule.index_at(self.step)
-        return self._recurs(now) or (self.phase is not None and self._recurs(self.phase))
+        return self.is_recurrence(now if self.phase is None else self.phase) or (
+            self.is_recurrence(now)
+        )
 
     @property
     def until_recurrence(self) -> float:
@@ -150,12 +152,15 @@ class PhaseTracker:
         coming = [
             step - self.step
             for phase, step in enumerate(begins)
-            if step > self.step and self._recurs(phase)
+            if step > self.step and self.is_recurrence(phase)
         ]
         return min(coming, default=math.inf)
 
-    def _recurs(self, phase: int) -> bool:
-        places: Any = self.schedule and self.schedule.places
+    def is_recurrence(self, phase: int) -> bool:
+        """Return whether a phase was there before; where there is no schedule, none was."""
+        if self.schedule is None or not self.follows:
+            return False
+        places = self.schedule.places
         return places[phase] in places[:phase]
 
     def catch_up(self, step: int, phases: npt.NDArray[np.int64]) -> None:

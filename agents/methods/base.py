@@ -179,8 +179,9 @@ class Part:
     one that takes the number of phases, such as ``subnetworks``. The last features of observations
     tell it, as ``context="one-hot"`` appends them."""
     once: ClassVar[bool] = False
-    """Whether it can learn each phase once only, from its beginning to a boundary: one that comes
-    back is played, and nothing of it is stored or learnt."""
+    """Whether it can learn each phase once only, from its beginning to a boundary. One that comes
+    back is played; nothing of it is stored or learnt, and no part is told of its beginning or end.
+    """
     settles: ClassVar[bool] = False
     """Whether it says, where a phase ends, what the network keeps of it: then it is told of the end
     before other parts, which look at what is kept."""

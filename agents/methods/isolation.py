@@ -74,8 +74,7 @@ class Isolation(Part):
         without moments, and with nothing to replay.
         """
         network = _network(learner)
-        learnt = learner.place_of(phase) == int(network.finished)
-        if learnt and int(network.finished) + 1 < network.phases:
+        if int(network.finished) + 1 < network.phases:
             if learner.averaged is not None:
                 learner.q_net.load_state_dict(learner.averaged.q_net.state_dict())
             self.finish(learner)

@@ -13,7 +13,7 @@ from tiny import CONFLICT, SETTINGS
 
 from continual_arcade.agents import ContinualDQN, build_agent
 from continual_arcade.agents.building import make_training_env
-from continual_arcade.agents.methods import METHODS, PARTS, Part, compose, make_part
+from continual_arcade.agents.methods import METHODS, PARTS, Learner, Part, compose, make_part
 from continual_arcade.agents.methods.isolation import Isolation
 from continual_arcade.envs import Schedule
 
@@ -171,13 +171,49 @@ def test_all_loops_rest_at_the_same_steps(train_freq: int) -> None:
     assert {*phases} <= {0, 1, 3}
 
 
+@dataclass
+class Told(Part):
+    """Notes what it is told of phases."""
+
+    name: ClassVar[str] = "told"
+
+    def __post_init__(self) -> None:
+        self.news: list[tuple[str, int]] = []
+
+    def phase_start(self, learner: Learner, phase: int) -> None:
+        self.news.append(("start", phase))
+
+    def phase_end(self, learner: Learner, phase: int) -> None:
+        self.news.append(("end", phase))
+
+
+def test_no_part_is_told_of_what_is_not_learnt() -> None:
+    """Those that look back at a phase have nothing of it to look at."""
+    for others in ([Once()], []):
+        told = Told()
+        tiny.agent(*others, told, env=tiny.life(RETURN)).learn(RETURN.total_steps)
+        left_out = [("start", 2), ("end", 2)] if others else []
+        every = [("start", 0), ("end", 0), ("start", 1), ("end", 1)]
+        every += [("start", 2), ("end", 2), ("start", 3)]
+        assert told.news == [one for one in every if one not in left_out]
+
+
+@pytest.mark.parametrize("other", ["clone", "agem", "ewc", "mer"])
+def test_parts_that_look_back_stand_beside_it(other: str) -> None:
+    method = compose("finetune", parts=["packnet:retrain=5", other])
+    settings = replace(SETTINGS, n_steps=3)
+    learner = build_agent("FlappyBird", RETURN, settings, 1, method, context="one-hot")
+    tiny.live(learner, RETURN.total_steps)
+    assert int(learner.q_net.finished) == 2  # type: ignore[arg-type]
+
+
 @EACH
 def test_a_run_is_resumed_in_a_phase_that_came_back(name: str, tmp_path: Path) -> None:
     whole = isolating(name, RETURN, "torch")
     tiny.live(whole, RETURN.total_steps, callback=tiny.SaveAt(1_300, tmp_path / "half.zip"))
     env = make_training_env("FlappyBird", RETURN, SETTINGS.num_envs, "one-hot")
     resumed = ContinualDQN.load(tmp_path / "half.zip", env)
-    assert resumed.phase_tracker.recurs
+    assert resumed.phase_tracker.is_recurrence_now
     assert resumed.rests
     tiny.live(resumed, RETURN.total_steps - resumed.num_timesteps, reset_num_timesteps=False)
     assert not list(tiny.differences(tiny.inside(whole), tiny.inside(resumed)))

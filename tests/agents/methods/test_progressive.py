@@ -495,10 +495,6 @@ def test_a_finished_run_is_not_begun_again() -> None:
     learner.set_env(env)
     with pytest.raises(ValueError, match=r"a phase begins again after 2 were finished"):
         learner.learn(10)
-    with pytest.raises(
-        ValueError, match=r"phase 4 begins, and the weights are for 3 phases \(columns = 3\)"
-    ):
-        learner.parts[0].phase_start(learner, 3)
 
 
 @pytest.mark.parametrize("other", sorted(Progressive.conflicts))

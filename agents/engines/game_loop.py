@@ -299,8 +299,6 @@ class GameLoop:
         whole[at.TRAIN_EVERY], whole[at.PHASE] = train_every, min(phases.tolist())
         whole[at.CLOCK] = games.clock.step
         whole[at.EPISODES_WANTED] = int(min(episodes, _NEVER))
-        if gradient_steps == 0:
-            whole[at.LEARNING_STARTS] = _NEVER
         play = self._ready(steps, phases)
         self._look_ahead(outlook, steps)
         engine.make_room_for(steps, train_every)

@@ -128,7 +128,7 @@ def play_and_learn(given: Any) -> int:
         is_whole = c.played % c.train_every == 0
         if c.played == c.steps or (stop and is_whole):
             return leave(a.net, DONE)
-        if is_whole and c.timesteps > c.learning_starts:
+        if is_whole and c.timesteps > c.learning_starts and c.gradient_steps > 0:
             c.rate = acting.learning_rates[k]
             status = train(c, a)
             if status != DONE:

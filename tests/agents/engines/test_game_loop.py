@@ -98,6 +98,21 @@ def test_where_python_is_entered_makes_no_difference(method: str, due: int) -> N
     assert plain(whole.replay.state_dict()) == plain(pieces.replay.state_dict())
 
 
+@pytest.mark.parametrize("choices", [{}, {"exploration_final_eps": 0.0}])
+def test_an_agent_that_learns_nothing_plays_as_it_does_with_the_other_engine(
+    choices: dict[str, Any],
+) -> None:
+    """It explores as long as the other one, and then plays as it can."""
+    lives = []
+    for engine in ("torch", "compiled"):
+        learner = tiny.agent(engine=engine, gradient_steps=0, **choices)
+        learner.learn(tiny.LIFE, log_interval=None)  # type: ignore[arg-type]
+        lives.append((tiny.bits(learner), plain(learner.replay.state_dict())))
+    assert lives[0] == lives[1]
+    last: Any = learner.replay.actions[learner.replay.stored_slots()].ravel()[-40:]
+    assert np.bincount(last).max() > 30  # chance would be 20
+
+
 def test_nor_does_the_clock_on_the_wall(monkeypatch: pytest.MonkeyPatch) -> None:
     whole, pieces = agent(method="mer"), agent(method="mer")
     whole.learn(tiny.LIFE)

@@ -692,20 +692,20 @@ class ContinualDQN(DQN):
         return self.phase_tracker.ends_with(phase)
 
     def place_of(self, phase: int) -> int:
-        """Return which of the distinct phases a phase is; where tasks are inferred, itself."""
+        """Return which of the distinct phases, or of the inferred tasks, a phase is."""
         return self.phase_tracker.place_of(phase)
 
     @property
     def rests(self) -> bool:
-        """Whether nothing is stored or learnt now: a phase came back that a part learns once."""
-        return self._learns_once and self.phase_tracker.is_recurrence_now
+        """Whether nothing is stored or learnt now: a phase came back that a part has finished."""
+        return self._learns_once and any(map(self._rests_in, self.phase_tracker.current))
 
     def _rests_in(self, phase: int) -> bool:
-        return self._learns_once and self.phase_tracker.is_recurrence(phase)
+        return any(part.once and part.rests_in(self, phase) for part in self.parts)
 
     @property
     def until_rest(self) -> float:
-        """How long it takes until it rests next, inf for ever [lifetime steps]."""
+        """How long it takes until it may rest next, inf for ever [lifetime steps]."""
         return self.phase_tracker.until_recurrence if self._learns_once else math.inf
 
     @property
@@ -1089,6 +1089,12 @@ class ContinualDQN(DQN):
         if news is not None:
             self.policy.set_training_mode(False)  # what parts compute now is without dropout
             ended, begun = news
+            if ended is None and self._rests_in(begun):
+                raise ValueError(
+                    f"training begins with phase {begun + 1}, which was finished in an earlier "
+                    "run, and nothing of it would be learnt: make a new agent, or resume that run "
+                    "from a file of save_training"
+                )
             told = time.perf_counter()
             if ended is not None and not self._rests_in(ended):
                 for part in sorted(self.parts, key=lambda part: not part.settles):
@@ -1186,6 +1192,8 @@ class ContinualDQN(DQN):
         """Write a line of the log, with what parts and replay have to tell."""
         for part in self.parts:
             part.log(self)
+        if self._learns_once:
+            self.logger.record("train/rests", int(self.rests))
         if self.task_inference is not None:
             for what, value in self.task_inference.readings().items():
                 self.logger.record(f"inference/{what}", value)

@@ -39,10 +39,13 @@ class PhaseTracker:
         self.step = 0
         """Where the clock of the environments stood last [lifetime steps]."""
         self._phases = np.zeros(num_envs, np.int64)
+        self._infers: InferringVecEnv | None = None
 
     def look_at(self, env: VecEnv) -> None:
         """Find out what the schedule of the environments is."""
+        self._infers = None
         if isinstance(env.unwrapped, InferringVecEnv):
+            self._infers = env.unwrapped
             self.schedule = None
             self.description = "this environment, whose tasks are inferred,"
             self.has_boundaries = self.has_phases = True
@@ -126,42 +129,37 @@ class PhaseTracker:
         return self.schedule.ends.index(boundary)
 
     def place_of(self, phase: int) -> int:
-        """Return which of the distinct phases a phase is; where tasks are inferred, itself."""
+        """Return which of the distinct phases, or of the inferred tasks, a phase is."""
+        if self._infers is not None:
+            return [0, *(switch.task for switch in self._infers.inference.switches)][phase]
         return phase if self.schedule is None else self.schedule.places[phase]
 
     @property
-    def is_recurrence_now(self) -> bool:
-        """Whether a phase is played that was there before.
+    def current(self) -> set[int]:
+        """The phase that the parts know of, and that which has begun by the clock.
 
-        It begins by the clock, in some environments before others, and ends where all are in the
-        next one.
+        Where tasks are inferred, that of the running episodes.
         """
-        if self.schedule is None or not self.follows:
-            return False
-        now = self.schedule.index_at(self.step)
-        return self.is_recurrence(now if self.phase is None else self.phase) or (
-            self.is_recurrence(now)
-        )
+        now = int(self._phases.min())
+        if self.schedule is not None and self.follows:
+            now = self.schedule.index_at(self.step)
+        return {now, now if self.phase is None else self.phase}
 
     @property
     def until_recurrence(self) -> float:
-        """How long it takes until the next such phase begins, inf for ever [lifetime steps]."""
+        """How long it takes until a phase begins that was there before [lifetime steps].
+
+        Inf if none does, or nobody knows.
+        """
         if self.schedule is None or not self.follows:
             return math.inf
-        begins = [0, *self.schedule.ends[:-1]]
+        places, begins = self.schedule.places, [0, *self.schedule.ends[:-1]]
         coming = [
             step - self.step
             for phase, step in enumerate(begins)
-            if step > self.step and self.is_recurrence(phase)
+            if step > self.step and places[phase] in places[:phase]
         ]
         return min(coming, default=math.inf)
-
-    def is_recurrence(self, phase: int) -> bool:
-        """Return whether a phase was there before; where there is no schedule, none was."""
-        if self.schedule is None or not self.follows:
-            return False
-        places = self.schedule.places
-        return places[phase] in places[:phase]
 
     def catch_up(self, step: int, phases: npt.NDArray[np.int64]) -> None:
         """Take note of steps that were not told one by one.

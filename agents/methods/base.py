@@ -179,9 +179,8 @@ class Part:
     one that takes the number of phases, such as ``subnetworks``. The last features of observations
     tell it, as ``context="one-hot"`` appends them."""
     once: ClassVar[bool] = False
-    """Whether it can learn each phase once only, from its beginning to a boundary. One that comes
-    back is played; nothing of it is stored or learnt, and no part is told of its beginning or end.
-    """
+    """Whether it can learn each phase once only, from its beginning to a boundary; see
+    :meth:`rests_in`."""
     settles: ClassVar[bool] = False
     """Whether it says, where a phase ends, what the network keeps of it: then it is told of the end
     before other parts, which look at what is kept."""
@@ -335,6 +334,14 @@ class Part:
     def phase_start(self, learner: Learner, phase: int) -> None:
         """A phase begins."""
 
+    def rests_in(self, learner: Learner, phase: int) -> bool:
+        """Return whether nothing of a phase is to be stored or learnt, as it is finished.
+
+        It is asked if it is to be learnt :attr:`once`. The phase is played then, and no part is
+        told of its beginning or end, nor that anything is due.
+        """
+        return False
+
     def next_due(self, learner: Learner) -> int | None:
         """Return the lifetime step at which :meth:`between` is to be called next; None for never.
 
@@ -346,8 +353,8 @@ class Part:
         """Between two gradient steps, something is due; parameters may be changed.
 
         Called once a rollout at most, the first time that a lifetime step of :meth:`next_due` is
-        reached, with either engine; not while nothing is learnt (:attr:`once`). The part must then
-        have another one, or none.
+        reached, with either engine; not while nothing is learnt (:meth:`rests_in`). The part must
+        then have another one, or none.
         """
 
     @property

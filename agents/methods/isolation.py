@@ -15,9 +15,8 @@ class Isolation(Part):
     """Refuses what no network can honour whose phases, once finished, never move again.
 
     A derived class says by ``told`` which option of the policy makes its network, and by
-    :meth:`finish` what is done with it where a phase ends, and a new one may follow. A phase that
-    comes back is played as it was finished. The last one that can be learnt is never finished:
-    nothing needs room beside it.
+    :meth:`finish` what is done with it where a phase ends. A phase that comes back is played as it
+    was finished. The last one for which there is room is never finished, and goes on to learn.
     """
 
     needs_boundaries: ClassVar[bool] = True
@@ -53,6 +52,10 @@ class Isolation(Part):
                 "'one-hot' does"
             )
 
+    def rests_in(self, learner: Learner, phase: int) -> bool:
+        """Return whether it is finished: nothing that it sees moves any more."""
+        return learner.place_of(phase) < int(_network(learner).finished)
+
     def phase_start(self, learner: Learner, phase: int) -> None:
         """Refuse a phase for which nothing is left.
 
@@ -67,7 +70,7 @@ class Isolation(Part):
             )
 
     def phase_end(self, learner: Learner, phase: int) -> None:
-        """Finish a phase that was learnt, unless none can follow that is new.
+        """Finish a phase, unless there is no room for another one that is new.
 
         What is kept of it is the average of its weights, if there is one, by which the agent is
         judged: what its last weights happened to do would be kept for good. The next one begins

@@ -493,7 +493,7 @@ def test_a_finished_run_is_not_begun_again() -> None:
     learner.learn(CONFLICT.total_steps)
     env = make_training_env("FlappyBird", CONFLICT, SETTINGS.num_envs, "one-hot")
     learner.set_env(env)
-    with pytest.raises(ValueError, match=r"a phase begins again after 2 were finished"):
+    with pytest.raises(ValueError, match="begins with phase 1, which was finished in an earlier"):
         learner.learn(10)
 
 

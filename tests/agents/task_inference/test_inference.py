@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 from gymnasium import spaces
+from stable_baselines3.common.callbacks import BaseCallback
 
 from continual_arcade.agents import (
     METHODS,
@@ -260,6 +261,31 @@ def test_packnet_gives_each_inferred_task_its_weights() -> None:
     q_net: Any = model.q_net
     assert int(q_net.finished) == 2
     assert [sorted(set(owner.ravel().tolist())) for owner in q_net.owners] == [[-1, 0, 1]] * 2
+
+
+@pytest.mark.parametrize("engine", ["torch", "auto"])
+def test_an_inferred_task_that_comes_back_is_played_by_its_weights(engine: Any) -> None:
+    """As long as it is another one than the last, for which there is room."""
+    method = compose("finetune", parts=["packnet:retrain=5"])
+    settings = replace(SETTINGS, engine=engine)
+    model = build_agent("Catcher", RECURRING, settings, 0, method, context="inferred")
+    seen: list[tuple[int, bool, int]] = []
+
+    class Looks(BaseCallback):
+        def _on_rollout_start(self) -> None:
+            inference: Any = model.task_inference
+            seen.append((inference.segment, model.rests, model._n_updates))
+
+        def _on_step(self) -> bool:
+            return True
+
+    model.learn(RECURRING.total_steps, callback=Looks(), log_interval=None)
+    inference: Any = model.task_inference
+    assert [switch.task for switch in inference.switches] == [1, 2, 0, 1]
+    updates = {s: [n for at, _, n in seen if at == s] for s in range(5)}
+    rests = {s: {rested for at, rested, _ in seen if at == s} for s in range(5)}
+    assert rests == {0: {False}, 1: {False}, 2: {False}, 3: {True}, 4: {True}}
+    assert updates[3][0] == updates[4][-1] > updates[2][0]
 
 
 # Engines and files.

@@ -196,6 +196,7 @@ def build_agent(
     check_convolutions(game, facts.screen_size, s.convolutions)
     replay, replay_settings = method.make_replay()
     all_parts = [*method.make_parts(), *parts]
+    method.check_turns(all_parts)
     told = check_told(s, all_parts, schedule, context)
     sees = {"features_extractor_class": CONVOLUTIONS[s.convolutions]}
     return ContinualDQN(

@@ -238,6 +238,8 @@ class ContinualDQN(DQN):
         """For which value of ``engine`` it was chosen what computes."""
         self.within_rollout = False
         """Whether a rollout is being played, of which the last is still to be learnt."""
+        self._rests_since_rollout = False
+        """Whether nothing was stored since the last rollout began, as nothing is to be learnt."""
         self._unfit: str | None = None
         """Why nothing can be learnt with what the agent has, if so."""
         self._compiled: CompiledEngine | None = None
@@ -467,6 +469,13 @@ class ContinualDQN(DQN):
                     f"part {part.name!r} freezes what a phase has learnt at its end, and in "
                     f"{self.phase_tracker.description} a phase drifts into the next one: choose a "
                     "schedule in which none does, or another method"
+                )
+            first = self.phase_tracker.first_end
+            if part.once and first is not None and first <= self.learning_starts:
+                raise ValueError(
+                    f"part {part.name!r} freezes what a phase has learnt at its end, and the first "
+                    f"one ends after {first:,} steps, before anything is learnt (learning_starts = "
+                    f"{self.learning_starts:,}): choose longer phases, or a smaller learning_starts"
                 )
         # Last: another epsilon would not help a part.
         if self.exploration is not None and self.exploration.epsilon == "per_phase":
@@ -760,7 +769,7 @@ class ContinualDQN(DQN):
         Raises:
             DivergedError: If the loss or its gradient is not finite; before the parameters change.
         """
-        if self.rests:
+        if self._rests_since_rollout:
             return
         engine = self._current_engine()
         if engine is not None:
@@ -1033,6 +1042,7 @@ class ContinualDQN(DQN):
         self.check_parts()
         self._tell_phases()
         self._tell_due()
+        self._rests_since_rollout = self.rests
         callback.on_rollout_start()
         self.within_rollout = True
         try:
@@ -1140,6 +1150,7 @@ class ContinualDQN(DQN):
             self._last_original_obs, self._last_obs = self._last_obs, new_obs
             self.phase_tracker.stepped(infos, dones, self.env)
             return
+        self._rests_since_rollout = False
         if self.learns_labels:
             buffer_action = self._labels(infos)
         super()._store_transition(replay_buffer, buffer_action, new_obs, reward, dones, infos)

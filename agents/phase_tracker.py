@@ -136,14 +136,17 @@ class PhaseTracker:
 
     @property
     def current(self) -> set[int]:
-        """The phase that the parts know of, and that which has begun by the clock.
+        """The phases of the running episodes, and that which has begun by the clock."""
+        if self.schedule is None or not self.follows:
+            return {*self._phases.tolist()}
+        return {*self._phases.tolist(), self.schedule.index_at(self.step)}
 
-        Where tasks are inferred, that of the running episodes.
-        """
-        now = int(self._phases.min())
-        if self.schedule is not None and self.follows:
-            now = self.schedule.index_at(self.step)
-        return {now, now if self.phase is None else self.phase}
+    @property
+    def first_end(self) -> int | None:
+        """The lifetime step at which the first phase ends, None if no schedule says it."""
+        if self.schedule is None or not self.follows or len(self.schedule) == 1:
+            return None
+        return self.schedule.ends[0]
 
     @property
     def until_recurrence(self) -> float:

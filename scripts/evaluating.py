@@ -34,6 +34,8 @@ def evaluate(args: Evaluate) -> int | None:
         ValueError: If the run or a checkpoint is damaged, or belongs to another run.
         OSError: If there is no such run, or the results cannot be written.
     """
+    if args.out is not None and args.out.exists():
+        raise FileExistsError(f"{args.out} exists, and nothing is overwritten: choose another name")
     before = Run.load(args.folder)
     folder, protocol = before.folder, before.protocol
     if before.is_external:

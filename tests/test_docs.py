@@ -3,6 +3,7 @@
 import inspect
 import os
 import re
+import shlex
 import subprocess
 import sys
 import tomllib
@@ -14,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import tyro
 
 from continual_arcade.agents import METHODS, DQNSettings
 from continual_arcade.agents.algorithms.catalogue import ALGORITHMS
@@ -25,7 +27,9 @@ from continual_arcade.envs.digits import SOURCE
 from continual_arcade.envs.images import SOURCES
 from continual_arcade.envs.wrappers import WRAPPERS
 from continual_arcade.evaluation.metrics import METRICS
+from continual_arcade.scripts.options import TrainMany
 from continual_arcade.scripts.scenario import HEADINGS, row
+from continual_arcade.scripts.training import spec_of
 from continual_arcade.studies import cards
 from continual_arcade.studies import scenario as scenarios
 
@@ -445,6 +449,24 @@ def test_the_readme_names_only_commands_that_exist() -> None:
         assert re.search(rf"^{target}:", makefile, re.MULTILINE), target
     for script in set(re.findall(r"continual_arcade\.scripts\.(\w+)", text)):
         assert (ROOT / "scripts" / f"{script}.py").is_file(), script
+
+
+def train_lines() -> list[str]:
+    """Return what every documented `train` is given, each once; not what stands for options."""
+    places = [*PAGES, *(ROOT / "examples").glob("*.py")]
+    texts = [page.read_text("utf-8").replace("\\\n", " ") for page in places]
+    command = r"(?:python -m continual_arcade\.scripts\.|continual-arcade-)train ([^\n`#)]*)"
+    found = {given for text in texts for given in re.findall(command, text)}
+    whole = {re.split(r" \d?[>|]|\.(?= )", f" {given}")[0].strip() for given in found}
+    whole -= {"", "--help", "--schedule conflict --method weight-decay"}  # that is one's own
+    return sorted(given for given in whole if "--resume" not in given)
+
+
+@pytest.mark.parametrize("given", train_lines())
+def test_every_documented_training_can_be_asked_for(given: str) -> None:
+    """And says what it is to do; that of other people's games without what they need."""
+    args = tyro.cli(TrainMany, args=shlex.split(given))
+    spec_of(replace(args, seed=0))
 
 
 def test_every_metric_is_documented_as_it_is() -> None:

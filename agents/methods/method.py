@@ -66,12 +66,31 @@ class Method:
 
     def __post_init__(self) -> None:
         check_fields(self)
-        check_together(self.make_parts())
+        parts = self.make_parts()
+        check_together(parts)
+        self.check_turns(parts)
         self.make_replay()
 
     def make_parts(self) -> list[Part]:
         """Make the parts."""
         return [parse_part(text) for text in self.parts]
+
+    def check_turns(self, parts: Sequence[Part]) -> None:
+        """Check that parts can learn phases in turns, if they are to.
+
+        Args:
+            parts: Those of the method, and what is added to them.
+
+        Raises:
+            ValueError: If one finishes each phase where it ends for the first time.
+        """
+        for part in parts:
+            if self.interleaved and part.once:
+                raise ValueError(
+                    f"method {self.name!r} takes turns between pieces of all phases, and part "
+                    f"{part.name!r} would finish each phase with its first piece: leave the part "
+                    "out, or choose method 'finetune'"
+                )
 
     def make_replay(self) -> tuple[type[TransitionReplayBuffer], dict[str, Any]]:
         """Return the class of replay and its settings."""

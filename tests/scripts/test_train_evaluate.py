@@ -122,7 +122,7 @@ def test_evaluating_again_gives_the_same_table(trained: Path, capsys: Any) -> No
     assert len(looked) == 7 * (9 + 3 + 2 * 4 + 1 + 3 * 2)
     with pytest.raises(SystemExit, match="2"):
         evaluate.main([str(trained), "--out", str(out)])
-    assert "exists" in capsys.readouterr().err
+    assert "exists, and nothing is overwritten: choose another name" in capsys.readouterr().err
 
 
 def test_a_run_without_probes_is_evaluated_again_without_them(

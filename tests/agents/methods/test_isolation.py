@@ -174,6 +174,13 @@ def test_all_loops_rest_at_the_same_steps(train_freq: int) -> None:
     (before, there, after), phases = found[0]
     assert before[1:] == there[1:] < after[1:]
     assert {*phases} <= {0, 1, 3}
+    # All of the other phases is stored, and learnt from.
+    assert before[2] == 960
+    assert after[2] == 960 + after[0] - 1_440 - 8  # two of each environment wait for rewards
+    rollouts = range(1, after[0] // (4 * train_freq) + 1)
+    steps = [(4 * train_freq * (n - 1), 4 * train_freq * n) for n in rollouts]
+    learns = [a for a, b in steps if b > 32 and not (a >= 960 and b <= 1_440)]
+    assert after[1] == len(learns)
 
 
 @dataclass
@@ -231,6 +238,31 @@ def test_who_learns_a_phase_again_that_was_finished_is_found(
     for engine in ("torch", "auto"):
         with pytest.raises(ValueError, match="begins again after 2 were finished"):
             isolating("packnet", RETURN, engine).learn(RETURN.total_steps)
+
+
+@EACH
+def test_who_takes_turns_between_phases_is_refused(name: str) -> None:
+    """Each phase would be finished with its first piece, and all others be played for nothing."""
+    with pytest.raises(ValueError, match=rf"'joint.*' takes turns .* part '{name}' would finish"):
+        compose("joint", parts=[name])
+    with pytest.raises(ValueError, match=rf"'joint.*' takes turns .* part '{name}' would finish"):
+        build_agent(
+            "FlappyBird",
+            CONFLICT,
+            SETTINGS,
+            method=METHODS["joint"],
+            parts=[make_part(name)],
+            context="one-hot",
+        )
+
+
+@EACH
+def test_a_phase_that_ends_before_anything_is_learnt_is_refused(name: str) -> None:
+    """It would be frozen as it was drawn."""
+    for starts in (480, 481):
+        with pytest.raises(ValueError, match=r"first one ends after 480 steps, before anything is"):
+            isolating(name, RETURN, "auto", learning_starts=starts)
+    isolating(name, RETURN, "auto", learning_starts=479)
 
 
 @EACH

@@ -12,7 +12,7 @@ import pandas as pd
 from continual_arcade.evaluation.csv_table import read_csv
 
 HERE = Path(__file__).parent
-STUDIES = ("methods", "methods-tour")
+STUDIES = ("methods", "methods-tour", "methods-tour-told")
 SCORES = {"la@mer": "just learnt", "acc@gem": "at the end"}
 BASE = "finetune"
 

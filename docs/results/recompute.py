@@ -30,6 +30,7 @@ STUDIES = {
     "reasons": "reservoir",
     "methods": "finetune",
     "methods-tour": "finetune",
+    "methods-tour-told": "finetune",
     "off-units": "relu-1",
     "off-units-fresh": "relu-1",
     "calibration": "online",

@@ -62,14 +62,23 @@ class PhaseSpec:
                 "both must name the same parameters"
             )
 
+    @property
+    def way(self) -> tuple[Params, Params]:
+        """Where the parameters are at the beginning and at the end; twice the same if they rest."""
+        return self.params, self.params if self.until is None else self.until
+
     def params_at(self, fraction: float) -> Params:
-        """Return the parameters after this fraction of the phase, from 0 to 1."""
+        """Return the parameters after this fraction of the phase, from 0 to 1.
+
+        At the end they are what is written, and before it not beyond that: rounding must not carry
+        a value over its bound, or make a jump of what goes on.
+        """
+        begin, end = self.way
+        if fraction == 1.0:  # of all fractions the only one with which the line misses it
+            return dict(end)
         if self.until is None:
-            return dict(self.params)
-        return {
-            name: value + fraction * (self.until[name] - value)
-            for name, value in self.params.items()
-        }
+            return dict(begin)
+        return {name: value + fraction * (end[name] - value) for name, value in begin.items()}
 
 
 @dataclass(frozen=True)
@@ -415,7 +424,7 @@ def _in_the_form_of_a_file(data: Mapping[str, Any]) -> Mapping[str, Any]:
 def _drifts_on(before: PhaseSpec, after: PhaseSpec) -> bool:
     if before.until is None and after.until is None:
         return False
-    return before.params_at(1.0) == after.params_at(0.0)
+    return before.way[1] == after.way[0]
 
 
 def _only(data: Mapping[str, Any], known: set[str], what: str) -> None:

@@ -235,7 +235,12 @@ class Schedule:
 
     @cached_property
     def distinct(self) -> tuple[Phase, ...]:
-        """The phases to replay: each frozen, and those that recur only once."""
+        """The phases to replay: each frozen, and those that recur only once.
+
+        By these agents are evaluated. A phase that moves is played at its middle, so that whatever
+        rests there, or moves through it, is replayed as the same one; see :attr:`told` for phases
+        that are the same from beginning to end.
+        """
         seen: list[Params] = []
         phases = []
         for index in range(len(self)):
@@ -252,9 +257,21 @@ class Schedule:
 
     @cached_property
     def places(self) -> tuple[int, ...]:
-        """Which of the distinct phases each phase is, counted from 0."""
-        indices = [phase.index for phase in self.distinct]
-        return tuple(indices.index(self.replayed_as(index)) for index in range(len(self)))
+        """Which of the phases in :attr:`told` each phase is, counted from 0.
+
+        A phase comes back only as it was from its beginning to its end. One that moves is none that
+        rests at its middle: who has learnt one of them has not learnt the other.
+        """
+        ways: list[tuple[Params, Params]] = []
+        for spec in self.phases:
+            if spec.way not in ways:
+                ways.append(spec.way)
+        return tuple(ways.index(spec.way) for spec in self.phases)
+
+    @cached_property
+    def told(self) -> tuple[Phase, ...]:
+        """The phases that can be told apart, each frozen, and those that come back only once."""
+        return tuple(self.frozen(self.places.index(place)) for place in range(1 + max(self.places)))
 
     def with_steps(self, steps: int | Sequence[int]) -> "Schedule":
         """Return the same phases with other lengths.

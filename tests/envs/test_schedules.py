@@ -268,6 +268,29 @@ def test_shipped_drifts_have_the_bits_that_they_always_had(game: str) -> None:
         }
 
 
+def test_phases_are_told_apart_by_the_whole_of_their_way() -> None:
+    """What an agent is evaluated by is the middle alone."""
+
+    def phase(begin: float, end: float | None = None) -> PhaseSpec:
+        until = None if end is None else {"gap": end}
+        return PhaseSpec(name="x", steps=10, params={"gap": begin}, until=until)
+
+    # There, back, at rest in the middle; each of them again; and one that moves nowhere.
+    schedule = Schedule(
+        "s",
+        (
+            *(phase(140.0, 60.0), phase(60.0, 140.0), phase(100.0)),
+            *(phase(100.0), phase(60.0, 140.0), phase(140.0, 60.0)),
+            *(phase(100.0, 100.0), phase(140.0), phase(140.0, 60.5)),
+        ),
+    )
+    assert schedule.places == (0, 1, 2, 2, 1, 0, 2, 3, 4)
+    assert [phase.index for phase in schedule.told] == [0, 1, 2, 7, 8]
+    assert [phase.params["gap"] for phase in schedule.told] == [100.0, 100.0, 100.0, 140.0, 100.25]
+    assert [phase.index for phase in schedule.distinct] == [0, 7, 8]
+    assert [schedule.replayed_as(index) for index in range(9)] == [0, 0, 0, 0, 0, 0, 0, 7, 8]
+
+
 def test_the_table_says_it_all() -> None:
     text = str(shipped("drift", make_game("Catcher")))
     assert "150,000 steps" in text

@@ -160,6 +160,7 @@ class ArcadeEnv(FixedWrapperAttributes, gym.Env[Observation, np.int64]):
             scheduled = clock.params_of_next(seed is not None) if other is None else other.params
             resolve(clock.tunables, {**scheduled, **pinned})
         super().reset(seed=seed)
+        rewinds = seed is not None or not self._seeded
         if seed is not None:
             clock.go_to(0)
         clock.begin_episode()
@@ -167,7 +168,7 @@ class ArcadeEnv(FixedWrapperAttributes, gym.Env[Observation, np.int64]):
         self._phase = phase.index
         params = clock.params if other is None else resolve(clock.tunables, other.params)
         self._hold(resolve(clock.tunables, {**params, **pinned}) if pinned else params)
-        if seed is not None or not self._seeded:
+        if rewinds:
             self.core.seed(self.np_random.integers(2**64, size=1, dtype=np.uint64))
             self._seeded = True
         self._begin(self._address, self._row, 0.0)
@@ -175,7 +176,7 @@ class ArcadeEnv(FixedWrapperAttributes, gym.Env[Observation, np.int64]):
         if self.render_mode == "human":
             self.render()
         info = {**clock.info(self._params), "phase": self._phase, "score": 0}
-        info["phase_changed"] = seed is None and self._phase != before
+        info["phase_changed"] = not rewinds and self._phase != before
         if self.pictures is None:
             return self._observe(), info
         return self.pictures.begin(self._scene, _ALL)[0], info

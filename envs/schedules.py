@@ -349,9 +349,10 @@ class Schedule:
 
     @cached_property
     def fingerprint(self) -> str:
-        """Sixteen hex digits, equal if and only if the parameters are at every lifetime step.
+        """Sixteen hex digits, equal if two schedules are written alike; names do not count.
 
-        Names do not count.
+        If they are equal, so are the parameters at every lifetime step. The reverse does not hold:
+        with and without an ``until`` that equals ``params`` it is another one.
         """
         content = [
             [

@@ -291,6 +291,16 @@ def test_phases_are_told_apart_by_the_whole_of_their_way() -> None:
     assert [schedule.replayed_as(index) for index in range(9)] == [0, 0, 0, 0, 0, 0, 0, 7, 8]
 
 
+def test_a_fingerprint_is_that_of_what_is_written() -> None:
+    """Equal ones mean the same parameters at every step; other ones do not mean others."""
+    rest = PhaseSpec(name="rest", steps=10, params={"a": 1.0})
+    still = PhaseSpec(name="still", steps=10, params={"a": 1.0}, until={"a": 1.0})
+    one, other = Schedule("s", (rest,)), Schedule("s", (still,))
+    assert [one.at(step).params for step in range(12)] == [{"a": 1.0}] * 12
+    assert [other.at(step).params for step in range(12)] == [{"a": 1.0}] * 12
+    assert one.fingerprint != other.fingerprint
+
+
 def test_the_table_says_it_all() -> None:
     text = str(shipped("drift", make_game("Catcher")))
     assert "150,000 steps" in text

@@ -113,7 +113,7 @@ def training_schedule(
     if not method.interleaved:
         return schedule
     mixed = schedule.interleaved()
-    before, now = ([phase.params for phase in one.distinct] for one in (schedule, mixed))
+    before, now = ([one.phases[phase.index].way for phase in one.told] for one in (schedule, mixed))
     if context == "one-hot" and before != now:
         raise ValueError(
             f"method {method.name!r} takes turns between pieces of phases, and those of a phase "
@@ -280,7 +280,7 @@ def check_told(
             setting is for another context.
     """
     settings.check_context(context)
-    phases = settings.tasks if context == INFERRED else len(schedule.distinct)
+    phases = settings.tasks if context == INFERRED else len(schedule.told)
     who = {part.told: f"part {part.name!r}" for part in parts if part.told}
     if who:
         check_tells(next(iter(who.values())), context)

@@ -701,7 +701,7 @@ class ContinualDQN(DQN):
         return self.phase_tracker.ends_with(phase)
 
     def place_of(self, phase: int) -> int:
-        """Return which of the distinct phases, or of the inferred tasks, a phase is."""
+        """Return which of the phases that are told apart, or of the inferred tasks, one is."""
         return self.phase_tracker.place_of(phase)
 
     @property

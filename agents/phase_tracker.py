@@ -129,7 +129,7 @@ class PhaseTracker:
         return self.schedule.ends.index(boundary)
 
     def place_of(self, phase: int) -> int:
-        """Return which of the distinct phases, or of the inferred tasks, a phase is."""
+        """Return which of the phases that are told apart, or of the inferred tasks, one is."""
         if self._infers is not None:
             return [0, *(switch.task for switch in self._infers.inference.switches)][phase]
         return phase if self.schedule is None else self.schedule.places[phase]

@@ -13,7 +13,12 @@ from typing import Any, NamedTuple
 from continual_arcade.envs.checks import flag
 from continual_arcade.envs.compiling import rule
 from continual_arcade.envs.game import Feature, Game
-from continual_arcade.envs.labelled import LANE_FIELDS, NUM_QUESTIONS, labelled_rules
+from continual_arcade.envs.labelled import (
+    LANE_FIELDS,
+    NUM_QUESTIONS,
+    indices,
+    labelled_rules,
+)
 from continual_arcade.envs.tunables import Tunable, Tunables
 
 DIGITS = 9
@@ -115,13 +120,15 @@ def addition_facts(exam: bool = False) -> Game:
     Args:
         exam: Whether an episode asks all facts, one after the other; else one that is drawn.
     """
+    questions = float(FACTS) if flag("exam", exam) else 0.0
     return Game(
         name="AdditionFacts",
         actions=tuple(map(str, range(LEAST, 2 * DIGITS + 1))),
         tunables=TUNABLES,
         features=features(),
-        constants={NUM_QUESTIONS: float(FACTS) if flag("exam", exam) else 0.0},
+        constants={NUM_QUESTIONS: questions},
         lane_fields=LANE_FIELDS,
+        indices=indices(FACTS, questions),
         rules=RULES,
         size=(640, 360),
         points=f"right answers of {FACTS}",

@@ -26,8 +26,9 @@ from continual_arcade.envs.messages import unknown
 from continual_arcade.envs.picture_format import FEATURES
 from continual_arcade.envs.pictured import check_context_of, looks
 from continual_arcade.envs.pictures import Pictures, Seen
+from continual_arcade.envs.schedules import LONGEST
 from continual_arcade.envs.seeds import plain_seed
-from continual_arcade.envs.tunables import Params, differences, resolve
+from continual_arcade.envs.tunables import Params, Tunable, differences, resolve
 
 _TABLE = Instance((Mapping,))
 _ALL = np.ones(1, np.bool_)
@@ -159,6 +160,7 @@ class ArcadeEnv(FixedWrapperAttributes, gym.Env[Observation, np.int64]):
             scheduled = clock.params_of_next(seed is not None) if other is None else other.params
             resolve(clock.tunables, {**scheduled, **pinned})
         super().reset(seed=seed)
+        rewinds = seed is not None or not self._seeded
         if seed is not None:
             clock.go_to(0)
         clock.begin_episode()
@@ -166,7 +168,7 @@ class ArcadeEnv(FixedWrapperAttributes, gym.Env[Observation, np.int64]):
         self._phase = phase.index
         params = clock.params if other is None else resolve(clock.tunables, other.params)
         self._hold(resolve(clock.tunables, {**params, **pinned}) if pinned else params)
-        if seed is not None or not self._seeded:
+        if rewinds:
             self.core.seed(self.np_random.integers(2**64, size=1, dtype=np.uint64))
             self._seeded = True
         self._begin(self._address, self._row, 0.0)
@@ -174,7 +176,7 @@ class ArcadeEnv(FixedWrapperAttributes, gym.Env[Observation, np.int64]):
         if self.render_mode == "human":
             self.render()
         info = {**clock.info(self._params), "phase": self._phase, "score": 0}
-        info["phase_changed"] = seed is None and self._phase != before
+        info["phase_changed"] = not rewinds and self._phase != before
         if self.pictures is None:
             return self._observe(), info
         return self.pictures.begin(self._scene, _ALL)[0], info
@@ -248,7 +250,7 @@ class ArcadeEnv(FixedWrapperAttributes, gym.Env[Observation, np.int64]):
         check_state(self, state)
         load_shared_state(self, state)
         self._phase = state["phase"]
-        self._hold(dict(state["params"]))
+        self._hold(resolve(self.clock.tunables, state["params"]))
         self._seeded = state["seeded"]
         self._ended = state["ended"]
 
@@ -428,10 +430,11 @@ def check_state(env: _Playing, state: Mapping[str, Any]) -> None:
                     "another version, or is damaged"
                 )
     env.clock.check_state(_TABLE("clock", state["clock"]))
-    begun = bool(state.get("running", state.get("seeded")))
     try:
         check_values({name: state[name] for name in own}, _rules(env))
         tunables = env.game.tunables
+        # A state that is none of an environment that was reset, and yet goes on, is looked at, too.
+        begun = any(map(state.get, ("running", "same", "seeded"))) or state.get("ended") is False
         if "params" in own and resolve(tunables, state["params"]).keys() != state["params"].keys():
             raise ValueError("params lack some")
         _check_blocks(env, state["blocks"], begun)
@@ -439,7 +442,7 @@ def check_state(env: _Playing, state: Mapping[str, Any]) -> None:
             _check_scenes(env, state["scenes"])
         if begun and "rows" in own:
             for column, (name, tunable) in zip(state["rows"].T, tunables.items(), strict=True):
-                _check_range(name, column, tunable.low, tunable.high)
+                _check_tunable(name, tunable, column)
             _check_range("phases", state["phases"], 0, len(env.clock.schedule) - 1)
     except (TypeError, ValueError) as error:
         raise ValueError(f"the state is damaged: {error}") from error
@@ -458,15 +461,30 @@ def _rules(env: _Playing) -> dict[str, Rule]:
 
 
 def _check_blocks(env: _Playing, blocks: npt.NDArray[np.void], begun: bool) -> None:
-    """Check the numbers of games: constants are this game's, and what drifts is within bounds."""
+    """Check the numbers of games: constants are this game's, and what drifts is within bounds.
+
+    So is what finds something in memory: a label is an action, and the game knows of the others.
+    """
     for name in blocks.dtype.names or ():
         if blocks.dtype[name].base.kind == "f" and not np.isfinite(blocks[name]).all():
             raise ValueError(f"{name} is not finite")
     for name, constant in env.game.constants.items():
         _check_range(name, blocks[name], constant, constant)
-    for name, tunable in env.game.tunables.items() if begun else ():
-        running = blocks[name].reshape(-1)[: env.core.num_envs]
-        _check_range(name, running, tunable.low, tunable.high)
+    if not begun:
+        return
+    game, count = env.game, env.core.num_envs
+    indices = {**game.indices, **({"label": game.num_actions} if game.rules.labelled else {})}
+    names = ("score", "steps", *game.tunables, *indices)
+    lanes = {name: blocks[name].reshape(-1)[:count] for name in names}
+    for name in ("score", "steps"):
+        _check_range(name, lanes[name], 0.0, LONGEST)
+    for name, tunable in game.tunables.items():
+        _check_tunable(name, tunable, lanes[name])
+    for name, things in indices.items():
+        number = things if isinstance(things, int) else things(lanes)
+        most = np.broadcast_to(number, count) - 1.0
+        if not ((lanes[name] >= 0.0) & (lanes[name] <= most) & _whole(lanes[name])).all():
+            raise ValueError(f"{name} must be a whole number from 0 to {most.min():g}")
 
 
 def _check_scenes(env: _Playing, scenes: npt.NDArray[np.float32]) -> None:
@@ -475,6 +493,17 @@ def _check_scenes(env: _Playing, scenes: npt.NDArray[np.float32]) -> None:
         raise ValueError("scenes are not finite")
     for place, number in enumerate(env.game.features):
         _check_range(f"{number.name} of a scene", scenes[..., place], number.low, number.high)
+
+
+def _check_tunable(name: str, tunable: Tunable, values: npt.NDArray[Any]) -> None:
+    _check_range(name, values, tunable.low, tunable.high)
+    if tunable.integer and not _whole(values).all():
+        raise ValueError(f"{name} must be a whole number")
+
+
+def _whole(values: npt.NDArray[Any]) -> npt.NDArray[np.bool_]:
+    whole: npt.NDArray[np.bool_] = values == np.floor(values)
+    return whole
 
 
 def _check_range(name: str, values: npt.NDArray[Any], low: float, high: float) -> None:

@@ -327,7 +327,7 @@ class ArcadeVectorEnv(FixedAttributes, VectorEnv[Observations, Actions, Any]):
             seen = self.pictures.follow(observations, np.where(begun, BEGIN, FOLLOW))
         if restarts and num_ended:
             final_info = conditions.infos(lifetime_steps, final_scores, conditions.no_one)
-            final_info.update(labels)
+            final_info = masked({**final_info, **labels}, ended)
             finals = {"final_obs": final_seen, "final_info": final_info}
             finals["_final_obs"] = finals["_final_info"] = ended
             changed = conditions.begin(ended, clock)
@@ -681,6 +681,23 @@ class _Conditions:
         self._constant = {"phase": _shared(self.phases), "params": params}
         for name in ("phase", "params", "lifetime_step", "phase_changed", "score"):
             self._constant[f"_{name}"] = self.everyone
+
+
+def masked(infos: Mapping[str, Any], mask: Mask) -> dict[str, Any]:
+    """Return infos that are only of some sub-environments, as their masks then say.
+
+    Args:
+        infos: Infos of all of them, and their masks, whose names begin with an underscore.
+        mask: Of which ones, shape ``(num_envs,)``.
+    """
+    return {
+        name: mask
+        if name.startswith("_")
+        else masked(value, mask)
+        if isinstance(value, Mapping)
+        else value
+        for name, value in infos.items()
+    }
 
 
 def _shared(array: npt.NDArray[Any]) -> npt.NDArray[Any]:

@@ -40,8 +40,9 @@ class Context:
       :func:`scaled`. The scale is that of the tunable and not of the schedule: the same parameters
       always look the same. Where parameters move within a phase it shows those of the episode.
     - ``"one-hot"``: 1 for the phase, 0 for all others. Phases that set the same parameters are the
-      same phase (:attr:`Schedule.distinct`), so that one that recurs looks as it did before. One
-      whose parameters move is one phase from its beginning to its end.
+      same phase (:attr:`Schedule.told`), so that one that recurs looks as it did before. One whose
+      parameters move is one phase from its beginning to its end, and the same as one that moves
+      from there to there.
     - ``"inferred"``: nothing here; the agent infers a task, and adds that to what it sees.
 
     Args:
@@ -71,7 +72,7 @@ class Context:
         if self.kind == "one-hot":
             return tuple(
                 Feature(f"phase_{phase.index}", 0.0, 1.0, f"1 in phase {phase.name!r}, else 0")
-                for phase in self._schedule.distinct
+                for phase in self._schedule.told
             )
         return ()
 

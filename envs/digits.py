@@ -16,9 +16,14 @@ import numpy.typing as npt
 from continual_arcade.envs import images
 from continual_arcade.envs.checks import flag
 from continual_arcade.envs.compiling import rule
-from continual_arcade.envs.game import Feature, Game
+from continual_arcade.envs.game import Feature, Game, HowMany, Lanes
 from continual_arcade.envs.images import Images
-from continual_arcade.envs.labelled import LANE_FIELDS, NUM_QUESTIONS, labelled_rules
+from continual_arcade.envs.labelled import (
+    LANE_FIELDS,
+    NUM_QUESTIONS,
+    indices,
+    labelled_rules,
+)
 from continual_arcade.envs.tables import address_of_table, byte_at, share, word_at
 from continual_arcade.envs.tunables import Tunable, Tunables
 
@@ -224,6 +229,20 @@ def tunables(classes: int, side: int) -> Tunables:
     }
 
 
+def counts(found: Images, exam: bool) -> HowMany:
+    """Return how many images a task has: a function of lanes, by their ``split``."""
+    of_class = np.bincount(
+        found.test_labels if exam else found.train_labels, minlength=found.classes
+    )
+    pairs = [of_class[IN_SPLIT * k :][:IN_SPLIT] for k in range(found.classes // IN_SPLIT)]
+    by_split = np.array([of_class.sum(), *map(np.sum, pairs)], np.float64)
+
+    def count(lanes: Lanes) -> npt.NDArray[np.float64]:
+        return by_split[lanes["split"].astype(np.int64)]
+
+    return count
+
+
 @cache
 def _shared(source: str) -> tuple[Images, float, float]:
     """Read images; return them, and the keys of what is shared of them."""
@@ -247,6 +266,7 @@ def digits(images: str = SOURCE, exam: bool = False) -> Game:
     """
     found, numbers, pixels = _shared(images)
     side = found.side
+    questions = float(QUESTIONS) if flag("exam", exam) else 0.0
     return Game(
         name="Digits",
         actions=tuple(map(str, range(found.classes))),
@@ -257,7 +277,7 @@ def digits(images: str = SOURCE, exam: bool = False) -> Game:
             for x in range(side)
         ),
         constants={
-            NUM_QUESTIONS: float(QUESTIONS) if flag("exam", exam) else 0.0,
+            NUM_QUESTIONS: questions,
             "side": float(side),
             "classes": float(found.classes),
             "held_out": float(exam),
@@ -265,6 +285,7 @@ def digits(images: str = SOURCE, exam: bool = False) -> Game:
             "pixels_key": pixels,
         },
         lane_fields=LANE_FIELDS,
+        indices=indices(counts(found, exam), questions),
         rules=RULES,
         size=(640, 640),
         points=f"right answers of {QUESTIONS:,}, {found.source}",

@@ -25,8 +25,10 @@ num_frames = 0
 
 def _advance(block: Any, lane: int, constants: Any) -> None:
     """Play the frames of one step; the draws that the last one asks for are left to the loop."""
+    action = block.action[lane]
     reward = 0.0
     for frame in range(num_frames):
+        block.action[lane] = action  # whatever the rules of the frame before have made of it
         if frame and block.event[lane] & DRAW:
             bare_settle(block, lane, constants)
         bare_advance(block, lane, constants)

@@ -80,6 +80,12 @@ class Keys:
         return self.repeat if isinstance(self.repeat, bool) else action in self.repeat
 
 
+Lanes = Mapping[str, npt.NDArray[np.float64]]
+"""What lanes hold, by field, shape ``(lanes,)`` each."""
+HowMany = int | Callable[[Lanes], npt.NDArray[np.float64]]
+"""How many things there are; or a function that says it of lanes, from the tunables in them."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class Game:
     """A game: everything about it that does not change while it is played.
@@ -100,6 +106,9 @@ class Game:
     """What all lanes share: size of the field, rewards."""
     lane_fields: Mapping[str, tuple[int, ...]]
     """State of a lane beside the tunables, with shapes."""
+    indices: Mapping[str, HowMany] = field(default_factory=dict)
+    """Those by which rules find something in memory, and among how many things: whole numbers from
+    0 to one less. A state with another number is refused, because rules do not look again."""
     rules: Rules
     size: tuple[int, int]
     """Width and height of the picture [px]."""
@@ -173,6 +182,12 @@ class Game:
             if colour not in self.colours:
                 raise ValueError(
                     f"seen_where of {self.name}: {unknown('colour', colour, self.colours)}"
+                )
+        for name in self.indices:
+            if self.lane_fields.get(name) != ():
+                raise ValueError(
+                    f"indices of {self.name}: {name!r} is no field of a lane, of shape (): "
+                    f"{', '.join(self.lane_fields)}"
                 )
         if not 0 <= self.num_backdrops <= len(self.shapes):
             raise ValueError(

@@ -18,7 +18,7 @@ from typing import Any, NoReturn
 import numpy as np
 
 from continual_arcade.envs.compiling import rebind, rule
-from continual_arcade.envs.game import Rules
+from continual_arcade.envs.game import HowMany, Rules
 from continual_arcade.envs.lanes import DRAW, OVER
 from continual_arcade.envs.randomness import draw
 
@@ -27,6 +27,16 @@ LANE_FIELDS: dict[str, tuple[int, ...]] = {"example": (), "label": (), "question
 episode were answered."""
 NUM_QUESTIONS = "questions"
 """The constant with the number of questions of an exam; 0 in training."""
+
+
+def indices(num_examples: HowMany, num_questions: float) -> dict[str, HowMany]:
+    """Return ``Game.indices`` of a stream, but for labels, which are actions.
+
+    Args:
+        num_examples: How many examples the task has.
+        num_questions: Those of an exam; 0 in training.
+    """
+    return {"example": num_examples, "question": max(int(num_questions), 1) + 1}
 
 
 def _stand_in(*_: Any) -> NoReturn:

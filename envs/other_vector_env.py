@@ -15,6 +15,7 @@ from gymnasium.error import ResetNeeded
 from gymnasium.vector import AutoresetMode, VectorEnv
 from gymnasium.vector.utils import batch_space
 
+from continual_arcade.envs.arcade_vector_env import masked
 from continual_arcade.envs.checks import MOST_AT_ONCE, Array, Instance, Whole, whole_actions
 from continual_arcade.envs.clock import LifetimeClock
 from continual_arcade.envs.context import HIDDEN, Context, ContextKind
@@ -205,7 +206,7 @@ class OtherVectorEnv(VectorEnv[Any, Any, Any]):
                 seat.go_on()
         now = self._infos(clock.phase_changed)
         now |= {"final_obs": final_seen, "_final_obs": ended}
-        now |= {"final_info": infos, "_final_info": ended}
+        now |= {"final_info": masked(infos, ended), "_final_info": ended}
         return self._seen(), rewards, terminated, truncated, now
 
     def _checked(self, actions: Any) -> list[int]:

@@ -62,14 +62,23 @@ class PhaseSpec:
                 "both must name the same parameters"
             )
 
+    @property
+    def way(self) -> tuple[Params, Params]:
+        """Where the parameters are at the beginning and at the end; twice the same if they rest."""
+        return self.params, self.params if self.until is None else self.until
+
     def params_at(self, fraction: float) -> Params:
-        """Return the parameters after this fraction of the phase, from 0 to 1."""
+        """Return the parameters after this fraction of the phase, from 0 to 1.
+
+        At the end they are what is written, and before it not beyond that: rounding must not carry
+        a value over its bound, or make a jump of what goes on.
+        """
+        begin, end = self.way
+        if fraction == 1.0:  # of all fractions the only one with which the line misses it
+            return dict(end)
         if self.until is None:
-            return dict(self.params)
-        return {
-            name: value + fraction * (self.until[name] - value)
-            for name, value in self.params.items()
-        }
+            return dict(begin)
+        return {name: value + fraction * (end[name] - value) for name, value in begin.items()}
 
 
 @dataclass(frozen=True)
@@ -226,7 +235,12 @@ class Schedule:
 
     @cached_property
     def distinct(self) -> tuple[Phase, ...]:
-        """The phases to replay: each frozen, and those that recur only once."""
+        """The phases to replay: each frozen, and those that recur only once.
+
+        By these agents are evaluated. A phase that moves is played at its middle, so that whatever
+        rests there, or moves through it, is replayed as the same one; see :attr:`told` for phases
+        that are the same from beginning to end.
+        """
         seen: list[Params] = []
         phases = []
         for index in range(len(self)):
@@ -243,9 +257,21 @@ class Schedule:
 
     @cached_property
     def places(self) -> tuple[int, ...]:
-        """Which of the distinct phases each phase is, counted from 0."""
-        indices = [phase.index for phase in self.distinct]
-        return tuple(indices.index(self.replayed_as(index)) for index in range(len(self)))
+        """Which of the phases in :attr:`told` each phase is, counted from 0.
+
+        A phase comes back only as it was from its beginning to its end. One that moves is none that
+        rests at its middle: who has learnt one of them has not learnt the other.
+        """
+        ways: list[tuple[Params, Params]] = []
+        for spec in self.phases:
+            if spec.way not in ways:
+                ways.append(spec.way)
+        return tuple(ways.index(spec.way) for spec in self.phases)
+
+    @cached_property
+    def told(self) -> tuple[Phase, ...]:
+        """The phases that can be told apart, each frozen, and those that come back only once."""
+        return tuple(self.frozen(self.places.index(place)) for place in range(1 + max(self.places)))
 
     def with_steps(self, steps: int | Sequence[int]) -> "Schedule":
         """Return the same phases with other lengths.
@@ -323,9 +349,10 @@ class Schedule:
 
     @cached_property
     def fingerprint(self) -> str:
-        """Sixteen hex digits, equal if and only if the parameters are at every lifetime step.
+        """Sixteen hex digits, equal if two schedules are written alike; names do not count.
 
-        Names do not count.
+        If they are equal, so are the parameters at every lifetime step. The reverse does not hold:
+        with and without an ``until`` that equals ``params`` it is another one.
         """
         content = [
             [
@@ -415,7 +442,7 @@ def _in_the_form_of_a_file(data: Mapping[str, Any]) -> Mapping[str, Any]:
 def _drifts_on(before: PhaseSpec, after: PhaseSpec) -> bool:
     if before.until is None and after.until is None:
         return False
-    return before.params_at(1.0) == after.params_at(0.0)
+    return before.way[1] == after.way[0]
 
 
 def _only(data: Mapping[str, Any], known: set[str], what: str) -> None:

@@ -82,9 +82,10 @@ def advance(block: Any, lane: int, constants: Any) -> None:
 
 @rule
 def _advance_catcher(block: Any, lane: int, constants: Any) -> None:
-    # Lanes that are no environment are given no new action: theirs must not fall for ever.
-    block.action[lane] = max(block.action[lane] - LEFT, -1.0)
+    action = block.action[lane]
+    block.action[lane] = action - LEFT
     catcher.advance(block, lane, constants.catcher)
+    block.action[lane] = action
 
 
 @rule

@@ -155,7 +155,7 @@ class Learner(Protocol):
         ...
 
     def place_of(self, phase: int) -> int:
-        """Return which of the distinct phases of the schedule a phase is, counted from 0."""
+        """Return which of the phases that are told apart a phase is, counted from 0."""
         ...
 
     def reinitialise(self, network: bool, optimizer: bool, replay: bool) -> None:

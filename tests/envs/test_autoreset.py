@@ -12,7 +12,7 @@ from gymnasium.vector import AutoresetMode, SyncVectorEnv
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from continual_arcade.envs import IDS, ArcadeVectorEnv, PhaseSpec, Schedule
+from continual_arcade.envs import IDS, ArcadeVectorEnv, PhaseSpec, Schedule, arcade_vector_env
 
 EVERY_ID = pytest.mark.parametrize("env_id", IDS.values(), ids=IDS.keys())
 EVERY_MODE = pytest.mark.parametrize("mode", list(AutoresetMode), ids=lambda mode: mode.value)
@@ -69,8 +69,20 @@ def assert_alike(one: Any, other: Any) -> None:
             at = a["_final_obs"]
             np.testing.assert_array_equal(at, b["_final_obs"])
             np.testing.assert_array_equal(a["final_obs"][at], np.stack(b["final_obs"][at]))
+            mine, its = a["final_info"], b["final_info"]
             for name in TOLD:
-                np.testing.assert_array_equal(a["final_info"][name][at], b["final_info"][name][at])
+                np.testing.assert_array_equal(mine[name][at], its[name][at])
+            assert_masks_alike(mine, its)
+
+
+def assert_masks_alike(one: Any, other: Any) -> None:
+    """Assert that infos are of the same sub-environments, by all of their masks."""
+    assert {name for name in one if name[0] == "_"} == {name for name in other if name[0] == "_"}
+    for name, value in one.items():
+        if name[0] == "_":
+            np.testing.assert_array_equal(value, other[name])
+        elif isinstance(value, dict):
+            assert_masks_alike(value, other[name])
 
 
 def assert_played_alike(one: Any, other: Any, *how: Any) -> None:
@@ -156,6 +168,13 @@ def counted_on(env: ArcadeVectorEnv) -> None:
 def test_the_comparison_finds_what_is_wrong(plant: Callable[[ArcadeVectorEnv], None]) -> None:
     one, other = (make(CATCHER, 8, AutoresetMode.NEXT_STEP, 70) for make in (ours, theirs))
     plant(one)
+    with pytest.raises(AssertionError, match="Arrays are not equal"):
+        assert_played_alike(one, other, 5, 800)
+
+
+def test_the_comparison_finds_masks_of_all(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(arcade_vector_env, "masked", lambda infos, mask: infos)
+    one, other = (make(FLAPPY, 8, AutoresetMode.SAME_STEP, 70) for make in (ours, theirs))
     with pytest.raises(AssertionError, match="Arrays are not equal"):
         assert_played_alike(one, other, 5, 800)
 

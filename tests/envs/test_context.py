@@ -77,14 +77,14 @@ def by_hand(game: str, context: str, schedule: Schedule, params: Any, phase: int
         middles = {name: (low + high) / 2 for name, (low, high) in SCALES[game].items()}
         halves = {name: (high - low) / 2 for name, (low, high) in SCALES[game].items()}
         return [(params[name] - middles[name]) / halves[name] for name in SCALES[game]]
-    kinds: list[dict[str, float]] = []
+    kinds: list[set[tuple[str, float, float]]] = []
     numbers = []
     for spec in schedule.phases:
         ends = spec.until or spec.params
-        middle = {name: (value + ends[name]) / 2 for name, value in spec.params.items()}
-        if middle not in kinds:
-            kinds.append(middle)
-        numbers.append(kinds.index(middle))
+        kind = {(name, value, ends[name]) for name, value in spec.params.items()}
+        if kind not in kinds:
+            kinds.append(kind)
+        numbers.append(kinds.index(kind))
     return [float(number == numbers[phase]) for number in range(len(kinds))]
 
 
@@ -108,7 +108,12 @@ def schedules(draw: Any, game: str) -> Schedule:
         steps = draw(st.integers(6, 40))
         if phases and draw(st.booleans()):
             again = draw(st.sampled_from(phases))
-            phases.append(PhaseSpec(name="x", steps=steps, params=again.params, until=again.until))
+            params, until = again.params, again.until
+            if until is not None:  # as it was, or the way back, or at rest in the middle
+                back = (until, params)
+                rest = (again.params_at(0.5), None)
+                params, until = draw(st.sampled_from([(params, until), back, rest]))
+            phases.append(PhaseSpec(name="x", steps=steps, params=params, until=until))
             continue
         played = game.removeprefix("Relabelled")
         if game == "Tour":
@@ -186,6 +191,24 @@ def play_many(env: ArcadeVectorEnv, schedule: Schedule, seed: int, steps: int = 
 
 
 MODES = ["SameStep", "NextStep", "Disabled"]
+
+
+def test_a_way_and_its_middle_do_not_look_alike() -> None:
+    """They are evaluated alike, but who has learnt one of them has not learnt the others."""
+    ways = ((140.0, 60.0), (60.0, 140.0), (100.0, None))
+    schedule = Schedule(
+        "ways",
+        tuple(
+            PhaseSpec(
+                name="x", steps=20, params={"gap": a}, until=None if b is None else {"gap": b}
+            )
+            for a, b in (*ways, ways[1])
+        ),
+    )
+    assert len(schedule.distinct) == 1
+    for phase, place in enumerate((0, 1, 2, 1)):
+        seen, _ = ArcadeEnv("FlappyBird", schedule, phase, context="one-hot").reset(seed=0)
+        assert seen[8:].tolist() == np.eye(3)[place].tolist()
 
 
 @pytest.mark.parametrize("game", CLASSIC)

@@ -1,7 +1,8 @@
 """A step of several frames is as many steps of the bare game with the same action."""
 
 import pickle
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from typing import Any
 
 import gymnasium as gym
@@ -17,10 +18,13 @@ from continual_arcade.envs import (
     ArcadeVectorEnv,
     PhaseSpec,
     Schedule,
+    catcher,
     frame_skip,
     make_game,
     shipped,
 )
+from continual_arcade.envs.compiling import rule
+from continual_arcade.envs.game import Game
 from continual_arcade.envs.lanes import DRAW, OVER
 from continual_arcade.envs.oracles import Oracle, Unbeatable
 from continual_arcade.evaluation import Evaluator
@@ -42,10 +46,22 @@ def same_state(one: Any, other: Any) -> bool:
     )
 
 
-def alike(game: str, frames: int, seed: int, steps: int, **skipped: Any) -> Iterator[bool]:
+KINDS = [
+    (game, phase)
+    for game in GAMES
+    for phase in range(len(shipped("conflict", make_game(game))) if game == "Tour" else 1)
+]
+"""Games with a phase of ``conflict``: all that there are of a game that is several games."""
+EVERY_KIND = pytest.mark.parametrize(("game", "phase"), KINDS)
+
+
+def alike(
+    game: str, frames: int, seed: int, steps: int, phase: int = 0, **skipped: Any
+) -> Iterator[bool]:
     """Play a game frame by frame beside itself; yield whether all is the same, step by step."""
-    env = ArcadeEnv(game, frame_skip=frames, rewards=REWARDS, **skipped)
-    bare = ArcadeEnv(game, rewards=REWARDS)
+    options: dict[str, Any] = {"rewards": REWARDS, "schedule": "conflict", "phase": phase}
+    env = ArcadeEnv(game, frame_skip=frames, **options, **skipped)
+    bare = ArcadeEnv(game, **options)
     rng = np.random.default_rng(seed)
     env.reset(seed=seed)
     bare.reset(seed=seed)
@@ -71,16 +87,36 @@ def alike(game: str, frames: int, seed: int, steps: int, **skipped: Any) -> Iter
             bare.reset()
 
 
-@EVERY_GAME
+@EVERY_KIND
 @settings(max_examples=6)
 @given(frames=st.sampled_from([2, 5]), seed=st.integers(0, 2**32))
-def test_a_step_is_so_many_frames(game: str, frames: int, seed: int) -> None:
-    assert all(alike(game, frames, seed, 120))
+def test_a_step_is_so_many_frames(game: str, phase: int, frames: int, seed: int) -> None:
+    assert all(alike(game, frames, seed, 120, phase))
 
 
-@pytest.mark.parametrize("game", ["FlappyBird", "Catcher", "Tour"])
-def test_a_step_of_a_game_in_pictures_is_so_many_frames(game: str) -> None:
-    assert all(alike(game, 5, 3, 120, observation="pixels", screen_size=21))
+@pytest.mark.parametrize(
+    ("game", "phase"), [("FlappyBird", 0), ("Catcher", 0), ("Tour", 0), ("Tour", 1)]
+)
+def test_a_step_of_a_game_in_pictures_is_so_many_frames(game: str, phase: int) -> None:
+    assert all(alike(game, 5, 3, 120, phase, observation="pixels", screen_size=21))
+
+
+@rule
+def changes_its_action(block: Any, lane: int, constants: Any) -> None:
+    """Plays Catcher, and leaves another action behind, as rules may."""
+    catcher.advance(block, lane, constants)
+    block.action[lane] -= 1.0
+
+
+def changing(rewards: Mapping[str, float] | None = None) -> Game:
+    game = catcher.catcher(rewards=rewards)
+    rules = game.rules._replace(advance=changes_its_action)
+    return replace(game, name="Changing", rules=rules, maker=changing, options={"rewards": rewards})
+
+
+def test_each_frame_has_the_action_of_the_step(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(GAMES, "Changing", changing)
+    assert all(alike("Changing", 4, 0, 120))
 
 
 @EVERY_GAME
@@ -103,12 +139,13 @@ def test_compiled_code_of_so_many_frames_is_for_no_other_number(vector: bool) ->
         assert np.all(env.step(np.ones(2, np.int64) if vector else 1)[1] == frames)
 
 
-@EVERY_GAME
+@EVERY_KIND
 @pytest.mark.parametrize("mode", ["SameStep", "NextStep", "Disabled"])
-def test_batches_are_single_games(game: str, mode: str) -> None:
+def test_batches_are_single_games(game: str, phase: int, mode: str) -> None:
     """In more than a block; the frames of a game that ends within a step leave the others alone."""
     count = 70
     options: dict[str, Any] = {"frame_skip": 3, "rewards": REWARDS}
+    options |= {"schedule": "conflict", "phase": phase}
     many = ArcadeVectorEnv(game, count, autoreset_mode=mode, **options)
     singles = [ArcadeEnv(game, **options) for _ in range(count)]
     rng = np.random.default_rng(0)
@@ -135,7 +172,7 @@ def test_batches_are_single_games(game: str, mode: str) -> None:
             np.testing.assert_array_equal(seen[i], like)
         ended = terminated
         ends += int(ended.sum())
-    assert ends > 20 or game.endswith("Catcher")
+    assert ends > 20 or game.endswith("Catcher") or phase
 
 
 def test_clocks_and_limits_count_steps_of_the_agent() -> None:
@@ -223,13 +260,27 @@ def last_reward(block: Any, lane: int, constants: Any) -> None:
             break
 
 
+def acts_anew(block: Any, lane: int, constants: Any) -> None:
+    """Plant an error: a frame has the action that the rules of the last one have left behind."""
+    reward = 0.0
+    for frame in range(num_frames):
+        if frame and block.event[lane] & DRAW:
+            bare_settle(block, lane, constants)
+        bare_advance(block, lane, constants)
+        reward += block.reward[lane]
+        if block.event[lane] & OVER:
+            break
+    block.reward[lane] = reward
+
+
 bare_advance: Any = None
 bare_settle: Any = None
 num_frames = 0
 
 
-@pytest.mark.parametrize("plant", [settles_late, plays_on, last_reward])
+@pytest.mark.parametrize("plant", [settles_late, plays_on, last_reward, acts_anew])
 def test_wrong_frames_are_found(plant: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(frame_skip, "_advance", plant)
     monkeypatch.setattr(frame_skip, "_rules", frame_skip._rules.__wrapped__)
-    assert not all(alike("Catcher", 4, 0, 200))
+    monkeypatch.setitem(GAMES, "Changing", changing)
+    assert not all(alike("Changing" if plant is acts_anew else "Catcher", 4, 0, 200))

@@ -2,6 +2,8 @@
 
 import pickle
 from collections import Counter
+from dataclasses import replace
+from typing import Any
 
 import gymnasium as gym
 import numpy as np
@@ -10,8 +12,19 @@ from gymnasium.utils.env_checker import check_env as check_gymnasium
 from scipy import stats
 from stable_baselines3.common.env_checker import check_env as check_sb3
 
-from continual_arcade.envs import IDS, STREAMS, Schedule, make_game
+from continual_arcade.envs import (
+    IDS,
+    STREAMS,
+    ArcadeEnv,
+    ArcadeVectorEnv,
+    Schedule,
+    addition_facts,
+    digits,
+    images,
+    make_game,
+)
 from continual_arcade.envs.addition_facts import FACTS, LEAST
+from continual_arcade.envs.game import Game
 from continual_arcade.envs.oracles import Oracle, Unbeatable
 from continual_arcade.evaluation import EvaluationSettings, Evaluator
 from continual_arcade.evaluation.protocol import Protocol
@@ -211,3 +224,119 @@ def test_a_state_and_a_copy_resume(game: str) -> None:
         for a, b in zip(mine[:4], its[:4], strict=True):
             assert np.array_equal(a, b)
         assert np.array_equal(mine[4]["final_info"]["label"], its[4]["final_info"]["label"])
+
+
+def counted(game: str, params: dict[str, float], exam: bool) -> int:
+    """Count the examples of a task, one by one."""
+    if game == GAME:
+        return len(facts(int(params["addend"])))
+    found = images.load(digits.SOURCE)
+    labels = (found.test_labels if exam else found.train_labels).tolist()
+    split = int(params["split"])
+    return sum(split == 0 or label // 2 == split - 1 for label in labels)
+
+
+TASKS: list[tuple[str, dict[str, float]]] = [
+    *((GAME, {"addend": addend}) for addend in (1, 9)),
+    *(("Digits", {"split": split}) for split in (0, 1, 5)),
+    *(("SplitDigits", {"split": split}) for split in (1, 3)),
+]
+ANSWERS = {GAME: 17, "Digits": 10, "SplitDigits": 2}
+
+
+@pytest.mark.parametrize("count", [0, 3])
+@pytest.mark.parametrize("exam", [False, True])
+@pytest.mark.parametrize(("game", "params"), TASKS)
+def test_a_state_finds_nothing_where_there_is_nothing(
+    game: str, params: dict[str, float], exam: bool, count: int
+) -> None:
+    """Compiled code looks up what a state says: 1e9 for an example ended the process."""
+    env: Any = ArcadeVectorEnv(game, count, exam=exam) if count else ArcadeEnv(game, exam=exam)
+    env.reset(seed=0, options={"params": params})
+    examples, lane = counted(game, params, exam), max(count - 1, 0)
+    questions = {GAME: FACTS, "Digits": 1_000, "SplitDigits": 1_000}[game] if exam else 1
+    for name, most in (
+        ("example", examples - 1),
+        ("label", ANSWERS[game] - 1),
+        ("question", questions),
+    ):
+        before = env.state_dict()
+        for wrong in (-1.0, 0.5, most + 1.0, 5e6, 1e9, -1e18, 2.0**53):
+            state = env.state_dict()
+            state["blocks"][name][0, lane] = wrong
+            with pytest.raises(
+                ValueError, match=f"damaged: {name} must be a whole number from 0 to {most}"
+            ):
+                env.load_state_dict(state)
+            np.testing.assert_array_equal(env.state_dict()["blocks"], before["blocks"])
+        for right in (0.0, float(most)):
+            state = env.state_dict()
+            state["blocks"][name][0, lane] = right
+            env.load_state_dict(state)
+        env.load_state_dict(before)
+    env.step(np.zeros(count, np.int64) if count else 0)
+
+
+@pytest.mark.parametrize("count", [0, 3])
+@pytest.mark.parametrize(
+    ("game", "name", "wrong"),
+    [
+        (GAME, "addend", 1.5),
+        ("Digits", "split", 0.5),
+        ("Digits", "permutation", 98.5),
+        ("Digits", "square", 0.5),
+        ("SplitDigits", "split", 1.25),
+        ("Tour", "which_game", 0.5),
+        ("RelabelledCatcher", "labels", 4.5),
+    ],
+)
+def test_a_state_has_no_part_of_a_task(game: str, name: str, wrong: float, count: int) -> None:
+    """Half a split was a class below 0."""
+    env: Any = ArcadeVectorEnv(game, count) if count else ArcadeEnv(game)
+    env.reset(seed=0)
+    state = env.state_dict()
+    state["blocks"][name][0, -1 if not count else count - 1] = wrong
+    with pytest.raises(ValueError, match=f"damaged: {name} must be a whole number"):
+        env.load_state_dict(state)
+    if count:
+        state = env.state_dict()
+        state["rows"][1, [*env.game.tunables].index(name)] = wrong
+        with pytest.raises(ValueError, match=f"damaged: {name} must be a whole number"):
+            env.load_state_dict(state)
+
+
+def test_a_state_that_goes_on_has_begun() -> None:
+    """Nothing was looked at in one that had not, and yet it was played on, or begun with."""
+    single = ArcadeEnv("SplitDigits")
+    state = {**single.state_dict(), "ended": False}
+    with pytest.raises(ValueError, match="damaged: split must be from 1 to 5"):
+        single.load_state_dict(state)
+    many = ArcadeVectorEnv("SplitDigits", 2)
+    state = {**many.state_dict(), "same": True}
+    with pytest.raises(ValueError, match="damaged: split must be from 1 to 5"):
+        many.load_state_dict(state)
+
+
+def silent_facts(exam: bool = False) -> Game:
+    facts = addition_facts.addition_facts(exam)
+    return replace(facts, name="SilentFacts", indices={}, maker=silent_facts)
+
+
+def test_a_label_is_an_action_in_every_stream(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Also in one of somebody else's, which says nothing of what its rules look up."""
+    monkeypatch.setitem(STREAMS, "SilentFacts", silent_facts)
+    env = ArcadeEnv("SilentFacts")
+    env.reset(seed=0)
+    state = env.state_dict()
+    state["blocks"]["label"] = 17.0
+    with pytest.raises(ValueError, match="label must be a whole number from 0 to 16"):
+        env.load_state_dict(state)
+
+
+def test_what_is_looked_up_is_a_field() -> None:
+    game = make_game("Catcher")
+    for name in ("exmaple", "gap"):
+        with pytest.raises(ValueError, match=f"indices of Catcher: '{name}' is no field of a lane"):
+            replace(game, indices={name: 3})
+    with pytest.raises(ValueError, match="indices of FlappyBird: 'pipe_x' is no field"):
+        replace(make_game("FlappyBird"), indices={"pipe_x": 3})

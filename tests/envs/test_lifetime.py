@@ -6,7 +6,15 @@ import gymnasium as gym
 import numpy as np
 import pytest
 
-from continual_arcade.envs import IDS, ArcadeVectorEnv, PhaseSpec, Schedule
+from continual_arcade.envs import (
+    IDS,
+    ArcadeEnv,
+    ArcadeVectorEnv,
+    PhaseSpec,
+    Schedule,
+    make_game,
+    shipped,
+)
 
 ID = IDS["FlappyBird"]
 
@@ -21,6 +29,22 @@ def vector(num_envs: int, **kwargs: Any) -> ArcadeVectorEnv:
     env = gym.make_vec(ID, num_envs=num_envs, **kwargs)
     assert isinstance(env, ArcadeVectorEnv)
     return env
+
+
+def test_nothing_has_changed_where_nothing_was_before() -> None:
+    """A first reset in another phase than the first one changes none, with a seed or without."""
+    schedule = shipped("conflict", make_game("Catcher"))
+    options = {"phase": 1}
+    for seed in (None, 3):
+        single, many = ArcadeEnv("Catcher", schedule), ArcadeVectorEnv("Catcher", 2, None, schedule)
+        for env in (single, many):
+            _, info = env.reset(seed=seed, options=options)
+            assert np.all(info["phase"] == 1)
+            assert not np.any(info["phase_changed"])
+            _, info = env.reset(options={"phase": 2})
+            assert np.all(info["phase_changed"])
+            _, info = env.reset(seed=5, options=options)
+            assert not np.any(info["phase_changed"])
 
 
 def test_a_boundary_truncates_and_never_terminates() -> None:

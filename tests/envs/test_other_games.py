@@ -79,7 +79,11 @@ def test_each_plays_what_gymnasium_plays_with_its_seed(data: dict[str, Any]) -> 
             if any(ends):
                 ended += 1
                 np.testing.assert_array_equal(infos["final_obs"][i], last)
-                assert infos["final_info"]["score"][i] == scores[i]
+                final = infos["final_info"]
+                assert final["score"][i] == scores[i]
+                of_all = (infos["_final_obs"], final["_score"], final["params"]["_env"])
+                assert [mask.tolist() for mask in of_all] == [(terminated | truncated).tolist()] * 3
+                assert infos["_score"].all()
                 scores[i] = 0.0
                 last, _ = each.reset()
             np.testing.assert_array_equal(seen[i], last)

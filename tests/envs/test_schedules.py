@@ -1,16 +1,21 @@
 """A schedule is a pure function of the lifetime step, and travels as data."""
 
 import json
+import math
+from fractions import Fraction
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from schedules_of_games import CLASSIC, PAIRS
 
 from continual_arcade.envs import (
+    ArcadeEnv,
+    ArcadeVectorEnv,
     Phase,
     PhaseSpec,
     Schedule,
@@ -177,6 +182,123 @@ def test_a_drift_into_a_rest_has_no_boundary_and_a_jump_has() -> None:
     rest = PhaseSpec(name="rest", steps=10, params={"a": 2.0})
     jump = PhaseSpec(name="jump", steps=10, params={"a": 5.0})
     assert Schedule("s", (ramp, rest, jump, jump)).boundaries == (20, 30)
+
+
+WIDE = st.floats(-1e3, 1e3)
+
+
+@given(WIDE, WIDE, st.integers(1, 10**6), st.data())
+def test_a_drift_ends_where_it_says_and_never_leaves_its_way(
+    begin: float, end: float, steps: int, data: Any
+) -> None:
+    spec = PhaseSpec(name="drift", steps=steps, params={"a": begin}, until={"a": end})
+    schedule = Schedule("s", (spec,))
+    assert schedule.at(0).params["a"] == begin
+    for after in (steps, steps + 1, 3 * steps):
+        assert schedule.at(after).params["a"] == end
+    step = data.draw(st.integers(0, steps))
+    value = schedule.at(step).params["a"]
+    assert min(begin, end) <= value <= max(begin, end)
+    exact = Fraction(begin) + Fraction(step, steps) * (Fraction(end) - Fraction(begin))
+    assert abs(Fraction(value) - exact) <= 4 * Fraction(math.ulp(max(abs(begin), abs(end), 1.0)))
+
+
+def test_a_fraction_next_to_the_end_is_not_beyond_it() -> None:
+    """What is rounded at the end itself, which is over it often, is not rounded there."""
+    rng = np.random.default_rng(0)
+    nearly = 1.0 - 2.0**-53
+    over = 0
+    ends = rng.uniform(-1.0, 1.0, (20_000, 2)) * 10.0 ** rng.integers(-9, 9, (20_000, 2))
+    for begin, end in ends.tolist():
+        low, high = sorted((begin, end))
+        over += not low <= begin + 1.0 * (end - begin) <= high
+        spec = PhaseSpec(name="drift", steps=1, params={"a": begin}, until={"a": end})
+        assert low <= spec.params_at(nearly)["a"] <= high
+    assert over > 100  # else this would have found nothing
+
+
+@given(st.lists(WIDE, min_size=2, max_size=5))
+def test_phases_that_go_on_where_the_last_one_ended_have_no_boundary(values: list[float]) -> None:
+    """Whatever rounding makes of the way: 0.052 until 0.02 ended at 0.019999999999999997."""
+    for ways in (values, [0.052, 0.02, 0.3]):
+        drifts = [
+            PhaseSpec(name="x", steps=9, params={"a": begin}, until={"a": end})
+            for begin, end in pairwise(ways)
+        ]
+        rest = PhaseSpec(name="rest", steps=9, params={"a": ways[-1]})
+        assert Schedule("s", (*drifts, rest)).boundaries == ()
+        jump = PhaseSpec(name="jump", steps=9, params={"a": math.nextafter(ways[-1], 1e9)})
+        assert Schedule("s", (*drifts, jump)).boundaries == (9 * len(drifts),)
+
+
+TO_A_BOUND = Schedule(
+    "ice",
+    (PhaseSpec(name="freezing", steps=400, params={"friction": 0.052}, until={"friction": 0.02}),),
+)
+
+
+def test_a_drift_to_a_bound_can_be_played_to_its_end() -> None:
+    game = make_game("Catcher")
+    TO_A_BOUND.interleaved(16).check(game.tunables)
+    single = ArcadeEnv("Catcher", TO_A_BOUND)
+    single.reset(seed=0)
+    for _ in range(402):
+        if single.step(0)[2]:
+            single.reset()
+    assert single.reset()[1]["params"]["friction"] == 0.02
+    many = ArcadeVectorEnv("Catcher", 4, 3, TO_A_BOUND)
+    many.reset(seed=0)
+    for _ in range(102):
+        *_, infos = many.step(np.zeros(4, np.int64))
+    assert infos["params"]["friction"].tolist() == [0.02] * 4
+
+
+@EVERY_CLASSIC
+def test_shipped_drifts_have_the_bits_that_they_always_had(game: str) -> None:
+    """Those of the published runs: begin + fraction (end - begin), as it is rounded."""
+    schedule = shipped("drift", make_game(game))
+    for step in range(0, schedule.total_steps, 7):
+        index, passed = divmod(step, 25_000)
+        spec = schedule.phases[index]
+        assert spec.until is not None
+        fraction = 1.0 - (25_000 - passed) / 25_000
+        assert schedule.at(step).params == {
+            name: value + fraction * (spec.until[name] - value)
+            for name, value in spec.params.items()
+        }
+
+
+def test_phases_are_told_apart_by_the_whole_of_their_way() -> None:
+    """What an agent is evaluated by is the middle alone."""
+
+    def phase(begin: float, end: float | None = None) -> PhaseSpec:
+        until = None if end is None else {"gap": end}
+        return PhaseSpec(name="x", steps=10, params={"gap": begin}, until=until)
+
+    # There, back, at rest in the middle; each of them again; and one that moves nowhere.
+    schedule = Schedule(
+        "s",
+        (
+            *(phase(140.0, 60.0), phase(60.0, 140.0), phase(100.0)),
+            *(phase(100.0), phase(60.0, 140.0), phase(140.0, 60.0)),
+            *(phase(100.0, 100.0), phase(140.0), phase(140.0, 60.5)),
+        ),
+    )
+    assert schedule.places == (0, 1, 2, 2, 1, 0, 2, 3, 4)
+    assert [phase.index for phase in schedule.told] == [0, 1, 2, 7, 8]
+    assert [phase.params["gap"] for phase in schedule.told] == [100.0, 100.0, 100.0, 140.0, 100.25]
+    assert [phase.index for phase in schedule.distinct] == [0, 7, 8]
+    assert [schedule.replayed_as(index) for index in range(9)] == [0, 0, 0, 0, 0, 0, 0, 7, 8]
+
+
+def test_a_fingerprint_is_that_of_what_is_written() -> None:
+    """Equal ones mean the same parameters at every step; other ones do not mean others."""
+    rest = PhaseSpec(name="rest", steps=10, params={"a": 1.0})
+    still = PhaseSpec(name="still", steps=10, params={"a": 1.0}, until={"a": 1.0})
+    one, other = Schedule("s", (rest,)), Schedule("s", (still,))
+    assert [one.at(step).params for step in range(12)] == [{"a": 1.0}] * 12
+    assert [other.at(step).params for step in range(12)] == [{"a": 1.0}] * 12
+    assert one.fingerprint != other.fingerprint
 
 
 def test_the_table_says_it_all() -> None:

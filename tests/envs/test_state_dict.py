@@ -287,6 +287,28 @@ def test_damaged_states_change_nothing(entry: str, value: Any, message: str) -> 
     assert_same(env.state_dict(), before)
 
 
+def test_parameters_are_known_by_their_names() -> None:
+    """In whatever order a file has them: they were held in that order, and shown by a context."""
+    env, other = (ArcadeEnv("Catcher", context="params") for _ in range(2))
+    env.reset(seed=0, options={"params": {"friction": 0.05}})
+    state = env.state_dict()
+    other.load_state_dict({**state, "params": dict(reversed(state["params"].items()))})
+    assert_same(other.state_dict(), state)
+    assert list(other.state_dict()["params"]) == list(env.game.tunables)
+    assert_same(other.step(1), env.step(1))
+
+
+@pytest.mark.parametrize(("name", "value"), [("score", -1.0), ("score", 1e300), ("steps", -2.0)])
+@pytest.mark.parametrize("vector", [False, True])
+def test_counts_that_nobody_can_reach_are_refused(name: str, value: float, vector: bool) -> None:
+    env: Any = ArcadeVectorEnv("Catcher", 2) if vector else ArcadeEnv("Catcher")
+    env.reset(seed=0)
+    state = env.state_dict()
+    state["blocks"][name][0, -1 if not vector else 1] = value
+    with pytest.raises(ValueError, match=f"the state is damaged: {name} must be from 0 to"):
+        env.load_state_dict(state)
+
+
 def test_an_adapter_refuses_before_anything_changes() -> None:
     env, more, scheduled = (
         adapted("Catcher", None),

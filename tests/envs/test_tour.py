@@ -163,7 +163,7 @@ def notices(*pieces: tuple[str, str]) -> bool:
 @pytest.mark.parametrize(
     ("old", "new"),
     [
-        ("block.action[lane] - LEFT", "block.action[lane] - RIGHT"),
+        ("action - LEFT", "action - RIGHT"),
         ("_FIRST_OF_CATCHER = 1 + len", "_FIRST_OF_CATCHER = len"),
         ("params[:, 1:]", "params"),
         ("catcher.settle(block", "flappy_bird.settle(block"),
@@ -223,6 +223,17 @@ def test_a_batch_of_both_games_is_the_bare_ones(count: int) -> None:
             running &= ~over
             if over.any():
                 env.reset(options={"reset_mask": over, "params": {"which_game": games}})
+
+
+@pytest.mark.parametrize("which", [0, 1])
+def test_the_action_stays_what_was_chosen(which: int) -> None:
+    """Also in the lanes that are no environment, and are given none."""
+    env = ArcadeVectorEnv("Tour", 5)
+    env.reset(seed=0, options={"params": {"which_game": which}})
+    env.core.blocks["action"][0, 5:] = 2.0
+    for action in range(4):
+        env.step(np.full(5, action))
+        assert env.core.blocks["action"][0].tolist() == [action] * 5 + [2.0] * 59
 
 
 def test_when_the_game_changes_the_next_begins_as_it_would_alone() -> None:

@@ -142,6 +142,26 @@ def test_the_last_phase_goes_on_when_all_come_back(name: str) -> None:
     assert int(learner.q_net.finished) == 1  # no other one needs room
 
 
+@EACH
+def test_a_phase_that_only_has_the_middle_of_another_one_is_learnt(name: str) -> None:
+    """It was played as the one that moves through it was finished, and nothing of it was learnt."""
+    first, second, _ = CONFLICT.with_steps(240).phases
+    way = {"params": {"gap": 140.0}, "until": {"gap": 60.0}}
+    moves, rests = replace(first, **way), replace(first, params={"gap": 100.0})
+    schedule = Schedule("ways", (moves, second, rests, moves))
+    assert len(schedule.distinct) == 2
+    learner = isolating(name, schedule, "auto")
+    assert learner.q_net.phases == 3
+    seen = watched(learner, schedule)
+    in_middle = [each for each in seen if each[1] == 2]
+    # In the last step of it the next one has begun by the clock.
+    assert [each[0] for each in in_middle[:-1]] == [False] * (240 // SETTINGS.num_envs - 1)
+    assert in_middle[-1][3] > in_middle[0][3]
+    back = [each[0] for each in seen if each[1] == 3]
+    assert back
+    assert all(back)
+
+
 @dataclass
 class Once(Part):
     """Learns each phase of a schedule once, and does nothing else."""

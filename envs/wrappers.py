@@ -281,17 +281,20 @@ def _of_minigrid(name: str) -> Callable[[AnyEnv], AnyEnv]:
 
 WRAPPERS: Mapping[str, Wrapping] = {
     "flatten": Wrapping(wrappers.FlattenObservation, "observations as one row of numbers"),
-    "scale": Wrapping(_scale, "all numbers times a factor, as float32", {"by": _factor}),
+    "scale": Wrapping(
+        _scale, "all numbers times a factor other than 0, as float32", {"by": _factor}
+    ),
     "unit": Wrapping(_unit, "all numbers from 0 at their lower bound to 1 at their upper one"),
     "max_and_skip": Wrapping(
         _max_and_skip,
-        "each step plays so many with the same action, sums their rewards, and shows of the last "
-        "two the larger of each number",
+        "each step plays so many, at least 2, with the same action, sums their rewards, and shows "
+        "of the last two that were played the larger of each number",
         {"skip": Whole(2, 1_000)},
     ),
     "resize": Wrapping(
         _resize,
-        "pictures of so many rows and columns: areas are averaged, and rounded",
+        "pictures of so many rows and columns: areas are averaged, and rounded; before "
+        "channels_first and stack",
         {"rows": Whole(1, 1_024), "columns": Whole(1, 1_024)},
     ),
     "stack": Wrapping(_stack, "the last observations at once", {"size": Whole(1, 64)}),

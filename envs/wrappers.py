@@ -241,11 +241,11 @@ class _MaxAndSkip(gym.Wrapper[Any, Any, Any, Any]):
 
     def step(self, action: Any) -> tuple[Any, float, bool, bool, dict[str, Any]]:
         """Play the frames with the same action, and sum their rewards."""
-        total, before = 0.0, None
-        for frame in range(self._skip):
+        total, before, frames = 0.0, None, 0
+        while True:
             seen, reward, terminated, truncated, info = self.env.step(action)
-            total += float(reward)
-            if terminated or truncated or frame == self._skip - 1:
+            total, frames = total + float(reward), frames + 1
+            if terminated or truncated or frames == self._skip:
                 break
             before = np.array(seen)  # a copy: the environment may write the next one over it
         shown = np.array(seen) if before is None else np.maximum(before, seen)

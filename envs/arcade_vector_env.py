@@ -608,7 +608,7 @@ class _Conditions:
         Raises:
             ValueError: If there is one.
         """
-        if any(tunable.acts_where for tunable in self.tunables.values()):
+        if any(each.acts_where or each.acts_unless for each in self.tunables.values()):
             for row in np.unique(rows[begins], axis=0).tolist():
                 resolve(self.tunables, dict(zip(self.tunables, row, strict=True)))
 

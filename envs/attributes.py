@@ -12,7 +12,7 @@ from typing import Any
 
 from continual_arcade.envs.clock import LifetimeClock
 
-_CLOSE = 0.85
+CLOSE = 0.85
 """How alike a name and that of a parameter are when the one is a slip of the pen for the other."""
 _CHANGEABLE = frozenset({"render_mode", "hud"})
 """Arguments of constructors that may be changed afterwards: they act when something is drawn."""
@@ -51,7 +51,7 @@ class FixedAttributes:
                 f"nothing: make another one with {name}=..."
             )
         tunables = self.clock.tunables
-        for tunable in get_close_matches(name, tunables, n=1, cutoff=_CLOSE):
+        for tunable in get_close_matches(name, tunables, n=1, cutoff=CLOSE):
             slip = "" if tunable == name else f" (did you mean {tunable!r}?)"
             raise AttributeError(
                 f"{name!r}{slip} is no attribute, and setting it would change nothing: parameters "

@@ -34,6 +34,9 @@ SMALLEST_FIELD = 16
 """Below this there is no paddle and no pellet: their sides round to nothing."""
 LARGEST_FIELD = 2**20
 """Beyond this places of whole pixels could no longer be told apart in float32."""
+SLOWEST = 0.501
+"""Speed at which a thing moves wherever it is [px/step]. Of slower ones each step is rounded away;
+of half a pixel, too, above the field and to the left."""
 MOST_LIVES = 2**53
 """As many as float64 can count."""
 
@@ -221,14 +224,16 @@ REWARDS = {"positive": 1.0, "negative": -1.0, "tick": 0.0, "loss": -5.0}
 
 def tunables(width: int, height: int) -> Tunables:
     """Return what may drift on a field of this size."""
+    fastest = PUSH_PER_WIDTH * width  # times (1 - friction) / friction
     return {
         "fall_speed": Tunable(
             default=FALL_PER_HEIGHT * height,
-            low=height / 640,
+            low=max(height / 640, SLOWEST),
             high=height / 8,
             unit="px/step",
             harder="higher",
             about="speed of the pellet, which acts rounded to whole pixels",
+            too_low="" if height / 640 > SLOWEST else "rounded, the pellet would never fall",
             too_high="the pellet would jump over the paddle",
         ),
         "paddle_width": Tunable(
@@ -251,10 +256,11 @@ def tunables(width: int, height: int) -> Tunables:
         "friction": Tunable(
             default=0.1,
             low=0.02,
-            high=0.5,
+            high=min(0.5, fastest / (fastest + SLOWEST)),
             unit="1/step",
             harder="lower",
             about="share of its velocity that the paddle loses in a step",
+            too_high="rounded, the paddle would not move" if fastest < SLOWEST else "",
         ),
     }
 

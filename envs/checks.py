@@ -262,7 +262,14 @@ class OrNone:
             WrongTypeError: As in the rule.
             ValueError: As in the rule.
         """
-        return None if value is None else self.rule(name, value)
+        if value is None:
+            return None
+        try:
+            return self.rule(name, value)
+        except ValueError as error:
+            if not str(error).startswith(f"{name} = "):  # of something within it
+                raise
+            raise type(error)(f"{error}, or None") from None
 
 
 def _anything(_: str, value: Any) -> Any:

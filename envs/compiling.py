@@ -89,6 +89,7 @@ def kernel(
     origin += [getattr(part, "__qualname__", "") for part in parts]
     # What rules are bound to stands in no source: how many frames a step has, how wide a field is.
     origin += [line for part in parts for line in _bound(part, set())]
+    origin += [line for name, value in names.items() for line in _constant(name, value)]
     digest = hashlib.sha256(" ".join(origin).encode()).hexdigest()[:12]
     function.__qualname__ = f"{template.__name__}.{owner}.{digest}"
     try:
@@ -114,12 +115,18 @@ def _bound(part: Any, known: set[int]) -> Iterator[str]:
     known.add(id(function))
     for name in function.__code__.co_names:
         value = function.__globals__.get(name)
-        if isinstance(value, np.ndarray):
-            yield f"{name} {value.dtype} {value.shape} {value.tobytes().hex()}"
-        elif isinstance(value, int | float | str | tuple | np.generic):
-            yield f"{name} {value!r}"
-        elif callable(value):
+        if callable(value):
             yield from _bound(value, known)
+        else:
+            yield from _constant(name, value)
+
+
+def _constant(name: str, value: Any) -> Iterator[str]:
+    """Yield what there is to say of a constant; of anything else nothing."""
+    if isinstance(value, np.ndarray):
+        yield f"{name} {value.dtype} {value.shape} {value.tobytes().hex()}"
+    elif isinstance(value, int | float | str | tuple | np.generic):
+        yield f"{name} {value!r}"
 
 
 @cache

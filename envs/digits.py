@@ -17,7 +17,7 @@ from continual_arcade.envs import images
 from continual_arcade.envs.checks import flag
 from continual_arcade.envs.compiling import rule
 from continual_arcade.envs.game import Feature, Game, HowMany, Lanes
-from continual_arcade.envs.images import Images
+from continual_arcade.envs.images import Images, place_of
 from continual_arcade.envs.labelled import (
     LANE_FIELDS,
     NUM_QUESTIONS,
@@ -225,6 +225,9 @@ def tunables(classes: int, side: int) -> Tunables:
             harder="either",
             about="side of the square in the middle whose pixels are permuted; 0: all pixels are",
             integer=True,
+            acts_unless={"permutation": 0.0},
+            excluded=(1.0, float(side)),
+            why_excluded="a single pixel stays where it is, and all pixels are what 0 says",
         ),
     }
 
@@ -244,8 +247,13 @@ def counts(found: Images, exam: bool) -> HowMany:
 
 
 @cache
-def _shared(source: str) -> tuple[Images, float, float]:
-    """Read images; return them, and the keys of what is shared of them."""
+def _shared(source: str, stamp: tuple[Any, ...]) -> tuple[Images, float, float]:
+    """Read images; return them, and the keys of what is shared of them.
+
+    Args:
+        source: Where they come from.
+        stamp: Another one where they have changed.
+    """
     found = images.load(source)
     pixels = np.concatenate([found.train, found.test]).reshape(-1)
     return found, share(numbers_of(found)), share(pixels)
@@ -264,7 +272,8 @@ def digits(images: str = SOURCE, exam: bool = False) -> Game:
         OSError: If a file cannot be read.
         ValueError: If the images are not installed, or damaged; the message says how to get them.
     """
-    found, numbers, pixels = _shared(images)
+    source, stamp = place_of(images)
+    found, numbers, pixels = _shared(source, stamp)
     side = found.side
     questions = float(QUESTIONS) if flag("exam", exam) else 0.0
     return Game(
@@ -290,7 +299,7 @@ def digits(images: str = SOURCE, exam: bool = False) -> Game:
         size=(640, 640),
         points=f"right answers of {QUESTIONS:,}, {found.source}",
         maker=digits,
-        options={"images": images, "exam": exam},
+        options={"images": source, "exam": exam},
         evaluated_with={"exam": True},
         oracle="continual_arcade.envs.oracles.labelled:Answers",
         unbeatable="continual_arcade.envs.oracles.labelled:Answers",

@@ -5,6 +5,7 @@ data could not be written as JSON, or not be read back; and a path would mean an
 in another folder.
 """
 
+import os
 from collections.abc import Callable, Mapping
 from copy import copy
 from dataclasses import asdict
@@ -30,7 +31,7 @@ class _PortableSpec:
         return None if env is None else env.__dict__.get("_spec")
 
     def __set__(self, env: Any, spec: EnvSpec | None) -> None:
-        env.__dict__["_spec"] = portable(spec, env.clock.schedule)
+        env.__dict__["_spec"] = portable(spec, env.clock.schedule, env.game.bare.options)
 
 
 def portable_spec() -> Any:
@@ -38,22 +39,33 @@ def portable_spec() -> Any:
     return _PortableSpec()
 
 
-def portable(spec: EnvSpec | None, schedule: Schedule) -> EnvSpec | None:
+def portable(
+    spec: EnvSpec | None, schedule: Schedule, options: Mapping[str, Any]
+) -> EnvSpec | None:
     """Return a specification whose arguments are plain data.
 
     Args:
         spec: What Gymnasium wrote down.
         schedule: The schedule that its arguments resolved to. The name of a shipped one stays.
+        options: What its game was made with: of a folder the whole path.
     """
     if spec is None:
         return None
     spec = copy(spec)
     given = spec.kwargs.get("schedule")
-    spec.kwargs = {name: plain(value) for name, value in spec.kwargs.items()}
+    spec.kwargs = {
+        name: options[name] if _is_path_of(value, options.get(name)) else plain(value)
+        for name, value in spec.kwargs.items()
+    }
     is_name = isinstance(given, str) and not given.endswith(SUFFIXES)
     if given is not None and not is_name:
         spec.kwargs["schedule"] = schedule.to_dict()
     return spec
+
+
+def _is_path_of(value: Any, whole: Any) -> bool:
+    """Return whether a value is a path, of which another one is the whole."""
+    return isinstance(value, str) and os.path.abspath(value) == whole
 
 
 def plain(value: Any) -> Any:
@@ -73,7 +85,7 @@ def plain(value: Any) -> Any:
 
 def plain_tunables(tunables: Tunables) -> dict[str, dict[str, Any]]:
     """Return tunables as plain data; :func:`as_tunables` reads it back."""
-    return {name: asdict(tunable) for name, tunable in tunables.items()}
+    return {name: plain(asdict(tunable)) for name, tunable in tunables.items()}
 
 
 def as_tunables(given: Mapping[str, Tunable | Mapping[str, Any]]) -> Tunables:

@@ -6,11 +6,13 @@ What is read is found by its file: no package is imported, and no image is in th
 import csv
 import gzip
 import io
+import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -60,11 +62,35 @@ def load(source: str) -> Images:
         ValueError: If they are not installed, or there is no such source, or a file is damaged; the
             message says how to get them.
     """
+    source, _ = place_of(source)
+    return _loaded(source) if source in SOURCES else _from_folder(Path(source), Path(source).name)
+
+
+def place_of(source: str) -> tuple[str, tuple[Any, ...]]:
+    """Return where images are, whichever folder is the current one, and what tells their versions.
+
+    Args:
+        source: As of :func:`load`.
+
+    Returns:
+        The key of :data:`SOURCES`, or the whole path of the folder; and of a folder which files
+        there are, of which size, written when: what has changed is read again.
+
+    Raises:
+        WrongTypeError: If it is no text.
+        ValueError: If there is no such source.
+    """
     source = Instance((str,))("images", source)
     if source in SOURCES:
-        return _loaded(source)
+        return source, ()
     if "/" in source or Path(source).is_dir():
-        return _from_folder(Path(source), Path(source).name)
+        folder = Path(os.path.abspath(source))
+        files = [file for name in _FILES for file in _candidates(folder, name) if file.is_file()]
+        stats = [(file.name, file.stat()) for file in files]
+        return str(folder), tuple(
+            (name, stat.st_ino, stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns)
+            for name, stat in stats
+        )
     raise ValueError(
         f"{unknown('source of images', source, SOURCES)}; or give the path of a folder"
     )
@@ -166,19 +192,26 @@ SOURCES: Mapping[str, Callable[[], Images]] = {
 8 x 8 pixels from scikit-learn; all of Fashion-MNIST from Debian's package."""
 
 
+_FILES = tuple(
+    f"{part}-{what}-ubyte" for part in ("train", "t10k") for what in ("images-idx3", "labels-idx1")
+)
+"""Of a folder: images and labels to train with, and to test with."""
+
+
 def _from_folder(folder: Path, source: str) -> Images:
-    parts = [
-        (
-            _idx(_file(folder, f"{part}-images-idx3-ubyte"), 3),
-            _idx(_file(folder, f"{part}-labels-idx1-ubyte"), 1),
-        )
-        for part in ("train", "t10k")
-    ]
-    return _sorted(source, parts)
+    images, labels, test_images, test_labels = (_file(folder, name) for name in _FILES)
+    return _sorted(
+        source,
+        [(_idx(images, 3), _idx(labels, 1)), (_idx(test_images, 3), _idx(test_labels, 1))],
+    )
+
+
+def _candidates(folder: Path, name: str) -> tuple[Path, Path]:
+    return folder / name, folder / f"{name}.gz"
 
 
 def _file(folder: Path, name: str) -> Path:
-    for path in (folder / name, folder / f"{name}.gz"):
+    for path in _candidates(folder, name):
         if path.is_file():
             return path
     raise ValueError(f"{folder} holds no {name}, and no {name}.gz: it is no folder of IDX files")

@@ -375,6 +375,7 @@ def single_kernels(rules: Rules, owner: str, actions: int, cell: Any) -> SingleK
         cell: The dtype of a block of one lane.
     """
     names = {**rules._asdict(), "num_actions": actions, "cell_at": _cell_pointer(cell)}
+    names["layout"] = str(cell)  # nobody asks for it; it tells what is kept on disk apart
     reset, step = kernel(_reset_single, names, owner), kernel(_step_single, names, owner)
     # Called with types that are known, compiled code need not look them up: a third off the call.
     return SingleKernels(

@@ -7,6 +7,7 @@ evaluation are the same as elsewhere. The list stands in the options of what is 
 """
 
 import json
+import operator
 import warnings
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, fields
@@ -259,15 +260,47 @@ def _import(name: str, extra: Extra) -> None:
         module.ALEInterface.setLoggerMode(module.LoggerMode.Error)
 
 
+def _arrived(space: "gym.spaces.Box[Any]", seen: Any, env: AnyEnv) -> Any:
+    """Return what is seen as an array, once it is of the shape and type of a space.
+
+    Nothing after it looks again: what is of another type would be cut to 0 and 1, or to nothing.
+    Whether numbers lie within bounds is not asked, since many environments do not keep to theirs.
+
+    Args:
+        space: What it was said to lie in.
+        seen: What is seen.
+        env: What shows it, for the message.
+
+    Raises:
+        ValueError: If it is of another shape or type.
+    """
+    array = np.asarray(seen)
+    if array.shape == space.shape and np.can_cast(
+        array.dtype,
+        space.dtype,
+        "safe" if space.dtype == np.uint8 else "same_kind",  # rows become float32 anyway
+    ):
+        return array
+    raise ValueError(
+        f"{env} says that it shows {space}, and shows {array.dtype} of shape {array.shape}: it "
+        "must be mended where it is made, or left out"
+    )
+
+
 class Scored(gym.Wrapper[Any, Any, Any, Any]):
     """Counts the score of an episode, before anything is done to its rewards.
 
-    ``info["score"]`` is the return so far, unless the environment has a score of its own.
+    ``info["score"]`` is the return so far, unless the environment has a score of its own. An array
+    of numbers must be what the environment says that it shows.
     """
 
     def __init__(self, env: AnyEnv) -> None:
         super().__init__(env)
         self._return = 0.0
+        self._box = space if isinstance(space := env.observation_space, gym.spaces.Box) else None
+
+    def _checked(self, seen: Any) -> Any:
+        return seen if self._box is None else _arrived(self._box, seen, self.env)
 
     def reset(
         self, *, seed: int | None = None, options: dict[str, Any] | None = None
@@ -275,12 +308,13 @@ class Scored(gym.Wrapper[Any, Any, Any, Any]):
         """Begin an episode."""
         observation, info = self.env.reset(seed=seed, options=options)
         self._return = 0.0
-        return observation, {"score": 0.0, **info}
+        return self._checked(observation), {"score": 0.0, **info}
 
     def step(self, action: Any) -> tuple[Any, SupportsFloat, bool, bool, dict[str, Any]]:
         """Play one step."""
         observation, reward, terminated, truncated, info = self.env.step(action)
         self._return += float(reward)
+        observation = self._checked(observation)
         return observation, reward, terminated, truncated, {"score": self._return, **info}
 
 
@@ -303,7 +337,7 @@ class Fitted(gym.Wrapper[Any, Any, Any, Any]):
         self.observation_space = observation_space
         self.action_space = gym.spaces.Discrete(len(actions))
         self._is_row = len(observation_space.shape) == 1
-        self._width = int(np.prod(env.observation_space.shape or (0,)))
+        self._own: gym.spaces.Box[Any] = env.observation_space  # type: ignore[assignment]
         self._actions = actions
 
     def reset(
@@ -317,18 +351,24 @@ class Fitted(gym.Wrapper[Any, Any, Any, Any]):
         """Play one step.
 
         Raises:
-            ValueError: If there is no such action.
+            ValueError: If there is no such action, or what is seen is not what it was said to be.
+            TypeError: If the action is not a whole number.
         """
-        if not 0 <= action < len(self._actions):
+        try:
+            chosen = operator.index(action)
+        except TypeError:
+            raise TypeError(f"an action is a whole number, not {action!r}") from None
+        if not 0 <= chosen < len(self._actions):
             raise ValueError(f"{action} is no action: there are {len(self._actions)}")
-        observation, reward, terminated, truncated, info = self.env.step(self._actions[int(action)])
+        observation, reward, terminated, truncated, info = self.env.step(self._actions[chosen])
         return self._fit(observation), float(reward), bool(terminated), bool(truncated), info
 
     def _fit(self, observation: Any) -> Any:
+        seen = _arrived(self._own, observation, self.env)
         if not self._is_row:
-            return np.asarray(observation)
+            return np.asarray(seen, self.observation_space.dtype)
         row = np.zeros(self.observation_space.shape or (), np.float32)
-        row[: self._width] = observation
+        row[: len(seen)] = seen
         return row
 
 
@@ -344,7 +384,8 @@ class OtherGames:
         games: The environments, at least one.
 
     Raises:
-        ValueError: If there is none, or one cannot be made, or their spaces do not fit.
+        ValueError: If there is none, or one cannot be made, or their spaces do not fit, or one
+            shows something else than it says.
     """
 
     games: tuple[OtherGame, ...]
@@ -354,6 +395,9 @@ class OtherGames:
         try:
             object.__setattr__(self, "observation_space", _shared_space(self.games, made))
             object.__setattr__(self, "_maps", _shared_actions(self.games, made))
+            # Once each, so that what a later phase shows is found out before training begins.
+            for env, actions in zip(made, self._maps, strict=True):
+                Fitted(env, self.observation_space, actions).reset(seed=0)
         finally:
             for env in made:
                 env.close()
@@ -436,7 +480,8 @@ def _check_observed(game: OtherGame, space: Any) -> None:
         )
     raise ValueError(
         f"{game.id} shows {space}; supported: rows of numbers (wrapper flatten makes one), and "
-        "pictures of uint8 with channels first (wrappers channels_first or stack make them)"
+        "pictures of uint8 with channels first (wrappers channels_first or stack make them; leave "
+        "unit and scale out, since networks divide pictures by 255 themselves)"
     )
 
 

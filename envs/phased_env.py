@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Callable, Mapping, Sequence
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Any, SupportsFloat
 
@@ -10,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 from gymnasium.envs.registration import EnvSpec
 
-from continual_arcade.envs.attributes import FixedWrapperAttributes
+from continual_arcade.envs.attributes import CLOSE, FixedWrapperAttributes
 from continual_arcade.envs.checks import Instance, OrNone
 from continual_arcade.envs.clock import LifetimeClock
 from continual_arcade.envs.context import HIDDEN, Context, ContextKind
@@ -21,6 +22,7 @@ from continual_arcade.envs.env_specs import (
     plain,
     plain_tunables,
 )
+from continual_arcade.envs.messages import unknown
 from continual_arcade.envs.schedule_files import load
 from continual_arcade.envs.schedules import Schedule
 from continual_arcade.envs.seeds import plain_seed
@@ -28,6 +30,8 @@ from continual_arcade.envs.tunables import Params, Tunable, Tunables, resolve
 
 AnyEnv = gym.Env[Any, Any]
 _TABLE = Instance((Mapping,))
+_OPTIONS = ("params", "phase")
+"""Options of a reset that are not handed on."""
 
 
 class PhasedEnv(
@@ -37,8 +41,9 @@ class PhasedEnv(
 
     Everything is as in the suite's own games: a lifetime clock that survives ``reset()`` and
     rewinds when a seed is given, parameters that change only when an episode begins, boundaries
-    that truncate, ``reset(options={"params": {...}})`` to pin an episode, and an ``info`` that says
-    what holds. In a vector environment of wrapped environments each of them has a clock of its own.
+    that truncate, ``reset(options=...)`` to pin parameters or a phase for an episode, and an
+    ``info`` that says what holds. In a vector environment of wrapped environments each of them has
+    a clock of its own.
 
     Args:
         env: The environment.
@@ -85,6 +90,8 @@ class PhasedEnv(
         if not self.context.is_hidden:
             self.observation_space = self.context.extended(_flat(env.observation_space, context))
         self._params: Params = self.clock.params
+        self._phase = self.clock.phase.index
+        self._begun = False
         self._shown: npt.NDArray[np.floating[Any]] = np.zeros(0)
         self._fix(PhasedEnv.__init__)
 
@@ -95,29 +102,44 @@ class PhasedEnv(
 
         Args:
             seed: Seed of the environment; given one, the lifetime clock resets.
-            options: ``{"params": {...}}`` pins parameters for this one episode; all else is handed
+            options: ``{"params": {...}}`` pins parameters for this one episode; ``{"phase": ...}``,
+                an index or a name, plays it in another phase than the clock's. All else is handed
                 on.
 
         Raises:
-            ValueError: If a parameter is unknown or out of bounds.
+            ValueError: If a parameter or a phase is unknown or out of bounds, or an option is a
+                slip of the pen for one of these two.
         """
+        clock = self.clock
         OrNone(_TABLE)("options", options)
         others = dict(options or {})
-        pinned = others.pop("params", {})
+        pinned, wanted = _TABLE("params", others.pop("params", {})), others.pop("phase", None)
+        for name in others:
+            if get_close_matches(str(name), _OPTIONS, n=1, cutoff=CLOSE):
+                raise ValueError(unknown("reset option", name, _OPTIONS))
         seed = None if seed is None else plain_seed(seed)
-        # Checked before anything moves: a reset that fails changes nothing.
-        scheduled = self.clock.params_of_next(seed is not None)
-        resolve(self.clock.tunables, {**scheduled, **_TABLE("params", pinned)})
+        other = None if wanted is None else clock.schedule.frozen(wanted)
+        scheduled = clock.params_of_next(seed is not None) if other is None else other.params
+        params = resolve(clock.tunables, {**scheduled, **pinned})
+        bare = self.env.unwrapped
+        # What may refuse comes before anything moves: a reset that fails changes nothing.
+        try:
+            self._apply(bare, params)
+            observation, info = self.env.reset(seed=seed, options=others if options else None)
+        except BaseException:
+            if self._begun:
+                self._apply(bare, self._params)
+            raise
         if seed is not None:
-            self.clock.go_to(0)
-        self.clock.begin_episode()
-        self._params = resolve(self.clock.tunables, {**self.clock.params, **pinned})
-        self._apply(self.env.unwrapped, self._params)
-        observation, info = self.env.reset(seed=seed, options=others if options else None)
+            clock.go_to(0)
+        clock.begin_episode()
+        before, self._phase = self._phase, (other or clock.phase).index
+        changed = seed is None and self._begun and self._phase != before
+        self._params, self._begun = params, True
         if not self.context.is_hidden:
-            shown = self.context.of(self._params, self.clock.phase.index)
+            shown = self.context.of(params, self._phase)
             self._shown = shown.astype(self.observation_space.dtype)
-        return self._with_context(observation), {**info, **self.clock.info(self._params)}
+        return self._with_context(observation), {**info, **self._info(), "phase_changed": changed}
 
     def step(self, action: Any) -> tuple[Any, SupportsFloat, bool, bool, dict[str, Any]]:
         """Play one step; at a boundary the episode is truncated."""
@@ -125,8 +147,11 @@ class PhasedEnv(
         self.clock.step += 1
         self.clock.phase_changed = False
         truncated = truncated or self.clock.step >= self.clock.boundary
-        info = {**info, **self.clock.info(self._params)}
-        return self._with_context(observation), reward, terminated, truncated, info
+        return self._with_context(observation), reward, terminated, truncated, info | self._info()
+
+    def _info(self) -> dict[str, Any]:
+        """Return what is reported of the episode."""
+        return {**self.clock.info(self._params), "phase": self._phase}
 
     def _with_context(self, observation: Any) -> Any:
         """Return an observation with the context of the episode behind it."""

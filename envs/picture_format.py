@@ -41,6 +41,8 @@ class PictureFormat:
 
     def __post_init__(self) -> None:
         size = self.screen_size
+        if isinstance(size, np.ndarray):
+            size = size.tolist()
         sides = (size, size) if isinstance(size, int | np.integer) else size
         if not isinstance(sides, list | tuple) or len(sides) != 2:
             kind = ValueError if isinstance(sides, list | tuple) else WrongTypeError

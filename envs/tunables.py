@@ -17,7 +17,8 @@ class Tunable:
     """A parameter of an environment that may change from episode to episode.
 
     Raises:
-        ValueError: If a field is of the wrong type, or the default does not lie within the bounds.
+        ValueError: If a field is of the wrong type, or the default is none of the values that it
+            can have.
     """
 
     default: float
@@ -41,6 +42,13 @@ class Tunable:
     acts_where: dict[str, float] = field(default_factory=dict)
     """Values of other tunables that it takes for this one to act; elsewhere it must keep its
     default, because any other value would change nothing."""
+    acts_unless: dict[str, float] = field(default_factory=dict)
+    """Values of other tunables of which any keeps this one from acting; there it must keep its
+    default, too."""
+    excluded: tuple[float, ...] = ()
+    """Values between the bounds that are none."""
+    why_excluded: str = ""
+    """Why these are refused."""
 
     def __post_init__(self) -> None:
         check_fields(self)
@@ -49,14 +57,15 @@ class Tunable:
                 f"default = {self.default:g} must lie within low = {self.low:g} and high = "
                 f"{self.high:g}"
             )
+        self.check("default", self.default)
 
     def check(self, name: str, value: object) -> float:
         """Return the value as a float.
 
         Raises:
             WrongTypeError: If it is not a number.
-            ValueError: If it is not finite, out of bounds, or a fraction where only whole numbers
-                make sense.
+            ValueError: If it is not finite, out of bounds, excluded, or a fraction where only whole
+                numbers make sense.
         """
         number = value if type(value) is float and math.isfinite(value) else _FINITE(name, value)
         if not self.low <= number <= self.high:
@@ -67,6 +76,11 @@ class Tunable:
             )
         if self.integer and not number.is_integer():
             raise ValueError(f"{name} = {self.written(number, 9)} must be a whole number")
+        if number in self.excluded:
+            raise ValueError(
+                f"{name} = {self.written(number, 9)} is no value of it"
+                + (f": {self.why_excluded}" if self.why_excluded else "")
+            )
         return number
 
     def written(self, value: float, digits: int = 4) -> str:
@@ -94,16 +108,18 @@ def check_tunables(tunables: Tunables) -> None:
     """Make sure that what tunables say of each other is true.
 
     Raises:
-        ValueError: If one acts where another has a value that it cannot have, or that is not there.
+        ValueError: If one acts, or does not, where another has a value that it cannot have, or that
+            is not there.
     """
     for name, tunable in tunables.items():
-        for other, value in tunable.acts_where.items():
-            try:
-                if other not in tunables:
-                    raise ValueError(unknown("tunable", other, tunables))
-                tunables[other].check(other, value)
-            except ValueError as error:
-                raise ValueError(f"tunable {name!r}, acts_where: {error}") from error
+        for condition in ("acts_where", "acts_unless"):
+            for other, value in getattr(tunable, condition).items():
+                try:
+                    if other not in tunables:
+                        raise ValueError(unknown("tunable", other, tunables))
+                    tunables[other].check(other, value)
+                except ValueError as error:
+                    raise ValueError(f"tunable {name!r}, {condition}: {error}") from error
 
 
 def defaults(tunables: Tunables) -> Params:
@@ -136,6 +152,12 @@ def resolve(tunables: Tunables, values: Mapping[str, object]) -> Params:
                 raise ValueError(
                     f"{name} = {params[name]:g} acts only where {other} = {value:g}, and here it "
                     f"is {params[other]:g}: leave {name} out, or set {other} = {value:g}"
+                )
+        for other, value in tunable.acts_unless.items():
+            if params[other] == value:
+                raise ValueError(
+                    f"{name} = {params[name]:g} does not act where {other} = {value:g}: leave "
+                    f"{name} out, or set another {other}"
                 )
     return params
 

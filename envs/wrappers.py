@@ -19,6 +19,7 @@ from continual_arcade.envs.checks import Instance, Number, Rule, Whole, WrongTyp
 from continual_arcade.envs.messages import shown, unknown
 
 AnyEnv = gym.Env[Any, Any]
+_LARGEST = float(np.finfo(np.float32).max)
 
 
 @dataclass(frozen=True)
@@ -122,10 +123,22 @@ def _mapped(env: AnyEnv, function: Callable[[Any], Any], space: "gym.spaces.Box[
     return wrappers.TransformObservation(env, function, space)
 
 
+def _factor(name: str, value: Any) -> float:
+    """Return a factor that leaves something of numbers in single precision."""
+    factor = Number(-_LARGEST, _LARGEST)(name, value)
+    if np.float32(factor) == 0.0:
+        raise ValueError(f"{name} = {shown(value)} makes every number 0 (in single precision)")
+    return factor
+
+
 def _scale(env: AnyEnv, by: float) -> AnyEnv:
     space, factor = _row(env), np.float32(by)
-    ends = [space.low.astype(np.float32) * factor, space.high.astype(np.float32) * factor]
-    bounds = np.minimum(*ends), np.maximum(*ends)
+    before = np.stack([space.low, space.high]).astype(np.float32)
+    with np.errstate(over="ignore"):  # refused below
+        ends = before * factor
+    if (np.isinf(ends) & np.isfinite(before)).any():
+        raise ValueError(f"by = {by:g} takes its bounds beyond what float32 holds")
+    bounds = ends.min(axis=0), ends.max(axis=0)
     return _mapped(
         env,
         lambda seen: np.asarray(seen, np.float32) * factor,
@@ -136,25 +149,44 @@ def _scale(env: AnyEnv, by: float) -> AnyEnv:
 def _unit(env: AnyEnv) -> AnyEnv:
     space = _row(env)
     low, high = space.low.astype(np.float32), space.high.astype(np.float32)
-    if not (np.isfinite(low).all() and np.isfinite(high).all() and (high > low).all()):
-        raise ValueError("it needs finite bounds: use scale")
+    with np.errstate(over="ignore", invalid="ignore"):  # refused below
+        width = high - low
+    if not (np.isfinite(width).all() and (width > 0).all()):
+        raise ValueError("it needs finite bounds, and room between them: use scale")
     return _mapped(
         env,
-        lambda seen: (np.asarray(seen, np.float32) - low) / (high - low),
+        lambda seen: (np.asarray(seen, np.float32) - low) / width,
         gym.spaces.Box(0.0, 1.0, space.shape, np.float32),
     )
+
+
+def _refuse_channels_first(shape: tuple[int, ...], way_out: str) -> None:
+    """Refuse pictures whose first axis is that of the channels, because it is the shortest one.
+
+    Where it is as short as another one nobody can tell, and channels come last as in most
+    environments (the grids of MiniGrid are square, and small).
+
+    Raises:
+        ValueError: If it is.
+    """
+    if len(shape) == 3 and shape[0] < min(shape[1:]):
+        raise ValueError(
+            f"of shape {shape} the first axis is that of the channels already, and it needs rows "
+            f"and columns first: {way_out}"
+        )
 
 
 def _channels_first(env: AnyEnv) -> AnyEnv:
     space = _row(env)
     if len(space.shape) != 3:
         raise ValueError("it needs pictures of rows, columns and channels")
+    _refuse_channels_first(space.shape, "leave channels_first out")
+    low, high = (np.moveaxis(bounds, -1, 0) for bounds in (space.low, space.high))
+    dtype: Any = space.dtype
     return _mapped(
         env,
         lambda seen: np.ascontiguousarray(np.moveaxis(seen, -1, 0)),
-        gym.spaces.Box(
-            np.moveaxis(space.low, -1, 0), np.moveaxis(space.high, -1, 0), dtype=np.uint8
-        ),
+        gym.spaces.Box(low, high, dtype=dtype),
     )
 
 
@@ -179,6 +211,7 @@ def _resize(env: AnyEnv, rows: int = 84, columns: int = 84) -> AnyEnv:
     space = _row(env)
     if space.dtype != np.uint8 or len(space.shape) not in (2, 3):
         raise ValueError("it needs pictures of uint8")
+    _refuse_channels_first(space.shape, "put resize before channels_first or stack")
     height, width, *channels = space.shape
     area = height * width
     # All sums are whole numbers, exact in single precision up to 2**24: the same bits anywhere.
@@ -195,8 +228,33 @@ def _resize(env: AnyEnv, rows: int = 84, columns: int = 84) -> AnyEnv:
     return _mapped(env, small, gym.spaces.Box(0, 255, (rows, columns, *channels), np.uint8))
 
 
+class _MaxAndSkip(gym.Wrapper[Any, Any, Any, Any]):
+    """Plays several frames a step, and shows of the last two the larger of each number.
+
+    Where the episode ends before, it shows the last two that were played, or the only one.
+    Gymnasium's MaxAndSkipObservation shows frames of the step before then, or of an episode before.
+    """
+
+    def __init__(self, env: AnyEnv, skip: int) -> None:
+        super().__init__(env)
+        self._skip = skip
+
+    def step(self, action: Any) -> tuple[Any, float, bool, bool, dict[str, Any]]:
+        """Play the frames with the same action, and sum their rewards."""
+        total, before, frames = 0.0, None, 0
+        while True:
+            seen, reward, terminated, truncated, info = self.env.step(action)
+            total, frames = total + float(reward), frames + 1
+            if terminated or truncated or frames == self._skip:
+                break
+            before = np.array(seen)  # a copy: the environment may write the next one over it
+        shown = np.array(seen) if before is None else np.maximum(before, seen)
+        return shown, total, terminated, truncated, info
+
+
 def _max_and_skip(env: AnyEnv, skip: int = 4) -> AnyEnv:
-    return wrappers.MaxAndSkipObservation(env, skip)
+    _row(env)
+    return _MaxAndSkip(env, skip)
 
 
 def _stack(env: AnyEnv, size: int = 4) -> AnyEnv:
@@ -223,17 +281,20 @@ def _of_minigrid(name: str) -> Callable[[AnyEnv], AnyEnv]:
 
 WRAPPERS: Mapping[str, Wrapping] = {
     "flatten": Wrapping(wrappers.FlattenObservation, "observations as one row of numbers"),
-    "scale": Wrapping(_scale, "all numbers times a factor, as float32", {"by": Number()}),
+    "scale": Wrapping(
+        _scale, "all numbers times a factor other than 0, as float32", {"by": _factor}
+    ),
     "unit": Wrapping(_unit, "all numbers from 0 at their lower bound to 1 at their upper one"),
     "max_and_skip": Wrapping(
         _max_and_skip,
-        "each step plays so many with the same action, sums their rewards, and shows of the last "
-        "two the larger of each number",
-        {"skip": Whole(1, 1_000)},
+        "each step plays so many, at least 2, with the same action, sums their rewards, and shows "
+        "of the last two that were played the larger of each number",
+        {"skip": Whole(2, 1_000)},
     ),
     "resize": Wrapping(
         _resize,
-        "pictures of so many rows and columns: areas are averaged, and rounded",
+        "pictures of so many rows and columns: areas are averaged, and rounded; before "
+        "channels_first and stack",
         {"rows": Whole(1, 1_024), "columns": Whole(1, 1_024)},
     ),
     "stack": Wrapping(_stack, "the last observations at once", {"size": Whole(1, 64)}),

@@ -36,6 +36,7 @@ from continual_arcade.envs.checks import (
     Each,
     Number,
     OneOf,
+    OrNone,
     Whole,
     WrongTypeError,
     check_fields,
@@ -429,6 +430,8 @@ def test_errors_of_type_are_of_both_kinds() -> None:
             "x go from 0 to 5, and must",
         ),
         (Array((1,), np.float64), np.array([math.inf]), "x must be finite"),
+        (OrNone(Whole(1)), -1, "x = -1 must be a whole number, at least 1, or None"),
+        (OrNone(Each(Whole())), [-1], "x[0] = -1 must be a whole number, at least 0"),
     ],
 )
 def test_what_rules_say(rule: Any, wrong: Any, said: str) -> None:

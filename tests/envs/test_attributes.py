@@ -34,8 +34,11 @@ def test_every_parameter_is_refused_with_the_way_out(env_id: str, vector: bool) 
             setattr(env, name, tunable.high)
         assert not hasattr(env, name)
         # The way out is one.
-        _, info = env.reset(options={"params": {**tunable.acts_where, name: tunable.high}})
-        assert np.all(info["params"][name] == tunable.high)
+        kinds = env.game.tunables
+        acts = tunable.acts_where | {other: kinds[other].high for other in tunable.acts_unless}
+        value = tunable.high - (tunable.high in tunable.excluded)
+        _, info = env.reset(options={"params": {**acts, name: value}})
+        assert np.all(info["params"][name] == value)
         env.reset(seed=0)
     assert env.core.blocks.tobytes() == before.tobytes()
 

@@ -275,6 +275,7 @@ def test_a_wrong_action_at_a_boundary_leaves_the_phase_alone() -> None:
     [
         ({"num_envs": 0}, "num_envs = 0"),
         ({"num_envs": 2, "max_episode_steps": 0}, "max_episode_steps = 0"),
+        ({"num_envs": 2, "max_episode_steps": -1}, "max_episode_steps = -1 .*, or None"),
         (
             {
                 "num_envs": 30,

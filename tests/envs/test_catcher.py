@@ -56,6 +56,56 @@ def test_a_pellet_half_a_pixel_above_the_field_is_rounded_away_from_zero() -> No
     assert game.state["pellet_y"] == 59.0
 
 
+def round_as_the_reference(value: float) -> float:
+    """Round to the nearest whole number, halves away from zero."""
+    return math.copysign(math.floor(abs(value) + 0.5), value)
+
+
+def falls(height: int, speed: float) -> bool:
+    """Return whether a pellet gets on from wherever it may be."""
+    return all(round_as_the_reference(y + speed) > y for y in range(-height, height + 1))
+
+
+@pytest.mark.parametrize("height", [*range(16, 420, 7), 320, 321, 640, 1000])
+def test_every_speed_within_bounds_is_one_at_which_pellets_fall(height: int) -> None:
+    speed = tunables(4 * height, height)["fall_speed"]
+    assert falls(height, speed.low)
+    assert falls(height, speed.default)
+    assert not falls(height, 0.5)  # it is rounded away from the field above it
+    assert not falls(height, height / 640) or height > 320
+    if height > 321:  # as it always was
+        assert speed.low == height / 640
+
+
+def test_the_slowest_pellets_arrive_on_small_fields() -> None:
+    for height in (16, 100, 320):
+        _, game = bare({"fall_speed": tunables(300, height)["fall_speed"].low}, size=(300, height))
+        before = game.state["pellet_y"]
+        for step in range(1, int(height - before) + 1):
+            game.step(2)
+            if step == 1:
+                assert game.state["pellet_y"] == before + 1
+        assert game.state["pellet_y"] == height
+        with pytest.raises(ValueError, match="rounded, the pellet would never fall"):
+            bare({"fall_speed": 0.5}, size=(300, height))
+
+
+@pytest.mark.parametrize("width", [16, 17, 20, 23, 24, 64, 640])
+def test_the_paddle_moves_both_ways_whatever_the_friction(width: int) -> None:
+    kinds = tunables(width, 16)
+    for friction in (kinds["friction"].low, kinds["friction"].high):
+        for action in (0, 1):
+            _, game = bare({"friction": friction}, size=(width, 16))
+            before = game.state["paddle_x"]
+            for _ in range(20):
+                game.step(action)
+            assert (game.state["paddle_x"] - before) * (2 * action - 1) > 0
+    assert (kinds["friction"].high == 0.5) == (width >= 24)
+    if width < 24:
+        with pytest.raises(ValueError, match="rounded, the paddle would not move"):
+            bare({"friction": 0.5}, size=(width, 16))
+
+
 sizes = st.tuples(st.integers(16, 700), st.integers(16, 700)).filter(
     lambda size: size[0] > 4 * round(0.06 * size[1])
 )

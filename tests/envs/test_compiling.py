@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from small_images import write_folder
 
 import continual_arcade.envs as package
 
@@ -107,6 +108,35 @@ def test_an_edited_rule_of_a_game_elsewhere_meets_no_stale_code(tmp_path: Path) 
     played, loop = after.stdout.splitlines()
     assert played != before[0]
     assert loop != before[1]
+
+
+CLASSES = """
+import sys
+import gymnasium as gym
+import continual_arcade.envs
+for images in sys.argv[1:]:
+    env = gym.make("ContinualArcade/Digits-v0", images=images)
+    env.reset(seed=0)
+    for action in range(env.action_space.n):
+        env.step(action)
+        env.reset()
+    try:
+        env.step(int(env.action_space.n))
+    except ValueError as error:
+        print(str(error)[:22])
+"""
+
+
+@pytest.mark.parametrize("turn", [1, -1])
+def test_code_of_a_game_with_other_actions_is_another_one(tmp_path: Path, turn: int) -> None:
+    (tmp_path / "images").mkdir()
+    folder = str(write_folder(tmp_path / "images"))  # of three classes
+    sources = [folder, "small-digits"][::turn]
+    code = f"import sys; sys.argv[1:] = {sources!r}\n{CLASSES}"
+    result = run(code, NUMBA_CACHE_DIR=str(tmp_path / "cache"))
+    assert result.returncode == 0, result.stderr
+    expected = [f"there is no action {number}" for number in (3, 10)[::turn]]
+    assert [line.rstrip(": ") for line in result.stdout.split("\n")[:2]] == expected
 
 
 def test_rules_without_a_file_are_not_kept(tmp_path: Path) -> None:

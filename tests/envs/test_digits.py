@@ -1,6 +1,8 @@
 """Digits: what is seen is the image of the label, turned as Pillow turns it, and then permuted."""
 
+import gzip
 import os
+import pickle
 import subprocess
 import sys
 from pathlib import Path
@@ -10,12 +12,13 @@ import gymnasium as gym
 import numpy as np
 import numpy.typing as npt
 import pytest
+from gymnasium.envs.registration import EnvSpec
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
-from small_images import write_folder
+from small_images import idx, write_folder
 
-from continual_arcade.envs import IDS, digits, images, make_game, tables
+from continual_arcade.envs import IDS, PhaseSpec, Schedule, digits, images, make_game, tables
 from continual_arcade.envs.digits import QUESTIONS
 
 
@@ -53,7 +56,7 @@ def exam() -> Any:
         st.floats(-360, 360),
     ),
     permutation=st.integers(0, 99),
-    square=st.integers(0, 28),
+    square=st.sampled_from([0, *range(2, 28)]),
     question=st.integers(0, 20),
 )
 def test_images_are_turned_and_permuted_exactly(
@@ -61,6 +64,10 @@ def test_images_are_turned_and_permuted_exactly(
 ) -> None:
     found = images.load(digits.SOURCE)
     params = {"angle": angle, "permutation": permutation, "square": square}
+    if square and not permutation:
+        with pytest.raises(ValueError, match="does not act where permutation = 0"):
+            exam.reset(seed=0, options={"params": params})
+        params["square"] = square = 0
     observation, _ = exam.reset(seed=0, options={"params": params})
     for _ in range(question):
         observation, *_ = exam.step(0)
@@ -132,6 +139,41 @@ def test_split_digits_ask_for_the_first_or_the_second_class(split: int) -> None:
     assert np.array_equal(labels["SplitDigits"], expected - classes[0])
 
 
+@pytest.mark.parametrize("game", ["Digits", "SplitDigits"])
+@pytest.mark.parametrize(
+    ("params", "message"),
+    [
+        ({"square": 4}, "square = 4 does not act where permutation = 0: leave square out, or set"),
+        ({"square": 4, "permutation": 0}, "square = 4 does not act where permutation = 0"),
+        ({"square": 1, "permutation": 3}, "square = 1 px is no value of it: a single pixel stays"),
+        ({"square": 28, "permutation": 3}, "square = 28 px is no value of it: .* what 0 says"),
+    ],
+    ids=str,
+)
+def test_a_square_that_changes_nothing_is_refused(
+    game: str, params: dict[str, float], message: str
+) -> None:
+    phases = Schedule("s", (PhaseSpec(name="a", steps=9, params=params),))
+    for make in (gym.make, lambda id_, **kwargs: gym.make_vec(id_, 2, **kwargs)):
+        with pytest.raises(ValueError, match=message):
+            make(IDS[game], schedule=phases)
+        env: Any = make(IDS[game])
+        with pytest.raises(ValueError, match=message):
+            env.reset(seed=0, options={"params": params})
+        env.reset(seed=0, options={"params": {**params, "permutation": 3, "square": 0}})
+
+
+def test_each_square_shows_something_of_its_own() -> None:
+    """By the oracle above: those that are refused change nothing, and all others do."""
+    pixels = np.random.default_rng(0).integers(256, size=784, dtype=np.uint8)
+    square = make_game("Digits").tunables["square"]
+    shown = {size: seen(pixels, 0.0, 3, size).tobytes() for size in range(int(square.high) + 1)}
+    assert square.excluded == (1.0, 28.0)
+    assert shown[1] == seen(pixels, 0.0, 0).tobytes()
+    assert shown[28] == shown[0]
+    assert len(set(shown.values())) == 28
+
+
 def test_split_digits_without_a_split_are_refused() -> None:
     env = gym.make(IDS["SplitDigits"])
     with pytest.raises(ValueError, match="split = 0"):
@@ -152,10 +194,51 @@ def test_a_state_of_other_images_is_refused(folder: Path) -> None:
     ours.reset(seed=0)
     path = folder / "train-images-idx3-ubyte"
     path.write_bytes(path.read_bytes()[:-1] + b"\1")
-    digits._shared.cache_clear()
     theirs = gym.make(IDS["Digits"], images=str(folder)).unwrapped
     with pytest.raises(ValueError, match="pixels_key"):
         theirs.load_state_dict(ours.state_dict())  # type: ignore[attr-defined]
+
+
+def test_a_folder_that_has_changed_is_read_again(folder: Path) -> None:
+    first = images.load(str(folder)).test[0]
+    before = gym.make(IDS["Digits"], images=str(folder), exam=True)
+    packed = gzip.compress(idx(np.full((6, 4, 4), 9)))
+    (folder / "t10k-images-idx3-ubyte.gz").write_bytes(packed)
+    after = gym.make(IDS["Digits"], images=str(folder), exam=True)
+    assert np.array_equal(after.reset(seed=0)[0], seen(np.full(16, 9, np.uint8), 0.0, 0))
+    assert np.array_equal(before.reset(seed=0)[0], seen(first, 0.0, 0))
+
+
+def test_a_folder_is_the_same_wherever_one_works(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, colour in (("a", 5), ("b", 6)):
+        (tmp_path / name / "images").mkdir(parents=True)
+        here = write_folder(tmp_path / name / "images")
+        packed = gzip.compress(idx(np.full((6, 4, 4), colour)))
+        (here / "t10k-images-idx3-ubyte.gz").write_bytes(packed)
+    shown = {}
+    monkeypatch.chdir(tmp_path / "a")
+    env = gym.make(IDS["Digits"], images="images", exam=True)
+    vector = gym.make_vec(IDS["Digits"], 2, images="./images", exam=True)
+    specs = [env.spec, vector.spec]
+    monkeypatch.chdir(tmp_path / "b")
+    other = gym.make(IDS["Digits"], images="images", exam=True)
+    for name, one in (("a", env), ("b", other)):
+        shown[name] = one.reset(seed=0)[0].max()
+    by_hand = {name: np.full(16, ink, np.uint8) for name, ink in (("a", 5), ("b", 6))}
+    assert shown == {name: seen(pixels, 0.0, 0)[0] for name, pixels in by_hand.items()}
+    for spec in specs:
+        assert spec is not None
+        assert spec.kwargs["images"] == str(tmp_path / "a" / "images")
+        again = EnvSpec.from_json(spec.to_json())
+        made: Any = gym.make_vec(again) if "num_envs" in again.kwargs else gym.make(again)
+        assert made.reset(seed=0)[0].max() == shown["a"]
+    travelled: Any = pickle.loads(pickle.dumps(env.unwrapped))
+    assert travelled.reset(seed=0)[0].max() == shown["a"]
+    named = gym.make(IDS["Digits"], images="small-digits")
+    assert named.spec is not None
+    assert named.spec.kwargs["images"] == "small-digits"
 
 
 CHILD = """

@@ -17,6 +17,7 @@ from continual_arcade.envs import other_vector_env as vectors
 from continual_arcade.envs.other_games import (
     OtherGame,
     OtherGames,
+    Scored,
     ids_of,
     of_phases,
     other_games,
@@ -288,6 +289,11 @@ def test_one_whose_seed_does_not_decide_is_found_out(forgetful: str) -> None:
         ({**CARTPOLE, "wrappers": [{"name": "time_limit"}]}, "lacks its argument 'steps'"),
         ({**CARTPOLE, "wrappers": [{"name": "time_limit", "steps": 0}]}, "steps = 0"),
         ({**CARTPOLE, "wrappers": [{"name": "stack", "length": 2}]}, "unknown argument of wrapper"),
+        ({**CARTPOLE, "wrappers": [{"name": "max_and_skip", "skip": 1}]}, "skip = 1 .*at least 2"),
+        ({**CARTPOLE, "wrappers": [{"name": "scale", "by": 0}]}, "by = 0 makes every number 0"),
+        ({**CARTPOLE, "wrappers": [{"name": "scale", "by": 1e-60}]}, "makes every number 0"),
+        ({**CARTPOLE, "wrappers": [{"name": "scale", "by": 1e300}]}, "by = 1e.300 must be from"),
+        ({**CARTPOLE, "wrappers": [{"name": "scale", "by": -1e38}]}, "by = -1e.38 takes its bound"),
         ({**CARTPOLE, "wrappers": ["resize"]}, "CartPole-v1: wrapper resize does not fit"),
         ({**CARTPOLE, "wrappers": ["unit"]}, "wrapper unit does not fit .*finite bounds"),
         ({**CARTPOLE, "wrappers": ["stack"]}, "supported: rows of numbers"),
@@ -440,12 +446,6 @@ def test_the_other_wrappers_do_what_they_say() -> None:
     np.testing.assert_array_equal(stacked.reset()[0], [env.shown[0]] * 3)
     np.testing.assert_array_equal(stacked.step(0)[0], [env.shown[0], env.shown[0], env.shown[1]])
 
-    skipping = WrapperSpec("max_and_skip", {"skip": 4}).wrap(still((2,)))
-    skipping.reset()
-    seen, reward, *_ = skipping.step(0)
-    np.testing.assert_array_equal(seen, np.maximum(env.shown[3], env.shown[4]))
-    assert reward == 3.0 + 6.0 + 9.0 + 12.0
-
     clipped = WrapperSpec("clip_reward", {"high": 4.0}).wrap(still((2,)))
     clipped.reset()
     assert [clipped.step(0)[1] for _ in range(2)] == [3.0, 4.0]
@@ -474,8 +474,138 @@ def test_pictures_have_their_channels_first() -> None:
         resized = {"id": "Still-v0", "wrappers": [{"name": "resize", "rows": 9}, "channels_first"]}
         with pytest.raises(ValueError, match="must be equal"):
             other_games({"envs": [first, resized]})
+        for wrappers, message in (
+            (["unit", "channels_first"], "leave unit and scale out"),
+            ([{"name": "scale", "by": 0.5}, "channels_first"], "leave unit and scale out"),
+            (["channels_first", "unit"], "leave unit and scale out"),
+            (["channels_first", "resize"], "put resize before channels_first or stack"),
+            (["channels_first", "channels_first"], "leave channels_first out"),
+        ):
+            with pytest.raises(ValueError, match=message):
+                other_games({"envs": [{"id": "Still-v0", "wrappers": wrappers}]})
     finally:
         del registry["Still-v0"]
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.float32, np.int64])
+def test_what_comes_first_keeps_the_type_of_its_numbers(dtype: Any) -> None:
+    space = gym.spaces.Box(0, 9, (5, 6, 3), dtype)
+    env = WrapperSpec("channels_first").wrap(Still([np.full((5, 6, 3), 7, dtype)], space))
+    assert env.observation_space == gym.spaces.Box(0, 9, (3, 5, 6), dtype)
+    assert env.observation_space.contains(env.reset()[0])
+
+
+@pytest.mark.parametrize("shape", [(4, 210, 160), (3, 20, 20)])
+def test_channels_that_come_first_are_not_taken_for_rows(shape: tuple[int, ...]) -> None:
+    with pytest.raises(ValueError, match="put resize before channels_first or stack"):
+        WrapperSpec("resize").wrap(still(shape))
+    with pytest.raises(ValueError, match="leave channels_first out"):
+        WrapperSpec("channels_first").wrap(still(shape))
+
+
+def test_grids_with_many_channels_are_still_resized() -> None:
+    """As those of MiniGrid: square, and with more channels than rows."""
+    small = WrapperSpec("resize", {"rows": 14, "columns": 14}).wrap(still((7, 7, 20)))
+    assert small.reset()[0].shape == (14, 14, 20)
+
+
+@pytest.mark.parametrize(
+    ("shown", "space", "wrappers"),
+    [
+        # Of a picture from 0 to 1 a memory of uint8 keeps zeros.
+        (np.full((3, 8, 8), 0.5, np.float32), gym.spaces.Box(0, 255, (3, 8, 8), np.uint8), []),
+        (np.full((8, 8), 0.5), gym.spaces.Box(0, 255, (8, 8), np.uint8), ["resize", "stack"]),
+        (np.full((3, 8, 8), 300), gym.spaces.Box(0, 255, (3, 8, 8), np.uint8), []),
+        # A single number would be seen four times.
+        (np.ones(1, np.float32), gym.spaces.Box(-1, 1, (4,), np.float32), []),
+        # What flattens makes whole numbers of them.
+        (np.full((2, 2), 0.5), gym.spaces.Box(-1, 1, (2, 2), np.int64), ["flatten"]),
+    ],
+)
+def test_one_that_shows_something_else_than_it_says_is_found_out(
+    shown: Any, space: Any, wrappers: list[str]
+) -> None:
+    gym.register("Lies-v0", entry_point=lambda: Still([shown] * 9, space))
+    try:
+        # In a later phase, too, before anything is played.
+        for envs in ([{"id": "Lies-v0", "wrappers": wrappers}], [CARTPOLE, {"id": "Lies-v0"}]):
+            if len(envs) == 1 or space.shape == (4,):
+                with pytest.raises(
+                    ValueError, match=r"Lies-v0.* says that it shows Box.*, and sho"
+                ):
+                    other_games({"envs": envs})
+    finally:
+        del registry["Lies-v0"]
+    if space.shape == (4,):
+        honest = gym.spaces.Box(-1, 1, (1,), np.float32)
+        env = Scored(Still([shown, shown.astype(np.float64), np.ones(2)], honest))
+        env.reset()
+        env.step(0)  # float64 in a space of float32 harms nothing
+        with pytest.raises(ValueError, match=r"shows float64 of shape \(2,\)"):
+            env.step(0)
+
+
+class Ends(Still):
+    """Ends an episode after so many steps, and writes each picture over the one before."""
+
+    def __init__(self, shown: Any, space: Any, lengths: list[int]) -> None:
+        super().__init__(shown, space)
+        self.lengths, self.buffer = list(lengths), np.zeros_like(self.shown[0])
+
+    def reset(self, *, seed: Any = None, options: Any = None) -> Any:
+        self.length = self.lengths.pop(0)
+        self.buffer[...], info = super().reset()
+        return self.buffer, info
+
+    def step(self, action: Any) -> Any:
+        self.buffer[...], reward, *_, info = super().step(action)
+        return self.buffer, reward, self.at == self.length, False, info
+
+
+def skipped(make: Callable[[Any, int], Any], skip: int, lengths: list[int]) -> list[Any]:
+    """Play episodes that end after so many frames, and return what steps show and earn."""
+    rng = np.random.default_rng(5)
+    shown = rng.integers(256, size=(20, 3), dtype=np.uint8)
+    env = make(Ends(shown, gym.spaces.Box(0, 255, (3,), np.uint8), lengths), skip)
+    found = []
+    for length in lengths:
+        env.reset()
+        for first in range(1, length + 1, skip):
+            last = min(first + skip - 1, length)
+            seen, reward, terminated, *_ = env.step(0)
+            assert terminated == (last == length)
+            right = shown[last] if last == first else np.maximum(shown[last - 1], shown[last])
+            found.append(
+                (seen.tolist() == right.tolist(), reward == sum(range(first, last + 1)) * 3)
+            )
+    return found
+
+
+@pytest.mark.parametrize("skip", [2, 3, 4])
+def test_a_step_shows_the_last_two_frames_that_were_played(skip: int) -> None:
+    lengths = [*range(1, 3 * skip + 1), 1]
+    ours = skipped(lambda env, n: WrapperSpec("max_and_skip", {"skip": n}).wrap(env), skip, lengths)
+    assert ours == [(True, True)] * len(ours)
+    # Gymnasium's own, which this one replaces, is found out.
+    theirs = skipped(gym.wrappers.MaxAndSkipObservation, skip, lengths)
+    assert (False, True) in theirs
+    assert theirs.count((True, True)) > len(theirs) // 2
+
+
+def test_bounds_that_are_too_far_apart_have_no_unit() -> None:
+    largest = float(np.finfo(np.float32).max)
+    space = gym.spaces.Box(-largest, largest, (2,), np.float32)
+    with pytest.raises(ValueError, match=r"wrapper unit does not fit .*finite bounds"):
+        WrapperSpec("unit").wrap(Still([np.zeros(2, np.float32)], space))
+
+
+@pytest.mark.parametrize("action", [0.9, "0", None, np.float64(1.0)])
+def test_an_action_is_a_whole_number(action: Any) -> None:
+    env = other_games({"envs": [CARTPOLE]}).make(0)
+    env.reset(seed=0)
+    with pytest.raises(TypeError, match="an action is a whole number, not"):
+        env.step(action)
+    env.step(np.int64(1))
 
 
 # Those that are installed on demand.

@@ -75,6 +75,98 @@ def test_pinned_frozen_and_other_options() -> None:
     assert info["params"]["length"] == 0.25
 
 
+def played(env: Any, options: Any = None, steps: int = 9, **more: Any) -> list[Any]:
+    """Begin an episode and play some steps; return all that is told, but for what lies below."""
+    told = [env.reset(options=options, **more), *(env.step(i % 2) for i in range(steps))]
+    return [(seen[0].tolist(), *seen[1:]) for seen in told]
+
+
+@pytest.mark.parametrize("context", ["hidden", "params", "one-hot"])
+def test_an_episode_may_be_played_in_another_phase(context: Any) -> None:
+    env, frozen = cartpole(context=context), cartpole(context=context, phase="long")
+    other = played(env, {"phase": 1}, seed=3)
+    assert played(env, {"phase": "long"}, seed=3) == other
+    assert other == played(frozen, seed=3)
+    assert other != played(env, seed=3)
+    assert [told[-1]["phase"] for told in other] == [1] * 10
+    bare: Any = env.unwrapped
+    env.reset(options={"phase": 1, "params": {"masspole": 0.3}})
+    assert (bare.length, bare.masspole) == (2.0, 0.3)
+    _, info = env.reset()
+    assert (info["phase"], bare.length, info["phase_changed"]) == (0, 0.25, True)
+    _, info = env.reset(options={"phase": 1})
+    assert (info["phase"], info["phase_changed"]) == (1, True)
+    assert not env.reset(options={"phase": 1})[1]["phase_changed"]
+    assert not env.reset(seed=0, options={"phase": 0})[1]["phase_changed"]
+
+
+def test_phases_of_episodes_are_reported_as_by_the_games_of_the_suite() -> None:
+    phases = tuple(
+        PhaseSpec(name=f"p{i}", steps=6, params={"friction": 0.1 * (1 + i % 2)}) for i in range(3)
+    )
+    schedule = Schedule("s", phases)
+    game = gym.make("ContinualArcade/Catcher-v0", schedule=schedule)
+    friction: Any = {"friction": game.unwrapped.clock.tunables["friction"]}  # type: ignore[attr-defined]
+    ours = PhasedEnv(gym.make("CartPole-v1"), schedule, friction, lambda env, params: None)
+    rng = np.random.default_rng(0)
+    told: Any = [(env.reset(seed=1)[1],) for env in (game, ours)]
+    for _ in range(60):
+        for a, b in zip(*told, strict=True):
+            for name in ("phase", "lifetime_step", "phase_changed"):
+                assert a[name] == b[name]
+        draws = int(rng.integers(5))
+        options: Any = {"phase": int(rng.integers(3))} if draws < 2 else None
+        seed = 2 if draws == 4 else None
+        steps = int(rng.integers(3))
+        told = []
+        for env in (game, ours):
+            infos, ended = [env.reset(seed=seed, options=options)[1]], False
+            for _ in range(steps):
+                if not ended:
+                    *_, terminated, truncated, info = env.step(1)
+                    infos, ended = [*infos, info], terminated or truncated
+            told.append(infos)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"phase": 7}, "7"),
+        ({"phase": "lnog"}, "did you mean 'long'"),
+        ({"phases": 1}, "unknown reset option 'phases': did you mean 'phase'"),
+        ({"param": {"length": 1.0}}, "unknown reset option 'param': did you mean 'params'"),
+        ({"params": {"lenght": 1.0}}, "did you mean 'length'"),
+        ({"params": {"masscart": 0.5}}, "no such cart"),  # refused by who applies it
+        ({"phase": 1, "params": {"masscart": 0.5}}, "no such cart"),
+        ({"low": 1.0, "high": -1.0}, "[Ll]ow"),  # refused by CartPole, after it was applied
+    ],
+    ids=str,
+)
+@pytest.mark.parametrize("seed", [None, 5])
+def test_a_reset_that_fails_changes_nothing(options: Any, message: str, seed: Any) -> None:
+    def choosy(env: Any, params: Any) -> None:
+        if params["masscart"] == 0.5:
+            raise ValueError("no such cart")
+        set_cartpole(env, params)
+
+    def make() -> PhasedEnv:
+        env = PhasedEnv(gym.make("CartPole-v1"), POLES, CARTPOLE, choosy, context="params")
+        env.reset(seed=0)
+        env.clock.go_to(50)
+        env.reset(options={"params": {"gravity": 5.0}})
+        env.clock.step = 65  # another phase would begin now
+        return env
+
+    env, untouched = make(), make()
+    with pytest.raises((ValueError, AssertionError), match=message):
+        env.reset(seed=seed, options=options)
+    one, other = env.step(1), untouched.step(1)
+    np.testing.assert_array_equal(one[0], other[0])
+    assert one[1:] == other[1:]
+    assert vars(env.unwrapped)["gravity"] == 5.0
+    assert env.clock.state_dict() == untouched.clock.state_dict()
+
+
 # Gymnasium's own CartPole has infinite bounds, which its own check does not like; and the check
 # would rather see an environment without wrappers.
 CARTPOLE_IS_NO_MODEL = pytest.mark.filterwarnings(

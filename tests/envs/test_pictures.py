@@ -19,6 +19,7 @@ from stable_baselines3.common.env_checker import check_env as check_env_sb3
 from stable_baselines3.common.preprocessing import is_image_space, is_image_space_channels_first
 
 from continual_arcade.envs import IDS, ArcadeEnv, ArcadeVectorEnv, Schedule, make_game, shipped
+from continual_arcade.envs.picture_format import PictureFormat
 from continual_arcade.envs.pictures import Pictures
 
 EVERY_GAME = pytest.mark.parametrize("game", PICTURED)
@@ -519,6 +520,20 @@ def test_its_spec_makes_it_again(game: str, settings: dict[str, Any]) -> None:
     spec = EnvSpec.from_json(env.spec.to_json())
     for (_, one), (_, other) in zip(rollout(env, 60), rollout(gym.make(spec), 60), strict=True):
         np.testing.assert_array_equal(one, other)
+
+
+@pytest.mark.parametrize(
+    "given", [(40, 30), [40, 30], np.array([40, 30]), np.array([40, 30], "u1")]
+)
+def test_a_size_may_be_an_array(given: Any) -> None:
+    env = gym.make(IDS["FlappyBird"], observation="pixels", screen_size=given)
+    assert env.observation_space.shape == (4, 40, 30)
+    assert env.spec is not None
+    assert gym.make(EnvSpec.from_json(env.spec.to_json())).observation_space.shape == (4, 40, 30)
+    assert PictureFormat(screen_size=np.array(21)).screen_size == (21, 21)  # type: ignore[arg-type]
+    for wrong in (np.array([40.0, 30.0]), np.array([[40, 30]]), np.array([4, 5, 6])):
+        with pytest.raises(ValueError, match="screen_size"):
+            PictureFormat(screen_size=wrong)  # type: ignore[arg-type]
 
 
 def test_pictures_are_spoken_of_as_what_they_are() -> None:

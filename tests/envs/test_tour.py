@@ -371,6 +371,33 @@ def test_any_environment_refuses_what_would_do_nothing() -> None:
     assert as_tunables(json.loads(json.dumps(plain_tunables(kinds)))) == kinds
 
 
+def test_a_parameter_may_act_everywhere_but_where_another_has_a_value() -> None:
+    kinds = {"kind": tunable(integer=True), "size": tunable(acts_unless={"kind": 0.0})}
+    with pytest.raises(ValueError, match="size = 3 does not act where kind = 0: leave size out"):
+        phased(kinds, {"size": 3.0})
+    env = phased(kinds, {"kind": 2.0, "size": 3.0}, {"kind": 0.0})
+    env.reset(seed=0, options={"params": {"kind": 1.0}})
+    with pytest.raises(ValueError, match="size = 3 does not act where kind = 0"):
+        env.reset(options={"params": {"kind": 0.0}})
+    assert as_tunables(json.loads(json.dumps(plain_tunables(kinds)))) == kinds
+    for wrong, message in (({"knd": 2.0}, "acts_unless: unknown tunable"), ({"kind": 12.0}, "12")):
+        with pytest.raises(ValueError, match=message):
+            phased({"kind": tunable(), "size": tunable(acts_unless=wrong)}, {})
+
+
+def test_a_parameter_may_leave_values_out() -> None:
+    kinds = {"size": tunable(excluded=(2.0, 4.0), why_excluded="they are even")}
+    for value in (2.0, 4.0):
+        with pytest.raises(ValueError, match=f"size = {value:g} is no value of it: they are even"):
+            phased(kinds, {"size": value})
+    assert phased(kinds, {"size": 3.0}).reset()[1]["params"] == {"size": 3.0}
+    assert as_tunables(json.loads(json.dumps(plain_tunables(kinds)))) == kinds
+    with pytest.raises(ValueError, match="default = 4 is no value of it"):
+        tunable(default=4.0, excluded=(4.0,))
+    with pytest.raises(ValueError, match=r"default = 0\.5 must be a whole number"):
+        tunable(default=0.5, integer=True)
+
+
 @pytest.mark.parametrize(
     ("acts_where", "message"),
     [

@@ -5,6 +5,7 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
+from threading import Event, Semaphore
 from typing import Any
 
 import pandas as pd
@@ -154,21 +155,30 @@ def test_a_line_that_is_just_being_written_is_waited_for(
 def test_a_table_that_is_being_written_can_be_read_at_any_time(tmp_path: Path) -> None:
     path = tmp_path / "evaluations.csv"
     rows = [replace(episode(0), run="r" * 200, episode=i) for i in range(60)]
-    seen = []
+    seen: list[pd.DataFrame] = []
+    may_write, enough = Semaphore(), Event()
+
+    def write() -> int:
+        steps = 0
+        while may_write.acquire() and not enough.is_set():
+            table.append(path, [replace(row, lifetime_step=steps) for row in rows])
+            steps += 1
+        return steps
+
     with ThreadPoolExecutor(1) as threads:
-
-        def write() -> None:
-            for step in range(50):
-                table.append(path, [replace(row, lifetime_step=step) for row in rows])
-
         writing = threads.submit(write)
-        while not writing.done():
-            if path.exists():
-                seen.append(table.read(path))
-        writing.result()
+        try:
+            while len(seen) < 20 and not writing.done():
+                if path.exists():
+                    may_write.release(3)  # while it is read
+                    seen.append(table.read(path))
+        finally:
+            enough.set()
+            may_write.release()
+        steps = writing.result()
     last = table.read(path)
-    assert len(last) == 50 * 60
-    assert len(seen) > 1
+    assert len(last) == steps * 60
+    assert len(seen[-1]) > len(seen[0])
     for each in seen:
         assert each.equals(last[: len(each)])
 

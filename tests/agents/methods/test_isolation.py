@@ -54,7 +54,7 @@ def test_observations_that_tell_another_phase_are_refused(name: str) -> None:
 
 # Phases that come back.
 
-FIRST, SECOND, THIRD = CONFLICT.with_steps(480).phases
+FIRST, SECOND, THIRD = CONFLICT.with_steps(240).phases
 RETURN = Schedule("return", (FIRST, SECOND, FIRST, THIRD))
 TO_AND_FRO = Schedule("to and fro", (FIRST, SECOND, FIRST, SECOND))
 
@@ -95,7 +95,7 @@ def test_a_phase_that_comes_back_is_played_and_nothing_of_it_is_learnt(
     learner = isolating(name, RETURN, engine)
     rested = [seen for seen in watched(learner, RETURN) if seen[0]]
     of_first = [seen for seen in rested if seen[1] == 2]
-    assert [seen[2] for seen in of_first] == [*range(960, 1_440, SETTINGS.num_envs)]
+    assert [seen[2] for seen in of_first] == [*range(480, 720, SETTINGS.num_envs)]
     # From where all environments are in it, which is at once: boundaries end episodes.
     assert len(rested) - len(of_first) <= 1
     assert len({state[3:5] for state in of_first}) == 1
@@ -110,7 +110,7 @@ def test_a_phase_that_comes_back_is_played_and_nothing_of_it_is_learnt(
 def test_what_was_kept_is_played_to_the_bit(name: str) -> None:
     learner = isolating(name, RETURN, "auto")
     rows = torch.from_numpy(
-        tiny.live(isolating(name, RETURN, "auto"), 400).replay.observations[:50, 0]
+        tiny.live(isolating(name, RETURN, "auto"), 200).replay.observations[:50, 0]
     )
     assert rows[:, -3].all()
     said = []
@@ -184,7 +184,7 @@ def test_all_loops_rest_at_the_same_steps(train_freq: int) -> None:
         engine: Any = "torch" if loop == "torch" else "compiled"
         learner = tiny.agent(Once(), env=env, engine=engine, train_freq=train_freq)
         counts = []
-        for steps in (960, 420, 540):
+        for steps in (480, 196, 284):
             learner.learn(steps, log_interval=None, reset_num_timesteps=False)
             if learner._fused is not None:
                 assert type(learner._fused).__name__ == loop
@@ -195,11 +195,11 @@ def test_all_loops_rest_at_the_same_steps(train_freq: int) -> None:
     assert before[1:] == there[1:] < after[1:]
     assert {*phases} <= {0, 1, 3}
     # All of the other phases is stored, and learnt from.
-    assert before[2] == 960
-    assert after[2] == 960 + after[0] - 1_440 - 8  # two of each environment wait for rewards
+    assert before[2] == 480
+    assert after[2] == 480 + after[0] - 720 - 8  # two of each environment wait for rewards
     rollouts = range(1, after[0] // (4 * train_freq) + 1)
     steps = [(4 * train_freq * (n - 1), 4 * train_freq * n) for n in rollouts]
-    learns = [a for a, b in steps if b > 32 and not (a >= 960 and b <= 1_440)]
+    learns = [a for a, b in steps if b > 32 and not (a >= 480 and b <= 720)]
     assert after[1] == len(learns)
 
 
@@ -242,7 +242,7 @@ def test_parts_that_look_back_stand_beside_it(other: str) -> None:
 @EACH
 def test_a_run_is_resumed_in_a_phase_that_came_back(name: str, tmp_path: Path) -> None:
     whole = isolating(name, RETURN, "torch")
-    tiny.live(whole, RETURN.total_steps, callback=tiny.SaveAt(1_300, tmp_path / "half.zip"))
+    tiny.live(whole, RETURN.total_steps, callback=tiny.SaveAt(650, tmp_path / "half.zip"))
     env = make_training_env("FlappyBird", RETURN, SETTINGS.num_envs, "one-hot")
     resumed = ContinualDQN.load(tmp_path / "half.zip", env)
     assert resumed.rests
@@ -279,10 +279,10 @@ def test_who_takes_turns_between_phases_is_refused(name: str) -> None:
 @EACH
 def test_a_phase_that_ends_before_anything_is_learnt_is_refused(name: str) -> None:
     """It would be frozen as it was drawn."""
-    for starts in (480, 481):
-        with pytest.raises(ValueError, match=r"first one ends after 480 steps, before anything is"):
+    for starts in (240, 241):
+        with pytest.raises(ValueError, match=r"first one ends after 240 steps, before anything is"):
             isolating(name, RETURN, "auto", learning_starts=starts)
-    isolating(name, RETURN, "auto", learning_starts=479)
+    isolating(name, RETURN, "auto", learning_starts=239)
 
 
 @EACH

@@ -61,6 +61,7 @@ from continual_arcade.agents.networks import SmallConvolutions
 from continual_arcade.agents.replay import FIFOReplayBuffer
 from continual_arcade.agents.settings import Engine
 from continual_arcade.envs import IDS, make_game
+from continual_arcade.envs.context import ContextKind
 from continual_arcade.envs.curricula import as_schedule
 from continual_arcade.envs.schedules import Schedule
 
@@ -95,6 +96,8 @@ LIKE_SETTINGS: dict[str, Any] = {
 """The same for agents of Stable-Baselines3; all else is as they have it."""
 MEMORY_OF_PICTURES = 5_000
 """Transitions in memory, of pictures."""
+UNCOMPILED = ("progressive",)
+"""Presets that PyTorch alone computes."""
 GROWN_UP, BEGUN = 60_000, 300
 """Steps before a contestant is measured: replay is full then, or the slow ones learn from it."""
 RUN_STEPS = 20_000
@@ -221,7 +224,10 @@ def ours(
 ) -> Run:
     """Set up an agent of this suite."""
     settings = replace(SETTINGS, engine="torch" if torch_only else "compiled")
-    agent = build_agent(GAME, schedule, settings, SEED, method, [part() for part in parts])
+    told = any(part.told for part in method.make_parts())
+    context: ContextKind = "one-hot" if told else "hidden"
+    own = [part() for part in parts]
+    agent = build_agent(GAME, schedule, settings, SEED, method, own, context)
     run = begun(agent, BEGUN if torch_only else steps, callback, log_interval)
     if not torch_only and agent.engine_report != "compiled":
         raise RuntimeError(f"not compiled, but {agent.engine_report}")
@@ -404,14 +410,16 @@ def learners() -> list[Contestant]:
 
 
 def methods() -> list[Contestant]:
-    """Return every preset, and again with batches of the learner's size those with one of theirs.
+    """Return every preset but those that PyTorch alone computes.
 
+    Those that must be told the phase see it: they have some features more than the others.
     They are measured in the last of several phases: penalties pull, and memories are held. There is
     no log: one that plays badly ends more episodes, and would pay for more lines than others.
     """
     return [
         Contestant(name=name, make=partial(ours, method, SHORT_PHASES, log_interval=None))
         for name, method in METHODS.items()
+        if name not in UNCOMPILED
     ]
 
 

@@ -3,11 +3,13 @@
 import pickle
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import gymnasium as gym
 import numpy as np
 import pytest
+from changed_sources import changed_copy
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -25,7 +27,6 @@ from continual_arcade.envs import (
 )
 from continual_arcade.envs.compiling import rule
 from continual_arcade.envs.game import Game
-from continual_arcade.envs.lanes import DRAW, OVER
 from continual_arcade.envs.oracles import Oracle, Unbeatable
 from continual_arcade.evaluation import Evaluator
 from continual_arcade.evaluation.protocol import Protocol
@@ -228,59 +229,22 @@ def test_players_who_know_the_rules_do_not_play_several_frames_at_a_time() -> No
 # --- planted errors -------------------------------------------------------------------------------
 
 
-def settles_late(block: Any, lane: int, constants: Any) -> None:
-    """Plant an error: a draw that a frame asks for is left to the last one."""
-    reward = 0.0
-    for _ in range(num_frames):
-        bare_advance(block, lane, constants)
-        reward += block.reward[lane]
-        if block.event[lane] & OVER:
-            break
-    block.reward[lane] = reward
+WRONG = {
+    "a draw that a frame asks for is left to the last one": (
+        "        if frame and block.event[lane] & DRAW:\n"
+        "            bare_settle(block, lane, constants)\n"
+    ),
+    "frames go on after the end": "        if block.event[lane] & OVER:\n            break\n",
+    "rewards do not add up": "    block.reward[lane] = reward\n",
+    "a frame has the action that the last one left": "        block.action[lane] = action",
+}
+"""By name: the lines that are left out."""
 
 
-def plays_on(block: Any, lane: int, constants: Any) -> None:
-    """Plant an error: frames go on after the end."""
-    reward = 0.0
-    for frame in range(num_frames):
-        if frame and block.event[lane] & DRAW:
-            bare_settle(block, lane, constants)
-        bare_advance(block, lane, constants)
-        reward += block.reward[lane]
-    block.reward[lane] = reward
-
-
-def last_reward(block: Any, lane: int, constants: Any) -> None:
-    """Plant an error: rewards do not add up."""
-    for frame in range(num_frames):
-        if frame and block.event[lane] & DRAW:
-            bare_settle(block, lane, constants)
-        bare_advance(block, lane, constants)
-        if block.event[lane] & OVER:
-            break
-
-
-def acts_anew(block: Any, lane: int, constants: Any) -> None:
-    """Plant an error: a frame has the action that the rules of the last one have left behind."""
-    reward = 0.0
-    for frame in range(num_frames):
-        if frame and block.event[lane] & DRAW:
-            bare_settle(block, lane, constants)
-        bare_advance(block, lane, constants)
-        reward += block.reward[lane]
-        if block.event[lane] & OVER:
-            break
-    block.reward[lane] = reward
-
-
-bare_advance: Any = None
-bare_settle: Any = None
-num_frames = 0
-
-
-@pytest.mark.parametrize("plant", [settles_late, plays_on, last_reward, acts_anew])
-def test_wrong_frames_are_found(plant: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(frame_skip, "_advance", plant)
+@pytest.mark.parametrize("name", WRONG)
+def test_wrong_frames_are_found(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    copy = changed_copy(frame_skip, tmp_path, monkeypatch, "wrong", (WRONG[name], ""))
+    monkeypatch.setattr(frame_skip, "_advance", copy._advance)
     monkeypatch.setattr(frame_skip, "_rules", frame_skip._rules.__wrapped__)
     monkeypatch.setitem(GAMES, "Changing", changing)
-    assert not all(alike("Changing" if plant is acts_anew else "Catcher", 4, 0, 200))
+    assert not all(alike("Changing" if "action" in name else "Catcher", 4, 0, 200))

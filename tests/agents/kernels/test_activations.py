@@ -1,7 +1,6 @@
 """Activations against double precision and autograd; nothing else may pass for them."""
 
 import hashlib
-import importlib.util
 import os
 import platform
 import subprocess
@@ -14,6 +13,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from changed_sources import changed_copy
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -64,17 +64,7 @@ def changed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Change:
 def _changed(
     folder: Path, monkeypatch: pytest.MonkeyPatch, name: str, old: str, new: str
 ) -> Activations:
-    text = SOURCE.read_text("utf-8")
-    assert text.count(old) == 1, old
-    path = folder / "activations.py"
-    path.write_text(text.replace(old, new), "utf-8")
-    spec = importlib.util.spec_from_file_location(f"activations_{name}", path)
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    monkeypatch.setitem(sys.modules, spec.name, module)  # where cached code looks for it
-    spec.loader.exec_module(module)
-    return Activations(module, name)
+    return Activations(changed_copy(activations, folder, monkeypatch, name, (old, new)), name)
 
 
 def every_size() -> Any:
@@ -181,7 +171,7 @@ def test_machine_code_for_another_processor(processor: str, features: str) -> No
     }
     code = f"""
 import sys
-sys.path.insert(0, {str(Path(__file__).parent)!r})
+sys.path[:0] = [{str(Path(__file__).parent)!r}, {str(Path(__file__).parents[2])!r}]
 import test_activations as test
 test.check_tanh(test.SHIPPED)
 test.check_slope(test.SHIPPED)

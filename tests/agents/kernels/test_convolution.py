@@ -1,7 +1,5 @@
 """Passes through convolutions against autograd."""
 
-import importlib.util
-import sys
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -10,6 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from changed_sources import changed_copy
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from torch import nn
@@ -207,17 +206,7 @@ def changed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Pa
 def _changed(
     folder: Path, monkeypatch: pytest.MonkeyPatch, name: str, old: str, new: str
 ) -> Passes:
-    text = Path(convolution.__file__).read_text("utf-8")
-    assert text.count(old) == 1, old
-    path = folder / "convolution.py"
-    path.write_text(text.replace(old, new), "utf-8")
-    spec = importlib.util.spec_from_file_location(f"convolution_{name}", path)
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    monkeypatch.setitem(sys.modules, spec.name, module)  # where cached code looks for it
-    spec.loader.exec_module(module)
-    return Passes(module, name)
+    return Passes(changed_copy(convolution, folder, monkeypatch, name, (old, new)), name)
 
 
 def check_edges(on: Passes) -> None:

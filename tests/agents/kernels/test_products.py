@@ -1,7 +1,6 @@
 """Products against NumPy: in double precision within the bound of rounding, and bit for bit."""
 
 import hashlib
-import importlib.util
 import math
 import os
 import platform
@@ -15,6 +14,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from changed_sources import changed_copy
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from numba.core import config
@@ -100,19 +100,7 @@ def changed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Change:
 def _changed(
     folder: Path, monkeypatch: pytest.MonkeyPatch, name: str, *changes: tuple[str, str]
 ) -> Products:
-    text = SOURCE.read_text("utf-8")
-    for old, new in changes:
-        assert text.count(old) == 1, old
-        text = text.replace(old, new)
-    path = folder / "products.py"
-    path.write_text(text, "utf-8")
-    spec = importlib.util.spec_from_file_location(f"products_{name}", path)
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    monkeypatch.setitem(sys.modules, spec.name, module)  # where cached code looks for it
-    spec.loader.exec_module(module)
-    return Products(module, name)
+    return Products(changed_copy(products, folder, monkeypatch, name, *changes), name)
 
 
 # --- oracles --------------------------------------------------------------------------------------
@@ -476,7 +464,7 @@ def test_machine_code_for_another_processor_gives_the_same_bits(
         environment["NUMBA_CPU_FEATURES"] = features
     code = f"""
 import sys
-sys.path.insert(0, {str(Path(__file__).parent)!r})
+sys.path[:0] = [{str(Path(__file__).parent)!r}, {str(Path(__file__).parents[2])!r}]
 import test_products as test
 print(test.products.WIDTH, test.products.FUSES, test.digest(test.SHIPPED))
 """

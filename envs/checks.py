@@ -23,6 +23,7 @@ import types
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, fields
 from functools import cache
+from pathlib import Path
 from typing import Annotated, Any, Literal, Union, get_args, get_origin, get_type_hints
 
 import numpy as np
@@ -247,6 +248,16 @@ class Array:
                 f"to {self.high:g}"
             )
         return array
+
+
+def check_new(path: Path) -> None:
+    """Check that nothing is overwritten.
+
+    Raises:
+        FileExistsError: If there is such a file or folder.
+    """
+    if path.exists():
+        raise FileExistsError(f"{path} exists, and nothing is overwritten: choose another name")
 
 
 @dataclass(frozen=True)

@@ -8,6 +8,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from continual_arcade.envs.checks import check_new
 from continual_arcade.evaluation import network_diagnostics
 from continual_arcade.evaluation.network_diagnostics import Diagnostic
 from continual_arcade.evaluation.replaying import replay_phases
@@ -34,8 +35,8 @@ def evaluate(args: Evaluate) -> int | None:
         ValueError: If the run or a checkpoint is damaged, or belongs to another run.
         OSError: If there is no such run, or the results cannot be written.
     """
-    if args.out is not None and args.out.exists():
-        raise FileExistsError(f"{args.out} exists, and nothing is overwritten: choose another name")
+    if args.out is not None:
+        check_new(args.out)
     before = Run.load(args.folder)
     folder, protocol = before.folder, before.protocol
     if before.is_external:

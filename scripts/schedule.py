@@ -12,6 +12,7 @@ from typing import Annotated
 import tyro
 
 from continual_arcade.envs import make_game
+from continual_arcade.envs.checks import check_new
 from continual_arcade.envs.drawing.schedule import draw
 from continual_arcade.envs.schedule_files import SUFFIXES, save
 from continual_arcade.envs.schedules import Schedule
@@ -63,8 +64,7 @@ def write(schedule: Schedule, out: Path, as_data: Mapping[str, Callable[[Path], 
         OSError: If the file exists or cannot be written.
         ValueError: If there is no picture of this kind.
     """
-    if out.exists():
-        raise FileExistsError(f"{out} exists, and nothing is overwritten: choose another name")
+    check_new(out)
     as_data.get(out.suffix, partial(draw, schedule))(out)
     print(f"written to {out}")
 

@@ -10,6 +10,8 @@ from tempfile import TemporaryDirectory
 import numpy as np
 import numpy.typing as npt
 
+from continual_arcade.envs.checks import check_new
+
 Picture = npt.NDArray[np.uint8]
 
 SUFFIXES = (".gif", ".mp4")
@@ -24,8 +26,7 @@ def check_path(path: Path) -> None:
     """
     if path.suffix not in SUFFIXES:
         raise ValueError(f"a film is written as {' or '.join(SUFFIXES)}, not {path.name!r}")
-    if path.exists():
-        raise FileExistsError(f"{path} exists, and nothing is overwritten: choose another name")
+    check_new(path)
     if not path.parent.is_dir():
         raise FileNotFoundError(f"the folder {path.parent} does not exist: make it first")
 

@@ -470,13 +470,7 @@ class ContinualDQN(DQN):
                     f"{self.phase_tracker.description} a phase drifts into the next one: choose a "
                     "schedule in which none does, or another method"
                 )
-            first = self.phase_tracker.first_end
-            if part.once and first is not None and first <= self.learning_starts:
-                raise ValueError(
-                    f"part {part.name!r} freezes what a phase has learnt at its end, and the first "
-                    f"one ends after {first:,} steps, before anything is learnt (learning_starts = "
-                    f"{self.learning_starts:,}): choose longer phases, or a smaller learning_starts"
-                )
+        self._check_lengths()
         # Last: another epsilon would not help a part.
         if self.exploration is not None and self.exploration.epsilon == "per_phase":
             self.phase_tracker.progress_of_phase()  # raises if no phase ends
@@ -488,6 +482,23 @@ class ContinualDQN(DQN):
                 raise ValueError(
                     f"gradient_steps = 0 learns nothing, and part {part.name!r} would keep all "
                     "that it is to learn from: set gradient_steps = 1, or leave the part out"
+                )
+
+    def _check_lengths(self) -> None:
+        """Check that something is learnt of each phase that a part then finishes."""
+        schedule = self.phase_tracker.followed
+        once = [part.name for part in self.parts if part.once]
+        if schedule is None or not once:
+            return
+        batch = 0 if self.streams else self.batch_size
+        for index, phase in enumerate(schedule.phases[:-1]):
+            needed = batch if index else max(batch, self.learning_starts)
+            if phase.steps <= needed:
+                raise ValueError(
+                    f"part {once[0]!r} freezes what a phase has learnt at its end, and phase "
+                    f"{index + 1} ends after {phase.steps:,} steps, before anything is learnt "
+                    f"(learning_starts = {self.learning_starts:,}, batch_size = {batch:,}): choose "
+                    "longer phases, or smaller ones of these"
                 )
 
     def _check_fit(self) -> None:
@@ -552,6 +563,7 @@ class ContinualDQN(DQN):
         """
         check_values({name: getattr(self, name) for name in _READ_AT_EACH_STEP}, _RULES)
         self._check_steps()
+        self._check_lengths()
         self.check_parts()
         for part in self.parts:
             part.check_learner(self)

@@ -131,22 +131,20 @@ class PhaseTracker:
     def place_of(self, phase: int) -> int:
         """Return which of the phases that are told apart, or of the inferred tasks, one is."""
         if self._infers is not None:
-            return [0, *(switch.task for switch in self._infers.inference.switches)][phase]
+            return self._infers.inference.task_of(phase)
         return phase if self.schedule is None else self.schedule.places[phase]
+
+    @property
+    def followed(self) -> Schedule | None:
+        """The schedule that the environments follow, None if there is none, or they stay."""
+        return self.schedule if self.follows else None
 
     @property
     def current(self) -> set[int]:
         """The phases of the running episodes, and that which has begun by the clock."""
-        if self.schedule is None or not self.follows:
-            return {*self._phases.tolist()}
-        return {*self._phases.tolist(), self.schedule.index_at(self.step)}
-
-    @property
-    def first_end(self) -> int | None:
-        """The lifetime step at which the first phase ends, None if no schedule says it."""
-        if self.schedule is None or not self.follows or len(self.schedule) == 1:
-            return None
-        return self.schedule.ends[0]
+        followed = self.followed
+        now = () if followed is None else (followed.index_at(self.step),)
+        return {*self._phases.tolist(), *now}
 
     @property
     def until_recurrence(self) -> float:
@@ -154,9 +152,9 @@ class PhaseTracker:
 
         Inf if none does, or nobody knows.
         """
-        if self.schedule is None or not self.follows:
+        if self.followed is None:
             return math.inf
-        places, begins = self.schedule.places, [0, *self.schedule.ends[:-1]]
+        places, begins = self.followed.places, [0, *self.followed.ends[:-1]]
         coming = [
             step - self.step
             for phase, step in enumerate(begins)
@@ -188,16 +186,17 @@ class PhaseTracker:
         Raises:
             ValueError: If there is no schedule that is followed.
         """
-        if self.schedule is None or not self.follows:
+        followed = self.followed
+        if followed is None:
             stays = "" if self.schedule is None else " stays in one phase for ever"
             raise ValueError(
                 f"exploration per phase needs phases that end, but {self.description}"
                 f"{stays or ' has none'}: choose epsilon 'global' or 'constant'"
             )
         step = self.step + ahead
-        index = self.schedule.index_at(step)
-        left = self.schedule.ends[index] - step
-        return min(1.0, 1.0 - left / self.schedule.phases[index].steps)
+        index = followed.index_at(step)
+        left = followed.ends[index] - step
+        return min(1.0, 1.0 - left / followed.phases[index].steps)
 
     def state_dict(self) -> dict[str, Any]:
         """Return the phase and the clock."""

@@ -337,10 +337,12 @@ class Part:
     def rests_in(self, learner: Learner, phase: int) -> bool:
         """Return whether nothing of a phase is to be stored or learnt, as it is finished.
 
-        It is asked if it is to be learnt :attr:`once`. The phase is played then, and no part is
-        told of its beginning or end, nor that anything is due.
+        It is asked of parts that learn phases :attr:`once`; unless such a part knows better, each
+        that was there before is finished. The phase is played then, and no part is told of its
+        beginning or end, nor that anything is due.
         """
-        return False
+        place = learner.place_of(phase)
+        return any(learner.place_of(earlier) == place for earlier in range(phase))
 
     def next_due(self, learner: Learner) -> int | None:
         """Return the lifetime step at which :meth:`between` is to be called next; None for never.

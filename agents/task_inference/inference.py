@@ -125,6 +125,10 @@ class TaskInference:
         """Index of the segment that it is in."""
         return len(self.switches)
 
+    def task_of(self, segment: int) -> int:
+        """Return the task of a segment up to the present one."""
+        return self.switches[segment - 1].task if segment else 0
+
     def extended(self, space: spaces.Space[Any]) -> spaces.Box:
         """Return the space of what an agent sees.
 

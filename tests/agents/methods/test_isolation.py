@@ -169,9 +169,6 @@ class Once(Part):
     name: ClassVar[str] = "once"
     once: ClassVar[bool] = True
 
-    def rests_in(self, learner: Learner, phase: int) -> bool:
-        return phase == 2
-
 
 @pytest.mark.parametrize("train_freq", [1, 7])
 def test_all_loops_rest_at_the_same_steps(train_freq: int) -> None:
@@ -279,10 +276,17 @@ def test_who_takes_turns_between_phases_is_refused(name: str) -> None:
 @EACH
 def test_a_phase_that_ends_before_anything_is_learnt_is_refused(name: str) -> None:
     """It would be frozen as it was drawn."""
+    early = "phase 1 ends after 240 steps, before anything is learnt"
     for starts in (240, 241):
-        with pytest.raises(ValueError, match=r"first one ends after 240 steps, before anything is"):
+        with pytest.raises(ValueError, match=early):
             isolating(name, RETURN, "auto", learning_starts=starts)
-    isolating(name, RETURN, "auto", learning_starts=239)
+    learner = isolating(name, RETURN, "auto", learning_starts=239)
+    learner.learning_starts = 240  # also where that is set later
+    with pytest.raises(ValueError, match=early):
+        learner.learn(RETURN.total_steps)
+    short = RETURN.with_steps([240, 16, 240, 240])
+    with pytest.raises(ValueError, match="phase 2 ends after 16 steps, before anything"):
+        isolating(name, short, "auto")
 
 
 @EACH

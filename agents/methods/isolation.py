@@ -43,7 +43,8 @@ class Isolation(Part):
                 "one comes back, and observations that tell phases in its order, or another method"
             )
         told = np.argmax(transitions.observations[:, -network.phases :], axis=1)
-        places = np.array([learner.place_of(phase) for phase in transitions.phases.tolist()])
+        phases, which = np.unique(transitions.phases, return_inverse=True)
+        places = np.array([learner.place_of(phase) for phase in phases.tolist()], np.int64)[which]
         if wrong := np.flatnonzero(told != places).tolist():
             raise ValueError(
                 f"{self.name}: an observation of phase {transitions.phases[wrong[0]] + 1} tells "

@@ -7,9 +7,11 @@ from typing import Any
 
 import numpy as np
 import torch
+from numba import types
 from numba.extending import overload, register_jitable
 
 from continual_arcade.agents.kernels.activations import tanh
+from continual_arcade.agents.kernels.inner import FUSED, inner
 
 
 def choose(condition: Any, one: Any, other: Any) -> Any:
@@ -48,9 +50,48 @@ def cosh(x: Any) -> Any:
     return torch.cosh(x) if isinstance(x, torch.Tensor) else np.cosh(x)
 
 
+# e^x is 2^k e^r, with r within half of log 2. That is taken off in two pieces, so that no digit is
+# lost. The polynomial is (e^r - 1 - r) / r^2 for the least relative error of e^r, by Lawson's
+# algorithm: 3e-9.
+_PER_LOG_2 = np.float32(1.4426950408889634)
+_LOG_2, _REST_OF_LOG_2 = np.float32(0.693359375), np.float32(-2.12194440e-4)
+_E4, _E3, _E2, _E1, _E0 = (
+    np.float32(1.3814613e-3),
+    np.float32(8.36871e-3),
+    np.float32(4.166839e-2),
+    np.float32(1.6666521e-1),
+    np.float32(4.9999994e-1),
+)
+_HALF, _ONE, _TOO_LARGE = np.float32(0.5), np.float32(1.0), np.float32(89.5)
+
+
+@inner(FUSED)
+def half_exp(x: Any) -> Any:
+    """Return e^x / 2 within 2e-7 of its size, as vectors of the machine can compute it.
+
+    Args:
+        x: Not negative, in single precision. NaN comes through; beyond 89 the result is infinite.
+    """
+    known = x if x < _TOO_LARGE else _TOO_LARGE  # NaN is no whole number
+    k = np.int32(known * _PER_LOG_2 + _HALF)
+    r = known - np.float32(k) * _LOG_2
+    r = r - np.float32(k) * _REST_OF_LOG_2
+    rest = (((_E4 * r + _E3) * r + _E2) * r + _E1) * r + _E0
+    power = np.int32((k + np.int32(126)) << np.int32(23)).view(np.float32)  # 2^(k - 1)
+    found = (rest * r * r + r + _ONE) * power
+    return found if x == x else x
+
+
 @overload(cosh, strict=False)
 def _cosh(x: Any) -> Any:
-    return lambda x: np.cosh(x)
+    if x != types.float32:
+        return lambda x: np.cosh(x)
+
+    def of_single_precision(x: Any) -> Any:
+        half = half_exp(abs(x))
+        return half + np.float32(0.25) / half
+
+    return of_single_precision
 
 
 @register_jitable

@@ -457,20 +457,20 @@ def pass_through(net: Any, which: int, inputs: Any, buffer: Any, sparse: bool) -
     actions = outputs // shape.heads
     flat = buffer[at - rows * outputs : at]
     for row in range(rows):
-        start = row * outputs + head_of(shape, inputs[row]) * actions
+        start = row * outputs + head_of(shape, inputs, row) * actions
         for action in range(actions):
             flat[row * actions + action] = flat[start + action]
     return matrix_in(flat, 0, rows, actions)
 
 
 @inner()
-def head_of(shape: Any, observation: Any) -> int:
+def head_of(shape: Any, inputs: Any, row: int) -> int:
     """Return which head an observation chooses: that of the largest, the first of equals."""
-    first = len(observation) - shape.heads
-    chosen = 0
+    first = inputs.shape[1] - shape.heads
+    chosen, largest = 0, inputs[row, first]
     for head in range(1, shape.heads):
-        if observation[first + head] > observation[first + chosen]:
-            chosen = head
+        told = inputs[row, first + head]
+        chosen, largest = (head, told) if told > largest else (chosen, largest)
     return chosen
 
 
@@ -485,7 +485,7 @@ def slopes_of_heads(net: Any, rows: int, slopes: Any) -> Any:
     # Behind what comes back to the layers: there the last one has room, too.
     spread = matrix_in(net.deltas, len(net.deltas) - rows * outputs, rows, outputs)
     for row in range(rows):
-        start = head_of(shape, net.inputs[row]) * actions
+        start = head_of(shape, net.inputs, row) * actions
         for unit in range(outputs):
             spread[row, unit] = np.float32(0.0)
         for action in range(actions):

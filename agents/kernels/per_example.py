@@ -72,7 +72,7 @@ def sgd_one_example(
     out = net.deltas[at:ends]
     for other in range(len(out)):
         out[other] = np.float32(0.0)
-    head = head_of(shape, pair[0]) * values.shape[1] if shape.heads > 1 else 0
+    head = head_of(shape, pair, 0) * values.shape[1] if shape.heads > 1 else 0
     if c.loss_kind == TD:
         chosen = best(values, 1) if c.double_q else best(values_after, 0)
         error = td_error(batch, row, values[0, action], values_after[0, chosen])

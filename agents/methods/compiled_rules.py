@@ -37,6 +37,10 @@ Group = tuple[Step, ...] | Slope | KeptGradient | Mixture | TensorRule | Normals
 """What is compiled, or run, as one: arithmetic that belongs together, or a step by itself."""
 
 
+PIECE = 256
+"""Parameters that are passed over at once where a rule is for none of them."""
+
+
 def groups(steps: Sequence[Step]) -> Iterator[Group]:
     """Yield the steps of a hook as they are compiled: arithmetic that belongs together, or one."""
     together: list[Step] = []
@@ -274,10 +278,20 @@ def hook_function(kind: type, steps: tuple[Step, ...]) -> CFunction:
             ]
         else:
             adds = step.hook == "add_gradient" and step.writes == "gradient"
-            test = f"if {names[step.where]}[i] != 0.0" if step.where else "if True"
-            lines += [
-                "        for i in range(count):",
-                f"            {test}:",
-                f"                {names[step.writes]}[i] {'+=' if adds else '='} {call}",
-            ]
+            does = f"{names[step.writes]}[i] {'+=' if adds else '='} {call}"
+            if step.where:
+                where = names[step.where]
+                lines += [
+                    f"        for first in range(0, count, {PIECE}):",
+                    f"            end = min(first + {PIECE}, count)",
+                    "            wanted = single(0.0)",
+                    "            for i in range(first, end):",
+                    f"                wanted += abs({where}[i])",
+                    "            if wanted != 0.0:",
+                    "                for i in range(first, end):",
+                    f"                    if {where}[i] != 0.0:",
+                    f"                        {does}",
+                ]
+            else:
+                lines += ["        for i in range(count):", f"            {does}"]
     return c_function("\n".join(lines) + "\n", rules, steps[0].function, suspects)

@@ -16,6 +16,7 @@ from continual_arcade.agents.engines.binding import PartBinding, TensorRecords
 from continual_arcade.agents.kernels.arithmetic import choose
 from continual_arcade.agents.methods import Part
 from continual_arcade.agents.methods.base import Learner
+from continual_arcade.agents.methods.compiled_rules import hook_function
 from continual_arcade.agents.methods.importance import Parameters
 from continual_arcade.agents.methods.periodic import Periodic
 from continual_arcade.agents.methods.plans import Extent, Planner, plan
@@ -588,6 +589,22 @@ def test_a_rule_changes_nothing_but_where_it_is_said_to() -> None:
         pairs = zip(agent.q_net.parameters(), before, strict=True)
         assert all(bool(now.isfinite().all() and (now != then).any()) for now, then in pairs)
     assert distance(*agents) < 1e-5
+
+
+@pytest.mark.parametrize("count", [1, 255, 256, 257, 1_000])
+@pytest.mark.parametrize("flag", [1.0, -1e-38, np.nan])
+def test_no_place_of_a_rule_is_passed_over_wherever_it_lies(count: int, flag: float) -> None:
+    (step,) = declared(Somewhere).steps["constrain"]
+    run = hook_function(Somewhere, (step,))
+    for places in ([], [0], [count - 1], [count // 2], [count // 3, count - 1], range(count)):
+        theta, here = np.ones(count, np.float32), np.zeros(count, np.float32)
+        here[list(places)] = flag
+        expected = theta.copy()
+        expected[list(places)] = np.float32(0.99) / np.float32(flag)
+        numbers = np.zeros(8)
+        addresses = [one.ctypes.data for one in (numbers, theta, theta, here)]
+        run(np.array([count, *addresses], np.int64))
+        np.testing.assert_allclose(theta, expected, rtol=1e-6)
 
 
 def test_a_part_with_rules_must_be_a_dataclass() -> None:

@@ -63,7 +63,7 @@ def compare(args: Compare, console: Console) -> list[LeftOut]:
     for left in gathered.left_out:
         console.out(f"left out: {left.path}: {left.reason}")
     if not gathered.comparisons:
-        raise ValueError("no run was trained to its end: there is nothing to compare")
+        raise ValueError(f"{gathered.why_empty}: there is nothing to compare")
     if not args.mixed:
         gathered.check_comparable()
     comparisons = [(each, collect_results(each, None, {})) for each in gathered.comparisons]

@@ -170,8 +170,24 @@ def test_runs_that_say_nothing_are_named_in_the_page(
     assert "Excluded: 2 runs" in text
     assert "damaged/diagnostics.csv" in text
     assert paths_in(text.encode()) == []
-    message = fails(capsys, damaged, "-o", tmp_path / "none.html")
-    assert "no run was trained to its end" in message
+    nothing = tmp_path / "none.html"
+    message = fails(capsys, damaged, "-o", nothing)
+    assert "error: all runs were left out: there is nothing to report\n" in message
+    message = fails(capsys, damaged, unfinished, "-o", nothing)
+    assert "all runs were left out: there is nothing to report (--unfinished takes" in message
+    message = fails(capsys, unfinished, "-o", nothing)
+    assert "no run was trained to its end: there is nothing to report (--unfinished" in message
+
+
+def test_a_baseline_of_nothing_is_left_out_and_named(
+    runs: list[Path], tmp_path: Path, capsys: Any
+) -> None:
+    out = tmp_path / "report.html"
+    first, second, *_ = map(str, runs)
+    with pytest.raises(SystemExit, match=r"^1$"):
+        report.main([first, "--baselines", second, "-o", str(out), "--film-seconds", "0"])
+    assert f"left out: {second}: a baseline of no phase of these runs" in capsys.readouterr().out
+    assert "none: no phase of these runs" in out.read_text("utf-8")
 
 
 @pytest.mark.slow

@@ -235,9 +235,14 @@ class Comparison:
     """What distinguishes it from others of the same game and schedule, if there are any."""
 
     @property
-    def title(self) -> str:
+    def game_and_schedule(self) -> str:
         """Game and schedule that the agents were trained in."""
-        named = f"{self.protocol.game}, {self.protocol.schedule.name}"
+        return f"{self.protocol.game}, {self.protocol.schedule.name}"
+
+    @property
+    def title(self) -> str:
+        """The same, and what distinguishes it."""
+        named = self.game_and_schedule
         return f"{named} ({self.distinction})" if self.distinction else named
 
     @property

@@ -15,6 +15,7 @@ from undrawn import without_drawing
 from watched_pages import drawn
 
 from continual_arcade.scripts import report, train
+from continual_arcade.scripts.films import why_not_filmed
 
 pytestmark = pytest.mark.usefixtures("undrawn")
 
@@ -221,6 +222,12 @@ def test_one_run_alone_without_checkpoints_has_neither_differences_nor_films(
     assert "<video" not in text
     assert ">Films</h2>" not in text
     assert "ifferences from" not in text
+
+
+def test_why_there_are_no_films_is_said() -> None:
+    assert why_not_filmed("Catcher") == ""
+    assert "is a stream of labelled examples" in why_not_filmed("AdditionFacts")
+    assert "there is no game Gone here" in why_not_filmed("Gone")
 
 
 def test_films_mark_what_the_choice_depends_on(runs: list[Path], tmp_path: Path) -> None:

@@ -418,7 +418,7 @@ def tune_methods(args: Tune, console: Console, given: Sequence[str]) -> Path:
 
 
 def _folder(name: str, out: Path) -> StudyFolder:
-    """Find the folder of a study by its path, its file, or its name, shipped or begun in ``out``."""
+    """Find the folder of a study by its path, by its file, or by its name."""
     if (Path(name) / "study.json").is_file():
         return StudyFolder(Path(name))
     try:

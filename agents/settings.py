@@ -257,5 +257,6 @@ class DQNSettings:
         if self.learning_starts >= total_steps:
             raise ValueError(
                 f"learning_starts = {self.learning_starts:,}, but the schedule ends after "
-                f"{total_steps:,} steps: nothing would be learnt"
+                f"{total_steps:,} steps: nothing would be learnt; make its phases "
+                "longer (phase_steps), or learning_starts smaller"
             )

@@ -235,9 +235,14 @@ class Comparison:
     """What distinguishes it from others of the same game and schedule, if there are any."""
 
     @property
-    def title(self) -> str:
+    def game_and_schedule(self) -> str:
         """Game and schedule that the agents were trained in."""
-        named = f"{self.protocol.game}, {self.protocol.schedule.name}"
+        return f"{self.protocol.game}, {self.protocol.schedule.name}"
+
+    @property
+    def title(self) -> str:
+        """The same, and what distinguishes it."""
+        named = self.game_and_schedule
         return f"{named} ({self.distinction})" if self.distinction else named
 
     @property
@@ -257,6 +262,8 @@ class LeftOut:
 
     path: Path
     reason: str
+    unfinished: bool = False
+    """Whether it is that it did not finish, and nothing else."""
 
 
 @dataclass(frozen=True)
@@ -265,6 +272,13 @@ class Gathered:
 
     comparisons: list[Comparison]
     left_out: list[LeftOut]
+
+    @property
+    def why_empty(self) -> str:
+        """Why there is no run in it, where there is none."""
+        if all(left.unfinished for left in self.left_out):
+            return "no run was trained to its end"
+        return "all runs were left out"
 
     def check_comparable(self) -> None:
         """Check that all runs are of one protocol, so that their numbers are comparable.
@@ -316,7 +330,7 @@ def gather(paths: Iterable[Path], *, unfinished: bool = False) -> Gathered:
             left_out.append(LeftOut(path, str(error)))
             continue
         if run.unfinished and not unfinished:
-            left_out.append(LeftOut(path, run.unfinished))
+            left_out.append(LeftOut(path, run.unfinished, unfinished=True))
             continue
         key = run.protocol.key
         comparison = comparisons.setdefault(key, Comparison(run.protocol, []))

@@ -32,7 +32,8 @@ def plain_console() -> Console:
 class TerminalTable:
     """A table of texts and numbers, to be printed on a console of any width.
 
-    Texts are folded, numbers stay whole: columns of numbers for which there is no room follow in
+    Texts are folded, between words where these are no wider than their share of two thirds of the
+    terminal; numbers stay whole: columns of numbers for which there is no room follow in
     further tables, each of which begins with the same texts. Only a number that is wider than the
     terminal is folded.
 
@@ -100,7 +101,8 @@ class TerminalTable:
                 cells = " ".join(cells).split()
             least[column] = _widest([*heading.split(), *cells])
             if column in texts:
-                least[column] = min(least[column], room // (3 * len(texts)))
+                # Names are there to be copied; further tables cost less than one in two pieces.
+                least[column] = min(least[column], 2 * room // (3 * len(texts)))
         left = list(range(len(texts), len(self._headings)))
         while True:
             block = list(texts)

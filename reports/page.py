@@ -76,7 +76,8 @@ def build_page(
     runs = sum(
         len(group.runs) for comparison in gathered.comparisons for group in comparison.groups
     )
-    titles = " and ".join(dict.fromkeys(comparison.title for comparison in gathered.comparisons))
+    # In what those of one game and schedule differ is in the headings below, and is long.
+    titles = " and ".join(dict.fromkeys(each.game_and_schedule for each in gathered.comparisons))
     count = f"{counted(runs, 'run')} of {counted(len(labels), 'method')}"
     return Page(
         title=title or titles,

@@ -175,25 +175,22 @@ def provenance(comparison: Comparison, results: Sequence[MethodResults]) -> Sect
     return Section("about-provenance", "Provenance", "", items)
 
 
+_UNUSED = "no phase of these runs, or evaluated or trained otherwise"
+
+
+def unused_baselines(comparisons: Sequence[Comparison], given: Gathered) -> list[LeftOut]:
+    """Find the runs that are the expert of no phase, each with the reason."""
+    used_as = _experts_of(comparisons, given)
+    paths = (run.folder.path for run in _runs(given))
+    return [LeftOut(path, f"a baseline of {_UNUSED}") for path in paths if path not in used_as]
+
+
 def baselines(comparisons: Sequence[Comparison], given: Gathered) -> DataTable:
     """Lay out which runs are used as the expert of which phase, and which are unused."""
-    used_as: dict[Path, str] = {}
-    for comparison in comparisons:
-        for column, group in fitting(comparison, given).items():
-            name = comparison.protocol.schedule.distinct[column].name
-            for run in group.runs.values():
-                used_as[run.folder.path] = f"{comparison.title}: {name}"
+    used_as = _experts_of(comparisons, given)
     rows = [
-        (
-            run.folder.name,
-            run.method,
-            used_as.get(
-                run.folder.path, "none: no phase of these runs, or evaluated or trained otherwise"
-            ),
-        )
-        for comparison in given.comparisons
-        for group in comparison.groups
-        for run in group.runs.values()
+        (run.folder.name, run.method, used_as.get(run.folder.path, f"none: {_UNUSED}"))
+        for run in _runs(given)
     ]
     rows += [(left.path.name, "unknown", f"none: {_reason(left)}") for left in given.left_out]
     return DataTable(
@@ -204,6 +201,26 @@ def baselines(comparisons: Sequence[Comparison], given: Gathered) -> DataTable:
         columns=("run", "method", "stands for"),
         rows=tuple(rows),
     )
+
+
+def _experts_of(comparisons: Sequence[Comparison], given: Gathered) -> dict[Path, str]:
+    """Return of which phase each run is the expert, by its folder; those of none are not there."""
+    used_as: dict[Path, str] = {}
+    for comparison in comparisons:
+        for column, group in fitting(comparison, given).items():
+            name = comparison.protocol.schedule.distinct[column].name
+            for run in group.runs.values():
+                used_as[run.folder.path] = f"{comparison.title}: {name}"
+    return used_as
+
+
+def _runs(gathered: Gathered) -> list[Run]:
+    return [
+        run
+        for comparison in gathered.comparisons
+        for group in comparison.groups
+        for run in group.runs.values()
+    ]
 
 
 def left_out(found: Sequence[LeftOut]) -> DataTable:

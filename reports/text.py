@@ -120,7 +120,7 @@ def _remember(places: dict[str, list[str]], said: str, where: str) -> None:
 
 def _places(places: Sequence[str], shown: int = 4) -> str:
     more = f" and {len(places) - shown} more" if len(places) > shown else ""
-    return ", ".join(places[:shown]) + more
+    return "; ".join(places[:shown]) + more
 
 
 def played_by(networks: Mapping[str, Network]) -> str:

@@ -40,6 +40,7 @@ class Compare:
     over several."""
 
 
+_RESULTS = ("when just learnt", "at the end", "change")
 _CAPTION = (
     "mean over runs [95 % interval, within what a score can be where that is known].\n"
     f"{ENDS}\n"
@@ -63,7 +64,7 @@ def compare(args: Compare, console: Console) -> list[LeftOut]:
     for left in gathered.left_out:
         console.out(f"left out: {left.path}: {left.reason}")
     if not gathered.comparisons:
-        raise ValueError("no run was trained to its end: there is nothing to compare")
+        raise ValueError(f"{gathered.why_empty}: there is nothing to compare")
     if not args.mixed:
         gathered.check_comparable()
     comparisons = [(each, collect_results(each, None, {})) for each in gathered.comparisons]
@@ -99,7 +100,7 @@ def _table(comparison: Comparison, one: MethodResults, notes: Notes) -> Terminal
     table = TerminalTable(
         title=f"{comparison.title}, {one.label}: mean {comparison.points}",
         texts=["phase played"],
-        numbers=["when just learnt", "at the end", "change"],
+        numbers=_RESULTS,
         caption=f"seeds {', '.join(map(str, one.group.runs))}; {_CAPTION}",
     )
     last = len(record.ends) - 1
@@ -121,8 +122,10 @@ def _table(comparison: Comparison, one: MethodResults, notes: Notes) -> Terminal
 def _over_all(one: MethodResults, notes: Notes) -> list[str]:
     """Write the results of a method over all phases."""
     return [
-        notes.cell(one.estimate(metric), spec, f"{one.label}, {metric}")
-        for metric, spec in (("la@mer", ".1f"), ("acc@gem", ".1f"), ("bwt@gem", "+.1f"))
+        notes.cell(one.estimate(metric), spec, f"{one.label}, all, {heading}")
+        for metric, spec, heading in zip(
+            ("la@mer", "acc@gem", "bwt@gem"), (".1f", ".1f", "+.1f"), _RESULTS, strict=True
+        )
     ]
 
 
@@ -133,7 +136,7 @@ def _summary(
     table = TerminalTable(
         title=f"{comparison.title}: mean {comparison.points} over all phases",
         texts=["method"],
-        numbers=["runs", "when just learnt", "at the end", "change", "worst"],
+        numbers=["runs", *_RESULTS, "worst"],
         caption=f"{_CAPTION}\nworst: at the end, in the phase that each run plays worst.",
     )
     for one in results:

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
-from continual_arcade.envs import GAMES, make_game
+from continual_arcade.envs import GAMES, STREAMS, make_game
 from continual_arcade.envs.arcade_env import FRAMES_PER_SECOND
 from continual_arcade.envs.drawing import film
 from continual_arcade.envs.games import OTHER
@@ -35,6 +35,8 @@ def why_not_filmed(game: str) -> str:
     """Say why a game cannot be drawn here; empty if it can."""
     if game == OTHER:
         return "environments of other people are filmed by watch --record alone"
+    if game in STREAMS:
+        return f"{game} is a stream of labelled examples, of which there is nothing to film"
     if game not in GAMES:
         return f"there is no game {game} here"
     return "" if make_game(game).painter else f"{game} has no painter"

@@ -1,6 +1,7 @@
 """What the command ``report`` does, once its arguments are read."""
 
 import time
+from collections.abc import Sequence
 from dataclasses import replace
 
 from rich.console import Console
@@ -9,6 +10,7 @@ from continual_arcade.evaluation import reference_files
 from continual_arcade.evaluation.runs import LeftOut, gather
 from continual_arcade.reports.page import NO_RUNS, build_page
 from continual_arcade.reports.pages.files import write
+from continual_arcade.reports.provenance import unused_baselines
 from continual_arcade.scripts.films import Films, why_not_filmed
 from continual_arcade.scripts.options import Report
 
@@ -20,7 +22,7 @@ def report(args: Report, console: Console) -> list[LeftOut]:
     """Write the report.
 
     Returns:
-        The runs that are not in it, each with its reason.
+        The runs that are not in it, or of no use to it as baselines, each with its reason.
 
     Raises:
         ValueError: If there is nothing to report, or runs of different protocols are given.
@@ -37,15 +39,17 @@ def report(args: Report, console: Console) -> list[LeftOut]:
     gathered = gather(args.folders, unfinished=args.unfinished)
     baselines = gather(args.baselines) if args.baselines else NO_RUNS
     left_out = [*gathered.left_out, *baselines.left_out]
-    for left in left_out:
-        console.out(f"left out: {left.path}: {left.reason}")
+    _say(left_out, console)
     if not gathered.comparisons:
+        way_out = " (--unfinished takes those that did not finish as they are)"
         raise ValueError(
-            "no run was trained to its end: there is nothing to report (--unfinished takes them as "
-            "they are)"
+            f"{gathered.why_empty}: there is nothing to report"
+            f"{way_out if any(left.unfinished for left in gathered.left_out) else ''}"
         )
     if not args.mixed:
         gathered.check_comparable()
+    unused = unused_baselines(gathered.comparisons, baselines)
+    _say(unused, console)
     for game in dict.fromkeys(each.protocol.game for each in gathered.comparisons):
         if args.film_seconds and (why := why_not_filmed(game)):
             console.out(f"films are left out: {why}")
@@ -70,4 +74,9 @@ def report(args: Report, console: Console) -> list[LeftOut]:
     for warning in page.warnings:
         console.out(f"warning: {warning}")
     console.out(f"written in {time.perf_counter() - begun:.0f} s")
-    return left_out
+    return [*left_out, *unused]
+
+
+def _say(left_out: Sequence[LeftOut], console: Console) -> None:
+    for left in left_out:
+        console.out(f"left out: {left.path}: {left.reason}")

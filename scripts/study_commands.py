@@ -418,12 +418,14 @@ def tune_methods(args: Tune, console: Console, given: Sequence[str]) -> Path:
 
 
 def _folder(name: str, out: Path) -> StudyFolder:
-    """Find the folder of a study by its path, or by its file or name."""
+    """Find the folder of a study by its path, by its file, or by its name."""
     if (Path(name) / "study.json").is_file():
         return StudyFolder(Path(name))
     try:
         file = studies.find(name)
     except FileNotFoundError:
+        if (out / name / "study.json").is_file():
+            return StudyFolder(out / name)
         if Path(name).is_dir():
             return StudyFolder.open(Path(name))
         raise

@@ -76,7 +76,8 @@ class QRDQNSettings(AlgorithmSettings):
         if self.learning_starts >= total_steps:
             raise ValueError(
                 f"{self.algorithm}: learning_starts = {self.learning_starts:,}, but the schedule "
-                f"ends after {total_steps:,} steps: nothing would be learnt"
+                f"ends after {total_steps:,} steps: nothing would be learnt; make its phases "
+                "longer (phase_steps), or learning_starts smaller"
             )
 
     @property

@@ -144,5 +144,6 @@ class OnPolicySettings(AlgorithmSettings):
             raise ValueError(
                 f"{self.algorithm}: n_steps = {self.n_steps:,} of num_envs = {self.num_envs} games "
                 f"make a rollout of {self.rollout:,} steps, but the schedule ends after "
-                f"{total_steps:,}: nothing would be learnt before"
+                f"{total_steps:,}: nothing would be learnt before; make its phases longer "
+                "(phase_steps), or n_steps or num_envs smaller"
             )

@@ -93,6 +93,14 @@ def test_all_that_fits_stands_in_one_table() -> None:
     assert printed(table_of(rows), 40).count("┏") == 2
 
 
+def test_names_are_not_broken_where_numbers_can_follow_below() -> None:
+    names = ["large-split-digits-domain", "RelabelledFlappyBird"]
+    found = columns_of(printed(table_of([(names, ["1,000,000"] * 4)]), 80))
+    for heading, name in zip("ab", names, strict=True):
+        assert {tuple(cells) for cells in found[heading]} == {(name,)}
+    assert all(f"number {i}" in found for i in range(4))
+
+
 def test_a_number_wider_than_the_terminal_is_folded() -> None:
     number = "1" * 50
     found = columns_of(printed(table_of([(["x"], [number])]), 30))

@@ -324,6 +324,7 @@ def test_protocols_are_kept_apart(tmp_path: Path) -> None:
     titles = [one.title for one in page.verdicts]
     assert all(title.startswith("FlappyBird, gaps (schedule gaps (") for title in titles)
     assert len(set(titles)) == 2
+    assert page.title == "FlappyBird, gaps"  # and not all in which they differ, for each of them
     assert "6.0 pipes" in page.verdicts[0].headline
     assert "24.0 pipes" in page.verdicts[1].headline
     keys = [found.key for found in page.items()] + [section.key for section in page.sections]

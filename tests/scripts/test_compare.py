@@ -130,6 +130,18 @@ def test_runs_at_an_end_are_marked(tmp_path: Path, capsys: Any) -> None:
     assert "_ 5 of 5 runs at the floor (95 % interval of their share: 48 to 100 %): dqn" in said
 
 
+def test_notes_name_cells_as_the_tables_do(tmp_path: Path, capsys: Any) -> None:
+    ends = [(0.5, 0.5, 0.4), (0.5, 0.4, 0.5), (0.4, 0.5, 0.5)]  # below a hundredth of 47 on average
+    runs = [
+        a_run(tmp_path, seed, [NOTHING, (5, 0, 0), (5, 5, 0), end], method=method)
+        for method in ("one", "two")
+        for seed, end in enumerate(ends)
+    ]
+    text, _ = output(capsys, *runs)
+    (note,) = [line for line in text.splitlines() if line.startswith("_ 3 of 3")]
+    assert note.endswith(": one, all, at the end; two, all, at the end; one, worst; two, worst")
+
+
 def test_other_settings_are_another_table(three: list[Path], tmp_path: Path, capsys: Any) -> None:
     other = a_run(tmp_path, 0, [NOTHING, (1, 1, 1), (1, 1, 1), (1, 1, 1)], lr=0.5)
     text, _ = output(capsys, *three, other)
@@ -278,7 +290,7 @@ def test_a_damaged_run_is_left_out_and_named(
     assert rows["normal"][0] == written([10, 12, 14], MIDDLE)
     with pytest.raises(SystemExit):
         compare.main([str(bad)])
-    assert "no run was trained to its end" in capsys.readouterr().err
+    assert "all runs were left out: there is nothing to compare" in capsys.readouterr().err
 
 
 def test_the_same_life_twice_is_refused(three: list[Path], capsys: Any) -> None:

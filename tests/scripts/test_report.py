@@ -15,6 +15,7 @@ from undrawn import without_drawing
 from watched_pages import drawn
 
 from continual_arcade.scripts import report, train
+from continual_arcade.scripts.films import why_not_filmed
 
 pytestmark = pytest.mark.usefixtures("undrawn")
 
@@ -170,8 +171,24 @@ def test_runs_that_say_nothing_are_named_in_the_page(
     assert "Excluded: 2 runs" in text
     assert "damaged/diagnostics.csv" in text
     assert paths_in(text.encode()) == []
-    message = fails(capsys, damaged, "-o", tmp_path / "none.html")
-    assert "no run was trained to its end" in message
+    nothing = tmp_path / "none.html"
+    message = fails(capsys, damaged, "-o", nothing)
+    assert "error: all runs were left out: there is nothing to report\n" in message
+    message = fails(capsys, damaged, unfinished, "-o", nothing)
+    assert "all runs were left out: there is nothing to report (--unfinished takes" in message
+    message = fails(capsys, unfinished, "-o", nothing)
+    assert "no run was trained to its end: there is nothing to report (--unfinished" in message
+
+
+def test_a_baseline_of_nothing_is_left_out_and_named(
+    runs: list[Path], tmp_path: Path, capsys: Any
+) -> None:
+    out = tmp_path / "report.html"
+    first, second, *_ = map(str, runs)
+    with pytest.raises(SystemExit, match=r"^1$"):
+        report.main([first, "--baselines", second, "-o", str(out), "--film-seconds", "0"])
+    assert f"left out: {second}: a baseline of no phase of these runs" in capsys.readouterr().out
+    assert "none: no phase of these runs" in out.read_text("utf-8")
 
 
 @pytest.mark.slow
@@ -205,6 +222,12 @@ def test_one_run_alone_without_checkpoints_has_neither_differences_nor_films(
     assert "<video" not in text
     assert ">Films</h2>" not in text
     assert "ifferences from" not in text
+
+
+def test_why_there_are_no_films_is_said() -> None:
+    assert why_not_filmed("Catcher") == ""
+    assert "is a stream of labelled examples" in why_not_filmed("AdditionFacts")
+    assert "there is no game Gone here" in why_not_filmed("Gone")
 
 
 def test_films_mark_what_the_choice_depends_on(runs: list[Path], tmp_path: Path) -> None:

@@ -97,7 +97,8 @@ def test_what_a_study_was_run_with_is_written_beside_it(root: Path) -> None:
 
 def test_status_counts(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("COLUMNS", "200")
-    for arguments in ([root / "small"], [root / "small.toml", "--out", root]):
+    by_file, by_name = ([each, "--out", root] for each in (root / "small.toml", "small"))
+    for arguments in ([root / "small"], by_file, by_name):
         said = run("status", *arguments)
         assert "small: 12 runs" in said
         # In, method, finished.
@@ -108,7 +109,7 @@ def test_status_counts(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         assert re.search(r"all\s+│\s+│\s+12 ", said)
     listed = run("status", root / "small", "--all")
     assert listed.count("finished  FlappyBird") == 12
-    assert "unknown shipped study 'small'" in refused("status", "small", "--out", root)
+    assert "unknown shipped study 'smal'" in refused("status", "smal", "--out", root)
 
 
 def test_a_folder_without_a_study_is_named(tmp_path: Path) -> None:

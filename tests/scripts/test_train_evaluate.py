@@ -204,7 +204,11 @@ def test_a_damaged_checkpoint_is_named(tmp_path: Path, trained: Path, capsys: An
         (["--only-phase", "6"], "it has phases 0 to 5"),
         (["--only-phase", "gap 91"], "did you mean 'gap 9"),
         (["--only-phase", "-1"], "unknown phase of schedule 'shrink' '-1'"),
-        (["--phase-steps", "30"], "the schedule ends after 180 steps: nothing would be learnt"),
+        (
+            ["--phase-steps", "30"],
+            "the schedule ends after 180 steps: nothing would be learnt; make its phases longer",
+        ),
+        (["--schedule", "stationary"], "make its phases longer (phase_steps)"),
         (["--phase-steps", "3", "--dqn.learning-starts", "1"], "lasts 3 steps, but 8 environments"),
         (["--eval-episodes", "0"], "episodes = 0"),
         (["--eval-every", "-1"], "every = -1"),

@@ -10,7 +10,7 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import pytest
@@ -28,7 +28,10 @@ from stable_baselines3.common.type_aliases import TrainFreq, TrainFrequencyUnit
 
 from continual_arcade.agents import METHODS, ContinualDQN, DQNSettings, build_agent, compose
 from continual_arcade.agents.engines import game_loop
+from continual_arcade.agents.methods import Part
+from continual_arcade.agents.methods.base import Learner
 from continual_arcade.agents.methods.l2 import L2
+from continual_arcade.agents.replay import BalancedReplayBuffer
 from continual_arcade.envs import make_game, shipped
 from continual_arcade.envs.clock import LifetimeClock
 from continual_arcade.envs.curricula import as_schedule
@@ -111,6 +114,36 @@ def test_an_agent_that_learns_nothing_plays_as_it_does_with_the_other_engine(
     assert lives[0] == lives[1]
     last: Any = learner.replay.actions[learner.replay.stored_slots()].ravel()[-40:]
     assert np.bincount(last).max() > 30  # chance would be 20
+
+
+class Told(Part):
+    """Notes when it is told of phases."""
+
+    name: ClassVar[str] = "told"
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.told: list[tuple[str, int, int]] = []
+
+    def phase_start(self, learner: Learner, phase: int) -> None:
+        self.told.append(("start", phase, learner.num_timesteps))
+
+    def phase_end(self, learner: Learner, phase: int) -> None:
+        self.told.append(("end", phase, learner.num_timesteps))
+
+
+def test_room_that_is_made_within_a_rollout_delays_no_end_of_a_phase() -> None:
+    """Of a new phase a balanced memory first makes room, in the step after the phase has ended."""
+    told = []
+    for engine in ("torch", "compiled"):
+        part = Told()
+        life = tiny.life(num_envs=1)
+        replay = BalancedReplayBuffer
+        made = {"env": life, "replay": replay, "engine": engine, "train_freq": 7, "n_steps": 1}
+        tiny.live(tiny.agent(part, **made))
+        told.append(part.told)
+    assert told[0] == told[1]
+    assert [what for what, *_ in told[0]] == ["start", "end", "start", "end", "start"]
 
 
 def test_nor_does_the_clock_on_the_wall(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -311,6 +311,8 @@ class GameLoop:
         finally:  # also if Ctrl-C comes in the meantime
             played = whole[at.PLAYED]
             engine.after()
+            if played and not whole[at.HALFWAY]:
+                engine.tell_stored()
             self._catch_up(outlook, play, played)
             agent.exploration_rate = self._rates[played]
         engine.check_plan(status)

@@ -32,6 +32,7 @@ from continual_arcade.agents.methods import Part
 from continual_arcade.agents.methods.base import Learner
 from continual_arcade.agents.methods.l2 import L2
 from continual_arcade.agents.replay import BalancedReplayBuffer
+from continual_arcade.agents.replay.n_step import COLUMNS
 from continual_arcade.envs import make_game, shipped
 from continual_arcade.envs.clock import LifetimeClock
 from continual_arcade.envs.curricula import as_schedule
@@ -144,6 +145,35 @@ def test_room_that_is_made_within_a_rollout_delays_no_end_of_a_phase() -> None:
         told.append(part.told)
     assert told[0] == told[1]
     assert [what for what, *_ in told[0]] == ["start", "end", "start", "end", "start"]
+
+
+class Latest(BaseCallback):
+    """Notes what replay tells of the last step."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.told: list[Any] = []
+
+    def _on_step(self) -> bool:
+        replay: Any = self.model.replay  # type: ignore[attr-defined]
+        latest, (rows, slots) = replay.latest, replay.placed
+        kept = replay.stored(slots)
+        for name in COLUMNS:
+            there, told = getattr(kept, name), getattr(latest.take(rows), name)
+            np.testing.assert_array_equal(there, told)
+        self.told.append((len(latest), slots.tolist()))
+        return True
+
+
+def test_replay_tells_what_the_last_step_has_completed() -> None:
+    told = []
+    for engine in ("torch", "compiled"):
+        callback = Latest()
+        tiny.live(tiny.agent(engine=engine), 160, callback=callback)
+        told.append(callback.told)
+    # With the other engine it is stored after the callback.
+    assert told[1][:-1] == told[0][1:]
+    assert max(count for count, _ in told[1]) > tiny.NUM_ENVS  # those of an episode that ended
 
 
 def test_nor_does_the_clock_on_the_wall(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -326,6 +326,7 @@ class GameLoop:
         if outlook is self._known[0] and replay.drawn_phases is self._known[1]:
             return
         replay.expect_phases(outlook.phases)
+        replay.expect_phases(self._agent.phase_tracker.phases)
         self._params[:steps] = self._games.context.rows(outlook.params, outlook.phases)
         self._phases[:steps] = outlook.phases
         self._boundaries[:steps] = outlook.boundaries

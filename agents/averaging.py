@@ -20,6 +20,7 @@ from torch import nn
 
 from continual_arcade.agents.kernels.arithmetic import drawn_back, share_of_average
 from continual_arcade.envs.checks import Whole
+from continual_arcade.envs.schedules import LONGEST
 
 
 class WeightAverage:
@@ -111,7 +112,7 @@ class WeightAverage:
         Raises:
             ValueError: If the number of updates makes no sense.
         """
-        self.updates = Whole(0)("updates", state["updates"])
+        self.updates = Whole(0, LONGEST)("updates", state["updates"])
         self.network.load_state_dict(state["network"])
         for seen, now in zip(self.seen, network.parameters(), strict=True):
             seen.copy_(now.detach())

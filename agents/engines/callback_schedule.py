@@ -36,13 +36,19 @@ def steps_until_due(
     """
     kind = type(callback)
     if CallbackList in kind.__mro__:  # isinstance() asks the abstract base class, which takes long
-        return min(
-            (
-                steps_until_due(each, num_timesteps, num_envs, otherwise)
-                for each in callback.callbacks  # type: ignore[attr-defined]
-            ),
-            default=math.inf,
-        )
+        due = [
+            steps_until_due(each, num_timesteps, num_envs, otherwise)
+            for each in callback.callbacks  # type: ignore[attr-defined]
+        ]
+        if kind is not CallbackList:  # it may want more than what is in it
+            due.append(_own_steps(callback, num_timesteps, num_envs, otherwise))
+        return min(due, default=math.inf)
+    return _own_steps(callback, num_timesteps, num_envs, otherwise)
+
+
+def _own_steps(callback: BaseCallback, num_timesteps: int, num_envs: int, otherwise: int) -> float:
+    """Return the same of a callback by itself, whatever others are in it."""
+    kind = type(callback)
     next_due = getattr(callback, "next_due", None)
     if next_due is not None:
         due = next_due(num_timesteps)

@@ -5,7 +5,7 @@ What the agent is can be looked at, saved and changed between two calls as if th
 """
 
 import math
-from functools import cache
+from functools import cache, partial
 from operator import attrgetter, is_
 from threading import Lock
 from typing import Any
@@ -376,6 +376,7 @@ class CompiledEngine:
             return
         waiting = planner._completed.all()
         planner._completed.clear()
+        self.replay.settle()  # what was stored last may lie where this goes
         count = len(waiting)
         room = count + self._most_completed
         self._make_room(batch_size + room)
@@ -391,9 +392,9 @@ class CompiledEngine:
             rows.ended[:count] = waiting.ended
         whole[at.COMPLETED] = self._carried = count
 
-    def _taken(self, first: int, end: int) -> Transitions:
+    def _taken(self, first: int, end: int, among: Completed | None = None) -> Transitions:
         """Return a copy of completed transitions."""
-        rows, replay = self._completed, self.replay
+        rows, replay = among or self._completed, self.replay
         count = end - first
         shape = (count, *replay.obs_shape)
         return Transitions(
@@ -466,12 +467,18 @@ class CompiledEngine:
         fresh = slice(whole[at.FRESH], whole[at.COMPLETED])
         replay.make_room_for(self._completed.phases[fresh].tolist())
 
-    def stored(self) -> tuple[Transitions, tuple[Ints, Ints]]:
-        """Return what was stored last, as the replay memory tells it."""
-        whole, rows = self.control.whole, self._completed
-        first, placed = whole[at.FRESH], whole[at.PLACED]
+    def tell_stored(self) -> None:
+        """Let replay tell what was stored last, as long as nothing else is stored."""
+        whole = self.control.whole
+        places = whole[at.FRESH], whole[at.COMPLETED], whole[at.PLACED]
+        self.replay.tells(partial(self._stored, self._completed, *places))
+
+    def _stored(
+        self, rows: Completed, first: int, end: int, placed: int
+    ) -> tuple[Transitions, tuple[Ints, Ints]]:
+        """Return completed transitions, and which of them lie in which slots."""
         where = last_in_each(rows.placed_rows[:placed] - first, rows.placed_slots[:placed].copy())
-        return self._taken(first, whole[at.COMPLETED]), where
+        return self._taken(first, end, rows), where
 
     # Learning.
 

@@ -295,7 +295,7 @@ class EnvLoop:
         finally:  # also if Ctrl-C comes in the meantime
             engine.after()
         if stores:
-            self._replay.tells(engine.stored)
+            engine.tell_stored()
         return status, choice.actions.copy()
 
     def _compiled(self, view: update.Agent) -> Prepared:

@@ -311,6 +311,8 @@ class GameLoop:
         finally:  # also if Ctrl-C comes in the meantime
             played = whole[at.PLAYED]
             engine.after()
+            if played and not whole[at.HALFWAY]:
+                engine.tell_stored()
             self._catch_up(outlook, play, played)
             agent.exploration_rate = self._rates[played]
         engine.check_plan(status)
@@ -324,6 +326,7 @@ class GameLoop:
         if outlook is self._known[0] and replay.drawn_phases is self._known[1]:
             return
         replay.expect_phases(outlook.phases)
+        replay.expect_phases(self._agent.phase_tracker.phases)
         self._params[:steps] = self._games.context.rows(outlook.params, outlook.phases)
         self._phases[:steps] = outlook.phases
         self._boundaries[:steps] = outlook.boundaries

@@ -36,10 +36,10 @@ _SLACK = 4
 """How many times the parameters of a file a network may take while it is made: the parent makes
 some of them more than once."""
 
-_COUNT, _FINITE = Whole(), Number()
+_COUNT, _FINITE = Whole(0, LONGEST), Number()
 COUNTERS: Mapping[str, Rule] = {
     "num_timesteps": _COUNT,
-    "_total_timesteps": _COUNT,
+    "_total_timesteps": Whole(),  # learn() may have been told to go on for ever
     "_n_updates": _COUNT,
     "_n_calls": _COUNT,
     "_episode_num": _COUNT,
@@ -181,6 +181,7 @@ def check_moments(
                 numbers = value.double() if not value.is_complex() else value.abs()
                 is_wrong = not numbers.isfinite().all()
                 is_wrong |= key in _STATISTICS and bool((numbers < 0).any())
+                is_wrong |= key == "step" and bool((numbers > LONGEST).any())
                 if is_wrong:
                     raise ValueError(f"{key} of {name} in the optimizer makes no sense")
             elif value is not None:

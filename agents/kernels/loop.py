@@ -99,7 +99,7 @@ def play_and_learn(given: Any) -> int:
     """
     c, a, pending = given.control[0], given.agent, given.pending
     play, acting = given.play, given.acting
-    stop = False
+    stop = _is_wanted(c, play)  # already, where it is called again halfway through a rollout
     arrive(c, a.net)
     if c.owed:
         c.owed = 0
@@ -218,7 +218,7 @@ def _end_episodes(c: Any, play: Any, phase: int, k: int) -> Any:
     """Take note of the episodes that ended.
 
     Returns:
-        Whether Python has something to do: a phase is over for all, or enough episodes are.
+        Whether some did, and Python has something to do since.
     """
     ended = False
     for env in range(c.num_envs):
@@ -235,6 +235,10 @@ def _end_episodes(c: Any, play: Any, phase: int, k: int) -> Any:
             play.phases[env] = phase
             play.former[env] = play.begun[env]
             play.begun[env] = k
-    if not ended:
-        return False
+    return ended and _is_wanted(c, play)
+
+
+@inner()
+def _is_wanted(c: Any, play: Any) -> Any:
+    """Return whether Python is to be entered: a phase is over for all, or enough episodes are."""
     return c.episodes >= c.episodes_wanted or np.min(play.phases) != c.phase

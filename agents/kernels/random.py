@@ -28,6 +28,7 @@ if HAS_NORMALS:
 _fill_normals = _types.ExternalFunction(_NORMALS, types.void(*[types.int64] * 3))
 _LOW_32 = np.uint64(0xFFFFFFFF)
 _SHIFT_32 = np.uint64(32)
+_MOST_32 = np.uint64(2**32)
 
 
 class Stream(NamedTuple):
@@ -94,14 +95,18 @@ def fraction(stream: Any) -> Any:
 
 @inner()
 def below(stream: Any, count: Any) -> Any:
-    """Draw uniformly from 0 .. count - 1, as ``rng.integers(count)``; count is below 2**32.
+    """Draw uniformly from 0 .. count - 1, as ``rng.integers(count)`` up to a count of 2**32.
 
     Multiply and shift with rejection (Lemire 2019, "Fast random integer generation in an
-    interval", algorithm 5).
+    interval", algorithm 5). Of more, which a memory that samples a long run draws from, up to
+    2**53, it is a fraction of the count: what that prefers, it does by less than 2**-20 for a
+    million million.
     """
     span = np.uint64(count)
     if span == 1:
         return 0  # without taking bits, as NumPy
+    if span > _MOST_32:
+        return np.int64(fraction(stream) * np.float64(span))
     product = np.uint64(_call_uint32(stream.next_uint32, stream.state)) * span
     if (product & _LOW_32) < span:
         threshold = ((_LOW_32 - span) + np.uint64(1)) % span

@@ -604,7 +604,9 @@ class TransitionReplayBuffer(ReplayBuffer):
         self._load_own_state(state["own"])
         self._forget()
         self.drawn_phases = np.array(state["drawn_phases"], np.int64)
-        self.expect_phases(np.array([0, *self.phases[slots].tolist()]))
+        # Those that wait will be stored, too.
+        begun = [self.phases[slots], np.ravel(state["pending"]["phases"])]
+        self.expect_phases(np.concatenate([np.zeros(1, np.int64), *begun]))
         self._set_cursor()
 
     def _check_contents(

@@ -6,6 +6,7 @@ import numpy as np
 
 from continual_arcade.agents.kernels.replay import MIX
 from continual_arcade.agents.replay.buffer import Ints, TransitionReplayBuffer
+from continual_arcade.agents.replay.n_step import Transitions
 from continual_arcade.envs.checks import Number, Whole
 
 
@@ -49,7 +50,39 @@ class MixReplayBuffer(TransitionReplayBuffer):
                 f"fifo_size = {fifo_size} must leave slots for the long term: buffer_size = "
                 f"{self.buffer_size}"
             )
-        self.long_term_fraction = Number(0, 1)("long_term_fraction", long_term_fraction)
+        self.long_term_fraction = long_term_fraction
+        self._made_for = self.fifo_size
+        self._check_division()
+
+    def _check_division(self) -> None:
+        """Check how it is divided, which may have been changed: compiled code does not look.
+
+        Raises:
+            ValueError: If what was changed makes no sense, or cannot be changed.
+        """
+        self.long_term_fraction = Number(0, 1)("long_term_fraction", self.long_term_fraction)
+        if self.fifo_size != self._made_for:
+            raise ValueError(
+                f"fifo_size = {self.fifo_size} was set, and what is stored lies in slots of a "
+                f"memory that was made with fifo_size={self._made_for}: make a new one"
+            )
+
+    def check_fit(self, *args: Any, **kwargs: Any) -> None:
+        """Check that an agent can store here, as in the parent; and how it is divided.
+
+        Raises:
+            ValueError: If it cannot.
+        """
+        self._check_division()
+        super().check_fit(*args, **kwargs)
+
+    def _place(self, transitions: Transitions) -> tuple[Ints, Ints]:
+        self._check_division()
+        return super()._place(transitions)
+
+    def _draw(self, batch_size: int) -> Ints:
+        self._check_division()
+        return super()._draw(batch_size)
 
     def _held(self) -> tuple[int, int]:
         """Return how many transitions the recent part and the long-term part hold."""

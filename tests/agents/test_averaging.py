@@ -288,8 +288,9 @@ def test_settings_of_runs_without_one_are_read() -> None:
 def test_damage(tmp_path: Path) -> None:
     agent = tiny.agent(average=0.9)
     average = WeightAverage(agent.q_net)
-    with pytest.raises(ValueError, match="updates"):
-        average.load_state_dict({"updates": -1, "network": {}}, agent.q_net)
+    for updates in (-1, 2**63 - 1):
+        with pytest.raises(ValueError, match="updates"):
+            average.load_state_dict({"updates": updates, "network": {}}, agent.q_net)
     save_state(tmp_path / "whole.zip", state := load_state(saved(agent, tmp_path), KIND), KIND)
     assert ContinualDQN.load(tmp_path / "whole.zip").weight_average is not None
     del state["average"]

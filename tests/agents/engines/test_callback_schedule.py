@@ -79,6 +79,19 @@ def test_of_a_list_the_first_to_be_due_counts() -> None:
     assert both.callbacks[1].callbacks[0].n_calls == 9  # type: ignore[attr-defined]
 
 
+def test_a_list_of_somebody_else_may_want_more_than_what_is_in_it() -> None:
+    class Counting(CallbackList): ...
+
+    class Saying(CallbackList):
+        def next_due(self, num_timesteps: int) -> int:
+            return 20
+
+    assert steps_until_due(Counting([Own(None)]), 0, 1, 1) == 1
+    assert steps_until_due(Counting([Own(30)]), 0, 1, 50) == 30
+    assert steps_until_due(Saying([Own(30)]), 0, 1, 1) == 20
+    assert steps_until_due(Saying([Own(10)]), 0, 1, 1) == 10
+
+
 def test_who_wants_to_know_of_starts() -> None:
     class Derived(Own):
         def _on_rollout_start(self) -> None: ...

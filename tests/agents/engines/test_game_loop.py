@@ -10,7 +10,7 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import pytest
@@ -28,7 +28,11 @@ from stable_baselines3.common.type_aliases import TrainFreq, TrainFrequencyUnit
 
 from continual_arcade.agents import METHODS, ContinualDQN, DQNSettings, build_agent, compose
 from continual_arcade.agents.engines import game_loop
+from continual_arcade.agents.methods import Part
+from continual_arcade.agents.methods.base import Learner
 from continual_arcade.agents.methods.l2 import L2
+from continual_arcade.agents.replay import BalancedReplayBuffer
+from continual_arcade.agents.replay.n_step import COLUMNS
 from continual_arcade.envs import make_game, shipped
 from continual_arcade.envs.clock import LifetimeClock
 from continual_arcade.envs.curricula import as_schedule
@@ -111,6 +115,65 @@ def test_an_agent_that_learns_nothing_plays_as_it_does_with_the_other_engine(
     assert lives[0] == lives[1]
     last: Any = learner.replay.actions[learner.replay.stored_slots()].ravel()[-40:]
     assert np.bincount(last).max() > 30  # chance would be 20
+
+
+class Told(Part):
+    """Notes when it is told of phases."""
+
+    name: ClassVar[str] = "told"
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.told: list[tuple[str, int, int]] = []
+
+    def phase_start(self, learner: Learner, phase: int) -> None:
+        self.told.append(("start", phase, learner.num_timesteps))
+
+    def phase_end(self, learner: Learner, phase: int) -> None:
+        self.told.append(("end", phase, learner.num_timesteps))
+
+
+def test_room_that_is_made_within_a_rollout_delays_no_end_of_a_phase() -> None:
+    """Of a new phase a balanced memory first makes room, in the step after the phase has ended."""
+    told = []
+    for engine in ("torch", "compiled"):
+        part = Told()
+        life = tiny.life(num_envs=1)
+        replay = BalancedReplayBuffer
+        made = {"env": life, "replay": replay, "engine": engine, "train_freq": 7, "n_steps": 1}
+        tiny.live(tiny.agent(part, **made))
+        told.append(part.told)
+    assert told[0] == told[1]
+    assert [what for what, *_ in told[0]] == ["start", "end", "start", "end", "start"]
+
+
+class Latest(BaseCallback):
+    """Notes what replay tells of the last step."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.told: list[Any] = []
+
+    def _on_step(self) -> bool:
+        replay: Any = self.model.replay  # type: ignore[attr-defined]
+        latest, (rows, slots) = replay.latest, replay.placed
+        kept = replay.stored(slots)
+        for name in COLUMNS:
+            there, told = getattr(kept, name), getattr(latest.take(rows), name)
+            np.testing.assert_array_equal(there, told)
+        self.told.append((len(latest), slots.tolist()))
+        return True
+
+
+def test_replay_tells_what_the_last_step_has_completed() -> None:
+    told = []
+    for engine in ("torch", "compiled"):
+        callback = Latest()
+        tiny.live(tiny.agent(engine=engine), 160, callback=callback)
+        told.append(callback.told)
+    # With the other engine it is stored after the callback.
+    assert told[1][:-1] == told[0][1:]
+    assert max(count for count, _ in told[1]) > tiny.NUM_ENVS  # those of an episode that ended
 
 
 def test_nor_does_the_clock_on_the_wall(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -334,6 +334,10 @@ LIES: dict[str, Callable[[dict[str, Any]], Any]] = {
     "buffer_size": lambda t: t["arguments"].update(buffer_size=2**50),
     "n_steps": lambda t: t["arguments"]["replay_buffer_kwargs"]["dict"].update(n_steps=10**6),
     "num_timesteps": lambda t: t["counters"].update(num_timesteps=-1),
+    "num_timesteps = 9": lambda t: t["counters"].update(num_timesteps=2**63 - 1),
+    "step of": lambda t: t["optimizer"]["state"]["q_net.q_net.0.bias"].update(
+        step=torch.tensor(1e20)
+    ),
     "exploration_rate": lambda t: t["counters"].update(exploration_rate=float("nan")),
     "finite": lambda t: t["network"]["q_net.q_net.0.bias"].fill_(float("nan")),
     "exp_avg_sq": lambda t: t["optimizer"]["state"]["q_net.q_net.0.bias"]["exp_avg_sq"].fill_(-1.0),
@@ -358,6 +362,31 @@ LIES: dict[str, Callable[[dict[str, Any]], Any]] = {
     "no space": lambda t: t["spaces"][0].update(dtype="<f8"),
     "names the class os:system": lambda t: t.update(policy={"class": "os:system"}),
 }
+
+
+@pytest.mark.parametrize(
+    ("lie", "phase"),
+    [
+        (lambda t: t["training"]["replay"]["pending"]["phases"].fill(99), 99),
+        (lambda t: t["life"]["phases"].fill(2), 2),
+    ],
+    ids=["waiting", "running"],
+)
+def test_phases_that_were_never_stored_are_counted(
+    lie: Callable[[Any], Any], phase: int, tmp_path: Path
+) -> None:
+    """Compiled code counted their draws beyond the end of the counts."""
+    path = tmp_path / "agent.zip"
+    live(agent(engine="compiled", batch_size=4), 40, callback=SaveAt(36, path))
+    tree = load_state(path, "agent")
+    lie(tree)
+    save_state(path, tree, "agent")
+    model = ContinualDQN.load(path, life(), "cpu")
+    live(model, 12, reset_num_timesteps=False)
+    assert model.runs_compiled
+    stored = model.replay.phases[model.replay.stored_slots()]
+    assert stored.max() == phase
+    assert len(model.replay.drawn_phases) > phase
 
 
 @pytest.mark.parametrize("kind", KINDS)

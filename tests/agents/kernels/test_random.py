@@ -50,6 +50,18 @@ def test_draws_are_those_of_numpy_and_take_as_many_bits(seed: int, counts: list[
     assert drawn_compiled(seed, counts) == drawn_by_numpy(seed, counts)
 
 
+@pytest.mark.parametrize("count", [2**32 + 1, 2**33, 2**40 + 12345, 2**53])
+def test_of_more_than_a_word_can_count(count: int) -> None:
+    """It went round and round, which a memory that samples a long run comes to."""
+    drawn = np.array(drawn_compiled(0, [count] * 400)[0])
+    assert drawn.min() >= 0
+    assert drawn.max() < count
+    shares = np.bincount(drawn // (count // 4 + 1), minlength=4)
+    assert (abs(shares - 100) < 40).all()
+    assert len(set((drawn % 2).tolist())) == 2
+    assert drawn_compiled(0, [2**32] * 60) == drawn_by_numpy(0, [2**32] * 60)
+
+
 def test_a_modulo_is_found_out() -> None:
     counts = [7, 50_000, 2**31] * 20
 

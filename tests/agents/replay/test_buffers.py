@@ -718,6 +718,32 @@ def test_mixes_that_make_no_sense(change: dict[str, Any], message: str) -> None:
         make(MixReplayBuffer, **change)
 
 
+@pytest.mark.parametrize(
+    ("name", "value", "message"),
+    [
+        ("long_term_fraction", 1.5, r"long_term_fraction = 1\.5"),
+        ("long_term_fraction", float("nan"), "long_term_fraction = nan"),
+        ("fifo_size", 90, "fifo_size=100: make a new one"),
+        ("fifo_size", 1_000, "fifo_size=100: make a new one"),
+    ],
+)
+@pytest.mark.parametrize("engine", ["torch", "compiled"])
+def test_a_mix_that_is_changed_to_what_makes_no_sense(
+    name: str, value: Any, message: str, engine: str
+) -> None:
+    """Compiled code wrote beyond a batch."""
+    model = tiny.agent(replay=MixReplayBuffer, engine=engine)
+    tiny.live(model, 100)
+    setattr(model.replay, name, value)
+    for use in (
+        lambda: tiny.live(model, 100, reset_num_timesteps=False),
+        lambda: model.train(1, 16),
+        lambda: model.replay.sample(16),
+    ):
+        with pytest.raises(ValueError, match=message):
+            use()
+
+
 @pytest.mark.parametrize("kind", KINDS)
 def test_calls_that_make_no_sense(kind: Kind) -> None:
     buffer = make(kind, n_envs=2)

@@ -61,7 +61,7 @@ class MixReplayBuffer(TransitionReplayBuffer):
             ValueError: If what was changed makes no sense, or cannot be changed.
         """
         self.long_term_fraction = Number(0, 1)("long_term_fraction", self.long_term_fraction)
-        if self.fifo_size != self._made_for:
+        if self.fifo_size != getattr(self, "_made_for", self.fifo_size):  # older pickles lack it
             raise ValueError(
                 f"fifo_size = {self.fifo_size} was set, and what is stored lies in slots of a "
                 f"memory that was made with fifo_size={self._made_for}: make a new one"

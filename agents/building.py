@@ -8,7 +8,8 @@ import gymnasium as gym
 import torch
 from gymnasium.vector import VectorEnv
 
-from continual_arcade.agents.continual_dqn import SEED, ContinualDQN
+from continual_arcade.agents.arguments import SEED
+from continual_arcade.agents.continual_dqn import ContinualDQN
 from continual_arcade.agents.exploration import Exploration
 from continual_arcade.agents.methods import METHODS, Method, Part
 from continual_arcade.agents.networks import ACTIVATIONS, CONVOLUTIONS

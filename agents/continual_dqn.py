@@ -5,7 +5,7 @@ import math
 import os
 import sys
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, ClassVar, Self
@@ -33,6 +33,7 @@ from stable_baselines3.common.utils import ConstantSchedule, polyak_update
 from stable_baselines3.common.vec_env import VecEnv
 from torch.nn import functional
 
+from continual_arcade.agents.arguments import RULES
 from continual_arcade.agents.averaging import Averaged, WeightAverage
 from continual_arcade.agents.engines.compiled import CompiledEngine
 from continual_arcade.agents.engines.eligibility import why_not_compiled
@@ -51,6 +52,7 @@ from continual_arcade.agents.files.saving import (
 )
 from continual_arcade.agents.files.space_data import check_spaces
 from continual_arcade.agents.files.state_files import is_foreign
+from continual_arcade.agents.fitting import check_changes, check_env, check_memory, check_steps
 from continual_arcade.agents.kernels.arithmetic import huber, huber_slope, td_target
 from continual_arcade.agents.kernels.update import DONE
 from continual_arcade.agents.methods.base import MEASURED, Batch, Part, all_or_none
@@ -63,11 +65,10 @@ from continual_arcade.agents.networks import (
     evaluation_mode,
 )
 from continual_arcade.agents.phase_tracker import PhaseTracker
-from continual_arcade.agents.replay import NoReplayBuffer, TransitionReplayBuffer
+from continual_arcade.agents.replay import TransitionReplayBuffer
 from continual_arcade.agents.settings import (
     DECAY,
     ENGINES,
-    LARGEST_STEP,
     LOSSES,
     Engine,
     Loss,
@@ -77,81 +78,15 @@ from continual_arcade.agents.task_inference.vec_env import InferringVecEnv
 from continual_arcade.agents.told_networks import FinishesPhases, annealed
 from continual_arcade.agents.vec_env import GymnasiumVecEnv
 from continual_arcade.envs.checks import (
-    MOST_AT_ONCE,
     Instance,
-    Number,
     OneOf,
     OrNone,
-    Rule,
     Whole,
-    WrongTypeError,
     check_values,
     flag,
 )
 from continual_arcade.envs.messages import shown
 from continual_arcade.envs.seeds import plain_seed
-
-SEED = Whole(0, 2**32 - 1)
-"""What NumPy's global generator, from which the parent draws, can be seeded with."""
-
-
-def _learning_rate(name: str, value: Any) -> Any:
-    return value if callable(value) else Number(0, LARGEST_STEP)(name, value)
-
-
-def _train_freq(name: str, value: Any) -> Any:
-    if not isinstance(value, (list, tuple)):
-        return _AT_ONCE(name, value)
-    if len(value) != 2:
-        raise ValueError(f"{name} = {shown(value)} must be a number, or a number and its unit")
-    unit = getattr(value[1], "value", value[1])  # an enum, in what the parent has made of it
-    return _AT_ONCE(name, value[0]), OneOf(("step", "episode"))(f"unit of {name}", unit)
-
-
-def _replay_class(name: str, value: Any) -> Any:
-    if not (isinstance(value, type) and issubclass(value, ReplayBuffer)):
-        raise WrongTypeError(f"{name} = {shown(value)} must be a class derived from ReplayBuffer")
-    return value
-
-
-_AT_ONCE, _COUNT, _SHARE = Whole(1, MOST_AT_ONCE), Whole(1), Number(0, 1)
-_TABLE = OrNone(Instance((Mapping,)))
-_LOSS = OneOf(LOSSES)
-_RULES: Mapping[str, Rule] = {
-    "learning_rate": _learning_rate,
-    "buffer_size": _COUNT,
-    "learning_starts": Whole(0),
-    "batch_size": _AT_ONCE,
-    "tau": _SHARE,
-    "gamma": _SHARE,
-    "train_freq": _train_freq,
-    "gradient_steps": Whole(-1, MOST_AT_ONCE),
-    "replay_buffer_class": OrNone(_replay_class),
-    "replay_buffer_kwargs": _TABLE,
-    "optimize_memory_usage": flag,
-    "n_steps": _COUNT,
-    "target_update_interval": _COUNT,
-    "exploration_fraction": _SHARE,
-    "exploration_initial_eps": _SHARE,
-    "exploration_final_eps": _SHARE,
-    "max_grad_norm": Number(above=0, finite=False),
-    "stats_window_size": _COUNT,
-    "tensorboard_log": OrNone(Instance((str, Path))),
-    "policy_kwargs": _TABLE,
-    "verbose": Whole(),
-    "seed": OrNone(SEED),
-}
-"""What the parent's arguments must be."""
-
-_READ_AT_EACH_STEP = (
-    "batch_size",
-    "gradient_steps",
-    "learning_starts",
-    "max_grad_norm",
-    "target_update_interval",
-    "tau",
-)
-"""Those of them that may be set later."""
 
 
 class DivergedError(RuntimeError):
@@ -217,7 +152,7 @@ class ContinualDQN(DQN):
         callback_every: int = 1,
         **kwargs: Any,
     ) -> None:
-        kwargs = check_values(kwargs, _RULES)
+        kwargs = check_values(kwargs, RULES)
         self.average: float = DECAY("average", average)
         self.weight_average: WeightAverage | None = None
         """The average of the weights, if one is kept."""
@@ -317,12 +252,12 @@ class ContinualDQN(DQN):
                 part.bind(self, np.random.default_rng(stream))
             self._bound = [(part, part.settings) for part in self.parts]
             check_savable(self.parts)
-            self._check_steps()
+            check_steps(self)
             if self.env is not None:
                 games = self.env.unwrapped
                 if isinstance(games, InferringVecEnv):
                     self.task_inference = games.inference
-                self._check_env(self.env)
+                check_env(self, self.env)
             self._choose_engine()
             self._check_engine()
 
@@ -350,7 +285,7 @@ class ContinualDQN(DQN):
         self.check_parts()
         self._asked, self._unfit = self.engine, None
         try:
-            self._check_fit()
+            check_memory(self)
         except ValueError as error:  # it may still play
             self._unfit = str(error)
         why = (
@@ -427,7 +362,7 @@ class ContinualDQN(DQN):
             ) from error
         assert self.env is not None
         self._take_inference_to(self.env)
-        self._check_env(self.env)
+        check_env(self, self.env)
         self._choose_engine()
         self._check_engine()
 
@@ -449,94 +384,6 @@ class ContinualDQN(DQN):
         if own is not None and isinstance(games, InferringVecEnv):
             games.take(own)
 
-    def _check_env(self, env: VecEnv) -> None:
-        """Check that parts and environment go together."""
-        if self.parts and self._vec_normalize_env is not None:
-            raise ValueError(
-                "parts remember observations as they are, which VecNormalize keeps changing: "
-                "leave it out, or the parts"
-            )
-        self.phase_tracker.look_at(env)
-        for part in self.parts:
-            if part.needs_boundaries and not self.phase_tracker.has_boundaries:
-                raise ValueError(
-                    f"part {part.name!r} needs to be told where phases end, but "
-                    f"{self.phase_tracker.description} has no phase that ends: choose another "
-                    "schedule (shrink, conflict, ...), or leave the part out"
-                )
-            if part.once and self.phase_tracker.drifts:
-                raise ValueError(
-                    f"part {part.name!r} freezes what a phase has learnt at its end, and in "
-                    f"{self.phase_tracker.description} a phase drifts into the next one: choose a "
-                    "schedule in which none does, or another method"
-                )
-        self._check_lengths()
-        # Last: another epsilon would not help a part.
-        if self.exploration is not None and self.exploration.epsilon == "per_phase":
-            self.phase_tracker.progress_of_phase()  # raises if no phase ends
-
-    def _check_steps(self) -> None:
-        """Check that what a part plans to learn from is learnt from."""
-        for part in self.parts:
-            if part.plans_batches and self.gradient_steps == 0:
-                raise ValueError(
-                    f"gradient_steps = 0 learns nothing, and part {part.name!r} would keep all "
-                    "that it is to learn from: set gradient_steps = 1, or leave the part out"
-                )
-
-    def _check_lengths(self) -> None:
-        """Check that something is learnt of each phase that a part then finishes."""
-        schedule = self.phase_tracker.followed
-        once = [part.name for part in self.parts if part.once]
-        if schedule is None or not once:
-            return
-        batch = 0 if self.streams else self.batch_size
-        for index, phase in enumerate(schedule.phases[:-1]):
-            needed = batch if index else max(batch, self.learning_starts)
-            if phase.steps <= needed:
-                raise ValueError(
-                    f"part {once[0]!r} freezes what a phase has learnt at its end, and phase "
-                    f"{index + 1} ends after {phase.steps:,} steps, before anything is learnt "
-                    f"(learning_starts = {self.learning_starts:,}, batch_size = {batch:,}): choose "
-                    "longer phases, or smaller ones of these"
-                )
-
-    def _check_fit(self) -> None:
-        """Check that replay and exploration, which may be others by now, go with agent and parts.
-
-        Raises:
-            ValueError: If one does not.
-        """
-        if self.exploration is not None:
-            self.exploration.check_actions(self._actions)
-        if any(part.watches_replay for part in self.parts):
-            _ = self.replay  # raises if it is of another kind
-        replay = self.replay_buffer
-        if isinstance(replay, NoReplayBuffer) and not self.streams:
-            raise ValueError(
-                "replay 'none' keeps nothing to learn from: choose another one, or a part that "
-                "learns from transitions as they come, such as 'stream-q'"
-            )
-        if not isinstance(replay, TransitionReplayBuffer):
-            return
-        if replay.gamma != self.gamma:
-            raise ValueError(
-                f"gamma = {self.gamma} was set, but replay sums its returns with {replay.gamma}: "
-                f"make a new agent with gamma={self.gamma}, and let it take over the network "
-                "(set_parameters)"
-            )
-        replay.check_fit(self.observation_space, self._actions, self.n_envs)
-        for part in self.parts:
-            for name in sorted(part.replay_columns):
-                column = replay.columns.get(name)
-                if column is None or column.shape[1:] != (self._actions,):
-                    found = "has none" if column is None else f"has one of shape {column.shape}"
-                    raise ValueError(
-                        f"part {part.name!r} needs a column {name!r} in replay, of {self._actions} "
-                        f"numbers for each transition, and replay {found}: add it, such as by "
-                        f"agent.replay.add_column({name!r}, ({self._actions},), np.float32, np.nan)"
-                    )
-
     def check_parts(self) -> None:
         """Check parts that were added since the agent was made, and settings that were changed.
 
@@ -554,44 +401,6 @@ class ContinualDQN(DQN):
                 part.check_change(before)
                 part.check_learner(self)
                 before.update(part.settings)
-
-    def _check_changes(self) -> None:
-        """Check what was changed since the agent was made, as far as no engine can honour it.
-
-        Raises:
-            ValueError: If something would be silently ignored.
-        """
-        check_values({name: getattr(self, name) for name in _READ_AT_EACH_STEP}, _RULES)
-        self._check_steps()
-        self._check_lengths()
-        self.check_parts()
-        for part in self.parts:
-            part.check_learner(self)
-        if (self.q_net, self.q_net_target) != (self.policy.q_net, self.policy.q_net_target):
-            raise ValueError(
-                "q_net of the agent, which learns, and q_net of its policy, which acts and is "
-                "saved, are two networks (or so are the targets): to exchange a network set both, "
-                "agent.q_net = agent.policy.q_net = ..."
-            )
-        if not any(tensor.requires_grad for tensor in self.q_net.parameters()):
-            raise ValueError(
-                "every parameter of the network is frozen, and nothing can be learnt: set "
-                "requires_grad of some"
-            )
-        moved = {id(tensor) for group in self.optimizer.param_groups for tensor in group["params"]}
-        known = {id(tensor) for tensor in self.policy.parameters()}
-        lost = [
-            name
-            for name, tensor in self.q_net.named_parameters()
-            if tensor.requires_grad and id(tensor) not in moved
-        ]
-        if lost and moved - known:
-            raise ValueError(
-                f"the optimizer moves tensors that the network does not have any more, and not "
-                f"{', '.join(lost)}, which would never learn: after exchanging a network or layer "
-                "make a new optimizer, such as agent.policy.optimizer = "
-                "torch.optim.Adam(agent.q_net.parameters(), lr=...)"
-            )
 
     # Copies. What holds addresses stays behind: the copy gets an engine of its own.
 
@@ -659,7 +468,7 @@ class ContinualDQN(DQN):
 
     @loss.setter
     def loss(self, loss: Loss) -> None:
-        _LOSS("loss", loss)
+        OneOf(LOSSES)("loss", loss)
         self._loss: Loss = loss
 
     @property
@@ -792,7 +601,7 @@ class ContinualDQN(DQN):
         if lacks and not self.streams:
             return  # replay was reset, or is new
         if isinstance(replay, TransitionReplayBuffer) and replay.gamma != self.gamma:
-            self._check_fit()  # raises
+            check_memory(self)  # raises
         self.policy.set_training_mode(True)
         self.follow_network()
         self._update_learning_rate(self.policy.optimizer)
@@ -1008,7 +817,7 @@ class ContinualDQN(DQN):
     def _setup_learn(self, *args: Any, **kwargs: Any) -> Any:
         goes_on = self._last_obs is not None and self.num_timesteps > 0
         trained = self.lifetime_step
-        self._check_changes()
+        check_changes(self)
         self.follow_network()
         self._choose_engine()  # what was changed since it was made is looked at, too
         self._check_engine()

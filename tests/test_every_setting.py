@@ -17,7 +17,7 @@ import pytest
 from stable_baselines3 import DQN
 
 from continual_arcade.agents import METHODS, ContinualDQN, DQNSettings, Exploration, Method
-from continual_arcade.agents.continual_dqn import _RULES
+from continual_arcade.agents.arguments import RULES
 from continual_arcade.agents.methods.catalogue import PARTS
 from continual_arcade.agents.networks import ContinualPolicy
 from continual_arcade.agents.replay import FIFOReplayBuffer, MixReplayBuffer
@@ -324,7 +324,7 @@ def test_what_an_argument_is_not(make: Callable[..., Any], name: str, kind: Any)
 
 def test_the_parents_arguments_all_have_a_rule() -> None:
     known = inspect.signature(DQN.__init__).parameters.keys()
-    assert _RULES.keys() == known - {"self", "policy", "env", "device", "_init_setup_model"}
+    assert RULES.keys() == known - {"self", "policy", "env", "device", "_init_setup_model"}
 
 
 @pytest.mark.parametrize(

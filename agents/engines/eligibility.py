@@ -73,7 +73,6 @@ OPTIONS = (
 # What may be changed, in a subclass or in one object, because Python calls it with either engine.
 _OF_AGENT = frozenset(
     {
-        "_check_env",
         "_convert_train_freq",
         "_create_aliases",
         "_dump_logs",

@@ -21,7 +21,8 @@ from stable_baselines3.common.vec_env import VecEnv
 
 from continual_arcade.agents.algorithms.algorithm import Algorithm
 from continual_arcade.agents.algorithms.settings import AlgorithmSettings
-from continual_arcade.agents.continual_dqn import SEED, DivergedError
+from continual_arcade.agents.arguments import SEED
+from continual_arcade.agents.continual_dqn import DivergedError
 from continual_arcade.agents.machine_memory import check_memory
 from continual_arcade.agents.networks import ACTIVATIONS, CONVOLUTIONS
 from continual_arcade.agents.phase_tracker import PhaseTracker

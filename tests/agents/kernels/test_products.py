@@ -338,6 +338,7 @@ def otherwise(changed: Change, width: int, fuses: bool) -> Products:
     return on
 
 
+@pytest.mark.one_in(5)
 @pytest.mark.filterwarnings("ignore::RuntimeWarning")
 @pytest.mark.parametrize("fuses", [True, False])
 @pytest.mark.parametrize("width", [16, 8, 4])
@@ -401,10 +402,15 @@ WRONG = {
     "rows_differ": (check_rows, ADD, f"{ADD} if rows > 1 else {APART}"),
 }
 """By name: the check that must find an error, what is replaced, and by what."""
+FIRST = {check: name for name, (check, *_) in reversed(WRONG.items())}.values()
+"""One for each check. Each takes seconds to compile."""
 
 
 @pytest.mark.filterwarnings("ignore::RuntimeWarning")
-@pytest.mark.parametrize("name", WRONG)
+@pytest.mark.parametrize(
+    "name",
+    [pytest.param(name, marks=() if name in FIRST else pytest.mark.slow) for name in WRONG],
+)
 def test_errors_are_found(name: str, changed: Change) -> None:
     if name in ("fused_otherwise", "rows_differ") and not products.FUSES:
         pytest.skip("this machine does not fuse multiply and add, so there is no difference")

@@ -6,8 +6,8 @@ import numpy as np
 
 from continual_arcade.agents.kernels.replay import MIX
 from continual_arcade.agents.replay.buffer import Ints, TransitionReplayBuffer
-from continual_arcade.agents.replay.n_step import Transitions
 from continual_arcade.envs.checks import Number, Whole
+from continual_arcade.envs.messages import shown
 
 
 class MixReplayBuffer(TransitionReplayBuffer):
@@ -51,38 +51,21 @@ class MixReplayBuffer(TransitionReplayBuffer):
                 f"{self.buffer_size}"
             )
         self.long_term_fraction = long_term_fraction
-        self._made_for = self.fifo_size
-        self._check_division()
 
-    def _check_division(self) -> None:
-        """Check how it is divided, which may have been changed: compiled code does not look.
+    def __setattr__(self, name: str, value: Any) -> None:
+        """Check how it is divided, as compiled code does not look.
 
         Raises:
-            ValueError: If what was changed makes no sense, or cannot be changed.
+            ValueError: If a value makes no sense, or is of what cannot be changed any more.
         """
-        self.long_term_fraction = Number(0, 1)("long_term_fraction", self.long_term_fraction)
-        if self.fifo_size != getattr(self, "_made_for", self.fifo_size):  # older pickles lack it
+        if name == "long_term_fraction":
+            value = Number(0, 1)(name, value)
+        elif name == "fifo_size" and value != vars(self).get(name, value):
             raise ValueError(
-                f"fifo_size = {self.fifo_size} was set, and what is stored lies in slots of a "
-                f"memory that was made with fifo_size={self._made_for}: make a new one"
+                f"fifo_size = {shown(value)} was set, and what is stored lies in slots of a memory "
+                f"that was made with fifo_size={self.fifo_size}: make a new one"
             )
-
-    def check_fit(self, *args: Any, **kwargs: Any) -> None:
-        """Check that an agent can store here, as in the parent; and how it is divided.
-
-        Raises:
-            ValueError: If it cannot.
-        """
-        self._check_division()
-        super().check_fit(*args, **kwargs)
-
-    def _place(self, transitions: Transitions) -> tuple[Ints, Ints]:
-        self._check_division()
-        return super()._place(transitions)
-
-    def _draw(self, batch_size: int) -> Ints:
-        self._check_division()
-        return super()._draw(batch_size)
+        super().__setattr__(name, value)
 
     def _held(self) -> tuple[int, int]:
         """Return how many transitions the recent part and the long-term part hold."""

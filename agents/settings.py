@@ -79,6 +79,25 @@ def check_tells(who: str, context: ContextKind) -> None:
         )
 
 
+def check_learns(learning_starts: int, total_steps: int, who: str = "") -> None:
+    """Check that learning starts before the schedule ends.
+
+    Args:
+        learning_starts: When it starts [lifetime steps].
+        total_steps: When the schedule ends [lifetime steps].
+        who: Whose settings these are, for the message.
+
+    Raises:
+        ValueError: If it does not.
+    """
+    if learning_starts >= total_steps:
+        raise ValueError(
+            f"{who}learning_starts = {learning_starts:,}, but the schedule ends after "
+            f"{total_steps:,} steps: nothing would be learnt; make its phases longer "
+            "(phase_steps), or learning_starts smaller"
+        )
+
+
 class LearnerSettings(Protocol):
     """What the settings of every algorithm have."""
 
@@ -254,9 +273,4 @@ class DQNSettings:
         Raises:
             ValueError: If not.
         """
-        if self.learning_starts >= total_steps:
-            raise ValueError(
-                f"learning_starts = {self.learning_starts:,}, but the schedule ends after "
-                f"{total_steps:,} steps: nothing would be learnt; make its phases "
-                "longer (phase_steps), or learning_starts smaller"
-            )
+        check_learns(self.learning_starts, total_steps)

@@ -265,6 +265,9 @@ class LeftOut:
     unfinished: bool = False
     """Whether it is that it did not finish, and nothing else."""
 
+    def __str__(self) -> str:
+        return f"left out: {self.path}: {self.reason}"
+
 
 @dataclass(frozen=True)
 class Gathered:

@@ -62,7 +62,7 @@ def compare(args: Compare, console: Console) -> list[LeftOut]:
     """
     gathered = gather(args.folders)
     for left in gathered.left_out:
-        console.out(f"left out: {left.path}: {left.reason}")
+        console.out(str(left))
     if not gathered.comparisons:
         raise ValueError(f"{gathered.why_empty}: there is nothing to compare")
     if not args.mixed:

@@ -79,4 +79,4 @@ def report(args: Report, console: Console) -> list[LeftOut]:
 
 def _say(left_out: Sequence[LeftOut], console: Console) -> None:
     for left in left_out:
-        console.out(f"left out: {left.path}: {left.reason}")
+        console.out(str(left))

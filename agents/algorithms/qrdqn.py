@@ -5,7 +5,7 @@ from typing import Any, ClassVar
 
 from continual_arcade.agents.algorithms.algorithm import Algorithm
 from continual_arcade.agents.algorithms.settings import AlgorithmSettings
-from continual_arcade.agents.settings import DQNSettings, StepSize
+from continual_arcade.agents.settings import DQNSettings, StepSize, check_learns
 from continual_arcade.envs.checks import AtOnce, Count, Positive, Share
 
 _DQN = DQNSettings()
@@ -73,12 +73,7 @@ class QRDQNSettings(AlgorithmSettings):
         Raises:
             ValueError: If not.
         """
-        if self.learning_starts >= total_steps:
-            raise ValueError(
-                f"{self.algorithm}: learning_starts = {self.learning_starts:,}, but the schedule "
-                f"ends after {total_steps:,} steps: nothing would be learnt; make its phases "
-                "longer (phase_steps), or learning_starts smaller"
-            )
+        check_learns(self.learning_starts, total_steps, f"{self.algorithm}: ")
 
     @property
     def memory(self) -> int:

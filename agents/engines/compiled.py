@@ -392,9 +392,9 @@ class CompiledEngine:
             rows.ended[:count] = waiting.ended
         whole[at.COMPLETED] = self._carried = count
 
-    def _taken(self, first: int, end: int, among: Completed | None = None) -> Transitions:
-        """Return a copy of completed transitions."""
-        rows, replay = among or self._completed, self.replay
+    def _taken(self, rows: Completed, first: int, end: int) -> Transitions:
+        """Return a copy of some of the completed transitions."""
+        replay = self.replay
         count = end - first
         shape = (count, *replay.obs_shape)
         return Transitions(
@@ -433,12 +433,12 @@ class CompiledEngine:
         whole = control.whole
         learnt, completed = whole[at.LEARNT], whole[at.COMPLETED]
         if self._watchers and completed > self._carried:
-            played = self._taken(self._carried, completed)
+            played = self._taken(self._completed, self._carried, completed)
             for part in self._watchers:
                 part.completed(agent, played)
         planner = self._parts.planner
         if planner is not None and learnt < completed:
-            planner.completed(agent, self._taken(learnt, completed))
+            planner.completed(agent, self._taken(self._completed, learnt, completed))
 
     def make_room_for(self, steps: int, train_every: int) -> None:
         """Make room for what is completed in so many steps of all games, if it must be kept.
@@ -478,7 +478,7 @@ class CompiledEngine:
     ) -> tuple[Transitions, tuple[Ints, Ints]]:
         """Return completed transitions, and which of them lie in which slots."""
         where = last_in_each(rows.placed_rows[:placed] - first, rows.placed_slots[:placed].copy())
-        return self._taken(first, end, rows), where
+        return self._taken(rows, first, end), where
 
     # Learning.
 

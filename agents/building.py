@@ -24,7 +24,7 @@ from continual_arcade.agents.task_inference.inference import InferenceSettings
 from continual_arcade.agents.task_inference.vec_env import InferringVecEnv
 from continual_arcade.agents.vec_env import GymnasiumVecEnv
 from continual_arcade.envs import IDS, Schedule, make_game
-from continual_arcade.envs.checks import Instance
+from continual_arcade.envs.checks import Instance, check_counts
 from continual_arcade.envs.context import HIDDEN, INFERRED, ContextKind
 from continual_arcade.envs.games import OTHER
 from continual_arcade.envs.messages import unknown
@@ -133,6 +133,10 @@ def settings_of(method: Method, settings: Settings, schedule: Schedule) -> Setti
         method: The method.
         settings: What was set.
         schedule: The schedule; it says how much there is to remember.
+
+    Raises:
+        ValueError: If the method has a setting that there is not, or one was set that counts for
+            nothing beside the others.
     """
     changes: dict[str, Any] = {}
     if isinstance(settings, DQNSettings):  # of which alone a method says something
@@ -148,7 +152,9 @@ def settings_of(method: Method, settings: Settings, schedule: Schedule) -> Setti
         }
     if method.remembers_all and settings.takes("buffer_size"):
         changes["buffer_size"] = schedule.total_steps + settings.num_envs
-    return replace(settings, **changes)
+    made = replace(settings, **changes)
+    check_counts(made)
+    return made
 
 
 def build_agent(

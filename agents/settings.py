@@ -1,11 +1,12 @@
 """Settings of the DQN that suit these games; nothing here needs PyTorch."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
 from typing import Annotated, Any, ClassVar, Literal, Protocol, TypeVar, get_args
 
 from continual_arcade.agents.exploration import EpsilonRule
 from continual_arcade.envs.checks import (
+    COUNTS_WITH,
     AtOnce,
     Count,
     Instance,
@@ -61,6 +62,8 @@ BEFORE = {
     "task_memory": 20.0,
 }
 """What there was before there were the settings, which older files lack."""
+_OF_TD = {COUNTS_WITH: ("loss", ("td",))}
+_FADING = {COUNTS_WITH: ("epsilon", ("global", "per_phase"))}
 _OF_INFERENCE = ("tasks", "task_window", "task_hazard", "task_sure", "task_memory")
 """Settings that say how a task is inferred."""
 
@@ -180,20 +183,20 @@ class DQNSettings:
     """Lifetime steps before the first update."""
     n_steps: Count = 3
     """Length of the returns that values are learnt from [steps]."""
-    gamma: Share = 0.99
+    gamma: Share = field(default=0.99, metadata=_OF_TD)
     """Discount of a step."""
-    double_q: bool = True
+    double_q: bool = field(default=True, metadata=_OF_TD)
     """Let the online network choose the action whose value the target network gives."""
-    target_update_interval: Count = 1_000
+    target_update_interval: Count = field(default=1_000, metadata=_OF_TD)
     """Lifetime steps between copies of the network to the target network."""
     epsilon: EpsilonRule = "global"
     """Whether exploration fades over the whole run, over each phase, or is constant (the final
     one)."""
-    exploration_initial_eps: Share = 0.5
+    exploration_initial_eps: Share = field(default=0.5, metadata=_FADING)
     """Probability of an exploratory action at the beginning of the run."""
     exploration_final_eps: Share = 0.01
     """Probability of an exploratory action once exploration is over."""
-    exploration_fraction: Share = 0.15
+    exploration_fraction: Share = field(default=0.15, metadata=_FADING)
     """Part of the whole run, or of each phase, in which it falls from one to the other."""
     max_grad_norm: Positive = 10.0
     """Norm to which gradients are clipped."""

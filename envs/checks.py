@@ -348,6 +348,37 @@ def check_fields(settings: Any, where: str = "") -> None:
         object.__setattr__(settings, name, _checked(rule, name, getattr(settings, name), where))
 
 
+COUNTS_WITH = "counts_with"
+"""Key of a field's metadata: the name of another field, and those of its values with which this one
+counts; with others it says nothing."""
+
+
+def check_counts(settings: Any, where: str = "") -> None:
+    """Check that no field of a dataclass was set that counts for nothing beside the others.
+
+    What a field says by default is nothing that anybody asked for.
+
+    Args:
+        settings: The object, whose fields are plain values.
+        where: What the settings belong to, for messages.
+
+    Raises:
+        ValueError: If one was; the message names what it counts with.
+    """
+    for field in fields(settings):
+        if COUNTS_WITH not in field.metadata:
+            continue
+        other, values = field.metadata[COUNTS_WITH]
+        value, beside = getattr(settings, field.name), getattr(settings, other)
+        if value != field.default and beside not in values:
+            choices = " or ".join(map(repr, values))
+            raise ValueError(
+                f"{where}{': ' if where else ''}{field.name} = {value!r} counts only with {other} "
+                f"= {choices}, and {other} = {beside!r}: leave it out, or choose {other} = "
+                f"{choices}"
+            )
+
+
 def check_values(values: Mapping[str, Any], rules: Mapping[str, Rule]) -> dict[str, Any]:
     """Check arguments by name; those without a rule are left alone.
 

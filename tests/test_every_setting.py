@@ -31,6 +31,7 @@ from continual_arcade.envs import (
     shipped,
 )
 from continual_arcade.envs.checks import (
+    COUNTS_WITH,
     Array,
     ByName,
     Each,
@@ -39,6 +40,7 @@ from continual_arcade.envs.checks import (
     OrNone,
     Whole,
     WrongTypeError,
+    check_counts,
     check_fields,
     rules_of,
 )
@@ -456,3 +458,43 @@ def test_a_dataclass_that_says_nothing_is_let_be() -> None:
     check_fields(made)
     assert type(made.number) is float
     assert made.state == -5
+
+
+CONDITIONS = [
+    (kind, field.name, *field.metadata[COUNTS_WITH])
+    for kind in SETTINGS
+    for field in fields(kind)
+    if COUNTS_WITH in field.metadata
+]
+
+
+@pytest.mark.parametrize(("kind", "name", "other", "values"), CONDITIONS)
+def test_what_counts_for_nothing_beside_the_others_is_refused(
+    kind: Any, name: str, other: str, values: tuple[Any, ...]
+) -> None:
+    """A setting is taken with each value of the other one that it counts with, and with no other.
+
+    At its default nobody asked for it, and nothing is said.
+    """
+    default = getattr(kind(), name)
+    changed = {bool: lambda: not default, int: lambda: default + 1, float: lambda: default / 2}
+    value = changed[type(default)]() if default is not None else 2.0
+    choices = get_args(get_type_hints(kind, include_extras=False)[other])
+    assert {*values} < {*choices}
+    for choice in choices:
+        said = f"{name} = {value!r} counts only with {other} = {values[0]!r}"
+        for given, wanted in ((default, ""), (value, "" if choice in values else said)):
+            try:
+                check_counts(kind(**{other: choice, name: given}))
+                found = ""
+            except ValueError as error:
+                found = str(error)
+            assert said in found if wanted else said not in found, (choice, given)
+
+
+def test_there_are_some_of_them() -> None:
+    assert {(kind, name) for kind, name, *_ in CONDITIONS} >= {
+        *((DQNSettings, name) for name in ("gamma", "exploration_initial_eps")),
+        *((PARTS[part], "temperature") for part in ("clone", "clear", "lwf", "ewc")),
+        (PARTS["mer"], "beta"),
+    }

@@ -55,7 +55,7 @@ from continual_arcade.agents.networks import evaluation_mode
 from continual_arcade.agents.replay import TransitionReplayBuffer
 from continual_arcade.agents.replay.n_step import Transitions
 from continual_arcade.agents.settings import Loss
-from continual_arcade.envs.checks import check_fields
+from continual_arcade.envs.checks import check_counts, check_fields
 
 MEASURED = 100
 """Of so many gradient steps one is measured for the log."""
@@ -211,9 +211,11 @@ class Part:
         """Check every setting by the rule in its type; see :mod:`continual_arcade.envs.checks`.
 
         Raises:
-            ValueError: If one makes no sense; the message names it.
+            ValueError: If one makes no sense, or was set and counts for nothing beside the others;
+                the message names it.
         """
         check_fields(self, self.name)
+        check_counts(self, self.name)
 
     def check_learner(self, learner: Learner) -> None:
         """Check that it can do its work with the learner as that is now, also after changes.

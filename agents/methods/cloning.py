@@ -9,7 +9,7 @@ from numba.extending import register_jitable
 
 from continual_arcade.agents.methods.base import Part, State
 from continual_arcade.agents.methods.rules import slope_of_kept
-from continual_arcade.envs.checks import AtOnce, Divisor, NotNegative
+from continual_arcade.envs.checks import COUNTS_WITH, AtOnce, Divisor, NotNegative
 
 What = Literal["q", "advantage", "policy"]
 VALUES, ADVANTAGE, POLICY = range(3)
@@ -28,8 +28,8 @@ class Cloning(Part):
     """Weight of the cloning loss beside the TD loss."""
     what: What = "q"
     """What is held: the values, their differences between actions, or the softmax policy."""
-    temperature: Divisor = 1.0
-    """Of the softmax policy [units of Q]."""
+    temperature: Divisor = field(default=1.0, metadata={COUNTS_WITH: ("what", ("policy",))})
+    """Of the softmax ``policy`` [units of Q]."""
 
     def __post_init__(self) -> None:
         self.check_settings()

@@ -11,7 +11,7 @@ from continual_arcade.agents.methods.importance import Parameters
 from continual_arcade.agents.methods.preset import Preset
 from continual_arcade.agents.methods.quadratic import SampledPenalty
 from continual_arcade.agents.replay.n_step import Transitions
-from continual_arcade.envs.checks import Count, Divisor, NotNegative
+from continual_arcade.envs.checks import COUNTS_WITH, Count, Divisor, NotNegative
 
 
 @dataclass
@@ -35,9 +35,11 @@ class EWC(SampledPenalty):
 
     fisher: Literal["gauss", "policy", "sampled", "td"] = "gauss"
     """Which Fisher information."""
-    temperature: Divisor | None = None
+    temperature: Divisor | None = field(
+        default=None, metadata={COUNTS_WITH: ("fisher", ("policy", "sampled"))}
+    )
     """Of the softmax policy [units of Q]; the median gap between the best actions if not given."""
-    batch: Count = field(default=1, metadata={BEFORE: 1})
+    batch: Count = field(default=1, metadata={BEFORE: 1, COUNTS_WITH: ("fisher", ("td",))})
     """Consecutive transitions whose gradients are averaged before they are squared; of ``td``
     alone. Above 1 it is what much public code computes, and too small by a factor near it."""
     off_slope: NotNegative = field(default=0.0, metadata={BEFORE: 0.0})
@@ -47,20 +49,10 @@ class EWC(SampledPenalty):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if self.batch > 1 and self.fisher != "td":
-            raise ValueError(
-                f"{self.name}: batch = {self.batch} is for fisher = 'td', and fisher = "
-                f"{self.fisher!r} takes each state by itself: leave it out"
-            )
         if self.batch > self.samples:
             raise ValueError(
                 f"{self.name}: batch = {self.batch} is more than the samples = {self.samples} that "
                 "the estimate is made from: give at most as many"
-            )
-        if self.temperature is not None and self.fisher not in ("policy", "sampled"):
-            raise ValueError(
-                f"{self.name}: temperature = {self.temperature:g} is that of a policy, and fisher "
-                f"= {self.fisher!r} knows none: leave it out, or take 'policy' or 'sampled'"
             )
 
     def check_learner(self, learner: Learner) -> None:

@@ -1,6 +1,6 @@
 """Meta-experience replay."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Annotated, Any, ClassVar, Literal
 
 from continual_arcade.agents.kernels.random import below, shuffle
@@ -8,10 +8,12 @@ from continual_arcade.agents.methods.base import Learner
 from continual_arcade.agents.methods.plans import Extent, Planner, plan
 from continual_arcade.agents.methods.preset import Preset
 from continual_arcade.agents.methods.tensors import other_than_sgd
-from continual_arcade.envs.checks import MOST_AT_ONCE, AtOnce, Share, Whole
+from continual_arcade.envs.checks import COUNTS_WITH, MOST_AT_ONCE, AtOnce, Share, Whole
 
 ONE, SIX, SEVEN, BATCHED = range(4)
 """The algorithms, as the plan is given them."""
+SINGLE = {COUNTS_WITH: ("algorithm", ("1", "6", "7"))}
+"""What the algorithms that learn single examples have alone."""
 
 
 @dataclass
@@ -41,11 +43,11 @@ class MER(Planner):
 
     algorithm: Literal["1", "6", "7", "batched"] = "batched"
     """Which algorithm."""
-    memories: Annotated[int, Whole(0, MOST_AT_ONCE)] = 15
+    memories: Annotated[int, Whole(0, MOST_AT_ONCE)] = field(default=15, metadata=SINGLE)
     """Draws from replay for each current transition, the paper's k - 1; not for ``batched``."""
-    repeats: AtOnce = 1
+    repeats: AtOnce = field(default=1, metadata=SINGLE)
     """The paper's s: repetitions, or in algorithm 7 the weight of the current transition."""
-    beta: Share = 1.0
+    beta: Share = field(default=1.0, metadata={COUNTS_WITH: ("algorithm", ("1",))})
     """Interpolation within a repetition, in algorithm 1; 1 for none."""
     gamma: Share = 0.3
     """Interpolation across repetitions; 1 for none. Not the discount."""
@@ -55,13 +57,6 @@ class MER(Planner):
         if type(given) is int and given in (1, 6, 7):  # 1 is meant as "1"
             self.algorithm = str(given)  # type: ignore[assignment]
         self.check_settings()
-        for name, algorithms in (("beta", "1"), ("memories", "167"), ("repeats", "167")):
-            value = getattr(self, name)
-            if value != getattr(MER, name) and self.algorithm not in algorithms:
-                raise ValueError(
-                    f"mer: {name} = {value} has no meaning in algorithm {self.algorithm}: leave it "
-                    f"out, or choose algorithm {' or '.join(algorithms)}"
-                )
 
     def check_learner(self, learner: Learner) -> None:
         """Check that the learner's optimiser is that of the algorithm.

@@ -15,7 +15,7 @@ from continual_arcade.agents.methods.phase_memory import PhaseMemory
 from continual_arcade.agents.methods.rules import MEASURE, count, number, rule, total, vector
 from continual_arcade.agents.methods.tensors import copies, parameters
 from continual_arcade.agents.replay.n_step import Transitions
-from continual_arcade.envs.checks import Count, NotNegative, Share
+from continual_arcade.envs.checks import COUNTS_WITH, Count, NotNegative, Share
 
 _DOMINATES = 0.9
 """Share of the gradient's norm from which a penalty is said to dominate."""
@@ -168,8 +168,8 @@ class QuadraticPenalty(AnchoredPenalty):
 
     anchor: Literal["last", "ema"] = "last"
     """What is held: the parameters at the end of the phase, or their moving average."""
-    ema_decay: Share = 0.999
-    """Decay of the moving average, per gradient step."""
+    ema_decay: Share = field(default=0.999, metadata={COUNTS_WITH: ("anchor", ("ema",))})
+    """Decay of the moving average, if that is held, per gradient step."""
 
     average: Parameters = vector(late=True)
     """Moving average of the parameters; kept only if it is the anchor."""

@@ -65,7 +65,9 @@ def _end_of(command: Callable[[], int | None]) -> SystemExit | None:
         number = interrupt.number if isinstance(interrupt, _Interrupt) else signal.SIGINT
         return SystemExit(128 + number)
     except OSError as error:
-        print(f"error: {error}{_HINTS.get(error.errno or 0, '')}", file=sys.stderr)
+        of_file = error.filename and error.strerror  # else "[Errno 2] ...", or a message of ours
+        said = f"{error.filename}: {error.strerror}" if of_file else f"{error}"
+        print(f"error: {said}{_HINTS.get(error.errno or 0, '')}", file=sys.stderr)
         return SystemExit(2)
     except (ValueError, RuntimeError) as error:
         print(f"error: {error}", file=sys.stderr)

@@ -120,10 +120,17 @@ def watch(args: Watch) -> None:
     )
     if playing.game == OTHER:
         _check_others(playing, args)
-    if args.network is not None and not any(member.path for member in playing.members):
+    scripted = not any(member.path for member in playing.members)
+    if args.network is not None and scripted:
         raise ValueError(
             f"--network says which network of an agent plays, and {playing.members[0].name} has "
             "none: name the folder of a run, or a checkpoint"
+        )
+    if args.context is not None and scripted and not args.observation:
+        raise ValueError(
+            f"--context says what of its phase an agent sees, and {playing.members[0].name} knows "
+            "the game itself: name the folder of a run, or a checkpoint; or show with "
+            "--observation what an agent would see"
         )
     if args.observation or args.saliency:
         player, *others = playing.members

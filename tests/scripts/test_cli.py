@@ -231,6 +231,7 @@ def test_signals_that_are_ignored_stay_so(tmp_path: Path) -> None:
         (RuntimeError("no"), "error: no\n"),
         (MemoryError("Unable to allocate 60 GiB"), "or hidden layers; or a larger machine\n"),
         (FileNotFoundError("no file"), "error: no file\n"),
+        (FileNotFoundError(2, "No such file", "a.json"), "error: a.json: No such file\n"),
         (OSError(28, "No space left on device"), "What was written before is intact.\n"),
         (FileExistsError(17, "File exists", "a"), "is, or lies in, a file: choose another\n"),
         (KeyboardInterrupt(), "interrupted; what was written so far is intact\n"),

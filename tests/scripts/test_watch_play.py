@@ -145,6 +145,7 @@ def test_a_disk_that_fills_leaves_nothing(tmp_path: Path) -> None:
         (["oracle", "--seed", "-1"], "seed = -1"),
         (["oracle", "--checkpoints", "first"], "no run is given that has any"),
         (["oracle", "--network", "average"], "and oracle has none: name the folder of a run"),
+        (["oracle", "--context", "params"], "and oracle knows the game itself: name the folder of"),
         (["oracle", "--saliency"], "--saliency is of the network of an agent, and oracle has none"),
         (["oracle", "random", "--observation"], "show what one agent sees, and here several play"),
         (["oracle"] * 11, "11 games side by side would be too narrow to follow: choose at most 10"),

@@ -7,6 +7,7 @@ from typing import Any, ClassVar
 
 import gymnasium as gym
 import numpy as np
+import pytest
 import torch
 from stable_baselines3.common.callbacks import BaseCallback
 
@@ -24,6 +25,11 @@ CONFLICT = shipped("conflict", make_game("FlappyBird")).with_steps(PHASE)
 LIFE = CONFLICT.total_steps
 UNCOMPILED = ("progressive",)
 """Methods, and parts, whose networks PyTorch alone computes."""
+EACH_ENGINE = pytest.mark.parametrize(
+    "engine", [pytest.param("torch", marks=pytest.mark.slow), "compiled"]
+)
+"""For what holds with either engine: both learn the same of each method, which tests of their own
+say, and PyTorch takes many times as long."""
 SETTINGS = DQNSettings(
     num_envs=NUM_ENVS,
     hidden=(8,),

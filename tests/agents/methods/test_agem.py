@@ -11,7 +11,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.optimize import minimize, nnls
-from tiny import LIFE, PHASE, History, agent, bits, inside, live
+from tiny import EACH_ENGINE, LIFE, PHASE, History, agent, bits, inside, live
 
 from continual_arcade.agents.methods import Part
 from continual_arcade.agents.methods.agem import AGEM
@@ -241,13 +241,13 @@ def consequences(what: Any, optimizer: type[torch.optim.Optimizer], rate: float)
         model = agent(
             AGEM(what=what, batch=64),
             watch,
-            gradient_steps=4,
+            gradient_steps=2,
             learning_rate=rate,
             buffer_size=40,  # it holds nothing of older phases for long
             policy={"optimizer_class": optimizer},
         )
     live(model)
-    assert len(watch.changes) == 4 * (LIFE - PHASE) // 4
+    assert len(watch.changes) == 2 * (LIFE - PHASE) // 4
     return watch
 
 
@@ -395,7 +395,7 @@ def test_the_log_tells_how_often_it_projected() -> None:
     assert model.logger.name_to_value["agem/projected"] == share
 
 
-@pytest.mark.parametrize("engine", ["torch", "compiled"])
+@EACH_ENGINE
 def test_what_is_projected_may_be_changed_between_two_calls(engine: str) -> None:
     part = AGEM()
     model = agent(part, engine=engine, policy={"optimizer_class": torch.optim.SGD})

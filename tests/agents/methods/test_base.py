@@ -2,6 +2,7 @@
 
 import copy
 import itertools
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, ClassVar
@@ -11,6 +12,7 @@ import pytest
 import torch
 from tiny import (
     CONFLICT,
+    EACH_ENGINE,
     LEARNING_STARTS,
     LIFE,
     NUM_ENVS,
@@ -412,6 +414,7 @@ SMALL: dict[str, dict[str, Any]] = {
     "upgd": {"noise": 0.01},
 }
 PAIRS = list(itertools.combinations(SMALL, 2))
+"""Of all parts; those of them that may be combined are ``COMBINED``."""
 HOLDING = ("l2", "ewc", "online-ewc", "si", "mas", "reptile", "packnet")
 """Parts that hold on to parameters."""
 CHANGING = ("redo", "continual-backprop", "neurogenesis", "shrink-perturb")
@@ -473,9 +476,28 @@ CONFLICTS = {
 }
 
 
+COMBINED = [pair for pair in PAIRS if pair not in CONFLICTS]
+
+
+def few_with_all(pairs: Sequence[tuple[str, str]]) -> set[tuple[str, str]]:
+    """Choose pairs such that each part is in one: first of two that are new, then of one."""
+    met: set[str] = set()
+    chosen = []
+    for new in (2, 1):
+        for pair in pairs:
+            if len({*pair} - met) >= new:
+                chosen.append(pair)
+                met |= {*pair}
+    return {*chosen}
+
+
+QUICK = few_with_all(COMBINED)
+
+
 def test_no_part_is_left_out_here() -> None:
     assert SMALL.keys() == PARTS.keys()
     assert set(PAIRS) >= CONFLICTS
+    assert {name for pair in QUICK for name in pair} == PARTS.keys()
 
 
 @pytest.mark.parametrize("pair", sorted(CONFLICTS))
@@ -548,7 +570,8 @@ def rows_of(tree: Any, width: int) -> list[bytes]:
 def kept_of_an_earlier_phase(part: Part) -> tuple[int, int]:
     """Return how many observations of the first phase a part has in the second, and says it has."""
     seen = Seen()
-    model = live(agent(part, seen, engine="torch"), PHASE + 60)
+    env = life(CONFLICT.with_steps(64), context=context_of([part]))
+    model = live(agent(part, seen, engine="torch", env=env), 64 + 40)
     rows = rows_of(part.state_dict(), model.observation_space.shape[0])
     first, second = seen.of_phase[0], seen.of_phase[1]
     of_first = sum(row in first for row in rows)
@@ -575,8 +598,13 @@ def test_a_part_that_does_not_say_what_it_keeps_is_found() -> None:
 # --- they combine -------------------------------------------------------------------------------
 
 
-@pytest.mark.one_in(8)
-@pytest.mark.parametrize("pair", [pair for pair in PAIRS if pair not in CONFLICTS], ids="+".join)
+@pytest.mark.parametrize(
+    "pair",
+    [
+        pytest.param(pair, marks=() if pair in QUICK else pytest.mark.slow, id="+".join(pair))
+        for pair in COMBINED
+    ],
+)
 def test_every_pair_trains_and_goes_on_from_a_file(pair: tuple[str, str], tmp_path: Path) -> None:
     path = tmp_path / "agent.zip"
     schedule = CONFLICT
@@ -717,7 +745,7 @@ class Undone(AGEM):
         super().project_update(learner)
 
 
-@pytest.mark.parametrize("mask_first", [True, False])
+@pytest.mark.parametrize("mask_first", [True, pytest.param(False, marks=pytest.mark.slow)])
 @pytest.mark.parametrize(("kind", "holds"), [(AGEM, True), (Undone, False)])
 def test_a_hard_mask_holds_beside_a_projected_step(
     kind: type[AGEM], holds: bool, mask_first: bool
@@ -744,6 +772,7 @@ def test_a_hard_mask_holds_beside_a_penalty(restores: bool, optimizer: Any) -> N
     mask = Mask(restores)
     model = live(
         agent(EWC(lam=0.1, samples=20), mask, policy={"optimizer_class": optimizer}),
+        PHASE + 80,
     )
     # Adam's moments go on moving what has no gradient any more.
     holds = restores or optimizer is torch.optim.SGD
@@ -833,7 +862,7 @@ def test_a_part_more_changes_no_draw_of_the_others() -> None:
 # --- beginning anew -----------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("engine", ["torch", "compiled"])
+@EACH_ENGINE
 @pytest.mark.parametrize(
     "text",
     [
@@ -849,7 +878,7 @@ def test_parts_begin_with_the_network_that_training_begins_with(text: str, engin
     other = agent(seed=1)
     model = agent(part, engine=engine, learning_rate=0.0)
     model.set_parameters(other.get_parameters())
-    live(model)
+    live(model, PHASE + 8)
     assert bits(model) == bits(other)
     if "ema" in text:
         assert all(map(torch.equal, part.average, model.q_net.parameters()))
@@ -893,7 +922,12 @@ class Diary(Part):
         self.steps.append(int(state[0]["step"]))
 
 
-WHICH = [flags for flags in itertools.product([True, False], repeat=3) if any(flags)]
+WHICH = [
+    pytest.param(flags, marks=() if sum(flags) == 1 else pytest.mark.slow)
+    for flags in itertools.product([True, False], repeat=3)
+    if any(flags)
+]
+"""Of network, optimiser and replay; each alone is quick."""
 
 
 @pytest.fixture(scope="module")

@@ -16,7 +16,6 @@ from continual_arcade.agents.methods.benna_fusi import BennaFusi
 from continual_arcade.agents.methods.rules import rule
 from continual_arcade.agents.methods.tensors import parameters
 
-ENGINES = pytest.mark.parametrize("engine", ["torch", "compiled"])
 PACE, SLOPE = 0.3, normal(1, 5)
 
 
@@ -156,7 +155,7 @@ def test_what_the_learner_adds_is_what_is_in_the_beakers() -> None:
     np.testing.assert_allclose(volumes @ beakers_of(part, learner), whole + added, rtol=1e-10)
 
 
-@ENGINES
+@tiny.EACH_ENGINE
 def test_with_one_beaker_or_closed_tubes_it_is_the_dqn_bit_for_bit(engine: Any) -> None:
     plain = tiny.bits(tiny.live(tiny.agent(engine=engine)))
     for settings, same in (
@@ -182,7 +181,7 @@ def test_both_engines_fill_the_same_beakers() -> None:
     assert np.abs(both[0][3] - both[0][2]).max() > 1e-4
 
 
-@ENGINES
+@tiny.EACH_ENGINE
 def test_what_is_resumed_ends_with_the_same_bits(engine: Any, tmp_path: Any) -> None:
     path = tmp_path / "half.zip"
     whole = tiny.agent(BennaFusi(every=50, beakers=4, pace=0.1), engine=engine)

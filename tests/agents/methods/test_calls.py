@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from tiny import PHASE, SaveAt, agent, differences, inside, life, live
+from tiny import EACH_ENGINE, PHASE, SaveAt, agent, differences, inside, life, live
 
 from continual_arcade.agents import ContinualDQN
 from continual_arcade.agents.methods import PARTS, make_part
@@ -20,13 +20,10 @@ class FromZero(ContinualDQN):
     _steps_before = property(lambda self: 0, lambda self, value: None)  # type: ignore[assignment]
 
 
-ENGINES = pytest.mark.parametrize("engine", ["torch", "compiled"])
-
-
 MORE: dict[str, dict[str, Any]] = {"den": {"head_steps": 20}, "pt-dqn": {"updates": 5}}
 
 
-@ENGINES
+@EACH_ENGINE
 @pytest.mark.parametrize("name", [n for n, part in PARTS.items() if issubclass(part, Periodic)])
 def test_what_is_due_is_done_in_the_second_call_too(name: str, engine: Any) -> None:
     def stands(kind: type[ContinualDQN], *calls: int) -> list[float]:
@@ -43,7 +40,7 @@ def test_what_is_due_is_done_in_the_second_call_too(name: str, engine: Any) -> N
     assert stands(FromZero, PHASE + 8, 24) != in_one
 
 
-@ENGINES
+@EACH_ENGINE
 @pytest.mark.parametrize("kind", [ContinualDQN, FromZero])
 def test_values_are_stored_in_the_second_call_too(engine: Any, kind: Any) -> None:
     model = agent(Clear(after=60), engine=engine, kind=kind, n_steps=1)

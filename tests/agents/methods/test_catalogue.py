@@ -71,6 +71,26 @@ PRESETS = (Preset("shrink", "Shrink.", source="Ash and Adams 2020", parts=("shri
 OWN = {"decay": DECAY, "cautious": CAUTIOUS, "shrink": SHRINK}
 BENT = DECAY.replace('"decay"', '"bent"').replace("rate * theta", "rate * theta.no_such_thing")
 """Has a rule that numba cannot compile."""
+BROKEN = {
+    "module": ("import no_such_module", "ModuleNotFoundError: No module named 'no_such_module'"),
+    "source": (DECAY.replace(', source="Krogh and Hertz 1991"', ""), "lacks its source"),
+    "twice": (DECAY.replace('"decay"', '"ewc"'), "there are two parts of the name 'ewc'"),
+    "state": (DECAY.replace("theta: Any, rate", "tetha: Any, rate"), "did you mean 'theta'"),
+    "writes": (
+        DECAY.replace('rule("add_gradient")', 'rule("after_update", writes="theta")'),
+        "may not write 'theta'",
+    ),
+    "early": (DECAY.replace("add_gradient", "before_update"), "may not write 'nothing'"),
+    "hook": (DECAY.replace("add_gradient", "add_gradeint"), "did you mean 'add_gradient'"),
+    "late": (
+        DECAY.replace("add_gradient", "constrain").replace("theta: Any", "gradient: Any"),
+        "unknown state 'gradient'",
+    ),
+    "method": (DECAY, "there is another file of this name in"),
+    "preset": (DECAY, "there is another file of this name in"),
+    "settings": (DECAY.replace('("decay",)', '("decay:rat=1",)'), "did you mean 'rate'"),
+}
+"""Files that cannot be used, and why."""
 
 USE = """
 import io, json, sys
@@ -78,7 +98,7 @@ from contextlib import redirect_stdout
 from dataclasses import replace
 import tiny
 from continual_arcade.agents import METHODS, build_agent
-from continual_arcade.agents.methods import make_part
+from continual_arcade.agents.methods import PARTS, compose, make_part
 from continual_arcade.scripts import train
 
 def trained(method, engine):
@@ -103,7 +123,12 @@ with redirect_stdout(io.StringIO()) as shown:
         train.main(["--help"])
     except SystemExit as end:
         assert not end.code
-print(json.dumps({"trained": out, "bent": [report, refusal], "help": shown.getvalue()}))
+try:
+    compose("state")
+except ValueError as error:
+    unknown = str(error)
+told = {"bent": [report, refusal], "help": shown.getvalue(), "unknown": unknown}
+print(json.dumps({"trained": out, "methods": [*METHODS], "parts": [*PARTS], **told}))
 """
 
 
@@ -121,13 +146,19 @@ def python(folders: str, *arguments: str) -> subprocess.CompletedProcess[str]:
 
 @pytest.fixture(scope="module")
 def used(tmp_path_factory: pytest.TempPathFactory, strict: list[str]) -> Any:
-    """What came of a folder of one's own, in a process that finds it."""
+    """What came of folders of one's own, in a process that finds them.
+
+    One is not there, and the other one has files that cannot be used, too: of which it warns.
+    """
     folder = tmp_path_factory.mktemp("methods")
-    for name, text in {**OWN, "bent": BENT}.items():
+    broken = {what: text.replace("decay", what) for what, (text, _) in BROKEN.items()}
+    for name, text in {**OWN, "bent": BENT, **broken}.items():
         (folder / f"{name}.py").write_text(HEAD + text)
-    ran = python(str(folder), *strict, "-c", USE, *OWN)
+    warns = "-Wdefault::UserWarning:continual_arcade.agents.methods"
+    folders = os.pathsep.join((str(folder / "none"), str(folder)))
+    ran = python(folders, *strict, f"{warns}.catalogue", f"{warns}.method", "-c", USE, *OWN)
     assert not ran.returncode, ran.stderr
-    return json.loads(ran.stdout)
+    return {**json.loads(ran.stdout), "stderr": ran.stderr}
 
 
 def test_three_methods_of_ones_own_train_in_both_engines(used: Any) -> None:
@@ -144,47 +175,16 @@ def test_the_commands_know_them(used: Any, capsys: pytest.CaptureFixture[str]) -
         assert ("Krogh and Hertz 1991" in " ".join(shown.split())) == names
 
 
-BROKEN = {
-    "module": ("import no_such_module", "ModuleNotFoundError: No module named 'no_such_module'"),
-    "source": (DECAY.replace(', source="Krogh and Hertz 1991"', ""), "lacks its source"),
-    "twice": (DECAY.replace('"decay"', '"ewc"'), "there are two parts of the name 'ewc'"),
-    "state": (DECAY.replace("theta: Any, rate", "tetha: Any, rate"), "did you mean 'theta'"),
-    "writes": (
-        DECAY.replace('rule("add_gradient")', 'rule("after_update", writes="theta")'),
-        "may not write 'theta'",
-    ),
-    "early": (DECAY.replace("add_gradient", "before_update"), "may not write 'nothing'"),
-    "hook": (DECAY.replace("add_gradient", "add_gradeint"), "did you mean 'add_gradient'"),
-    "late": (
-        DECAY.replace("add_gradient", "constrain").replace("theta: Any", "gradient: Any"),
-        "unknown state 'gradient'",
-    ),
-    "method": (DECAY, "there is another file of this name in"),
-    "preset": (DECAY, "there is another file of this name in"),
-    "settings": (DECAY.replace('("decay",)', '("decay:rat=1",)'), "did you mean 'rate'"),
-}
-
-
-def test_files_and_folders_that_cannot_be_used_are_named_and_the_others_work(
-    tmp_path: Path,
-) -> None:
-    for what, (text, _) in BROKEN.items():
-        (tmp_path / f"{what}.py").write_text(HEAD + text.replace("decay", what))
-    (tmp_path / "shrink.py").write_text(HEAD + SHRINK)
-    ran = python(
-        os.pathsep.join((str(tmp_path / "none"), str(tmp_path))),
-        "-c",
-        "from continual_arcade.agents.methods import METHODS, PARTS, compose\n"
-        "print(len(METHODS), 'shrink' in METHODS, 'ewc' in PARTS)\ncompose('state')",
-    )
-    assert f"{len(METHODS) + 1} True True" in ran.stdout
-    warned = [line for line in ran.stderr.splitlines() if "of the methods is left out" in line]
+def test_files_and_folders_that_cannot_be_used_are_named_and_the_others_work(used: Any) -> None:
+    own = [*OWN, "bent"]
+    assert sorted(used["methods"]) == sorted([*METHODS, *own])
+    assert sorted(used["parts"]) == sorted([*PARTS, *own, "settings"])  # whose preset is wrong
+    warned = [line for line in used["stderr"].splitlines() if "of the methods is left out" in line]
     assert len(warned) == len(BROKEN) + 1
     for what, (_, why) in {**BROKEN, "none": ("", "it is no folder")}.items():
         assert any(what in line and why in line for line in warned), (what, warned)
-    last = ran.stderr.splitlines()[-1]
-    assert "unknown method 'state'" in last
-    assert "state.py was left out" in last
+    assert "unknown method 'state'" in used["unknown"]
+    assert "state.py was left out" in used["unknown"]
 
 
 def test_a_rule_that_numba_cannot_compile_is_told_in_short(used: Any) -> None:

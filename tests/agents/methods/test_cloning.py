@@ -199,6 +199,7 @@ def as_column(expected: dict[int, np.ndarray], like: np.ndarray) -> np.ndarray:
     return column
 
 
+@pytest.mark.one_in(3)
 @pytest.mark.parametrize("replay", [FIFOReplayBuffer, MixReplayBuffer])
 @pytest.mark.parametrize("dropout", [0.0, 0.5])
 def test_what_is_stored_is_q_of_that_moment(replay: Any, dropout: float) -> None:

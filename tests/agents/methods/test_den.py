@@ -28,7 +28,6 @@ from continual_arcade.agents.methods.den import DEN, EXPANSION, FIRST, HEAD, SUB
 from continual_arcade.agents.methods.growing_units import GrowingUnits, fed, reached
 from continual_arcade.agents.methods.rules import rule
 
-BY_ENGINE = pytest.mark.parametrize("engine", ENGINES)
 NEUTRAL = {"spare": 0.0, "units": 0, "l1": 0.0, "cut": 0.0, "head_steps": 0, "drift": np.inf}
 PHASE = CONFLICT.phases[0].steps
 
@@ -187,7 +186,7 @@ def in_expansion(engine: Any, **changes: Any) -> tuple[DEN, Any]:
     return part, learner
 
 
-@BY_ENGINE
+@tiny.EACH_ENGINE
 def test_a_gradient_step_ends_with_the_proximal_step(engine: Any) -> None:
     """Of that of the optimiser alone, which an agent makes that has no penalty."""
     ends = {}
@@ -264,7 +263,7 @@ class Loose(Thin):
         return theta
 
 
-@BY_ENGINE
+@tiny.EACH_ENGINE
 def test_what_is_outside_of_the_subnetwork_does_not_move_to_the_bit(engine: Any) -> None:
     for kind, holds in ((Thin, True), (Loose, False)):
         part = small(kind, drift=np.inf)
@@ -343,7 +342,7 @@ class Marked(Watched):
             vars(self).setdefault("looks", []).append((new, fresh, born))
 
 
-@BY_ENGINE
+@tiny.EACH_ENGINE
 def test_copies_are_not_taken_for_units_that_were_added(engine: Any) -> None:
     """The group lasso, and what an expansion learns, are of added units alone."""
     part = small(Marked, drift=0.001, units=1, spare=0.75)
@@ -353,7 +352,7 @@ def test_copies_are_not_taken_for_units_that_were_added(engine: Any) -> None:
     assert all(fresh == new for new, fresh, _ in looks)
 
 
-@BY_ENGINE
+@tiny.EACH_ENGINE
 def test_where_no_unit_is_spare_retraining_goes_on(engine: Any) -> None:
     part = small(Marked, units=4, spare=0.25, drift=np.inf)
     with pytest.warns(UserWarning, match="should have been added"):
@@ -365,14 +364,14 @@ def test_where_no_unit_is_spare_retraining_goes_on(engine: Any) -> None:
 
 def test_nothing_is_looked_at_before_something_is_stored() -> None:
     part = small(head_steps=0, retrain_steps=1, every=1, above=1e9, drift=np.inf)
-    learnt(part, num_envs=1, n_steps=5, learning_starts=0)
+    learnt(part, steps=PHASE + 30, num_envs=1, n_steps=5, learning_starts=0)
 
 
-@BY_ENGINE
+@tiny.EACH_ENGINE
 def test_units_are_added_if_the_loss_stays_high(engine: Any) -> None:
     for above, expands in ((0.0, True), (1e9, False)):
         part = small(Watched, above=above, drift=np.inf)
-        learner = learnt(part, engine)
+        learner = learnt(part, engine, PHASE + 84)
         assert (EXPANSION in vars(part)["stages"]) == expands
         assert part.copied == 0
         assert part.loss_before > 0
@@ -523,7 +522,7 @@ class Unrestored(Noted):
         return copied
 
 
-@BY_ENGINE
+@tiny.EACH_ENGINE
 def test_where_no_drift_is_allowed_finished_phases_stay_as_they_are(engine: Any) -> None:
     """To the bit, by the last weights and by their average; others do not."""
     for kind, changes, stays in (
@@ -558,7 +557,7 @@ class Resets(Part):
         learner.reinitialise(network=False, optimizer=False, replay=True)
 
 
-@BY_ENGINE
+@tiny.EACH_ENGINE
 @pytest.mark.parametrize("activation", ["relu", "tanh"])
 def test_with_neutral_settings_it_is_the_dqn_with_a_head_for_each_phase(
     engine: Any, activation: Any
@@ -596,8 +595,8 @@ class Forgetful(DEN):
         super().load_state_dict({**state, "center": [0 * tensor for tensor in state["center"]]})
 
 
-@pytest.mark.one_in(3)
-@BY_ENGINE
+@pytest.mark.one_in(5)
+@pytest.mark.parametrize("engine", ENGINES)
 @pytest.mark.parametrize("kind", [DEN, Forgetful])
 @pytest.mark.parametrize("more", [28, 48, 72, 92])
 def test_what_is_resumed_ends_with_the_same_bits(
@@ -606,12 +605,12 @@ def test_what_is_resumed_ends_with_the_same_bits(
     """In the head, the subnetwork, the expansion, and the subnetwork again."""
     whole = learnt(small(lam=0.01), engine, PHASE + more)
     whole.save_training(tmp_path / "training.zip")
-    whole.learn(PHASE, reset_num_timesteps=False)
+    whole.learn(64, reset_num_timesteps=False)
     env = make_training_env("FlappyBird", CONFLICT, SETTINGS.num_envs, "one-hot")
     resumed = ContinualDQN.load(
         tmp_path / "training.zip", env, "cpu", parts=[small(kind, lam=0.01)]
     )
-    resumed.learn(PHASE, reset_num_timesteps=False)
+    resumed.learn(64, reset_num_timesteps=False)
     apart = list(tiny.differences(tiny.inside(whole), tiny.inside(resumed)))
     assert (not apart) == (kind is DEN)
 

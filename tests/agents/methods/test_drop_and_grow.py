@@ -4,7 +4,6 @@ from fractions import Fraction
 from typing import Any
 
 import numpy as np
-import pytest
 import tiny
 import torch
 from hypothesis import given
@@ -12,8 +11,6 @@ from hypothesis import strategies as st
 
 from continual_arcade.agents.methods import Part
 from continual_arcade.agents.methods.drop_and_grow import DropAndGrow, regrown
-
-ENGINES = pytest.mark.parametrize("engine", ["torch", "compiled"])
 
 
 def by_hand(
@@ -82,7 +79,7 @@ class Counts(Part):
                     self.moments.append(float(state[name][zero].abs().sum()))
 
 
-@ENGINES
+@tiny.EACH_ENGINE
 def test_zeros_follow_the_cubic_and_stay_zero(engine: str) -> None:
     part = DropAndGrow(start=0.25, end=0.75, every=40, over=240)
     counts = Counts(part)
@@ -99,7 +96,7 @@ def test_zeros_follow_the_cubic_and_stay_zero(engine: str) -> None:
     assert len(counts.moments) > 20
 
 
-@ENGINES
+@tiny.EACH_ENGINE
 def test_which_weights_are_zero_changes(engine: str) -> None:
     places = []
     for turnover in (0.0, 0.5):
@@ -114,7 +111,7 @@ def test_which_weights_are_zero_changes(engine: str) -> None:
     assert not np.array_equal(*places[1])
 
 
-@ENGINES
+@tiny.EACH_ENGINE
 def test_without_zeros_it_is_the_dqn_to_the_bit(engine: str) -> None:
     part = DropAndGrow(start=0.0, end=0.0, every=40)
     models = [tiny.live(tiny.agent(*parts, engine=engine)) for parts in ((), (part,))]

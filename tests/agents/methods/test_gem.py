@@ -23,7 +23,6 @@ from continual_arcade.envs import Schedule
 from continual_arcade.envs.phased_env import CARTPOLE, PhasedEnv
 from continual_arcade.envs.schedules import PhaseSpec
 
-ENGINES = pytest.mark.parametrize("engine", ["torch", "compiled"])
 SGD = {"optimizer_class": torch.optim.SGD}
 SMALL = {"transitions": 20}
 
@@ -89,7 +88,7 @@ class Watch(Part):
             self.untouched.append(found.tobytes() == given.tobytes())
 
 
-@pytest.mark.one_in(2)
+@pytest.mark.one_in(3)
 @pytest.mark.parametrize(
     ("settings", "policy", "rate"),
     [
@@ -168,13 +167,13 @@ def worst(kind: type[GEM], engine: str) -> float:
     return float(min(cosines))
 
 
-@ENGINES
+@tiny.EACH_ENGINE
 def test_no_step_harms_the_memory_of_any_phase(engine: str) -> None:
     assert worst(GEM, engine) > -1e-3  # of a cosine; parameters are rounded to single precision
 
 
 @pytest.mark.parametrize("mistake", [SparesTheLast, SparesHalf])
-@ENGINES
+@tiny.EACH_ENGINE
 def test_a_mistake_is_found(mistake: type[GEM], engine: str) -> None:
     assert worst(mistake, engine) < -1e-2
 
@@ -185,7 +184,11 @@ def difference(one: Any, other: Any) -> float:
 
 @pytest.mark.parametrize(
     ("settings", "policy"),
-    [({}, None), ({"batch": 8}, None), ({"what": "gradient", "margin": 0.5}, SGD)],
+    [
+        ({}, None),
+        pytest.param({"batch": 8}, None, marks=pytest.mark.slow),
+        ({"what": "gradient", "margin": 0.5}, SGD),
+    ],
 )
 def test_both_engines_train_alike(settings: Any, policy: Any) -> None:
     torchs, compiled = (
@@ -210,7 +213,7 @@ def test_both_engines_train_alike(settings: Any, policy: Any) -> None:
 
 
 @pytest.mark.parametrize("what", ["update", "gradient"])
-@ENGINES
+@tiny.EACH_ENGINE
 def test_of_one_phase_it_is_agem(engine: str, what: Any) -> None:
     """With as many drawn of what is kept, and from the same stream."""
     agents = []
@@ -251,7 +254,7 @@ def of_still(*parts: Part, engine: str) -> Any:
 
 
 @pytest.mark.parametrize("margin", [0.0, 0.5])
-@ENGINES
+@tiny.EACH_ENGINE
 def test_where_nothing_is_violated_it_is_the_dqn_bit_for_bit(engine: str, margin: float) -> None:
     what: Any = "gradient" if margin else "update"
     with warnings.catch_warnings():
@@ -267,7 +270,7 @@ def test_where_nothing_is_violated_it_is_the_dqn_bit_for_bit(engine: str, margin
     assert bits(gem) == bits(plain)
 
 
-@ENGINES
+@tiny.EACH_ENGINE
 def test_before_a_phase_has_ended_it_does_nothing(engine: str) -> None:
     one, other = (live(agent(*parts, engine=engine), PHASE) for parts in ([GEM()], []))
     assert bits(one) == bits(other)

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 from scipy.stats import multivariate_normal
-from tiny import LIFE, PHASE, History, agent, bits, live
+from tiny import EACH_ENGINE, LIFE, PHASE, History, agent, bits, live
 
 from continual_arcade.agents import METHODS, ContinualDQN, DQNSettings, build_agent
 from continual_arcade.agents.methods import Part, gaussian_mixture
@@ -153,7 +153,7 @@ class Relabelled(Clone):
         self.values = q_values(learner, empty)
 
 
-@pytest.mark.parametrize("engine", ENGINES)
+@EACH_ENGINE
 def test_a_perfect_generator_is_cloning(engine: Any) -> None:
     """Bit for bit; of several phases with the values of the latest end, by the latest network."""
     settings: dict[str, Any] = {"alpha": 3.0, "states": 50, "batch": 8}
@@ -165,7 +165,7 @@ def test_a_perfect_generator_is_cloning(engine: Any) -> None:
     assert bits(one) != bits(live(agent(Clone(**settings), engine=engine)))
 
 
-@pytest.mark.parametrize("engine", ENGINES)
+@EACH_ENGINE
 def test_before_a_phase_has_ended_and_without_alpha_it_is_the_dqn(engine: Any) -> None:
     def after(steps: int, *alpha: float) -> Any:
         parts = [GenerativeReplay(alpha=each, **SMALL) for each in alpha]

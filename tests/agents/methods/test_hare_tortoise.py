@@ -12,7 +12,6 @@ from continual_arcade.agents.methods.hare_tortoise import HareTortoise
 from continual_arcade.agents.methods.rules import rule
 from continual_arcade.agents.methods.tensors import parameters
 
-ENGINES = pytest.mark.parametrize("engine", ["torch", "compiled"])
 NEVER = 1_000_000
 
 
@@ -67,7 +66,7 @@ def test_other_averages_are_elsewhere(kind: Any) -> None:
         check_way(kind, 0.5)
 
 
-@ENGINES
+@tiny.EACH_ENGINE
 def test_without_returns_it_is_the_dqn_bit_for_bit(engine: Any) -> None:
     plain = tiny.bits(tiny.live(tiny.agent(engine=engine)))
     for every, same in ((NEVER, True), (100, False)):
@@ -79,7 +78,7 @@ def test_without_returns_it_is_the_dqn_bit_for_bit(engine: Any) -> None:
         assert not all(map(torch.equal, part.slow, parameters(agent)))
 
 
-@ENGINES
+@tiny.EACH_ENGINE
 @pytest.mark.parametrize(("optimizer", "target"), [(True, True), (True, False), (False, True)])
 def test_what_a_return_changes(engine: Any, optimizer: bool, target: bool) -> None:
     part = HareTortoise(every=NEVER, decay=0.9, optimizer=optimizer, target=target)

@@ -200,14 +200,14 @@ def test_an_observation_sees_the_gates_and_the_head_of_its_phase() -> None:
 # What never moves again.
 
 
-@pytest.mark.parametrize("engine", ENGINES)
+@tiny.EACH_ENGINE
 def test_finished_phases_stay_as_they_are_to_the_bit(engine: Any) -> None:
     """By the last weights and by their average; which, if less is protected, they are not."""
     assert moved(small(Noted), engine) == []
     assert 0 in moved(small(Forgets), engine)
 
 
-@pytest.mark.parametrize("engine", ENGINES)
+@tiny.EACH_ENGINE
 def test_weights_between_used_units_stay_to_the_bit_with_adam(
     engine: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -266,7 +266,7 @@ def test_protection_is_1_minus_the_smaller_of_two_gates() -> None:
     assert not costs[:2].any()
 
 
-@pytest.mark.parametrize("engine", ENGINES)
+@tiny.EACH_ENGINE
 def test_a_soft_mask_scales_the_step_of_adam(engine: Any) -> None:
     part = small(binarise=False)
     learner = agent(part, engine)
@@ -301,6 +301,7 @@ def test_both_engines_learn_the_same() -> None:
         )
 
 
+@pytest.mark.one_in(3)
 @pytest.mark.parametrize("engine", ENGINES)
 @pytest.mark.parametrize("activation", ["relu", "tanh"])
 def test_with_open_gates_it_is_the_dqn_with_a_head_for_each_phase(

@@ -155,7 +155,7 @@ def by_batch(kind: str, network: nn.Module, states: torch.Tensor) -> Parameters:
 
 
 @every_kind
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=8, deadline=None)
 @given(seed=SEEDS, count=COUNTS, actions=ACTIONS)
 def test_it_equals_a_loop_over_the_states(kind: str, seed: int, count: int, actions: int) -> None:
     network, states = small(seed, actions), normal(seed, count, FEATURES)
@@ -169,7 +169,7 @@ def test_of_one_state_the_batch_is_right_too(kind: str) -> None:
 
 
 @every_kind
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=8, deadline=None)
 @given(seed=SEEDS, count=COUNTS, actions=ACTIONS)
 def test_the_batch_gradient_is_never_larger(kind: str, seed: int, count: int, actions: int) -> None:
     network, states = small(seed, actions), normal(seed, count, FEATURES)
@@ -206,7 +206,7 @@ def test_the_batch_gradient_of_mas_is_much_too_small_where_signs_differ() -> Non
     assert (wrong_bias < 0.3 * bias).all()
 
 
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=8, deadline=None)
 @given(seed=SEEDS, count=COUNTS, batch=st.integers(2, 7))
 def test_batches_of_td_are_what_they_say(seed: int, count: int, batch: int) -> None:
     """The usual mistake on purpose: that of each batch, weighed with how many states it has."""
@@ -234,7 +234,7 @@ class Even:
         return ((np.arange(shape[0]) + 0.5) / shape[0]).reshape(shape)
 
 
-@settings(max_examples=10, deadline=None)
+@settings(max_examples=6, deadline=None)
 @given(seed=SEEDS, actions=ACTIONS, temperature=st.floats(3, 20))
 def test_sampled_actions_are_those_of_the_policy(
     seed: int, actions: int, temperature: float
@@ -264,14 +264,14 @@ def test_actions_that_are_not_of_the_policy_would_be_found() -> None:
 # --- closed forms of a linear network -----------------------------------------------------------
 
 
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=10, deadline=None)
 @given(seed=SEEDS, count=COUNTS)
 def test_closed_form_gauss(seed: int, count: int) -> None:
     network, x = linear(seed), normal(seed + 9, count, FEATURES)
     agree(fisher_gauss(network, x), [(x**2).mean(0).expand(2, -1), torch.ones(2).double()])
 
 
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=10, deadline=None)
 @given(seed=SEEDS, count=COUNTS, temperature=st.floats(0.2, 50))
 def test_closed_form_policy(seed: int, count: int, temperature: float) -> None:
     network, x = linear(seed), normal(seed + 9, count, FEATURES)
@@ -283,7 +283,7 @@ def test_closed_form_policy(seed: int, count: int, temperature: float) -> None:
     agree(fisher_policy(network, x, temperature), expected)
 
 
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=10, deadline=None)
 @given(seed=SEEDS, count=COUNTS, spread=st.sampled_from([0.1, 1.0, 10.0]))
 def test_closed_form_td(seed: int, count: int, spread: float) -> None:
     network, x = linear(seed), normal(seed + 9, count, FEATURES)
@@ -299,7 +299,7 @@ def test_closed_form_td(seed: int, count: int, spread: float) -> None:
     )
 
 
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=10, deadline=None)
 @given(seed=SEEDS, count=COUNTS, actions=ACTIONS, target=st.sampled_from(["q", "advantage"]))
 def test_closed_form_mas(seed: int, count: int, actions: int, target: Any) -> None:
     network, x = linear(seed, actions), normal(seed + 9, count, FEATURES)
@@ -316,7 +316,7 @@ def test_closed_form_mas(seed: int, count: int, actions: int, target: Any) -> No
 # --- what changes it, and what does not ---------------------------------------------------------
 
 
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=10, deadline=None)
 @given(seed=SEEDS, shift=st.floats(-100, 100), temperature=st.sampled_from([None, TEMPERATURE]))
 def test_a_shift_of_all_values_changes_no_decision(
     seed: int, shift: float, temperature: float | None
@@ -385,7 +385,7 @@ def test_a_policy_that_is_certain_has_no_importance() -> None:
 
 
 @every_kind
-@settings(max_examples=10, deadline=None)
+@settings(max_examples=6, deadline=None)
 @given(seed=SEEDS, count=st.integers(1, 40), chunk=st.integers(1, 50))
 def test_chunks_do_not_matter(kind: str, seed: int, count: int, chunk: int) -> None:
     network, states = small(seed), normal(seed, count, FEATURES)

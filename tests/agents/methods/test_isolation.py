@@ -1,6 +1,8 @@
 """What all methods share that give each phase parameters of its own."""
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import cache
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -54,18 +56,31 @@ def test_observations_that_tell_another_phase_are_refused(name: str) -> None:
 
 # Phases that come back.
 
-FIRST, SECOND, THIRD = CONFLICT.with_steps(240).phases
+STEPS = 120
+FIRST, SECOND, THIRD = CONFLICT.with_steps(STEPS).phases
 RETURN = Schedule("return", (FIRST, SECOND, FIRST, THIRD))
 TO_AND_FRO = Schedule("to and fro", (FIRST, SECOND, FIRST, SECOND))
 
 
 class Watcher(BaseCallback):
-    """Notes at each step which phase it is, and all that learning could change."""
+    """Notes at each step which phase it is, and all that learning could change.
+
+    And what is said of the first observations, from where the first phase is finished.
+    """
 
     callback_every = 1
 
     def _on_training_start(self) -> None:
         self.seen: list[tuple[bool, int | None, int, int, bytes, int]] = []
+        self.said: list[bytes] = []
+
+    def _on_rollout_start(self) -> None:
+        agent: Any = self.model
+        if not agent.q_net.finished:
+            self.first = torch.from_numpy(agent.replay.observations[:50, 0].copy())
+            return
+        with torch.no_grad():
+            self.said.append(agent.q_net(self.first).numpy().tobytes())
 
     def _on_step(self) -> bool:
         agent: Any = self.model
@@ -81,21 +96,34 @@ def isolating(name: str, schedule: Schedule, engine: str, **changed: Any) -> Any
     return build_agent("FlappyBird", schedule, settings, 1, method, context="one-hot")
 
 
-def watched(learner: Any, schedule: Schedule, **kwargs: Any) -> list[tuple[Any, ...]]:
+def watched(learner: Any, schedule: Schedule) -> Watcher:
     watcher = Watcher()
-    learner.learn(schedule.total_steps, callback=watcher, log_interval=None, **kwargs)
-    return watcher.seen
+    learner.learn(schedule.total_steps, callback=watcher, log_interval=None)
+    return watcher
+
+
+@pytest.fixture(scope="module")
+def returned() -> Callable[[str, str], tuple[Any, Watcher]]:
+    """Of the life in which the first phase comes back: each is lived once, and to be read only."""
+
+    @cache
+    def lived(name: str, engine: str) -> tuple[Any, Watcher]:
+        learner = isolating(name, RETURN, engine)
+        return learner, watched(learner, RETURN)
+
+    return lived
 
 
 @EACH
-@pytest.mark.parametrize("engine", ["torch", "auto"])
+@pytest.mark.parametrize("engine", [pytest.param("torch", marks=pytest.mark.slow), "auto"])
 def test_a_phase_that_comes_back_is_played_and_nothing_of_it_is_learnt(
-    name: str, engine: str
+    name: str, engine: str, returned: Any
 ) -> None:
-    learner = isolating(name, RETURN, engine)
-    rested = [seen for seen in watched(learner, RETURN) if seen[0]]
+    """One of the methods is of PyTorch alone."""
+    learner, watcher = returned(name, engine)
+    rested = [seen for seen in watcher.seen if seen[0]]
     of_first = [seen for seen in rested if seen[1] == 2]
-    assert [seen[2] for seen in of_first] == [*range(480, 720, SETTINGS.num_envs)]
+    assert [seen[2] for seen in of_first] == [*range(2 * STEPS, 3 * STEPS, SETTINGS.num_envs)]
     # From where all environments are in it, which is at once: boundaries end episodes.
     assert len(rested) - len(of_first) <= 1
     assert len({state[3:5] for state in of_first}) == 1
@@ -107,33 +135,18 @@ def test_a_phase_that_comes_back_is_played_and_nothing_of_it_is_learnt(
 
 
 @EACH
-def test_what_was_kept_is_played_to_the_bit(name: str) -> None:
-    learner = isolating(name, RETURN, "auto")
-    rows = torch.from_numpy(
-        tiny.live(isolating(name, RETURN, "auto"), 200).replay.observations[:50, 0]
-    )
-    assert rows[:, -3].all()
-    said = []
-
-    class Asks(BaseCallback):
-        def _on_rollout_start(self) -> None:
-            agent: Any = self.model
-            if agent.q_net.finished:
-                with torch.no_grad():
-                    said.append(agent.q_net(rows).numpy().tobytes())
-
-        def _on_step(self) -> bool:
-            return True
-
-    learner.learn(RETURN.total_steps, callback=Asks(), log_interval=None)
-    assert len(said) > 10
-    assert len({*said}) == 1
+def test_what_was_kept_is_played_to_the_bit(name: str, returned: Any) -> None:
+    _, watcher = returned(name, "auto")
+    assert len(watcher.first) == 50
+    assert watcher.first[:, -3].all()
+    assert len(watcher.said) > 10
+    assert len({*watcher.said}) == 1
 
 
 @EACH
 def test_the_last_phase_goes_on_when_all_come_back(name: str) -> None:
     learner = isolating(name, TO_AND_FRO, "auto")
-    seen = watched(learner, TO_AND_FRO)
+    seen = watched(learner, TO_AND_FRO).seen
     first, second = ([s for s in seen if s[1] == phase] for phase in (2, 3))
     assert all(rests for rests, *_ in first)
     assert len({state[3:5] for state in first}) == 1
@@ -145,17 +158,17 @@ def test_the_last_phase_goes_on_when_all_come_back(name: str) -> None:
 @EACH
 def test_a_phase_that_only_has_the_middle_of_another_one_is_learnt(name: str) -> None:
     """It was played as the one that moves through it was finished, and nothing of it was learnt."""
-    first, second, _ = CONFLICT.with_steps(240).phases
+    first, second = FIRST, SECOND
     way = {"params": {"gap": 140.0}, "until": {"gap": 60.0}}
     moves, rests = replace(first, **way), replace(first, params={"gap": 100.0})
     schedule = Schedule("ways", (moves, second, rests, moves))
     assert len(schedule.distinct) == 2
     learner = isolating(name, schedule, "auto")
     assert learner.q_net.phases == 3
-    seen = watched(learner, schedule)
+    seen = watched(learner, schedule).seen
     in_middle = [each for each in seen if each[1] == 2]
     # In the last step of it the next one has begun by the clock.
-    assert [each[0] for each in in_middle[:-1]] == [False] * (240 // SETTINGS.num_envs - 1)
+    assert [each[0] for each in in_middle[:-1]] == [False] * (STEPS // SETTINGS.num_envs - 1)
     assert in_middle[-1][3] > in_middle[0][3]
     back = [each[0] for each in seen if each[1] == 3]
     assert back
@@ -172,10 +185,10 @@ class Once(Part):
 
 @pytest.mark.parametrize("train_freq", [1, 7])
 def test_all_loops_rest_at_the_same_steps(train_freq: int) -> None:
-    """Also in the middle of a rollout: a phase is 120 steps of each game, and no multiple of 7."""
+    """Also in the middle of a rollout: two phases are 120 steps of each game, no multiple of 7."""
     found = []
     for loop in ("torch", "GameLoop", "EnvLoop"):
-        env = tiny.life(RETURN)
+        env = tiny.life(RETURN.with_steps(240))
         if loop == "EnvLoop":
             env.env.step = env.env.step  # shadowed, so that it is no game of this suite any more
         engine: Any = "torch" if loop == "torch" else "compiled"
@@ -237,11 +250,13 @@ def test_parts_that_look_back_stand_beside_it(other: str) -> None:
 
 
 @EACH
-def test_a_run_is_resumed_in_a_phase_that_came_back(name: str, tmp_path: Path) -> None:
-    whole = isolating(name, RETURN, "torch")
-    tiny.live(whole, RETURN.total_steps, callback=tiny.SaveAt(650, tmp_path / "half.zip"))
+@pytest.mark.parametrize("engine", [pytest.param("torch", marks=pytest.mark.slow), "auto"])
+def test_a_run_is_resumed_in_a_phase_that_came_back(name: str, engine: str, tmp_path: Path) -> None:
+    whole = isolating(name, RETURN, engine)
+    path, half = tmp_path / "half.zip", int(2.5 * STEPS)
+    tiny.live(whole, RETURN.total_steps, callback=tiny.SaveAt(half, path))
     env = make_training_env("FlappyBird", RETURN, SETTINGS.num_envs, "one-hot")
-    resumed = ContinualDQN.load(tmp_path / "half.zip", env)
+    resumed = ContinualDQN.load(path, env)
     assert resumed.rests
     tiny.live(resumed, RETURN.total_steps - resumed.num_timesteps, reset_num_timesteps=False)
     assert not list(tiny.differences(tiny.inside(whole), tiny.inside(resumed)))
@@ -276,15 +291,15 @@ def test_who_takes_turns_between_phases_is_refused(name: str) -> None:
 @EACH
 def test_a_phase_that_ends_before_anything_is_learnt_is_refused(name: str) -> None:
     """It would be frozen as it was drawn."""
-    early = "phase 1 ends after 240 steps, before anything is learnt"
-    for starts in (240, 241):
+    early = f"phase 1 ends after {STEPS} steps, before anything is learnt"
+    for starts in (STEPS, STEPS + 1):
         with pytest.raises(ValueError, match=early):
             isolating(name, RETURN, "auto", learning_starts=starts)
-    learner = isolating(name, RETURN, "auto", learning_starts=239)
-    learner.learning_starts = 240  # also where that is set later
+    learner = isolating(name, RETURN, "auto", learning_starts=STEPS - 1)
+    learner.learning_starts = STEPS  # also where that is set later
     with pytest.raises(ValueError, match=early):
         learner.learn(RETURN.total_steps)
-    short = RETURN.with_steps([240, 16, 240, 240])
+    short = RETURN.with_steps([STEPS, 16, STEPS, STEPS])
     with pytest.raises(ValueError, match="phase 2 ends after 16 steps, before anything"):
         isolating(name, short, "auto")
 

@@ -101,7 +101,7 @@ class FromTheFirstStep(L2):
         pass
 
 
-@pytest.mark.parametrize("engine", ["torch", "compiled"])
+@tiny.EACH_ENGINE
 def test_it_is_l2_with_one_boundary_at_the_start_bit_for_bit(engine: str) -> None:
     one = tiny.live(tiny.agent(L2Init(lam=0.1), engine=engine))
     other = tiny.live(tiny.agent(FromTheFirstStep(lam=0.1), engine=engine))
@@ -110,7 +110,7 @@ def test_it_is_l2_with_one_boundary_at_the_start_bit_for_bit(engine: str) -> Non
     assert tiny.bits(one) != tiny.bits(tiny.live(tiny.agent(L2(lam=0.1), engine=engine)))
 
 
-@pytest.mark.parametrize("engine", ["torch", "compiled"])
+@tiny.EACH_ENGINE
 def test_without_strength_it_is_the_dqn_bit_for_bit(engine: str) -> None:
     plain = tiny.bits(tiny.live(tiny.agent(engine=engine)))
     assert tiny.bits(tiny.live(tiny.agent(L2Init(lam=0.0), engine=engine))) == plain

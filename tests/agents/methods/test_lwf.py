@@ -8,7 +8,19 @@ from typing import Any, ClassVar
 import numpy as np
 import pytest
 import torch
-from tiny import LIFE, NUM_ENVS, PHASE, SaveAt, agent, bits, differences, inside, life, live
+from tiny import (
+    EACH_ENGINE,
+    LIFE,
+    NUM_ENVS,
+    PHASE,
+    SaveAt,
+    agent,
+    bits,
+    differences,
+    inside,
+    life,
+    live,
+)
 
 from continual_arcade.agents import ContinualDQN
 from continual_arcade.agents.engines import game_loop
@@ -161,7 +173,7 @@ def test_it_is_cloning_of_other_states() -> None:
     assert any(bool(gradient.any()) for gradient in gradients[0])
 
 
-@pytest.mark.parametrize("engine", ENGINES)
+@EACH_ENGINE
 def test_without_alpha_it_is_the_dqn_bit_for_bit(engine: Any) -> None:
     plain = live(agent(engine=engine))
     idle = live(agent(LwF(alpha=0.0, **SMALL), engine=engine))
@@ -185,21 +197,19 @@ class TooSoon(LwF):
 
 def growing(kind: type[LwF], engine: Any) -> list[bool]:
     """Return where it is the same, to the bit, as twice the strength in the third phase alone."""
-    agree = []
-    for end in (2 * PHASE, 3 * PHASE):
-        lives = []
-        for grows in (True, False):
-            model = agent(kind(alpha=0.5, grows=grows, **SMALL), engine=engine)
-            live(model, 2 * PHASE)
-            if not grows:
-                model.parts[0].alpha = 1.0
-            live(model, end - 2 * PHASE, reset_num_timesteps=False)
-            lives.append(bits(model))
-        agree.append(lives[0] == lives[1])
-    return agree
+    lives = []
+    for grows in (True, False):
+        model = agent(kind(alpha=0.5, grows=grows, **SMALL), engine=engine)
+        live(model, 2 * PHASE)
+        second = bits(model)
+        if not grows:
+            model.parts[0].alpha = 1.0
+        live(model, PHASE, reset_num_timesteps=False)
+        lives.append((second, bits(model)))
+    return [one == other for one, other in zip(*lives, strict=True)]
 
 
-@pytest.mark.parametrize("engine", ENGINES)
+@EACH_ENGINE
 def test_it_grows_with_the_phases_that_have_ended(engine: Any) -> None:
     assert growing(LwF, engine) == [True, True]
     assert growing(TooSoon, engine) == [False, False]

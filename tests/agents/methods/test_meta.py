@@ -396,7 +396,8 @@ class Joins(Part):
 
 
 def reservoir_life(*parts: Part, **kwargs: Any) -> Any:
-    settings = {"gradient_steps": 4, "engine": "torch", **kwargs}  # parts of any kind, same bits
+    # Parts of any kind, and the same bits.
+    settings = {"gradient_steps": 4, "engine": "torch", "steps": 160, **kwargs}
     return a_life(*parts, replay=ReservoirReplayBuffer, **settings)
 
 
@@ -505,7 +506,7 @@ def check_mer_targets(part: MER, waits: bool, kind: type[ContinualDQN] = Continu
         in_blocks += not same_bits(*targets[-2:])
 
     life.train = watched  # type: ignore[method-assign]
-    tiny.live(life)
+    tiny.live(life, 2 * tiny.PHASE)
     assert all(any(same_bits(target, each) for each in drawn) for target in targets)
     assert sum(not same_bits(a, b) for a, b in pairwise(targets)) >= 4
     assert (in_blocks >= 4) == waits
@@ -587,7 +588,7 @@ class Hoarding(Watched):
 
 def largest_batch(part: Any) -> int:
     part.sizes = []
-    reservoir_life(part, learning_starts=120)
+    reservoir_life(part, learning_starts=120, steps=200)
     assert len(part.sizes) > 50
     return max(part.sizes)
 
@@ -799,7 +800,7 @@ class Ordered(MER):
 
 def check_algorithm_7(part: MER) -> None:
     """Algorithm 7: once through memories and current example, shuffled, the latter weighed."""
-    incoming, memory = examples(1, 300), examples(2, 9)
+    incoming, memory = examples(1, 100), examples(2, 9)
     learner = single(part, incoming, drawing(memory, 7))
     w, draw, places = normal(99, FEATURES).numpy(), drawing(memory, 7), []
     assert len(learner.learnt) == (part.memories + 1) * len(incoming)

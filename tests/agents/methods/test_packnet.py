@@ -11,7 +11,6 @@ import torch
 from gymnasium import spaces
 from isolated import (
     CONFLICT,
-    ENGINES,
     PLAIN,
     SETTINGS,
     Notes,
@@ -64,7 +63,7 @@ class Forgets(Noted):
         super().freeze(learner, [next(only) if f.ndim == 2 else f for f in frozen])
 
 
-@pytest.mark.parametrize("engine", ENGINES)
+@tiny.EACH_ENGINE
 def test_finished_phases_stay_as_they_are_to_the_bit(engine: Any) -> None:
     """By the last weights and by their average; which a leak, of any kind, is not."""
     assert moved(Noted(retrain=20), engine) == []
@@ -86,7 +85,7 @@ def test_momentum_of_the_optimiser_would_move_what_is_frozen(
     assert 0 in moved(Leaky(retrain=20), "torch")
 
 
-@pytest.mark.parametrize("engine", ENGINES)
+@tiny.EACH_ENGINE
 def test_each_phase_gets_the_same_share_of_each_layer(engine: Any) -> None:
     learner = agent(PackNet(retrain=5), engine)
     learner.learn(240)
@@ -240,7 +239,7 @@ def test_other_parts_look_at_what_is_kept_in_whatever_order_they_are_listed(
     def lived(*parts: Part) -> bytes:
         env = tiny.life(CONFLICT, context="one-hot")
         learner = tiny.agent(*parts, env=env, engine="torch")
-        learner.learn(2 * CONFLICT.phases[0].steps + 40, log_interval=None)
+        learner.learn(CONFLICT.phases[0].steps + 80, log_interval=None)
         return tiny.bits(learner)
 
     def in_both_orders() -> set[bytes]:
@@ -284,7 +283,7 @@ def test_what_is_kept_of_finished_phases_is_seen_by_their_weights(kind: Any) -> 
     agents = []
     for engine in ("torch", "auto"):
         parts = [PackNet(retrain=5), kind(**({"alpha": 5.0} if kind is Clone else {}))]
-        agents.append(tiny.live(tiny.agent(*parts, engine=engine)))
+        agents.append(tiny.live(tiny.agent(*parts, engine=engine), tiny.PHASE + 80))
     assert f"part {kind.name!r} learns from what it keeps" in agents[1].engine_report
     assert tiny.bits(agents[0]) == tiny.bits(agents[1])
     with pytest.raises(ValueError, match="which may be of finished phases"):

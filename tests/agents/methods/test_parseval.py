@@ -95,7 +95,7 @@ def test_orthogonal_rows_of_the_right_length_are_left_alone() -> None:
     assert max(float(g.abs().max()) for g in other.gradient_of(other.parts[0])) > 0.1
 
 
-@pytest.mark.parametrize("engine", ["torch", "compiled"])
+@tiny.EACH_ENGINE
 def test_it_draws_rows_to_be_orthogonal(engine: str) -> None:
     def away(lam: float) -> list[float]:
         part, policy = Parseval(lam=lam), {"net_arch": [12, 7]}
@@ -109,7 +109,7 @@ def test_it_draws_rows_to_be_orthogonal(engine: str) -> None:
     assert all(after < 0.2 * before for after, before in zip(held, free, strict=True))
 
 
-@pytest.mark.parametrize("engine", ["torch", "compiled"])
+@tiny.EACH_ENGINE
 def test_without_strength_it_is_the_dqn_bit_for_bit(engine: str) -> None:
     plain = tiny.bits(tiny.live(tiny.agent(engine=engine)))
     assert tiny.bits(tiny.live(tiny.agent(Parseval(lam=0.0), engine=engine))) == plain

@@ -13,7 +13,7 @@ import pytest
 import tiny
 import torch
 from gymnasium import spaces
-from isolated import CONFLICT, PLAIN, of_phase
+from isolated import PLAIN, of_phase
 from torch import nn
 
 from continual_arcade.agents import METHODS, ContinualDQN, build_agent, progressive_network
@@ -28,6 +28,8 @@ from continual_arcade.agents.probes.saliency import saliency
 from continual_arcade.agents.progressive_network import ProgressiveQNetwork
 from continual_arcade.envs import Schedule
 
+CONFLICT = isolated.CONFLICT.with_steps(80)
+"""Three phases, of which PyTorch takes its time."""
 SETTINGS = replace(isolated.SETTINGS, engine="torch", average=0.9)
 Array = npt.NDArray[Any]
 
@@ -360,6 +362,7 @@ def changed(part: Any, **settings: Any) -> list[str]:
     return found
 
 
+@pytest.mark.one_in(3)
 @pytest.mark.parametrize("average", [0.9, 0.0])
 @pytest.mark.parametrize("policy", [{}, DECAYING], ids=["adam", "weight decay"])
 def test_finished_columns_stay_as_they_are_to_the_bit(policy: Any, average: float) -> None:
@@ -409,7 +412,7 @@ def test_the_first_phase_is_that_of_the_plain_dqn() -> None:
     ours = agent(Progressive())
     plain = build_agent("FlappyBird", CONFLICT, SETTINGS, 3, PLAIN, context="one-hot")
     for learner in (ours, plain):
-        learner.learn(118)
+        learner.learn(78)
     own = column(ours.q_net, 0)
     assert all(map(torch.equal, own, plain.q_net.parameters()))
     assert all(map(torch.equal, column(ours.averaged.q_net, 0), plain.averaged.q_net.parameters()))
@@ -419,11 +422,15 @@ def test_the_first_phase_is_that_of_the_plain_dqn() -> None:
     assert ours.replay.seen <= SETTINGS.num_envs
 
 
-@pytest.mark.parametrize("options", [{}, {"layer_norm": True, "dropout": 0.1}], ids=str)
+@pytest.mark.parametrize(
+    "options",
+    [pytest.param({}, marks=pytest.mark.slow), {"layer_norm": True, "dropout": 0.1}],
+    ids=str,
+)
 def test_what_is_resumed_ends_with_the_same_bits(options: Any, tmp_path: Path) -> None:
     path, steps = tmp_path / "half.zip", CONFLICT.total_steps
     whole = agent(Progressive(), **options)
-    whole.learn(steps, callback=tiny.SaveAt(200, path))
+    whole.learn(steps, callback=tiny.SaveAt(120, path))
     env = make_training_env("FlappyBird", CONFLICT, SETTINGS.num_envs, "one-hot")
     resumed = ContinualDQN.load(path, env, "cpu")
     assert int(resumed.q_net.finished) == 1  # type: ignore[call-overload]

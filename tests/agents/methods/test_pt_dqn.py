@@ -18,7 +18,6 @@ from continual_arcade.agents.methods.halves import half_of, learn_values, linear
 from continual_arcade.agents.methods.pt_dqn import PTDQN
 from continual_arcade.agents.methods.tensors import parameters
 
-ENGINES = pytest.mark.parametrize("engine", ["torch", "compiled"])
 NEVER = 1_000_000
 TWO_LAYERS = {"net_arch": [12, 8]}
 
@@ -66,7 +65,7 @@ def states(learner: ContinualDQN, count: int = 50) -> torch.Tensor:
 # --- two networks -------------------------------------------------------------------------------
 
 
-@ENGINES
+@tiny.EACH_ENGINE
 def test_values_are_the_sum_of_two_networks(engine: str) -> None:
     part = PTDQN(every=40, updates=20)
     learner = trained(part, engine)
@@ -81,7 +80,7 @@ def test_values_are_the_sum_of_two_networks(engine: str) -> None:
     assert not between[4:, :6].any()
 
 
-@ENGINES
+@tiny.EACH_ENGINE
 def test_td_learning_moves_the_transient_network_alone(engine: str) -> None:
     part = PTDQN(every=100, updates=20)
     learner = trained(part, engine, 140)
@@ -157,7 +156,7 @@ def test_weights_between_them_are_found() -> None:
         check_gradient(Mixed(every=40, updates=20))
 
 
-@ENGINES
+@tiny.EACH_ENGINE
 def test_without_lessons_it_is_the_dqn_of_half_the_units(engine: Any) -> None:
     """The permanent values are 0, and what is transient is a network of its own, bit for bit."""
     settings: dict[str, Any] = {"engine": engine, "max_grad_norm": np.inf}
@@ -219,13 +218,13 @@ def test_a_table_becomes_the_mean_of_what_was_said_of_each_state() -> None:
     np.testing.assert_allclose(said, [[2.0, 5.0, 2.0]], atol=1e-3)
 
 
-def check_lesson(part: PTDQN, keep: float, updates: int = 3_000, close: float = 0.03) -> None:
+def check_lesson(part: PTDQN, keep: float, updates: int = 2_000, close: float = 0.03) -> None:
     """After a long lesson: Q_P is what Q was, and Q_T is ``keep`` times what it was."""
     learner = trained(part)
-    seen = states(learner)
+    seen = states(learner, 20)
     old = [network(seen).detach() for network in both(learner, part)]
     part.keep, part.updates, part.rate = keep, updates, 3e-3
-    learner.replay.observations[:] = learner.replay.observations[:50].repeat(4, 0)
+    learner.replay.observations[:] = learner.replay.observations[:20].repeat(10, 0)
     part.act(learner)
     transient, permanent = (network(seen).detach() for network in both(learner, part))
     torch.testing.assert_close(transient, keep * old[0], rtol=1e-5, atol=1e-5)
@@ -247,8 +246,8 @@ def test_a_lesson_hands_over_what_both_say(keep: float) -> None:
 
 
 def test_other_lessons_are_found(monkeypatch: pytest.MonkeyPatch) -> None:
-    """They are so far off that a third of the lesson shows it, and who teaches rightly is not."""
-    short: dict[str, Any] = {"keep": 0.5, "updates": 1_000, "close": 0.1}
+    """They are so far off that a fifth of the lesson shows it, and who teaches rightly is not."""
+    short: dict[str, Any] = {"keep": 0.5, "updates": 400, "close": 0.1}
     check_lesson(PTDQN(every=100, updates=20), **short)
 
     class Moving(PTDQN):
@@ -288,7 +287,7 @@ def test_other_lessons_are_found(monkeypatch: pytest.MonkeyPatch) -> None:
 # --- around it ------------------------------------------------------------------------------------
 
 
-@ENGINES
+@tiny.EACH_ENGINE
 def test_what_is_resumed_ends_with_the_same_bits(engine: Any, tmp_path: Any) -> None:
     path = tmp_path / "half.zip"
     whole = agent(PTDQN(every=50, updates=5), engine=engine, average=0.9)

@@ -98,7 +98,7 @@ def check_merged(part: QuadraticPenalty, anchors: Any, theta: list[float]) -> No
     close(joined(learner.gradient_of(part)), gradient, atol=1e-6)
 
 
-@settings(deadline=None)
+@settings(max_examples=50, deadline=None)
 @given(LAMS, st.lists(st.tuples(OMEGAS, POSITIONS), min_size=1, max_size=4), POSITIONS)
 def test_merged_penalties_are_their_sum(lam: float, anchors: Any, theta: list[float]) -> None:
     check_merged(L2(lam=lam), anchors, theta)
@@ -217,8 +217,8 @@ def check_closed_form(part: QuadraticPenalty, count: int, fisher: bool) -> None:
 
 def test_ewc_on_a_linear_regression_ends_at_the_closed_form() -> None:
     check_closed_form(EWC(lam=0.7, normalise="none"), 3, fisher=True)
-    fails(lambda: check_closed_form(DoubledEWC(lam=0.7, normalise="none"), 3, fisher=True))
-    fails(lambda: check_closed_form(L2(lam=0.7), 3, fisher=True))
+    fails(lambda: check_closed_form(DoubledEWC(lam=0.7, normalise="none"), 2, fisher=True))
+    fails(lambda: check_closed_form(L2(lam=0.7), 2, fisher=True))
 
 
 def test_ewc_holds_each_phase_around_its_own_anchor() -> None:
@@ -227,7 +227,7 @@ def test_ewc_holds_each_phase_around_its_own_anchor() -> None:
 
 def test_l2_is_ridge_regression_to_the_anchor() -> None:
     check_closed_form(L2(lam=0.7), 3, fisher=False)
-    fails(lambda: check_closed_form(DoubledL2(lam=0.7), 3, fisher=False))
+    fails(lambda: check_closed_form(DoubledL2(lam=0.7), 2, fisher=False))
 
 
 @pytest.mark.parametrize(("how", "sums_to"), [("mean", FEATURES), ("trace", 1.0)])

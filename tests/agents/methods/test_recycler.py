@@ -27,7 +27,6 @@ from continual_arcade.agents.methods.recycler import Hidden, Recycler
 from continual_arcade.agents.methods.redo import ReDo, dormant
 from continual_arcade.agents.probes.plasticity import dormant_share
 
-ENGINES = pytest.mark.parametrize("engine", ["torch", "compiled"])
 BUSY: dict[str, dict[str, Any]] = {
     "redo": {"every": 36, "tau": 0.6},
     "neurogenesis": {"every": 36, "rate": 0.2},
@@ -119,7 +118,7 @@ def test_outgoing_weights_that_stay_change_what_is_said() -> None:
         assert torch.equal(values(agent.q_net), before) == same
 
 
-@ENGINES
+@tiny.EACH_ENGINE
 def test_weights_are_drawn_and_moments_forgotten_of_these_units_alone(engine: Any) -> None:
     part = Named(units={0: [1, 4], 1: [5]})
     agent = learnt(part, engine)
@@ -338,7 +337,7 @@ def test_replacements_add_up_exactly_and_respect_maturity(maturity: int, step: i
     assert total == 40 if maturity == 0 else 0 < total < 8 * step
 
 
-@ENGINES
+@tiny.EACH_ENGINE
 def test_gradient_steps_are_counted(engine: Any) -> None:
     part = ContinualBackprop(every=36)
     agent = tiny.live(tiny.agent(part, engine=engine, gradient_steps=3))
@@ -375,6 +374,7 @@ def calls(engine: Any, env: Callable[[], Any], **changes: Any) -> list[Any]:
     return clock.seen
 
 
+@pytest.mark.one_in(3)
 @pytest.mark.parametrize("train_freq", [1, 3])
 @pytest.mark.parametrize("env", [tiny.life, tiny.Corridor], ids=["games", "an environment"])
 def test_both_engines_call_between_the_same_steps(
@@ -407,7 +407,7 @@ def test_how_long_a_compiled_loop_lasts_makes_no_difference(
     assert len(found) == 1
 
 
-@ENGINES
+@tiny.EACH_ENGINE
 @pytest.mark.parametrize("name", NEUTRAL)
 def test_what_recycles_nothing_is_the_dqn_bit_for_bit(name: str, engine: Any) -> None:
     plain = tiny.bits(tiny.live(tiny.agent(engine=engine)))
@@ -428,7 +428,7 @@ def test_another_run_is_looked_at_too(name: str) -> None:
     assert tiny.LIFE + 72 <= part.last <= tiny.LIFE + 100
 
 
-@ENGINES
+@tiny.EACH_ENGINE
 def test_the_average_of_the_weights_goes_on(engine: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     """Of the units that were not recycled; without knowing of these it would begin again."""
 

@@ -87,7 +87,7 @@ class Notes(Part):
         self.starts.append(self.note(learner))
 
 
-@pytest.mark.parametrize("engine", ["torch", "compiled"])
+@tiny.EACH_ENGINE
 @pytest.mark.parametrize(("optimizer", "target"), [(True, True), (True, False), (False, False)])
 def test_it_acts_where_a_phase_begins_and_only_there(
     engine: str, optimizer: bool, target: bool
@@ -106,7 +106,7 @@ def test_it_acts_where_a_phase_begins_and_only_there(
         assert after[3] == before[3]
 
 
-@pytest.mark.parametrize("engine", ["torch", "compiled"])
+@tiny.EACH_ENGINE
 def test_without_shrinking_and_noise_it_is_the_dqn_bit_for_bit(engine: str) -> None:
     plain = tiny.bits(tiny.live(tiny.agent(engine=engine)))
 

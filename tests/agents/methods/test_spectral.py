@@ -147,7 +147,7 @@ def check_follows(agent: Any) -> None:
         assert float((tensor.detach() @ right[0]).norm()) == pytest.approx(wanted, rel=1e-3)
 
 
-@pytest.mark.parametrize("engine", ["torch", "compiled"])
+@tiny.EACH_ENGINE
 def test_it_draws_the_largest_singular_value_to_1(engine: str) -> None:
     free, held = (
         tiny.live(tiny.agent(Spectral(lam=lam), engine=engine, learning_rate=5e-3))
@@ -171,7 +171,7 @@ def test_a_matrix_of_zeros_has_the_singular_value_0() -> None:
     assert all(bool(tensor.isfinite().all()) for tensor in part.right)
 
 
-@pytest.mark.parametrize("engine", ["torch", "compiled"])
+@tiny.EACH_ENGINE
 def test_without_strength_it_is_the_dqn_bit_for_bit(engine: str) -> None:
     plain = tiny.bits(tiny.live(tiny.agent(engine=engine)))
     assert tiny.bits(tiny.live(tiny.agent(Spectral(lam=0.0), engine=engine))) == plain

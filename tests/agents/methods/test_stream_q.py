@@ -43,7 +43,6 @@ from continual_arcade.agents.replay.n_step import Transitions
 
 GAMMA = 0.9
 STEPS = 120
-ENGINES = pytest.mark.parametrize("engine", ["torch", "compiled"])
 
 
 class Walk(gym.Env[np.ndarray, int]):
@@ -159,14 +158,15 @@ def _is_linear(layer: Any) -> bool:
     return isinstance(layer, nn.Linear)
 
 
-@ENGINES
+@pytest.mark.one_in(3)
+@pytest.mark.parametrize("engine", ["torch", "compiled"])
 @pytest.mark.parametrize("cut", ["before", "after"])
 @pytest.mark.parametrize("games", [1, 3])
 def test_a_run_is_that_of_written_out_sums(engine: str, cut: Any, games: int) -> None:
     check(StreamQ(cut=cut), engine, games=games, learning_starts=20 - 20 % games)
 
 
-@ENGINES
+@tiny.EACH_ENGINE
 def test_other_settings_too(engine: str) -> None:
     check(StreamQ(lambda_=1.0, kappa=1.5, alpha=0.01), engine)
     check(StreamQ(lambda_=0.0, kappa=3.0), engine, hidden=())
@@ -293,7 +293,7 @@ class Rooms(Walk):
         return self._room(), 0.3 * action, chance < 0.08, chance > 0.9, {}
 
 
-@pytest.mark.parametrize("lambda_", [0.0, 0.7])
+@pytest.mark.parametrize("lambda_", [pytest.param(0.0, marks=pytest.mark.slow), 0.7])
 def test_a_table_is_learnt_as_in_the_textbook(lambda_: float) -> None:
     """With a step that is never bounded, and without biases, the parameters are the table."""
     agent = ContinualDQN(
@@ -376,8 +376,8 @@ def errors_after(agent: ContinualDQN, part: Any, seed: int, reward: float) -> li
     return errors
 
 
-@ENGINES
-@settings(max_examples=60, deadline=None)
+@tiny.EACH_ENGINE
+@settings(max_examples=30, deadline=None)
 @given(
     seed=st.integers(0, 2**32 - 1),
     reward=st.sampled_from([0.0, 0.5, -3.0, 100.0, -1e4]),
@@ -408,7 +408,7 @@ def test_a_step_that_overshoots_is_found() -> None:
 # Files, memory, other runs.
 
 
-@ENGINES
+@tiny.EACH_ENGINE
 def test_what_is_resumed_ends_with_the_same_bits(engine: Any, tmp_path: Path) -> None:
     path = tmp_path / "half.zip"
 
@@ -449,7 +449,7 @@ def walks(games: int) -> DummyVecEnv:
     return DummyVecEnv([lambda i=i: Walk(i) for i in range(games)])
 
 
-@ENGINES
+@tiny.EACH_ENGINE
 def test_what_is_saved_between_steps_knows_where_episodes_ended(
     engine: str, tmp_path: Path
 ) -> None:
@@ -466,7 +466,7 @@ def test_what_is_saved_between_steps_knows_where_episodes_ended(
     assert not list(tiny.differences(agent.parts[0].state_dict(), loaded.parts[0].state_dict()))
 
 
-@ENGINES
+@tiny.EACH_ENGINE
 @pytest.mark.parametrize("games", [1, 2, 3])
 def test_other_games_begin_without_traces(engine: str, games: int, tmp_path: Path) -> None:
     """As many as there are now; what the last ones had not learnt from yet is dropped with them."""
@@ -485,7 +485,7 @@ def test_other_games_begin_without_traces(engine: str, games: int, tmp_path: Pat
         assert not any(bool(tensor.any()) for tensor in unlearnt.trace)
 
 
-@ENGINES
+@tiny.EACH_ENGINE
 def test_both_engines_have_the_same_traces(engine: str) -> None:
     one, other = (tiny.live(tiny.agent(StreamQ(), engine=e)) for e in ("torch", engine))
     assert other.runs_compiled == (engine == "compiled")
@@ -495,7 +495,7 @@ def test_both_engines_have_the_same_traces(engine: str) -> None:
         torch.testing.assert_close(a, b, rtol=1e-3, atol=1e-4)
 
 
-@ENGINES
+@tiny.EACH_ENGINE
 def test_it_holds_one_transition_and_a_trace_for_each_game(engine: Any) -> None:
     its = DQNSettings(**{**vars(tiny.SETTINGS), "engine": engine})
     agent = build_agent("FlappyBird", tiny.CONFLICT, its, 3, METHODS["stream-q"])
@@ -511,7 +511,7 @@ def test_it_holds_one_transition_and_a_trace_for_each_game(engine: Any) -> None:
         agent.sample(4)
 
 
-@ENGINES
+@tiny.EACH_ENGINE
 def test_another_run_begins_without_traces(engine: str) -> None:
     """Its episodes are others, although nothing has told that the last ones have ended."""
     agent = tiny.live(tiny.agent(StreamQ(lambda_=1.0), engine=engine), 100)
@@ -586,7 +586,7 @@ class CountsFirst(StreamQ):
         return ends_seen + ended
 
 
-@ENGINES
+@tiny.EACH_ENGINE
 def test_a_step_knows_its_game_from_its_beginning(engine: str) -> None:
     part = CountsFirst()
     agent = walker(part, engine, learning_starts=0)

@@ -132,7 +132,7 @@ class Rounded(Fixed):
         return reference + scale * (base - reference)
 
 
-@pytest.mark.parametrize("engine", ["torch", "compiled"])
+@tiny.EACH_ENGINE
 @pytest.mark.parametrize("optimizer", [torch.optim.Adam, torch.optim.SGD])
 def test_with_a_scale_of_1_it_is_the_base_optimiser_bit_for_bit(
     engine: str, optimizer: Any
@@ -146,7 +146,7 @@ def test_with_a_scale_of_1_it_is_the_base_optimiser_bit_for_bit(
         assert (tiny.bits(agent) == plain) == same
 
 
-@pytest.mark.parametrize("engine", ["torch", "compiled"])
+@tiny.EACH_ENGINE
 def test_what_is_changed_by_hand_is_where_it_begins_again(engine: str) -> None:
     agent = tiny.agent(TRAC(), engine=engine)
     part: Any = agent.parts[0]

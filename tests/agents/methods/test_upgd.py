@@ -135,7 +135,7 @@ def test_noise_spares_what_is_of_use() -> None:
         assert found[i] == pytest.approx(1.0 - LR * (slope + drawn[i]) * freely, rel=1e-5)
 
 
-@pytest.mark.parametrize("engine", ["torch", "compiled"])
+@tiny.EACH_ENGINE
 @pytest.mark.parametrize("optimizer", [torch.optim.Adam, torch.optim.SGD])
 def test_without_protection_noise_and_decay_it_is_the_dqn(engine: str, optimizer: Any) -> None:
     policy = {"optimizer_class": optimizer}
@@ -165,7 +165,7 @@ def test_the_learning_rate_is_that_of_the_optimiser_at_the_moment() -> None:
     assert tiny.bits(constant) != tiny.bits(ends[1])
 
 
-@pytest.mark.parametrize("engine", ["torch", "compiled"])
+@tiny.EACH_ENGINE
 def test_noise_is_of_the_seed(engine: str) -> None:
     one, same, other = (
         tiny.bits(tiny.live(tiny.agent(UPGD(noise=0.1), engine=engine, seed=seed)))

@@ -43,7 +43,7 @@ def logged(name: str, engine: Any, activation: type[nn.Module], dead: int = DEAD
     return list(found.values())
 
 
-@pytest.mark.parametrize("engine", ["torch", "compiled"])
+@tiny.EACH_ENGINE
 @pytest.mark.parametrize("name", ["ewc", "online-ewc", "si", "mas"])
 def test_units_that_are_off_are_counted(name: str, engine: str) -> None:
     expected = pytest.approx([DEAD / HIDDEN, OF_WEIGHTS_OUT])
@@ -51,7 +51,7 @@ def test_units_that_are_off_are_counted(name: str, engine: str) -> None:
     assert logged(name, engine, nn.ReLU, dead=0) == [0.0, 0.0]
 
 
-@pytest.mark.parametrize("engine", ["torch", "compiled"])
+@tiny.EACH_ENGINE
 @pytest.mark.parametrize("name", ["ewc", "si"])
 def test_a_tanh_that_is_saturated_still_says_something(name: str, engine: str) -> None:
     """What enters such a unit does not matter; what leaves it does."""

@@ -50,8 +50,13 @@ PART_PAGE["reset"] = METHOD_PAGES / "from_scratch.md"
 
 
 def blocks(language: str) -> list[pytest.param]:  # type: ignore[valid-type]
+    """Examples; those of the pages of methods are alike, and of them some are enough."""
     return [
-        pytest.param(block, id=f"{page.relative_to(ROOT)}:{number}")
+        pytest.param(
+            block,
+            id=f"{page.relative_to(ROOT)}:{number}",
+            marks=pytest.mark.one_in(3) if page in PART_PAGE.values() else (),
+        )
         for page in PAGES
         for number, block in enumerate(
             re.findall(rf"```{language}\n(.*?)```", page.read_text("utf-8"), re.DOTALL)
@@ -462,6 +467,7 @@ def train_lines() -> list[str]:
     return sorted(given for given in whole if "--resume" not in given)
 
 
+@pytest.mark.one_in(3)
 @pytest.mark.parametrize("given", train_lines())
 def test_every_documented_training_can_be_asked_for(given: str) -> None:
     """And says what it is to do; that of other people's games without what they need."""

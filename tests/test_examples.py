@@ -52,6 +52,7 @@ def test_each_is_short_and_on_the_page_as_it_is(path: Path) -> None:
     assert f"python examples/{path.name}" in PAGE
 
 
+@pytest.mark.slow  # PPO with the same callback: test_external_runs.py
 def test_ppo(tmp_path: Path) -> None:
     said = example(tmp_path, "ppo", "--steps", 2_048)
     for phase in ("normal", "swapped keys", "icy"):
@@ -69,6 +70,7 @@ def test_ppo(tmp_path: Path) -> None:
     assert Run.load(folder).method == "ppo"
 
 
+@pytest.mark.slow  # what it calls is tested in test_replaying.py and test_external_runs.py
 @pytest.mark.usefixtures("undrawn")
 def test_external_agents(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     said = example(tmp_path, "external_agents", "--steps", 256, "--seeds", 1)
@@ -96,7 +98,7 @@ def test_cleanrl_style(tmp_path: Path) -> None:
 
 
 def test_own_environment(tmp_path: Path) -> None:
-    lines = example(tmp_path, "own_environment", "--steps", 300).splitlines()
+    lines = example(tmp_path, "own_environment", "--steps", 150).splitlines()
     assert [line.split(":")[0] for line in lines] == [
         "after normal",
         "after swapped keys",

@@ -102,18 +102,7 @@ def test_the_wheel_brings_no_other_name(wheel: Path) -> None:
 def site(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder for packages, with nothing but the wheel in it."""
     folder = tmp_path_factory.mktemp("site")
-    install = [
-        sys.executable,
-        "-m",
-        "pip",
-        "--isolated",
-        "install",
-        "--quiet",
-        "--no-deps",
-        "--no-compile",
-        "--target",
-    ]
-    subprocess.run([*install, str(folder), str(wheel)], check=True, capture_output=True)
+    zipfile.ZipFile(wheel).extractall(folder)  # which is how a wheel without code in C is installed
     return folder
 
 

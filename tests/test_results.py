@@ -52,11 +52,13 @@ def text(table: pd.DataFrame) -> str:
     return table.to_csv(index=False, float_format="%.6g")
 
 
+@pytest.mark.one_in(4)
 @pytest.mark.parametrize("name", STUDIES)
 def test_what_numbers_can_be_follows_from_the_study(name: str) -> None:
     assert text(RECOMPUTE["ranges"](name)) == text(published(f"{name}-ranges"))
 
 
+@pytest.mark.one_in(4)
 @pytest.mark.parametrize("name", STUDIES)
 def test_means_and_differences_follow_from_the_runs(name: str) -> None:
     runs, known = published(f"{name}-runs"), published(f"{name}-ranges")
@@ -71,6 +73,7 @@ def test_means_and_differences_follow_from_the_runs(name: str) -> None:
     assert text(publishing.methods(runs, known[:0])) != methods
 
 
+@pytest.mark.one_in(4)
 @pytest.mark.parametrize("name", STUDIES)
 def test_the_page_shows_what_follows_from_the_runs(name: str) -> None:
     runs, known = published(f"{name}-runs"), published(f"{name}-ranges")

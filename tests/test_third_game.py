@@ -83,6 +83,7 @@ def refused(main: Callable[[list[str]], None], arguments: list[str], capsys: Any
     return " ".join(error.split())
 
 
+@pytest.mark.usefixtures("undrawn")
 def test_it_is_trained_evaluated_watched_and_reported(tmp_path: Path, capsys: Any) -> None:
     runs, film = tmp_path / "runs", tmp_path / "film.gif"
     game = ["--game", NAME, "--schedule", "conflict", "--phase-steps", "200"]
@@ -328,9 +329,9 @@ def installed(tmp_path: Path) -> dict[str, str]:
     return {**os.environ, "PYTHONPATH": os.pathsep.join((str(about.parent), str(TESTS)))}
 
 
-def command(name: str, *arguments: object, env: dict[str, str]) -> tuple[int, str]:
+def python(*arguments: object, env: dict[str, str]) -> tuple[int, str]:
     found = subprocess.run(
-        [sys.executable, "-m", f"continual_arcade.scripts.{name}", *map(str, arguments)],
+        [sys.executable, *map(str, arguments)],
         capture_output=True,
         text=True,
         check=False,
@@ -339,13 +340,21 @@ def command(name: str, *arguments: object, env: dict[str, str]) -> tuple[int, st
     return found.returncode, found.stdout + found.stderr
 
 
+def command(name: str, *arguments: object, env: dict[str, str]) -> tuple[int, str]:
+    return python("-m", f"continual_arcade.scripts.{name}", *arguments, env=env)
+
+
 def test_an_installed_game_is_there_for_every_command(installed: dict[str, str]) -> None:
     status, said = command("schedule", "conflict", "--game", NAME, env=installed)
     assert (status, "swapped" in said) == (0, True), said
     assert "left out: game = 'no name' must be a name of letters and digits" in said
-    status, said = command("schedule", "--game", "Catcher", env=installed)
-    assert (status, "fall_speed 25" in said) == (0, True), said  # what is there is not replaced
-    status, said = command("schedule", "--game", "Broken", env=installed)
+    others = (
+        "from continual_arcade.scripts.schedule import main\n"
+        "main(['--game', 'Catcher'])\n"
+        "main(['--game', 'Broken'])"
+    )
+    status, said = python("-c", others, env=installed)
+    assert "fall_speed 25" in said  # what is there is not replaced
     assert (status, "game Broken, 'nowhere:game', cannot be imported" in said) == (2, True), said
 
 

@@ -103,6 +103,16 @@ def watch(page: Page) -> Watched:
     return watched
 
 
+def opened_once(browser: Browser, html: str, folder: Path) -> Watched:
+    """Open a page that several tests look at: opening one costs more than most tests of it."""
+    path = folder / "page.html"
+    path.write_text(html, "utf-8")
+    watched = watch(browser.new_page())
+    watched.page.set_default_timeout(1000 * PATIENCE)
+    watched.page.goto(path.as_uri())
+    return watched
+
+
 @pytest.fixture(scope="session")
 def browser() -> Iterator[Browser]:
     path = shutil.which("chromium")

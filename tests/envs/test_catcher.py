@@ -111,7 +111,7 @@ sizes = st.tuples(st.integers(16, 700), st.integers(16, 700)).filter(
 )
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=30, deadline=None)
 @given(size=sizes, data=st.data(), seed=st.integers(0, 2**32))
 def test_observations_stay_in_their_space(size: tuple[int, int], data: Any, seed: int) -> None:
     params = {

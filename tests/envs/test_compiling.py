@@ -31,16 +31,20 @@ def run(code: str, **environment: str) -> subprocess.CompletedProcess[str]:
     )
 
 
-def test_importing_needs_neither_pygame_nor_torch() -> None:
+def test_playing_needs_neither_pygame_nor_torch_and_drawing_the_first() -> None:
     code = (
         "import sys, continual_arcade.envs as e, gymnasium as gym\n"
-        "env = gym.make('ContinualArcade/FlappyBird-v0'); env.reset(); env.step(0)\n"
+        "env = gym.make('ContinualArcade/FlappyBird-v0', render_mode='rgb_array')\n"
+        "env.reset(); env.step(0)\n"
         "gym.make_vec('ContinualArcade/FlappyBird-v0', num_envs=2).reset()\n"
-        "print(sorted({'pygame', 'torch', 'stable_baselines3', 'matplotlib'} & set(sys.modules)))"
+        "heavy = {'pygame', 'torch', 'stable_baselines3', 'matplotlib'}\n"
+        "print(sorted(heavy & set(sys.modules)))\n"
+        "env.render()\n"
+        "print(sorted(heavy & set(sys.modules)))"
     )
     result = run(code)
     assert result.returncode == 0, result.stderr
-    assert result.stdout == "[]\n"
+    assert result.stdout == "[]\n['pygame']\n"
 
 
 def test_without_compiling_nothing_runs_and_it_says_so() -> None:
@@ -54,6 +58,7 @@ def kept(cache: str) -> dict[Path, int]:
     return {path: path.stat().st_mtime_ns for path in Path(cache).rglob("*.nb?")}
 
 
+@pytest.mark.slow  # as a game elsewhere, below
 def test_the_second_process_compiles_nothing_and_an_edited_rule_meets_no_stale_code(
     tmp_path: Path,
 ) -> None:
@@ -94,13 +99,18 @@ print(kernel(_reset_single, {"begin": step}, "Learner").py_func.__qualname__)
 """
 
 
-def test_an_edited_rule_of_a_game_elsewhere_meets_no_stale_code(tmp_path: Path) -> None:
+def test_nothing_is_compiled_twice_and_an_edited_rule_of_a_game_elsewhere_meets_no_stale_code(
+    tmp_path: Path,
+) -> None:
     """Neither in the loops of the game, nor in a loop of the learner around them."""
     game = tmp_path / "third_game"
     shutil.copytree(Path(__file__).parents[1] / "third_game", game)
     paths = {"PYTHONPATH": str(tmp_path), "NUMBA_CACHE_DIR": str(tmp_path / "cache")}
-    before, same = (run(ELSEWHERE, **paths).stdout.splitlines() for _ in range(2))
-    assert before == same
+    before = run(ELSEWHERE, **paths).stdout.splitlines()
+    made = kept(paths["NUMBA_CACHE_DIR"])
+    assert made
+    assert run(ELSEWHERE, **paths).stdout.splitlines() == before
+    assert kept(paths["NUMBA_CACHE_DIR"]) == made
     rules = game / "tightrope.py"
     rules.write_text(rules.read_text().replace("lean - push", "lean - 2.0 * push"))
     after = run(ELSEWHERE, **paths)
@@ -127,8 +137,19 @@ for images in sys.argv[1:]:
 """
 
 
+def test_games_with_other_actions_have_code_of_their_own(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(sys, "argv", ["", str(write_folder(tmp_path)), "small-digits"])
+    exec(CLASSES, {})
+    assert capsys.readouterr().out.splitlines() == [
+        *("there is no action 3: ", "there is no action 10:")
+    ]
+
+
+@pytest.mark.slow  # compiles both
 @pytest.mark.parametrize("turn", [1, -1])
-def test_code_of_a_game_with_other_actions_is_another_one(tmp_path: Path, turn: int) -> None:
+def test_neither_is_taken_from_the_disk_for_the_other(tmp_path: Path, turn: int) -> None:
     (tmp_path / "images").mkdir()
     folder = str(write_folder(tmp_path / "images"))  # of three classes
     sources = [folder, "small-digits"][::turn]

@@ -39,7 +39,7 @@ tunable_values = st.fixed_dictionaries(
 )
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=30, deadline=None)
 @given(params=tunable_values, seed=st.integers(0, 2**32), rate=st.floats(0, 1))
 def test_observations_stay_in_their_space(params: dict[str, float], seed: int, rate: float) -> None:
     env = gym.make_vec(ID, num_envs=16)
@@ -59,7 +59,7 @@ def close(one: Any, other: Any) -> bool:
     return bool((abs(one - other) <= 1e-8 + 1e-5 * abs(other)).all())
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=15, deadline=None)
 @given(scroll=st.floats(2, 8), spacing=st.floats(110, 220))
 def test_each_pipe_counts_exactly_once(scroll: float, spacing: float) -> None:
     """At any speed, also those that are no whole number: a ghost of a bird flies for ever."""
@@ -80,7 +80,7 @@ def test_each_pipe_counts_exactly_once(scroll: float, spacing: float) -> None:
     assert passed >= 1_500 * scroll / (spacing + 40) - 5
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=15, deadline=None)
 @given(scroll=st.floats(2, 8), spacing=st.floats(110, 220), gap=st.floats(60, 200))
 def test_pipes_come_in_order_and_apart(scroll: float, spacing: float, gap: float) -> None:
     """Two pipes are always ahead of the bird, and the openings are whole numbers in their range."""

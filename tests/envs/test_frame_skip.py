@@ -154,7 +154,7 @@ def test_batches_are_single_games(game: str, phase: int, mode: str) -> None:
     alone = [env.reset(seed=1 + i)[0] for i, env in enumerate(singles)]
     np.testing.assert_array_equal(seen, alone)
     ended, ends = np.zeros(count, np.bool_), 0
-    for _ in range(60):
+    for _ in range(30):
         if mode == "Disabled" and ended.any():
             many.reset(options={"reset_mask": ended})
             for i in np.flatnonzero(ended).tolist():

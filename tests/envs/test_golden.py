@@ -1,8 +1,6 @@
 """The rules replay the recorded traces of the reference, and notice when they are wrong."""
 
 import shutil
-import subprocess
-import sys
 from contextlib import redirect_stderr, redirect_stdout
 from dataclasses import dataclass
 from io import StringIO
@@ -38,9 +36,7 @@ def change(source: Path, target: Path, **columns: object) -> None:
 
 
 def test_every_column_of_every_trace_is_replayed_exactly() -> None:
-    """By the program, as anybody runs it."""
-    command = [sys.executable, str(ROOT / "tests" / "golden_replay.py"), str(GOLDEN)]
-    result = subprocess.run(command, capture_output=True, text=True, check=False)
+    result = replay(GOLDEN)
     assert result.returncode == 0, result.stderr
     files = len(list(GOLDEN.glob("*.npz")))
     assert result.stdout.startswith(f"files {files}  comparisons ")

@@ -57,6 +57,7 @@ def off_by(most: int) -> Any:
     return check
 
 
+@pytest.mark.one_in(3)
 @EVERY_KIND
 def test_a_colour_is_that_of_its_things(game: str, kind: dict[str, Any]) -> None:
     """Every colour that can be set is seen, and no other pixel changes with it."""
@@ -273,6 +274,7 @@ def happens_alike(game: str, kind: Any, wild: Any, seed: int, stack: int, steps:
     return True
 
 
+@pytest.mark.one_in(5)
 @EVERY_KIND
 @pytest.mark.parametrize("mode", ["SameStep", "NextStep", "Disabled"])
 def test_batches_of_bare_and_pictured_games_play_alike(

@@ -3,7 +3,7 @@
 import numpy as np
 import pygame
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from continual_arcade.envs.drawing import notice as art
@@ -25,6 +25,7 @@ OVER = Notice(
 )
 
 
+@settings(max_examples=40)
 @given(notice=NOTICES, width=st.integers(100, 700), height=st.integers(100, 700))
 def test_nothing_is_cut(notice: Notice, width: int, height: int) -> None:
     rows = art.layout(notice, (width, height))

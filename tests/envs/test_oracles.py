@@ -12,7 +12,7 @@ from continual_arcade.envs.game import Game
 from continual_arcade.envs.oracles import Oracle, Unbeatable
 from continual_arcade.envs.schedules import Phase
 
-EPISODES = 5
+EPISODES = 3
 STEPS = 1_800
 
 

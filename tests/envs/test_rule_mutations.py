@@ -176,11 +176,13 @@ def notices(module: ModuleType, game: str, num_actions: int, first: str = "") ->
     return False
 
 
+@pytest.mark.one_in(3)
 @pytest.mark.parametrize(("old", "new"), FLAPPY_BIRD)
 def test_flappy_bird_traces_notice(old: str, new: str) -> None:
     assert notices(mutant(flappy_bird, old, new), "flappy", 2, SHOWN_BY.get(new, ""))
 
 
+@pytest.mark.one_in(3)
 @pytest.mark.parametrize(("old", "new"), CATCHER)
 def test_catcher_traces_notice(old: str, new: str) -> None:
     assert notices(mutant(catcher, old, new), "catcher", 3)

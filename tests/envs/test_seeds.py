@@ -23,6 +23,7 @@ def phased() -> PhasedEnv:
     return PhasedEnv(gym.make("CartPole-v1"), schedule, CARTPOLE, set_cartpole)
 
 
+@pytest.mark.one_in(5)
 @ONE
 @pytest.mark.parametrize(
     "make",

@@ -117,6 +117,7 @@ def through_a_file(state: dict[str, Any], folder: Path) -> dict[str, Any]:
     return load_state(folder / "state", "environment")
 
 
+@pytest.mark.one_in(3)
 @EVERY_GAME_AND_SCHEDULE
 @pytest.mark.parametrize("seed", [0, 1, 2])
 def test_a_single_environment_resumes(
@@ -137,6 +138,7 @@ def test_a_single_environment_resumes(
     assert_same(play(env, seed + 1, STEPS), expected)
 
 
+@pytest.mark.one_in(3)
 @EVERY_GAME_AND_SCHEDULE
 @pytest.mark.parametrize("seed", [0, 1, 2])
 def test_many_environments_resume(
@@ -156,6 +158,7 @@ def test_many_environments_resume(
     assert_same(play_many(env, seed + 1, STEPS), expected)
 
 
+@pytest.mark.one_in(2)
 @EVERY_GAME_AND_SCHEDULE
 def test_what_stable_baselines3_sees_resumes(
     game: str, scheduled: str | None, tmp_path: Path
@@ -366,6 +369,7 @@ IN_PICTURES = pytest.mark.parametrize(
 )
 
 
+@pytest.mark.one_in(3)
 @IN_PICTURES
 @pytest.mark.parametrize("seed", [0, 1])
 def test_a_single_environment_in_pictures_resumes(
@@ -387,6 +391,7 @@ def test_a_single_environment_in_pictures_resumes(
     assert_same(play(env, seed + 1, 200), expected)
 
 
+@pytest.mark.one_in(3)
 @IN_PICTURES
 @pytest.mark.parametrize("mode", ["SameStep", "NextStep"])
 def test_many_environments_in_pictures_resume(

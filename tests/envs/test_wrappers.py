@@ -153,6 +153,7 @@ def wrapped(recipe: Recipe | str, make: Make, path: Path) -> Any:
         pytest.skip(str(error))
 
 
+@pytest.mark.one_in(4)
 @EVERY_ID
 @pytest.mark.parametrize("name", sorted(set(single.__all__) - {"vector"}))
 def test_around_a_single_environment(env_id: str, name: str, tmp_path: Path) -> None:
@@ -172,6 +173,7 @@ def test_around_a_single_environment(env_id: str, name: str, tmp_path: Path) -> 
     env.close()
 
 
+@pytest.mark.one_in(4)
 @pytest.mark.filterwarnings(
     "ignore:.*Recorded episodes will not contain the last frame:UserWarning"
 )
@@ -262,7 +264,11 @@ def test_ways_to_vectorise(env_id: str, how: str) -> None:
     np.testing.assert_array_equal(again.reset(seed=4)[0], env.reset(seed=4)[0])
 
 
-@pytest.mark.parametrize("context", ["fork", "spawn"])
+@pytest.mark.parametrize(
+    "context",
+    # That a process is spawned is tested in test_contracts.py, too.
+    ["fork", pytest.param("spawn", marks=pytest.mark.slow)],
+)
 def test_ways_to_start_processes(context: str) -> None:
     # Importing the module that registers is what a started process needs: the id may say so.
     env = gym.make_vec(

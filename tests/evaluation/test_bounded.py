@@ -190,6 +190,7 @@ HARD = {"half 5 ± 2, half 40 ± 3": 0.92, "60 % at 0, 40 % at the cap": 0.90}
 """Of five runs at one of two ends each, no interval of a t quantile holds more."""
 
 
+@pytest.mark.one_in(4)
 @pytest.mark.parametrize("runs", [5, 10, 20])
 @pytest.mark.parametrize("population", POPULATIONS, ids=lambda population: population.name)
 def test_means_are_held_wherever_runs_crowd(population: Population, runs: int) -> None:
@@ -199,6 +200,7 @@ def test_means_are_held_wherever_runs_crowd(population: Population, runs: int) -
     assert found.outside == 0
 
 
+@pytest.mark.one_in(4)
 @pytest.mark.parametrize("runs", [5, 10, 20])
 @pytest.mark.parametrize("pair", PAIRS, ids=lambda pair: pair.name)
 def test_differences_are_held_wherever_runs_crowd(pair: Pair, runs: int) -> None:

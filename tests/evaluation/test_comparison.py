@@ -240,6 +240,7 @@ def test_its_ends_are_where_the_score_is_1_96() -> None:
     assert (estimate.low, estimate.high) == pytest.approx((inside.min(), inside.max()), abs=2e-5)
 
 
+@pytest.mark.one_in(2)
 @pytest.mark.parametrize("runs", [3, 5, 10])
 @pytest.mark.parametrize("shift", [0.0, 1.0, 3.0])
 def test_its_interval_holds_the_truth(runs: int, shift: float) -> None:

@@ -10,6 +10,7 @@ from typing import Any
 
 import pandas as pd
 import pytest
+from cut_off import cuts
 from full_disks import files_of_at_most
 from stable_baselines3.common.logger import CSVOutputFormat
 
@@ -68,27 +69,32 @@ def written(path: Path, kind: tuple[Any, Callable[[int], Any]], *steps: int) -> 
     return path.read_bytes()
 
 
+@pytest.mark.parametrize("apart", [7, pytest.param(1, marks=pytest.mark.slow)])
 def test_a_table_cut_at_any_byte_is_mended_when_it_is_written(
-    kind: tuple[Any, Callable[[int], Any]], tmp_path: Path
+    kind: tuple[Any, Callable[[int], Any]], apart: int, tmp_path: Path
 ) -> None:
     path = tmp_path / "table.csv"
     whole = written(path, kind, 0, 1)
-    for cut in range(len(whole) + 1):
+    for cut in cuts(whole, apart):
         path.write_bytes(whole[:cut])
         kept = max(0, whole[:cut].count(b"\n") - 1)
         written(path, kind, 2)
         assert kind[0].read(path)["lifetime_step"].tolist() == [*range(kept), 2], cut
 
 
+@pytest.mark.parametrize("apart", [7, pytest.param(1, marks=pytest.mark.slow)])
 def test_a_table_cut_at_any_byte_is_not_taken_for_whole(
-    kind: tuple[Any, Callable[[int], Any]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    kind: tuple[Any, Callable[[int], Any]],
+    apart: int,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(csv_table, "_PATIENCE", 0.0)
     path = tmp_path / "table.csv"
     whole = written(path, kind, 0, 1)
     ends = [cut for cut in range(len(whole) + 1) if whole[:cut].endswith(b"\n")]
     assert len(ends) == 3
-    for cut in range(len(whole) + 1):
+    for cut in cuts(whole, apart):
         path.write_bytes(whole[:cut])
         if cut in ends[1:]:
             assert len(kind[0].read(path)) == ends.index(cut)

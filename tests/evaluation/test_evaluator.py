@@ -100,7 +100,8 @@ def test_a_schedule_for_another_game_is_refused() -> None:
         Evaluator("FlappyBird", shipped("shrink", make_game("Catcher")))
 
 
-@pytest.mark.parametrize("engine", ["torch", "compiled"])
+# The other engine is probed without harm in test_probes.py, too.
+@pytest.mark.parametrize("engine", [pytest.param("torch", marks=pytest.mark.slow), "compiled"])
 @pytest.mark.parametrize("method", [pytest.param("finetune", marks=pytest.mark.slow), "mer"])
 def test_evaluation_does_not_change_training(tmp_path: Any, engine: Any, method: str) -> None:
     """A run that is evaluated and probed ends with the same bits as one that is not.
@@ -110,7 +111,7 @@ def test_evaluation_does_not_change_training(tmp_path: Any, engine: Any, method:
     schedule = shipped("shrink", FLAPPY).with_steps(80)
     settings = DQNSettings(learning_starts=60, hidden=(16,), engine=engine)
     ends = []
-    for name, every, probes in (("plain", None, ()), ("ends", 0, ()), ("probed", 20, PROBES)):
+    for name, every in (("plain", None), ("probed", 20)):
         agent = build_agent("FlappyBird", schedule, settings, 3, compose(method))
         callback = None
         if every is not None:
@@ -119,7 +120,7 @@ def test_evaluation_does_not_change_training(tmp_path: Any, engine: Any, method:
             evaluator = Evaluator("FlappyBird", schedule, episodes=2, max_steps=100)
             timetable = Timetable(schedule, every, at_end=2, spacing=12)
             callback = EvaluationCallback(
-                evaluator, timetable, folder, seed=3, probes=probes, footprint=footprint
+                evaluator, timetable, folder, seed=3, probes=PROBES, footprint=footprint
             )
         agent.learn(schedule.total_steps, callback=callback)
         agent.save_training(tmp_path / f"{name}.zip")
@@ -128,11 +129,10 @@ def test_evaluation_does_not_change_training(tmp_path: Any, engine: Any, method:
         # All but what a clock on the wall says of each episode.
         ends[-1]["state.json"] = re.sub(rb'"t": [0-9.]+', b"", ends[-1]["state.json"])
     assert len(ends[0]) > 1
-    assert ends[0] == ends[1] == ends[2]
+    assert ends[0] == ends[1]
     assert len(read(tmp_path / "probed" / "costs.csv")) == 1 + 6 * 5
     assert len(footprints.read(tmp_path / "probed" / "footprints.csv")) == 1 + 6 * 5
     assert (tmp_path / "probed" / "diagnostics.csv").exists()
-    assert not (tmp_path / "ends" / "diagnostics.csv").exists()
 
 
 def small() -> Evaluator:

@@ -59,6 +59,7 @@ def seen_by_camera(
     return found
 
 
+@pytest.mark.one_in(2)
 @pytest.mark.parametrize(("game", "policy"), [("FlappyBird", aims()), ("Catcher", STILL)])
 def test_a_camera_films_the_episodes_of_an_evaluation(game: str, policy: Reflex) -> None:
     expected = seen_by_evaluator(game, policy, 4)

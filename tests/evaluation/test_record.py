@@ -40,7 +40,7 @@ def test_the_end_of_a_phase_is_the_mean_of_its_last_evaluations() -> None:
     assert [len(rows) for rows in record.ends] == [1, 2, 2, 1]
 
 
-@settings(deadline=None)
+@settings(max_examples=30, deadline=None)
 @given(st.randoms(use_true_random=False))
 def test_the_order_of_rows_does_not_matter(random: object) -> None:
     table = table_of(THREE, CELLS)

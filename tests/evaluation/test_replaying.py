@@ -109,12 +109,9 @@ def test_its_table_is_that_of_a_record(tmp_path: Path) -> None:
 
 
 def test_any_number_of_processes_gives_the_same_bits(paths: dict[int, Path]) -> None:
-    one, two = (replay_phases(paths, CONFLICT, load=numbered, jobs=n, **GIVEN) for n in (1, 2))
-    assert one.rows == two.rows
+    one = replay_phases(paths, CONFLICT, load=numbered, **GIVEN)
     assert len(set(one.table.groupby("lifetime_step")["length"].sum())) > 1  # they do differ
-    loaded = {step: numbered(path) for step, path in paths.items()}
-    assert replay_phases(loaded, CONFLICT, jobs=2, **GIVEN).rows == one.rows
-    mixed = {**paths, 0: loaded[0]}
+    mixed = {**paths, 0: numbered(paths[0])}  # agents and paths
     assert replay_phases(mixed, CONFLICT, load=numbered, jobs=2, **GIVEN).rows == one.rows
 
 

@@ -95,6 +95,7 @@ def test_expanded_percentiles_of_normal_resamples_are_the_t_interval(
     assert width == pytest.approx(high - low, rel=1e-9)
 
 
+@pytest.mark.one_in(3)
 @pytest.mark.parametrize("correlation", [0.5, 0.9])
 @pytest.mark.parametrize("runs", [3, 5, 9, 10, 20])
 def test_95_percent_intervals_hold_the_truth_in_93_to_97(runs: int, correlation: float) -> None:
@@ -102,6 +103,7 @@ def test_95_percent_intervals_hold_the_truth_in_93_to_97(runs: int, correlation:
     assert 0.93 <= coverage(ours, Runs(runs, correlation), trials) <= 0.97
 
 
+@pytest.mark.one_in(3)
 @pytest.mark.parametrize("correlation", [0.5, 0.9])
 @pytest.mark.parametrize("runs", [3, 5, 10, 20])
 def test_that_test_finds_out_what_takes_phases_for_evidence(runs: int, correlation: float) -> None:

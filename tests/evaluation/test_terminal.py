@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import pytest
 import rich
-from hypothesis import example, given
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from printed import columns_of, without_spaces
 from rich.cells import cell_len
@@ -50,6 +50,7 @@ def contents(draw: st.DrawFn) -> list[tuple[list[str], list[str]]]:
     return draw(st.lists(row, min_size=1, max_size=4))
 
 
+@settings(max_examples=40)
 @given(rows=contents(), width=st.integers(30, 120))
 @example(rows=[([ODD], ["1.0"] * 9)], width=40)
 def test_nothing_is_cut(rows: list[tuple[list[str], list[str]]], width: int) -> None:

@@ -23,7 +23,10 @@ def card(file: Path, *arguments: str) -> int:
     return int(end.value.code or 0)
 
 
-def test_what_a_card_was_measured_by_is_not_repeated_and_counts(tmp_path: Path) -> None:
+def test_what_a_card_was_measured_by_is_not_repeated_and_counts(
+    tmp_path: Path, capsys: Any
+) -> None:
+    """And what was measured of another scenario does not mix with it."""
     file = tmp_path / "tiny.toml"
     file.write_text(tomli_w.dumps(SCENARIO), "utf-8")
     few = ["--methods", "finetune", "--seeds", "0..1"]
@@ -31,6 +34,8 @@ def test_what_a_card_was_measured_by_is_not_repeated_and_counts(tmp_path: Path) 
     folder = StudyFolder(tmp_path / "card-tiny")
     before = {path: path.stat().st_mtime_ns for path in folder.path.glob("runs/*/evaluations.csv")}
     assert len(before) == 2
+    made = {path.name for path in folder.path.glob("tiny*.*")}
+    assert made == {"tiny.toml", "tiny.md", "tiny.png", "tiny-interference.png"}
     assert card(file, "--methods", "finetune", "reservoir", "--seeds", "1..2") == NOTICE
     assert {path: path.stat().st_mtime_ns for path in before} == before
     study = StudyFolder(folder.path).study
@@ -40,8 +45,13 @@ def test_what_a_card_was_measured_by_is_not_repeated_and_counts(tmp_path: Path) 
     assert "2 methods with 3 runs each" in (folder.path / "tiny.md").read_text("utf-8")
     # Asked for less, it still has what it has.
     assert card(file, *few) == NOTICE
-    made = tomllib.loads((folder.path / "tiny.toml").read_text("utf-8"))["made"]
-    assert made["seeds"] == "0..2"
+    data = tomllib.loads((folder.path / "tiny.toml").read_text("utf-8"))
+    assert data["made"]["seeds"] == "0..2"
+    file.write_text(tomli_w.dumps({**SCENARIO, "phase_steps": 96}), "utf-8")
+    assert card(file, *few) == 2
+    errors = capsys.readouterr().err
+    assert "was begun as another one" in errors
+    assert "another folder with --out" in errors
 
 
 def test_mistakes_are_named_before_anything_is_trained(tmp_path: Path, capsys: Any) -> None:
@@ -60,20 +70,6 @@ def test_mistakes_are_named_before_anything_is_trained(tmp_path: Path, capsys: A
     with pytest.raises(SystemExit, match="2"):
         command.main(["card"])
     assert "name a scenario" in capsys.readouterr().err
-
-
-def test_a_card_of_an_edited_scenario_does_not_mix_with_what_was_there(
-    tmp_path: Path, capsys: Any
-) -> None:
-    file = tmp_path / "tiny.toml"
-    file.write_text(tomli_w.dumps(SCENARIO), "utf-8")
-    few = ["--methods", "finetune", "--seeds", "0..1"]
-    assert card(file, *few) == NOTICE
-    file.write_text(tomli_w.dumps({**SCENARIO, "phase_steps": 96}), "utf-8")
-    assert card(file, *few) == 2
-    errors = capsys.readouterr().err
-    assert "was begun as another one" in errors
-    assert "another folder with --out" in errors
 
 
 def test_streams_of_labelled_examples_have_no_card(

@@ -72,6 +72,7 @@ def test_a_run_says_what_it_showed(context: str, runs: dict[str, Path]) -> None:
     assert measured[0] == measured[1] != set()
 
 
+@pytest.mark.one_in(3)
 @pytest.mark.parametrize("context", WIDTH)
 def test_evaluating_again_gives_the_same_table(
     context: str, runs: dict[str, Path], tmp_path: Path
@@ -81,6 +82,7 @@ def test_evaluating_again_gives_the_same_table(
     assert again.equals(read(runs[context] / "evaluations.csv"))
 
 
+@pytest.mark.one_in(2)
 @pytest.mark.parametrize("context", ["params", "one-hot", "inferred"])
 def test_cut_off_and_resumed_it_ends_with_the_same_bits(
     context: Any, runs: dict[str, Path], tmp_path: Path

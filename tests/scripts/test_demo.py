@@ -21,7 +21,7 @@ TINY = {
     "about": "Small enough for a test.",
     "game": "Catcher",
     "schedule": "conflict",
-    "phase_steps": 300,
+    "phase_steps": 160,
     "context": "params",
     "memory": 0.5,
     "settings": {"engine": "torch", "hidden": [8], "learning_starts": 100},
@@ -42,12 +42,12 @@ def test_two_agents_are_trained_filmed_and_reported(
     monkeypatch.setattr(files, "draw", lambda *_: Figure(figsize=(1, 1)))
     monkeypatch.setattr(Films, "of", lambda *_: [])
     out = tiny.parent / "runs"
-    demo.main(["--scenario", str(tiny), "--method", "mer", "--out", str(out), "--seed", "3"])
+    demo.main(["--scenario", str(tiny), "--method", "reservoir", "--out", str(out), "--seed", "3"])
     printed = capsys.readouterr().out
     (folder,) = out.iterdir()
     paths = sorted(folder.glob("Catcher-tiny__*"))
     runs = {run.method: run for run in map(Run.load, paths)}
-    assert set(runs) == {"finetune", "mer"}
+    assert set(runs) == {"finetune", "reservoir"}
     assert all(run.seed == 3 for run in runs.values())
     assert all((path / "matrix.png").stat().st_size > 1000 for path in paths)
     assert (folder / demo.MATRICES).stat().st_size > 1000

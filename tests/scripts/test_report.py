@@ -50,7 +50,7 @@ def runs(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
 def page(runs: list[Path], tmp_path_factory: pytest.TempPathFactory) -> Path:
     out = tmp_path_factory.mktemp("report") / "report.html"
     with without_drawing():
-        report.main([*map(str, runs), "-o", str(out), "--film-seconds", "0.4"])
+        report.main([*map(str, runs), "-o", str(out), "--film-seconds", "0.2"])
     return out
 
 
@@ -94,6 +94,19 @@ def test_it_says_what_was_run_and_not_where(page: Path) -> None:
     assert paths_under(page.parent) == {}
 
 
+def test_films_lie_as_the_cells_of_the_matrix_do(page: Path) -> None:
+    """Rows are played, columns were trained in; one table for each method."""
+    said = re.findall(r'<video[^>]* aria-label="([^"]*)"', page.read_text("utf-8"))
+    phases = ("normal", "upside down", "light")
+    assert [each.partition(": ")[0] for each in said] == [
+        f"{method}, {'before training' if after == 'before' else f'after {after}'}, plays {played}"
+        for method in ("finetune", "ewc")
+        for played in phases
+        for after in ("before", *phases)
+    ]
+
+
+@pytest.mark.slow  # pages and reports in a browser: tests/reports
 def test_the_page_works_in_a_browser(page: Path, open_page: Any) -> None:
     watched = open_page(page.read_text("utf-8"))
     shown = watched.page
@@ -125,7 +138,7 @@ def test_the_page_works_in_a_browser(page: Path, open_page: Any) -> None:
 @pytest.mark.slow
 def test_the_same_runs_make_the_same_page(runs: list[Path], page: Path, tmp_path: Path) -> None:
     again = tmp_path / "report.html"
-    report.main([*map(str, runs), "-o", str(again), "--film-seconds", "0.4"])
+    report.main([*map(str, runs), "-o", str(again), "--film-seconds", "0.2"])
     assert again.read_bytes() == page.read_bytes()
 
 

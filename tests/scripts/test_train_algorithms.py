@@ -175,10 +175,8 @@ def test_a_scenario_decides_about_what_means_the_same(tmp_path: Path, capsys: An
     assert "num_envs = 8 is the default, which gives way to that of scenario" in message
 
 
-@pytest.mark.parametrize(
-    "name",
-    ["ppo", *(pytest.param(name, marks=pytest.mark.slow) for name in ("a2c", "qrdqn"))],
-)
+@pytest.mark.slow  # as a DQN is in test_resume.py; within a process: agents/sb3/test_agent.py
+@pytest.mark.parametrize("name", ["ppo", "a2c", "qrdqn"])
 def test_killed_and_resumed_it_ends_with_the_same_bits(name: str, tmp_path: Path) -> None:
     command = [*SHORT, f"--algorithm={SMALL[name]}"]
     train.main([*command, f"--out={tmp_path / 'whole'}"])

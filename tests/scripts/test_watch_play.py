@@ -29,6 +29,7 @@ from continual_arcade.studies.references import RandomPlayer
 pytestmark = pytest.mark.usefixtures("undrawn")
 
 
+@pytest.mark.one_in(3)
 @pytest.mark.parametrize("suffix", [".gif", ".mp4"])
 @pytest.mark.parametrize("game", ["FlappyBird", "Catcher"])
 def test_films_show_the_game(tmp_path: Path, suffix: str, game: str) -> None:
@@ -41,20 +42,30 @@ def test_films_show_the_game(tmp_path: Path, suffix: str, game: str) -> None:
     assert [p.name for p in tmp_path.iterdir()] == [path.name]
 
 
+@pytest.fixture(scope="module")
+def sees_pictures(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The run of an agent that sees pictures."""
+    root = tmp_path_factory.mktemp("pictures")
+    with without_drawing():
+        train.main(
+            [
+                *("--game", "Catcher", "--schedule", "conflict", "--phase-steps", "80"),
+                *("--observation", "pixels", "--screen-size", "21", "--stack", "2"),
+                *("--eval-every", "0", "--eval-at-end", "1", "--eval-episodes", "1"),
+                *("--eval-max-steps", "8", "--dqn.learning-starts", "40", "--save-every", "0"),
+                *("--no-probes", "--no-progress", "--out", str(root)),
+            ]
+        )
+    (run,) = root.iterdir()
+    return run
+
+
 @pytest.mark.parametrize("mark", ["--observation", "--saliency"])
-def test_what_an_agent_sees_stands_beside_its_game(tmp_path: Path, mark: str, capsys: Any) -> None:
-    train.main(
-        [
-            *("--game", "Catcher", "--schedule", "conflict", "--phase-steps", "80"),
-            *("--observation", "pixels", "--screen-size", "21", "--stack", "2"),
-            *("--eval-every", "0", "--eval-at-end", "1", "--eval-episodes", "1"),
-            *("--eval-max-steps", "8", "--dqn.learning-starts", "40", "--save-every", "0"),
-            *("--no-probes", "--no-progress", "--out", str(tmp_path)),
-        ]
-    )
-    (run,) = tmp_path.iterdir()
+def test_what_an_agent_sees_stands_beside_its_game(
+    sees_pictures: Path, tmp_path: Path, mark: str
+) -> None:
     path = tmp_path / "film.gif"
-    watch.main([str(run), mark, "--seconds", "1", "--record", str(path)])
+    watch.main([str(sees_pictures), mark, "--seconds", "1", "--record", str(path)])
     pictures = frames(path)
     assert pictures[0].shape == (640, 640 + 397, 3)
     panel = pictures[-1][:, 640:].astype(int)
@@ -565,6 +576,7 @@ CLOSE = pygame.event.Event(pygame.QUIT)
 AWAY = pygame.event.Event(pygame.WINDOWFOCUSLOST)
 
 
+@pytest.mark.one_in(3)
 @pytest.mark.parametrize(
     ("game", "key", "action"),
     [

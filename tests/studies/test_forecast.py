@@ -40,7 +40,7 @@ def test_each_kind_of_run_is_counted_once(tmp_path: Path) -> None:
     assert forecast([]) == []
 
 
-@pytest.mark.one_in(4)
+@pytest.mark.one_in(9)
 @pytest.mark.parametrize("method", [*METHODS])
 def test_every_method_can_be_forecast(method: str, tmp_path: Path) -> None:
     changes: dict[str, Any] = {}

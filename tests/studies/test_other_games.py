@@ -123,7 +123,15 @@ def test_what_is_written_is_read(tmp_path: Path) -> None:
     assert len(scenario.schedule.distinct) == 3
 
 
-@pytest.mark.parametrize("name", [*map(needing, OF_OTHERS)])
+@pytest.mark.parametrize(
+    "name",
+    [
+        # Their games are those of the tour.
+        pytest.param(*each.values, marks=(*each.marks, *((pytest.mark.slow,) if again else ())))
+        for each in map(needing, OF_OTHERS)
+        for again in [each.values[0] in ("freeway-modes", "space-invaders-modes")]
+    ],
+)
 def test_each_of_its_environments_can_be_made(name: str) -> None:
     games = other_games(find(name).options)
     assert games.observation_space.shape
@@ -221,8 +229,8 @@ def assert_equal(one: Any, other: Any) -> None:
     ("stop", "engine"),  # after a state that is in the middle of an episode
     [
         (131, "compiled"),
-        (300, "compiled"),
         (300, "torch"),
+        pytest.param(300, "compiled", marks=pytest.mark.slow),
         pytest.param(131, "torch", marks=pytest.mark.slow),
     ],
 )

@@ -8,7 +8,6 @@ import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -250,28 +249,6 @@ def test_runs_are_taken_when_there_is_room_for_them(cluster: Cluster, tmp_path: 
     assert beforehand == [1, 2, 3]
 
 
-def test_a_relative_path_is_that_of_the_command(
-    cluster: Cluster, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    folder = begun(tmp_path, "0", steps=40)
-    (job,) = jobs_of(folder)
-    monkeypatch.chdir(tmp_path)
-    here = replace(job, folder=job.folder.relative_to(tmp_path))
-    (outcome,) = RayExecutor(address=cluster.address).outcomes([here])
-    assert outcome.state == "finished"
-    assert (job.folder / "finished.json").exists()
-
-
-def test_workers_compute_on_one_thread(cluster: Cluster, tmp_path: Path) -> None:
-    folder = begun(tmp_path, "0", steps=400)
-    with ThreadPoolExecutor(1) as pool:
-        summary = pool.submit(ran, folder, RayExecutor(address=cluster.address))
-        ((pid, _),) = until(lambda: list(at_work(folder)))
-        said = Path(f"/proc/{pid}/environ").read_bytes().split(b"\0")
-        assert b"OMP_NUM_THREADS=1" in said
-        assert summary.result().finished == 1
-
-
 @pytest.mark.slow
 def test_a_run_over_which_workers_die_again_and_again_is_named(
     cluster: Cluster, tmp_path: Path
@@ -379,13 +356,27 @@ def test_a_machine_without_the_folder_stops_the_study_and_loses_nothing(
 
 
 def test_the_command_runs_a_study_on_a_cluster(
-    cluster: Cluster, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    cluster: Cluster,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
-    file = file_of(tmp_path, "0..1", steps=40)
+    """On one thread in each worker, and in a folder that is relative to that of the command."""
+    monkeypatch.chdir(tmp_path)
+    file = file_of(tmp_path, "0..1", steps=200)
     where = ["--cluster", "ray", "--address", cluster.address]
-    command.main(["run", str(file), "--out", str(tmp_path), *where])
+    folder = StudyFolder(tmp_path / "tiny")
+
+    def of_worker() -> list[bytes]:
+        ((pid, _),) = until(lambda: list(at_work(folder)))
+        return Path(f"/proc/{pid}/environ").read_bytes().split(b"\0")
+
+    with ThreadPoolExecutor(1) as pool:
+        environment = pool.submit(of_worker)
+        command.main(["run", file.name, "--out", ".", *where])
+        assert b"OMP_NUM_THREADS=1" in environment.result()
     assert "all 2 runs are finished" in capsys.readouterr().out
-    command.main(["verify", str(tmp_path / "tiny"), "--share", "1", *where])
+    command.main(["verify", "tiny", "--share", "1", *where])
     assert capsys.readouterr().out.count("same bits") == 2
 
 

@@ -112,9 +112,8 @@ def test_a_study_whose_process_is_killed_is_resumed_to_the_same_bytes(
     assert everything(tmp_path / "small") == before
 
 
-@pytest.mark.parametrize(
-    "number", [signal.SIGTERM, pytest.param(signal.SIGHUP, marks=pytest.mark.slow)]
-)
+@pytest.mark.slow  # in short: test_cli.py for signals, test_processes.py for processes
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
 def test_a_study_that_is_asked_to_end_lets_go_of_its_workers(
     number: signal.Signals, tmp_path: Path, unbroken: dict[str, bytes]
 ) -> None:

@@ -131,6 +131,7 @@ def test_forms_of_conflict_have_its_phases(game: str) -> None:
     assert find(f"{game}-curriculum").schedule.fingerprint == shipped("shrink", in_game).fingerprint
 
 
+@pytest.mark.one_in(2)
 @pytest.mark.parametrize("name", [name for name in names() if "gradual" in name])
 def test_halfway_of_a_drift_an_oracle_solves_the_game(name: str) -> None:
     """All other phases are those of shipped schedules, whose tests let the oracle play them."""

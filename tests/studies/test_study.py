@@ -3,7 +3,7 @@
 import json
 import re
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
@@ -264,11 +264,37 @@ def test_references_live_as_the_study_does_and_by_its_shared_settings(tmp_path: 
     assert {spec.schedule.total_steps for spec in found.values()} == {240, 80}
 
 
+def few(study: Study, scenario: Scenario) -> tuple[Entry, ...]:
+    """Some of what is trained in a scenario: each method is in one, or in all that it names."""
+    scenarios, methods = len(study.scenarios), len(study.methods)
+    place = study.scenarios.index(scenario)
+    return tuple(
+        entry
+        for number, entry in enumerate(study.methods)
+        if scenario.name in entry.scenarios
+        or (not entry.scenarios and number % scenarios == place % methods)
+    )
+
+
 @pytest.mark.filterwarnings("ignore:agem. Adam turns")  # as a paper has it, on purpose
 @pytest.mark.parametrize("file", sorted(SHIPPED.glob("*.toml")), ids=lambda file: file.stem)
-def test_shipped_studies_make_sense(file: Path) -> None:
+@pytest.mark.parametrize(
+    "trained_in",
+    [few, pytest.param(Study.trained_in, marks=pytest.mark.slow)],
+    ids=["few", "every"],
+)
+def test_shipped_studies_make_sense(
+    trained_in: Callable[[Study, Scenario], tuple[Entry, ...]],
+    file: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """To make an agent for each method in each scenario takes half a minute for the largest."""
     study = load_tuning(file).study if "trials" in tomllib.loads(file.read_text()) else load(file)
-    study.check()
+    with monkeypatch.context() as patched:
+        patched.setattr(Study, "trained_in", trained_in)
+        checked = [each for one in study.scenarios for each in study.trained_in(one)]
+        assert {entry.label for entry in checked} == {entry.label for entry in study.methods}
+        study.check()
     assert study.about
     assert Study.from_dict(study.to_dict()) == study
     assert find(file.stem) == file

@@ -313,7 +313,7 @@ def spanned(case: Case) -> Extremes:
 
 
 @given(cases(low=0), cases(low=0))
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=30, deadline=None)
 def test_every_value_is_in_its_range(case: Case, other: Case) -> None:
     record, context = case
     extremes = spanned(case)

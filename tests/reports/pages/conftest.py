@@ -5,7 +5,7 @@ from collections.abc import Iterator
 import pytest
 import sample_pages as samples
 from playwright.sync_api import Browser, Page
-from watched_pages import PATIENCE, Watched, resize, settle, watch
+from watched_pages import Watched, opened_once, resize, settle
 
 from continual_arcade.reports.pages.html import render
 
@@ -22,17 +22,12 @@ def html(clip: bytes) -> str:
 
 @pytest.fixture(scope="session")
 def opened(browser: Browser, html: str, tmp_path_factory: pytest.TempPathFactory) -> Watched:
-    path = tmp_path_factory.mktemp("page") / "page.html"
-    path.write_text(html, "utf-8")
-    watched = watch(browser.new_page())
-    watched.page.set_default_timeout(1000 * PATIENCE)
-    watched.page.goto(path.as_uri())
-    return watched
+    return opened_once(browser, html, tmp_path_factory.mktemp("page"))
 
 
 @pytest.fixture
 def desktop(opened: Watched) -> Iterator[Page]:
-    """A page of everything, opened once: opening one costs more than most tests of it."""
+    """A page of everything, opened once."""
     page = opened.page
     resize(page, 1280, 720)
     page.emulate_media(media="screen", color_scheme="light", reduced_motion="no-preference")

@@ -1,13 +1,13 @@
 """Pages in a real browser: what must hold, and pages broken on purpose that are found out."""
 
 import re
+from collections.abc import Iterator
 from dataclasses import replace
-from pathlib import Path
 
 import pytest
 import sample_pages as samples
 from playwright.sync_api import Browser, Page, expect
-from watched_pages import Open, drawn, resize, settle, unfold
+from watched_pages import PATIENCE, Open, drawn, opened_once, resize, settle, unfold
 
 from continual_arcade.reports.pages import page_model
 from continual_arcade.reports.pages.html import render
@@ -90,13 +90,13 @@ def test_pages_with_little_on_them(open_page: Open) -> None:
 
 
 def test_charts_wait_until_they_are_seen(open_page: Open) -> None:
-    charts = [samples.lines(f"chart-{i}") for i in range(40)]
+    charts = [samples.lines(f"chart-{i}") for i in range(20)]
     page = open_page(render(samples.page_of(*charts))).page
     drawn(page.locator("#chart-0 .plot").first)
-    assert 0 < page.locator(".plot:not(.outdated)").count() < 40
-    drawn(page.locator("#chart-39 .plot").first)
+    assert 0 < page.locator(".plot:not(.outdated)").count() < 20
+    drawn(page.locator("#chart-19 .plot").first)
     # What was jumped over was not drawn.
-    assert page.locator(".plot:not(.outdated)").count() < 40
+    assert page.locator(".plot:not(.outdated)").count() < 20
 
 
 # Methods
@@ -128,13 +128,28 @@ def test_a_toggle_hides_a_method_everywhere(desktop: Page) -> None:
     assert rows.filter(visible=True).count() == 3 * 5
 
 
-def test_hatched_bars_have_the_colour_of_their_method(open_page: Open) -> None:
-    methods = tuple(f"method {i}" for i in range(9))
+NINE = tuple(f"method {i}" for i in range(9))
+
+
+@pytest.fixture(scope="module")
+def another(browser: Browser, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Page]:
+    """More methods than colours, and charts of one method that has remarks in its cells."""
     (first, *_) = samples.bars().bars
-    chart = replace(samples.bars(), bars=tuple(replace(first, label=label) for label in methods))
-    page = open_page(render(samples.page_of(chart, methods=methods))).page
-    drawn(page.locator("#bars .plot"))
-    hatched = page.locator("#bars pattern rect").evaluate_all(
+    bars = replace(samples.bars(), bars=tuple(replace(first, label=label) for label in NINE))
+    remarks = ((("<b>why</b>",) * 3,) * 2,)
+    heat = samples.heat()
+    heat = replace(heat, panels=(replace(heat.panels[2], hover=remarks),))
+    lines = samples.lines(methods=(samples.HOSTILE,))
+    html = render(samples.page_of(bars, lines, heat, methods=(*NINE, samples.HOSTILE)))
+    watched = opened_once(browser, html, tmp_path_factory.mktemp("another"))
+    yield watched.page
+    assert watched.complaints == []
+    watched.page.close()
+
+
+def test_hatched_bars_have_the_colour_of_their_method(another: Page) -> None:
+    drawn(another.locator("#bars .plot"))
+    hatched = another.locator("#bars pattern rect").evaluate_all(
         "all => all.map(r => getComputedStyle(r).fill)"
     )
     assert set(hatched) == {rgb(LIGHT.methods[0])}
@@ -191,8 +206,9 @@ def test_films_play_while_they_are_seen(desktop: Page) -> None:
     page.wait_for_function(f"() => ({playing})() === 0")
 
 
-def test_films_rest_where_motion_is_not_wanted(open_page: Open, html: str) -> None:
-    page = open_page(html, reduced_motion="reduce", viewport={"width": 1000, "height": 1200}).page
+def test_films_rest_where_motion_is_not_wanted(open_page: Open, clip: bytes) -> None:
+    films = render(samples.page_of(samples.strip("films-0", "finetune", clip)))
+    page = open_page(films, reduced_motion="reduce").page
     page.locator("#films-0 video").last.scroll_into_view_if_needed()
     page.wait_for_function("() => document.querySelector('#films-0 video').readyState >= 2")
     assert page.evaluate("[...document.querySelectorAll('video')].every(f => f.paused)")
@@ -325,6 +341,7 @@ def too_wide(page: Page) -> bool:
     return bool(page.evaluate("document.documentElement.scrollWidth > screen.width"))
 
 
+@pytest.mark.slow  # a whole report of narrow charts: test_layout.py, and charts that follow, below
 def test_a_phone_never_scrolls_sideways(open_page: Open, html: str) -> None:
     page = open_page(html, viewport=PHONE, is_mobile=True, has_touch=True).page
     read_through(page)
@@ -385,8 +402,10 @@ def focused(page: Page) -> str:
     )
 
 
-def test_the_keyboard_reaches_everything(open_page: Open, html: str) -> None:
-    page = open_page(html).page
+def test_the_keyboard_reaches_everything(desktop: Page) -> None:
+    page = desktop
+    # As in a page that was just opened, wherever one was before.
+    page.evaluate("document.body.tabIndex = -1; document.body.focus()")
     page.keyboard.press("Tab")
     assert focused(page) == "Skip to the content"
     visible = "getComputedStyle(document.activeElement).outlineStyle"
@@ -435,7 +454,7 @@ def jump(page: Page, section: str) -> float:
 
 def test_what_is_jumped_to_is_not_covered(desktop: Page) -> None:
     bar = desktop.locator(".bar")
-    for width in (1280, 500, 390):
+    for width in (1280, 390):
         resize(desktop, width, 720)
         for section in ("matrices", "films", "matrices"):
             assert 0 <= jump(desktop, section) < 60
@@ -452,23 +471,52 @@ def test_what_is_jumped_to_is_not_covered(desktop: Page) -> None:
     desktop.evaluate("document.getElementById('planted').remove()")
 
 
-@pytest.mark.parametrize("script", [True, False])
-def test_a_link_into_a_page_shows_what_it_names(
-    browser: Browser, html: str, tmp_path: Path, script: bool
-) -> None:
-    path = tmp_path / "page.html"
+@pytest.fixture(scope="module", params=[True, False], ids=["scripts", "no scripts"])
+def linked(
+    request: pytest.FixtureRequest,
+    browser: Browser,
+    html: str,
+    tmp_path_factory: pytest.TempPathFactory,
+) -> Iterator[tuple[Page, bool]]:
+    """The page of everything, opened by a link into it, and whether scripts are allowed."""
+    path = tmp_path_factory.mktemp("linked") / "page.html"
     path.write_text(html, "utf-8")
-    context = browser.new_context(
-        viewport={"width": 1000, "height": 700}, java_script_enabled=script
-    )
+    context = browser.new_context(java_script_enabled=request.param)
     page = context.new_page()
+    page.set_default_timeout(1000 * PATIENCE)
     page.goto(f"{path.as_uri()}#matrices")
+    yield page, request.param
+    context.close()
+
+
+def test_a_link_into_a_page_shows_what_it_names(linked: tuple[Page, bool]) -> None:
+    page, script = linked
     if script:
         settle(page)
     # There is no bar to be seen where nothing could measure it.
     assert page.locator(".bar").is_visible() == script
     assert 0 <= page.evaluate(BELOW_THE_BAR, "matrices") < 60
-    context.close()
+
+
+def test_contents_fold_on_a_phone_and_by_key(linked: tuple[Page, bool]) -> None:
+    page, _ = linked
+    page.set_viewport_size({"width": 390, "height": 800})
+    contents = page.get_by_role("navigation")
+    link = contents.get_by_role("link", name="Verdict")
+    expect(link).to_be_hidden()
+    contents.locator("summary").focus()
+    page.keyboard.press("Enter")
+    expect(link).to_be_visible()
+    page.keyboard.press("Tab")
+    expect(link).to_be_focused()
+    page.keyboard.press("Enter")
+    expect(page.locator(":target h2")).to_have_text("Verdict")
+    contents.locator("summary").press("Enter")
+    expect(link).to_be_hidden()
+    # Where there is room beside the page they are always there, and nothing is to be unfolded.
+    page.set_viewport_size({"width": 1280, "height": 800})
+    expect(link).to_be_visible()
+    expect(contents.locator("summary")).to_be_hidden()
 
 
 def test_tables_are_sorted_by_key(desktop: Page) -> None:
@@ -550,12 +598,8 @@ def test_names_in_charts_are_text(desktop: Page) -> None:
     assert names == list(samples.METHODS)
 
 
-def test_hover_texts_are_text(open_page: Open) -> None:
-    one = (samples.HOSTILE,)
-    heat = samples.heat()
-    remarks = ((("<b>why</b>",) * 3,) * 2,)
-    heat = replace(heat, panels=(replace(heat.panels[2], hover=remarks),))
-    page = open_page(render(samples.page_of(samples.lines(methods=one), heat, methods=one))).page
+def test_hover_texts_are_text(another: Page) -> None:
+    page = another
     said = page.locator(".hovertext")
     drawn(page.locator("#curves .plot").first)
     page.locator("#curves .points path").first.hover(force=True)

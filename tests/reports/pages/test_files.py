@@ -38,6 +38,7 @@ def test_a_page_and_its_files(tmp_path: Path) -> None:
     assert set(manifest["files"]) == NAMES
 
 
+@pytest.mark.usefixtures("undrawn")  # each kind is drawn in test_static.py
 def test_every_kind_of_chart_has_its_files(tmp_path: Path) -> None:
     write(samples.full(b""), tmp_path / "all.html")
     written = names(tmp_path / "all_files")
@@ -45,6 +46,7 @@ def test_every_kind_of_chart_has_its_files(tmp_path: Path) -> None:
         assert {f"{chart.key}.{kind}" for kind in ("png", "svg", "csv")} <= written
 
 
+@pytest.mark.usefixtures("undrawn")
 def test_numbers_can_be_read_back(tmp_path: Path) -> None:
     write(SMALL, tmp_path / "report.html")
     with (tmp_path / "report_files" / "curves.csv").open(encoding="utf-8", newline="") as file:

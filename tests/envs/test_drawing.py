@@ -641,3 +641,22 @@ def test_pictures_need_no_display_and_are_the_same_in_every_process() -> None:
         "print(checksums)\n"
     )
     assert there.splitlines()[-1] == str(here["checksums"])
+
+
+def test_threads_may_draw_first() -> None:
+    """As those do that film for a report: nothing is loaded by the first who draws."""
+    printed = run_python(
+        "import sys, threading, types\n"
+        "import pygame\n"
+        "from continual_arcade.envs.drawing.pixels import as_array\n"
+        "assert type(sys.modules['pygame.surfarray']) is types.ModuleType, 'it is loaded later'\n"
+        "surface, ready, shapes = pygame.Surface((9, 7)), threading.Barrier(8), []\n"
+        "def draw():\n"
+        "    ready.wait()\n"
+        "    shapes.append(as_array(surface).shape)\n"
+        "threads = [threading.Thread(target=draw) for _ in range(8)]\n"
+        "for thread in threads: thread.start()\n"
+        "for thread in threads: thread.join()\n"
+        "print(shapes == [(7, 9, 3)] * 8)\n"
+    )
+    assert printed.splitlines()[-1] == "True"

@@ -219,7 +219,7 @@ def test_the_bits_are_those_of_the_ordinary_loop(name: str, both: Any) -> None:
     assert quick._n_updates > 0 or name == "nothing learnt"
 
 
-@pytest.mark.one_in(4)
+@pytest.mark.one_in(7)
 @pytest.mark.parametrize("name", CASES)
 @pytest.mark.parametrize("kind", [Notes, Ends])
 def test_callbacks_see_the_same(name: str, kind: type[Notes], both: Any) -> None:
@@ -246,6 +246,7 @@ def test_episodes_end_in_both_ways() -> None:
     assert {info["TimeLimit.truncated"] for info in ends} == {True, False}
 
 
+@pytest.mark.one_in(3)
 @pytest.mark.parametrize("stop", [7, 101])
 @pytest.mark.parametrize("name", ["one", "three", "four steps", "episodes"])
 def test_a_callback_may_stop_it(name: str, stop: int, both: Any) -> None:
@@ -357,7 +358,7 @@ class Does(Notes):
         return super()._on_step()
 
 
-@pytest.mark.one_in(3)
+@pytest.mark.one_in(7)
 @pytest.mark.parametrize("every", [1, 4])
 @pytest.mark.parametrize("name", DONE_TO_IT)
 def test_what_is_done_to_it_is_seen_as_in_the_ordinary_loop(

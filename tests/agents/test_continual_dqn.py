@@ -303,6 +303,9 @@ def test_exploration_leaves_the_global_generator_alone() -> None:
     assert np.random.get_state()[1].tobytes() == before  # type: ignore[union-attr, index]  # noqa: NPY002
 
 
+FADING: dict[str, Any] = {"exploration_initial_eps": 0.9, "exploration_fraction": 0.5}
+
+
 def epsilons(rule: Any, schedule: str = "conflict") -> dict[int, float]:
     """Epsilon at each step of a life of three phases of 400 steps."""
     life = shipped(schedule, make_game("FlappyBird")).with_steps(400)
@@ -311,9 +314,8 @@ def epsilons(rule: Any, schedule: str = "conflict") -> dict[int, float]:
         hidden=(4,),
         learning_starts=1_199,
         epsilon=rule,
-        exploration_initial_eps=0.9,
         exploration_final_eps=0.1,
-        exploration_fraction=0.5,
+        **({} if rule == "constant" else FADING),
     )
     model = build_agent("FlappyBird", life, settings)
     found = {}

@@ -528,7 +528,7 @@ def test_an_action_that_there_is_not_is_not_stored() -> None:
 
 SETTINGS = [
     (0, "samples", 20, r"ewc: samples = 20 was set, and what it keeps is that of samples = 2048"),
-    (0, "batch", 4, r"ewc: batch = 4 is for fisher = 'td'"),
+    (0, "batch", 4, r"ewc: batch = 4 counts only with fisher = 'td'"),
     (1, "anchor", "ema", r"l2: anchor = 'ema' was set, and what it keeps is that of anchor = 'las"),
     (1, "lam", "3", r"l2: lam = '3' must be a number"),
     (1, "lam", -1.0, r"l2: lam = -1\.0 must be finite and at least 0"),

@@ -862,7 +862,7 @@ def test_open_files_and_streams_do_as_well(trained: ContinualDQN, tmp_path: Path
 
 def test_numbers_of_numpy_are_kept_as_numbers(tmp_path: Path) -> None:
     strengths = np.geomspace(0.1, 10, 3)
-    held = L2(lam=np.float32(0.5), ema_decay=np.int64(1))  # type: ignore[arg-type]
+    held = L2(lam=np.float32(0.5), anchor="ema", ema_decay=np.int64(1))  # type: ignore[arg-type]
     model = live(
         agent(
             EWC(lam=strengths[1], samples=np.int64(20)),  # type: ignore[arg-type]

@@ -29,6 +29,11 @@ each_what = pytest.mark.parametrize("what", WHATS)
 SEEDS = st.integers(0, 2**32 - 1)
 
 
+def held(what: Any, temperature: float) -> dict[str, Any]:
+    """Settings of what is held, with the temperature of what has one."""
+    return {"what": what, **({"temperature": temperature} if what == "policy" else {})}
+
+
 def cloning_loss(values: Any, old: Any, what: Any, temperature: float = 1.0) -> Any:
     """The loss whose slope the parts say, mean over states: autograd is the oracle of the slope."""
     if what == "policy":
@@ -277,7 +282,7 @@ def test_without_alpha_it_is_the_method_without_the_part() -> None:
 
 @each_what
 def test_the_loss_counts_what_has_no_value_as_held(what: Any) -> None:
-    clear = Clear(alpha=0.3, what=what, temperature=0.5, after=AFTER)
+    clear = Clear(alpha=0.3, after=AFTER, **held(what, 0.5))
     model = live(agent(clear, replay=MixReplayBuffer))
     batch = model.sample(64)
     assert batch.slots is not None
@@ -363,7 +368,7 @@ class Unshifted(Clone):
 
 def check_slope(kind: type[Clone], what: Any, seed: int, rows: int, actions: int) -> None:
     """The slope that a part says is the derivative of the loss, by autograd."""
-    part = kind(alpha=0.3, what=what, temperature=0.7)
+    part = kind(alpha=0.3, **held(what, 0.7))
     rng = np.random.default_rng(seed)
     now, old = (rng.normal(size=(rows, actions)).astype(np.float32) for _ in range(2))
     found, numbers = np.zeros_like(now), numbers_for(part, ("alpha", "what", "temperature"), None)
@@ -442,7 +447,7 @@ def test_a_short_phase_keeps_all_it_has_and_nothing_of_another() -> None:
 
 def drift_of_old_values(alpha: float, what: Any) -> float:
     """How far the values of the first phase are from what they were, after the second one."""
-    clone = Clone(alpha=alpha, what=what, states=100, batch=64, temperature=0.5)
+    clone = Clone(alpha=alpha, states=100, batch=64, **held(what, 0.5))
     model = live(agent(clone, gradient_steps=8, learning_rate=3e-3), 2 * PHASE)
     assert clone.observations is not None
     assert clone.values is not None
@@ -513,7 +518,7 @@ class Unweighed(Misread):
 
 def check_clone(what: Any, kind: type[Clone]) -> None:
     """The loss is the one by hand, of as many states as it is set to draw."""
-    clone = kind(alpha=0.3, what=what, temperature=0.5, batch=5)
+    clone = kind(alpha=0.3, batch=5, **held(what, 0.5))
     model = live(agent(clone), PHASE + NUM_ENVS)
     move(model)
     assert clone.observations is not None
@@ -577,7 +582,7 @@ def check_at_rest(part: Clear | Clone) -> None:
 def test_what_was_just_stored_pulls_nowhere(
     kind: Any, what: Any, mistake: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    settings = {"alpha": 1.0, "what": what, "temperature": 0.5}
+    settings = {"alpha": 1.0, **held(what, 0.5)}
     if kind is Clear:
         settings["after"] = 0
     if mistake is None:

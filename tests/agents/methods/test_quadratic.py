@@ -737,7 +737,7 @@ def check_average(part: Seen) -> None:
 def test_an_average_as_anchor_is_the_exponential_one() -> None:
     check_average(Seen(anchor="ema", ema_decay=0.8))
     fails(lambda: check_average(Seen(anchor="ema", ema_decay=0.7)))
-    fails(lambda: check_average(Seen(anchor="last", ema_decay=0.8)))
+    fails(lambda: check_average(Seen(anchor="last")))
     fails(lambda: check_average(Unmoved(anchor="ema", ema_decay=0.8)))
     fails(lambda: check_average(Eager(anchor="ema", ema_decay=0.8)))
 

@@ -102,12 +102,13 @@ def matrix_chart(results: Sequence[MethodResults], schedule: Schedule, points: s
         )
         panels.append(HeatPanel(one.label, (values.T,), (hover,), (low.T,), (high.T,)))
     count = results[0].runs[0].protocol.evaluation.at_end
+    several = f"the mean of the last {count} evaluations of a phase, or of as many as it has"
+    of_cell = several if count > 1 else "the last evaluation of a phase"
     return HeatMap(
         key="matrix",
         title="Forgetting matrix",
         caption=f"Mean {points}. Framed: when just learnt. Along a row, a drop to the right of the "
-        f"frame is forgetting. A cell is the mean of the last {counted(count, 'evaluation')} of a "
-        "phase, or of as many as it has.",
+        f"frame is forgetting. A cell is {of_cell}.",
         alt="; ".join(f"{one.label}: {_matrix_in_words(one)}" for one in results),
         rows=record.labels,
         columns=("before", *record.stage_labels),

@@ -13,7 +13,7 @@ from continual_arcade.evaluation.checkpoints import Checkpoints
 from continual_arcade.evaluation.run_folder import RunFolder
 from continual_arcade.scripts.games import FIRST
 from continual_arcade.scripts.policies import SCRIPTED
-from continual_arcade.scripts.schedules import scenario_of_others, schedule_for
+from continual_arcade.scripts.schedules import scenario_of, schedule_for
 
 
 @dataclass(frozen=True)
@@ -93,7 +93,8 @@ def line_up(
 
     Args:
         players: Names of scripted players, folders of runs and files of checkpoints.
-        game: What is played; that of the runs if not given, else the first of ``GAMES``.
+        game: What is played; that of the runs if not given, else that of the scenario if the
+            schedule is one's, else the first of ``GAMES``.
         schedule: The schedule; that of the runs if not given, else shrink.
         phase: Index or name of the phase.
         checkpoints: Names of checkpoints, with commas between; each run plays once for each. The
@@ -111,9 +112,10 @@ def line_up(
     if checkpoints is not None and all(s.folder is None or s.path is not None for s in sources):
         raise ValueError(f"checkpoints = {checkpoints!r}, but no run is given that has any")
     trained = [source for source in sources if source.folder is not None]
-    others = None if schedule is None else scenario_of_others(schedule)
-    if others is not None and game is None:
-        game = others.game
+    scenario = None if schedule is None else scenario_of(schedule)
+    others = scenario if scenario is not None and scenario.is_of_others else None
+    if game is None and scenario is not None and (others or not trained):
+        game = scenario.game
     game = game or _common_game(trained)
     options = _common_options(trained, game)
     if others is not None and game == OTHER:

@@ -19,8 +19,8 @@ from continual_arcade.envs.arcade_env import FRAMES_PER_SECOND
 from continual_arcade.envs.drawing.status import Notice
 from continual_arcade.envs.game import Game, Keys
 from continual_arcade.scripts.cli import run
-from continual_arcade.scripts.games import FIRST, GameName
-from continual_arcade.scripts.schedules import schedule_for
+from continual_arcade.scripts.games import GameName
+from continual_arcade.scripts.schedules import game_for, schedule_for
 
 HOLD = FRAMES_PER_SECOND // 2
 """For so many frames a game that is over stays, whatever is pressed: a key that was pressed for the
@@ -35,8 +35,8 @@ class Play:
     pauses it; escape once more, or closing the window, quits.
     """
 
-    game: Annotated[GameName, tyro.conf.Positional] = FIRST
-    """What is played."""
+    game: Annotated[GameName | None, tyro.conf.Positional] = None
+    """What is played; that of a scenario, or the first of these, if not given."""
     schedule: str = "shrink"
     """The schedule: its name, that of a scenario, or a .toml or .json file."""
     phase_seconds: float = 30.0
@@ -59,11 +59,11 @@ def play(args: Play) -> list[int]:
     """
     if not args.phase_seconds > 0:
         raise ValueError(f"phase_seconds = {args.phase_seconds} must be positive")
-    game = make_game(args.game)
+    game = make_game(game_for(args.game, args.schedule))
     game.require("keys")
     schedule = schedule_for(game, args.schedule)
     schedule = schedule.with_steps(max(1, round(args.phase_seconds * FRAMES_PER_SECOND)))
-    env = gym.make(IDS[args.game], schedule=schedule, render_mode="human", hud=args.hud)
+    env = gym.make(IDS[game.name], schedule=schedule, render_mode="human", hud=args.hud)
     scores: list[int] = []
     with closing(env):
         env.reset(seed=args.seed)

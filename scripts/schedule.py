@@ -17,8 +17,8 @@ from continual_arcade.envs.drawing.schedule import draw
 from continual_arcade.envs.schedule_files import SUFFIXES, save
 from continual_arcade.envs.schedules import Schedule
 from continual_arcade.scripts.cli import run
-from continual_arcade.scripts.games import FIRST, GameName
-from continual_arcade.scripts.schedules import schedule_for
+from continual_arcade.scripts.games import GameName
+from continual_arcade.scripts.schedules import game_for, schedule_for
 
 
 @dataclass(frozen=True)
@@ -27,8 +27,8 @@ class Show:
 
     schedule: Annotated[str, tyro.conf.Positional] = "shrink"
     """Name of a schedule, or of a scenario; or a .toml or .json file."""
-    game: GameName = FIRST
-    """The game it is for."""
+    game: GameName | None = None
+    """The game it is for; that of a scenario, or the first of these, if not given."""
     phase_steps: int | None = None
     """Make every phase this long [lifetime steps]."""
     out: Path | None = None
@@ -42,7 +42,7 @@ def show(args: Show) -> None:
         ValueError: If the schedule is unknown, damaged, or does not suit the game.
         OSError: If the file exists or cannot be written.
     """
-    game = make_game(args.game)
+    game = make_game(game_for(args.game, args.schedule))
     schedule = schedule_for(game, args.schedule)
     if args.phase_steps is not None:
         schedule = schedule.with_steps(args.phase_steps)

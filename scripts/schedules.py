@@ -8,6 +8,7 @@ from continual_arcade.envs.curricula import SHIPPED, as_schedule
 from continual_arcade.envs.game import Game
 from continual_arcade.envs.schedule_files import SUFFIXES
 from continual_arcade.envs.schedules import Schedule
+from continual_arcade.scripts.games import FIRST
 
 if TYPE_CHECKING:
     from continual_arcade.studies.scenario import Scenario
@@ -26,11 +27,9 @@ def schedule_for(game: Game, name: str) -> Schedule:
             game.
         OSError: If the file cannot be read.
     """
-    if not names_scenario(name):
+    scenario = scenario_of(name)
+    if scenario is None:
         return as_schedule(name, game)  # which says what there is, if there is none
-    from continual_arcade.studies import scenario as scenarios
-
-    scenario = scenarios.find(name)
     if scenario.game != game.name:
         raise ValueError(
             f"scenario {scenario.name!r} is one of {scenario.game}, not of {game.name}: choose "
@@ -39,8 +38,33 @@ def schedule_for(game: Game, name: str) -> Schedule:
     return scenario.schedule
 
 
-def scenario_of_others(name: str) -> "Scenario | None":
-    """Return the scenario of other people's environments that a name means; None if it means none.
+def game_for(game: str | None, schedule: str) -> str:
+    """Return what is played: what is said, else that of a scenario, else the first game.
+
+    Args:
+        game: What is said.
+        schedule: Name of a schedule, or of a scenario; or the path of the file of one.
+
+    Raises:
+        ValueError: If it is that of a scenario which makes no sense, or of other people's
+            environments.
+        OSError: If the file cannot be read.
+    """
+    if game is not None:
+        return game
+    scenario = scenario_of(schedule)
+    if scenario is None:
+        return FIRST
+    if scenario.is_of_others:
+        raise ValueError(
+            f"scenario {scenario.name!r} is one of other people's environments, and no schedule of "
+            f"a game of this suite: scenario show {schedule} prints it"
+        )
+    return scenario.game
+
+
+def scenario_of(name: str) -> "Scenario | None":
+    """Return the scenario that a name means; None if it means none.
 
     Raises:
         ValueError: If it is that of a scenario which makes no sense.
@@ -50,8 +74,7 @@ def scenario_of_others(name: str) -> "Scenario | None":
         return None
     from continual_arcade.studies import scenario as scenarios
 
-    found = scenarios.find(name)
-    return found if found.is_of_others else None
+    return scenarios.find(name)
 
 
 def names_scenario(name: str) -> bool:

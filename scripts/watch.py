@@ -60,7 +60,8 @@ class Watch:
     players: Annotated[tuple[str, ...], tyro.conf.Positional] = ("oracle",)
     """Who plays: oracle, random, folders of runs, or checkpoints (.zip)."""
     game: GameName | None = None
-    """What is played; that of the run if there is one, else the first of these."""
+    """What is played; that of the run if there is one, else of the scenario, else the first of
+    these."""
     schedule: str | None = None
     """The schedule, by its name or that of a scenario, or as a file; that of the run if there is
     one, else shrink."""

@@ -11,8 +11,9 @@ import tomli_w
 from continual_arcade.envs import schedule_files
 from continual_arcade.evaluation import gather, reference_files
 from continual_arcade.evaluation.table import read
-from continual_arcade.scripts import options, references, schedule, train, training, watch
+from continual_arcade.scripts import options, play, references, schedule, train, training, watch
 from continual_arcade.scripts import scenario as command
+from continual_arcade.scripts.schedules import game_for
 from continual_arcade.studies.scenario import VARIABLE, find, load, names
 
 pytestmark = pytest.mark.usefixtures("undrawn")
@@ -173,11 +174,14 @@ def test_a_scenario_stands_wherever_a_schedule_does(tiny: Path, capsys: Any) -> 
     on_catcher = ["--game", "Catcher"]
     schedule.main([str(tiny), *on_catcher])
     assert capsys.readouterr().out == f"{scenario.schedule}\n"
-    schedule.main([name, *on_catcher])
-    assert capsys.readouterr().out == f"{find(name).schedule}\n"
+    for game in (on_catcher, []):  # which the scenario says itself
+        schedule.main([name, *game])
+        assert capsys.readouterr().out == f"{find(name).schedule}\n"
     film, scores = tiny.with_name("film.gif"), tiny.with_name("references.json")
     short = ["--schedule", str(tiny), *on_catcher]
-    watch.main(["oracle", *short, "--phase", "swapped keys", "--record", str(film), "--seconds=1"])
+    watched = ["oracle", "--schedule", str(tiny), "--phase", "swapped keys", "--seconds=1"]
+    watch.main([*watched, "--record", str(film)])
+    assert "loading Catcher" in capsys.readouterr().err
     assert film.read_bytes().startswith(b"GIF89a")
     few = ["--episodes=2", "--max-steps=20"]
     references.main([*short, *few, "--out", str(scores)])
@@ -193,5 +197,25 @@ def test_a_scenario_of_another_game_is_no_schedule_for_this_one(tiny: Path, caps
         errors = refused(train.main, ["--game", "Catcher", "--schedule", given], capsys)
         assert "is a scenario" in errors
         assert "--scenario" in errors
+    for main, others in (
+        (schedule.main, "cartpole-swapped-keys"),
+        (play.main, "--schedule=atari-tour"),
+    ):
+        errors = refused(main, [others], capsys)
+        assert "is one of other people's environments, and no schedule of a game" in errors
     errors = refused(schedule.main, ["catcher-conflikt", "--game", "Catcher"], capsys)
     assert "unknown schedule 'catcher-conflikt'" in errors
+
+
+@pytest.mark.parametrize(
+    ("said", "named", "game"),
+    [
+        (None, "catcher-conflict", "Catcher"),
+        (None, "tour", "Tour"),
+        (None, "cycle", "FlappyBird"),
+        ("Catcher", "cycle", "Catcher"),
+        ("FlappyBird", "catcher-conflict", "FlappyBird"),  # which is refused by the schedule
+    ],
+)
+def test_a_scenario_says_its_game(said: str | None, named: str, game: str) -> None:
+    assert game_for(said, named) == game

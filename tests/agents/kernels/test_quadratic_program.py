@@ -81,7 +81,7 @@ def problems(draw: Any) -> tuple[Array, Array, float]:
     return rows, vector, draw(st.sampled_from([0.0, 0.0, 0.5, 1.0]))
 
 
-@settings(deadline=None, max_examples=250)
+@settings(deadline=None, max_examples=100)
 @given(problem=problems())
 @example(problem=(np.zeros((3, 2)), np.ones(2), 0.0))
 @example(problem=(np.ones((6, 1)), -np.ones(1), 0.0))

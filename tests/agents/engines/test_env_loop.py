@@ -212,14 +212,24 @@ def trained(name: str, callback: Any = None, log_interval: int | None = 3) -> Co
     return agent
 
 
-@pytest.mark.parametrize("name", CASES)
+SEEN_AT_EACH_STEP = ("reservoir", "other observations", "episodes", "parts", "prior")
+"""Cases that callbacks look at in a quick test, too."""
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        pytest.param(name, marks=pytest.mark.slow if name in SEEN_AT_EACH_STEP else ())
+        for name in CASES
+    ],
+)
 def test_the_bits_are_those_of_the_ordinary_loop(name: str, both: Any) -> None:
     quick, ordinary = both(lambda: trained(name))
     assert_same(quick, ordinary)
     assert quick._n_updates > 0 or name == "nothing learnt"
 
 
-@pytest.mark.one_in(4)
+@pytest.mark.one_in(7)
 @pytest.mark.parametrize("name", CASES)
 @pytest.mark.parametrize("kind", [Notes, Ends])
 def test_callbacks_see_the_same(name: str, kind: type[Notes], both: Any) -> None:
@@ -246,6 +256,7 @@ def test_episodes_end_in_both_ways() -> None:
     assert {info["TimeLimit.truncated"] for info in ends} == {True, False}
 
 
+@pytest.mark.one_in(3)
 @pytest.mark.parametrize("stop", [7, 101])
 @pytest.mark.parametrize("name", ["one", "three", "four steps", "episodes"])
 def test_a_callback_may_stop_it(name: str, stop: int, both: Any) -> None:
@@ -357,7 +368,7 @@ class Does(Notes):
         return super()._on_step()
 
 
-@pytest.mark.one_in(3)
+@pytest.mark.one_in(7)
 @pytest.mark.parametrize("every", [1, 4])
 @pytest.mark.parametrize("name", DONE_TO_IT)
 def test_what_is_done_to_it_is_seen_as_in_the_ordinary_loop(

@@ -90,6 +90,7 @@ def plain(value: Any) -> Any:
     return value
 
 
+@pytest.mark.one_in(3)
 @pytest.mark.parametrize("method", ["finetune", "clear", "mer", "clone"])
 @pytest.mark.parametrize("due", [4, 12, 44, 1000])
 def test_where_python_is_entered_makes_no_difference(method: str, due: int) -> None:
@@ -279,7 +280,13 @@ IN_THE_MIDDLE: dict[str, Callable[[Any], object]] = {
 }
 
 
-@pytest.mark.parametrize("name", IN_THE_MIDDLE)
+@pytest.mark.parametrize(
+    "name",
+    [
+        pytest.param(name, marks=() if name in ("nothing", "another engine") else pytest.mark.slow)
+        for name in IN_THE_MIDDLE
+    ],
+)
 def test_callbacks_are_called_within_a_rollout(name: str, tmp_path: Path) -> None:
     """At each step, or when they are due, whether it is one after which is learnt or not."""
     found = []
@@ -382,16 +389,25 @@ def test_as_many_gradient_steps_as_steps_of_the_rollout(callback: Any) -> None:
         tiny.agent(engine=engine, gradient_steps=-1, train_freq=3)
         for engine in ("torch", "compiled")
     ]
+    steps = 200
     for each in made:
-        each.learn(tiny.LIFE, callback)
-    rollouts = -(-(tiny.LIFE - tiny.LEARNING_STARTS) // 12)
+        each.learn(steps, callback)
+    rollouts = -(-(steps - tiny.LEARNING_STARTS) // 12)
     assert made[0]._n_updates == made[1]._n_updates
     assert abs(made[0]._n_updates - 12 * rollouts) <= 12
     for a, b in zip(made[0].q_net.parameters(), made[1].q_net.parameters(), strict=True):
         assert np.allclose(a.detach(), b.detach(), atol=1e-4)
 
 
-@pytest.mark.parametrize(("num_envs", "window"), [(1, 100), (4, 1), (65, 3), (101, 100)])
+@pytest.mark.parametrize(
+    ("num_envs", "window"),
+    [
+        pytest.param(1, 100, marks=pytest.mark.slow),
+        (4, 1),
+        pytest.param(65, 3, marks=pytest.mark.slow),
+        (101, 100),
+    ],
+)
 def test_as_many_games_may_end_at_once_as_there_are(num_envs: int, window: int) -> None:
     # All of them do where a phase ends; the agent keeps the last ``window`` episodes.
     seen = []

@@ -190,28 +190,28 @@ def test_another_activation_is_found(wrong: str, monkeypatch: pytest.MonkeyPatch
         assert_same(torchs, compiled)
 
 
-@pytest.mark.one_in(2)
+@pytest.mark.one_in(4)
 @pytest.mark.parametrize(
     "text",
     [
-        "mix clear:after=60",
-        "reservoir clear:after=60,what=policy,temperature=0.5",
         "balanced clear:after=60,what=advantage agem si",
+        "reservoir clear:after=60,what=policy,temperature=0.5",
+        "mix clear:after=60",
         "fifo clone:batch=8,what=policy",
+        "fifo gem:transitions=30,batch=8,what=gradient",
         "fifo clone:batch=40,what=advantage",
         "mix generative-replay:states=60,samples=90,components=3 clear",
         "fifo lwf:every=20,states=60,batch=8,what=policy",
+        "reservoir ewc:lam=1,off_slope=1 online-ewc:fisher=td",
         "fifo agem:what=gradient",
-        "fifo gem:transitions=30,batch=8,what=gradient",
         "mix gem:transitions=20 agem si",
         "balanced ewc:lam=100,anchor=ema",
-        "balanced ewc:fisher=policy l2 si mas",
-        "reservoir ewc:lam=1,off_slope=1 online-ewc:fisher=td",
-        "mix agem ewc reptile:every=7,eps=0.3",
         "balanced clone mer ewc",
+        "balanced ewc:fisher=policy l2 si mas",
+        "mix agem ewc reptile:every=7,eps=0.3",
         "mix lwf:every=8 mer clone",
-        "mix spectral:lam=0.01 parseval:lam=0.01 agem mer",
         "mix upgd:noise=0.01 si ewc reptile:every=7",
+        "mix spectral:lam=0.01 parseval:lam=0.01 agem mer",
         "balanced trac:epsilon=0.01 clear:after=60 si",
     ],
 )
@@ -229,7 +229,9 @@ def test_compositions_too(text: str, steps: int) -> None:
         pytest.param(["mer:algorithm=1,memories=5,repeats=2,beta=0.5"], marks=pytest.mark.slow),
         pytest.param(["mer:algorithm=6,memories=5,repeats=2"], marks=pytest.mark.slow),
         ["mer:algorithm=7,memories=5,repeats=3"],
-        ["mer:algorithm=7,memories=3", "ewc", "clone:batch=8"],
+        pytest.param(
+            ["mer:algorithm=7,memories=3", "ewc", "clone:batch=8"], marks=pytest.mark.slow
+        ),
     ],
 )
 @pytest.mark.parametrize(
@@ -254,7 +256,7 @@ def test_single_examples_with_tanh_too() -> None:
     assert_same(lived("torch", method, life, **sgd), lived("compiled", method, life, **sgd))
 
 
-@pytest.mark.one_in(2)
+@pytest.mark.one_in(4)
 @pytest.mark.parametrize(
     ("schedule", "method", "changes"),
     [
@@ -494,7 +496,9 @@ def test_any_environment_under_the_ordinary_loop(updates: int) -> None:
     assert tree(torchs.replay.state_dict()) == tree(compiled.replay.state_dict())
 
 
-@pytest.mark.parametrize("part", [EWC, MER, Reptile])
+@pytest.mark.parametrize(
+    "part", [EWC, *(pytest.param(part, marks=pytest.mark.slow) for part in (MER, Reptile))]
+)
 @pytest.mark.parametrize("steps", [125, pytest.param(200, marks=pytest.mark.slow)])
 def test_a_schedule_of_another_environment(part: type[Part], steps: int) -> None:
     stretches = (

@@ -100,7 +100,7 @@ def assert_same(torchs: ContinualDQN, compiled: ContinualDQN) -> None:
                 assert float((a - b).abs().max()) < 1e-3 * scale, (part.name, name)
 
 
-@pytest.mark.one_in(2)
+@pytest.mark.one_in(3)
 @pytest.mark.filterwarnings("ignore::UserWarning")  # penalties that dominate, A-GEM over Adam
 @pytest.mark.parametrize(
     "name", ["finetune", "ewc", "si", "mas", "mer", "clear", "agem", "clone", "reservoir"]
@@ -283,7 +283,7 @@ def foreign(engine: Any, extractor: Any = SmallConvolutions, **kwargs: Any) -> C
     )
 
 
-@pytest.mark.parametrize("normalize", [True, False])
+@pytest.mark.parametrize("normalize", [True, pytest.param(False, marks=pytest.mark.slow)])
 def test_any_environment_under_the_ordinary_loop(normalize: bool) -> None:
     agents = [
         foreign(engine, policy_kwargs={"normalize_images": normalize})

@@ -305,7 +305,7 @@ def without_parts() -> ContinualDQN:
     return tiny.live(tiny.agent(engine="torch"))
 
 
-@pytest.mark.one_in(2)
+@pytest.mark.one_in(4)
 @pytest.mark.parametrize("name", SEEN)
 def test_a_change_is_seen_at_once(name: str, unchanged: ContinualDQN) -> None:
     torchs, compiled = (trained(engine, SEEN[name]) for engine in ("torch", "auto"))
@@ -324,11 +324,12 @@ def test_another_number_of_layers_is_seen() -> None:
     assert distance(*agents) < 1e-5
 
 
-@pytest.mark.one_in(2)
+@pytest.mark.one_in(3)
 @pytest.mark.parametrize("name", SAID)
 def test_or_pytorch_goes_on_and_it_is_said(name: str) -> None:
     do, why = SAID[name]
-    torchs, compiled = (trained(engine, do) for engine in ("torch", "auto"))
+    steps = WHEN + 60
+    torchs, compiled = (trained(engine, do, steps) for engine in ("torch", "auto"))
     assert not compiled.runs_compiled
     assert compiled.engine_report.startswith("torch, because ")
     assert distance(torchs, compiled) < 1e-5
@@ -365,6 +366,7 @@ def assert_acts_as_its_network(agent: ContinualDQN) -> None:
     assert found.tolist() == expected.tolist()
 
 
+@pytest.mark.one_in(3)
 @pytest.mark.parametrize("name", ["head", "SGD", "generators", "frozen", "shared"])
 def test_an_engine_that_does_not_look_is_found_out(
     name: str, monkeypatch: pytest.MonkeyPatch
@@ -754,6 +756,7 @@ COPIES: dict[str, Callable[[Any], Any]] = {
 }
 
 
+@pytest.mark.one_in(3)
 @pytest.mark.parametrize("how", COPIES)
 @pytest.mark.parametrize(
     "method", ["finetune", "ewc", "si", "mer-lazy", "clone", "agem", "gem", "clear"]

@@ -293,9 +293,9 @@ SLOWLY: Any = {
 }
 
 
-@pytest.mark.one_in(2)
+@pytest.mark.one_in(4)
 @pytest.mark.parametrize("kind", KINDS)
-@settings(max_examples=8, **SLOWLY)
+@settings(max_examples=4, **SLOWLY)
 @given(random=st.randoms(use_true_random=True))
 def test_a_tree_with_something_wrong(kind: str, trees: Any, random: Random, tmp_path: Path) -> None:
     damage_and_load(trees(kind, "torch"), random, tmp_path)
@@ -389,6 +389,7 @@ def test_phases_that_were_never_stored_are_counted(
     assert len(model.replay.drawn_phases) > phase
 
 
+@pytest.mark.one_in(2)
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_tree_with_nothing_wrong(kind: str, trees: Any, tmp_path: Path) -> None:
     save_state(tmp_path / "agent.zip", trees(kind, "torch"), "agent")

@@ -350,7 +350,7 @@ def test_every_observation_that_can_be_learnt_from(space: str, tmp_path: Path) -
 SLOWLY = {"deadline": None, "suppress_health_check": [HealthCheck.too_slow]}
 
 
-@settings(max_examples=12, **SLOWLY)  # type: ignore[arg-type]
+@settings(max_examples=8, **SLOWLY)  # type: ignore[arg-type]
 @given(ways())
 @example(Made(done=exchange_for_two_groups))
 @example(Made(done=freeze))

@@ -126,7 +126,7 @@ def head_of(path: Path) -> dict[str, Any]:
         return head
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=50, deadline=None)
 @given(TREES)
 def test_trees_come_back_exactly(tree: dict[str, Any]) -> None:
     with TemporaryDirectory() as folder:
@@ -217,11 +217,18 @@ def test_truncated_files_are_damaged(path: Path) -> None:
         assert not is_foreign(path)
 
 
-def test_no_flipped_bit_passes_for_the_state(path: Path) -> None:
-    """It is noticed, or it is one that means nothing, such as the date of an entry."""
+@pytest.mark.parametrize(
+    "first", [0, pytest.param(1, marks=pytest.mark.slow), pytest.param(2, marks=pytest.mark.slow)]
+)
+def test_no_flipped_bit_passes_for_the_state(first: int, path: Path) -> None:
+    """It is noticed, or it is one that means nothing, such as the date of an entry.
+
+    In every third byte from the first one on; all bytes in all cases together.
+    """
     whole = path.read_bytes()
     noticed = 0
-    for place in range(len(whole)):
+    places = range(first, len(whole), 3)
+    for place in places:
         changed = bytearray(whole)
         changed[place] ^= 1 << place % 8
         path.write_bytes(changed)
@@ -230,7 +237,7 @@ def test_no_flipped_bit_passes_for_the_state(path: Path) -> None:
         except ValueError:
             noticed += 1
         is_foreign(path)
-    assert noticed > len(whole) / 2
+    assert noticed > len(places) / 2
 
 
 def test_foreign_files(tmp_path: Path) -> None:

@@ -67,7 +67,7 @@ def by_hand(life: dict[str, np.ndarray], n_steps: int, gamma: float) -> list[lis
     return completed
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=60, deadline=None)
 @given(
     seed=st.integers(0, 2**32 - 1),
     n_steps=st.integers(1, 7),

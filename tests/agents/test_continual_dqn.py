@@ -73,7 +73,7 @@ def test_without_extras_it_is_the_parent_bit_for_bit(num_envs: int) -> None:
             exploration_fraction=0.5,
             device="cpu",
         )
-        model.learn(1_000 if num_envs == 1 else 2_000)
+        model.learn(600 if num_envs == 1 else 2_000)
         results.append((bits(model), model._n_updates, model.exploration_rate))
     assert results[0] == results[1]
     assert results[0][1] > 200
@@ -216,8 +216,8 @@ def test_the_target_network_follows_at_its_interval() -> None:
             seen.append(model.num_timesteps)
 
     model._on_step = spy  # type: ignore[method-assign]
-    model.learn(400)
-    assert seen == [150, 200, 250, 300, 350, 400]  # at 50 and 100 nothing has been learnt yet
+    model.learn(250)
+    assert seen == [150, 200, 250]  # at 50 and 100 nothing has been learnt yet
 
 
 # Exploration.
@@ -260,7 +260,10 @@ def test_plain_dqn_fails_that_test() -> None:
     assert coins(model) < 1e-9
 
 
-@pytest.mark.parametrize(("prior", "flaps"), [((0.1, 0.9), 0.1), (None, 0.5), ((1.0, 0.0), 1.0)])
+@pytest.mark.parametrize(
+    ("prior", "flaps"),
+    [((0.1, 0.9), 0.1), (None, 0.5), pytest.param((1.0, 0.0), 1.0, marks=pytest.mark.slow)],
+)
 def test_exploration_follows_the_prior(prior: Any, flaps: float) -> None:
     actions = choices(agent(prior=prior), 1.0, 3_000)
     assert (actions == 0).mean() == pytest.approx(flaps, abs=0.01)
@@ -367,15 +370,15 @@ def test_priors_that_are_none(prior: Any) -> None:
 
 def learnt(seed: int, **kwargs: Any) -> bytes:
     model = agent(seed=seed, learning_starts=50, train_freq=1, **kwargs)
-    model.learn(600)
+    model.learn(300)
     return bits(model)
 
 
 @pytest.mark.parametrize("replay", [None, MixReplayBuffer])
 def test_same_seed_same_bits(replay: Any) -> None:
-    kwargs = {"replay_buffer_class": replay, "buffer_size": 500}
-    assert learnt(3, **kwargs) == learnt(3, **kwargs)
-    assert learnt(3, **kwargs) != learnt(4, **kwargs)
+    kwargs = {"replay_buffer_class": replay, "buffer_size": 200}
+    once, again, other = (learnt(seed, **kwargs) for seed in (3, 3, 4))
+    assert once == again != other
 
 
 def test_learning_leaves_the_global_generator_alone() -> None:

@@ -155,6 +155,7 @@ def test_a_callback_that_says_when_it_is_due_is_called_then() -> None:
     assert seldom.called == [(100, 25), (200, 50), (300, 75)]
 
 
+@pytest.mark.one_in(2)
 @pytest.mark.parametrize("method", ["finetune", "from-scratch", "joint"])
 @pytest.mark.parametrize("name", ALGORITHMS)
 def test_resumed_training_ends_with_the_same_bits(name: str, method: str, tmp_path: Path) -> None:
@@ -177,6 +178,7 @@ def test_resumed_training_ends_with_the_same_bits(name: str, method: str, tmp_pa
     assert bool(expected["training"]["memory"]) == (name == "qrdqn")
 
 
+@pytest.mark.one_in(3)
 @pytest.mark.parametrize("lost", ["generators", "memory", "counters", "optimizer", "env"])
 def test_what_is_not_resumed_is_found_out(
     lost: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch

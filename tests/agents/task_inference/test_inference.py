@@ -263,7 +263,7 @@ def test_packnet_gives_each_inferred_task_its_weights() -> None:
     assert [sorted(set(owner.ravel().tolist())) for owner in q_net.owners] == [[-1, 0, 1]] * 2
 
 
-@pytest.mark.parametrize("engine", ["torch", "auto"])
+@pytest.mark.parametrize("engine", [pytest.param("torch", marks=pytest.mark.slow), "auto"])
 def test_an_inferred_task_that_comes_back_is_played_by_its_weights(engine: Any) -> None:
     """As long as it is another one than the last, for which there is room."""
     method = compose("finetune", parts=["packnet:retrain=5"])

@@ -212,7 +212,17 @@ def trained(name: str, callback: Any = None, log_interval: int | None = 3) -> Co
     return agent
 
 
-@pytest.mark.parametrize("name", CASES)
+SEEN_AT_EACH_STEP = ("reservoir", "other observations", "episodes", "parts", "prior")
+"""Cases that callbacks look at in a quick test, too."""
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        pytest.param(name, marks=pytest.mark.slow if name in SEEN_AT_EACH_STEP else ())
+        for name in CASES
+    ],
+)
 def test_the_bits_are_those_of_the_ordinary_loop(name: str, both: Any) -> None:
     quick, ordinary = both(lambda: trained(name))
     assert_same(quick, ordinary)

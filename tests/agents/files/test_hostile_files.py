@@ -295,7 +295,7 @@ SLOWLY: Any = {
 
 @pytest.mark.one_in(4)
 @pytest.mark.parametrize("kind", KINDS)
-@settings(max_examples=5, **SLOWLY)
+@settings(max_examples=4, **SLOWLY)
 @given(random=st.randoms(use_true_random=True))
 def test_a_tree_with_something_wrong(kind: str, trees: Any, random: Random, tmp_path: Path) -> None:
     damage_and_load(trees(kind, "torch"), random, tmp_path)

@@ -63,7 +63,9 @@ BEFORE = {
 }
 """What there was before there were the settings, which older files lack."""
 _OF_TD = {COUNTS_WITH: ("loss", ("td",))}
+"""What is refused of an agent that learns labels."""
 _FADING = {COUNTS_WITH: ("epsilon", ("global", "per_phase"))}
+"""What is refused where exploration is constant."""
 _OF_INFERENCE = ("tasks", "task_window", "task_hazard", "task_sure", "task_memory")
 """Settings that say how a task is inferred."""
 

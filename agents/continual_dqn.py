@@ -444,8 +444,9 @@ class ContinualDQN(DQN):
         buffer = self.replay_buffer
         assert buffer is not None
         samples = buffer.sample(batch_size, env=self._vec_normalize_env)
-        slots = buffer.sampled if isinstance(buffer, TransitionReplayBuffer) else None
-        return Batch(samples, slots)
+        if not isinstance(buffer, TransitionReplayBuffer):
+            return Batch(samples)
+        return Batch(samples, buffer.sampled, buffer.phases[buffer.sampled])
 
     def td_targets(self, samples: ReplayBufferSamples) -> torch.Tensor:
         """Return the targets of the samples, shape ``(batch, 1)``, without a gradient."""

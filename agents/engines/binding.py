@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from continual_arcade.agents.engines.flat import FlatMatrix, FlatVector
+from continual_arcade.agents.engines.flat import FlatMatrix, FlatVector, aligned
 from continual_arcade.agents.kernels import program as kernels
 from continual_arcade.agents.kernels.functions import CFunction
 from continual_arcade.agents.kernels.mixture import WORDS
@@ -301,6 +301,30 @@ class TensorRecords:
         self.records[:, 4:] = np.where(self._whole == 0, 0, self._whole + self._offsets)
 
 
+class OtherParameters:
+    """Shows other parameters of the network, with which a loss compares.
+
+    Args:
+        binding: The part.
+        step: The loss.
+        entry: Filled, of type ``OTHERS``.
+        first: Where the numbers of the part begin.
+    """
+
+    def __init__(self, binding: PartBinding, step: Slope, entry: Any, first: int) -> None:
+        self._part, self._name, self._entry = binding.part, step.parameters, entry
+        self._vector = binding.vectors[step.parameters].array
+        self._transposed = aligned(len(self._vector))
+        entry["transposed"] = self._transposed.ctypes.data
+        entry["since"] = first + binding.what.numbers.index(step.since)
+
+    def before(self) -> None:
+        """Look at whether there are any, which may be others than before."""
+        there = getattr(self._part, self._name)
+        self._entry["parameters"] = self._vector.ctypes.data if there else 0
+        self._entry["stale"] = 1
+
+
 class PartsBinding:
     """Makes a program of what the parts declare, and keeps it up to date.
 
@@ -336,7 +360,8 @@ class PartsBinding:
         steps = [step for part in parts for step in _steps(part)]
         needs = [step for step in steps if _needs_source(step)]
         self._sources: list[Source] = []
-        self._records: list[MixtureRecord | TensorRecords] = []
+        self._others = np.zeros(max(1, sum(map(_compares, steps))), kernels.OTHERS)
+        self._records: list[MixtureRecord | TensorRecords | OtherParameters] = []
         self._drawing: list[npt.NDArray[np.int64]] = []
         """Kept alive, as records are."""
         self._like = like
@@ -345,6 +370,7 @@ class PartsBinding:
         """Kept alive: compiled code knows their addresses."""
         self._features, self._actions = features, actions
         by_hook = [self._operations(hook, starts) for hook in kernels.HOOKS]
+        looked_at = by_hook[kernels.ON_TD_GRADIENT]
         operations = [operation for of_hook in by_hook for operation in of_hook]
         deferring = [
             int(first) + binding.what.numbers.index(binding.part.defers)
@@ -360,6 +386,8 @@ class PartsBinding:
             operations=np.array(operations, kernels.OPERATION),
             starts=np.cumsum([0, *map(len, by_hook)]),
             sources=self._entries,
+            others=self._others,
+            apart=bool(looked_at),
             numbers=numbers,
             deferring=np.array(deferring, np.int64),
             sharpening=np.array(sharpening, np.int64),
@@ -427,6 +455,11 @@ class PartsBinding:
             if isinstance(group, Slope):
                 operation = kernels.REPLAYED_SLOPE if group.column else kernels.KEPT_SLOPE
                 function = self._kept_alive(slope_function(kind, group))
+                if group.parameters:
+                    operation = kernels.COMPARED_SLOPE
+                    source = sum(isinstance(r, OtherParameters) for r in self._records)
+                    entry = self._others[source]
+                    self._records.append(OtherParameters(binding, group, entry, first))
             found.append((operation, 0, function, numbers, first, source, condition))
         return found
 
@@ -514,7 +547,11 @@ def _steps(part: Part) -> list[Step]:
 
 
 def _needs_source(step: Step) -> bool:
-    return isinstance(step, KeptGradient) or (isinstance(step, Slope) and not step.column)
+    return isinstance(step, KeptGradient) or (isinstance(step, Slope) and bool(step.states))
+
+
+def _compares(step: Step) -> bool:
+    return isinstance(step, Slope) and bool(step.parameters)
 
 
 assert UNPLANNED == 0, "a control record of zeros plans nothing"

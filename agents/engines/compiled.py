@@ -208,8 +208,10 @@ class CompiledEngine:
             rewards=np.zeros(rows, np.float32),
             dones=np.zeros(rows, np.float32),
             discounts=np.zeros(rows, np.float32),
+            phases=np.zeros(rows, np.int64),
             slots=np.zeros(rows, np.int64),
             slopes=np.zeros((rows, self._actions), np.float32),
+            more_slopes=np.zeros((rows, self._actions), np.float32),
         )
         self._old = np.zeros((rows, self._actions), np.float32)
 

@@ -44,6 +44,7 @@ from continual_arcade.agents.replay import (
 )
 from continual_arcade.agents.told_networks import (
     AttentionQNetwork,
+    AttentionQNetwork,
     FinishesPhases,
     MultiHeadQNetwork,
     SubnetworksQNetwork,
@@ -428,11 +429,17 @@ def _parts(agent: Any) -> str | None:
     if found is not None or not isinstance(agent.q_net, FinishesPhases):
         return found
     for part in agent.parts:
-        steps = chain.from_iterable(declared(type(part)).steps.values())
+        steps = [*chain.from_iterable(declared(type(part)).steps.values())]
         if any(isinstance(s, KeptGradient) or (isinstance(s, Slope) and s.states) for s in steps):
             return (
                 f"part {part.name!r} learns from what it keeps, which may be of finished phases, "
                 "and compiled code knows the network of the phase that is learnt"
+            )
+        gated = isinstance(agent.q_net, AttentionQNetwork)
+        if gated and any(isinstance(s, Slope) and s.parameters for s in steps):
+            return (
+                f"part {part.name!r} compares with other parameters, of which compiled code computes "
+                "no gates; supported: networks without them"
             )
     return None
 

@@ -43,6 +43,17 @@ def loss_gradient(c: Any, net: Any, batch: Any, rows: int, weight: float, gradie
     Returns:
         The mean loss, times the weight.
     """
+    loss = loss_slopes(c, net, batch, rows, weight)
+    backward(net, rows, passed_rows(c, rows), batch.slopes[:rows], gradient)
+    return loss
+
+
+@inner(WIDE)
+def loss_slopes(c: Any, net: Any, batch: Any, rows: int, weight: float) -> float:
+    """Compute the loss of the batch, and fill its slopes by the values of the online network.
+
+    See :func:`loss_gradient`.
+    """
     passed = passed_rows(c, rows)
     values = forward(net, ONLINE, net.inputs[:passed], net.activations)
     share = np.float32(weight) / np.float32(rows)
@@ -60,7 +71,6 @@ def loss_gradient(c: Any, net: Any, batch: Any, rows: int, weight: float, gradie
         for row in range(rows):
             slopes = batch.slopes[row]
             loss += label_slopes(c.loss_kind, values[row], batch.actions[row], share, slopes)
-    backward(net, rows, passed, batch.slopes[:rows], gradient)
     return weight * loss / rows
 
 

@@ -320,16 +320,22 @@ def refresh(net: Any, which: int) -> None:
     shape = net.shape
     parameters = net.online if which == ONLINE else net.target
     gates = open_gates(net, which, parameters)
+    turn_all(shape, parameters, net.transposed[which])
     unit = 0
-    for layer in range(len(shape.starts)):
+    for layer in range(1, len(shape.starts) if shape.gated > 0 else 0):
         transposed = transposed_of(shape, net.transposed[which], layer)
-        turn(weights_of(shape, parameters, layer), transposed)
-        if layer > 0 and shape.gated > 0:
-            for j in range(len(transposed)):
-                times(transposed[j], gates[unit + j])
-            unit += len(transposed)
-    refresh_filters(shape.pictures, parameters, net.transposed[which])
+        for j in range(len(transposed)):
+            times(transposed[j], gates[unit + j])
+        unit += len(transposed)
     net.stale[which] = 0
+
+
+@inner()
+def turn_all(shape: Any, parameters: Any, transposed: Any) -> None:
+    """Transpose the weights of all layers."""
+    for layer in range(len(shape.starts)):
+        turn(weights_of(shape, parameters, layer), transposed_of(shape, transposed, layer))
+    refresh_filters(shape.pictures, parameters, transposed)
 
 
 @inner()
@@ -428,11 +434,17 @@ def forward(net: Any, which: int, inputs: Any, buffer: Any) -> Any:
 @inner()
 def pass_through(net: Any, which: int, inputs: Any, buffer: Any, sparse: bool) -> Any:
     """Compute values as :func:`forward` does, of inputs most of which may be 0 (``sparse``)."""
-    shape = net.shape
     parameters = net.online if which == ONLINE else net.target
-    transposed = net.transposed[which]
-    last = len(shape.starts) - 1
     refresh(net, which)
+    return pass_by(net.shape, parameters, net.transposed[which], inputs, buffer, sparse)
+
+
+@inner()
+def pass_by(
+    shape: Any, parameters: Any, transposed: Any, inputs: Any, buffer: Any, sparse: bool
+) -> Any:
+    """Compute values by any parameters, of which there is a transposed copy."""
+    last = len(shape.starts) - 1
     rows = len(inputs)
     x = first_inputs(shape.pictures, shape, parameters, transposed, inputs, buffer)
     at = 0

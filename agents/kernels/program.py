@@ -36,11 +36,13 @@ HOOKS = (
     AFTER_UPDATE,
 ) = numbered(len(HOOKS))
 
-CALL, REPLAYED_SLOPE, KEPT_SLOPE, KEPT_GRADIENT, MIXTURE, DRAW_BACK = range(6)
+CALL, REPLAYED_SLOPE, COMPARED_SLOPE, KEPT_SLOPE, KEPT_GRADIENT, MIXTURE, DRAW_BACK = range(7)
 """Kinds of operations: call the function of a part; add the gradient of a loss that a part says by
-its slope by the values, of the batch, or of states that it keeps; compute the gradients of the TD
-loss of transitions that a part keeps; add a mixture of such gradients to a vector; draw the
-parameters back, as a plan says."""
+its slope by the values, of the batch, beside what replay holds or other parameters say, or of
+states that it keeps; compute the gradients of the TD loss of transitions that a part keeps; add a
+mixture of such gradients to a vector; draw the parameters back, as a plan says."""
+OF_BATCH = (REPLAYED_SLOPE, COMPARED_SLOPE)
+"""Those whose values are those of the batch, which have just been computed."""
 
 OPERATION = np.dtype(
     [
@@ -57,8 +59,8 @@ OPERATION = np.dtype(
     ]
 )
 """One operation: its kind, whether it is for measured steps only, addresses of a C function and of
-its record, where the numbers of the part begin, which source it draws from, and which number must
-not be 0 for it (-1 for none)."""
+its record, where the numbers of the part begin, which source it draws from or which other
+parameters it compares with, and which number must not be 0 for it (-1 for none)."""
 
 SOURCE = np.dtype(
     [
@@ -87,6 +89,11 @@ memories they are, and the address of where each of these ends; addresses of col
 that it does not have), of the vectors that are filled, one after the other for each memory, and the
 stream that it is drawn with."""
 
+OTHERS = np.dtype([(name, np.int64) for name in ("parameters", "transposed", "stale", "since")])
+"""Other parameters of the network, with which a loss compares: the addresses of the vector (0 while
+there is none) and of a transposed copy, whether the copy is out of date, and which number says the
+first phase whose states have a part in it."""
+
 
 class Program(NamedTuple):
     """What the parts do in a gradient step."""
@@ -97,6 +104,11 @@ class Program(NamedTuple):
     """Where the operations of each hook begin, shape ``(hooks + 1,)``."""
     sources: npt.NDArray[Any]
     """Of type ``SOURCE``."""
+    others: npt.NDArray[Any]
+    """Of type ``OTHERS``."""
+    apart: bool
+    """Whether a part looks at the gradient of the TD loss alone, so that those of other losses of
+    the batch are not computed with it."""
     numbers: npt.NDArray[np.float64]
     """Settings and plain numbers of all parts, part by part; the first two of each are the TD loss
     and the learning rate."""

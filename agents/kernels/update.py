@@ -21,6 +21,7 @@ from continual_arcade.agents.kernels.inner import FUSED, WIDE, inner
 from continual_arcade.agents.kernels.losses import (
     TD,
     loss_gradient,
+    loss_slopes,
     passed_rows,
     value_gradient,
 )
@@ -31,8 +32,10 @@ from continual_arcade.agents.kernels.network import (
     Network,
     backward,
     forward,
+    pass_by,
     show,
     show_kept,
+    turn_all,
 )
 from continual_arcade.agents.kernels.per_example import finish_examples, sgd_one_example
 from continual_arcade.agents.kernels.pieces import matrix_in
@@ -41,6 +44,7 @@ from continual_arcade.agents.kernels.program import (
     AFTER_UPDATE,
     BEFORE_UPDATE,
     CALL,
+    COMPARED_SLOPE,
     CONSTRAIN,
     DRAW_BACK,
     INTERPOLATE,
@@ -48,6 +52,7 @@ from continual_arcade.agents.kernels.program import (
     KEPT_SLOPE,
     LOSS,
     MIXTURE,
+    OF_BATCH,
     ON_TD_GRADIENT,
     PROJECT,
     PROJECT_UPDATE,
@@ -136,9 +141,12 @@ class Batch(NamedTuple):
     rewards: npt.NDArray[np.float32]
     dones: npt.NDArray[np.float32]
     discounts: npt.NDArray[np.float32]
+    phases: npt.NDArray[np.int64]
     slots: npt.NDArray[np.int64]
     slopes: npt.NDArray[np.float32]
     """Derivatives of the loss by the values, shape ``(rows, actions)``."""
+    more_slopes: npt.NDArray[np.float32]
+    """Those of a loss beside it."""
 
 
 class Plan(NamedTuple):
@@ -282,6 +290,7 @@ def _take_rest(a: Any, source: Any, index: int, row: int) -> None:
     a.batch.rewards[row] = source.rewards[index]
     a.batch.dones[row] = source.dones[index]
     a.batch.discounts[row] = source.discounts[index]
+    a.batch.phases[row] = source.phases[index]
 
 
 @inner()
@@ -399,7 +408,10 @@ def update(c: Any, a: Any, rows: int, weight: float, inner: float, outer: float)
     if c.streaming:
         c.loss = value_gradient(c, net, a.batch, net.gradient)
     else:
-        c.loss = loss_gradient(c, net, a.batch, rows, weight, net.gradient)
+        c.loss = loss_slopes(c, net, a.batch, rows, weight)
+        if not a.program.apart:
+            _add_slopes_of_batch(c, a, rows, measures)
+        backward(net, rows, passed_rows(c, rows), a.batch.slopes[:rows], net.gradient)
     _run(c, a, ON_TD_GRADIENT, rows, measures, inner, outer)
     _run(c, a, LOSS, rows, measures, inner, outer)
     _run(c, a, ADD_GRADIENT, rows, measures, inner, outer)
@@ -428,21 +440,27 @@ def update(c: Any, a: Any, rows: int, weight: float, inner: float, outer: float)
 
 
 @inner()
+def _is_due(c: Any, program: Any, operation: Any, measures: bool) -> bool:
+    """Return whether an operation is to be done, and let its part know of the gradient step."""
+    if operation.only_measured and not measures:
+        return False
+    program.numbers[operation.number] = c.loss
+    program.numbers[operation.number + 1] = c.rate
+    if c.streaming:
+        program.numbers[operation.number + 2] = c.td_error
+        program.numbers[operation.number + 3] = c.greedy
+        program.numbers[operation.number + 4] = c.ended
+        program.numbers[operation.number + 5] = c.game
+    return operation.condition < 0 or program.numbers[operation.condition] != 0.0
+
+
+@inner()
 def _run(c: Any, a: Any, hook: int, rows: int, measures: bool, inner: float, outer: float) -> None:
     """Do what the parts do in a hook."""
     program = a.program
     for i in range(program.starts[hook], program.starts[hook + 1]):
         operation = program.operations[i]
-        if operation.only_measured and not measures:
-            continue
-        program.numbers[operation.number] = c.loss
-        program.numbers[operation.number + 1] = c.rate
-        if c.streaming:
-            program.numbers[operation.number + 2] = c.td_error
-            program.numbers[operation.number + 3] = c.greedy
-            program.numbers[operation.number + 4] = c.ended
-            program.numbers[operation.number + 5] = c.game
-        if operation.condition >= 0 and program.numbers[operation.condition] == 0.0:
+        if not _is_due(c, program, operation, measures):
             continue
         if operation.kind == CALL:
             call(operation.function, operation.record)
@@ -455,41 +473,86 @@ def _run(c: Any, a: Any, hook: int, rows: int, measures: bool, inner: float, out
             mix(operation.function, operation.record)
         elif operation.kind == KEPT_SLOPE:
             _kept_slope(a, operation, program.sources[operation.source])
-        else:
-            _replayed_slope(c, a, operation, rows)
+        elif program.apart and _slope_of_batch(c, a, operation, rows):
+            _add_gradient(a, rows, passed_rows(c, rows))
 
 
 @inner()
-def _add_slope(a: Any, operation: Any, rows: int, passed: int, count: int, values: Any) -> None:
-    """Add the gradient of a loss, whose old values are filled in, of states just passed."""
-    actions = values.shape[1]
-    record = np.empty(6, np.int64)
-    record[0], record[1] = rows, actions
-    record[2], record[3] = address_of(values), address_of(a.old)
-    record[4], record[5] = address_of(a.batch.slopes), operation.record
-    call(operation.function, address_of(record))
-    share = np.float32(1.0) / np.float32(count)
+def _add_slopes_of_batch(c: Any, a: Any, rows: int, measures: bool) -> None:
+    """Add the slopes of all other losses of the batch to those of its own."""
+    program, slopes, more = a.program, a.batch.slopes, a.batch.more_slopes
+    for i in range(program.starts[LOSS], program.starts[LOSS + 1]):
+        operation = program.operations[i]
+        if operation.kind not in OF_BATCH or not _is_due(c, program, operation, measures):
+            continue
+        if _slope_of_batch(c, a, operation, rows):
+            for row in range(rows):
+                for action in range(slopes.shape[1]):
+                    slopes[row, action] += more[row, action]
+
+
+@inner()
+def _slope_of_batch(c: Any, a: Any, operation: Any, rows: int) -> bool:
+    """Compute the slopes of a loss of the batch; return whether there are any."""
+    if operation.kind == COMPARED_SLOPE:
+        if not _said_by_others(a, a.program.others[operation.source], rows):
+            return False
+    else:
+        for row in range(rows):
+            slot = a.batch.slots[row]
+            for action in range(a.old.shape[1]):
+                a.old[row, action] = np.nan if slot < 0 else a.memory.q_values[slot, action]
+    # The values were just computed.
+    widths = a.net.shape.widths
+    start = passed_rows(c, rows) * np.sum(widths[1:-1])
+    values = matrix_in(a.net.activations, start, rows, widths[-1] // a.net.shape.heads)
+    _slopes(a, operation, rows, values)
+    return True
+
+
+@inner()
+def _said_by_others(a: Any, others: Any, rows: int) -> bool:
+    """Fill in what other parameters say of the batch; return whether they say anything."""
+    net, phases = a.net, a.batch.phases
+    since = a.program.numbers[others.since]
+    is_said = False
     for row in range(rows):
-        for action in range(actions):
-            a.batch.slopes[row, action] *= share
-    backward(a.net, rows, passed, a.batch.slopes[:rows], a.net.extra)
+        is_said |= phases[row] >= since
+    if others.parameters == 0 or not is_said:
+        return False
+    parameters = floats_at(others.parameters, len(net.online))
+    transposed = floats_at(others.transposed, len(net.online))
+    if others.stale:
+        turn_all(net.shape, parameters, transposed)
+        others.stale = 0
+    values = pass_by(net.shape, parameters, transposed, net.inputs[:rows], net.others, False)
+    for row in range(rows):
+        for action in range(a.old.shape[1]):
+            a.old[row, action] = values[row, action] if phases[row] >= since else np.nan
+    return True
+
+
+@inner()
+def _slopes(a: Any, operation: Any, rows: int, values: Any) -> None:
+    """Compute the slopes of a loss whose old values are filled in."""
+    slopes = a.batch.more_slopes
+    record = np.empty(6, np.int64)
+    record[0], record[1] = rows, values.shape[1]
+    record[2], record[3] = address_of(values), address_of(a.old)
+    record[4], record[5] = address_of(slopes), operation.record
+    call(operation.function, address_of(record))
+    share = np.float32(1.0) / np.float32(rows)
+    for row in range(rows):
+        for action in range(values.shape[1]):
+            slopes[row, action] *= share
+
+
+@inner()
+def _add_gradient(a: Any, rows: int, passed: int) -> None:
+    """Add the gradient of a loss whose slopes are filled in, of states just passed."""
+    backward(a.net, rows, passed, a.batch.more_slopes[:rows], a.net.extra)
     for i in range(len(a.net.extra)):
         a.net.gradient[i] += a.net.extra[i]
-
-
-@inner()
-def _replayed_slope(c: Any, a: Any, operation: Any, rows: int) -> None:
-    """Add the gradient of a loss of the batch; its values were just computed."""
-    widths = a.net.shape.widths
-    actions = widths[-1] // a.net.shape.heads
-    passed = passed_rows(c, rows)
-    start = passed * np.sum(widths[1:-1])
-    values = matrix_in(a.net.activations, start, rows, actions)
-    for row in range(rows):
-        slot = a.batch.slots[row]
-        for action in range(actions):
-            a.old[row, action] = np.nan if slot < 0 else a.memory.q_values[slot, action]
-    _add_slope(a, operation, rows, passed, rows, values)
 
 
 @inner()
@@ -510,7 +573,8 @@ def _kept_slope(a: Any, operation: Any, source: Any) -> None:
         for action in range(actions):
             a.old[row, action] = kept[drawn * actions + action]
     values = forward(a.net, ONLINE, inputs[:rows], a.net.activations)
-    _add_slope(a, operation, rows, rows, rows, values)
+    _slopes(a, operation, rows, values)
+    _add_gradient(a, rows, rows)
 
 
 @inner()

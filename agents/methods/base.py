@@ -74,6 +74,8 @@ class Batch:
     samples: ReplayBufferSamples
     slots: npt.NDArray[np.int64] | None = None
     """Where in replay the samples lie, shape ``(batch,)``; -1 for those that do not."""
+    phases: npt.NDArray[np.int64] | None = None
+    """In which phases they were made, shape ``(batch,)``."""
     weight: float = 1.0
     """Factor of the TD loss."""
     ended: bool = False
@@ -309,7 +311,9 @@ class Part:
         """Whether it wants to know what is stored, which only replay of this suite tells."""
         kind = type(self)
         watches = kind.stored is not Part.stored or kind.completed is not Part.completed
-        return watches or bool(self.values_after)
+        losses = declared(kind).steps.get("loss", ())
+        asks = any(isinstance(step, Slope) and step.parameters for step in losses)
+        return watches or asks or bool(self.values_after)
 
     @property
     def holds_average(self) -> bool:

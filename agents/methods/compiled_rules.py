@@ -62,6 +62,7 @@ def numbers_read(kind: type) -> frozenset[str]:
     what = declared(kind)
     steps = [step for of_hook in what.steps.values() for step in of_hook]
     names = {name for step in steps for name in (*step.reads, step.when, step.writes)}
+    names |= {step.since for step in steps if isinstance(step, Slope)}
     names |= {*what.written, *getattr(getattr(kind, "arrange", None), "numbers", ())}
     return frozenset(names & set(what.numbers) - set(GIVEN))
 

@@ -6,6 +6,7 @@ written by one function, the *plan*, which both engines call.
 """
 
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from functools import cached_property
 from inspect import signature
 from typing import Any, NamedTuple
@@ -117,7 +118,8 @@ class Planner(Part):
         rows = range(len(every)) if extent.single else ()
         size = 1 if extent.single else batch_size
         for current in [every.take([row]) for row in rows] or [every]:
-            newest = learner.replay.as_samples(current)
+            elsewhere = np.full(len(current), -1)
+            newest = Batch(learner.replay.as_samples(current), elsewhere, current.phases)
             outer = copies(parameters(learner))
             for repeat in range(extent.repeats):
                 inner = copies(parameters(learner))
@@ -165,19 +167,21 @@ class Planner(Part):
         self._completed.load_state_dict(kept)
 
 
-def _batch(replayed: Batch | None, newest: Any, weight: float) -> Batch:
-    """Put a batch together; what does not lie in replay has slot -1."""
+def _batch(replayed: Batch | None, newest: Batch | None, weight: float) -> Batch:
+    """Put a batch together."""
     if newest is None:
         assert replayed is not None, "a step of a plan learns from nothing"
-        return Batch(replayed.samples, replayed.slots, weight)
-    elsewhere = np.full(len(newest.rewards), -1)
+        return replace(replayed, weight=weight)
     if replayed is None:
-        return Batch(newest, elsewhere, weight)
+        return replace(newest, weight=weight)
     # The memories of this suite leave no column out.
-    pairs = zip(replayed.samples, newest, strict=True)
+    pairs = zip(replayed.samples, newest.samples, strict=True)
     joined = ReplayBufferSamples(*(torch.cat(pair) for pair in pairs))  # type: ignore[arg-type]
-    slots = None if replayed.slots is None else np.concatenate([replayed.slots, elsewhere])
-    return Batch(joined, slots, weight)
+    slots, phases = (
+        None if one is None or other is None else np.concatenate([one, other])
+        for one, other in ((replayed.slots, newest.slots), (replayed.phases, newest.phases))
+    )
+    return Batch(joined, slots, phases, weight)
 
 
 def draw_back(learner: Learner, base: Parameters, rate: float) -> None:

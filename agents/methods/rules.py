@@ -233,6 +233,10 @@ class Slope(Step):
 
     column: str = ""
     """Column of replay with the old values, if it is a loss of the batch that is learnt from."""
+    parameters: str = ""
+    """Or the vector with other parameters, by which they are computed."""
+    since: str = ""
+    """Number with the first phase whose states have a part in that."""
     states: str = ""
     """Or the field with states that the part keeps; None if there are none."""
     values: str = ""
@@ -342,6 +346,22 @@ def slope_of_replayed(column: str, when: str = "") -> Callable[[Callable[..., An
     return lambda function: Slope("loss", function, when=when, column=column)
 
 
+def slope_by_others(
+    parameters: str, since: str, when: str = ""
+) -> Callable[[Callable[..., Any]], Any]:
+    """Make a loss of the states that are learnt from by its slope; see :func:`slope_of_replayed`.
+
+    What they are compared with is what the network says of them by other parameters.
+
+    Args:
+        parameters: The vector with these. While it is empty there is nothing to learn. No rule may
+            write it.
+        since: A number of the part, the first phase whose states have a part in it.
+        when: A setting or number of the part; nothing is done while it is 0.
+    """
+    return lambda function: Slope("loss", function, when=when, parameters=parameters, since=since)
+
+
 def slope_of_kept(
     states: str, values: str, size: str, when: str = ""
 ) -> Callable[[Callable[..., Any]], Any]:
@@ -410,7 +430,14 @@ def declared(kind: type) -> Declared:
             f"part {getattr(kind, 'name', kind.__name__)!r} has a vector for each game, and only "
             "parts that learn single transitions as they come know which game it is"
         )
+    compared = {step.parameters for step in steps.values() if isinstance(step, Slope)} - {""}
     for name, step in steps.items():
+        if step.writes in compared:
+            raise ValueError(
+                f"rule {name!r} of part {getattr(kind, 'name', kind.__name__)!r} writes "
+                f"{step.writes!r}, with which a loss compares: such parameters change between "
+                "gradient steps alone, as at a phase end"
+            )
         _check(kind, name, step, result)
         by_hook.setdefault(step.hook, []).append(step)
     _check_names(kind, result)
@@ -436,7 +463,7 @@ def _check_fields(kind: Any, where: str, step: Step, what: Declared) -> None:
     if isinstance(step, KeptGradient):
         named: tuple[str, ...] = (step.of, step.size, *filter(None, (step.ends,)))
     elif isinstance(step, Slope):
-        named = () if step.column else (step.states, step.values, step.size)
+        named = (step.states, step.values, step.size) if step.states else ()
         if step.column == "q_values" and not kind.values_after:
             raise ValueError(
                 f"{where} compares with the column {step.column!r}, which nothing fills: set "
@@ -447,8 +474,8 @@ def _check_fields(kind: Any, where: str, step: Step, what: Declared) -> None:
     for name in named:
         if name not in known:
             raise ValueError(f"{where}: {unknown('field', name, known)}")
-    hints = get_type_hints(kind)
-    for name in {*step.reads, step.when} & set(what.numbers) - set(GIVEN):
+    hints, since = get_type_hints(kind), getattr(step, "since", "")
+    for name in {*step.reads, step.when, since} & set(what.numbers) - set(GIVEN):
         if hints.get(name) is str:
             raise ValueError(
                 f"{where} reads {name!r}, which is text: give it the type Literal[...], of which "
@@ -472,6 +499,8 @@ def _check(kind: type, name: str, step: Step, what: Declared) -> None:
         raise ValueError(f"{where}: {unknown('number', step.when, numbers)}")
     if step.where and step.where not in what.vectors:
         raise ValueError(f"{where}: {unknown('vector', step.where, what.vectors)}")
+    if isinstance(step, Slope) and step.parameters:
+        _check_others(where, step, what)
     if isinstance(step, Slope | Mixture):
         given = OF_SLOPE if isinstance(step, Slope) else OF_MIXTURE
         read = [r for r in step.reads if r not in given]
@@ -525,6 +554,15 @@ def _check_no_game(where: str, step: Step, what: Declared) -> None:
             f"{where} names {name!r}, of which there is one for each game: only rules over one "
             "parameter, and totals, are given that of the transition's game"
         )
+
+
+def _check_others(where: str, step: Slope, what: Declared) -> None:
+    """Check what a loss compares with: parameters that stay what they are between two phases."""
+    of_all = {name: state for name, state in what.vectors.items() if not state.per_game}
+    if step.parameters not in of_all:
+        raise ValueError(f"{where}: {unknown('vector', step.parameters, of_all)}")
+    if step.since not in what.numbers:
+        raise ValueError(f"{where}: {unknown('number', step.since, what.numbers)}")
 
 
 def _check_mixture(where: str, step: Mixture, what: Declared, with_gradient: Sequence[str]) -> None:

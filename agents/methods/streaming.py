@@ -87,9 +87,10 @@ class Streaming(Planner):
         self._completed.clear()
         assert every.ended is not None
         for row, ended in enumerate(every.ended.tolist()):
-            samples = learner.replay.as_samples(every.take([row]))
+            current = every.take([row])
+            samples = learner.replay.as_samples(current)
             # Each step of all games completes one transition of each.
-            yield Batch(samples, _ELSEWHERE, ended=ended, game=row % games)
+            yield Batch(samples, _ELSEWHERE, current.phases, ended=ended, game=row % games)
 
     def restarted(self, learner: Learner) -> None:
         """Begin again with what each game has: its episodes are others."""

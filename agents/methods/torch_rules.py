@@ -4,6 +4,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from torch.func import functional_call
 
 from continual_arcade.agents.methods.compiled_rules import (
     mixture_function,
@@ -25,6 +26,7 @@ from continual_arcade.agents.methods.rules import (
     value_of,
 )
 from continual_arcade.agents.methods.tensors import copies, gradients, parameters, roles
+from continual_arcade.agents.networks import evaluation_mode
 from continual_arcade.agents.replay.n_step import Transitions
 
 
@@ -211,7 +213,12 @@ def loss_of_slopes(part: Any, learner: Any, batch: Any) -> torch.Tensor | None:
         assert isinstance(step, Slope)
         if step.when and not value_of(part, step.when, learner):
             continue
-        drawn = _of_batch(step, learner, batch) if step.column else _of_kept(step, part, learner)
+        if step.column:
+            drawn = _of_batch(step, learner, batch)
+        elif step.parameters:
+            drawn = _by_others(step, part, learner, batch)
+        else:
+            drawn = _of_kept(step, part, learner)
         if drawn is None:
             continue
         states, old, rows = drawn
@@ -238,10 +245,34 @@ def _of_batch(step: Slope, learner: Any, batch: Any) -> Any:
     known = ~np.isnan(old[:, 0]) & (batch.slots >= 0)
     if not known.any():
         return None
-    states = batch.samples.observations
-    if not known.all():
-        states = states[torch.from_numpy(known).to(states.device)]
-    return states, np.ascontiguousarray(old[known]), len(old)
+    return _known(batch, known), np.ascontiguousarray(old[known]), len(old)
+
+
+def _by_others(step: Slope, part: Any, learner: Any, batch: Any) -> Any:
+    """Return states of the batch, what other parameters say of them, and the rows of the batch."""
+    others = getattr(part, step.parameters)
+    if not others:
+        return None  # it is late
+    if batch.phases is None:
+        raise ValueError(
+            f"part {part.name!r} asks in which phase each transition was made, and a batch does not "
+            "say it: give Batch its phases"
+        )
+    known = batch.phases >= value_of(part, step.since, learner)
+    if not known.any():
+        return None
+    states = _known(batch, known)
+    names = (name for name, _ in learner.q_net.named_parameters())
+    with evaluation_mode(learner.q_net), torch.no_grad():
+        told = functional_call(learner.q_net, dict(zip(names, others, strict=True)), (states,))
+    old: Any = told.float().cpu().numpy()
+    return states, np.ascontiguousarray(old), len(batch.phases)
+
+
+def _known(batch: Any, known: Any) -> torch.Tensor:
+    """Return the observations of some rows of the batch."""
+    states: torch.Tensor = batch.samples.observations
+    return states if known.all() else states[torch.from_numpy(known).to(states.device)]
 
 
 def _of_kept(step: Slope, part: Any, learner: Any) -> Any:

@@ -31,6 +31,7 @@ from continual_arcade.agents.methods.rules import (
     number,
     row,
     rule,
+    slope_by_others,
     slope_of_kept,
     slope_of_replayed,
     tensor_rule,
@@ -428,6 +429,10 @@ def mixed(hook: str = "project", **changes: str) -> Any:
     return mixture(hook, **{"of": "rows", "to": "gradient", "writes": "seen", **changes})
 
 
+def compared(parameters: str, since: str = "rate") -> Any:
+    return slope_by_others(parameters, since)(lambda now, old, slope: None)
+
+
 def mix_nothing(gram: Any, products: Any, weights: Any) -> Any:
     return 0.0
 
@@ -500,6 +505,8 @@ def kind_with(**steps: Any) -> Any:
         (mixed(writes="rate")(mix_nothing), "may not write 'rate'"),
         (rule("constrain")(lambda theta, rows: theta), "unknown state 'rows'"),
         (slope_of_replayed("q_values")(lambda now, old, slope: None), "set values_after"),
+        (compared("kept"), "unknown vector 'kept'"),
+        (compared("trace", since="since"), "unknown number 'since'"),
         (tensor_rule("project", writes="rate")(lambda theta: 0.0), "may not write 'rate'"),
         (tensor_rule("project", writes="seen")(lambda theta, rol: 0.0), "unknown state 'rol'"),
         (tensor_rule("constrain", writes="seen")(lambda gradient: 0.0), "unknown state 'gradient'"),
@@ -511,6 +518,15 @@ def kind_with(**steps: Any) -> Any:
 def test_rules_that_make_no_sense_are_refused_by_name(step: Any, why: str) -> None:
     with pytest.raises(ValueError, match=f"rule 'step' of part 'wrong'.*{why}"):
         tiny.agent(kind_with(step=step)())
+
+
+@pytest.mark.parametrize(
+    "step", [rule("constrain", writes="trace")(lambda theta: theta), normals("constrain", "trace")]
+)
+def test_parameters_that_a_loss_compares_with_are_written_by_no_rule(step: Any) -> None:
+    part = kind_with(step=step, other=compared("trace"))()
+    with pytest.raises(ValueError, match="writes 'trace', with which a loss compares"):
+        tiny.agent(part)
 
 
 @dataclass

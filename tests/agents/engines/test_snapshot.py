@@ -731,7 +731,7 @@ def test_every_part_there_is_does_the_same_in_both_engines(
         "agem": {"batch": 2},
         "gem": {"batch": 2},
         "generative-replay": {"alpha": 5.0, "components": 3},
-        "lwf": {"alpha": 5.0, "every": 20},
+        "lwf": {"alpha": 5.0},
         "benna-fusi": {"every": 40, "beakers": 4, "pace": 0.1},
         "pt-dqn": {"every": 40, "updates": 5, "batch": 16},
         "hare-tortoise": {"every": 40, "decay": 0.9},

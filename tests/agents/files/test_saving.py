@@ -201,7 +201,6 @@ def small(name: str) -> Method:
         "clonex": ("clone:states=40,batch=16", "best-return:steps=40,trial=8"),
         "generative-replay": ("generative-replay:states=40,samples=60,components=3,batch=16",),
         "l2": ("l2:lam=0.01",),
-        "lwf": ("lwf:states=40,every=28,batch=16",),
         "benna-fusi": ("benna-fusi:every=40,beakers=4,pace=0.1",),
         "pt-dqn": ("pt-dqn:every=40,updates=5,batch=16",),
         "hare-tortoise": ("hare-tortoise:every=40,decay=0.9",),

@@ -393,7 +393,7 @@ SMALL: dict[str, dict[str, Any]] = {
     "hat": {"cycle": 30},
     "l2": {"lam": 1e-3},
     "l2-init": {"lam": 1e-3},
-    "lwf": {"states": 40, "every": 20, "batch": 8},
+    "lwf": {"alpha": 1.0},
     "mas": {"lam": 0.01, "samples": 20},
     "mer": {},
     "neurogenesis": {"every": 30, "batch": 20, "rate": 0.1},

@@ -24,9 +24,11 @@ from continual_arcade.agents.methods.base import Part
 from continual_arcade.agents.methods.compiled_rules import (
     groups,
     hook_function,
+    looked_at,
     mixture_function,
     normals_function,
     numbers_read,
+    rests,
     slope_function,
     tensor_function,
 )
@@ -94,12 +96,14 @@ class PartBinding:
         self.matrices = {name: FlatMatrix(like) for name in self.what.matrices}
         self.gradient = gradient
         size = len(online)
-        self.record = np.zeros(4 + len(self.vectors) + len(self.what.rows), np.int64)
+        self._bounds = 4 + len(self.vectors) + len(self.what.rows)
+        self._looked_at = [(name, rests(type(part), name)) for name in looked_at(type(part))]
+        self.record = np.zeros(self._bounds + 2 * len(self._looked_at), np.int64)
         self.record[:4] = size, numbers.ctypes.data, online.ctypes.data, gradient.ctypes.data
 
     def before(self) -> None:
         """Adopt the part's vectors, and take its numbers."""
-        part = self.part
+        part, size = self.part, self.record[0]
         held = {name: getattr(part, name) for name in self.vectors}
         # All are looked at before the first is written to: one may lie where another one did.
         strange = {
@@ -111,6 +115,10 @@ class PartBinding:
             self.record[4 + i] = vector.array.ctypes.data if held[name] else 0
         for i, name in enumerate(self.what.rows):
             self.record[4 + len(self.vectors) + i] = getattr(part, name).ctypes.data
+        for i, (name, stays) in enumerate(self._looked_at):
+            places = np.flatnonzero(self.vectors[name].array) if stays else np.array([0, size - 1])
+            bounds = (places[0], places[-1] + 1) if len(places) else (0, 0)
+            self.record[self._bounds + 2 * i :][:2] = bounds
         for i, name in self._read:
             self.numbers[i] = value_of(part, name, self._learner)
 
@@ -370,7 +378,7 @@ class PartsBinding:
         """Kept alive: compiled code knows their addresses."""
         self._features, self._actions = features, actions
         by_hook = [self._operations(hook, starts) for hook in kernels.HOOKS]
-        looked_at = by_hook[kernels.ON_TD_GRADIENT]
+        on_td_gradient = by_hook[kernels.ON_TD_GRADIENT]
         operations = [operation for of_hook in by_hook for operation in of_hook]
         deferring = [
             int(first) + binding.what.numbers.index(binding.part.defers)
@@ -387,7 +395,7 @@ class PartsBinding:
             starts=np.cumsum([0, *map(len, by_hook)]),
             sources=self._entries,
             others=self._others,
-            apart=bool(looked_at),
+            apart=bool(on_td_gradient),
             numbers=numbers,
             deferring=np.array(deferring, np.int64),
             sharpening=np.array(sharpening, np.int64),

@@ -44,7 +44,6 @@ from continual_arcade.agents.replay import (
 )
 from continual_arcade.agents.told_networks import (
     AttentionQNetwork,
-    AttentionQNetwork,
     FinishesPhases,
     MultiHeadQNetwork,
     SubnetworksQNetwork,
@@ -438,8 +437,8 @@ def _parts(agent: Any) -> str | None:
         gated = isinstance(agent.q_net, AttentionQNetwork)
         if gated and any(isinstance(s, Slope) and s.parameters for s in steps):
             return (
-                f"part {part.name!r} compares with other parameters, of which compiled code computes "
-                "no gates; supported: networks without them"
+                f"part {part.name!r} compares with other parameters, of which compiled code "
+                "computes no gates; supported: networks without them"
             )
     return None
 

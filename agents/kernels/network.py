@@ -20,6 +20,7 @@ from numba import njit, types
 from numba.extending import overload
 
 from continual_arcade.agents.kernels.activations import NOTHING, RELU
+from continual_arcade.agents.kernels.arithmetic import half_exp
 from continual_arcade.agents.kernels.convolution import (
     look,
     shown_in,
@@ -72,7 +73,8 @@ class Network(NamedTuple):
     target: npt.NDArray[np.float32]
     """Those of the target network."""
     transposed: npt.NDArray[np.float32]
-    """Copies of both, the weights of each layer transposed, shape ``(2, parameters)``."""
+    """Copies of both, the weights of each layer transposed, those of each head by themselves, shape
+    ``(2, parameters)``."""
     stale: npt.NDArray[np.int64]
     """Whether these copies are out of date: whoever changes parameters says so, shape ``(2,)``."""
     gradient: npt.NDArray[np.float32]
@@ -109,9 +111,37 @@ def weights_of(shape: Any, parameters: Any, layer: int) -> Any:
 
 @inner()
 def transposed_of(shape: Any, parameters: Any, layer: int) -> Any:
-    """Return the transposed weights of a layer, shape ``(n_in, n_out)``."""
+    """Return the transposed weights of a layer that is no head, shape ``(n_in, n_out)``."""
     n_in, n_out, start = shape.widths[layer], shape.widths[layer + 1], shape.starts[layer]
     return matrix_in(parameters, start, n_in, n_out)
+
+
+@inner()
+def heads_of(shape: Any, layer: int) -> int:
+    """Return how many heads a layer is, side by side: the last one all there are."""
+    heads: int = shape.heads if layer == len(shape.starts) - 1 else 1
+    return heads
+
+
+@inner()
+def weights_of_head(shape: Any, parameters: Any, layer: int, head: int) -> Any:
+    """Return the weights of a head, or of a layer that is none, shape ``(n_out, n_in)``."""
+    n_in, n_out = shape.widths[layer], shape.widths[layer + 1] // heads_of(shape, layer)
+    return matrix_in(parameters, shape.starts[layer] + head * n_out * n_in, n_out, n_in)
+
+
+@inner()
+def transposed_of_head(shape: Any, parameters: Any, layer: int, head: int) -> Any:
+    """Return the transposed weights of a head, or of a layer, shape ``(n_in, n_out)``."""
+    n_in, n_out = shape.widths[layer], shape.widths[layer + 1] // heads_of(shape, layer)
+    return matrix_in(parameters, shape.starts[layer] + head * n_out * n_in, n_in, n_out)
+
+
+@inner()
+def biases_of_head(shape: Any, parameters: Any, layer: int, head: int) -> Any:
+    """Return the biases of a head, or of a layer, shape ``(n_out,)``."""
+    n_out = shape.widths[layer + 1] // heads_of(shape, layer)
+    return biases_of(shape, parameters, layer)[head * n_out : (head + 1) * n_out]
 
 
 @inner()
@@ -323,10 +353,11 @@ def refresh(net: Any, which: int) -> None:
     turn_all(shape, parameters, net.transposed[which])
     unit = 0
     for layer in range(1, len(shape.starts) if shape.gated > 0 else 0):
-        transposed = transposed_of(shape, net.transposed[which], layer)
-        for j in range(len(transposed)):
-            times(transposed[j], gates[unit + j])
-        unit += len(transposed)
+        for head in range(heads_of(shape, layer)):
+            transposed = transposed_of_head(shape, net.transposed[which], layer, head)
+            for j in range(len(transposed)):
+                times(transposed[j], gates[unit + j])
+        unit += shape.widths[layer]
     net.stale[which] = 0
 
 
@@ -334,7 +365,9 @@ def refresh(net: Any, which: int) -> None:
 def turn_all(shape: Any, parameters: Any, transposed: Any) -> None:
     """Transpose the weights of all layers."""
     for layer in range(len(shape.starts)):
-        turn(weights_of(shape, parameters, layer), transposed_of(shape, transposed, layer))
+        for head in range(heads_of(shape, layer)):
+            weights = weights_of_head(shape, parameters, layer, head)
+            turn(weights, transposed_of_head(shape, transposed, layer, head))
     refresh_filters(shape.pictures, parameters, transposed)
 
 
@@ -348,13 +381,13 @@ def open_gates(net: Any, which: int, parameters: Any) -> Any:
     gates, slopes = net.gates[which, 0], net.gates[which, 1]
     if net.shape.gated == 0:
         return gates
-    one, nothing = np.float32(1.0), np.float32(0.0)
+    one, half, nothing = np.float32(1.0), np.float32(0.5), np.float32(0.0)
     least_gate, least_slope = np.float32(1e-12), np.float32(1e-30)
     sharpness, row = np.float32(net.gating[1 + which]), np.int64(net.gating[0])
     embeddings = embeddings_of(net.shape, parameters)[row]
     for unit in range(len(embeddings)):
         x = sharpness * embeddings[unit]
-        small = np.exp(-abs(x))
+        small = half / half_exp(abs(x))  # e^-|x|
         near, far = one / (one + small), small / (one + small)
         gate, slope = near if x >= nothing else far, sharpness * near * far
         gates[unit] = nothing if gate < least_gate else gate
@@ -389,23 +422,19 @@ def add_products(sums: Any, one: Any, other: Any) -> None:
 
 
 @inner()
-def through_gates(net: Any, layer: int, unit: int, gradient: Any) -> None:
+def through_gates(net: Any, weights: Any, slopes: Any, unit: int, gradient: Any) -> None:
     """Take the gradient of the weights of a layer through the gates of its inputs.
 
     Args:
         net: The network.
-        layer: The layer, whose inputs are hidden units.
-        unit: The first of them.
-        gradient: What it would be if weights times gates were the weights; becomes that of the
-            weights, and of the embeddings.
+        weights: Of the layer, or of a head, shape ``(n_out, n_in)``; its inputs are hidden units.
+        slopes: What their gradient would be if weights times gates were the weights; becomes that
+            of the weights.
+        unit: The first of these units.
+        gradient: Shape ``(parameters,)``; of the embeddings it is filled.
     """
-    shape = net.shape
-    weights, slopes = (
-        weights_of(shape, net.online, layer),
-        weights_of(shape, gradient, layer),
-    )
     these = slice(unit, unit + weights.shape[1])
-    of_gates = embeddings_of(shape, gradient)[np.int64(net.gating[0])][these]
+    of_gates = embeddings_of(net.shape, gradient)[np.int64(net.gating[0])][these]
     for i in range(len(weights)):
         add_products(of_gates, slopes[i], weights[i])
         times_gates(slopes[i], net.gates[ONLINE, 0][these])
@@ -448,31 +477,64 @@ def pass_by(
     rows = len(inputs)
     x = first_inputs(shape.pictures, shape, parameters, transposed, inputs, buffer)
     at = 0
-    for layer in range(last + 1):
+    for layer in range(last):
         n_out = shape.widths[layer + 1]
         y = matrix_in(buffer, at, rows, n_out)
         weights, biases = (
             transposed_of(shape, transposed, layer),
             biases_of(shape, parameters, layer),
         )
-        then = NOTHING if layer == last else shape.activation
         if sparse and layer == 0:
-            sparse_dense(x, weights, biases, y, then)
+            sparse_dense(x, weights, biases, y, shape.activation)
         else:
-            dense(x, weights, biases, y, then)
+            dense(x, weights, biases, y, shape.activation)
         at += rows * n_out
         x = y
+    behind = buffer[at : at + rows * shape.widths[last + 1]]
     if shape.heads == 1:
-        return x
-    # To the front, each row over rows that are read already.
-    outputs = shape.widths[last + 1]
-    actions = outputs // shape.heads
-    flat = buffer[at - rows * outputs : at]
+        return values_by(shape, parameters, transposed, x, behind, 0, sparse and last == 0)
+    only = head_of_all(shape, inputs, rows)
+    if only >= 0:
+        return values_by(shape, parameters, transposed, x, behind, only, sparse and last == 0)
+    # Those of each head, one behind the other; then to the front, over rows that are read already.
+    actions = shape.widths[last + 1] // shape.heads
+    size = rows * actions
+    for head in range(shape.heads):
+        here = behind[head * size : (head + 1) * size]
+        values_by(shape, parameters, transposed, x, here, head, sparse and last == 0)
     for row in range(rows):
-        start = row * outputs + head_of(shape, inputs, row) * actions
+        start = head_of(shape, inputs, row) * size + row * actions
         for action in range(actions):
-            flat[row * actions + action] = flat[start + action]
-    return matrix_in(flat, 0, rows, actions)
+            behind[row * actions + action] = behind[start + action]
+    return matrix_in(behind, 0, rows, actions)
+
+
+@inner()
+def values_by(
+    shape: Any, parameters: Any, transposed: Any, x: Any, buffer: Any, head: int, sparse: bool
+) -> Any:
+    """Compute the values that a head gives, shape ``(rows, actions)``, in the buffer."""
+    last = len(shape.starts) - 1
+    y = matrix_in(buffer, 0, len(x), shape.widths[last + 1] // shape.heads)
+    weights, biases = (
+        transposed_of_head(shape, transposed, last, head),
+        biases_of_head(shape, parameters, last, head),
+    )
+    if sparse:
+        sparse_dense(x, weights, biases, y, NOTHING)
+    else:
+        dense(x, weights, biases, y, NOTHING)
+    return y
+
+
+@inner()
+def head_of_all(shape: Any, inputs: Any, rows: int) -> int:
+    """Return which head all of the first observations choose, or -1 if they do not agree."""
+    head = head_of(shape, inputs, 0) if rows else -1
+    for row in range(1, rows):
+        if head_of(shape, inputs, row) != head:
+            return -1
+    return head
 
 
 @inner()
@@ -490,8 +552,6 @@ def head_of(shape: Any, inputs: Any, row: int) -> int:
 def slopes_of_heads(net: Any, rows: int, slopes: Any) -> Any:
     """Return derivatives by the outputs of all heads, those of the chosen ones being given."""
     shape = net.shape
-    if shape.heads == 1:
-        return slopes
     outputs = shape.widths[len(shape.starts)]
     actions = outputs // shape.heads
     # Behind what comes back to the layers: there the last one has room, too.
@@ -521,20 +581,36 @@ def backward(net: Any, rows: int, passed: int, slopes: Any, gradient: Any) -> No
     at = 0  # where the outputs of the layer below begin
     for layer in range(last):
         at += passed * shape.widths[layer + 1]
-    delta = slopes_of_heads(net, rows, slopes)
+    # If all choose the same head, the others have no part in it.
+    only = 0 if shape.heads == 1 else head_of_all(shape, net.inputs, rows)
+    delta = slopes if only >= 0 else slopes_of_heads(net, rows, slopes)
     free = 0  # where deltas of the layer below may be written
     gate = shape.gated  # the first of those of the layer above
     for i in range(len(gradient) - shape.heads * gate, len(gradient)):
         gradient[i] = np.float32(0.0)
     for layer in range(last, -1, -1):
-        n_in, n_out = shape.widths[layer], shape.widths[layer + 1]
+        n_in = shape.widths[layer]
         if layer:
             at -= passed * n_in
             x = matrix_in(net.activations, at, rows, n_in)
         else:
             x = inputs_again(shape.pictures, net, rows, passed)
-        weights_gradient(delta, x, weights_of(shape, gradient, layer))
-        biases = biases_of(shape, gradient, layer)
+        weights, slope_of_weights, biases = (
+            weights_of(shape, net.online, layer),
+            weights_of(shape, gradient, layer),
+            biases_of(shape, gradient, layer),
+        )
+        if layer == last and shape.heads > 1 and only >= 0:
+            start = shape.starts[layer]
+            for i in range(start, start + (n_in + 1) * shape.widths[layer + 1]):
+                gradient[i] = np.float32(0.0)
+            weights, slope_of_weights, biases = (
+                weights_of_head(shape, net.online, layer, only),
+                weights_of_head(shape, gradient, layer, only),
+                biases_of_head(shape, gradient, layer, only),
+            )
+        n_out = len(biases)
+        weights_gradient(delta, x, slope_of_weights)
         for unit in range(n_out):
             biases[unit] = delta[0, unit]
         for row in range(1, rows):
@@ -542,11 +618,10 @@ def backward(net: Any, rows: int, passed: int, slopes: Any, gradient: Any) -> No
                 biases[unit] += delta[row, unit]
         if layer:
             below = matrix_in(net.deltas, free, rows, n_in)
-            weights = weights_of(shape, net.online, layer)
             through_layer(delta, weights, x, below, shape.activation)
             if shape.gated > 0:
                 gate -= n_in
-                through_gates(net, layer, gate, gradient)
+                through_gates(net, weights, slope_of_weights, gate, gradient)
                 for row in range(rows):
                     times_gates(below[row], net.gates[ONLINE, 0][gate : gate + n_in])
             free += rows * n_in

@@ -17,9 +17,11 @@ from continual_arcade.agents.kernels.network import (
     best,
     biases_of,
     head_of,
+    heads_of,
     pass_through,
-    transposed_of,
+    transposed_of_head,
     weights_of,
+    weights_of_head,
 )
 from continual_arcade.agents.kernels.pieces import matrix_in
 from continual_arcade.agents.kernels.products import (
@@ -34,7 +36,9 @@ from continual_arcade.agents.kernels.products import (
 def finish_examples(net: Any) -> None:
     """Bring the weights of the first layer up to date, which steps change transposed only."""
     shape = net.shape
-    turn(transposed_of(shape, net.transposed[ONLINE], 0), weights_of(shape, net.online, 0))
+    for head in range(heads_of(shape, 0)):
+        transposed = transposed_of_head(shape, net.transposed[ONLINE], 0, head)
+        turn(transposed, weights_of_head(shape, net.online, 0, head))
 
 
 @inner(WIDE)
@@ -72,15 +76,16 @@ def sgd_one_example(
     out = net.deltas[at:ends]
     for other in range(len(out)):
         out[other] = np.float32(0.0)
-    head = head_of(shape, pair, 0) * values.shape[1] if shape.heads > 1 else 0
+    head = head_of(shape, pair, 0) if shape.heads > 1 else 0
+    begin = head * values.shape[1]
     if c.loss_kind == TD:
         chosen = best(values, 1) if c.double_q else best(values_after, 0)
         error = td_error(batch, row, values[0, action], values_after[0, chosen])
-        out[head + action] = share * huber_slope(error)
+        out[begin + action] = share * huber_slope(error)
         c.loss = weight * huber(error)
     else:
         c.loss = weight * label_slopes(
-            c.loss_kind, values[0], action, share, out[head : head + values.shape[1]]
+            c.loss_kind, values[0], action, share, out[begin : begin + values.shape[1]]
         )
     x_at = passed * at
     square = np.float32(0.0)
@@ -115,12 +120,15 @@ def sgd_one_example(
         n_in, n_out = shape.widths[layer], shape.widths[layer + 1]
         x = net.activations[x_at : x_at + n_in] if layer else pair[0]
         move = net.deltas[at : at + n_out]
-        transposed = transposed_of(shape, net.transposed[ONLINE], layer)
+        of_layer = head if layer == last else 0  # no other head is moved
+        size = n_out // heads_of(shape, layer)
+        moved = move[of_layer * size : (of_layer + 1) * size]
+        transposed = transposed_of_head(shape, net.transposed[ONLINE], layer, of_layer)
         if layer:  # in both copies, by the same products, which are the same bits
-            add_outer(move, x, weights_of(shape, net.online, layer))
-            add_outer(x, move, transposed)
+            add_outer(moved, x, weights_of_head(shape, net.online, layer, of_layer))
+            add_outer(x, moved, transposed)
         else:
-            add_sparse_outer(x, move, transposed)
+            add_sparse_outer(x, moved, transposed)
         biases = biases_of(shape, net.online, layer)
         for unit in range(n_out):
             biases[unit] += move[unit]

@@ -5,6 +5,7 @@ Those of the same content are made once: a rule may find another number by name 
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import wraps
+from itertools import chain
 from typing import Any, ParamSpec
 
 from numba import types
@@ -37,7 +38,7 @@ Group = tuple[Step, ...] | Slope | KeptGradient | Mixture | TensorRule | Normals
 """What is compiled, or run, as one: arithmetic that belongs together, or a step by itself."""
 
 
-PIECE = 256
+PIECE = 128
 """Parameters that are passed over at once where a rule is for none of them."""
 
 
@@ -214,16 +215,18 @@ def hook_function(kind: type, steps: tuple[Step, ...]) -> CFunction:
 
     Its record: how many parameters; addresses of the numbers, of ``theta`` and of ``gradient``; of
     the part's vectors, in order, 0 for those that are empty; and of its rows. Vectors of which each
-    game has one lie one after the other.
+    game has one lie one after the other. Then, for each vector of :func:`looked_at`, the first and
+    the end of where anything in it is not 0.
     """
     what = declared(kind)
     # Names of fields never become names of this text: one may be called as something in it.
     names = {"theta": "theta", "gradient": "gradient"}
     names |= {name: f"vector_{i}" for i, name in enumerate(what.vectors)}
     place = {name: i for i, name in enumerate(what.numbers)}
+    bounds = 4 + len(what.vectors) + len(what.rows)
     lines = [
         "def run(record):",
-        f"    words = words_at(record, {4 + len(what.vectors) + len(what.rows)})",
+        f"    words = words_at(record, {bounds + 2 * len(looked_at(kind))})",
         "    count = words[0]",
         f"    numbers = doubles_at(words[1], {len(place)})",
         "    theta, gradient = floats_at(words[2], count), floats_at(words[3], count)",
@@ -279,20 +282,60 @@ def hook_function(kind: type, steps: tuple[Step, ...]) -> CFunction:
             ]
         else:
             adds = step.hook == "add_gradient" and step.writes == "gradient"
-            does = f"{names[step.writes]}[i] {'+=' if adds else '='} {call}"
+            written = f"{names[step.writes]}[i]"
+            value = f"{written} + {call}" if adds else call
             if step.where:
-                where = names[step.where]
-                lines += [
-                    f"        for first in range(0, count, {PIECE}):",
-                    f"            end = min(first + {PIECE}, count)",
-                    "            wanted = single(0.0)",
-                    "            for i in range(first, end):",
-                    f"                wanted += abs({where}[i])",
-                    "            if wanted != 0.0:",
-                    "                for i in range(first, end):",
-                    f"                    if {where}[i] != 0.0:",
-                    f"                        {does}",
-                ]
+                used = (*step.reads, step.writes, step.where)
+                arrays = dict.fromkeys(names[name] for name in used if name in names)
+                where = f"{names[step.where]}[i]"
+                from_ = bounds + 2 * looked_at(kind).index(step.where)
+                lines += [f"        begin, stop = words[{from_}], words[{from_ + 1}]"]
+                lines += _in_pieces(arrays, where, written, value)
             else:
-                lines += ["        for i in range(count):", f"            {does}"]
+                lines += ["        for i in range(count):", f"            {written} = {value}"]
     return c_function("\n".join(lines) + "\n", rules, steps[0].function, suspects)
+
+
+def looked_at(kind: type) -> tuple[str, ...]:
+    """Return the vectors that say where a rule of a part is to be done."""
+    steps = chain.from_iterable(declared(kind).steps.values())
+    return tuple(dict.fromkeys(step.where for step in steps if step.where))
+
+
+def rests(kind: type, vector: str) -> bool:
+    """Return whether one of a part's vectors is the same from one gradient step to the next."""
+    steps = chain.from_iterable(declared(kind).steps.values())
+    return not declared(kind).vectors[vector].per_game and not any(
+        vector in (step.writes, getattr(step, "to", ""))
+        or (isinstance(step, TensorRule) and vector in step.reads)
+        for step in steps
+    )
+
+
+def _in_pieces(arrays: Iterable[str], where: str, written: str, value: str) -> list[str]:
+    """Write what is done where a vector is not 0, which is nowhere in most pieces of it.
+
+    It is computed for whole pieces, and put where it is wanted, so that it becomes vector code; and
+    arrays are cut into pieces first: a number that may count from their end would not.
+    """
+    return [
+        f"        for first in range(begin, stop, {PIECE}):",
+        f"            end = min(first + {PIECE}, stop)",
+        *(f"            {array}_here = {array}[first:end]" for array in arrays),
+        "            wanted = single(0.0)",
+        "            for i in range(end - first):",
+        f"                wanted += abs({_here(where, arrays)})",
+        "            if wanted != 0.0:",
+        "                for i in range(end - first):",
+        f"                    value = {_here(value, arrays)}",
+        f"                    kept = {_here(written, arrays)}",
+        f"                    is_wanted = {_here(where, arrays)} != 0.0",
+        f"                    {_here(written, arrays)} = value if is_wanted else kept",
+    ]
+
+
+def _here(text: str, arrays: Iterable[str]) -> str:
+    """Let a text name the pieces of arrays in place of these."""
+    for array in arrays:
+        text = text.replace(f"{array}[i]", f"{array}_here[i]")
+    return text

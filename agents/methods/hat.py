@@ -1,5 +1,6 @@
 """HAT: each phase learns which hidden units it attends to, and keeps what these need."""
 
+import math
 import warnings
 from dataclasses import dataclass
 from typing import Annotated, Any, ClassVar
@@ -13,6 +14,9 @@ from continual_arcade.agents.methods.isolation import Isolation
 from continual_arcade.agents.methods.preset import Preset
 from continual_arcade.agents.methods.rules import count, number, rule, vector
 from continual_arcade.envs.checks import Count, NotNegative, Number, Positive, Whole
+
+COSH_50 = math.cosh(50.0)
+"""What the compensation of sharp gates is no larger than, as in the authors' code."""
 
 
 @dataclass
@@ -88,10 +92,10 @@ class HAT(Isolation):
     ) -> Any:
         """Add the gradient of c sum a (1 - a_old) / sum (1 - a_old), and make s_max of s."""
         far = abs(sharpness * theta)
-        near = choose(far > 50.0, 50.0, far)
-        far = choose(far > 80.0, 80.0, far)  # beyond, numbers are denormal, and slow
-        cost = c * asked * sharpness * 0.5 / (cosh(far) + 1.0)
-        return (gradient + cost) * (s_max / sharpness) * ((cosh(near) + 1.0) / (cosh(theta) + 1.0))
+        wide = cosh(choose(far > 80.0, 80.0, far))  # beyond, numbers are denormal, and slow
+        cost = c * asked * sharpness * 0.5 / (wide + 1.0)
+        most = choose(far > 50.0, COSH_50, wide)
+        return (gradient + cost) * (s_max / sharpness) * ((most + 1.0) / (cosh(theta) + 1.0))
 
     @rule("project")
     def mask(gradient: Any, free: Any) -> Any:

@@ -255,8 +255,8 @@ def _by_others(step: Slope, part: Any, learner: Any, batch: Any) -> Any:
         return None  # it is late
     if batch.phases is None:
         raise ValueError(
-            f"part {part.name!r} asks in which phase each transition was made, and a batch does not "
-            "say it: give Batch its phases"
+            f"part {part.name!r} asks in which phase each transition was made, and a batch does "
+            "not say it: give Batch its phases"
         )
     known = batch.phases >= value_of(part, step.since, learner)
     if not known.any():

@@ -12,6 +12,8 @@ import torch
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
+from continual_arcade.agents import ContinualDQN
+from continual_arcade.agents.engines import binding
 from continual_arcade.agents.engines.binding import PartBinding, TensorRecords
 from continual_arcade.agents.kernels.arithmetic import choose
 from continual_arcade.agents.methods import Part
@@ -619,8 +621,41 @@ def test_no_place_of_a_rule_is_passed_over_wherever_it_lies(count: int, flag: fl
         expected[list(places)] = np.float32(0.99) / np.float32(flag)
         numbers = np.zeros(8)
         addresses = [one.ctypes.data for one in (numbers, theta, theta, here)]
-        run(np.array([count, *addresses], np.int64))
+        run(np.array([count, *addresses, 0, count], np.int64))
         np.testing.assert_allclose(theta, expected, rtol=1e-6)
+
+
+@dataclass
+class Wandering(Part):
+    """Says anew in each gradient step where the next rule is for."""
+
+    name: ClassVar[str] = "wandering"
+    here: Parameters = vector()
+
+    @rule("before_update", writes="here")
+    def look(theta: Any) -> Any:
+        return choose(theta > 0.2, 1.0, 0.0)
+
+    @rule("constrain", where="here")
+    def shrink(theta: Any) -> Any:
+        return 0.9 * theta
+
+
+def wander(part: Part, engine: Any) -> ContinualDQN:
+    """Return an agent that was given another place between two calls, where it is not a rule's."""
+    agent = tiny.live(tiny.agent(part, engine=engine, learning_rate=0.01), 100)
+    if isinstance(part, Somewhere):
+        part.here[-1].fill_(2.0)
+    return tiny.live(agent, 100, reset_num_timesteps=False)
+
+
+@pytest.mark.parametrize("kind", [Somewhere, Wandering])
+def test_where_a_rule_is_for_may_change(kind: type[Part], monkeypatch: pytest.MonkeyPatch) -> None:
+    expected = wander(kind(), "torch")
+    assert distance(wander(kind(), "compiled"), expected) < 1e-5
+    monkeypatch.setattr(binding, "rests", lambda kind, vector: True)  # a mistake
+    mistaken = distance(wander(kind(), "compiled"), expected)
+    assert (mistaken > 1e-3) == (kind is Wandering)
 
 
 def test_a_part_with_rules_must_be_a_dataclass() -> None:

@@ -451,7 +451,8 @@ def _is_due(c: Any, program: Any, operation: Any, measures: bool) -> bool:
         program.numbers[operation.number + 3] = c.greedy
         program.numbers[operation.number + 4] = c.ended
         program.numbers[operation.number + 5] = c.game
-    return operation.condition < 0 or program.numbers[operation.condition] != 0.0
+    is_due: bool = operation.condition < 0 or program.numbers[operation.condition] != 0.0
+    return is_due
 
 
 @inner()

@@ -159,7 +159,10 @@ class Films:
         path = run.folder.checkpoint(int(record.steps[last]))
         if path is None:
             return (None,) * len(cameras)
-        agent = load_agent(path)
+        try:
+            agent = load_agent(path)
+        except ValueError as error:
+            raise ValueError(f"{error}; without films: --film-seconds 0") from error
         weighs = saliency_of(agent) if self.saliency else None
         stage = "before training" if row == 0 else f"after {record.stage_labels[row - 1]}"
 

@@ -237,6 +237,20 @@ def test_one_run_alone_without_checkpoints_has_neither_differences_nor_films(
     assert "ifferences from" not in text
 
 
+def test_an_agent_that_cannot_be_filmed_keeps_nobody_from_a_report(
+    runs: list[Path], tmp_path: Path, capsys: Any
+) -> None:
+    damaged, out = tmp_path / "damaged", tmp_path / "damaged.html"
+    shutil.copytree(runs[0], damaged)
+    for path in (damaged / "checkpoints").glob("step_*.zip"):
+        path.write_bytes(b"nothing")
+    message = fails(capsys, damaged, "-o", out)
+    assert "step_" in message
+    assert "without films: --film-seconds 0" in message
+    report.main([str(damaged), "-o", str(out), "--film-seconds", "0"])
+    assert ">Films</h2>" not in out.read_text("utf-8")
+
+
 def test_why_there_are_no_films_is_said() -> None:
     assert why_not_filmed("Catcher") == ""
     assert "is a stream of labelled examples" in why_not_filmed("AdditionFacts")

@@ -446,7 +446,7 @@ class ContinualDQN(DQN):
         samples = buffer.sample(batch_size, env=self._vec_normalize_env)
         if not isinstance(buffer, TransitionReplayBuffer):
             return Batch(samples)
-        return Batch(samples, buffer.sampled, buffer.phases[buffer.sampled])
+        return Batch(samples, buffer.sampled, phases=buffer.phases[buffer.sampled])
 
     def td_targets(self, samples: ReplayBufferSamples) -> torch.Tensor:
         """Return the targets of the samples, shape ``(batch, 1)``, without a gradient."""

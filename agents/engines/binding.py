@@ -315,7 +315,7 @@ class OtherParameters:
     Args:
         binding: The part.
         step: The loss.
-        entry: Filled, of type ``OTHERS``.
+        entry: Filled, of type ``COMPARED``.
         first: Where the numbers of the part begin.
     """
 
@@ -368,8 +368,9 @@ class PartsBinding:
         steps = [step for part in parts for step in _steps(part)]
         needs = [step for step in steps if _needs_source(step)]
         self._sources: list[Source] = []
-        self._others = np.zeros(max(1, sum(map(_compares, steps))), kernels.OTHERS)
-        self._records: list[MixtureRecord | TensorRecords | OtherParameters] = []
+        self._compared = np.zeros(max(1, sum(map(_compares, steps))), kernels.COMPARED)
+        self._others: list[OtherParameters] = []
+        self._records: list[MixtureRecord | TensorRecords] = []
         self._drawing: list[npt.NDArray[np.int64]] = []
         """Kept alive, as records are."""
         self._like = like
@@ -394,7 +395,7 @@ class PartsBinding:
             operations=np.array(operations, kernels.OPERATION),
             starts=np.cumsum([0, *map(len, by_hook)]),
             sources=self._entries,
-            others=self._others,
+            compared=self._compared,
             apart=bool(on_td_gradient),
             numbers=numbers,
             deferring=np.array(deferring, np.int64),
@@ -465,9 +466,9 @@ class PartsBinding:
                 function = self._kept_alive(slope_function(kind, group))
                 if group.parameters:
                     operation = kernels.COMPARED_SLOPE
-                    source = sum(isinstance(r, OtherParameters) for r in self._records)
-                    entry = self._others[source]
-                    self._records.append(OtherParameters(binding, group, entry, first))
+                    source = len(self._others)
+                    entry = self._compared[source]
+                    self._others.append(OtherParameters(binding, group, entry, first))
             found.append((operation, 0, function, numbers, first, source, condition))
         return found
 
@@ -501,7 +502,7 @@ class PartsBinding:
             binding.before()
         for source in self._sources:
             source.before(batch_size)
-        for record in self._records:
+        for record in (*self._records, *self._others):
             record.before()
         if self.planner is not None:
             self._plan(self.planner, gradient_steps, batch_size)

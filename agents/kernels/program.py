@@ -89,7 +89,7 @@ memories they are, and the address of where each of these ends; addresses of col
 that it does not have), of the vectors that are filled, one after the other for each memory, and the
 stream that it is drawn with."""
 
-OTHERS = np.dtype([(name, np.int64) for name in ("parameters", "transposed", "stale", "since")])
+COMPARED = np.dtype([(name, np.int64) for name in ("parameters", "transposed", "stale", "since")])
 """Other parameters of the network, with which a loss compares: the addresses of the vector (0 while
 there is none) and of a transposed copy, whether the copy is out of date, and which number says the
 first phase whose states have a part in it."""
@@ -104,8 +104,8 @@ class Program(NamedTuple):
     """Where the operations of each hook begin, shape ``(hooks + 1,)``."""
     sources: npt.NDArray[Any]
     """Of type ``SOURCE``."""
-    others: npt.NDArray[Any]
-    """Of type ``OTHERS``."""
+    compared: npt.NDArray[Any]
+    """Of type ``COMPARED``."""
     apart: bool
     """Whether a part looks at the gradient of the TD loss alone, so that those of other losses of
     the batch are not computed with it."""

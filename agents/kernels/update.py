@@ -496,7 +496,7 @@ def _add_slopes_of_batch(c: Any, a: Any, rows: int, measures: bool) -> None:
 def _slope_of_batch(c: Any, a: Any, operation: Any, rows: int) -> bool:
     """Compute the slopes of a loss of the batch; return whether there are any."""
     if operation.kind == COMPARED_SLOPE:
-        if not _said_by_others(a, a.program.others[operation.source], rows):
+        if not _said_by_others(a, a.program.compared[operation.source], rows):
             return False
     else:
         for row in range(rows):
@@ -512,20 +512,20 @@ def _slope_of_batch(c: Any, a: Any, operation: Any, rows: int) -> bool:
 
 
 @inner()
-def _said_by_others(a: Any, others: Any, rows: int) -> bool:
+def _said_by_others(a: Any, compared: Any, rows: int) -> bool:
     """Fill in what other parameters say of the batch; return whether they say anything."""
     net, phases = a.net, a.batch.phases
-    since = a.program.numbers[others.since]
+    since = a.program.numbers[compared.since]
     is_said = False
     for row in range(rows):
         is_said |= phases[row] >= since
-    if others.parameters == 0 or not is_said:
+    if compared.parameters == 0 or not is_said:
         return False
-    parameters = floats_at(others.parameters, len(net.online))
-    transposed = floats_at(others.transposed, len(net.online))
-    if others.stale:
+    parameters = floats_at(compared.parameters, len(net.online))
+    transposed = floats_at(compared.transposed, len(net.online))
+    if compared.stale:
         turn_all(net.shape, parameters, transposed)
-        others.stale = 0
+        compared.stale = 0
     values = pass_by(net.shape, parameters, transposed, net.inputs[:rows], net.others, False)
     for row in range(rows):
         for action in range(a.old.shape[1]):

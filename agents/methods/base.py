@@ -74,14 +74,14 @@ class Batch:
     samples: ReplayBufferSamples
     slots: npt.NDArray[np.int64] | None = None
     """Where in replay the samples lie, shape ``(batch,)``; -1 for those that do not."""
-    phases: npt.NDArray[np.int64] | None = None
-    """In which phases they were made, shape ``(batch,)``."""
     weight: float = 1.0
     """Factor of the TD loss."""
     ended: bool = False
     """Of a single transition: whether the episode ended with it, by its rules or cut off."""
     game: int = 0
     """Of a single transition: in which of the games that run side by side it was made."""
+    phases: npt.NDArray[np.int64] | None = None
+    """In which phases they were made, shape ``(batch,)``."""
 
 
 class Learner(Protocol):

@@ -6,13 +6,11 @@ from typing import Any, ClassVar
 import numpy as np
 import numpy.typing as npt
 import torch
-from torch.func import functional_call
 
 from continual_arcade.agents.methods.base import Learner, Part, State
 from continual_arcade.agents.methods.preset import Preset
 from continual_arcade.agents.methods.rules import number
-from continual_arcade.agents.methods.tensors import parameters
-from continual_arcade.agents.networks import evaluation_mode
+from continual_arcade.agents.methods.tensors import parameters, values_by
 from continual_arcade.agents.replay.n_step import Transitions
 from continual_arcade.agents.told_networks import (
     FinishesPhases,
@@ -99,14 +97,12 @@ class BestReturn(Part):
         over = learner.lifetime_step - self.began
         self.acting = over // trial if over < count * trial else -1
         chosen = self.best if self.acting < 0 else self.acting
-        state, at = {}, 0
-        flat = torch.from_numpy(self.archive[chosen])
-        for name, tensor in learner.q_net.named_parameters():
-            state[name] = flat[at : at + tensor.numel()].view_as(tensor).to(tensor.device)
-            at += tensor.numel()
+        like = parameters(learner)
+        flat = torch.from_numpy(self.archive[chosen]).to(like[0].device)
+        pieces = torch.split(flat, [tensor.numel() for tensor in like])
+        tensors = (piece.view_as(tensor) for piece, tensor in zip(pieces, like, strict=True))
         seen, _ = learner.q_net.obs_to_tensor(observations)
-        with torch.no_grad(), evaluation_mode(learner.q_net):
-            values = functional_call(learner.q_net, state, (seen,))
+        values = values_by(learner, tensors, seen)
         best: npt.NDArray[np.int64] = values.argmax(1).cpu().numpy()
         return best
 

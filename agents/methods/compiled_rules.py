@@ -305,11 +305,8 @@ def looked_at(kind: type) -> tuple[str, ...]:
 def rests(kind: type, vector: str) -> bool:
     """Return whether one of a part's vectors is the same from one gradient step to the next."""
     steps = chain.from_iterable(declared(kind).steps.values())
-    return not declared(kind).vectors[vector].per_game and not any(
-        vector in (step.writes, getattr(step, "to", ""))
-        or (isinstance(step, TensorRule) and vector in step.reads)
-        for step in steps
-    )
+    per_game = declared(kind).vectors[vector].per_game
+    return not per_game and not any(step.may_change(vector) for step in steps)
 
 
 def _in_pieces(arrays: Iterable[str], where: str, written: str, value: str) -> list[str]:

@@ -16,7 +16,8 @@ from continual_arcade.agents.methods.rules import count, number, rule, vector
 from continual_arcade.envs.checks import Count, NotNegative, Number, Positive, Whole
 
 COSH_50 = math.cosh(50.0)
-"""What the compensation of sharp gates is no larger than, as in the authors' code."""
+"""What the hyperbolic cosine in the compensation of sharp gates is no larger than: its argument is
+clipped at 50, as in the authors' code."""
 
 
 @dataclass

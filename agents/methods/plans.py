@@ -119,7 +119,7 @@ class Planner(Part):
         size = 1 if extent.single else batch_size
         for current in [every.take([row]) for row in rows] or [every]:
             elsewhere = np.full(len(current), -1)
-            newest = Batch(learner.replay.as_samples(current), elsewhere, current.phases)
+            newest = Batch(learner.replay.as_samples(current), elsewhere, phases=current.phases)
             outer = copies(parameters(learner))
             for repeat in range(extent.repeats):
                 inner = copies(parameters(learner))
@@ -181,7 +181,7 @@ def _batch(replayed: Batch | None, newest: Batch | None, weight: float) -> Batch
         None if one is None or other is None else np.concatenate([one, other])
         for one, other in ((replayed.slots, newest.slots), (replayed.phases, newest.phases))
     )
-    return Batch(joined, slots, phases, weight)
+    return Batch(joined, slots, weight, phases=phases)
 
 
 def draw_back(learner: Learner, base: Parameters, rate: float) -> None:

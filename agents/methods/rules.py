@@ -183,6 +183,10 @@ class Step:
         """What it names."""
         return tuple(signature(self.function).parameters)
 
+    def may_change(self, vector: str) -> bool:
+        """Return whether it may change one of the part's vectors, or the gradient."""
+        return vector == self.writes
+
 
 class Rule(Step):
     """Arithmetic over one parameter."""
@@ -202,6 +206,10 @@ class Normals(Step):
 
 class TensorRule(Step):
     """Loops over one tensor at a time, as a matrix."""
+
+    def may_change(self, vector: str) -> bool:
+        """Return whether it is given the vector, which it may change in place."""
+        return vector in self.reads
 
 
 @dataclass(frozen=True)
@@ -225,6 +233,10 @@ class Mixture(Step):
     """The matrix."""
     to: str = ""
     """The vector, or ``gradient``."""
+
+    def may_change(self, vector: str) -> bool:
+        """Return whether the rows are added to it."""
+        return vector == self.to
 
 
 @dataclass(frozen=True)
@@ -432,11 +444,11 @@ def declared(kind: type) -> Declared:
         )
     compared = {step.parameters for step in steps.values() if isinstance(step, Slope)} - {""}
     for name, step in steps.items():
-        if step.writes in compared:
+        for vector in filter(step.may_change, sorted(compared)):
             raise ValueError(
-                f"rule {name!r} of part {getattr(kind, 'name', kind.__name__)!r} writes "
-                f"{step.writes!r}, with which a loss compares: such parameters change between "
-                "gradient steps alone, as at a phase end"
+                f"rule {name!r} of part {getattr(kind, 'name', kind.__name__)!r} may change "
+                f"{vector!r}, with which a loss compares: such parameters change between gradient "
+                "steps alone, as at a phase end"
             )
         _check(kind, name, step, result)
         by_hook.setdefault(step.hook, []).append(step)

@@ -90,7 +90,7 @@ class Streaming(Planner):
             current = every.take([row])
             samples = learner.replay.as_samples(current)
             # Each step of all games completes one transition of each.
-            yield Batch(samples, _ELSEWHERE, current.phases, ended=ended, game=row % games)
+            yield Batch(samples, _ELSEWHERE, ended=ended, game=row % games, phases=current.phases)
 
     def restarted(self, learner: Learner) -> None:
         """Begin again with what each game has: its episodes are others."""

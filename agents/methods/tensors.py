@@ -1,10 +1,13 @@
 """The tensors that are learnt, their gradients, and what they are in the network."""
 
+from collections.abc import Iterable
 from typing import Any
 
 import torch
 from torch import nn
+from torch.func import functional_call
 
+from continual_arcade.agents.networks import evaluation_mode
 from continual_arcade.agents.told_networks import Embeddings
 
 HIDDEN, OUTPUT, SHIFT, SCALE, GATE = range(5)
@@ -21,6 +24,21 @@ def parameters(learner: Any) -> list[torch.nn.Parameter]:
 def copies(tensors: list[torch.nn.Parameter]) -> list[torch.Tensor]:
     """Return copies without a gradient."""
     return [tensor.detach().clone() for tensor in tensors]
+
+
+def values_by(learner: Any, tensors: Iterable[torch.Tensor], states: Any) -> torch.Tensor:
+    """Return what the network says of states by other parameters, and as it says it when it acts.
+
+    Args:
+        learner: The learner.
+        tensors: The other parameters, in the order of its own.
+        states: Observations, as the network takes them.
+    """
+    names = (name for name, _ in learner.q_net.named_parameters())
+    others = dict(zip(names, tensors, strict=True))
+    with evaluation_mode(learner.q_net), torch.no_grad():
+        values: torch.Tensor = functional_call(learner.q_net, others, (states,))
+    return values
 
 
 def gradients(learner: Any) -> list[torch.Tensor]:

@@ -4,7 +4,6 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch.func import functional_call
 
 from continual_arcade.agents.methods.compiled_rules import (
     mixture_function,
@@ -25,8 +24,13 @@ from continual_arcade.agents.methods.rules import (
     set_number,
     value_of,
 )
-from continual_arcade.agents.methods.tensors import copies, gradients, parameters, roles
-from continual_arcade.agents.networks import evaluation_mode
+from continual_arcade.agents.methods.tensors import (
+    copies,
+    gradients,
+    parameters,
+    roles,
+    values_by,
+)
 from continual_arcade.agents.replay.n_step import Transitions
 
 
@@ -262,10 +266,7 @@ def _by_others(step: Slope, part: Any, learner: Any, batch: Any) -> Any:
     if not known.any():
         return None
     states = _known(batch, known)
-    names = (name for name, _ in learner.q_net.named_parameters())
-    with evaluation_mode(learner.q_net), torch.no_grad():
-        told = functional_call(learner.q_net, dict(zip(names, others, strict=True)), (states,))
-    old: Any = told.float().cpu().numpy()
+    old: Any = values_by(learner, others, states).float().cpu().numpy()
     return states, np.ascontiguousarray(old), len(batch.phases)
 
 

@@ -202,6 +202,7 @@ def test_another_activation_is_found(wrong: str, monkeypatch: pytest.MonkeyPatch
         "fifo clone:batch=40,what=advantage",
         "mix generative-replay:states=60,samples=90,components=3 clear",
         "fifo lwf:alpha=5,what=policy",
+        "fifo lwf:alpha=5 packnet:retrain=50",
         "reservoir ewc:lam=1,off_slope=1 online-ewc:fisher=td",
         "fifo agem:what=gradient",
         "mix gem:transitions=20 agem si",

@@ -523,12 +523,24 @@ def test_rules_that_make_no_sense_are_refused_by_name(step: Any, why: str) -> No
 
 
 @pytest.mark.parametrize(
-    "step", [rule("constrain", writes="trace")(lambda theta: theta), normals("constrain", "trace")]
+    "step",
+    [
+        rule("constrain", writes="trace")(lambda theta: theta),
+        normals("constrain", "trace"),
+        kept_gradient("project", "trace", of="kept", size="kept"),
+        mixed(to="trace")(mix_nothing),
+        tensor_rule("constrain", writes="seen")(lambda theta, trace: 0.0),  # may, in place
+    ],
 )
-def test_parameters_that_a_loss_compares_with_are_written_by_no_rule(step: Any) -> None:
+def test_parameters_that_a_loss_compares_with_are_changed_by_no_rule(step: Any) -> None:
     part = kind_with(step=step, other=compared("trace"))()
-    with pytest.raises(ValueError, match="writes 'trace', with which a loss compares"):
+    with pytest.raises(ValueError, match=r"rule 'step'.*may change 'trace', with which a loss"):
         tiny.agent(part)
+
+
+def test_what_a_rule_reads_alone_may_be_compared_with() -> None:
+    reads = rule("constrain")(lambda theta, trace: theta + 0.0 * trace)
+    assert tiny.agent(kind_with(step=reads, other=compared("trace"))()).parts
 
 
 @dataclass
@@ -641,6 +653,21 @@ class Wandering(Part):
         return 0.9 * theta
 
 
+@dataclass
+class WanderingByTensor(Wandering):
+    """The same by a rule over tensors, which names no vector as what it writes."""
+
+    name: ClassVar[str] = "wandering-by-tensor"
+    looked: int = number(0)
+
+    @tensor_rule("before_update", writes="looked")
+    def look(theta: Any, here: Any) -> Any:
+        for unit in range(len(theta)):
+            for column in range(theta.shape[1]):
+                here[unit, column] = choose(theta[unit, column] > 0.2, 1.0, 0.0)
+        return 0.0
+
+
 def wander(part: Part, engine: Any) -> ContinualDQN:
     """Return an agent that was given another place between two calls, where it is not a rule's."""
     agent = tiny.live(tiny.agent(part, engine=engine, learning_rate=0.01), 100)
@@ -649,13 +676,13 @@ def wander(part: Part, engine: Any) -> ContinualDQN:
     return tiny.live(agent, 100, reset_num_timesteps=False)
 
 
-@pytest.mark.parametrize("kind", [Somewhere, Wandering])
+@pytest.mark.parametrize("kind", [Somewhere, Wandering, WanderingByTensor])
 def test_where_a_rule_is_for_may_change(kind: type[Part], monkeypatch: pytest.MonkeyPatch) -> None:
     expected = wander(kind(), "torch")
     assert distance(wander(kind(), "compiled"), expected) < 1e-5
     monkeypatch.setattr(binding, "rests", lambda kind, vector: True)  # a mistake
     mistaken = distance(wander(kind(), "compiled"), expected)
-    assert (mistaken > 1e-3) == (kind is Wandering)
+    assert (mistaken > 1e-3) == (kind is not Somewhere)
 
 
 def test_a_part_with_rules_must_be_a_dataclass() -> None:

@@ -777,6 +777,14 @@ class Unweighed(MER):
             yield Batch(batch.samples)
 
 
+class Positional(MER):
+    """Gives a batch its weight in the place in which it always stood."""
+
+    def batches(self, learner: Any, steps: int, batch_size: int) -> Iterator[Batch]:
+        for batch in super().batches(learner, steps, batch_size):
+            yield Batch(batch.samples, batch.slots, batch.weight)
+
+
 class Repeated(MER):
     """Learns it several times instead of weighing it."""
 
@@ -822,7 +830,8 @@ def check_algorithm_7(part: MER) -> None:
 
 
 def test_algorithm_7_weighs_the_current_example_and_learns_it_once() -> None:
-    check_algorithm_7(MER("7", memories=3, repeats=5, gamma=0.2))
+    for kind in (MER, Positional):
+        check_algorithm_7(kind("7", memories=3, repeats=5, gamma=0.2))
     for wrong in (Unweighed, Repeated, Ordered):
         fails(lambda wrong=wrong: check_algorithm_7(wrong("7", 3, 5, gamma=0.2)))  # type: ignore[misc]
 

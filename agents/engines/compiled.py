@@ -30,7 +30,8 @@ from continual_arcade.agents.engines.flat import FlatVector, aligned
 from continual_arcade.agents.engines.snapshot import Snapshot
 from continual_arcade.agents.kernels import update
 from continual_arcade.agents.kernels.convolution import numbers_of, parameters_of
-from continual_arcade.agents.kernels.network import Network, Shape, ToAct, act
+from continual_arcade.agents.kernels.layout import Network, Shape
+from continual_arcade.agents.kernels.network import ToAct, act
 from continual_arcade.agents.kernels.replay import Completed, Memory, Pending
 from continual_arcade.agents.methods.base import MEASURED, Part
 from continual_arcade.agents.replay import (

@@ -10,11 +10,13 @@ import numpy.typing as npt
 from numba import types
 from numba.extending import overload
 
+from continual_arcade.agents.kernels.first_layer import show
 from continual_arcade.agents.kernels.functions import call
 from continual_arcade.agents.kernels.game_step import Play
 from continual_arcade.agents.kernels.inner import inner
+from continual_arcade.agents.kernels.layout import ONLINE
 from continual_arcade.agents.kernels.losses import TD
-from continual_arcade.agents.kernels.network import ONLINE, best, forward, show
+from continual_arcade.agents.kernels.network import best, forward
 from continual_arcade.agents.kernels.random import Stream, below, fraction
 from continual_arcade.agents.kernels.replay import Pending, lacks_room, place, push
 from continual_arcade.agents.kernels.update import (

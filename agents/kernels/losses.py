@@ -10,7 +10,8 @@ import numpy as np
 
 from continual_arcade.agents.kernels.arithmetic import huber, huber_slope, td_target
 from continual_arcade.agents.kernels.inner import WIDE, inner, numbered
-from continual_arcade.agents.kernels.network import ONLINE, TARGET, backward, best, forward
+from continual_arcade.agents.kernels.layout import ONLINE, TARGET
+from continual_arcade.agents.kernels.network import backward, best, forward
 
 TD, CROSS_ENTROPY, SQUARED = numbered(3)  # in the order of LOSSES
 

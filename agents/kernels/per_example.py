@@ -10,19 +10,18 @@ from typing import Any
 import numpy as np
 
 from continual_arcade.agents.kernels.arithmetic import huber, huber_slope
+from continual_arcade.agents.kernels.heads import head_of
 from continual_arcade.agents.kernels.inner import WIDE, inner
-from continual_arcade.agents.kernels.losses import TD, label_slopes, passed_rows, td_error
-from continual_arcade.agents.kernels.network import (
+from continual_arcade.agents.kernels.layout import (
     ONLINE,
-    best,
     biases_of,
-    head_of,
     heads_of,
-    pass_through,
     transposed_of_head,
     weights_of,
     weights_of_head,
 )
+from continual_arcade.agents.kernels.losses import TD, label_slopes, passed_rows, td_error
+from continual_arcade.agents.kernels.network import best, pass_through
 from continual_arcade.agents.kernels.pieces import matrix_in
 from continual_arcade.agents.kernels.products import (
     add_outer,

@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from continual_arcade.agents.kernels.arithmetic import drawn_back, share_of_average
+from continual_arcade.agents.kernels.first_layer import show, show_kept
 from continual_arcade.agents.kernels.functions import (
     address_of,
     call,
@@ -18,6 +19,7 @@ from continual_arcade.agents.kernels.functions import (
     words_at,
 )
 from continual_arcade.agents.kernels.inner import FUSED, WIDE, inner
+from continual_arcade.agents.kernels.layout import ONLINE, TARGET, Network
 from continual_arcade.agents.kernels.losses import (
     TD,
     loss_gradient,
@@ -26,17 +28,7 @@ from continual_arcade.agents.kernels.losses import (
     value_gradient,
 )
 from continual_arcade.agents.kernels.mixture import mix
-from continual_arcade.agents.kernels.network import (
-    ONLINE,
-    TARGET,
-    Network,
-    backward,
-    forward,
-    pass_by,
-    show,
-    show_kept,
-    turn_all,
-)
+from continual_arcade.agents.kernels.network import backward, forward, pass_by, turn_all
 from continual_arcade.agents.kernels.per_example import finish_examples, sgd_one_example
 from continual_arcade.agents.kernels.pieces import matrix_in
 from continual_arcade.agents.kernels.program import (

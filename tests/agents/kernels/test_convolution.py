@@ -13,10 +13,12 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from torch import nn
 
-from continual_arcade.agents.kernels import convolution, network
+from continual_arcade.agents.kernels import convolution
 from continual_arcade.agents.kernels.activations import RELU, TANH
 from continual_arcade.agents.kernels.convolution import Convolutions, Size
-from continual_arcade.agents.kernels.network import ONLINE, Network, Shape, backward, forward, show
+from continual_arcade.agents.kernels.first_layer import show
+from continual_arcade.agents.kernels.layout import ONLINE, Network, Shape
+from continual_arcade.agents.kernels.network import backward, forward
 from continual_arcade.envs.compiling import kernel
 
 CHUNK = convolution.AT_ONCE
@@ -333,4 +335,4 @@ def test_features_are_copied_as_they_are() -> None:
     given_, found = np.float32([np.nan, -0.0, 1e-40, 3]), np.zeros(4, np.float32)
     compiled_show(None, given_, found)
     assert found.tobytes() == given_.tobytes()
-    assert network.Shape._field_defaults["pictures"] is None
+    assert Shape._field_defaults["pictures"] is None

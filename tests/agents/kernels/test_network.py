@@ -11,16 +11,8 @@ from hypothesis import strategies as st
 from torch import nn
 
 from continual_arcade.agents.kernels.activations import RELU, TANH
-from continual_arcade.agents.kernels.network import (
-    ONLINE,
-    Network,
-    Shape,
-    ToAct,
-    act,
-    backward,
-    best,
-    forward,
-)
+from continual_arcade.agents.kernels.layout import ONLINE, Network, Shape
+from continual_arcade.agents.kernels.network import ToAct, act, backward, best, forward
 from continual_arcade.agents.kernels.update import CONTROL
 from continual_arcade.envs.compiling import kernel
 

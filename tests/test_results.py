@@ -44,6 +44,15 @@ def test_the_page_that_helps_to_choose_has_the_tables_that_the_program_prints() 
         assert len(lines) == 2 + published(f"{study}-resources")["method"].nunique()
 
 
+def test_the_page_of_pictures_has_those_of_its_study() -> None:
+    program = runpy.run_path(str(RESULTS / "choosing.py"))
+    page = (RESULTS.parent / "pictures.md").read_text("utf-8")
+    one, other = (program["lines"]("pictures", scenario) for scenario in program["PICTURES"])
+    assert len(one) == len(other) == 2 + 4
+    assert "\n".join(one) in page
+    assert "\n".join(other) in page
+
+
 def published(name: str) -> pd.DataFrame:
     return read_csv(RESULTS / f"{name}.csv")
 

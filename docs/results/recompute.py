@@ -31,6 +31,7 @@ STUDIES = {
     "methods": "finetune",
     "methods-tour": "finetune",
     "methods-tour-told": "finetune",
+    "pictures": "finetune",
     "off-units": "relu-1",
     "off-units-fresh": "relu-1",
     "calibration": "online",

@@ -121,7 +121,7 @@ def test_the_page_of_calibration_has_the_table_that_is_published() -> None:
     table = ours["table"]()
     assert len(table.splitlines()) > 2  # something is published
     assert f"<!-- calibration -->\n{table}\n" in text
-    for papers in ("SPLIT", "TEN"):
+    for papers in ("SPLIT", "TEN", "PROJECTION"):
         table = ours["small_table"](ours[papers])
         assert len(table.splitlines()) == 2 + sum(map(len, ours[papers].values()))
         assert f"\n{table}\n" in text

@@ -40,6 +40,7 @@ STUDIES = {
     "calibration-split": "online",
     "calibration-split-large": "agem",
     "calibration-ten": "online",
+    "calibration-projection": "online",
     "calibration-plasticity": "online",
 }
 """What was published, and the method that differences are taken from."""

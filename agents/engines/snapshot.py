@@ -7,30 +7,32 @@ is compared object by object, because that takes microseconds; what an agent may
 :mod:`~continual_arcade.agents.engines.eligibility`, when something has changed.
 """
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from itertools import chain
-from operator import attrgetter, call, is_
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import cache
+from operator import attrgetter, call
 from typing import Any
 
+import numpy as np
 import torch
+from numba import njit
 from torch import nn
 
+from continual_arcade.agents.engines.compilation import Entry
 from continual_arcade.agents.engines.eligibility import OPTIONS, hooks
+from continual_arcade.agents.kernels.held import Held, holds
 
-_OF_AGENT = attrgetter(
+_OF_AGENT = (
     "parts",
     "policy",
     "q_net",
     "q_net_target",
-    "policy.optimizer",
-    "policy.optimizer.state",
-    "policy.optimizer.param_groups",
     "replay_buffer",
     "weight_average",
     "exploration",
     "_exploration_rng",
 )
-_OF_REPLAY = attrgetter(
+_OF_OPTIMIZER = ("state", "param_groups")
+_OF_REPLAY = (
     "observations",
     "next_observations",
     "frames",
@@ -43,10 +45,15 @@ _OF_REPLAY = attrgetter(
     "placement_rng",
     "accumulator",
 )
-_OF_ACCUMULATOR = attrgetter(
-    "_observations", "_actions", "_returns", "_phases", "_counts", "_weights", "_discounts"
+_OF_ACCUMULATOR = (
+    "_observations",
+    "_actions",
+    "_returns",
+    "_phases",
+    "_counts",
+    "_weights",
+    "_discounts",
 )
-_OF_PART = attrgetter("rng")
 _OF_PARAMETER = attrgetter("requires_grad", "_backward_hooks", "_post_accumulate_grad_hooks")
 _LAYERS: Mapping[type[nn.Module], Sequence[str]] = {
     nn.Conv2d: ("stride", "padding", "dilation", "groups", "transposed"),
@@ -69,25 +76,42 @@ class Snapshot:
     def __init__(self, agent: Any) -> None:
         policy, replay = agent.policy, agent.replay_buffer
         optimizer = policy.optimizer
+        group = optimizer.param_groups[0]
         networks = [*policy.q_net.modules(), *policy.q_net_target.modules()]
-        self._replay = replay
-        self._group = optimizer.param_groups[0]
-        self._lists = (agent.parts, optimizer.param_groups, self._group["params"])
+        same = _Same()
+        same.attributes(agent, _OF_AGENT)
+        same.attributes(policy, ("optimizer",))
+        same.attributes(optimizer, _OF_OPTIMIZER)
+        same.attributes(replay, _OF_REPLAY)
+        same.attributes(replay.accumulator, _OF_ACCUMULATOR)
+        for part in agent.parts:
+            same.attributes(part, ("rng",))
+        for items in (agent.parts, optimizer.param_groups, group["params"]):
+            same.items(items)
+        for network in (policy.q_net, policy.q_net_target):
+            same.attributes(network, ("normalize_images",))
+        for module in networks:
+            for kind, names in _LAYERS.items():
+                if isinstance(module, kind):
+                    same.attributes(module, names)
         # A method that was replaced in one object alone is one attribute more of it.
-        owners = (agent, replay, optimizer, policy, *networks, *agent.parts)
-        self._own = [vars(owner) for owner in owners]
+        for owner in (agent, replay, optimizer, policy, *networks, *agent.parts):
+            same.size(vars(owner))
+        for thing in (*networks, optimizer):
+            for table in hooks(thing):
+                same.size(table, 0)
         # Tables of which every value must stay what it is: layers, parameters, moments.
-        tables: list[dict[Any, Any]] = [
-            policy._modules,
-            *[module._modules for module in networks],
-            *[module._parameters for module in networks],
-            *optimizer.state.values(),
-            optimizer.state,
-            replay.columns,
-        ]
-        self._tables = [table for table in tables if table]
-        self._empty = [table for table in tables if not table]
-        self._hooks = [table for thing in (*networks, optimizer) for table in hooks(thing)]
+        same.values(policy._modules)
+        for module in networks:
+            same.values(module._modules)
+            same.values(module._parameters)
+        for state in optimizer.state.values():
+            same.values(state)
+        same.values(optimizer.state)
+        same.values(replay.columns)
+        self._holds = _entry().prepared(same.held())
+        self._kept = same.kept
+        self._group = group
         parameters = list(policy.q_net.parameters())
         self._free = [_OF_PARAMETER(parameter) for parameter in parameters]
         self._parameters = parameters
@@ -98,44 +122,16 @@ class Snapshot:
         self._settings = [_getter(part, part.settings) for part in agent.parts]
         own = ("fifo_size", "long_term_fraction")
         self._settings.append(_getter(replay, [name for name in own if hasattr(replay, name)]))
-        self._settings += [
-            _getter(network, ["normalize_images"])
-            for network in (policy.q_net, policy.q_net_target)
-        ]
-        for module in networks:
-            for kind, names in _LAYERS.items():
-                if isinstance(module, kind):
-                    self._settings.append(_getter(module, names))
-        self._values = [*self._lists, *map(dict.values, self._tables)]  # which follow the tables
-        self._end = (object(),)
-        """Stands behind all that is looked at: elsewhere if there is more of it, or less."""
-        self._sizes, self._things = [*map(len, self._own)], [*self._looked_at(agent)]
         self._numbers = self._numbered(agent)
 
     def holds(self, agent: Any) -> bool:
         """Return whether the agent is still the same."""
         return (
-            agent.replay_buffer is self._replay  # another one need not have what is looked at
-            and [*map(len, self._own)] == self._sizes
-            and not any(self._empty)
-            and not any(self._hooks)
-            and all(map(is_, self._looked_at(agent), self._things))
+            self._holds() == 1  # else it need not have what is looked at next
             and self._numbered(agent) == self._numbers
             and [*map(_OF_PARAMETER, self._parameters)] == self._free
             and not any(map(self._group.get, OPTIONS))
             and not torch.is_autocast_enabled("cpu")
-        )
-
-    def _looked_at(self, agent: Any) -> Iterator[Any]:
-        """Return what must be the very same objects, in the same order."""
-        replay = agent.replay_buffer
-        return chain(
-            _OF_AGENT(agent),
-            _OF_REPLAY(replay),
-            _OF_ACCUMULATOR(replay.accumulator),
-            chain.from_iterable(self._values),
-            map(_OF_PART, agent.parts),  # which a part that was added a moment ago may lack
-            self._end,
         )
 
     def _numbered(self, agent: Any) -> list[Any]:
@@ -151,6 +147,64 @@ class Snapshot:
         ]
 
 
+class _Same:
+    """Collects what must stay the very same objects.
+
+    What compiled code compares are addresses: ``kept`` must live as long, so that nothing else can
+    come to lie there.
+    """
+
+    def __init__(self) -> None:
+        self.kept: list[Any] = []
+        self._entries: list[tuple[int, int, int]] = []
+        self._tables: list[tuple[int, list[int]]] = []
+        self._sized: list[tuple[int, int]] = []
+        self._lists: list[tuple[int, list[int]]] = []
+
+    def attributes(self, owner: Any, names: Iterable[str]) -> None:
+        """Take attributes of an object, some of which may not be there."""
+        own = vars(owner)
+        self.kept.append(own)
+        for name in names:
+            value = own.get(name)
+            self.kept += [name, value]
+            self._entries.append((id(own), id(name), id(value) if name in own else 0))
+
+    def values(self, table: dict[Any, Any]) -> None:
+        """Take all that a dictionary holds."""
+        values = list(dict.values(table))
+        self.kept += [table, *values]
+        self._tables.append((id(table), [*map(id, values)]))
+
+    def size(self, table: Mapping[Any, Any], size: int | None = None) -> None:
+        """Take how much there is in a dictionary."""
+        self.kept.append(table)
+        self._sized.append((id(table), len(table) if size is None else size))
+
+    def items(self, things: list[Any]) -> None:
+        """Take what a list holds."""
+        self.kept += [things, *things]
+        self._lists.append((id(things), [*map(id, things)]))
+
+    def held(self) -> Held:
+        """Return all that was taken, as compiled code compares it."""
+        return Held(
+            np.array(self._entries, np.int64).reshape(-1, 3),
+            *_flat(self._tables),
+            np.array(self._sized, np.int64).reshape(-1, 2),
+            *_flat(self._lists),
+            np.zeros(1, np.int64),
+        )
+
+
+def _flat(groups: Sequence[tuple[int, list[int]]]) -> Iterable[Any]:
+    """Return owners, where what each holds ends, and what all of them hold."""
+    counts = [len(held) for _, held in groups]
+    held = [address for _, each in groups for address in each]
+    for numbers in ([owner for owner, _ in groups], np.cumsum(counts), held):
+        yield np.array(numbers, np.int64)
+
+
 def _averages(agent: Any) -> list[Any]:
     return [] if agent.weight_average is None else agent.weight_average.parameters
 
@@ -161,3 +215,8 @@ def _getter(owner: Any, names: Sequence[str] | dict[str, Any]) -> Callable[[], A
         return lambda: None
     get = attrgetter(*names)
     return lambda: get(owner)
+
+
+@cache
+def _entry() -> Entry:
+    return Entry(njit(error_model="numpy", inline="always")(holds), "learner")

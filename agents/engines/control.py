@@ -36,13 +36,13 @@ class Fields:
     def write(self, control: "Control", *values: Any) -> None:
         """Write all of them."""
         try:
-            self._layout.pack_into(control.array, self._first, *values)
+            self._layout.pack_into(control.bytes, self._first, *values)
         except error:  # a setting may be a whole number that is written with a point
-            self._layout.pack_into(control.array, self._first, *map(self._kind, values))
+            self._layout.pack_into(control.bytes, self._first, *map(self._kind, values))
 
     def read(self, control: "Control") -> tuple[Any, ...]:
         """Return all of them."""
-        return self._layout.unpack_from(control.array, self._first)
+        return self._layout.unpack_from(control.bytes, self._first)
 
 
 def table(array: Any) -> Any:
@@ -56,6 +56,8 @@ class Control:
     def __init__(self) -> None:
         self.array: Any = np.zeros(1, update.CONTROL)
         self.record: Any = self.array[0]
+        self.bytes = table(self.array.view(np.uint8))
+        """All of it; of a record NumPy would write down its fields each time it is looked at."""
         self.whole = table(self.array.view(np.int64))
         """Where fields that are whole numbers are read and written, at their places."""
         self.broken = table(self.array.view(np.float64))

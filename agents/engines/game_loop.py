@@ -229,6 +229,8 @@ class GameLoop:
         """
         agent, count = self._agent, self.env.num_envs
         due = steps_until_due(callback, agent.num_timesteps, count, agent.callback_every)
+        if due <= 1 == rollout:  # whatever else is due: what follows takes long for a single step
+            return 1
         at_most = max(1, math.ceil(min(due, self._longest(), agent.until_rest / count)))
         if within or at_most < rollout:
             return int(min(at_most, rollout - within))
@@ -494,7 +496,7 @@ class GameLoop:
             "actions": play.actions.copy(),
         }
         for array in shown.values():  # the step is stored: what is written here would be lost
-            array.flags.writeable = False
+            array.setflags(write=False)
         return {**shown, "infos": infos}
 
     def _ended_now(self, env: int) -> dict[str, Any]:

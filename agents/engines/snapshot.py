@@ -7,19 +7,15 @@ is compared object by object, because that takes microseconds; what an agent may
 :mod:`~continual_arcade.agents.engines.eligibility`, when something has changed.
 """
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from functools import cache
+from collections.abc import Callable, Mapping, Sequence
 from operator import attrgetter, call
 from typing import Any
 
-import numpy as np
 import torch
-from numba import njit
 from torch import nn
 
-from continual_arcade.agents.engines.compilation import Entry
 from continual_arcade.agents.engines.eligibility import OPTIONS, hooks
-from continual_arcade.agents.kernels.held import Held, holds
+from continual_arcade.agents.engines.same import Same
 
 _OF_AGENT = (
     "parts",
@@ -78,7 +74,7 @@ class Snapshot:
         optimizer = policy.optimizer
         group = optimizer.param_groups[0]
         networks = [*policy.q_net.modules(), *policy.q_net_target.modules()]
-        same = _Same()
+        same = Same()
         same.attributes(agent, _OF_AGENT)
         same.attributes(policy, ("optimizer",))
         same.attributes(optimizer, _OF_OPTIMIZER)
@@ -96,7 +92,7 @@ class Snapshot:
                     same.attributes(module, names)
         # A method that was replaced in one object alone is one attribute more of it.
         for owner in (agent, replay, optimizer, policy, *networks, *agent.parts):
-            same.size(vars(owner))
+            same.size(vars(owner), len(vars(owner)))
         for thing in (*networks, optimizer):
             for table in hooks(thing):
                 same.size(table, 0)
@@ -109,8 +105,7 @@ class Snapshot:
             same.values(state)
         same.values(optimizer.state)
         same.values(replay.columns)
-        self._holds = _entry().prepared(same.held())
-        self._kept = same.kept
+        self._same = same
         self._group = group
         parameters = list(policy.q_net.parameters())
         self._free = [_OF_PARAMETER(parameter) for parameter in parameters]
@@ -127,7 +122,7 @@ class Snapshot:
     def holds(self, agent: Any) -> bool:
         """Return whether the agent is still the same."""
         return (
-            self._holds() == 1  # else it need not have what is looked at next
+            self._same.holds()  # else it need not have what is looked at next
             and self._numbered(agent) == self._numbers
             and [*map(_OF_PARAMETER, self._parameters)] == self._free
             and not any(map(self._group.get, OPTIONS))
@@ -147,64 +142,6 @@ class Snapshot:
         ]
 
 
-class _Same:
-    """Collects what must stay the very same objects.
-
-    What compiled code compares are addresses: ``kept`` must live as long, so that nothing else can
-    come to lie there.
-    """
-
-    def __init__(self) -> None:
-        self.kept: list[Any] = []
-        self._entries: list[tuple[int, int, int]] = []
-        self._tables: list[tuple[int, list[int]]] = []
-        self._sized: list[tuple[int, int]] = []
-        self._lists: list[tuple[int, list[int]]] = []
-
-    def attributes(self, owner: Any, names: Iterable[str]) -> None:
-        """Take attributes of an object, some of which may not be there."""
-        own = vars(owner)
-        self.kept.append(own)
-        for name in names:
-            value = own.get(name)
-            self.kept += [name, value]
-            self._entries.append((id(own), id(name), id(value) if name in own else 0))
-
-    def values(self, table: dict[Any, Any]) -> None:
-        """Take all that a dictionary holds."""
-        values = list(dict.values(table))
-        self.kept += [table, *values]
-        self._tables.append((id(table), [*map(id, values)]))
-
-    def size(self, table: Mapping[Any, Any], size: int | None = None) -> None:
-        """Take how much there is in a dictionary."""
-        self.kept.append(table)
-        self._sized.append((id(table), len(table) if size is None else size))
-
-    def items(self, things: list[Any]) -> None:
-        """Take what a list holds."""
-        self.kept += [things, *things]
-        self._lists.append((id(things), [*map(id, things)]))
-
-    def held(self) -> Held:
-        """Return all that was taken, as compiled code compares it."""
-        return Held(
-            np.array(self._entries, np.int64).reshape(-1, 3),
-            *_flat(self._tables),
-            np.array(self._sized, np.int64).reshape(-1, 2),
-            *_flat(self._lists),
-            np.zeros(1, np.int64),
-        )
-
-
-def _flat(groups: Sequence[tuple[int, list[int]]]) -> Iterable[Any]:
-    """Return owners, where what each holds ends, and what all of them hold."""
-    counts = [len(held) for _, held in groups]
-    held = [address for _, each in groups for address in each]
-    for numbers in ([owner for owner, _ in groups], np.cumsum(counts), held):
-        yield np.array(numbers, np.int64)
-
-
 def _averages(agent: Any) -> list[Any]:
     return [] if agent.weight_average is None else agent.weight_average.parameters
 
@@ -215,8 +152,3 @@ def _getter(owner: Any, names: Sequence[str] | dict[str, Any]) -> Callable[[], A
         return lambda: None
     get = attrgetter(*names)
     return lambda: get(owner)
-
-
-@cache
-def _entry() -> Entry:
-    return Entry(njit(error_model="numpy", inline="always")(holds), "learner")

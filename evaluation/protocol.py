@@ -58,6 +58,23 @@ class EvaluationSettings:
         check_fields(self, "evaluation")
 
 
+def check_spacing(settings: EvaluationSettings, prefix: str = "") -> None:
+    """Check that nobody asks for an interval between evaluations of which there is one.
+
+    Args:
+        settings: What is asked for.
+        prefix: What stands before the names of settings where they are asked for.
+
+    Raises:
+        ValueError: If somebody does.
+    """
+    if settings.at_end == 1 and settings.spacing != SPACING:
+        raise ValueError(
+            f"{prefix}spacing = {settings.spacing} counts only with {prefix}at_end above 1, and "
+            f"{prefix}at_end = 1: leave it out, or have more evaluations at the end of a phase"
+        )
+
+
 def env_id(game: str, options: Mapping[str, Any]) -> str:
     """Return what Gymnasium calls a game; of other people's games all that are played.
 

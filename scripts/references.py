@@ -26,7 +26,7 @@ from continual_arcade.evaluation.reference_files import load, save
 from continual_arcade.evaluation.references import References, changes_of_play, params_of_play
 from continual_arcade.scripts.cli import run
 from continual_arcade.scripts.games import GameName
-from continual_arcade.scripts.schedules import schedule_for
+from continual_arcade.scripts.schedules import game_for, names_scenario, schedule_for
 from continual_arcade.studies.provenance import provenance
 from continual_arcade.studies.references import EPISODES, measure
 
@@ -43,7 +43,7 @@ class MakeReferences:
     """A schedule whose phases are played, by its name or that of a scenario, or as a file; may be
     given several times. All that the game has, and those of all its scenarios, if not given."""
     game: GameName | None = None
-    """What is played; all that have an oracle, if not given."""
+    """What is played; those of the scenarios, and all that have an oracle, if not given."""
     max_steps: int = MAX_STEPS
     """Limit of an episode [steps]."""
     episodes: int = EPISODES
@@ -103,17 +103,23 @@ def _read(path: Path) -> References:
 
 def _asked(args: MakeReferences) -> Iterator[tuple[str, Params]]:
     """Return each game and all its parameters that are to be played, once."""
+    of_scenarios = {
+        name: game_for(args.game, name) for name in args.schedule if names_scenario(name)
+    }
     for name in args.schedule:
-        if name.endswith(SUFFIXES) and args.game is None:
+        if name.endswith(SUFFIXES) and args.game is None and name not in of_scenarios:
             raise ValueError(f"{name} does not say which game it is for: name it with --game")
     for game_name in (args.game,) if args.game else GAMES:
         game = make_game(game_name)
+        names = [name for name in args.schedule if of_scenarios.get(name, game_name) == game_name]
+        if args.schedule and not names:
+            continue
         if args.game is None and not game.oracle:
             print(f"{game_name} is left out: it has no oracle", file=sys.stderr)
             continue
         game.require("oracle")
         seen: list[Params] = []
-        for schedule in _schedules(args.schedule, game):
+        for schedule in _schedules(names, game):
             for phase in schedule.distinct:
                 params = params_of_play(game, phase.params)
                 if params not in seen:

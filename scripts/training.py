@@ -29,6 +29,7 @@ from continual_arcade.evaluation.evaluator import Played
 from continual_arcade.evaluation.protocol import (
     EvaluationSettings,
     Protocol,
+    check_spacing,
 )
 from continual_arcade.evaluation.run_folder import RunFolder
 from continual_arcade.evaluation.runs import Run, points_of
@@ -150,6 +151,7 @@ def spec_of(args: Train) -> RunSpec:
         episodes=args.eval_episodes,
         max_steps=args.eval_max_steps,
     )
+    check_spacing(evaluation, "eval_")
     method = compose(args.method, args.replay, args.part)
     settings = settings_asked_for(args)
     if settings.algorithm != DQN:

@@ -22,7 +22,7 @@ from continual_arcade.envs.context import HIDDEN, check_context
 from continual_arcade.envs.curricula import as_schedule
 from continual_arcade.envs.messages import unknown
 from continual_arcade.envs.schedule_files import SUFFIXES
-from continual_arcade.evaluation.protocol import EvaluationSettings, Protocol
+from continual_arcade.evaluation.protocol import EvaluationSettings, Protocol, check_spacing
 from continual_arcade.evaluation.timetable import SAVE_EVERY
 from continual_arcade.studies.file_values import check_name, check_once, only, texts_of, value_of
 from continual_arcade.studies.run_spec import RunSpec
@@ -564,7 +564,9 @@ def evaluation_from(table: Any) -> EvaluationSettings:
         number = value_of(table, name, int, "evaluation")
         if number < least[name]:
             raise ValueError(f"evaluation.{name} = {number} must be at least {least[name]}")
-    return EvaluationSettings(**table)
+    settings = EvaluationSettings(**table)
+    check_spacing(settings, "evaluation.")
+    return settings
 
 
 def differences(before: Any, now: Any, where: str = "") -> Iterator[str]:

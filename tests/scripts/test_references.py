@@ -173,6 +173,22 @@ def test_what_another_process_adds_meanwhile_is_not_lost(
     assert len(load(path)) == 4
 
 
+def test_a_scenario_says_which_game_is_played(
+    tmp_path: Path, capsys: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[str] = []
+
+    def played(game: str, *_: Any, **__: Any) -> Reference:
+        asked.append(game)
+        return SHIPPED_ONES[0]
+
+    monkeypatch.setattr(references, "measure", played)
+    both = ["--schedule", "catcher-conflict", "--schedule", "tour", "--episodes", "2"]
+    references.main([*both, "--out", str(tmp_path / "made.json")])
+    assert set(asked) == {"Catcher", "Tour"}
+    assert "left out" not in capsys.readouterr().err
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
@@ -182,6 +198,8 @@ def test_what_another_process_adds_meanwhile_is_not_lost(
         (["--max-steps", "0"], "max_steps = 0"),
         (["--schedule", "shrnk"], "did you mean 'shrink'"),
         (["--schedule", "mine.toml"], "name it with --game"),
+        (["--schedule", "tour", "--game", "Catcher"], "is one of Tour, not of Catcher"),
+        (["--schedule", "lunar-lander-wind"], "is one of other people's environments"),
         (["--schedule", "mine.toml", "--game", "Catcher"], "mine.toml"),
         (["--out", "nowhere/references.json"], "nowhere is no folder"),
         (["--out", "broken.json"], "broken.json: damaged"),

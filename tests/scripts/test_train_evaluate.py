@@ -212,6 +212,7 @@ def test_a_damaged_checkpoint_is_named(tmp_path: Path, trained: Path, capsys: An
         (["--phase-steps", "3", "--dqn.learning-starts", "1"], "lasts 3 steps, but 8 environments"),
         (["--eval-episodes", "0"], "episodes = 0"),
         (["--eval-every", "-1"], "every = -1"),
+        (["--eval-at-end", "1", "--eval-spacing", "50"], "eval_spacing = 50 counts only with"),
         (["--dqn.batch-size", "0"], "batch_size = 0"),
         (["--dqn.buffer-size", "10"], "buffer_size = 10 is smaller"),
         (["--out", "/dev/null/runs"], "--out"),

@@ -520,6 +520,10 @@ MISTAKES: list[tuple[dict[str, Any], str]] = [
     ({"evaluation": {"episodes": 0}}, "evaluation.episodes = 0 must be at least 1"),
     ({"evaluation": {"every": -1}}, "evaluation.every = -1 must be at least 0"),
     ({"evaluation": {"max_steps": 0}}, "evaluation.max_steps = 0 must be at least 1"),
+    (
+        {"evaluation": {"at_end": 1, "spacing": 50}},
+        "evaluation.spacing = 50 counts only with evaluation.at_end above 1",
+    ),
     ({"settings": {"batch_size": 0}}, "batch_size = 0 must be"),
     ({"settings": {"buffer_size": 3}}, "buffer_size = 3 is smaller"),
     ({"settings": {"learning_rate": -1}}, "learning_rate = -1.0 must be above 0 and at most"),

@@ -32,34 +32,38 @@ class Same:
     def attributes(self, owner: Any, names: Iterable[str]) -> None:
         """Take attributes of an object itself, some of which may not be there."""
         own = vars(owner)
-        self._kept.append(own)
         for name in names:
             value = own.get(name)
-            self._kept += [name, value]
+            self._keep(own, name, value)
             self._entries.append((id(own), id(name), id(value) if name in own else 0))
 
     def values(self, table: dict[Any, Any]) -> None:
         """Take all values of a dictionary, and their order."""
         values = list(dict.values(table))
-        self._kept += [table, *values]
+        self._keep(table, *values)
         self._tables.append((id(table), [*map(id, values)]))
 
     def size(self, table: Mapping[Any, Any], size: int) -> None:
         """Take no more than how much there is to be in a dictionary."""
-        self._kept.append(table)
+        self._keep(table)
         self._sized.append((id(table), size))
 
     def items(self, things: list[Any]) -> None:
         """Take all that a list holds, and its order."""
-        self._kept += [things, *things]
+        self._keep(things, *things)
         self._lists.append((id(things), [*map(id, things)]))
 
     def holds(self) -> bool:
-        """Return whether all is as it was when it was taken, of which no more may come then."""
+        """Return whether all is as it was when it was taken."""
         if self._prepared is None:
             self._prepared = _entry().prepared(self._held())
         found: bool = self._prepared() == 1
         return found
+
+    def _keep(self, *things: Any) -> None:
+        """Keep things alive, of which one is about to be taken."""
+        self._kept += things
+        self._prepared = None
 
     def _held(self) -> Held:
         return Held(

@@ -124,8 +124,13 @@ def test_nothing_that_was_taken_can_be_replaced_where_it_lay() -> None:
         assert not taken.holds()
 
 
-def test_nothing_is_the_same_as_nothing() -> None:
-    assert Same().holds()
+def test_nothing_is_the_same_as_nothing_and_more_may_be_taken_later() -> None:
+    taken, things = Same(), [1]
+    assert taken.holds()
+    taken.items(things)
+    assert taken.holds()
+    things.append(2)
+    assert not taken.holds()
 
 
 @given(st.lists(st.sampled_from(sorted(CHANGES)), max_size=3, unique=True))

@@ -158,20 +158,20 @@ def _seen(world: World) -> Any:
 
 @pytest.mark.one_in(3)
 @pytest.mark.parametrize(
-    ("old", "new", "unseen"),
+    ("name", "old", "new", "unseen"),
     [
-        ("!= entries[i, 2]", "== 1", "an attribute is equal, and another"),
-        ("!= given.values[at]", "== 1", "a value is equal, and another"),
-        ("!= given.ends[i] - at", "== -1", "a value comes"),
-        ("!= sized[i, 1]", "== -1", "a size grows"),
-        ("!= given.list_values[at + k]", "== 1", "an item is equal, and another"),
-        ("!= given.list_ends[i] - at", "== -1", "an item comes"),
+        ("entries", "!= entries[i, 2]", "== 1", "an attribute is equal, and another"),
+        ("values", "!= given.values[at]", "== 1", "a value is equal, and another"),
+        ("ends", "!= given.ends[i] - at", "== -1", "a value comes"),
+        ("sizes", "!= sized[i, 1]", "== -1", "a size grows"),
+        ("items", "!= given.list_values[at + k]", "== 1", "an item is equal, and another"),
+        ("lists", "!= given.list_ends[i] - at", "== -1", "an item comes"),
     ],
 )
 def test_a_comparison_that_is_left_out_is_found(
-    old: str, new: str, unseen: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    name: str, old: str, new: str, unseen: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    wrong = changed_copy(held, tmp_path, monkeypatch, tmp_path.name, (old, new))
+    wrong = changed_copy(held, tmp_path, monkeypatch, name, (old, new))
     monkeypatch.setattr(held, "holds", wrong.holds)
     same._entry.cache_clear()
     try:

@@ -17,6 +17,7 @@ from scipy.stats import t
 HERE = Path(__file__).parent
 STUDIES = (
     "calibration",
+    "calibration-gem",
     "calibration-split",
     "calibration-split-large",
     "calibration-ten",

@@ -35,6 +35,7 @@ STUDIES = {
     "off-units": "relu-1",
     "off-units-fresh": "relu-1",
     "calibration": "online",
+    "calibration-gem": "gem-5120",
     "calibration-overlap": "online",
     "calibration-three": "online",
     "calibration-split": "online",

@@ -18,6 +18,7 @@ HERE = Path(__file__).parent
 STUDIES = (
     "calibration",
     "calibration-gem",
+    "calibration-many",
     "calibration-split",
     "calibration-split-large",
     "calibration-ten",

@@ -36,6 +36,7 @@ STUDIES = {
     "off-units-fresh": "relu-1",
     "calibration": "online",
     "calibration-gem": "gem-5120",
+    "calibration-many": "online",
     "calibration-overlap": "online",
     "calibration-three": "online",
     "calibration-split": "online",

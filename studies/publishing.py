@@ -180,7 +180,7 @@ def publish(
     points = {each.title: each.points for each, _ in comparisons}
     taken = resources(comparisons)
     if len(taken):
-        taken.to_csv(out / f"{name}-resources.csv", index=False)
+        taken.to_csv(out / f"{name}-resources.csv", index=False, float_format="%.17g")
     configs = [
         run.config for each, _ in comparisons for one in each.groups for run in one.runs.values()
     ]

@@ -541,7 +541,7 @@ class ContinualDQN(DQN):
 
     @property
     def _learns_once(self) -> bool:
-        return bool(self.parts) and any(part.once for part in self.parts)
+        return any(part.once for part in self.parts)
 
     def reinitialise(self, network: bool, optimizer: bool, replay: bool) -> None:
         """Reset some of what was learnt.
@@ -939,8 +939,6 @@ class ContinualDQN(DQN):
     @property
     def next_due(self) -> int:
         """At which ``num_timesteps`` the first of the parts has something to do, if ever."""
-        if not self.parts:
-            return sys.maxsize
         steps = (part.next_due(self) for part in self.parts)
         due = min((step for step in steps if step is not None), default=sys.maxsize)
         return due - self._steps_before

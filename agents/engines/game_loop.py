@@ -229,7 +229,9 @@ class GameLoop:
         """
         agent, count = self._agent, self.env.num_envs
         due = steps_until_due(callback, agent.num_timesteps, count, agent.callback_every)
-        if due <= 1 == rollout:  # whatever else is due: what follows takes long for a single step
+        if (
+            rollout == 1 and due <= 1
+        ):  # whatever else is due: what follows takes long for a single step
             return 1
         at_most = max(1, math.ceil(min(due, self._longest(), agent.until_rest / count)))
         if within or at_most < rollout:

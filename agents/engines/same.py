@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Mapping, Sequence
 from functools import cache
+from operator import is_
 from typing import Any
 
 import numpy as np
@@ -20,6 +21,9 @@ class Same:
 
     def __init__(self) -> None:
         self._kept: list[Any] = []
+        self._owners: list[Any] = []
+        self._own: list[dict[str, Any]] = []
+        """Where the attributes of the owners lie."""
         self._entries: list[tuple[int, int, int]] = []
         self._tables: list[tuple[int, list[int]]] = []
         self._sized: list[tuple[int, int]] = []
@@ -32,10 +36,16 @@ class Same:
     def attributes(self, owner: Any, names: Iterable[str]) -> None:
         """Take attributes of an object itself, some of which may not be there."""
         own = vars(owner)
-        for name in names:
-            value = own.get(name)
-            self._keep(own, name, value)
-            self._entries.append((id(own), id(name), id(value) if name in own else 0))
+        self._owners.append(owner)
+        self._own.append(own)
+        self.entries(own, names)
+
+    def entries(self, table: dict[str, Any], keys: Iterable[str]) -> None:
+        """Take values of a dictionary, some of which may not be there."""
+        for key in keys:
+            value = table.get(key)
+            self._keep(table, key, value)
+            self._entries.append((id(table), id(key), id(value) if key in table else 0))
 
     def values(self, table: dict[Any, Any]) -> None:
         """Take all values of a dictionary, and their order."""
@@ -57,8 +67,7 @@ class Same:
         """Return whether all is as it was when it was taken."""
         if self._prepared is None:
             self._prepared = _entry().prepared(self._held())
-        found: bool = self._prepared() == 1
-        return found
+        return all(map(is_, map(vars, self._owners), self._own)) and self._prepared() == 1
 
     def _keep(self, *things: Any) -> None:
         """Keep things alive, of which one is about to be taken."""

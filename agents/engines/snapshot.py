@@ -37,6 +37,7 @@ _OF_REPLAY = (
     "dones",
     "discounts",
     "phases",
+    "columns",
     "rng",
     "placement_rng",
     "accumulator",
@@ -84,12 +85,17 @@ class Snapshot:
             same.attributes(part, ("rng",))
         for items in (agent.parts, optimizer.param_groups, group["params"]):
             same.items(items)
+        same.entries(group, ("params",))
         for network in (policy.q_net, policy.q_net_target):
             same.attributes(network, ("normalize_images",))
         for module in networks:
             for kind, names in _LAYERS.items():
                 if isinstance(module, kind):
                     same.attributes(module, names)
+        # A table of hooks, layers or parameters may be exchanged as a whole.
+        for thing in (policy, optimizer, *networks):
+            tables = [name for name, value in vars(thing).items() if isinstance(value, dict)]
+            same.attributes(thing, tables)
         # A method that was replaced in one object alone is one attribute more of it.
         for owner in (agent, replay, optimizer, policy, *networks, *agent.parts):
             same.size(vars(owner), len(vars(owner)))

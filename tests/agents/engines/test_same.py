@@ -79,6 +79,9 @@ CHANGES: dict[str, Callable[[World], object]] = {
     "an attribute is equal, and another": lambda w: setattr(w.thing, "a", [1]),
     "an attribute goes": lambda w: delattr(w.thing, "b"),
     "an attribute comes": lambda w: setattr(w.thing, "missing", None),
+    "attributes are exchanged as a whole": lambda w: setattr(
+        w.thing, "__dict__", {**vars(w.thing), "a": [1]}
+    ),
     "attributes change places": lambda w: w.thing.__dict__.update(
         a=w.thing.__dict__["b"], b=w.thing.__dict__["a"]
     ),

@@ -3,6 +3,7 @@
 import copy
 import importlib
 import pickle
+from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partialmethod, wraps
@@ -208,6 +209,14 @@ SEEN: dict[str, Callable[[Any], object]] = {
     "synchronisation": lambda agent: setattr(agent, "target_update_interval", 8),
 }
 """Changes that the compiled engine goes along with."""
+
+
+def hook_in_another_table(agent: Any) -> None:
+    """Forget all hooks as some do, by an empty table, and register one."""
+    agent.q_net._forward_hooks = OrderedDict()
+    agent.q_net.register_forward_hook(lambda *given: 2 * given[-1])
+
+
 SAID: dict[str, tuple[Callable[[Any], object], str]] = {
     "frozen": (lambda agent: agent.q_net.q_net[0].requires_grad_(False), "a parameter is frozen"),
     "another network": (
@@ -231,6 +240,13 @@ SAID: dict[str, tuple[Callable[[Any], object], str]] = {
     "module hook": (
         lambda agent: agent.q_net.register_forward_hook(lambda *given: 2 * given[-1]),
         "the network has hooks",
+    ),
+    "module hook in a table of its own": (hook_in_another_table, "the network has hooks"),
+    "other list of parameters": (
+        lambda agent: agent.optimizer.param_groups[0].update(
+            params=list(agent.q_net.parameters())[:-1]
+        ),
+        "the optimizer moves other tensors",
     ),
     "optimizer hook": (
         lambda agent: agent.optimizer.register_step_pre_hook(

@@ -304,7 +304,9 @@ def trained(engine: Any, do: Callable[[Any], object], steps: int = 2 * WHEN) -> 
 
 
 def distance(one: ContinualDQN, other: ContinualDQN) -> float:
-    """Largest difference of the parameters, infinite where the shapes differ."""
+    """Largest difference of the parameters, infinite where their number or shapes differ."""
+    if len(one.policy.state_dict()) != len(other.policy.state_dict()):
+        return float("inf")
     pairs = zip(one.policy.state_dict().values(), other.policy.state_dict().values(), strict=True)
     return max(float((a - b).abs().max()) if a.shape == b.shape else float("inf") for a, b in pairs)
 
